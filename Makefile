@@ -1,0 +1,59 @@
+# make test | make demo | make lint | make format | make install | make docs | make clean
+# PYTHON=python3.12 chooses the interpreter, VENV=path the environment.
+
+SHELL := /bin/bash
+VENV ?= .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+INSTALL_LOG := $(VENV)/install.log
+FAMILY ?= onedl
+EXTRAS ?= $(FAMILY),tests
+PYTEST_ARGS ?=
+
+# An interpreter counts when it starts, is 3.10 to 3.12 and can make an environment.
+CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.11 python3.12 python3.10 python3 python)
+USABLE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+
+.PHONY: install test lint format demo docs clean
+
+test: install lint
+	$(PY) -m pytest -m "not slow and not faults" $(PYTEST_ARGS)
+
+lint: install
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: install
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+demo: install
+	$(PY) -m mmfdta demo
+
+docs: install
+	$(PY) -m pip install -q -r requirements/docs.txt
+	$(PY) -m sphinx -q -W docs docs/_build
+
+install: $(STAMP)
+
+$(STAMP): setup.py pyproject.toml mmfdta/version.py $(wildcard requirements/*.txt)
+	@python=; for candidate in $(CANDIDATES); do \
+	  if "$$candidate" -c '$(USABLE)' 2>/dev/null; then python="$$candidate"; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "mmfdta needs Python 3.10, 3.11 or 3.12 with venv and pip; tried: $(CANDIDATES)." >&2; \
+	  echo "Install one (Debian: apt install python3-venv) or name it: make PYTHON=/path/to/python" >&2; \
+	  exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$("$$python" --version)"; \
+	"$$python" -m venv $(VENV)
+	@echo "Installing mmfdta[$(EXTRAS)]: about two minutes; the log is $(INSTALL_LOG)"
+	@set -o pipefail; \
+	$(PY) -m pip install --progress-bar off -e '.[$(EXTRAS)]' 2>&1 | tee $(INSTALL_LOG) \
+	| awk '/^(Collecting|Building|Installing|Successfully)/ {print "  " substr($$0, 1, 84); fflush()}' \
+	|| { tail -n 30 $(INSTALL_LOG) >&2; exit 1; }
+	@$(PY) -m pip check > $(VENV)/check.log || { echo "Packages that do not fit together:" >&2; cat $(VENV)/check.log >&2; exit 1; }
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-openmmlab build docs/_build .pytest_cache .ruff_cache .hypothesis *.egg-info mmfdta/.mim

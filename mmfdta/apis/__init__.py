@@ -1,0 +1,2 @@
+# Copyright (c) mmfdta authors.
+"""What is called from outside: training, testing and the Python interface."""

@@ -1,0 +1,91 @@
+# Copyright (c) mmfdta authors.
+"""Build and install mmfdta.
+
+A wheel carries `configs`, `tools` and `model-index.yml` in `mmfdta/.mim`, where
+MMDetection's packages keep theirs. An editable install gets links to the last two
+only: onedl-mim searches the whole project for a config by its name and gives up when
+it meets one twice, and openmim needs `.mim/tools` to start a script.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+WHEEL_EXTRAS = ('configs', 'tools', 'model-index.yml')
+EDITABLE_EXTRAS = ('tools', 'model-index.yml')
+
+
+def read_version() -> str:
+    """Return the version that `mmfdta/version.py` states."""
+    text = (ROOT / 'mmfdta' / 'version.py').read_text(encoding='utf-8')
+    return re.search(r"__version__ = '([^']+)'", text).group(1)
+
+
+def read_requirements(name: str) -> list[str]:
+    """Return the requirement lines of `requirements/<name>.txt`."""
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+    return [line.strip() for line in lines if line.strip() and line[0] != '#']
+
+
+class BuildWithMim(build_py):
+    """Add the `.mim` folder to what is built, or link it for an editable install."""
+
+    def run(self) -> None:
+        """Build as setuptools does, then fill `.mim`."""
+        super().run()
+        if getattr(self, 'editable_mode', False):
+            self.fill(ROOT / 'mmfdta' / '.mim', EDITABLE_EXTRAS, link=True)
+        else:
+            self.fill(Path(self.build_lib, 'mmfdta', '.mim'), WHEEL_EXTRAS, link=False)
+
+    @staticmethod
+    def fill(folder: Path, names: tuple[str, ...], link: bool) -> None:
+        """Make `folder` anew and put the named files and folders of the project in."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        no_caches = shutil.ignore_patterns('__pycache__')
+        for name in names:
+            source = ROOT / name
+            if link:
+                (folder / name).symlink_to(source)
+            elif source.is_dir():
+                shutil.copytree(source, folder / name, ignore=no_caches)
+            else:
+                shutil.copy2(source, folder / name)
+
+
+EXTRAS = {
+    'onedl': read_requirements('mminstall'),
+    'openmmlab': read_requirements('mminstall-openmmlab'),
+    'depth': read_requirements('optional'),
+    'tests': read_requirements('tests'),
+    'docs': read_requirements('docs'),
+}
+
+setup(
+    name='mmfdta',
+    version=read_version(),
+    description='FDTA, feature-decoupled multi-object tracking, for MMDetection',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    author='mmfdta authors',
+    license='Apache-2.0',
+    license_files=['LICENSE'],
+    keywords='multi-object tracking, MMDetection, FDTA, MOTIP, MOTR',
+    classifiers=[
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+    ],
+    python_requires='>=3.10,<3.13',
+    packages=find_packages(include=['mmfdta', 'mmfdta.*']),
+    package_data={'mmfdta': ['py.typed']},
+    install_requires=read_requirements('runtime'),
+    extras_require=EXTRAS,
+    cmdclass={'build_py': BuildWithMim},
+    zip_safe=False,
+)
