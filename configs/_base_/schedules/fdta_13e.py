@@ -1,0 +1,33 @@
+# AdamW as in the released code: 13 epochs, a warm-up over the first, x0.1 at
+# epochs 6 and 9, detector and the rest clipped separately. One clip per GPU.
+max_epochs = 13
+
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+
+optim_wrapper = dict(
+    type='GroupClipOptimWrapper',
+    constructor='GroupedOptimWrapperConstructor',
+    optimizer=dict(type='AdamW', lr=1e-4, weight_decay=5e-4),
+    paramwise_cfg=dict(
+        bypass_duplicate=True,
+        custom_keys={
+            'backbone': dict(lr_mult=0.1),
+            'sampling_offsets': dict(lr_mult=0.05),
+            'reference_points': dict(lr_mult=0.05),
+        },
+    ),
+    clip_grad=dict(max_norm=0.1, norm_type=2),
+    clip_groups=dict(detector='detector.', identity_adapter='identity_adapter.'),
+)
+
+param_scheduler = [
+    dict(type='IterWarmupLR', by_epoch=True, end=1, convert_to_iter_based=True),
+    dict(
+        type='MultiStepLR', by_epoch=True, end=max_epochs, milestones=[6, 9], gamma=0.1
+    ),
+]
+
+# 8 GPUs with one clip each.
+auto_scale_lr = dict(base_batch_size=8, enable=False)

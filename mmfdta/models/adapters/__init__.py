@@ -1,0 +1,8 @@
+# Copyright (c) mmfdta authors.
+"""The three adapters of FDTA: spatial, temporal and identity."""
+
+from .identity import IdentityAdapter
+from .spatial import DepthFeatures, SpatialAdapter
+from .temporal import TemporalAdapter
+
+__all__ = ['DepthFeatures', 'IdentityAdapter', 'SpatialAdapter', 'TemporalAdapter']

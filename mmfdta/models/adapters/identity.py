@@ -1,0 +1,81 @@
+# Copyright (c) mmfdta authors.
+"""Identity Adapter: embeddings that tell identities apart."""
+
+from mmdet.registry import MODELS
+from mmdet.utils import ConfigType, OptMultiConfig
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class IdentityAdapter(BaseModule):
+    """Project matched object embeddings and contrast them over a clip.
+
+    Used in training only: the gradient of the contrastive loss spreads the
+    detector's embeddings, nothing of it is run at test time. Section 3.4 of the
+    paper.
+
+    Args:
+        embed_dims (int): Channels C of the object embeddings.
+        hidden_channels (int): Channels of the projection.
+        num_layers (int): Linear layers of the projection.
+        loss (dict): Config of the contrastive loss.
+        chunk_frames (int): The loss compares detections within chunks of this
+            many consecutive frames of a clip and sums over the chunks.
+        warmup_epochs (int): Number of first epochs without the loss.
+        init_cfg (dict, optional): Initialisation config.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int = 256,
+        hidden_channels: int = 256,
+        num_layers: int = 3,
+        loss: ConfigType = dict(type='QualityAwareContrastiveLoss'),
+        chunk_frames: int = 10,
+        warmup_epochs: int = 1,
+        init_cfg: OptMultiConfig = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        layers: list[nn.Module] = [nn.Linear(embed_dims, hidden_channels)]
+        for _ in range(num_layers - 1):
+            layers += [nn.ReLU(inplace=True), nn.Linear(hidden_channels, hidden_channels)]
+        self.mlp = nn.Sequential(*layers)
+        self.loss_contrastive = MODELS.build(loss)
+        self.chunk_frames = chunk_frames
+        self.warmup_epochs = warmup_epochs
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Project object embeddings (..., C) for comparison."""
+        return self.mlp(embeddings)
+
+    def loss(
+        self,
+        embeddings: Tensor,
+        identities: Tensor,
+        qualities: Tensor,
+        clip_idx: Tensor,
+        frame_idx: Tensor,
+        num_clips: int,
+        clip_length: int,
+    ) -> Tensor:
+        """Contrast the matched detections of each chunk of frames.
+
+        Args:
+            embeddings (Tensor): Matched query embeddings (M, C).
+            identities (Tensor): Identity of each, unique within its clip, (M,).
+            qualities (Tensor): Match quality (GIoU) of each, (M,).
+            clip_idx (Tensor): Clip of each in the batch, (M,).
+            frame_idx (Tensor): Frame of each in its clip, (M,).
+            num_clips (int): Clips in the batch; the loss is their mean.
+            clip_length (int): Frames T in a clip.
+
+        Returns:
+            Tensor: Scalar loss.
+        """
+        chunks_per_clip = -(-clip_length // self.chunk_frames)
+        chunk_ids = clip_idx * chunks_per_clip + frame_idx // self.chunk_frames
+        loss = self.loss_contrastive(
+            self(embeddings), identities, qualities, chunk_ids=chunk_ids
+        )
+        return loss / num_clips

@@ -1,0 +1,222 @@
+# Copyright (c) mmfdta authors.
+"""ID decoder: read the ID word of each detection off the trajectories."""
+
+import torch
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from mmdet.utils import OptMultiConfig
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ..layers import FFN, MultiheadAttention
+
+
+class IDDecoderLayer(nn.Module):
+    """Self-attention in a frame, cross-attention to the past, FFN; post-norm.
+
+    Args:
+        embed_dims (int): Channels of a token (feature + ID word).
+        num_heads (int): Number of heads.
+        ffn_ratio (int): Hidden channels of the FFN over ``embed_dims``.
+        with_self_attn (bool): The first layer has none: all its detection
+            tokens carry the same word.
+    """
+
+    def __init__(
+        self, embed_dims: int, num_heads: int, ffn_ratio: int, with_self_attn: bool
+    ) -> None:
+        super().__init__()
+        if with_self_attn:
+            self.self_attn = MultiheadAttention(
+                embed_dims, num_heads, add_zero_attn=True
+            )
+            self.self_attn_norm = nn.LayerNorm(embed_dims)
+        self.with_self_attn = with_self_attn
+        self.cross_attn = MultiheadAttention(embed_dims, num_heads, add_zero_attn=True)
+        self.cross_attn_norm = nn.LayerNorm(embed_dims)
+        self.ffn = FFN(embed_dims, embed_dims * ffn_ratio, activation='gelu')
+        self.ffn_norm = nn.LayerNorm(embed_dims)
+
+    def forward(
+        self,
+        unknown: Tensor,
+        trajectory: Tensor,
+        unknown_masks: Tensor,
+        cross_bias: Tensor,
+    ) -> Tensor:
+        """Run the layer.
+
+        Args:
+            unknown (Tensor): Detection tokens (S, T, N, C), S = B * G.
+            trajectory (Tensor): Trajectory tokens (S, T' * N', C).
+            unknown_masks (Tensor): (S, T, N) bool, True = no detection.
+            cross_bias (Tensor): Added to the scores, broadcastable to
+                (S, H, T * N, T' * N').
+
+        Returns:
+            Tensor: (S, T, N, C).
+        """
+        shape = unknown.shape
+        if self.with_self_attn:
+            x = unknown.flatten(0, 1)
+            visible = ~unknown_masks.flatten(0, 1)[:, None, None]
+            x = self.self_attn_norm(x + self.self_attn(x, x, x, visible))
+            unknown = x.view(shape)
+        x = unknown.flatten(1, 2)
+        x = self.cross_attn_norm(
+            x + self.cross_attn(x, trajectory, trajectory, cross_bias)
+        )
+        return self.ffn_norm(x + self.ffn(x)).view(shape)
+
+
+@MODELS.register_module()
+class IDDecoder(BaseModule):
+    """Decode the identity of detections in the context of trajectories.
+
+    A trajectory token is [feature, its ID word], a detection token [feature,
+    newborn word]. Detections attend to all earlier observations, with a learned
+    bias for the distance in time, and a linear map of the word half gives the
+    scores of the K words and of "newborn". Section 3.1 of the paper (from
+    MOTIP).
+
+    Args:
+        feature_dims (int): Channels C of the object features.
+        id_dims (int): Channels of an ID word.
+        num_id_vocabulary (int): Number K of ID words; word K is "newborn".
+        max_relative_time (int): Length L of the table of time distances; the
+            window (clip length, miss tolerance) must not exceed it.
+        num_layers (int): Number of layers.
+        head_dims (int): Channels of a head.
+        ffn_ratio (int): Hidden channels of the FFN over the token's.
+        aux_loss (bool): In training, return the logits of every layer.
+        with_cp (bool): Recompute the layers in the backward pass.
+        init_cfg (dict, optional): Initialisation config.
+    """
+
+    def __init__(
+        self,
+        feature_dims: int = 256,
+        id_dims: int = 256,
+        num_id_vocabulary: int = 50,
+        max_relative_time: int = 30,
+        num_layers: int = 6,
+        head_dims: int = 32,
+        ffn_ratio: int = 2,
+        aux_loss: bool = False,
+        with_cp: bool = False,
+        init_cfg: OptMultiConfig = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        embed_dims = feature_dims + id_dims
+        if embed_dims % head_dims:
+            raise ValueError(
+                f'IDDecoder: feature_dims + id_dims = {embed_dims} is not a multiple '
+                f'of head_dims = {head_dims}; choose a head size that divides it.'
+            )
+        self.num_heads = embed_dims // head_dims
+        self.id_dims = id_dims
+        self.num_id_vocabulary = num_id_vocabulary
+        self.max_relative_time = max_relative_time
+        self.aux_loss = aux_loss
+        self.with_cp = with_cp
+        words = num_id_vocabulary + 1
+        self.word_to_embed = nn.Linear(words, id_dims, bias=False)
+        self.embed_to_word = nn.Linear(id_dims, words, bias=False)
+        self.rel_pos_embeds = nn.Parameter(
+            torch.zeros(num_layers, max_relative_time, self.num_heads)
+        )
+        self.layers = nn.ModuleList(
+            IDDecoderLayer(embed_dims, self.num_heads, ffn_ratio, i > 0)
+            for i in range(num_layers)
+        )
+
+    def init_weights(self) -> None:
+        """Xavier-initialise all matrices; the time bias starts at zero."""
+        super().init_weights()
+        for name, p in self.named_parameters():
+            if p.dim() > 1 and name != 'rel_pos_embeds':
+                nn.init.xavier_uniform_(p)
+
+    def forward(
+        self,
+        trajectory_features: Tensor,
+        trajectory_labels: Tensor,
+        trajectory_masks: Tensor,
+        trajectory_times: Tensor,
+        unknown_features: Tensor,
+        unknown_masks: Tensor,
+        unknown_times: Tensor,
+    ) -> Tensor:
+        """Score the ID words of detections.
+
+        Args:
+            trajectory_features (Tensor): (B, G, T', N', C) refined history.
+            trajectory_labels (Tensor): (B, G, T', N') int64 words 0..K-1.
+            trajectory_masks (Tensor): (B, G, T', N') bool, True = missing.
+            trajectory_times (Tensor): (T',) int64 frame index in the window.
+            unknown_features (Tensor): (B, G, T, N, C) current detections.
+            unknown_masks (Tensor): (B, G, T, N) bool, True = no detection.
+            unknown_times (Tensor): (T,) int64 frame index in the window.
+
+        Returns:
+            Tensor: Logits (B, G, T, N, K + 1); with ``aux_loss`` in training
+            (num_layers, B, G, T, N, K + 1).
+        """
+        trajectory = torch.cat(
+            [trajectory_features, self._words(trajectory_labels)], dim=-1
+        )
+        newborn = self.word_to_embed.weight[:, -1]
+        unknown = torch.cat(
+            [unknown_features, newborn.expand(*unknown_masks.shape, -1)], dim=-1
+        )
+        batch_shape = unknown.shape[:2]
+        trajectory = trajectory.flatten(0, 1).flatten(1, 2)
+        unknown = unknown.flatten(0, 1)
+        masks = unknown_masks.flatten(0, 1)
+        hidden = trajectory_masks.flatten(0, 1).flatten(1)
+        logits = []
+        for i, layer in enumerate(self.layers):
+            bias = self._cross_bias(
+                i, unknown_times, trajectory_times, unknown.shape[2], hidden
+            ).to(unknown.dtype)
+            args = (unknown, trajectory, masks, bias)
+            if self.with_cp and self.training:
+                unknown = checkpoint(layer, *args, use_reentrant=False)
+            else:
+                unknown = layer(*args)
+            if self.training and self.aux_loss:
+                logits.append(self.embed_to_word(unknown[..., -self.id_dims :]))
+        if logits:
+            return torch.stack(logits).unflatten(1, batch_shape)
+        return self.embed_to_word(unknown[..., -self.id_dims :]).unflatten(
+            0, batch_shape
+        )
+
+    def _words(self, labels: Tensor) -> Tensor:
+        """Embed words (...,) -> (..., id_dims); padding (-1) gets "newborn"."""
+        labels = labels.where(labels >= 0, self.num_id_vocabulary)
+        return F.embedding(labels, self.word_to_embed.weight.t())
+
+    def _cross_bias(
+        self,
+        layer: int,
+        unknown_times: Tensor,
+        trajectory_times: Tensor,
+        num_unknown: int,
+        hidden: Tensor,
+    ) -> Tensor:
+        """Scores to add: the time bias, -inf for what a detection may not see.
+
+        Returns:
+            Tensor: (S, H, T * N, T' * N'), from times and hidden (S, T' * N').
+        """
+        distance = unknown_times[:, None] - trajectory_times[None]
+        table = self.rel_pos_embeds[layer]
+        bias = table[distance.clamp(0, self.max_relative_time - 1)]
+        bias = bias.masked_fill((distance <= 0)[..., None], -torch.inf)
+        num_trajectory = hidden.shape[1] // len(trajectory_times)
+        bias = bias.permute(2, 0, 1)  # (H, T, T')
+        bias = bias.repeat_interleave(num_unknown, 1)
+        bias = bias.repeat_interleave(num_trajectory, 2)
+        return bias[None].masked_fill(hidden[:, None, None], -torch.inf)

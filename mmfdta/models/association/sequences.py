@@ -1,0 +1,93 @@
+# Copyright (c) mmfdta authors.
+"""Training sequences: what trajectories and current detections look like."""
+
+from dataclasses import dataclass
+
+import torch
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+
+
+@dataclass
+class Sequences:
+    """Inputs and targets of the association for B clips.
+
+    Shapes use B clips, G augmentation groups, T frames, N identities, C
+    channels. Masks are True where there is nothing.
+    """
+
+    trajectory_features: Tensor
+    """(B, G, T, N, C) embeddings of the history, zero where masked."""
+    trajectory_labels: Tensor
+    """(B, G, T, N) int64 ID words."""
+    trajectory_masks: Tensor
+    """(B, G, T, N) bool."""
+    unknown_features: Tensor
+    """(B, G, T, N, C) embeddings of the detections to name."""
+    unknown_labels: Tensor
+    """(B, G, T, N) int64 target words; the last word means newborn."""
+    unknown_masks: Tensor
+    """(B, G, T, N) bool."""
+
+
+def _pad_identities(tensors: list[Tensor], value: int | bool) -> Tensor:
+    """Stack (G, T, N_b) tensors of the clips to (B, G, T, max N)."""
+    num_ids = max(t.shape[-1] for t in tensors)
+    out = tensors[0].new_full((len(tensors), *tensors[0].shape[:-1], num_ids), value)
+    for row, tensor in zip(out, tensors, strict=True):
+        row[..., : tensor.shape[-1]] = tensor
+    return out
+
+
+def _gather(embeddings: Tensor, ann_idxs: Tensor, query_idx: Tensor) -> Tensor:
+    """Pick the embedding of each annotation's matched query.
+
+    Args:
+        embeddings (Tensor): (B, T, Q, C).
+        ann_idxs (Tensor): (B, G, T, N) index of the annotation in its frame.
+        query_idx (Tensor): (B, T, M) matched query of each annotation.
+
+    Returns:
+        Tensor: (B, G, T, N, C); rows of negative indices mean nothing.
+    """
+    batch, _, frames, _ = ann_idxs.shape
+    b = torch.arange(batch, device=ann_idxs.device).view(-1, 1, 1, 1)
+    t = torch.arange(frames, device=ann_idxs.device).view(1, 1, -1, 1)
+    query = query_idx[b, t, ann_idxs.clamp(min=0)]
+    return embeddings[b, t, query.clamp(min=0)]
+
+
+def build_sequences(
+    embeddings: Tensor, query_idx: Tensor, id_targets: list[BaseDataElement]
+) -> Sequences:
+    """Turn matched embeddings and ID targets into training sequences.
+
+    An annotation that no query was matched to (more objects in a frame than
+    queries) is treated as missing.
+
+    Args:
+        embeddings (Tensor): Object embeddings (B, T, Q, C).
+        query_idx (Tensor): Matched query of each annotation (B, T, M), -1 where
+            there is none.
+        id_targets (list[BaseDataElement]): ``id_targets`` of each clip, tensors
+            (G, T, N) as made by the data pipeline.
+
+    Returns:
+        Sequences: Padded to the largest N of the batch.
+    """
+    batch, frames = query_idx.shape[:2]
+    b = torch.arange(batch, device=query_idx.device).view(-1, 1, 1, 1)
+    t = torch.arange(frames, device=query_idx.device).view(1, 1, -1, 1)
+    parts = {}
+    for side in ('trajectory', 'unknown'):
+        ann = _pad_identities([x.get(f'{side}_ann_idxs') for x in id_targets], -1)
+        mask = _pad_identities([x.get(f'{side}_id_masks') for x in id_targets], True)
+        label = _pad_identities([x.get(f'{side}_id_labels') for x in id_targets], -1)
+        if query_idx.shape[-1]:
+            mask = mask | (query_idx[b, t, ann.clamp(min=0)] < 0)
+            features = _gather(embeddings, ann, query_idx)
+            features = features.masked_fill(mask[..., None], 0)
+        else:
+            features = embeddings.new_zeros(*ann.shape, embeddings.shape[-1])
+        parts[side] = features, label, mask
+    return Sequences(*parts['trajectory'], *parts['unknown'])

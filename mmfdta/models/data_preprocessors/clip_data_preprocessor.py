@@ -1,0 +1,81 @@
+# Copyright (c) mmfdta authors.
+"""Pad and normalise clips of images and depth maps on the device."""
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+
+@MODELS.register_module()
+class ClipDataPreprocessor(BaseDataPreprocessor):
+    """Make one batch of clips of different sizes.
+
+    Images arrive as uint8, are padded at the right and bottom to the largest
+    clip of the batch and normalised on the device; padding is exactly 0
+    afterwards. Depth maps become float without scaling (0..255).
+
+    Args:
+        mean (Sequence[float]): Mean of each channel, R, G, B in 0..255.
+        std (Sequence[float]): Standard deviation of each channel.
+        pad_size_divisor (int): Height and width of the batch become multiples
+            of it.
+        non_blocking (bool): Whether copies to the device are asynchronous.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] = (123.675, 116.28, 103.53),
+        std: Sequence[float] = (58.395, 57.12, 57.375),
+        pad_size_divisor: int = 1,
+        non_blocking: bool = True,
+    ) -> None:
+        super().__init__(non_blocking=non_blocking)
+        # As the released code: scale to 0..1 first, then normalise.
+        scaled = [torch.tensor(x).view(-1, 1, 1) / 255 for x in (mean, std)]
+        self.register_buffer('mean', scaled[0], persistent=False)
+        self.register_buffer('std', scaled[1], persistent=False)
+        self.pad_size_divisor = pad_size_divisor
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Collate and normalise.
+
+        Args:
+            data (dict): ``inputs`` with lists ``img`` of (T, 3, H, W) and,
+                optionally, ``depth`` of (T, 1, H, W) uint8 tensors, and
+                ``data_samples``, a list of :obj:`TrackDataSample`.
+            training (bool): Unused; part of MMEngine's interface.
+
+        Returns:
+            dict: ``inputs`` with float tensors (B, T, C, H, W), and
+            ``data_samples`` whose frames know ``batch_input_shape``.
+        """
+        data = self.cast_data(data)
+        inputs, samples = data['inputs'], data.get('data_samples')
+        size = self._batch_size(inputs['img'])
+        batch = {'img': self._stack(inputs['img'], size, normalise=True)}
+        if 'depth' in inputs:
+            batch['depth'] = self._stack(inputs['depth'], size, normalise=False)
+        for clip in samples or ():
+            for frame in clip:
+                frame.set_metainfo(dict(batch_input_shape=size, pad_shape=size))
+        return dict(inputs=batch, data_samples=samples)
+
+    def _batch_size(self, clips: list[Tensor]) -> tuple[int, int]:
+        divisor = self.pad_size_divisor
+        height = max(clip.shape[-2] for clip in clips)
+        width = max(clip.shape[-1] for clip in clips)
+        return -(-height // divisor) * divisor, -(-width // divisor) * divisor
+
+    def _stack(
+        self, clips: list[Tensor], size: tuple[int, int], normalise: bool
+    ) -> Tensor:
+        batch = self.mean.new_zeros(len(clips), *clips[0].shape[:2], *size)
+        for out, clip in zip(batch, clips, strict=True):
+            clip = clip.to(torch.float32, copy=True)
+            if normalise:
+                clip = clip.div_(255).sub_(self.mean).div_(self.std)
+            out[..., : clip.shape[-2], : clip.shape[-1]] = clip
+        return batch

@@ -1,0 +1,153 @@
+# Copyright (c) mmfdta authors.
+"""Deformable DETR that also hands on embeddings and depth."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from mmdet.models.detectors import DeformableDETR
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList
+from mmdet.utils import OptConfigType
+from torch import Tensor
+
+from ..adapters import DepthFeatures
+from .layers import FDTADecoder
+
+
+@dataclass
+class DetectorOutputs:
+    """What the detector says about F frames, from L decoder layers."""
+
+    cls_scores: Tensor
+    """Class logits (L, F, Q, K)."""
+    bbox_preds: Tensor
+    """cxcywh in 0..1 of the unpadded image, (L, F, Q, 4)."""
+    embeddings: Tensor
+    """Last decoder layer's output, the object embeddings, (F, Q, C)."""
+    depth_logits: Tensor | None = None
+    """(F, D + 1, h, w); None without a Spatial Adapter."""
+
+    _frame_dim = dict(cls_scores=1, bbox_preds=1, embeddings=0, depth_logits=0)
+
+    @classmethod
+    def merge(cls, parts: list['DetectorOutputs'], order: Tensor) -> 'DetectorOutputs':
+        """Concatenate over frames and bring the frames into ``order``.
+
+        Args:
+            parts (list[DetectorOutputs]): Outputs of disjoint frames.
+            order (Tensor): (F,) position in the concatenation of frame i.
+        """
+        merged = {}
+        for field in fields(cls):
+            values = [getattr(part, field.name) for part in parts]
+            dim = cls._frame_dim[field.name]
+            if values[0] is not None:
+                merged[field.name] = torch.cat(values, dim).index_select(dim, order)
+        return cls(**merged)
+
+
+@MODELS.register_module()
+class FDTADetector(DeformableDETR):
+    """The detector of FDTA. Frames never see each other in it.
+
+    MMDetection's Deformable DETR (iterative box refinement, one stage) whose
+    decoder layers also attend to the depth embedding of the Spatial Adapter.
+    Without the adapter it is Deformable DETR. Figure 2 of the paper.
+
+    Args:
+        spatial_adapter (dict, optional): Config of the Spatial Adapter; None
+            takes the depth branch out.
+        **kwargs: Arguments of MMDetection's ``DeformableDETR``.
+    """
+
+    def __init__(self, *args, spatial_adapter: OptConfigType = None, **kwargs) -> None:
+        self.spatial_adapter_cfg = spatial_adapter
+        super().__init__(*args, **kwargs)
+
+    def _init_layers(self) -> None:
+        decoder = self.decoder
+        super()._init_layers()
+        layer_cfg = decoder['layer_cfg']
+        if self.spatial_adapter_cfg is not None:
+            layer_cfg.setdefault('depth_attn_cfg', dict(layer_cfg['self_attn_cfg']))
+            self.spatial_adapter = MODELS.build(self.spatial_adapter_cfg)
+        self.decoder = FDTADecoder(**decoder)
+
+    @property
+    def with_spatial_adapter(self) -> bool:
+        """Whether there is a depth branch."""
+        return self.spatial_adapter_cfg is not None
+
+    def pre_transformer(
+        self, mlvl_feats: tuple[Tensor, ...], batch_data_samples: SampleList
+    ) -> tuple[dict, dict]:
+        """Prepare encoder and decoder inputs; run the Spatial Adapter.
+
+        Args:
+            mlvl_feats (tuple[Tensor]): Neck levels (F, C, h, w), finest first.
+            batch_data_samples (list[DetDataSample]): Frames with ``img_shape``
+                and ``batch_input_shape``.
+
+        Returns:
+            tuple[dict, dict]: As MMDetection's; the second also has ``depth``.
+        """
+        encoder_inputs, decoder_inputs = super().pre_transformer(
+            mlvl_feats, batch_data_samples
+        )
+        if self.with_spatial_adapter:
+            finest = mlvl_feats[0]
+            tokens = finest.shape[-2] * finest.shape[-1]
+            mask = encoder_inputs['feat_mask']
+            if mask is not None:
+                mask = mask[:, :tokens]
+                pos = self.positional_encoding(mask.view(-1, *finest.shape[-2:]))
+            else:
+                pos = self.positional_encoding(None, input=finest)
+            pos = pos.flatten(2).transpose(1, 2)
+            decoder_inputs['depth'] = self.spatial_adapter(mlvl_feats, mask, pos)
+        return encoder_inputs, decoder_inputs
+
+    def forward_decoder(
+        self,
+        query: Tensor,
+        query_pos: Tensor,
+        memory: Tensor,
+        memory_mask: Tensor | None,
+        reference_points: Tensor,
+        spatial_shapes: Tensor,
+        level_start_index: Tensor,
+        valid_ratios: Tensor,
+        depth: DepthFeatures | None = None,
+    ) -> dict:
+        """Run the decoder; as MMDetection's, with the depth features besides."""
+        hidden_states, references = self.decoder(
+            query=query,
+            query_pos=query_pos,
+            value=memory,
+            key_padding_mask=memory_mask,
+            reference_points=reference_points,
+            spatial_shapes=spatial_shapes,
+            level_start_index=level_start_index,
+            valid_ratios=valid_ratios,
+            reg_branches=self.bbox_head.reg_branches if self.with_box_refine else None,
+            depth=depth,
+        )
+        return dict(
+            hidden_states=hidden_states,
+            references=[reference_points, *references],
+            depth=depth,
+        )
+
+    def detect(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList
+    ) -> DetectorOutputs:
+        """Run backbone, transformer and head.
+
+        Args:
+            batch_inputs (Tensor): Normalised frames (F, 3, H, W).
+            batch_data_samples (list[DetDataSample]): Their meta information.
+
+        Returns:
+            DetectorOutputs: Raw outputs of all decoder layers.
+        """
+        return self._forward(batch_inputs, batch_data_samples)

@@ -1,0 +1,147 @@
+# Copyright (c) mmfdta authors.
+"""Detection head with depth supervision and clip-wide matching."""
+
+import torch
+from mmdet.models.dense_heads import DeformableDETRHead
+from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.structures import SampleList
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
+from mmdet.utils import ConfigType, InstanceList, OptConfigType, reduce_mean
+from torch import Tensor
+
+from ..adapters import DepthFeatures
+from .fdta_detector import DetectorOutputs
+from .matcher import ClipMatches, ClipTargets
+
+
+@MODELS.register_module()
+class FDTAHead(DeformableDETRHead):
+    """Deformable DETR's head on clips.
+
+    Every decoder layer has its own class and box branch, is matched and
+    supervised on its own; depth is supervised once. All losses but depth's are
+    MMDetection's, averaged over the ground-truth boxes of all frames and ranks.
+
+    Args:
+        matcher (dict): Config of the matcher.
+        loss_depth (dict, optional): Config of the depth loss; None turns it off.
+        **kwargs: Arguments of MMDetection's ``DeformableDETRHead``.
+    """
+
+    def __init__(
+        self,
+        *args,
+        matcher: ConfigType = dict(type='ClipMatcher'),
+        loss_depth: OptConfigType = None,
+        **kwargs,
+    ) -> None:
+        kwargs.setdefault('train_cfg', None)
+        super().__init__(*args, **kwargs)
+        self.matcher = TASK_UTILS.build(matcher)
+        self.loss_depth = None if loss_depth is None else MODELS.build(loss_depth)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        references: list[Tensor],
+        depth: DepthFeatures | None = None,
+        **_,
+    ) -> DetectorOutputs:
+        """Predict classes and boxes of all decoder layers.
+
+        Args:
+            hidden_states (Tensor): Decoder states (L, F, Q, C).
+            references (list[Tensor]): Reference points or boxes of each layer.
+            depth (DepthFeatures, optional): Output of the Spatial Adapter.
+
+        Returns:
+            DetectorOutputs: Raw outputs.
+        """
+        cls_scores, bbox_preds = super().forward(hidden_states, references)
+        depth_logits = None if depth is None else depth.logits
+        return DetectorOutputs(cls_scores, bbox_preds, hidden_states[-1], depth_logits)
+
+    def loss(self, batch_data_samples: SampleList, **head_inputs) -> dict[str, Tensor]:
+        """Detection losses of single frames, for training the plain detector."""
+        targets = ClipTargets.from_samples(batch_data_samples)
+        losses, _ = self.loss_by_feat(self(**head_inputs), targets)
+        return losses
+
+    def loss_by_feat(
+        self,
+        outputs: DetectorOutputs,
+        targets: ClipTargets,
+        depth_maps: Tensor | None = None,
+    ) -> tuple[dict[str, Tensor], ClipMatches]:
+        """Match and compute all detection losses.
+
+        Args:
+            outputs (DetectorOutputs): Raw outputs for F frames.
+            targets (ClipTargets): Their ground truth.
+            depth_maps (Tensor, optional): (F, 1, H, W) pseudo depth in 0..255;
+                without it the depth loss is left out.
+
+        Returns:
+            tuple[dict, ClipMatches]: Losses (the last layer's plain, the others
+            with a prefix ``d0.``, ``d1.`` ...) and the matching of all layers.
+        """
+        matches = self.matcher(outputs.cls_scores, outputs.bbox_preds, targets)
+        num_boxes = outputs.bbox_preds.new_tensor(float(sum(targets.num_valid)))
+        num_boxes = reduce_mean(num_boxes).clamp(min=1)
+        losses = {}
+        last = len(outputs.cls_scores) - 1
+        for layer in range(last + 1):
+            prefix = '' if layer == last else f'd{layer}.'
+            for name, value in self._loss_layer(
+                outputs.cls_scores[layer],
+                outputs.bbox_preds[layer],
+                matches.query_idx[layer],
+                targets,
+                num_boxes,
+            ).items():
+                losses[prefix + name] = value
+        if self.loss_depth is not None and depth_maps is not None:
+            losses['loss_depth'] = self.loss_depth(
+                outputs.depth_logits,
+                depth_maps,
+                targets.boxes,
+                targets.valid,
+                avg_factor=num_boxes,
+            )
+        return losses, matches
+
+    def _loss_layer(
+        self,
+        cls_scores: Tensor,
+        bbox_preds: Tensor,
+        query_idx: Tensor,
+        targets: ClipTargets,
+        num_boxes: Tensor,
+    ) -> dict[str, Tensor]:
+        """Class, L1 and GIoU loss of one decoder layer."""
+        frame, box = (query_idx >= 0).nonzero(as_tuple=True)
+        query = query_idx[frame, box]
+        labels = query_idx.new_full(cls_scores.shape[:2], self.num_classes)
+        labels[frame, query] = targets.labels[frame, box]
+        loss_cls = self.loss_cls(
+            cls_scores.flatten(0, 1), labels.flatten(), avg_factor=num_boxes
+        )
+        pred, target = bbox_preds[frame, query], targets.boxes[frame, box]
+        scale = targets.image_sizes[frame].flip(1).repeat(1, 2)
+        loss_iou = self.loss_iou(
+            bbox_cxcywh_to_xyxy(pred) * scale,
+            bbox_cxcywh_to_xyxy(target) * scale,
+            avg_factor=num_boxes,
+        )
+        loss_bbox = self.loss_bbox(pred, target, avg_factor=num_boxes)
+        return dict(loss_cls=loss_cls, loss_bbox=loss_bbox, loss_iou=loss_iou)
+
+    def predict(
+        self, batch_data_samples: SampleList, rescale: bool = True, **head_inputs
+    ) -> InstanceList:
+        """Detections of single frames, as MMDetection's head gives them."""
+        outputs = self(**head_inputs)
+        metas = [sample.metainfo for sample in batch_data_samples]
+        return self.predict_by_feat(
+            outputs.cls_scores, outputs.bbox_preds, metas, rescale=rescale
+        )

@@ -1,0 +1,86 @@
+# Copyright (c) mmfdta authors.
+"""Deformable DETR's decoder with depth cross-attention."""
+
+from mmdet.models.layers import (
+    DeformableDetrTransformerDecoder,
+    DeformableDetrTransformerDecoderLayer,
+)
+from mmdet.utils import OptConfigType
+from mmengine.model import ModuleList
+from torch import Tensor, nn
+
+from ..adapters import DepthFeatures
+from ..layers import DetrAttention
+
+
+class FDTADecoderLayer(DeformableDetrTransformerDecoderLayer):
+    """Self-, deformable, depth cross-attention and FFN, post-norm.
+
+    The queries ask the depth embedding without their position; keys and values
+    are the embedding itself. Section 3.2 of the paper.
+
+    Args:
+        depth_attn_cfg (dict, optional): Arguments of the depth attention; None
+            leaves it out and makes this Deformable DETR's layer.
+        **kwargs: Arguments of MMDetection's layer.
+    """
+
+    def __init__(self, depth_attn_cfg: OptConfigType = None, **kwargs) -> None:
+        self.depth_attn_cfg = depth_attn_cfg
+        super().__init__(**kwargs)
+
+    def _init_layers(self) -> None:
+        super()._init_layers()
+        self.self_attn = DetrAttention(**self.self_attn_cfg)
+        self.with_depth = self.depth_attn_cfg is not None
+        if self.with_depth:
+            self.depth_attn = DetrAttention(**self.depth_attn_cfg)
+            self.depth_norm = nn.LayerNorm(self.embed_dims)
+
+    def forward(  # type: ignore[override]
+        self,
+        query: Tensor,
+        query_pos: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None,
+        depth: DepthFeatures | None = None,
+        **kwargs,
+    ) -> Tensor:
+        """Run the layer.
+
+        Args:
+            query (Tensor): Content of the queries (F, Q, C).
+            query_pos (Tensor): Position of the queries (F, Q, C).
+            value (Tensor): Encoder memory (F, S, C).
+            key_padding_mask (Tensor, optional): Padding of it (F, S).
+            depth (DepthFeatures, optional): Output of the Spatial Adapter.
+            **kwargs: Arguments of deformable attention.
+
+        Returns:
+            Tensor: (F, Q, C).
+        """
+        query = self.norms[0](self.self_attn(query, query_pos=query_pos, key_pos=query_pos))
+        query = self.cross_attn(
+            query,
+            value=value,
+            query_pos=query_pos,
+            key_padding_mask=key_padding_mask,
+            **kwargs,
+        )
+        query = self.norms[1](query)
+        if self.with_depth:
+            query = self.depth_attn(
+                query, depth.embed, depth.embed, key_padding_mask=depth.mask
+            )
+            query = self.depth_norm(query)
+        return self.norms[2](self.ffn(query))
+
+
+class FDTADecoder(DeformableDetrTransformerDecoder):
+    """MMDetection's decoder, of :class:`FDTADecoderLayer`."""
+
+    def _init_layers(self) -> None:
+        self.layers = ModuleList(
+            FDTADecoderLayer(**self.layer_cfg) for _ in range(self.num_layers)
+        )
+        self.embed_dims = self.layers[0].embed_dims

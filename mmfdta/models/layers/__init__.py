@@ -1,0 +1,14 @@
+# Copyright (c) mmfdta authors.
+"""Transformer layers shared by detector, adapters and association."""
+
+from .attention import DetrAttention, MultiheadAttention
+from .position import frame_position_encoding
+from .transformer import FFN, TransformerEncoderLayer
+
+__all__ = [
+    'FFN',
+    'DetrAttention',
+    'MultiheadAttention',
+    'TransformerEncoderLayer',
+    'frame_position_encoding',
+]

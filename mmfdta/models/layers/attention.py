@@ -1,0 +1,173 @@
+# Copyright (c) mmfdta authors.
+"""Multi-head attention that never materialises its weights."""
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.bricks.transformer import MultiheadAttention as MMCVAttention
+from torch import Tensor, nn
+
+
+class MultiheadAttention(nn.MultiheadAttention):
+    """``torch.nn.MultiheadAttention`` on ``scaled_dot_product_attention``.
+
+    The parameters (names, shapes, initialisation) are those of PyTorch's
+    module, so checkpoints fit. Two things differ: attention weights are not
+    returned, and the mask may have any shape that broadcasts to the scores, so
+    that it is not repeated over heads or queries.
+
+    Args:
+        embed_dims (int): Number of channels C.
+        num_heads (int): Number of heads H; divides C.
+        dropout (float): Dropout on the attention weights in training.
+        add_zero_attn (bool): Whether every query may also attend to one extra
+            token whose key and value are zero. Its score is exactly 0, so a
+            query without any visible key gets a zero output instead of NaN.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        add_zero_attn: bool = False,
+    ) -> None:
+        super().__init__(
+            embed_dims,
+            num_heads,
+            dropout=dropout,
+            add_zero_attn=add_zero_attn,
+            batch_first=True,
+        )
+
+    def project(self, x: Tensor, part: int) -> Tensor:
+        """Project to queries (part 0), keys (1) or values (2).
+
+        Args:
+            x (Tensor): Tokens (B, L, C).
+            part (int): Which third of the input projection to use.
+
+        Returns:
+            Tensor: Projected tokens split into heads, (B, H, L, C / H).
+        """
+        c = self.embed_dim
+        x = F.linear(
+            x,
+            self.in_proj_weight[part * c : (part + 1) * c],
+            self.in_proj_bias[part * c : (part + 1) * c],
+        )
+        return x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None
+    ) -> Tensor:
+        """Attend with projected queries, keys and values.
+
+        Args:
+            q (Tensor): Queries (B, H, Lq, D).
+            k (Tensor): Keys (B, H, Lk, D).
+            v (Tensor): Values (B, H, Lk, D).
+            attn_mask (Tensor, optional): Broadcastable to (B, H, Lq, Lk). Bool:
+                True = may attend. Float: added to the scores.
+
+        Returns:
+            Tensor: Output tokens (B, Lq, C).
+        """
+        if self.add_zero_attn:
+            k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
+            if attn_mask is not None:
+                visible = True if attn_mask.dtype == torch.bool else 0.0
+                attn_mask = F.pad(attn_mask, (0, 1), value=visible)
+        dropout = self.dropout if self.training else 0.0
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask, dropout)
+        return self.out_proj(out.transpose(1, 2).flatten(2))
+
+    def forward(  # type: ignore[override]
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Attend from ``query`` to ``key`` and ``value``.
+
+        Args:
+            query (Tensor): (B, Lq, C).
+            key (Tensor): (B, Lk, C).
+            value (Tensor): (B, Lk, C).
+            attn_mask (Tensor, optional): See :meth:`attend`.
+
+        Returns:
+            Tensor: (B, Lq, C).
+        """
+        return self.attend(
+            self.project(query, 0),
+            self.project(key, 1),
+            self.project(value, 2),
+            attn_mask,
+        )
+
+
+class DetrAttention(MMCVAttention):
+    """MMCV's residual attention brick, computed without weights.
+
+    MMCV asks PyTorch for the attention weights and throws them away; on a
+    stride-8 map of 1440x800 these alone take 10 GB. Parameter names
+    (``attn.in_proj_weight`` ...) stay those of MMDetection's checkpoints.
+
+    Args:
+        embed_dims (int): Number of channels.
+        num_heads (int): Number of heads.
+        dropout (float): Dropout on attention weights and on the output.
+        batch_first (bool): Always True, as in MMDetection's DETR layers.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        batch_first: bool = True,
+    ) -> None:
+        super().__init__(
+            embed_dims,
+            num_heads,
+            attn_drop=dropout,
+            dropout_layer=dict(type='Dropout', drop_prob=dropout),
+            batch_first=batch_first,
+        )
+        self.attn = MultiheadAttention(embed_dims, num_heads, dropout)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor | None = None,
+        value: Tensor | None = None,
+        query_pos: Tensor | None = None,
+        key_pos: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        **kwargs,
+    ) -> Tensor:
+        """Return ``query + dropout(attention)``.
+
+        Args:
+            query (Tensor): (B, Lq, C).
+            key (Tensor, optional): (B, Lk, C); the query if omitted.
+            value (Tensor, optional): (B, Lk, C); the key if omitted.
+            query_pos (Tensor, optional): Position added to the query.
+            key_pos (Tensor, optional): Position added to the key.
+            key_padding_mask (Tensor, optional): (B, Lk) bool, True = ignore.
+            **kwargs: Arguments of deformable attention that MMDetection's
+                layers pass to every attention; not needed here.
+
+        Returns:
+            Tensor: (B, Lq, C).
+        """
+        identity = query
+        key = query if key is None else key
+        value = key if value is None else value
+        if query_pos is not None:
+            query = query + query_pos
+        if key_pos is not None:
+            key = key + key_pos
+        mask = None if key_padding_mask is None else ~key_padding_mask[:, None, None]
+        return identity + self.dropout_layer(self.attn(query, key, value, mask))

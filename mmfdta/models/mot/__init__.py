@@ -1,0 +1,6 @@
+# Copyright (c) mmfdta authors.
+"""Whole trackers."""
+
+from .fdta import FDTA
+
+__all__ = ['FDTA']

@@ -1,0 +1,266 @@
+# Copyright (c) mmfdta authors.
+"""FDTA: From Detection to Association (arXiv 2512.02392)."""
+
+import torch
+from mmdet.models.mot import BaseMOTModel
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList, TrackSampleList
+from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
+from mmengine.logging import MessageHub
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from ..association import Sequences, build_sequences
+from ..detectors import ClipMatches, ClipTargets, DetectorOutputs
+from ..trackers import TrajectoryHistory
+from .clip_detection import ClipDetection
+
+
+@MODELS.register_module()
+class FDTA(BaseMOTModel):
+    """End-to-end tracker: detect, adapt, associate. Figure 2 of the paper.
+
+    The three adapters can be taken out one by one: the spatial one in the
+    detector's config, the other two here. Without any this is MOTIP.
+
+    Args:
+        detector (dict): Config of :class:`FDTADetector`.
+        trajectory_modeling (dict): Config of :class:`TrajectoryModeling`.
+        id_decoder (dict): Config of :class:`IDDecoder`.
+        tracker (dict): Config of :class:`FDTATracker`.
+        temporal_adapter (dict, optional): Config of :class:`TemporalAdapter`.
+        identity_adapter (dict, optional): Config of :class:`IdentityAdapter`.
+        loss_id (dict): Config of :class:`IDLoss`.
+        clip_detection (dict): Arguments of :class:`ClipDetection`: which frames
+            of a clip carry gradients and how many run at a time.
+        match_layer (int): Decoder layer whose matching picks the embeddings
+            that association is trained on. The published weights were trained
+            with -2 (the last auxiliary layer); -1 is the last layer itself.
+        data_preprocessor (dict, optional): Config of the data preprocessor.
+        init_cfg (dict, optional): Initialisation config.
+    """
+
+    def __init__(
+        self,
+        detector: ConfigType,
+        trajectory_modeling: ConfigType,
+        id_decoder: ConfigType,
+        tracker: ConfigType,
+        temporal_adapter: OptConfigType = None,
+        identity_adapter: OptConfigType = None,
+        loss_id: ConfigType = dict(type='IDLoss'),
+        clip_detection: OptConfigType = None,
+        match_layer: int = -2,
+        data_preprocessor: OptConfigType = None,
+        init_cfg: OptMultiConfig = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        self.detector = MODELS.build(detector)
+        self.temporal_adapter = temporal_adapter and MODELS.build(temporal_adapter)
+        self.identity_adapter = identity_adapter and MODELS.build(identity_adapter)
+        self.trajectory_modeling = MODELS.build(trajectory_modeling)
+        self.id_decoder = MODELS.build(id_decoder)
+        self.tracker = MODELS.build(tracker)
+        self.loss_id = MODELS.build(loss_id)
+        self.clip_detection = ClipDetection(**(clip_detection or {}))
+        self.match_layer = match_layer
+        self._check_config()
+
+    def _check_config(self) -> None:
+        """Refuse combinations that would fail in the middle of a sequence."""
+        decoder, tracker = self.id_decoder, self.tracker
+        if tracker.max_history > decoder.max_relative_time:
+            raise ValueError(
+                f'model.tracker.miss_tolerance = {tracker.miss_tolerance} keeps '
+                f'{tracker.max_history} frames of history, but '
+                'model.id_decoder.max_relative_time = '
+                f'{decoder.max_relative_time} knows no larger distance in time. '
+                'Raise the second or lower the first.'
+            )
+        if tracker.num_id_vocabulary != decoder.num_id_vocabulary:
+            raise ValueError(
+                f'model.tracker.num_id_vocabulary = {tracker.num_id_vocabulary} and '
+                'model.id_decoder.num_id_vocabulary = '
+                f'{decoder.num_id_vocabulary} must be equal.'
+            )
+
+    # ---------------------------------------------------------------- training
+    def loss(
+        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
+    ) -> dict[str, Tensor]:
+        """Compute all losses of a batch of clips.
+
+        Args:
+            inputs (dict): ``img`` (B, T, 3, H, W), normalised, and optionally
+                ``depth`` (B, T, 1, H, W) in 0..255.
+            data_samples (list[TrackDataSample]): The clips' T frames with
+                ``gt_instances``, and ``id_targets``.
+            **kwargs: Unused; part of MMDetection's interface.
+
+        Returns:
+            dict[str, Tensor]: Detection losses of each decoder layer,
+            ``loss_depth``, ``loss_contrastive`` and ``loss_id``.
+        """
+        imgs, depth = inputs['img'], inputs.get('depth')
+        batch, length = imgs.shape[:2]
+        self._check_clip(length)
+        frames = [frame for clip in data_samples for frame in clip]
+        outputs = self.clip_detection(self.detector, imgs, frames)
+        targets = ClipTargets.from_samples(frames)
+        losses, matches = self.detector.bbox_head.loss_by_feat(
+            outputs, targets, None if depth is None else depth.flatten(0, 1)
+        )
+        if self.identity_adapter is not None:
+            losses['loss_contrastive'] = self._contrast(
+                outputs, targets, matches, batch, length
+            )
+        sequences = build_sequences(
+            outputs.embeddings.unflatten(0, (batch, length)),
+            matches.query_idx[self.match_layer].unflatten(0, (batch, length)),
+            [clip.id_targets for clip in data_samples],
+        )
+        id_logits = self.associate_clip(sequences)
+        losses['loss_id'] = self.loss_id(
+            id_logits, sequences.unknown_labels, sequences.unknown_masks
+        )
+        return losses
+
+    def _check_clip(self, length: int) -> None:
+        if length > self.id_decoder.max_relative_time:
+            raise ValueError(
+                f'a clip has {length} frames, but model.id_decoder.max_relative_time = '
+                f'{self.id_decoder.max_relative_time}. Shorten the clips of the '
+                'training sampler or raise max_relative_time.'
+            )
+
+    def _contrast(
+        self,
+        outputs: DetectorOutputs,
+        targets: ClipTargets,
+        matches: ClipMatches,
+        batch: int,
+        length: int,
+    ) -> Tensor:
+        """Contrastive loss on the last layer's matches, off in the warm-up."""
+        adapter = self.identity_adapter
+        epoch = MessageHub.get_current_instance().get_info('epoch')
+        if epoch is not None and epoch < adapter.warmup_epochs:
+            # Every parameter takes part in every step, as DDP wants.
+            return sum(p.sum() for p in adapter.parameters()) * 0.0
+        query_idx, quality = matches.query_idx[-1], matches.quality[-1]
+        frame, box = (query_idx >= 0).nonzero(as_tuple=True)
+        return adapter.loss(
+            outputs.embeddings[frame, query_idx[frame, box]],
+            targets.identities[frame, box],
+            quality[frame, box],
+            clip_idx=frame // length,
+            frame_idx=frame % length,
+            num_clips=batch,
+            clip_length=length,
+        )
+
+    # ------------------------------------------------------------- association
+    def refine(self, features: Tensor, masks: Tensor) -> Tensor:
+        """Temporal Adapter and trajectory modelling of a history.
+
+        Args:
+            features (Tensor): (..., T, N, C).
+            masks (Tensor): (..., T, N) bool, True = missing.
+
+        Returns:
+            Tensor: (..., T, N, C).
+        """
+        if self.temporal_adapter is not None:
+            features = self.temporal_adapter(features, masks)
+        return self.trajectory_modeling(features)
+
+    def associate_clip(self, sequences: Sequences) -> Tensor:
+        """ID logits (B, G, T, N, K + 1) of every detection of training clips."""
+        times = torch.arange(
+            sequences.trajectory_masks.shape[2],
+            device=sequences.trajectory_masks.device,
+        )
+        return self.id_decoder(
+            self.refine(sequences.trajectory_features, sequences.trajectory_masks),
+            sequences.trajectory_labels,
+            sequences.trajectory_masks,
+            times,
+            sequences.unknown_features,
+            sequences.unknown_masks,
+            times,
+        )
+
+    def score_identities(self, history: TrajectoryHistory, embeddings: Tensor) -> Tensor:
+        """Scores of the ID words for the detections of one frame.
+
+        Args:
+            history (TrajectoryHistory): The live trajectories.
+            embeddings (Tensor): Embeddings of the detections (n, C).
+
+        Returns:
+            Tensor: Probabilities (n, K + 1); the last column is "newborn".
+        """
+        frames = len(history.masks)
+        device = embeddings.device
+        features = self.refine(history.features, history.masks)
+        labels = history.id_labels.expand(frames, -1)
+        logits = self.id_decoder(
+            features[None, None],
+            labels[None, None],
+            history.masks[None, None],
+            torch.arange(frames, device=device),
+            embeddings[None, None, None],
+            embeddings.new_zeros(1, 1, 1, len(embeddings), dtype=torch.bool),
+            torch.full((1,), frames, device=device),
+        )[0, 0, 0]
+        return self.loss_id.scores(logits)
+
+    # --------------------------------------------------------------- inference
+    def predict(
+        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
+    ) -> TrackSampleList:
+        """Track the next frames of a video.
+
+        Args:
+            inputs (dict): ``img`` (B, T, 3, H, W); frames in their order.
+            data_samples (list[TrackDataSample]): Their meta information. A
+                frame with ``frame_id`` 0 starts a new sequence.
+            **kwargs: Unused; part of MMDetection's interface.
+
+        Returns:
+            list[TrackDataSample]: The samples, each frame with
+            ``pred_det_instances`` and ``pred_track_instances`` (boxes xyxy in
+            pixels of the original frame, not clipped to it).
+        """
+        frames = [frame for clip in data_samples for frame in clip]
+        outputs = self.detector.detect(inputs['img'].flatten(0, 1), frames)
+        for i, frame in enumerate(frames):
+            if frame.frame_id == 0:
+                self.tracker.reset()
+            self._track(outputs, i, frame)
+        return data_samples
+
+    def _track(self, outputs: DetectorOutputs, i: int, frame) -> None:
+        scores, labels = outputs.cls_scores[-1, i].sigmoid().max(-1)
+        tracks = self.tracker.track(
+            boxes=outputs.bbox_preds[-1, i],
+            scores=scores,
+            labels=labels,
+            embeddings=outputs.embeddings[i],
+            image_size=frame.ori_shape[:2],
+            id_scorer=self.score_identities,
+        )
+        frame.pred_det_instances = tracks.detections
+        frame.pred_track_instances = InstanceData(
+            bboxes=tracks.bboxes,
+            scores=tracks.scores,
+            labels=tracks.labels,
+            instances_id=tracks.ids,
+        )
+
+    def _forward(
+        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
+    ) -> DetectorOutputs:
+        """Raw outputs of the detector for all frames."""
+        frames: SampleList = [frame for clip in data_samples for frame in clip]
+        return self.detector.detect(inputs['img'].flatten(0, 1), frames)
