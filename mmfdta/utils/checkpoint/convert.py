@@ -1,0 +1,273 @@
+# Copyright (c) mmfdta authors.
+"""Convert a state dict from one code base's names to another's.
+
+Every conversion goes through mmfdta's own names: source names are renamed to
+them, checked and completed, classes are chosen, and the result is renamed again
+if another naming is asked for.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .class_heads import ClassChoice, choose_classes
+from .errors import CheckpointError
+from .families import OWN, TWO_STAGE, Family, find_family, reason_for, recognise
+from .reading import read_state_dict
+from .report import ConversionReport, TensorRecord
+from .rules import absent_parts, lacking, to_source, to_target
+from .writing import write_checkpoint
+
+_HEAD = re.compile(r'detector\.bbox_head\.(?:cls|reg)_branches\.(\d+)\.')
+_CLASS_HEAD = 'detector.bbox_head.cls_branches.'
+_BOX_HEAD = re.compile(r'detector\.bbox_head\.reg_branches\.\d+\.(.*)')
+_DECODER_LAYER = re.compile(r'detector\.decoder\.layers\.(\d+)\.')
+_NO_BIAS = 'zero bias: the convolution in the source has none'
+_NO_COUNTER = 'zero batch counter: frozen normalisation does not use it'
+
+
+@dataclass
+class Conversion:
+    """A converted state dict and the account of it."""
+
+    state_dict: dict[str, Tensor]
+    report: ConversionReport
+
+
+def convert_state_dict(
+    state_dict: dict[str, Tensor],
+    to: str = OWN.key,
+    family: str | None = None,
+    classes: ClassChoice | None = None,
+) -> Conversion:
+    """Convert a state dict.
+
+    Args:
+        state_dict: Names and tensors of any known family; modules may be absent.
+        to: Key of a family in `TARGETS`; ``mmdet_deformable_detr`` is the
+            plain detector of the ``deformable_detr_*`` configs.
+        family: Key of the source's family; recognised from the names if None.
+        classes: Which classes the head keeps.
+
+    Returns:
+        New dict; tensors are those of the source where nothing had to be done.
+
+    Raises:
+        CheckpointError: The names are of no known family, a tensor is unknown,
+            aliases differ, or the choice of classes does not fit.
+    """
+    source = recognise(state_dict) if family is None else find_family(family)
+    goal = find_family(to)
+    report = ConversionReport(source.key, source.title, goal.key)
+    tensors = _resolve_aliases(state_dict, source, report)
+    origin: dict[str, str] = {}
+    for name in tensors:
+        target = to_target(source.rules, name)
+        if target is None:
+            _drop_or_refuse(name, source, report)
+        elif target in origin:
+            raise CheckpointError(f'{name} and {origin[target]} are both {target}.')
+        else:
+            origin[target] = name
+    _drop_encoder_heads(origin, report)
+    converted = {target: tensors[name] for target, name in origin.items()}
+    _check_box_refinement(converted)
+    changed = _select_classes(converted, classes or ClassChoice(), report)
+    generated = _generate(converted)
+    _look_for_gaps(converted, report)
+    result = _rename(converted, goal, origin, changed | generated, report)
+    return Conversion(result, report)
+
+
+def convert_checkpoint(
+    src: str | Path,
+    dst: str | Path | None = None,
+    to: str = OWN.key,
+    family: str | None = None,
+    classes: ClassChoice | None = None,
+) -> Conversion:
+    """Read a checkpoint, convert it and write the result.
+
+    Args:
+        src: Checkpoint of any known family.
+        dst: Where to write; None for a dry run.
+        to: See `convert_state_dict`.
+        family: See `convert_state_dict`.
+        classes: See `convert_state_dict`.
+
+    Raises:
+        CheckpointError: ``src`` cannot be read or converted or lacks tensors of
+            a part that it has, or ``dst`` cannot be written.
+    """
+    if dst is not None and Path(dst).exists() and Path(src).samefile(dst):
+        raise CheckpointError(f'{dst}: the result would overwrite the source.')
+    state_dict = read_state_dict(src)
+    try:
+        conversion = convert_state_dict(state_dict, to, family, classes)
+    except CheckpointError as error:
+        raise CheckpointError(f'{src}: {error}') from None
+    gaps = conversion.report.incomplete
+    if gaps:
+        raise CheckpointError(
+            f'{src}: incomplete: it is {conversion.report.title}, but {len(gaps)} '
+            f'tensors are not in it (by their names in mmfdta): '
+            f'{", ".join(gaps[:5])}{", ..." if len(gaps) > 5 else ""}.'
+        )
+    if dst is not None:
+        write_checkpoint(_pack(conversion, Path(src).name), dst)
+    return conversion
+
+
+def _pack(conversion: Conversion, source: str) -> dict:
+    report = conversion.report
+    wrapper = find_family(report.target).wrapper
+    # A view would be saved with all of the tensor that it looks at.
+    state_dict = {
+        name: t if t.untyped_storage().nbytes() == t.nbytes else t.clone()
+        for name, t in conversion.state_dict.items()
+    }
+    if wrapper != 'state_dict':
+        return {wrapper: state_dict}
+    meta = {'converted_from': report.title, 'source': source, 'classes': report.classes}
+    return {'state_dict': state_dict, 'meta': meta}
+
+
+def _resolve_aliases(
+    state_dict: dict[str, Tensor], source: Family, report: ConversionReport
+) -> dict[str, Tensor]:
+    """Keep one name of each shared parameter; its tensors must be equal."""
+    tensors = dict(state_dict)
+    for name, tensor in state_dict.items():
+        for alias in source.aliases:
+            values = alias.alias.match(name)
+            if values is None:
+                continue
+            kept = alias.name.fill(values)
+            if kept not in tensors:
+                tensors[kept] = tensor
+            if not torch.equal(tensors[kept], tensor):
+                raise CheckpointError(
+                    f'{name} and {kept} are two names of one parameter, but their '
+                    'tensors differ; the model here has only one.'
+                )
+            del tensors[name]
+            report.records.append(
+                TensorRecord(name, None, f'the same tensor as {alias.name.text}')
+            )
+            break
+    return tensors
+
+
+def _drop_or_refuse(name: str, source: Family, report: ConversionReport) -> None:
+    reason = reason_for(source.dropped, name)
+    if reason is None:
+        raise CheckpointError(
+            f'{name} is not a parameter of {source.title}; no tensor is left out '
+            'without a reason, so the checkpoint is not converted.'
+        )
+    report.records.append(TensorRecord(name, None, reason))
+
+
+def _drop_encoder_heads(origin: dict[str, str], report: ConversionReport) -> None:
+    """Drop the head that a two-stage detector has after those of the decoder."""
+    layers = [int(m[1]) for m in map(_DECODER_LAYER.match, origin) if m]
+    for target in [t for t in origin if layers and _HEAD.match(t)]:
+        if int(_HEAD.match(target)[1]) > max(layers):
+            report.records.append(TensorRecord(origin.pop(target), None, TWO_STAGE))
+
+
+def _check_box_refinement(converted: dict[str, Tensor]) -> None:
+    """Refuse heads that are the same in all layers.
+
+    Without iterative refinement all layers share one head, which predicts
+    offsets from the first reference points; it is of no use in a detector that
+    refines the boxes from layer to layer.
+    """
+    layers: dict[str, list[Tensor]] = {}
+    for name, tensor in converted.items():
+        if match := _BOX_HEAD.match(name):
+            layers.setdefault(match[1], []).append(tensor)
+    if not layers or len(next(iter(layers.values()))) < 2:
+        return
+    if all(torch.equal(t[0], other) for t in layers.values() for other in t[1:]):
+        raise CheckpointError(
+            'the box heads of all decoder layers are equal: it is a Deformable DETR '
+            'without iterative box refinement, and the models here refine boxes; '
+            'take the variant with refinement.'
+        )
+
+
+def _select_classes(
+    converted: dict[str, Tensor], choice: ClassChoice, report: ConversionReport
+) -> dict[str, str]:
+    """Cut the class heads to the chosen rows, in place; name to what was done."""
+    heads = {n: t for n, t in converted.items() if n.startswith(_CLASS_HEAD)}
+    sizes = {len(tensor) for tensor in heads.values()}
+    if not sizes:
+        return {}
+    if len(sizes) > 1:
+        raise CheckpointError(
+            f'its class heads have different numbers of classes: {sorted(sizes)}.'
+        )
+    kept = choose_classes(sizes.pop(), choice)
+    report.classes = kept.text
+    if kept.rows is None:
+        return {}
+    rows = torch.tensor(kept.rows)
+    converted.update({name: tensor[rows] for name, tensor in heads.items()})
+    return dict.fromkeys(heads, f'classes {", ".join(map(str, kept.rows))}')
+
+
+def _generate(converted: dict[str, Tensor]) -> dict[str, str]:
+    """Add tensors that have no counterpart, in place; name to the reason."""
+    reasons = {}
+    for name, tensor in list(converted.items()):
+        if name.startswith('detector.neck.') and name.endswith('.conv.weight'):
+            bias = name.removesuffix('weight') + 'bias'
+            if bias not in converted:
+                converted[bias] = tensor.new_zeros(len(tensor))
+                reasons[bias] = _NO_BIAS
+        if name.startswith('detector.backbone.') and name.endswith('.running_var'):
+            counter = name.removesuffix('running_var') + 'num_batches_tracked'
+            if counter not in converted:
+                converted[counter] = torch.tensor(0)
+                reasons[counter] = _NO_COUNTER
+    return reasons
+
+
+def _look_for_gaps(converted: dict[str, Tensor], report: ConversionReport) -> None:
+    report.absent = absent_parts(OWN.rules, converted)
+    report.optional = lacking(OWN.rules, converted, optional=True)
+    report.incomplete = lacking(OWN.rules, converted, optional=False)
+
+
+def _rename(
+    converted: dict[str, Tensor],
+    goal: Family,
+    origin: dict[str, str],
+    reasons: dict[str, str],
+    report: ConversionReport,
+) -> dict[str, Tensor]:
+    """Give mmfdta's tensors the names of ``goal``, aliases included."""
+    if goal.left_out is None:
+        raise CheckpointError(f'nothing is converted to {goal.title}.')
+    result: dict[str, Tensor] = {}
+    for name, tensor in converted.items():
+        source = origin.get(name)
+        left_out = reason_for(goal.left_out, name)
+        if left_out is None:
+            target = to_source(goal.rules, name)
+            result[target] = tensor
+            report.records.append(TensorRecord(source, target, reasons.get(name, '')))
+        elif source is not None:
+            report.records.append(TensorRecord(source, None, left_out))
+    for alias in goal.aliases:
+        for name, tensor in list(result.items()):
+            for further in alias.further_names(name, converted):
+                result[further] = tensor
+                reason = f'the same tensor as {alias.name.text}'
+                report.records.append(TensorRecord(None, further, reason))
+    return result

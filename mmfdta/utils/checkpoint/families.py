@@ -1,0 +1,226 @@
+# Copyright (c) mmfdta authors.
+"""The families of checkpoints and how to tell them apart.
+
+A family is a code base with its own parameter names. To add one, write its
+tables in a module beside `names_released`, make a `Family` of them and put it
+into `FAMILIES`.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .errors import CheckpointError
+from .names_mmdet import MMDET_RULES, MMFDTA_RULES
+from .names_released import (
+    BBOX_ALIASES,
+    CLASS_ALIASES,
+    DETECTOR_RULES,
+    PREVIOUS_RULES,
+    RELEASED_RULES,
+    WORD_ALIASES,
+)
+from .rules import Rule, Template
+
+TWO_STAGE = 'a two-stage detector makes its queries with it, one-stage ones do not'
+COUNTER = 'counts training batches; frozen normalisation does not use it'
+CRITERION = 'belongs to the loss of the identity adapter, which released files lack'
+
+
+@dataclass(frozen=True)
+class Alias:
+    """Several names of one parameter; a checkpoint lists the tensor each time.
+
+    Attributes:
+        alias: The further name; with a number that ``name`` lacks, there is one
+            for every further layer.
+        name: The name that the tables know.
+        layers: mmfdta's tensor whose length is the number of layers, needed
+            where ``alias`` has a number that ``name`` lacks.
+    """
+
+    alias: Template
+    name: Template
+    layers: str = ''
+
+    def further_names(self, name: str, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+        """The aliases of ``name`` in a model with these mmfdta ``tensors``."""
+        values = self.name.match(name)
+        if values is None:
+            return
+        if not self.layers:
+            yield self.alias.fill(values)
+        elif self.layers in tensors:
+            for layer in range(len(tensors[self.layers]) - 1):
+                yield self.alias.fill({'i': str(layer)})
+
+
+@dataclass(frozen=True)
+class Family:
+    """A code base whose checkpoints can be converted.
+
+    Attributes:
+        key: Name on the command line.
+        title: Name for people.
+        signature: Patterns; every one is found in some parameter name.
+        foreign: Patterns; none is found in any parameter name.
+        rules: Names here and in mmfdta.
+        aliases: Names that list a tensor once more.
+        dropped: Patterns of source names that are not used, and why.
+        left_out: Patterns of mmfdta names that the family has no place for, and
+            why; None if nothing is converted to it.
+        wrapper: Key of the state dict in a file of the family.
+    """
+
+    key: str
+    title: str
+    signature: tuple[str, ...]
+    rules: tuple[Rule, ...]
+    foreign: tuple[str, ...] = ()
+    aliases: tuple[Alias, ...] = ()
+    dropped: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[tuple[str, str], ...] | None = None
+    wrapper: str = 'model'
+
+    def owns(self, names: Iterable[str]) -> bool:
+        """Whether a state dict with these names is of the family."""
+        names = tuple(names)
+
+        def found(pattern: str) -> bool:
+            return any(re.search(pattern, name) for name in names)
+
+        return all(map(found, self.signature)) and not any(map(found, self.foreign))
+
+
+def _aliases(pairs: tuple[tuple[str, str, str], ...], prefix: str = '') -> tuple:
+    return tuple(
+        Alias(Template(prefix + alias), Template(prefix + name), layers)
+        for alias, name, layers in pairs
+    )
+
+
+_DEFORMABLE = r'\.layers\.\d+\.(self|cross)_attn\.sampling_offsets\.'
+_ADAPTERS = r'^detr\.depth_predictor\.|\btrajectory_embedding\.'
+_BATCH_COUNTERS = ((r'\.num_batches_tracked$', COUNTER),)
+_TWO_STAGE = (
+    (r'^(detr\.)?transformer\.(enc_output|enc_output_norm|pos_trans|pos_trans_norm)\.',
+     TWO_STAGE),
+)  # fmt: skip
+_NOT_MOTIP = (
+    (r'spatial_adapter|\.depth_(attn|norm)\.', 'MOTIP has no spatial adapter'),
+    (r'^temporal_adapter\.', 'MOTIP has no temporal adapter'),
+    (r'^identity_adapter\.', 'MOTIP has no identity adapter'),
+)
+_NOT_DETECTOR = (
+    (r'^(?!detector\.)', 'not part of the detector'),
+    (r'spatial_adapter|\.depth_(attn|norm)\.', 'Deformable DETR has no depth branch'),
+)
+
+FAMILIES = (
+    Family(
+        key='mmfdta',
+        title='mmfdta',
+        signature=(rf'^detector\.(en|de)coder{_DEFORMABLE}',),
+        rules=MMFDTA_RULES,
+        left_out=(),
+        wrapper='state_dict',
+    ),
+    Family(
+        key='mmdet_deformable_detr',
+        title="Deformable DETR with MMDetection's names",
+        signature=(rf'^(en|de)coder{_DEFORMABLE}', r'^bbox_head\.'),
+        rules=MMDET_RULES,
+        dropped=(
+            (r'^(memory_trans_fc|memory_trans_norm|pos_trans_fc|pos_trans_norm)\.',
+             TWO_STAGE),
+        ),
+        left_out=_NOT_DETECTOR,
+        wrapper='state_dict',
+    ),
+    Family(
+        key='fdta',
+        title='FDTA as released',
+        signature=(rf'^detr\.transformer\.(en|de)coder{_DEFORMABLE}', _ADAPTERS),
+        foreign=(r'^seq_decoder\.',),
+        rules=RELEASED_RULES,
+        aliases=_aliases(BBOX_ALIASES, 'detr.') + _aliases(WORD_ALIASES),
+        dropped=_BATCH_COUNTERS,
+        left_out=((r'^identity_adapter\.', CRITERION),) + _BATCH_COUNTERS,
+    ),
+    Family(
+        key='fdta_previous',
+        title='FDTA, previous naming',
+        signature=(r'^detr\.transformer\.', r'^seq_decoder\.', _ADAPTERS),
+        rules=PREVIOUS_RULES,
+        aliases=_aliases(BBOX_ALIASES, 'detr.'),
+        dropped=_BATCH_COUNTERS,
+    ),
+    Family(
+        key='motip',
+        title='MOTIP as released',
+        signature=(rf'^detr\.transformer\.(en|de)coder{_DEFORMABLE}',),
+        foreign=(r'^seq_decoder\.', _ADAPTERS),
+        rules=RELEASED_RULES,
+        aliases=_aliases(BBOX_ALIASES, 'detr.') + _aliases(WORD_ALIASES),
+        dropped=_BATCH_COUNTERS,
+        left_out=_NOT_MOTIP + _BATCH_COUNTERS,
+    ),
+    Family(
+        key='motip_previous',
+        title='MOTIP, previous naming',
+        signature=(r'^detr\.transformer\.', r'^seq_decoder\.'),
+        foreign=(_ADAPTERS,),
+        rules=PREVIOUS_RULES,
+        aliases=_aliases(BBOX_ALIASES, 'detr.'),
+        dropped=_BATCH_COUNTERS,
+    ),
+    Family(
+        key='deformable_detr',
+        title='Deformable DETR as released',
+        signature=(rf'^transformer\.(en|de)coder{_DEFORMABLE}', r'^class_embed\.'),
+        rules=DETECTOR_RULES,
+        aliases=_aliases(BBOX_ALIASES + CLASS_ALIASES),
+        dropped=_BATCH_COUNTERS + _TWO_STAGE,
+        left_out=_NOT_DETECTOR + _BATCH_COUNTERS,
+    ),
+)  # fmt: skip
+OWN = FAMILIES[0]
+TARGETS = tuple(family.key for family in FAMILIES if family.left_out is not None)
+
+
+def find_family(key: str) -> Family:
+    """The family with this key."""
+    for family in FAMILIES:
+        if family.key == key:
+            return family
+    known = ', '.join(family.key for family in FAMILIES)
+    raise CheckpointError(f'family {key!r} is not known; expected one of {known}.')
+
+
+def recognise(names: Iterable[str]) -> Family:
+    """The family whose parameter names these are.
+
+    Raises:
+        CheckpointError: No family has such names.
+    """
+    names = tuple(names)
+    for family in FAMILIES:
+        if family.owns(names):
+            return family
+    tops = sorted({name.split('.')[0] for name in names})
+    known = '; '.join(family.title for family in FAMILIES)
+    raise CheckpointError(
+        f'its {len(names)} parameter names belong to no known model; the modules in '
+        f'it are {", ".join(tops[:12])}{", ..." if len(tops) > 12 else ""}. Expected '
+        f'one of: {known}.'
+    )
+
+
+def reason_for(patterns: Iterable[tuple[str, str]], name: str) -> str | None:
+    """The reason that goes with the first pattern found in ``name``."""
+    for pattern, reason in patterns:
+        if re.search(pattern, name):
+            return reason
+    return None

@@ -1,0 +1,144 @@
+# Copyright (c) mmfdta authors.
+"""Read the state dict of a checkpoint file without running anything in it."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import torch
+from mmengine.utils import digit_version
+from torch import Tensor
+
+from .errors import CheckpointError
+
+WRAPPERS = ('state_dict', 'model', 'model_state_dict')
+PREFIXES = ('module.', '_orig_mod.')
+# What training scripts put beside the weights. None of it is wanted, so none of
+# it is built: each is read as an `_Ignored`.
+_BESIDE_WEIGHTS = (
+    'argparse.Namespace',
+    'builtins.getattr',
+    'collections.defaultdict',
+    'mmengine.config.config.ConfigDict',
+    'mmengine.logging.history_buffer.HistoryBuffer',
+    'numpy.dtype',
+    'numpy.ndarray',
+    'numpy.core.multiarray._reconstruct',
+    'numpy.core.multiarray.scalar',
+    'numpy._core.multiarray._reconstruct',
+    'numpy._core.multiarray.scalar',
+)
+
+
+class _Ignored(dict):
+    """Takes the place of an object that stands beside the weights."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: object) -> None:
+        """Forget the object's content."""
+
+
+def _ignore_beside_weights() -> AbstractContextManager:
+    # Older PyTorch cannot replace a class while reading; it refuses the file.
+    if digit_version(torch.__version__) < digit_version('2.6'):
+        return nullcontext()
+    return torch.serialization.safe_globals(
+        [(_Ignored, name) for name in _BESIDE_WEIGHTS]
+    )
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read a checkpoint file and take out its state dict.
+
+    The file is read with ``weights_only=True``: only tensors and plain values
+    are built. The state dict may be the file's whole content or lie under
+    ``state_dict``, ``model`` or ``model_state_dict``; the prefixes that parallel
+    and compiled modules put before every name are removed.
+
+    Args:
+        path: A file written by ``torch.save``.
+
+    Returns:
+        Parameter name to tensor, on the CPU, in the order of the file.
+
+    Raises:
+        CheckpointError: The file cannot be read as weights.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = 'a folder' if path.is_dir() else 'nothing'
+        raise CheckpointError(f'{path}: expected a checkpoint file, found {found}.')
+    if path.stat().st_size == 0:
+        raise CheckpointError(
+            f'{path}: the file is empty (0 bytes); download or copy it again.'
+        )
+    try:
+        with _ignore_beside_weights():
+            content = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # whatever a damaged or hostile file provokes
+        raise CheckpointError(_explain(path, error)) from error
+    try:
+        return clean_state_dict(content)
+    except CheckpointError as error:
+        raise CheckpointError(f'{path}: {error}') from None
+
+
+def _explain(path: Path, error: Exception) -> str:
+    detail = str(error).strip().split('\n')[0]
+    if 'Unsupported global' in str(error) or 'GLOBAL' in str(error):
+        found = next(
+            (s for s in str(error).split('\n') if 'GLOBAL' in s), detail
+        ).strip()
+        return (
+            f'{path}: refused, because reading it would run code that comes with the '
+            f'file ({found}). A checkpoint should hold tensors and plain values only; '
+            'nothing was run. If you trust its origin, save its state dict alone.'
+        )
+    return (
+        f'{path}: not a readable PyTorch checkpoint ({type(error).__name__}: '
+        f'{detail}). The file is truncated, damaged, or of another kind; it has '
+        f'{path.stat().st_size} bytes. Download or copy it again.'
+    )
+
+
+def clean_state_dict(content: object) -> dict[str, Tensor]:
+    """Take the state dict out of the content of a checkpoint.
+
+    Args:
+        content: What ``torch.load`` returned.
+
+    Raises:
+        CheckpointError: There is no state dict in it, or not all of it is
+            tensors.
+    """
+    if not isinstance(content, Mapping):
+        raise CheckpointError(
+            f'expected a dict with a state dict, found {type(content).__name__}.'
+        )
+    keys = list(content)
+    for wrapper in WRAPPERS:
+        if isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+            break
+    if not content or not any(isinstance(v, Tensor) for v in content.values()):
+        raise CheckpointError(
+            f'there is no state dict in it: expected one under '
+            f'{", ".join(WRAPPERS)} or at the top, found the keys {keys[:8]}.'
+        )
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor):
+            raise CheckpointError(
+                f'the state dict holds {name!r}, a {type(value).__name__}, where '
+                'a tensor was expected.'
+            )
+    state_dict = {name: tensor.detach() for name, tensor in content.items()}
+    stripping = True
+    while stripping:
+        stripping = False
+        for prefix in PREFIXES:
+            if all(name.startswith(prefix) for name in state_dict):
+                state_dict = {n.removeprefix(prefix): t for n, t in state_dict.items()}
+                stripping = True
+    return state_dict
