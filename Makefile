@@ -50,7 +50,7 @@ $(STAMP): setup.py pyproject.toml mmfdta/version.py $(wildcard requirements/*.tx
 	@echo "Installing mmfdta[$(EXTRAS)]: about two minutes; the log is $(INSTALL_LOG)"
 	@set -o pipefail; \
 	$(PY) -m pip install --progress-bar off -e '.[$(EXTRAS)]' 2>&1 | tee $(INSTALL_LOG) \
-	| awk '/^(Collecting|Building|Installing|Successfully)/ {print "  " substr($$0, 1, 84); fflush()}' \
+	| awk '/^(Collecting|Building|Installing|Successfully)/ {print "  " $$1, $$2; fflush()}' \
 	|| { tail -n 30 $(INSTALL_LOG) >&2; exit 1; }
 	@$(PY) -m pip check > $(VENV)/check.log || { echo "Packages that do not fit together:" >&2; cat $(VENV)/check.log >&2; exit 1; }
 	@touch $@

@@ -2,16 +2,23 @@
 """FDTA and its neighbours as registry classes of MMDetection.
 
 Importing this package checks the installed family of packages, makes MMCV's operators
-available and registers every class of the project.
+available and registers every class of the project. The order matters: the check comes
+before anything that needs PyTorch or MMDetection, and the operators before anything
+that imports `mmcv.ops`, which `mmdet.models` does.
 """
 
 from mmfdta.utils.environment import check_environment, find_environment, import_mmdet
-from mmfdta.utils.operators import install_operators
 from mmfdta.version import __version__
 
 check_environment(find_environment())
-# Before anything imports `mmcv.ops`, which `mmdet.models` does.
+
+from mmfdta.utils.operators import install_operators
+
 install_operators()
 import_mmdet()
+
+from mmfdta.utils.safe_loading import allow_training_state
+
+allow_training_state()
 
 __all__ = ['__version__']

@@ -1,0 +1,49 @@
+# Copyright (c) mmfdta authors.
+"""The command line `python -m mmfdta COMMAND`, which works from any install."""
+
+import importlib
+import sys
+
+# Command -> (module with `main(arguments)`, what it does). Imported when called.
+COMMANDS = {
+    'train': ('mmfdta.apis.train', 'train the model of a config'),
+    'test': ('mmfdta.apis.test', 'track and score with a checkpoint'),
+    'env': ('mmfdta.apis.env', 'show versions and the state of the operators'),
+}
+
+
+def usage() -> str:
+    """Return the list of commands."""
+    lines = [f'  {name:<12} {text}' for name, (_, text) in COMMANDS.items()]
+    return '\n'.join(
+        [
+            'usage: python -m mmfdta COMMAND [ARGUMENTS]',
+            '',
+            *lines,
+            '',
+            'python -m mmfdta COMMAND --help shows the arguments of a command.',
+        ]
+    )
+
+
+def main(arguments: list[str]) -> int | None:
+    """Run one command.
+
+    Args:
+        arguments: Name of the command and its arguments.
+
+    Returns:
+        Exit code; None counts as 0.
+    """
+    if not arguments or arguments[0] in ('-h', '--help'):
+        print(usage())
+        return 0 if arguments else 2
+    name = arguments[0]
+    if name not in COMMANDS:
+        print(f'mmfdta: there is no command {name!r}\n\n{usage()}', file=sys.stderr)
+        return 2
+    return importlib.import_module(COMMANDS[name][0]).main(arguments[1:])
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,165 @@
+# Copyright (c) mmfdta authors.
+"""Track and score with a checkpoint: `python -m mmfdta test CONFIG CHECKPOINT`."""
+
+import argparse
+import sys
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmfdta.apis.config import add_common_arguments, load_config
+from mmfdta.utils.safe_loading import require_safe_loading
+
+# Keys of each kind that an error lists before it only counts them.
+MAX_LISTED = 5
+
+
+class CheckpointMismatchError(RuntimeError):
+    """A checkpoint does not hold exactly the weights of the model."""
+
+
+class ExactWeightsHook(Hook):
+    """Refuse a checkpoint that leaves a weight of the model as it was initialised."""
+
+    def after_load_checkpoint(
+        self, runner: Runner, checkpoint: dict[str, torch.Tensor]
+    ) -> None:
+        """Compare the names and shapes in the checkpoint with those of the model.
+
+        Raises:
+            CheckpointMismatchError: If they differ.
+        """
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        weights = checkpoint.get('state_dict', checkpoint)
+        found = {k.removeprefix('module.'): tuple(v.shape) for k, v in weights.items()}
+        expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+        problems = compare_weights(found, expected)
+        if problems:
+            raise CheckpointMismatchError('; '.join(problems))
+
+
+def compare_weights(
+    found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]
+) -> list[str]:
+    """Describe how the weights of a checkpoint differ from those of a model.
+
+    Args:
+        found: Shape of each weight in the checkpoint.
+        expected: Shape of each weight of the model.
+
+    Returns:
+        A line for each kind of difference; none if they agree.
+    """
+    differing = [
+        f'{name} {found[name]} instead of {shape}'
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    kinds = {
+        'missing': [name for name in expected if name not in found],
+        'unknown': [name for name in found if name not in expected],
+        'of another shape': differing,
+    }
+    return [
+        f'{len(names)} {kind}: {", ".join(names[:MAX_LISTED])}'
+        + (', ...' if len(names) > MAX_LISTED else '')
+        for kind, names in kinds.items()
+        if names
+    ]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    parser = argparse.ArgumentParser('mmfdta test', description=__doc__)
+    add_common_arguments(parser)
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint with the weights')
+    parser.add_argument(
+        '--checkpoint', dest='checkpoint_option', help='the same, as an option'
+    )
+    parser.add_argument('--out', help='folder for the tracks as MOTChallenge text')
+    parser.add_argument(
+        '--allow-random-weights',
+        action='store_true',
+        help='test the model as initialised, without a checkpoint',
+    )
+    return parser
+
+
+def choose_checkpoint(options: argparse.Namespace) -> str | None:
+    """Return the checkpoint to load, or None for the initial weights.
+
+    Raises:
+        ValueError: If none or two are named.
+        FileNotFoundError: If the named one is not there.
+    """
+    named = {options.checkpoint, options.checkpoint_option} - {None}
+    if len(named) > 1:
+        raise ValueError(f'two checkpoints are named: {", ".join(sorted(named))}')
+    if not named:
+        if options.allow_random_weights:
+            return None
+        raise ValueError(
+            'no checkpoint is named; name one, or add --allow-random-weights to test '
+            'the model as initialised'
+        )
+    checkpoint = named.pop()
+    if '://' not in checkpoint and not Path(checkpoint).is_file():
+        raise FileNotFoundError(f'there is no checkpoint {checkpoint}')
+    return checkpoint
+
+
+def write_tracks_to(config: Config, folder: str) -> None:
+    """Make the metrics of the config write their tracks to a folder.
+
+    Raises:
+        ValueError: If no metric of the config writes tracks.
+    """
+    evaluators = config.test_evaluator
+    if isinstance(evaluators, dict):
+        evaluators = [evaluators]
+    writing = [evaluator for evaluator in evaluators if evaluator.type == 'MOTMetric']
+    if not writing:
+        raise ValueError('--out needs a MOTMetric in the test_evaluator of the config')
+    for evaluator in writing:
+        evaluator.out_dir = folder
+
+
+def main(arguments: list[str]) -> None:
+    """Test as the arguments say.
+
+    Raises:
+        SystemExit: If the arguments, the config or the checkpoint are wrong.
+    """
+    options = build_parser().parse_args(arguments)
+    require_safe_loading()
+    try:
+        config = load_config(options)
+        checkpoint = choose_checkpoint(options)
+        if options.out:
+            write_tracks_to(config, options.out)
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f'mmfdta test: {error}')
+    config.resume = False
+    config.load_from = checkpoint
+    runner = Runner.from_cfg(config)
+    runner.register_hook(ExactWeightsHook())
+    if checkpoint is None:
+        runner.logger.warning('Testing random weights: the scores mean nothing.')
+    try:
+        runner.test()
+    except CheckpointMismatchError as error:
+        sys.exit(
+            f'mmfdta test: {checkpoint} does not fit the model of {options.config}: '
+            f'{error}. Convert a foreign checkpoint with tools/convert_checkpoint.py.'
+        )
+    except UnpicklingError as error:
+        sys.exit(
+            f'mmfdta test: {checkpoint} is not loaded, because it holds more than '
+            f'weights and training state ({error}). Convert it with '
+            'tools/convert_checkpoint.py.'
+        )

@@ -1,0 +1,53 @@
+# Copyright (c) mmfdta authors.
+"""Loading checkpoints with `weights_only=True`, so that a file cannot run code.
+
+MMEngine keeps its log buffers in a checkpoint. PyTorch refuses to load their class and
+NumPy's unless they are declared safe, and MMEngine 0.10.7 declares none (its issue
+1655): resuming fails there. What a training state consists of is declared here.
+"""
+
+import os
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+
+def allow_training_state() -> None:
+    """Declare the classes in MMEngine's training state safe to load."""
+    multiarray = np.core.multiarray if np.__version__[0] == '1' else np._core.multiarray
+    functions = {'_reconstruct': multiarray._reconstruct, 'scalar': multiarray.scalar}
+    dtypes = {type(np.dtype(code)) for code in np.typecodes['AllInteger'] + '?efd'}
+    torch.serialization.add_safe_globals(
+        [
+            HistoryBuffer,
+            np.ndarray,
+            np.dtype,
+            *dtypes,
+            (_buffer_method, 'builtins.getattr'),
+            # NumPy 1 and 2 spell the module differently; files of both are read.
+            *(
+                (function, f'numpy.{core}.multiarray.{name}')
+                for name, function in functions.items()
+                for core in ('core', '_core')
+            ),
+        ]
+    )
+
+
+def require_safe_loading() -> None:
+    """Make every `torch.load` of this process use `weights_only=True`.
+
+    OneDL's MMEngine otherwise tries again without, when a file is refused.
+    """
+    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
+
+
+def _buffer_method(owner: object, name: str) -> object:
+    """Stand for `getattr` in a checkpoint, which names methods of log buffers."""
+    if owner is not HistoryBuffer:
+        raise TypeError(
+            f'the checkpoint asks for attribute {name!r} of {owner!r}; only methods '
+            'of HistoryBuffer are loaded'
+        )
+    return getattr(owner, name)

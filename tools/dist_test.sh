@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Test on several devices: tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [ARGUMENTS]
+# Several machines: NNODES, NODE_RANK, MASTER_ADDR and PORT in the environment.
+set -euo pipefail
+if [ $# -lt 3 ]; then sed -n '2,3s/^# //p' "$0" >&2; exit 2; fi
+
+python -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" \
+    --node-rank="${NODE_RANK:-0}" \
+    --nproc-per-node="$3" \
+    --master-addr="${MASTER_ADDR:-127.0.0.1}" \
+    --master-port="${PORT:-29500}" \
+    -m mmfdta test "$1" "$2" --launcher pytorch "${@:4}"
