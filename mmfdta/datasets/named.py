@@ -1,0 +1,65 @@
+# Copyright (c) mmfdta authors.
+"""The named data sets: each says where its files are and what is trained on."""
+
+from mmdet.registry import DATASETS
+
+from .layouts import bft_layout, mot17_layout, sportsmot_layout
+from .mot_sequence import MOTSequenceDataset
+from .structures import SequenceSource
+
+
+@DATASETS.register_module()
+class DanceTrackDataset(MOTSequenceDataset):
+    """DanceTrack: ``<split>/<seq>/{img1,gt/gt.txt,seqinfo.ini}``."""
+
+    METAINFO = dict(classes=('person',))
+    NAME = 'DanceTrack'
+
+
+@DATASETS.register_module()
+class SportsMOTDataset(MOTSequenceDataset):
+    """SportsMOT, below ``dataset/`` or not; identities count from 0."""
+
+    METAINFO = dict(classes=('person',))
+    NAME = 'SportsMOT'
+
+    def sources(self) -> list[SequenceSource]:
+        """List where the sequences are on disk."""
+        return sportsmot_layout(self.data_root, self.split)
+
+
+@DATASETS.register_module()
+class BFTDataset(MOTSequenceDataset):
+    """BFT v1.5: flat sequence folders, text in ``annotations_mot/<split>/``."""
+
+    METAINFO = dict(classes=('bird',))
+    NAME = 'BFT'
+
+    def sources(self) -> list[SequenceSource]:
+        """List where the sequences are on disk."""
+        return bft_layout(self.data_root, self.split)
+
+
+@DATASETS.register_module()
+class MOT17Dataset(MOTSequenceDataset):
+    """MOT17: each sequence once; class 1 with mark 1 is trained on.
+
+    Args:
+        detector (str): Which of the three copies of the images to read:
+            ``DPM``, ``FRCNN`` or ``SDP``.
+        **kwargs: See :class:`MOTSequenceDataset`; ``category_map`` is
+            ``{1: 0}`` and ``use_marks`` True by default.
+    """
+
+    METAINFO = dict(classes=('pedestrian',))
+    NAME = 'MOT17'
+
+    def __init__(self, *args, detector: str = 'FRCNN', **kwargs) -> None:
+        self.detector = detector
+        kwargs.setdefault('category_map', {1: 0})
+        kwargs.setdefault('use_marks', True)
+        super().__init__(*args, **kwargs)
+
+    def sources(self) -> list[SequenceSource]:
+        """List where the sequences are on disk."""
+        return mot17_layout(self.data_root, self.split, self.detector)

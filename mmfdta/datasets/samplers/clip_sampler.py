@@ -1,0 +1,143 @@
+# Copyright (c) mmfdta authors.
+"""Draws training clips: every legal start frame once an epoch."""
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from mmdet.registry import DATA_SAMPLERS
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import Sampler
+
+from ..structures import ClipIndex, Sequence
+
+
+@DATA_SAMPLERS.register_module()
+class ClipSampler(Sampler):
+    """Yields clips of ``length`` frames at a random interval, shuffled.
+
+    For every frame that leaves room for a clip, an interval is drawn from
+    1..max_interval and limited by the frames that remain; the clip is legal
+    if each of its frames has 1 to 300 objects with unique identities. Every
+    static image gives one clip. The order is that of the released sampler:
+    intervals from Python's generator and the permutation from PyTorch's, both
+    seeded with ``seed + epoch``, so it is the same on every rank; rank ``r``
+    of ``w`` takes the samples ``r, r + w, ...`` (arXiv 2512.02392, Sec. 4).
+
+    Args:
+        dataset (Dataset): Has ``sequences`` and ``sequence_weights``.
+        lengths (int | dict[int, int]): Frames in a clip T, or the epoch from
+            which on each length holds, as in ``{0: 2, 8: 5}``.
+        max_interval (int): Largest interval between two frames of a clip.
+        seed (int | None): None draws one that all ranks share.
+        round_up (bool): Repeat samples from the start so that every rank gets
+            as many.
+
+    Raises:
+        ValueError: If a length or interval is not positive, or no clip of the
+            data set is legal.
+    """
+
+    def __init__(
+        self,
+        dataset: torch.utils.data.Dataset,
+        lengths: int | dict[int, int] = 30,
+        max_interval: int = 4,
+        seed: int | None = None,
+        round_up: bool = True,
+    ) -> None:
+        self.rank, self.world_size = get_dist_info()
+        self.dataset = dataset
+        self.lengths = {0: lengths} if isinstance(lengths, int) else dict(lengths)
+        self.max_interval = max_interval
+        self.seed = sync_random_seed() if seed is None else seed
+        self.round_up = round_up
+        if 0 not in self.lengths or min(self.lengths.values()) < 1:
+            raise ValueError(
+                f'sampler.lengths={lengths}: expected a positive clip length, or '
+                'a dict from epoch to length that begins at epoch 0'
+            )
+        if max_interval < 1:
+            raise ValueError(f'sampler.max_interval={max_interval}: expected >= 1')
+        self.set_epoch(0)
+
+    @property
+    def clip_length(self) -> int:
+        """int: Frames in a clip T in the current epoch."""
+        return self.lengths[max(e for e in self.lengths if e <= self.epoch)]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the clips of an epoch.
+
+        Args:
+            epoch (int): 0-based.
+        """
+        self.epoch = epoch
+        self._start = 0
+        clips = self._draw_clips()
+        if not clips:
+            raise ValueError(
+                f'no legal clip of {self.clip_length} frames in '
+                f'{len(self.dataset.sequences)} sequences: every frame of a clip '
+                'needs 1 to 300 objects with unique identities. Check the data '
+                'set, or set sampler.lengths to fewer frames.'
+            )
+        generator = torch.Generator()
+        generator.manual_seed(self.seed + epoch)
+        order = torch.randperm(len(clips), generator=generator).tolist()
+        self.clips = [clips[i] for i in order]
+
+    def skip(self, num_samples: int) -> None:
+        """Leave out the first samples of this rank in the current epoch.
+
+        The samples that follow are those that would have followed, with the
+        same augmentation: this resumes an interrupted epoch.
+
+        Args:
+            num_samples (int): How many samples of this rank to leave out;
+                holds until ``set_epoch``.
+        """
+        self._start = num_samples
+
+    def _draw_clips(self) -> list[tuple[int, tuple[int, ...]]]:
+        generator = random.Random(self.seed + self.epoch)
+        clips = []
+        weights = self.dataset.sequence_weights
+        for index, sequence in enumerate(self.dataset.sequences):
+            frames = self._draw_sequence(sequence, weights[index], generator)
+            clips.extend((index, tuple(row)) for row in frames.tolist())
+        return clips
+
+    def _draw_sequence(
+        self, sequence: Sequence, weight: int, generator: random.Random
+    ) -> np.ndarray:
+        """Draw a sequence's clips as int (clips, T) frames."""
+        length = self.clip_length
+        legal = sequence.legal_frames
+        if sequence.is_static:
+            return np.zeros((weight * int(legal[0]), length), dtype=int)
+        begins = np.repeat(np.arange(max(len(sequence) - length + 1, 0)), weight)
+        drawn = np.array(
+            [generator.randint(1, self.max_interval) for _ in begins], dtype=int
+        )
+        room = (len(sequence) - 1 - begins) // max(length - 1, 1)
+        intervals = np.minimum(drawn, room) if length > 1 else np.ones_like(drawn)
+        frames = begins[:, None] + intervals[:, None] * np.arange(length)
+        return frames[legal[frames].all(axis=1)]
+
+    def __len__(self) -> int:
+        total = len(self.clips)
+        if self.round_up:
+            mine = -(-total // self.world_size)
+        else:
+            mine = len(range(self.rank, total, self.world_size))
+        return max(mine - self._start, 0)
+
+    def __iter__(self) -> Iterator[ClipIndex]:
+        total = len(self.clips)
+        end = -(-total // self.world_size) * self.world_size
+        places = range(self.rank, end if self.round_up else total, self.world_size)
+        for place in places[self._start :]:
+            sequence, frames = self.clips[place % total]
+            yield ClipIndex(sequence, frames, (self.seed, self.epoch, place))

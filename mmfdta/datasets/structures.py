@@ -1,0 +1,175 @@
+# Copyright (c) mmfdta authors.
+"""What the data sets hold in memory: sequences, their boxes, and clip indices."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ClipIndex:
+    """One sample: which frames of which sequence, and the seed of its draws.
+
+    The seed makes a sample's augmentation depend on (run seed, epoch, place
+    in the epoch) only, not on the number of workers or on what was loaded
+    before, so that a resumed run sees the samples it would have seen.
+
+    Attributes:
+        sequence (int): Index into the data set's ``sequences``.
+        frames (tuple[int, ...]): 0-based frames, ascending.
+        seed (tuple[int, ...] | None): Entropy of the sample's generator; None
+            draws it from NumPy's global state.
+    """
+
+    sequence: int
+    frames: tuple[int, ...]
+    seed: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class SequenceSource:
+    """Where the parts of a sequence are on disk.
+
+    Attributes:
+        name (str): The sequence's name in results.
+        image_dir (str): Folder of the images.
+        gt_path (str | None): MOTChallenge text, None where it is hidden.
+        seqinfo_path (str | None): ``seqinfo.ini``, None if there is none.
+        depth_dir (str): Folder where depth maps are looked for.
+    """
+
+    name: str
+    image_dir: str
+    gt_path: str | None
+    seqinfo_path: str | None
+    depth_dir: str
+
+
+@dataclass
+class SequenceAnnotations:
+    """All boxes of a sequence, sorted by frame, in file order within a frame.
+
+    Attributes:
+        offsets (np.ndarray): int64 (L+1,); frame ``t`` owns the rows
+            ``offsets[t]:offsets[t+1]``.
+        ids (np.ndarray): int64 (M,) identities.
+        xywh (np.ndarray): float64 (M, 4), pixels of the original image.
+        labels (np.ndarray): int64 (M,) class labels from 0.
+        marks (np.ndarray): float32 (M,), column 7.
+        categories (np.ndarray): int64 (M,), column 8, -1 where absent.
+        visibilities (np.ndarray): float32 (M,), column 9, -1 where absent.
+        trainable (np.ndarray): bool (M,), rows that training may use; the
+            others (distractors, unmarked rows) only serve the evaluation.
+    """
+
+    offsets: np.ndarray
+    ids: np.ndarray
+    xywh: np.ndarray
+    labels: np.ndarray
+    marks: np.ndarray
+    categories: np.ndarray
+    visibilities: np.ndarray
+    trainable: np.ndarray
+
+    def rows_of(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Find the rows of some frames.
+
+        Args:
+            frames (np.ndarray): int (T,), 0-based.
+
+        Returns:
+            tuple[np.ndarray, np.ndarray]: Rows int64 (M,) in the order of
+            ``frames``, and for each the index int64 (M,) into ``frames``.
+        """
+        counts = self.offsets[frames + 1] - self.offsets[frames]
+        clip_index = np.repeat(np.arange(len(frames)), counts)
+        ends = np.cumsum(counts)
+        within = np.arange(counts.sum()) - np.repeat(ends - counts, counts)
+        return np.repeat(self.offsets[frames], counts) + within, clip_index
+
+
+@dataclass
+class Sequence:
+    """A sequence of frames, or a static image that clips are made of.
+
+    Attributes:
+        name (str): Name in results.
+        image_dir (str): Folder of the images.
+        image_names (np.ndarray): str (L,), file names in frame order.
+        annotations (SequenceAnnotations | None): None where there are none.
+        depth_dir (str | None): Folder of depth maps, None if it is missing.
+        is_static (bool): True for a single image.
+        frame_rate (float): Frames per second, 0 if unknown.
+        dataset (str): Name of the data set.
+    """
+
+    name: str
+    image_dir: str
+    image_names: np.ndarray
+    annotations: SequenceAnnotations | None
+    depth_dir: str | None = None
+    is_static: bool = False
+    frame_rate: float = 0.0
+    dataset: str = ''
+    _legal: np.ndarray | None = field(default=None, init=False, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.image_names)
+
+    @property
+    def legal_frames(self) -> np.ndarray:
+        """np.ndarray: bool (L,), True where a frame may be trained on.
+
+        A frame is legal with 1 to 300 objects (the detector's queries) whose
+        identities are unique, as in the released sampler.
+        """
+        if self._legal is None:
+            self._legal = _find_legal_frames(self.annotations, len(self))
+        return self._legal
+
+
+MAX_OBJECTS = 300
+
+
+def _find_legal_frames(
+    annotations: SequenceAnnotations | None, length: int
+) -> np.ndarray:
+    if annotations is None:
+        return np.zeros(length, dtype=bool)
+    counts = np.diff(annotations.offsets)
+    frames = np.repeat(np.arange(length), counts)[annotations.trainable]
+    return legal_counts(frames, annotations.ids[annotations.trainable], length)
+
+
+def legal_counts(frames: np.ndarray, ids: np.ndarray, length: int) -> np.ndarray:
+    """Apply the released rule: 1..300 objects a frame, unique identities.
+
+    Args:
+        frames (np.ndarray): int (M,), the frame of every box.
+        ids (np.ndarray): int (M,), the identity of every box.
+        length (int): Number of frames T.
+
+    Returns:
+        np.ndarray: bool (T,).
+    """
+    counts = np.bincount(frames, minlength=length)
+    legal = (counts >= 1) & (counts <= MAX_OBJECTS)
+    order = np.lexsort((ids, frames))
+    frames, ids = frames[order], ids[order]
+    repeated = (frames[1:] == frames[:-1]) & (ids[1:] == ids[:-1])
+    legal[frames[1:][repeated]] = False
+    return legal
+
+
+def xywh_to_xyxy(xywh: np.ndarray) -> np.ndarray:
+    """Turn boxes into corners, summed in float32 as the released reader does.
+
+    Args:
+        xywh (np.ndarray): float (M, 4), left, top, width, height.
+
+    Returns:
+        np.ndarray: float32 (M, 4), left, top, right, bottom.
+    """
+    xyxy = xywh.astype(np.float32)
+    xyxy[:, 2:] += xyxy[:, :2]
+    return xyxy

@@ -1,0 +1,153 @@
+# Copyright (c) mmfdta authors.
+"""Colour jitter of a clip: one draw for all frames, images only."""
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmdet.registry import TRANSFORMS
+from PIL import Image
+
+_ADJUSTMENTS = ('brightness', 'contrast', 'saturation', 'hue')
+
+
+@TRANSFORMS.register_module()
+class ClipColorJitter(BaseTransform):
+    """Change brightness, contrast, saturation and hue in random order.
+
+    Factors are uniform in [max(0, 1 - a), 1 + a] for the first three and the
+    hue shift is uniform in [-hue, hue] turns; the four come in random order.
+    All frames share the draw; the grey that contrast blends with is each
+    frame's own mean. The arithmetic is PIL's, on uint8 after every step.
+
+    Args:
+        brightness (float): Amplitude a.
+        contrast (float): Amplitude a.
+        saturation (float): Amplitude a.
+        hue (float): At most 0.5.
+        exact (bool): Convert colours with PIL, to the bit; otherwise with
+            OpenCV, which rounds differently in places (below half a grey
+            level on average).
+    """
+
+    def __init__(
+        self,
+        brightness: float = 0.4,
+        contrast: float = 0.4,
+        saturation: float = 0.4,
+        hue: float = 0.2,
+        exact: bool = False,
+    ) -> None:
+        amplitudes = (brightness, contrast, saturation)
+        if min(amplitudes) < 0 or not 0 <= hue <= 0.5:
+            raise ValueError(
+                f'ClipColorJitter{(*amplitudes, hue)}: expected amplitudes >= 0 '
+                'and 0 <= hue <= 0.5'
+            )
+        self.amplitudes = amplitudes
+        self.hue = hue
+        self.exact = exact
+
+    def draw(self, rng: np.random.Generator) -> list[tuple[str, float]]:
+        """Draw order and strength of the adjustments.
+
+        Args:
+            rng (np.random.Generator): The clip's generator.
+
+        Returns:
+            list[tuple[str, float]]: Name and factor, in order of application.
+        """
+        factors = [rng.uniform(max(0, 1 - a), 1 + a) for a in self.amplitudes]
+        factors.append(rng.uniform(-self.hue, self.hue))
+        used = [a > 0 for a in (*self.amplitudes, self.hue)]
+        return [(_ADJUSTMENTS[i], factors[i]) for i in rng.permutation(4) if used[i]]
+
+    def transform(self, results: dict) -> dict:
+        """Jitter the images in place.
+
+        Args:
+            results (dict): The clip with ``imgs`` uint8 (T, H, W, 3) RGB.
+
+        Returns:
+            dict: The clip.
+        """
+        adjust = adjust_exact if self.exact else adjust_fast
+        steps = self.draw(results['rng'])
+        for frame in results['imgs']:
+            for name, factor in steps:
+                adjust(frame, name, factor)
+        return results
+
+
+def adjust_exact(frame: np.ndarray, name: str, factor: float) -> None:
+    """Adjust a frame in place with PIL's arithmetic and colour conversions.
+
+    Args:
+        frame (np.ndarray): uint8 (H, W, 3) RGB.
+        name (str): ``brightness``, ``contrast``, ``saturation`` or ``hue``.
+        factor (float): Blend factor, or turns of hue.
+    """
+    image = Image.fromarray(frame)
+    if name == 'brightness':
+        frame[:] = blend_table(0, factor)[frame]
+    elif name == 'contrast':
+        mean = int(np.asarray(image.convert('L')).mean() + 0.5)
+        frame[:] = blend_table(mean, factor)[frame]
+    elif name == 'saturation':
+        grey = image.convert('L').convert('RGB')
+        frame[:] = np.asarray(Image.blend(grey, image, factor))
+    else:
+        hsv = np.array(image.convert('HSV'))
+        hsv[..., 0] += hue_shift(factor)
+        frame[:] = np.asarray(Image.fromarray(hsv, 'HSV').convert('RGB'))
+
+
+def adjust_fast(frame: np.ndarray, name: str, factor: float) -> None:
+    """Adjust a frame in place with OpenCV.
+
+    Args:
+        frame (np.ndarray): uint8 (H, W, 3) RGB, contiguous.
+        name (str): ``brightness``, ``contrast``, ``saturation`` or ``hue``.
+        factor (float): Blend factor, or turns of hue.
+    """
+    if name == 'brightness':
+        cv2.LUT(frame, blend_table(0, factor), dst=frame)
+    elif name == 'contrast':
+        mean = int(cv2.mean(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY))[0] + 0.5)
+        cv2.LUT(frame, blend_table(mean, factor), dst=frame)
+    elif name == 'saturation':
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        grey = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
+        # PIL truncates where OpenCV rounds.
+        cv2.addWeighted(frame, factor, grey, 1 - factor, -0.5, dst=frame)
+    else:
+        hsv = cv2.cvtColor(frame, cv2.COLOR_RGB2HSV_FULL)
+        hue = hsv[..., 0]
+        hue += hue_shift(factor)
+        cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL, dst=frame)
+
+
+def blend_table(grey: int, factor: float) -> np.ndarray:
+    """Tabulate PIL's blend of every value with one grey.
+
+    Args:
+        grey (int): The other image's value.
+        factor (float): 0 gives the grey, 1 the value.
+
+    Returns:
+        np.ndarray: uint8 (256,).
+    """
+    values = np.arange(256, dtype=np.float32)
+    alpha, grey = np.float32(factor), np.float32(grey)
+    return np.clip(grey + alpha * (values - grey), 0, 255).astype(np.uint8)
+
+
+def hue_shift(turns: float) -> np.uint8:
+    """Turn a hue shift into steps of 8-bit hue, modulo 256.
+
+    Args:
+        turns (float): In [-0.5, 0.5].
+
+    Returns:
+        np.uint8: Steps.
+    """
+    return np.uint8(int(turns * 255) % 256)

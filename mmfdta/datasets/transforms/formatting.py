@@ -1,0 +1,98 @@
+# Copyright (c) mmfdta authors.
+"""Packs a clip into the model's inputs and a TrackDataSample."""
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmdet.registry import TRANSFORMS
+from mmdet.structures import DetDataSample, TrackDataSample
+from mmengine.structures import BaseDataElement, InstanceData
+
+_TARGETS = tuple(
+    f'{side}_{kind}'
+    for side in ('trajectory', 'unknown')
+    for kind in ('id_labels', 'id_masks', 'ann_idxs')
+)
+_INSTANCE_FIELDS = {
+    'gt_bboxes': 'bboxes',
+    'gt_labels': 'labels',
+    'gt_ids': 'instances_ids',
+    'gt_xywh': 'xywh',
+    'gt_marks': 'marks',
+    'gt_categories': 'categories',
+    'gt_visibilities': 'visibilities',
+}
+
+
+@TRANSFORMS.register_module()
+class PackClipInputs(BaseTransform):
+    """Pack a clip.
+
+    ``inputs`` holds ``img`` uint8 (T, 3, H, W) RGB and, if loaded, ``depth``
+    uint8 (T, 1, H, W). They stay uint8 and are views of channels-last arrays:
+    the data preprocessor converts them on the device.
+
+    ``data_samples`` is a TrackDataSample with T DetDataSamples. Each has
+    ``gt_instances`` (where annotated): ``bboxes`` float32 (M, 4) xyxy pixels of
+    the augmented image, ``labels``, ``instances_ids`` int64 (M,); in test mode
+    also, as in the text file, ``xywh`` float64 (M, 4), ``marks``,
+    ``visibilities`` float32 (M,) and ``categories`` int64 (M,). Training
+    clips have ``id_targets``, tensors (G, T, N) as in :class:`IDTargets`.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Pack.
+
+        Args:
+            results (dict): The clip after all other steps.
+
+        Returns:
+            dict: ``inputs`` and ``data_samples``.
+        """
+        inputs = dict(img=torch.from_numpy(results['imgs']).permute(0, 3, 1, 2))
+        if 'depths' in results:
+            inputs['depth'] = torch.from_numpy(results['depths']).permute(0, 3, 1, 2)
+        sample = TrackDataSample()
+        sample.video_data_samples = self._pack_frames(results)
+        if 'id_targets' in results:
+            targets = results['id_targets']
+            sample.id_targets = BaseDataElement(
+                **{name: torch.from_numpy(getattr(targets, name)) for name in _TARGETS}
+            )
+        return dict(inputs=inputs, data_samples=sample)
+
+    def _pack_frames(self, results: dict) -> list[DetDataSample]:
+        shared = dict(
+            ori_shape=results['ori_shape'],
+            img_shape=results['img_shape'],
+            scale_factor=results['geometry'].scale_factor,
+            video_id=results['video_id'],
+            video_length=results['video_length'],
+            sequence=results['sequence'],
+            dataset=results['dataset'],
+        )
+        frames = [
+            DetDataSample(
+                metainfo=dict(
+                    shared, img_path=path, img_id=int(img_id), frame_id=int(frame_id)
+                )
+            )
+            for path, img_id, frame_id in zip(
+                results['img_paths'],
+                results['img_ids'],
+                results['frame_ids'],
+                strict=True,
+            )
+        ]
+        if 'gt_bboxes' in results:
+            cuts = np.searchsorted(results['gt_frames'], np.arange(1, len(frames)))
+            parts = {
+                field: [torch.from_numpy(p) for p in np.split(results[key], cuts)]
+                for key, field in _INSTANCE_FIELDS.items()
+                if key in results
+            }
+            for t, frame in enumerate(frames):
+                frame.gt_instances = InstanceData(
+                    **{field: part[t] for field, part in parts.items()}
+                )
+        return frames

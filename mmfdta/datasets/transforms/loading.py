@@ -1,0 +1,272 @@
+# Copyright (c) mmfdta authors.
+"""Opens a clip and, once its geometry is known, decodes images and depth maps."""
+
+import os
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmdet.registry import TRANSFORMS
+from PIL import Image
+
+from .decoding import (
+    apply_exact,
+    apply_fast,
+    decode_exact,
+    decode_fast,
+    first_shrink,
+    read_image_size,
+    shift_exact,
+    shift_fast,
+)
+from .geometry import ClipGeometry
+
+
+@TRANSFORMS.register_module()
+class OpenClip(BaseTransform):
+    """Read the size of the clip's first frame; nothing is decoded yet."""
+
+    def transform(self, results: dict) -> dict:
+        """Start the clip's geometry.
+
+        Args:
+            results (dict): The clip.
+
+        Returns:
+            dict: The clip with ``ori_shape`` (H, W) and ``geometry``.
+        """
+        shape = read_image_size(results['img_paths'][0])
+        results['ori_shape'] = shape
+        results['geometry'] = ClipGeometry(shape)
+        return results
+
+
+@TRANSFORMS.register_module()
+class DecodeClip(BaseTransform):
+    """Decode the frames and apply the recorded geometry.
+
+    Args:
+        exact (bool): Decode and resize with PIL as the released code does, to
+            the bit. Otherwise decode no larger than needed and resize with a
+            faster kernel of the same filter; the difference is below one grey
+            level on average unless the image is decoded at reduced size.
+    """
+
+    def __init__(self, exact: bool = False) -> None:
+        self.exact = exact
+
+    def transform(self, results: dict) -> dict:
+        """Decode.
+
+        Args:
+            results (dict): The clip.
+
+        Returns:
+            dict: The clip with ``imgs`` uint8 (T, H, W, 3) RGB and
+            ``img_shape`` (H, W).
+
+        Raises:
+            OSError: If an image is missing or broken.
+            ValueError: If a frame's size differs from the first one's.
+        """
+        geometry = results['geometry']
+        paths = results['img_paths']
+        clip = np.empty((len(paths), *geometry.shape, 3), dtype=np.uint8)
+        if results['is_static']:
+            self._fill_static(clip, paths[0], geometry)
+        elif self.exact:
+            for frame, path in zip(clip, paths, strict=True):
+                image = decode_exact(path)
+                _check_size(path, (image.height, image.width), geometry.source_shape)
+                frame[:] = np.asarray(apply_exact(image, geometry))
+        else:
+            shrink = first_shrink(geometry)
+            for frame, path in zip(clip, paths, strict=True):
+                image = decode_fast(path, shrink)
+                _check_reduced_size(path, image.shape[:2], geometry.source_shape)
+                frame[:] = apply_fast(image, geometry)
+        results['imgs'] = clip
+        results['img_shape'] = geometry.shape
+        return results
+
+    def _fill_static(self, clip: np.ndarray, path: str, geometry: ClipGeometry) -> None:
+        """Decode a static image once and make every frame from it."""
+        image = decode_exact(path)
+        if geometry.shift is None:
+            clip[:] = np.asarray(apply_exact(image, geometry))
+            return
+        target = clip[::-1] if geometry.reverse else clip
+        if self.exact:
+            frames = shift_exact(image, geometry.shift, len(clip))
+            for place, frame in zip(target, frames, strict=True):
+                place[:] = np.asarray(apply_exact(frame, geometry))
+        else:
+            frames = shift_fast(np.array(image), geometry.shift, len(clip))
+            for place, frame in zip(target, frames, strict=True):
+                place[:] = apply_fast(frame, geometry)
+
+
+@TRANSFORMS.register_module()
+class LoadClipDepth(BaseTransform):
+    """Load the depth maps of a clip and apply the recorded geometry.
+
+    A map is ``<sequence>/depth/<stem of the image>.png``, 8 bit, one channel,
+    of the image's size, bright where near. Names of eight digits are accepted
+    for images of fewer digits, as the released tool writes them. Maps are
+    resized with PIL's filter or PyTorch's, like the images, and never touched
+    by colour jitter.
+
+    Args:
+        missing (str): ``'skip'``: a sequence without a ``depth`` folder gives
+            clips without depth, whose depth loss is off. ``'error'``: raise.
+            A missing file in an existing folder is always an error.
+        exact (bool): Resize with PIL, to the bit as the released code.
+    """
+
+    def __init__(self, missing: str = 'skip', exact: bool = False) -> None:
+        if missing not in ('skip', 'error'):
+            raise ValueError(
+                f"LoadClipDepth(missing={missing!r}): expected 'skip' or 'error'"
+            )
+        self.missing = missing
+        self.exact = exact
+
+    def transform(self, results: dict) -> dict:
+        """Load.
+
+        Args:
+            results (dict): The clip, after the geometry is known.
+
+        Returns:
+            dict: The clip with ``depths`` uint8 (T, H, W, 1), if there are any.
+
+        Raises:
+            FileNotFoundError: If a map is missing.
+            ValueError: If a map has colour, 16 bits or another size.
+        """
+        if results['depth_dir'] is None:
+            if self.missing == 'error':
+                raise FileNotFoundError(
+                    f'sequence {results["sequence"]!r} of {results["dataset"]} has '
+                    'no depth folder, expected 8-bit maps in <sequence>/depth/. '
+                    'Make them with tools/generate_depth.py, or load depth with '
+                    "missing='skip'"
+                )
+            return results
+        geometry = results['geometry']
+        clip = np.empty((len(results['img_paths']), *geometry.shape, 1), np.uint8)
+        maps = self._read_maps(results, geometry)
+        for place, image in zip(clip, maps, strict=True):
+            if self.exact:
+                place[..., 0] = np.asarray(apply_exact(image, geometry))
+            else:
+                place[:] = apply_fast(np.array(image)[..., None], geometry)
+        results['depths'] = clip
+        return results
+
+    def _read_maps(self, results: dict, geometry: ClipGeometry) -> list[Image.Image]:
+        paths = [
+            find_depth_map(results['depth_dir'], os.path.basename(path))
+            for path in results['img_paths']
+        ]
+        if geometry.shift is None:
+            return [read_depth_map(path, geometry.source_shape) for path in paths]
+        first = read_depth_map(paths[0], geometry.source_shape)
+        maps = shift_exact(first, geometry.shift, len(paths))
+        return maps[::-1] if geometry.reverse else maps
+
+
+def find_depth_map(depth_dir: str, image_name: str) -> str:
+    """Find the depth map of an image.
+
+    Args:
+        depth_dir (str): The sequence's depth folder.
+        image_name (str): The image's file name.
+
+    Returns:
+        str: Path of the map.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    stem = os.path.splitext(image_name)[0]
+    path = os.path.join(depth_dir, f'{stem}.png')
+    if os.path.isfile(path):
+        return path
+    if stem.isdecimal() and len(stem) < 8:
+        padded = os.path.join(depth_dir, f'{int(stem):08d}.png')
+        if os.path.isfile(padded):
+            return padded
+    raise FileNotFoundError(
+        f'{path}: no depth map for {image_name}, expected an 8-bit one-channel '
+        'PNG under the stem of the image. Run tools/generate_depth.py again: it '
+        'makes what is missing'
+    )
+
+
+def read_depth_map(path: str, shape: tuple[int, int]) -> Image.Image:
+    """Read a depth map.
+
+    Args:
+        path (str): The map.
+        shape (tuple[int, int]): (H, W) of the image it belongs to.
+
+    Returns:
+        Image.Image: Mode L.
+
+    Raises:
+        ValueError: If the map has colour, 16 bits or another size.
+    """
+    with Image.open(path) as image:
+        problem = describe_depth_map(image, shape)
+        if problem is not None:
+            raise ValueError(f'{path}: {problem}')
+        image.load()
+        return image
+
+
+def describe_depth_map(image: Image.Image, shape: tuple[int, int]) -> str | None:
+    """Say what is wrong with a depth map, judging by its header.
+
+    Args:
+        image (Image.Image): The opened map.
+        shape (tuple[int, int]): (H, W) of the image it belongs to.
+
+    Returns:
+        str | None: What is wrong, None if nothing is.
+    """
+    if image.mode.startswith('I'):
+        return (
+            'found 16-bit depth, expected 8 bit normalised to 0..255 over the '
+            'sequence; make it with tools/generate_depth.py'
+        )
+    if image.mode != 'L':
+        return (
+            f'found a colour image (mode {image.mode}), expected one grey channel; '
+            'a colour map cannot be turned back into depth safely. Write depth '
+            'with --grayscale, or with tools/generate_depth.py'
+        )
+    if (image.height, image.width) != shape:
+        return (
+            f'found {image.width}x{image.height}, expected the size of the image, '
+            f'{shape[1]}x{shape[0]}'
+        )
+    return None
+
+
+def _check_size(path: str, found: tuple[int, int], expected: tuple[int, int]) -> None:
+    if found != expected:
+        raise ValueError(
+            f'{path}: found {found[1]}x{found[0]} pixels, expected '
+            f'{expected[1]}x{expected[0]} as in the first frame of the clip; all '
+            'frames of a sequence must have one size'
+        )
+
+
+def _check_reduced_size(
+    path: str, found: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    """Compare a possibly reduced decoding with the size the header promised."""
+    for factor in (1, 2, 4, 8):
+        if found == tuple(-(-side // factor) for side in expected):
+            return
+    _check_size(path, read_image_size(path), expected)
