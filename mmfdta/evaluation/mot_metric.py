@@ -1,0 +1,212 @@
+# Copyright (c) mmfdta authors.
+"""The metric that MMEngine's validation and test loops call."""
+
+import itertools
+import logging
+from collections.abc import Sequence as SequenceOf
+from pathlib import Path
+
+from mmdet.registry import METRICS
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from mmfdta.utils.mot_text import write_mot_rows
+
+from .benchmarks import get_benchmark
+from .records import FrameRecord, assemble, make_record
+from .runner import Settings, evaluate
+from .scores import FAMILIES, Evaluation, summarise
+from .table import format_table
+from .tracks import Sequence
+
+_REPORTED = {
+    **{
+        name: name
+        for name in (
+            *('HOTA', 'DetA', 'AssA', 'DetRe', 'DetPr', 'AssRe', 'AssPr', 'LocA'),
+            *('MOTA', 'MOTP', 'CLR_Re', 'CLR_Pr', 'IDSW', 'Frag', 'MT', 'PT', 'ML'),
+            *('IDF1', 'IDP', 'IDR', 'IDTP', 'IDFP', 'IDFN'),
+        )
+    },
+    **{'CLR_TP': 'TP', 'CLR_FP': 'FP', 'CLR_FN': 'FN'},
+}
+
+
+@METRICS.register_module()
+class MOTMetric(BaseMetric):
+    """HOTA, CLEAR and identity scores of whole sequences.
+
+    Takes one frame a data sample, from any number of processes, in any order.
+    Results come as MMDetection's metrics give them: rates as fractions of 1,
+    counts as they are, under keys such as ``mot/HOTA`` (so ``save_best=
+    'mot/HOTA'`` keeps the best checkpoint). The log shows a table with rates in
+    percent, a line for each sequence. Sequences whose ground truth is hidden are
+    written but not scored.
+
+    The text holds boxes with 3 decimals and scores with 6, and these rounded
+    numbers are what is scored: ``python -m mmfdta evaluate`` on the files gives
+    the same scores.
+
+    Args:
+        metric (str | Sequence[str]): Of ``HOTA``, ``CLEAR``, ``Identity``.
+        benchmark (str): Whose rules to follow: ``mot_challenge``,
+            ``dancetrack``, ``sportsmot``, ``bft`` and ``minidance`` score all
+            boxes alike, ``mot17`` and ``mot20`` know distractors.
+        out_dir (str | None): Where to write ``<sequence>.txt`` in the
+            MOTChallenge format. Each file appears when it is complete.
+        num_workers (int): Processes that score sequences; 0 and 1 score in this
+            process, where 25 sequences of 1,000 frames take about a second.
+        class_aware (bool): Score the classes of the data set's ``metainfo`` one
+            by one. The keys then hold the mean over classes, and
+            ``mot/<class>_HOTA`` and so on each class.
+        collect_device (str): See :class:`mmengine.evaluator.BaseMetric`;
+            frames travel through the default process group in either case.
+        prefix (str): Prefix of the keys.
+
+    Attributes:
+        evaluation (Evaluation | None): The last outcome, in the main process.
+    """
+
+    default_prefix = 'mot'
+
+    def __init__(
+        self,
+        metric: str | SequenceOf[str] = FAMILIES,
+        benchmark: str = 'mot_challenge',
+        out_dir: str | None = None,
+        num_workers: int = 0,
+        class_aware: bool = False,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        families = (metric,) if isinstance(metric, str) else tuple(metric)
+        self.class_aware = class_aware
+        self.settings = Settings(benchmark, families, {} if class_aware else None)
+        self.out_dir = None if out_dir is None else Path(out_dir)
+        self.num_workers = num_workers
+        self.evaluation: Evaluation | None = None
+
+    def process(self, data_batch: dict, data_samples: SequenceOf[dict]) -> None:
+        """Keep the boxes of a batch.
+
+        Args:
+            data_batch (dict): Not needed.
+            data_samples (Sequence[dict]): ``TrackDataSample`` as dictionaries or
+                as they are; each frame in it is kept.
+
+        Raises:
+            ValueError: If a frame lacks what is needed.
+        """
+        mot_classes = bool(get_benchmark(self.settings.benchmark).distractors)
+        for sample in data_samples:
+            for frame in sample['video_data_samples']:
+                self.results.append(make_record(frame, mot_classes))
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Gather the frames of all processes and score them.
+
+        MMEngine's own gathering assumes that processes take turns sample by
+        sample, and cuts off what it takes for padding; sequences are whole here.
+
+        Args:
+            size (int): Not needed.
+
+        Returns:
+            dict[str, float]: The scores, in every process.
+
+        Raises:
+            ValueError: If frames are missing or cannot be scored.
+            OSError: If a result cannot be written.
+            RuntimeError: In the other processes, if the main one failed.
+        """
+        gathered = all_gather_object(self.results)
+        outcome: list[dict | str | None] = [None]
+        failure = None
+        if is_main_process():
+            try:
+                scores = self.compute_metrics(list(itertools.chain(*gathered)))
+                outcome = [{f'{self.prefix}/{k}': v for k, v in scores.items()}]
+            except Exception as error:  # the others wait: tell them before raising
+                failure = error
+                outcome = [f'{type(error).__name__}: {error}']
+        broadcast_object_list(outcome)
+        self.results.clear()
+        if failure is not None:
+            raise failure
+        if isinstance(outcome[0], str):
+            raise RuntimeError(f'the main process could not evaluate: {outcome[0]}')
+        return outcome[0]
+
+    def compute_metrics(self, results: list[FrameRecord]) -> dict[str, float]:
+        """Write and score whole sequences.
+
+        Args:
+            results (list[FrameRecord]): The frames of all processes.
+
+        Returns:
+            dict[str, float]: The scores without prefix; empty if all ground
+            truth is hidden.
+        """
+        if not results:
+            raise ValueError(
+                'MOTMetric got no frames: the test data set is empty, or the '
+                'model returned no data samples'
+            )
+        known, hidden = assemble(results)
+        if self.out_dir is not None:
+            for sequence in (*known, *hidden):
+                self._write(sequence)
+        if hidden:
+            print_log(
+                f'{len(hidden)} of {len(known) + len(hidden)} sequences have no '
+                f'ground truth and are not scored, the first is {hidden[0].name}'
+                + ('' if self.out_dir else '; set out_dir to keep their results'),
+                'current',
+                logging.WARNING,
+            )
+        if not known:
+            return {}
+        settings = self.settings
+        if self.class_aware:
+            settings = Settings(settings.benchmark, settings.families, self._classes())
+        self.evaluation = evaluate(known, settings, self.num_workers)
+        print_log('\n' + format_table(self.evaluation), 'current')
+        return self._report(self.evaluation)
+
+    def _classes(self) -> dict[str, int]:
+        names = (self.dataset_meta or {}).get('classes')
+        if not names:
+            raise ValueError(
+                'class_aware=True needs the class names in metainfo.classes of the '
+                'test data set'
+            )
+        return {name: label for label, name in enumerate(names)}
+
+    def _report(self, evaluation: Evaluation) -> dict[str, float]:
+        report = _pick(evaluation.over_classes())
+        if self.class_aware:
+            for name in evaluation.classes:
+                scores = _pick(evaluation.of_class(name))
+                report |= {f'{name}_{key}': value for key, value in scores.items()}
+        return report
+
+    def _write(self, sequence: Sequence) -> None:
+        path = self.out_dir / f'{sequence.name}.txt'
+        boxes = sequence.pred
+        try:
+            write_mot_rows(path, boxes.frame, boxes.identity, boxes.xywh, boxes.mark)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f'cannot write the results of {sequence.name} ({error.strerror}); '
+                'files written before are complete',
+                str(path),
+            ) from error
+
+
+def _pick(scores: dict) -> dict[str, float]:
+    """Choose what is reported, counts under MMDetection's names."""
+    scores = summarise(scores)
+    return {new: scores[old] for old, new in _REPORTED.items() if old in scores}

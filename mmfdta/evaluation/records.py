@@ -1,0 +1,193 @@
+# Copyright (c) mmfdta authors.
+"""What a run leaves of each frame, and how frames become sequences."""
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from mmengine.structures import InstanceData
+
+from .tracks import Sequence, TrackBoxes
+
+_DECIMALS = 3
+_SCORE_DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """Boxes of one frame; light enough to travel between processes.
+
+    Attributes:
+        sequence (str): Name of the sequence.
+        video_id (int): Number of the sequence in its data set.
+        frame_id (int): Frame, from 0.
+        num_frames (int): Length of the sequence.
+        pred (TrackBoxes): What the tracker found, as it stands in result text.
+        gt (TrackBoxes | None): The ground truth; None where it is hidden.
+    """
+
+    sequence: str
+    video_id: int
+    frame_id: int
+    num_frames: int
+    pred: TrackBoxes
+    gt: TrackBoxes | None
+
+
+def make_record(sample, mot_classes: bool) -> FrameRecord:
+    """Take what the scores need out of a frame's data sample.
+
+    Args:
+        sample (DetDataSample): A frame with ``pred_track_instances`` and, where
+            the ground truth is known, ``gt_instances``; boxes of both in pixels
+            of the original image.
+        mot_classes (bool): Take the ground truth's MOTChallenge classes
+            (``categories``) instead of its labels.
+
+    Returns:
+        FrameRecord: The frame.
+
+    Raises:
+        ValueError: If the sample lacks something or a box is not finite.
+    """
+    where = f'sequence {sample.get("sequence")!r}, frame_id {sample.get("frame_id")}'
+    lacking = [
+        name
+        for name in ('sequence', 'frame_id', 'video_id', 'video_length')
+        if name not in sample
+    ]
+    if 'pred_track_instances' not in sample:
+        lacking.append('pred_track_instances')
+    if lacking:
+        raise ValueError(
+            f'{where}: the data sample has no {", ".join(lacking)}; the test '
+            'pipeline must pack this meta information and the model must track'
+        )
+    frame = int(sample.frame_id) + 1
+    try:
+        pred = _pred_boxes(sample.pred_track_instances, frame)
+        gt = None
+        if 'gt_instances' in sample:
+            gt = _gt_boxes(sample.gt_instances, frame, mot_classes)
+    except ValueError as error:
+        raise ValueError(f'{where}: {error}') from None
+    return FrameRecord(
+        sequence=str(sample.sequence),
+        video_id=int(sample.video_id),
+        frame_id=int(sample.frame_id),
+        num_frames=int(sample.video_length),
+        pred=pred,
+        gt=gt,
+    )
+
+
+def assemble(records: Iterable[FrameRecord]) -> tuple[list[Sequence], list[Sequence]]:
+    """Put frames together, whatever process or order they come from.
+
+    Frames that a sampler repeats to fill its last batch count once.
+
+    Args:
+        records (Iterable[FrameRecord]): The frames of a whole data set.
+
+    Returns:
+        tuple[list[Sequence], list[Sequence]]: Sequences by name, those with
+        ground truth and those where it is hidden.
+
+    Raises:
+        ValueError: If frames of a sequence are missing or two sequences have
+            the same name.
+    """
+    known, hidden = [], []
+    ordered = sorted(records, key=lambda record: (record.sequence, record.frame_id))
+    for name, group in itertools.groupby(ordered, lambda record: record.sequence):
+        by_frame = {record.frame_id: record for record in _same_video(group)}
+        frames = list(by_frame.values())
+        length = frames[0].num_frames
+        missing = sorted(set(range(length)) - set(by_frame))
+        if missing or len(frames) != length:
+            raise ValueError(
+                f'sequence {name!r}: found {len(frames)} frames, expected '
+                f'video_length {length}; the first missing frame_id is '
+                f'{missing[0] if missing else None}. Every frame must be tested: '
+                'look at the sampler and at `indices` of the data set'
+            )
+        truths = [record.gt for record in frames]
+        is_hidden = [gt is None for gt in truths]
+        if any(is_hidden) and not all(is_hidden):
+            raise ValueError(
+                f'sequence {name!r}: frame_id {is_hidden.index(True)} has no '
+                'gt_instances while others have; an annotated frame without '
+                'objects needs empty gt_instances'
+            )
+        pred = _join([record.pred for record in frames])
+        gt = pred.select(np.zeros(0, int)) if is_hidden[0] else _join(truths)
+        (hidden if is_hidden[0] else known).append(Sequence(name, length, gt, pred))
+    return known, hidden
+
+
+def _same_video(group: Iterable[FrameRecord]) -> list[FrameRecord]:
+    records = list(group)
+    videos = sorted({record.video_id for record in records})
+    if len(videos) > 1:
+        raise ValueError(
+            f'sequence {records[0].sequence!r}: the name belongs to the video_ids '
+            f'{videos}; results are kept by name, so names must differ'
+        )
+    return records
+
+
+def _join(parts: list[TrackBoxes]) -> TrackBoxes:
+    return TrackBoxes(
+        **{
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in TrackBoxes.__dataclass_fields__
+        }
+    )
+
+
+def _pred_boxes(instances: InstanceData, frame: int) -> TrackBoxes:
+    """Round to what the text holds, so that text and memory score the same."""
+    xywh = _to_xywh(instances.bboxes)
+    scores = _to_numpy(instances.scores).astype(np.float64)
+    if not np.isfinite(scores).all():
+        raise ValueError('found a track score that is not finite')
+    return TrackBoxes.create(
+        frame=np.full(len(xywh), frame),
+        identity=_to_numpy(instances.instances_id),
+        xywh=xywh.round(_DECIMALS),
+        mark=scores.round(_SCORE_DECIMALS),
+        category=_to_numpy(instances.labels),
+    )
+
+
+def _gt_boxes(instances: InstanceData, frame: int, mot_classes: bool) -> TrackBoxes:
+    if 'xywh' in instances:
+        xywh = _to_numpy(instances.xywh)
+    else:
+        xywh = _to_xywh(instances.bboxes)
+    classes = 'categories' if mot_classes else 'labels'
+    for name in ('instances_ids', *(('marks',) if mot_classes else ()), classes):
+        if name not in instances:
+            raise ValueError(
+                f'gt_instances has no {name}, which this benchmark is scored by'
+            )
+    return TrackBoxes.create(
+        frame=np.full(len(xywh), frame),
+        identity=_to_numpy(instances.instances_ids),
+        xywh=xywh,
+        mark=_to_numpy(instances.marks) if 'marks' in instances else None,
+        category=_to_numpy(instances.get(classes)),
+    )
+
+
+def _to_xywh(boxes) -> np.ndarray:
+    """Turn corners (N, 4) into float64 left, top, width, height."""
+    xywh = _to_numpy(boxes).astype(np.float64).reshape(-1, 4)
+    xywh[:, 2:] -= xywh[:, :2]
+    return xywh
+
+
+def _to_numpy(values) -> np.ndarray:
+    values = getattr(values, 'tensor', values)
+    return values.detach().cpu().numpy() if hasattr(values, 'detach') else values

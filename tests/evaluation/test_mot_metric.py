@@ -1,0 +1,273 @@
+# Copyright (c) mmfdta authors.
+"""The metric of the test loop, alone and in two processes."""
+
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmdet.registry import METRICS
+from mmdet.structures import DetDataSample, TrackDataSample
+from mmengine.structures import InstanceData
+
+from mmfdta.evaluation import Sequence, TrackBoxes
+from mmfdta.utils.mot_text import read_mot_rows
+
+from .oracle import STYLES, official_combined, official_sequence, random_scene
+
+MOVING = STYLES[3]
+
+
+def make_samples(sequence, video_id=0, hidden=False, labels=None) -> list[dict]:
+    """Frames of a scene as the test loop hands them to a metric."""
+    samples = []
+    for t in range(sequence.num_frames):
+        sample = DetDataSample(
+            metainfo=dict(
+                sequence=sequence.name,
+                video_id=video_id,
+                frame_id=t,
+                video_length=sequence.num_frames,
+            )
+        )
+        gt = sequence.gt.select(sequence.gt.frame == t + 1)
+        pred = sequence.pred.select(sequence.pred.frame == t + 1)
+        if not hidden:
+            sample.gt_instances = InstanceData(
+                bboxes=torch.tensor(xyxy(gt.xywh), dtype=torch.float32),
+                labels=torch.from_numpy(gt.category),
+                instances_ids=torch.from_numpy(gt.identity),
+                marks=torch.from_numpy(gt.mark),
+                categories=torch.from_numpy(gt.category),
+            )
+        sample.pred_track_instances = InstanceData(
+            bboxes=torch.tensor(xyxy(pred.xywh), dtype=torch.float32),
+            scores=torch.from_numpy(pred.mark).float(),
+            labels=torch.from_numpy(pred.category),
+            instances_id=torch.from_numpy(pred.identity),
+        )
+        track = TrackDataSample()
+        track.video_data_samples = [sample]
+        samples.append(track.to_dict())
+    return samples
+
+
+def xyxy(xywh: np.ndarray) -> np.ndarray:
+    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+
+
+def scenes(count: int) -> list[Sequence]:
+    """Scenes with boxes on eighths of a pixel, exact in float32 and text."""
+    result = []
+    for seed in range(count):
+        scene = random_scene(seed + 40, MOVING, f'seq{seed}')
+        sides = [
+            TrackBoxes.create(side.frame, side.identity, (side.xywh * 8).round() / 8)
+            for side in (scene.gt, scene.pred)
+        ]
+        result.append(Sequence(scene.name, scene.num_frames, *sides))
+    return result
+
+
+def run_metric(metric, sequences, order=None) -> dict:
+    samples = [s for i, seq in enumerate(sequences) for s in make_samples(seq, i)]
+    for i in range(len(samples)) if order is None else order(len(samples)):
+        metric.process({}, [samples[i]])
+    return metric.evaluate(len(samples))
+
+
+def official(sequences) -> dict:
+    hota, clear, identity = official_combined([official_sequence(s) for s in sequences])
+    means = {name: float(np.mean(value)) for name, value in (hota | clear).items()}
+    means |= identity
+    names = {'TP': 'CLR_TP', 'FP': 'CLR_FP', 'FN': 'CLR_FN'}
+    kept = (
+        *('HOTA', 'DetA', 'AssA', 'DetRe', 'DetPr', 'AssRe', 'AssPr', 'LocA'),
+        *('MOTA', 'MOTP', 'CLR_Re', 'CLR_Pr', 'IDSW', 'Frag', 'MT', 'PT', 'ML'),
+        *('IDF1', 'IDP', 'IDR', 'IDTP', 'IDFP', 'IDFN', 'TP', 'FP', 'FN'),
+    )
+    return {f'mot/{name}': means[names.get(name, name)] for name in kept}
+
+
+def test_scores_and_text(tmp_path):
+    sequences = scenes(3)
+    metric = METRICS.build(
+        dict(type='MOTMetric', benchmark='dancetrack', out_dir=str(tmp_path / 'out'))
+    )
+    scores = run_metric(metric, sequences)
+    assert scores == pytest.approx(official(sequences), abs=1e-9)
+    assert metric.evaluation.sequences == ['seq0', 'seq1', 'seq2']
+    files = sorted(path.name for path in (tmp_path / 'out').iterdir())
+    assert files == ['seq0.txt', 'seq1.txt', 'seq2.txt']
+    for sequence in sequences:
+        rows = read_mot_rows(tmp_path / 'out' / f'{sequence.name}.txt')
+        pred = sequence.pred.in_frame_order()
+        np.testing.assert_array_equal(rows.frame, pred.frame)
+        np.testing.assert_array_equal(rows.identity, pred.identity)
+        np.testing.assert_array_equal(rows.xywh, pred.xywh)
+
+
+def test_runs_again_after_evaluation():
+    sequences = scenes(2)
+    metric = METRICS.build(dict(type='MOTMetric'))
+    first = run_metric(metric, sequences)
+    assert run_metric(metric, sequences[:1]) == pytest.approx(
+        official(sequences[:1]), abs=1e-9
+    )
+    assert first == pytest.approx(official(sequences), abs=1e-9)
+
+
+def test_order_and_repetition_of_frames_do_not_matter():
+    sequences = scenes(3)
+
+    def shuffled(count):
+        order = np.random.default_rng(0).permutation(count)
+        return [*order, *order[:4]]
+
+    metric = METRICS.build(dict(type='MOTMetric', num_workers=2))
+    assert run_metric(metric, sequences, shuffled) == pytest.approx(
+        official(sequences), abs=1e-9
+    )
+
+
+def test_one_family():
+    metric = METRICS.build(dict(type='MOTMetric', metric='Identity', prefix='val'))
+    scores = run_metric(metric, scenes(1))
+    assert set(scores) == {
+        f'val/{name}' for name in ('IDF1', 'IDP', 'IDR', 'IDTP', 'IDFP', 'IDFN')
+    }
+
+
+def test_hidden_ground_truth_is_written_only(tmp_path):
+    (sequence,) = scenes(1)
+    metric = METRICS.build(dict(type='MOTMetric', out_dir=str(tmp_path)))
+    for sample in make_samples(sequence, hidden=True):
+        metric.process({}, [sample])
+    assert metric.evaluate(1) == {}
+    assert len(read_mot_rows(tmp_path / 'seq0.txt')) == len(sequence.pred)
+
+
+def test_classes():
+    rng = np.random.default_rng(0)
+    colours = []
+    for scene in scenes(2):
+        sides = [
+            TrackBoxes.create(
+                side.frame, side.identity, side.xywh, None, side.identity % 2
+            )
+            for side in (scene.gt, scene.pred)
+        ]
+        colours.append(Sequence(scene.name, scene.num_frames, *sides))
+    metric = METRICS.build(dict(type='MOTMetric', class_aware=True))
+    metric.dataset_meta = dict(classes=('even', 'odd'))
+    scores = run_metric(metric, colours, rng.permutation)
+    by_class = [official([s.of_category(label) for s in colours]) for label in (0, 1)]
+    for label, name in enumerate(('even', 'odd')):
+        for key, value in by_class[label].items():
+            ours = scores[key.replace('mot/', f'mot/{name}_')]
+            assert ours == pytest.approx(value, abs=1e-9)
+    assert scores['mot/HOTA'] == pytest.approx(
+        (by_class[0]['mot/HOTA'] + by_class[1]['mot/HOTA']) / 2, abs=1e-9
+    )
+    assert scores['mot/IDSW'] == by_class[0]['mot/IDSW'] + by_class[1]['mot/IDSW']
+
+
+def test_missing_frame_is_named():
+    (sequence,) = scenes(1)
+    metric = METRICS.build(dict(type='MOTMetric'))
+    samples = make_samples(sequence)
+    for sample in samples[:2] + samples[3:]:
+        metric.process({}, [sample])
+    with pytest.raises(ValueError, match=r"'seq0'.*first missing frame_id is 2"):
+        metric.evaluate(1)
+
+
+def test_same_name_of_two_sequences():
+    (sequence,) = scenes(1)
+    metric = METRICS.build(dict(type='MOTMetric'))
+    for sample in make_samples(sequence, 0) + make_samples(sequence, 1):
+        metric.process({}, [sample])
+    with pytest.raises(ValueError, match=r"'seq0'.*video_ids \[0, 1\]"):
+        metric.evaluate(1)
+
+
+def test_repeated_identity_is_named():
+    box = [[1.0, 2.0, 3.0, 4.0]]
+    pred = TrackBoxes.create([1, 2, 2], [5, 5, 5], box * 3)
+    sequence = Sequence('twice', 2, TrackBoxes.create([1], [1], box), pred)
+    with pytest.raises(ValueError, match=r'twice: result: identity 5.*frame 2'):
+        run_metric(METRICS.build(dict(type='MOTMetric')), [sequence])
+
+
+def test_not_finite_box_is_named():
+    boxes = TrackBoxes.create([1, 2], [5, 5], [[1.0, 2.0, 3.0, 4.0]] * 2)
+    samples = make_samples(Sequence('seq0', 2, boxes, boxes))
+    frame = samples[1]['video_data_samples'][0]
+    frame.pred_track_instances.bboxes[0, 2] = float('nan')
+    metric = METRICS.build(dict(type='MOTMetric'))
+    with pytest.raises(ValueError, match=r"'seq0', frame_id 1.*finite"):
+        metric.process({}, [samples[1]])
+
+
+def test_wrong_arguments():
+    with pytest.raises(ValueError, match=r"found 'mot99', expected one of mot_chall"):
+        METRICS.build(dict(type='MOTMetric', benchmark='mot99'))
+    with pytest.raises(ValueError, match=r"metric: found \['HOTTA'\]"):
+        METRICS.build(dict(type='MOTMetric', metric='HOTTA'))
+    with pytest.raises(ValueError, match='class_aware'):
+        METRICS.build(dict(type='MOTMetric', benchmark='mot17', class_aware=True))
+
+
+COUNTS = (1, 3)  # fewer sequences than processes, and more
+
+
+def _rank(rank: int, world: int, port: int, folder: str) -> None:
+    dist.init_process_group(
+        'gloo', f'tcp://127.0.0.1:{port}', rank=rank, world_size=world
+    )
+    torch.set_num_threads(1)
+    for count in COUNTS:
+        out = Path(folder) / str(count)
+        sequences = scenes(count)
+        metric = METRICS.build(dict(type='MOTMetric', out_dir=str(out / 'text')))
+        for i in range(rank, count, world):
+            for sample in make_samples(sequences[i], i):
+                metric.process({}, [sample])
+        torch.save(metric.evaluate(7), out / f'scores{rank}.pt')
+    # A failure of the main process must reach the other instead of hanging it.
+    if rank == 0:
+        for sample in make_samples(sequences[0])[1:]:
+            metric.process({}, [sample])
+    expected = ValueError if rank == 0 else RuntimeError
+    with pytest.raises(expected, match='first missing frame_id is 0'):
+        metric.evaluate(7)
+    dist.destroy_process_group()
+
+
+@pytest.mark.dist
+def test_two_processes_equal_one(tmp_path, free_port):
+    for count in COUNTS:
+        (tmp_path / str(count)).mkdir()
+    mp.spawn(_rank, (2, free_port, str(tmp_path)), nprocs=2)
+    for count in COUNTS:
+        out = tmp_path / str(count)
+        alone = METRICS.build(dict(type='MOTMetric', out_dir=str(out / 'alone')))
+        scores = run_metric(alone, scenes(count))
+        for rank in range(2):
+            assert torch.load(out / f'scores{rank}.pt') == scores
+        texts = [
+            {path.name: path.read_bytes() for path in (out / name).iterdir()}
+            for name in ('text', 'alone')
+        ]
+        assert len(texts[0]) == count
+        assert texts[0] == texts[1]
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as handle:
+        handle.bind(('127.0.0.1', 0))
+        return handle.getsockname()[1]
