@@ -251,7 +251,10 @@ def _rank(rank: int, world: int, port: int, folder: str) -> None:
 def test_two_processes_equal_one(tmp_path, free_port):
     for count in COUNTS:
         (tmp_path / str(count)).mkdir()
-    mp.spawn(_rank, (2, free_port, str(tmp_path)), nprocs=2)
+    # Forked: spawned processes cannot import a module of the test tree.
+    mp.start_processes(
+        _rank, (2, free_port, str(tmp_path)), nprocs=2, start_method='fork'
+    )
     for count in COUNTS:
         out = tmp_path / str(count)
         alone = METRICS.build(dict(type='MOTMetric', out_dir=str(out / 'alone')))
