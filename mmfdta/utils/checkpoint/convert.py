@@ -7,6 +7,7 @@ if another naming is asked for.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,16 @@ from torch import Tensor
 
 from .class_heads import ClassChoice, choose_classes
 from .errors import CheckpointError
-from .families import OWN, TWO_STAGE, Family, find_family, reason_for, recognise
+from .families import (
+    OWN,
+    TARGETS,
+    TWO_STAGE,
+    Family,
+    find_family,
+    reason_for,
+    recognise,
+)
+from .names_released import ASSOCIATION, DETECTOR, IDENTITY
 from .reading import read_state_dict
 from .report import ConversionReport, TensorRecord
 from .rules import absent_parts, lacking, to_source, to_target
@@ -26,6 +36,10 @@ _CLASS_HEAD = 'detector.bbox_head.cls_branches.'
 _BOX_HEAD = re.compile(r'detector\.bbox_head\.reg_branches\.\d+\.(.*)')
 _DECODER_LAYER = re.compile(r'detector\.decoder\.layers\.(\d+)\.')
 _NO_BIAS = 'zero bias: the convolution in the source has none'
+_NO_IDENTITY = (
+    'drawn at random (seed 0): no released file holds the projection of the identity '
+    'adapter, which only training uses'
+)
 _NO_COUNTER = 'zero batch counter: frozen normalisation does not use it'
 
 
@@ -61,6 +75,11 @@ def convert_state_dict(
     """
     source = recognise(state_dict) if family is None else find_family(family)
     goal = find_family(to)
+    if goal.left_out is None:
+        raise CheckpointError(
+            f'nothing is converted to {goal.title}; expected one of '
+            f'{", ".join(TARGETS)}.'
+        )
     report = ConversionReport(source.key, source.title, goal.key)
     tensors = _resolve_aliases(state_dict, source, report)
     origin: dict[str, str] = {}
@@ -77,7 +96,9 @@ def convert_state_dict(
     _check_box_refinement(converted)
     changed = _select_classes(converted, classes or ClassChoice(), report)
     generated = _generate(converted)
-    _look_for_gaps(converted, report)
+    if source.draws_identity:
+        generated |= _draw_identity_adapter(converted)
+    _look_for_gaps(converted, goal, report)
     result = _rename(converted, goal, origin, changed | generated, report)
     return Conversion(result, report)
 
@@ -88,6 +109,7 @@ def convert_checkpoint(
     to: str = OWN.key,
     family: str | None = None,
     classes: ClassChoice | None = None,
+    check: Callable[[dict[str, Tensor], ConversionReport], None] | None = None,
 ) -> Conversion:
     """Read a checkpoint, convert it and write the result.
 
@@ -97,6 +119,8 @@ def convert_checkpoint(
         to: See `convert_state_dict`.
         family: See `convert_state_dict`.
         classes: See `convert_state_dict`.
+        check: Called with the result before it is written; may refuse it by a
+            `CheckpointError`.
 
     Raises:
         CheckpointError: ``src`` cannot be read or converted or lacks tensors of
@@ -116,6 +140,8 @@ def convert_checkpoint(
             f'tensors are not in it (by their names in mmfdta): '
             f'{", ".join(gaps[:5])}{", ..." if len(gaps) > 5 else ""}.'
         )
+    if check is not None:
+        check(conversion.state_dict, conversion.report)
     if dst is not None:
         write_checkpoint(_pack(conversion, Path(src).name), dst)
     return conversion
@@ -238,10 +264,31 @@ def _generate(converted: dict[str, Tensor]) -> dict[str, str]:
     return reasons
 
 
-def _look_for_gaps(converted: dict[str, Tensor], report: ConversionReport) -> None:
-    report.absent = absent_parts(OWN.rules, converted)
-    report.optional = lacking(OWN.rules, converted, optional=True)
-    report.incomplete = lacking(OWN.rules, converted, optional=False)
+def _draw_identity_adapter(converted: dict[str, Tensor]) -> dict[str, str]:
+    """Give a whole FDTA the projection that released files lack, in place."""
+    absent = absent_parts(OWN.rules, converted)
+    if IDENTITY not in absent or {DETECTOR, ASSOCIATION} & set(absent):
+        return {}
+    channels = converted['detector.level_embed'].shape[1]
+    generator = torch.Generator().manual_seed(0)
+    drawn = {}
+    for layer in (0, 2, 4):
+        for leaf, shape in (('weight', (channels, channels)), ('bias', (channels,))):
+            # The range of PyTorch's own initialisation of a linear layer.
+            uniform = 2 * torch.rand(shape, generator=generator) - 1
+            drawn[f'identity_adapter.mlp.{layer}.{leaf}'] = uniform / channels**0.5
+    converted |= drawn
+    return dict.fromkeys(drawn, _NO_IDENTITY)
+
+
+def _look_for_gaps(
+    converted: dict[str, Tensor], goal: Family, report: ConversionReport
+) -> None:
+    """Find what ``goal`` has a place for and the source has not."""
+    rules = [r for r in OWN.rules if reason_for(goal.left_out, r.target.text) is None]
+    report.absent = absent_parts(rules, converted)
+    report.optional = lacking(rules, converted, optional=True)
+    report.incomplete = lacking(rules, converted, optional=False)
 
 
 def _rename(
@@ -252,8 +299,6 @@ def _rename(
     report: ConversionReport,
 ) -> dict[str, Tensor]:
     """Give mmfdta's tensors the names of ``goal``, aliases included."""
-    if goal.left_out is None:
-        raise CheckpointError(f'nothing is converted to {goal.title}.')
     result: dict[str, Tensor] = {}
     for name, tensor in converted.items():
         source = origin.get(name)

@@ -72,6 +72,8 @@ class Family:
         left_out: Patterns of mmfdta names that the family has no place for, and
             why; None if nothing is converted to it.
         wrapper: Key of the state dict in a file of the family.
+        draws_identity: Whether files of the family lack the identity adapter that
+            the model has.
     """
 
     key: str
@@ -83,6 +85,7 @@ class Family:
     dropped: tuple[tuple[str, str], ...] = ()
     left_out: tuple[tuple[str, str], ...] | None = None
     wrapper: str = 'model'
+    draws_identity: bool = False
 
     def owns(self, names: Iterable[str]) -> bool:
         """Whether a state dict with these names is of the family."""
@@ -148,6 +151,7 @@ FAMILIES = (
         aliases=_aliases(BBOX_ALIASES, 'detr.') + _aliases(WORD_ALIASES),
         dropped=_BATCH_COUNTERS,
         left_out=((r'^identity_adapter\.', CRITERION),) + _BATCH_COUNTERS,
+        draws_identity=True,
     ),
     Family(
         key='fdta_previous',
@@ -156,6 +160,7 @@ FAMILIES = (
         rules=PREVIOUS_RULES,
         aliases=_aliases(BBOX_ALIASES, 'detr.'),
         dropped=_BATCH_COUNTERS,
+        draws_identity=True,
     ),
     Family(
         key='motip',

@@ -13,20 +13,13 @@ from .errors import CheckpointError
 
 WRAPPERS = ('state_dict', 'model', 'model_state_dict')
 PREFIXES = ('module.', '_orig_mod.')
-# What training scripts put beside the weights. None of it is wanted, so none of
-# it is built: each is read as an `_Ignored`.
+# What training scripts put beside the weights. It is not wanted, so it is not
+# built either: each such object is read as an `_Ignored`. (The training state of
+# MMEngine is declared in `mmfdta.utils.safe_loading`.)
 _BESIDE_WEIGHTS = (
     'argparse.Namespace',
-    'builtins.getattr',
     'collections.defaultdict',
     'mmengine.config.config.ConfigDict',
-    'mmengine.logging.history_buffer.HistoryBuffer',
-    'numpy.dtype',
-    'numpy.ndarray',
-    'numpy.core.multiarray._reconstruct',
-    'numpy.core.multiarray.scalar',
-    'numpy._core.multiarray._reconstruct',
-    'numpy._core.multiarray.scalar',
 )
 
 
