@@ -194,8 +194,12 @@ def softnms(
     index = torch.arange(len(rows))
     done = 0
     while done < len(rows):
-        # The first of equal scores wins and trades places with the row in turn.
-        best = done + int(rows[done:, 4].argmax())
+        # The first of equal scores wins and trades places with the row in turn. NaN,
+        # from two empty boxes, is never greater and never less.
+        left, unordered = rows[done:, 4], rows[done:, 4].isnan()
+        best = done
+        if not unordered[0]:
+            best += int(left.masked_fill(unordered, -torch.inf).argmax())
         swap = torch.tensor([best, done])
         rows[[done, best]], index[[done, best]] = rows[swap], index[swap]
         overlaps = _overlaps(rows[done : done + 1, :4], rows[done + 1 :, :4], offset)[0]
@@ -307,7 +311,7 @@ def softmax_focal_loss_forward(
     Args:
         input: Probabilities (N, C), already through the softmax.
         target: Class of each row, int64 (N,); a negative one is ignored.
-        weight: Weight of each class (C,), or empty for none.
+        weight: As in the sigmoid loss; so is `gamma`.
         output: Receives the losses (N,).
         gamma: Focusing exponent.
         alpha: Weight of every row.

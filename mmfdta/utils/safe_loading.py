@@ -14,16 +14,18 @@ from mmengine.logging import HistoryBuffer
 
 
 def allow_training_state() -> None:
-    """Declare the classes in MMEngine's training state safe to load."""
+    """Declare the classes in MMEngine's training state safe to load.
+
+    They are declared under their names: OneDL's MMEngine declares the same classes
+    without names around each load, and PyTorch forgets those when it is done.
+    """
     multiarray = np.core.multiarray if np.__version__[0] == '1' else np._core.multiarray
     functions = {'_reconstruct': multiarray._reconstruct, 'scalar': multiarray.scalar}
     dtypes = {type(np.dtype(code)) for code in np.typecodes['AllInteger'] + '?efd'}
+    classes = (HistoryBuffer, np.ndarray, np.dtype, *dtypes)
     torch.serialization.add_safe_globals(
         [
-            HistoryBuffer,
-            np.ndarray,
-            np.dtype,
-            *dtypes,
+            *((c, f'{c.__module__}.{c.__qualname__}') for c in classes),
             (_buffer_method, 'builtins.getattr'),
             # NumPy 1 and 2 spell the module differently; files of both are read.
             *(

@@ -1,0 +1,252 @@
+# Copyright (c) mmfdta authors.
+"""The train and test commands on a one-weight model: results, refusals, resuming."""
+
+import os
+import textwrap
+
+import pytest
+import torch
+from mmengine.runner import Runner
+
+import mmfdta.__main__
+from mmfdta.apis import config as config_module
+from mmfdta.apis import test as test_command
+from mmfdta.apis import train as train_command
+from mmfdta.apis.config import find_config
+
+MODEL = '''
+import torch
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS, DATASETS, METRICS
+from mmengine.evaluator import BaseMetric
+
+@MODELS.register_module(force=True)
+class OneWeight(BaseModel):
+    """Its weight falls by lr times one each step."""
+    def __init__(self, size=1):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.full((size,), 7.0))
+    def forward(self, x, mode):
+        return dict(loss=self.weight.sum()) if mode == 'loss' else [self.weight.sum()]
+
+@DATASETS.register_module(force=True)
+class Four(torch.utils.data.Dataset):
+    metainfo = {}
+    def __len__(self):
+        return 4
+    def __getitem__(self, index):
+        return dict(x=float(index))
+
+@METRICS.register_module(force=True)
+class Seen(BaseMetric):
+    def process(self, data_batch, data_samples):
+        self.results += [float(sample) for sample in data_samples]
+    def compute_metrics(self, results):
+        return dict(weight=results[0], count=len(results))
+'''
+CONFIG = """
+default_scope = 'mmengine'
+custom_imports = dict(imports=['one_weight'])
+model = dict(type='OneWeight')
+train_dataloader = dict(
+    dataset=dict(type='Four'), batch_size=2, num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'))
+test_dataloader = dict(
+    dataset=dict(type='Four'), batch_size=1, num_workers=0,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'))
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.5))
+train_cfg = dict(by_epoch=True, max_epochs=1)
+test_cfg = dict()
+test_evaluator = dict(type='Seen')
+auto_scale_lr = dict(base_batch_size=4)
+log_level = 'WARNING'
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with the config `tiny.py`, as the current one."""
+    (tmp_path / 'one_weight.py').write_text(MODEL)
+    (tmp_path / 'tiny.py').write_text(CONFIG)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    # The commands set both for their process.
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    return tmp_path
+
+
+RUN_TEST = Runner.test
+
+
+def saved_weight(path):
+    return torch.load(path, weights_only=True)['state_dict']['weight'].item()
+
+
+def error_of(command, *arguments):
+    with pytest.raises(SystemExit) as caught:
+        command.main(list(arguments))
+    return str(caught.value)
+
+
+def seen(project, monkeypatch, *arguments):
+    """What the metric reports for `test` with these arguments."""
+    results = {}
+    monkeypatch.setattr(Runner, 'test', lambda self: results.update(RUN_TEST(self)))
+    test_command.main(['tiny.py', *arguments])
+    return results
+
+
+def test_training_saves_resumes_and_tests(project, monkeypatch):
+    train_command.main(['tiny.py'])
+    work_dir = project / 'work_dirs' / 'tiny'
+    # Two steps of 0.5 an epoch, down from 7.
+    assert saved_weight(work_dir / 'epoch_1.pth') == 6
+    train_command.main(
+        ['tiny.py', '--resume', '--cfg-options', 'train_cfg.max_epochs=2']
+    )
+    assert saved_weight(work_dir / 'epoch_2.pth') == 5
+    first = str(work_dir / 'epoch_1.pth')
+    options = ['--work-dir', 'other', '--resume', first]
+    train_command.main(['tiny.py', *options, '--cfg-options', 'train_cfg.max_epochs=2'])
+    assert saved_weight(project / 'other' / 'epoch_2.pth') == 5
+    assert not (project / 'other' / 'epoch_1.pth').exists()
+
+    results = seen(project, monkeypatch, str(work_dir / 'epoch_2.pth'))
+    assert results == dict(weight=5.0, count=4)
+    assert seen(project, monkeypatch, '--checkpoint', first)['weight'] == 6.0
+
+
+def test_auto_scale_lr_scales_by_the_batch(project):
+    train_command.main(['tiny.py', '--auto-scale-lr'])
+    # Half of the base batch: two steps of 0.25.
+    assert saved_weight(project / 'work_dirs/tiny/epoch_1.pth') == 6.5
+
+
+def test_auto_scale_lr_without_a_base_is_refused(project):
+    (project / 'tiny.py').write_text(CONFIG.replace('auto_scale_lr', 'other'))
+    message = error_of(train_command, 'tiny.py', '--auto-scale-lr')
+    assert 'auto_scale_lr.base_batch_size' in message
+
+
+def test_amp_replaces_only_the_plain_wrapper(project):
+    options = train_command.build_parser().parse_args(['tiny.py', '--amp'])
+    config = config_module.load_config(options)
+    train_command.apply_training_options(config, options)
+    assert config.optim_wrapper.type == 'AmpOptimWrapper'
+    assert config.optim_wrapper.loss_scale == 'dynamic'
+    config.optim_wrapper.type = 'ApexOptimWrapper'
+    with pytest.raises(ValueError, match='ApexOptimWrapper'):
+        train_command.apply_training_options(config, options)
+
+
+def test_testing_without_weights_has_to_be_asked_for(project, monkeypatch):
+    assert '--allow-random-weights' in error_of(test_command, 'tiny.py')
+    assert seen(project, monkeypatch, '--allow-random-weights')['weight'] == 7.0
+
+
+def test_a_checkpoint_that_is_not_there_is_an_error(project):
+    assert 'there is no checkpoint no.pth' in error_of(
+        test_command, 'tiny.py', 'no.pth'
+    )
+
+
+def test_two_checkpoints_are_an_error(project):
+    message = error_of(test_command, 'tiny.py', 'a.pth', '--checkpoint', 'b.pth')
+    assert 'a.pth, b.pth' in message
+
+
+@pytest.mark.parametrize(
+    'weights, problem',
+    [
+        ({}, '1 missing: weight'),
+        (dict(weight=torch.ones(2)), '1 of another shape: weight (2,) instead of (1,)'),
+        (dict(weight=torch.ones(1), bias=torch.ones(1)), '1 unknown: bias'),
+    ],
+)
+def test_weights_that_do_not_fit_are_an_error(project, weights, problem):
+    torch.save(dict(state_dict=weights), 'odd.pth')
+    message = error_of(test_command, 'tiny.py', 'odd.pth')
+    assert problem in message and 'odd.pth' in message
+
+
+def test_weights_of_a_wrapped_model_fit(project, monkeypatch):
+    torch.save(dict(state_dict={'module.weight': torch.full((1,), 3.0)}), 'ddp.pth')
+    assert seen(project, monkeypatch, 'ddp.pth')['weight'] == 3.0
+
+
+def test_many_differences_are_counted():
+    expected = {f'layer.{i}': (1,) for i in range(8)}
+    (line,) = test_command.compare_weights({}, expected)
+    assert line.startswith('8 missing: layer.0, ') and line.endswith('layer.4, ...')
+
+
+def test_code_in_a_checkpoint_is_not_run(project):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, ('ran',)
+
+    weights = dict(weight=torch.ones(1))
+    torch.save(dict(state_dict=weights, meta=Evil()), 'evil.pth')
+    message = error_of(test_command, 'tiny.py', 'evil.pth')
+    assert 'evil.pth is not loaded' in message
+    assert not (project / 'ran').exists()
+
+
+def test_out_needs_a_metric_that_writes(project):
+    message = error_of(
+        test_command, 'tiny.py', '--allow-random-weights', '--out', 'tracks'
+    )
+    assert 'MOTMetric' in message
+
+
+def test_out_reaches_the_metric(project):
+    options = config_module.argparse.Namespace(
+        config='tiny.py', launcher='none', cfg_options=None, work_dir='w', local_rank=0
+    )
+    config = config_module.load_config(options)
+    config.test_evaluator = [dict(type='Seen'), dict(type='MOTMetric')]
+    test_command.write_tracks_to(config, 'tracks')
+    assert config.test_evaluator[1].out_dir == 'tracks'
+    assert 'out_dir' not in config.test_evaluator[0]
+
+
+def test_configs_are_found_by_path_or_name(project, monkeypatch):
+    shipped = project / '.mim' / 'configs'
+    shipped.mkdir(parents=True)
+    (shipped / 'fdta_mini.py').touch()
+    monkeypatch.setattr(config_module, 'CONFIG_ROOTS', (shipped,))
+    for name in ('configs/fdta_mini.py', 'fdta_mini.py', 'fdta_mini'):
+        assert find_config(name) == shipped / 'fdta_mini.py'
+    assert find_config('tiny.py').resolve() == project / 'tiny.py'
+    with pytest.raises(FileNotFoundError, match=r"'fdta_maxi'.*\(fdta_mini\)"):
+        find_config('fdta_maxi')
+
+
+def test_an_unknown_command_lists_the_known_ones(capsys):
+    assert mmfdta.__main__.main(['fly']) == 2
+    error = capsys.readouterr().err
+    assert "no command 'fly'" in error
+    for name in mmfdta.__main__.COMMANDS:
+        assert f'\n  {name} ' in error
+
+
+def test_no_command_is_an_error_and_help_is_not(capsys):
+    assert mmfdta.__main__.main([]) == 2
+    assert mmfdta.__main__.main(['--help']) == 0
+    assert 'usage' in capsys.readouterr().out
+
+
+def test_env_reports_the_operators(capsys):
+    mmfdta.__main__.main(['env'])
+    assert textwrap.shorten(capsys.readouterr().out, 20).startswith('mmfdta')
+
+
+@pytest.mark.parametrize('name', sorted(mmfdta.__main__.COMMANDS))
+def test_every_command_has_help(name, capsys):
+    with pytest.raises(SystemExit) as caught:
+        mmfdta.__main__.main([name, '--help'])
+    assert caught.value.code == 0
+    assert f'usage: mmfdta {name}' in capsys.readouterr().out

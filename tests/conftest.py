@@ -1,0 +1,23 @@
+# Copyright (c) mmfdta authors.
+"""Settings of the whole suite: seeds, threads, property tests without deadlines."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+import mmfdta  # noqa: F401  (operators and registries, before anything of mmdet)
+
+settings.register_profile('suite', deadline=None, max_examples=50, derandomize=True)
+settings.load_profile('suite')
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def fixed_seeds() -> None:
+    """Start every test from the same random state."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)

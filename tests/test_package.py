@@ -1,0 +1,129 @@
+# Copyright (c) mmfdta authors.
+"""What a wheel and an editable install hold."""
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = (
+    'mmfdta',
+    'configs',
+    'tools',
+    'requirements',
+    'setup.py',
+    'pyproject.toml',
+    'MANIFEST.in',
+    'model-index.yml',
+    'README.md',
+    'LICENSE',
+)
+
+
+@pytest.fixture(scope='module')
+def project(tmp_path_factory):
+    """A copy of the project, so that building leaves the checkout as it is."""
+    copy = tmp_path_factory.mktemp('project')
+    ignore = shutil.ignore_patterns('__pycache__', '.mim')
+    for name in PARTS:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, copy / name, ignore=ignore)
+        else:
+            shutil.copy2(ROOT / name, copy / name)
+    return copy
+
+
+def build(project, hook):
+    """Call a hook of the build backend, as pip does, and return what it made."""
+    command = f'from setuptools.build_meta import *; print({hook}("out"))'
+    run = subprocess.run(
+        [sys.executable, '-c', command],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return project / 'out' / run.stdout.splitlines()[-1]
+
+
+@pytest.fixture(scope='module')
+def wheel(project):
+    with zipfile.ZipFile(build(project, 'build_wheel')) as archive:
+        archive.extractall(project / 'wheel')
+    return project / 'wheel'
+
+
+def files(folder):
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob('*')
+        if path.is_file()
+    }
+
+
+def test_a_wheel_holds_the_package_and_what_mim_looks_for(project, wheel):
+    shipped = wheel / 'mmfdta' / '.mim'
+    for name in ('configs', 'tools'):
+        assert files(shipped / name) == files(project / name)
+    assert (shipped / 'model-index.yml').read_text() == (
+        project / 'model-index.yml'
+    ).read_text()
+    packaged = {name for name in files(wheel / 'mmfdta') if not name.startswith('.mim')}
+    assert packaged == files(project / 'mmfdta')
+
+
+def test_a_wheel_asks_for_neither_family_on_its_own(wheel):
+    (metadata,) = wheel.glob('*.dist-info/METADATA')
+    required = Parser().parsestr(metadata.read_text()).get_all('Requires-Dist')
+    family = re.compile(r'(onedl-|mmengine|mmcv|mmdet|torch)')
+    assert not [r for r in required if 'extra ==' not in r and family.match(r)]
+    for name, version in {
+        'onedl-mmengine': '0.10.12',
+        'onedl-mmcv': '2.3.6',
+        'onedl-mmdetection': '3.5.1',
+        'onedl-mim': '0.5.1',
+    }.items():
+        assert re.search(rf'{name}==\S*{version}\S*; extra == .onedl.', str(required))
+    assert re.search(r'mmdet==3.3.0; extra == .openmmlab.', str(required))
+
+
+def test_a_config_of_a_wheel_is_found_by_name(wheel):
+    code = (
+        'import mmfdta.apis.config as c; from mmengine.config import Config;'
+        'print(c.__file__); print(c.find_config("configs/fdta_dancetrack.py"))'
+    )
+    run = subprocess.run(
+        [sys.executable, '-c', code],
+        cwd=wheel,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    module, found = run.stdout.splitlines()[-2:]
+    assert Path(module).is_relative_to(wheel)
+    assert Path(found) == wheel / 'mmfdta/.mim/configs/fdta_dancetrack.py'
+
+
+def test_an_editable_install_links_tools_but_no_second_copy_of_configs(project):
+    build(project, 'build_editable')
+    links = project / 'mmfdta' / '.mim'
+    assert {path.name for path in links.iterdir()} == {'tools', 'model-index.yml'}
+    assert (links / 'tools').resolve() == project / 'tools'
+    shutil.rmtree(links)
+
+
+def test_the_model_index_names_configs_that_exist():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    collections = {collection['Name'] for collection in index['Collections']}
+    assert index['Models']
+    for model in index['Models']:
+        assert (ROOT / model['Config']).is_file(), model['Config']
+        assert model['Name'] == Path(model['Config']).stem
+        assert model['In Collection'] in collections
