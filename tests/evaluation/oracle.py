@@ -113,7 +113,7 @@ def random_scene(seed: int, style: SceneStyle, name: str = 'scene') -> Sequence:
             for i in rng.permutation(objects):
                 if rng.random() < kept:
                     box = _draw_box(rng, style.boxes, i, frame, paths[i])
-                    rows.append((frame, identities[i] * 3 - 1, *box))
+                    rows.append((frame, identities[i] * 3, *box))
         table = np.array(rows, dtype=float).reshape(-1, 6)
         table = table[rng.permutation(len(table))] if rng.random() < 0.5 else table
         sides.append(TrackBoxes.create(table[:, 0], table[:, 1], table[:, 2:]))

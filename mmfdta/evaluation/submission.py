@@ -1,0 +1,144 @@
+# Copyright (c) mmfdta authors.
+"""Checked zip files for the servers that score hidden test sets."""
+
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmfdta.utils.mot_text import read_mot_rows
+
+from .folders import read_boxes, read_length
+
+# Folder in the zip that holds the files, by benchmark.
+LAYOUTS = {'dancetrack': 'tracker/', 'sportsmot': ''}
+_COLUMNS = 10
+_DATE = (1980, 1, 1, 0, 0, 0)
+_MOST_PROBLEMS = 20
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was packed.
+
+    Attributes:
+        path (Path): The zip.
+        rows (dict[str, int]): Rows of each sequence.
+        left_out (list[str]): Files of the results folder that belong to no
+            sequence.
+    """
+
+    path: Path
+    rows: dict[str, int]
+    left_out: list[str]
+
+
+def make_submission(
+    benchmark: str,
+    results_dir: str | os.PathLike,
+    data_dir: str | os.PathLike,
+    zip_path: str | os.PathLike,
+) -> Submission:
+    """Check results and pack them as the benchmark's server wants them.
+
+    Args:
+        benchmark (str): ``dancetrack`` (files in a folder ``tracker``) or
+            ``sportsmot`` (files in the root of the zip).
+        results_dir (str | os.PathLike): Folder with ``<sequence>.txt``.
+        data_dir (str | os.PathLike): The test split: a folder for each sequence
+            with ``img1`` or ``seqinfo.ini``, which give its length.
+        zip_path (str | os.PathLike): Where to write; appears when complete.
+
+    Returns:
+        Submission: What was packed.
+
+    Raises:
+        FileNotFoundError: If a folder or results are missing.
+        ValueError: If anything is wrong in the results; all faulty files are
+            named, each with its first bad line.
+    """
+    if benchmark not in LAYOUTS:
+        raise ValueError(
+            f'benchmark: found {benchmark!r}, expected one of {", ".join(LAYOUTS)}'
+        )
+    results_dir, zip_path = Path(results_dir), Path(zip_path)
+    lengths = _find_lengths(Path(data_dir))
+    if not results_dir.is_dir():
+        raise FileNotFoundError(f'{results_dir}: no such folder, expected results')
+    missing = [name for name in lengths if not (results_dir / f'{name}.txt').is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f'{results_dir}: {len(missing)} of {len(lengths)} sequences of {data_dir} '
+            f'have no result: {", ".join(missing)}'
+        )
+    rows, problems = {}, []
+    for name, length in lengths.items():
+        try:
+            rows[name] = _check_file(results_dir / f'{name}.txt', length)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError('\n'.join(_shorten(problems)))
+    _pack(zip_path, results_dir, list(lengths), LAYOUTS[benchmark])
+    known = {f'{name}.txt' for name in lengths}
+    left_out = sorted({path.name for path in results_dir.iterdir()} - known)
+    return Submission(zip_path, rows, left_out)
+
+
+def _find_lengths(data_dir: Path) -> dict[str, int]:
+    if not data_dir.is_dir():
+        raise FileNotFoundError(f'{data_dir}: no such folder, expected the test split')
+    folders = sorted(path for path in data_dir.iterdir() if path.is_dir())
+    lengths = {path.name: read_length(path) for path in folders}
+    lengths = {name: length for name, length in lengths.items() if length}
+    if not lengths:
+        raise FileNotFoundError(
+            f'{data_dir}: no sequences in it, expected <sequence>/img1 or '
+            '<sequence>/seqinfo.ini; is this the folder of the test split?'
+        )
+    return lengths
+
+
+def _check_file(path: Path, length: int) -> int:
+    """Raise at the first fault of a result; number of rows."""
+    boxes = read_boxes(path, length, min_columns=_COLUMNS)
+    degenerate = read_mot_rows(path).degenerate_line
+    if len(degenerate):
+        raise ValueError(
+            f'{path}:{degenerate[0]}: the width or height is not above 0 '
+            f'({len(degenerate)} such rows); such a box can only count as wrong'
+        )
+    if not len(boxes):
+        raise ValueError(
+            f'{path}: the file is empty; a sequence without any track points to a '
+            'run that was broken off'
+        )
+    return len(boxes)
+
+
+def _shorten(problems: list[str]) -> list[str]:
+    more = len(problems) - _MOST_PROBLEMS
+    kept = problems[:_MOST_PROBLEMS]
+    return [*kept, f'... and {more} more files'] if more > 0 else kept
+
+
+def _pack(zip_path: Path, results_dir: Path, names: list[str], folder: str) -> None:
+    """Write the zip under another name, then rename it; equal input, equal zip."""
+    zip_path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=zip_path.parent, suffix='.zip.part')
+    try:
+        with (
+            os.fdopen(handle, 'wb') as file,
+            zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive,
+        ):
+            for name in names:
+                entry = zipfile.ZipInfo(f'{folder}{name}.txt', _DATE)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, (results_dir / f'{name}.txt').read_bytes())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, zip_path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,107 @@
+# Copyright (c) mmfdta authors.
+"""Zips for the servers."""
+
+import zipfile
+
+import pytest
+
+from mmfdta.evaluation.submission import make_submission
+
+ROW = '1,1,10.5,20,30,40,0.9,-1,-1,-1\n'
+NAMES = ('v_-a_c001', 'v_-b_c002')
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """A test split of two sequences, three frames each, and results on it."""
+    for i, name in enumerate(NAMES):
+        images = tmp_path / 'test' / name / 'img1'
+        images.mkdir(parents=True)
+        for frame in range(1, 4):
+            (images / f'{frame:06d}.jpg').touch()
+        if i:
+            (images.parent / 'seqinfo.ini').write_text('[Sequence]\nseqLength=3\n')
+    (tmp_path / 'test' / '.DS_Store').touch()
+    (tmp_path / 'results').mkdir()
+    for name in NAMES:
+        (tmp_path / 'results' / f'{name}.txt').write_text(
+            ROW + ROW.replace('1', '3', 1)
+        )
+    return tmp_path
+
+
+def make(root, benchmark='dancetrack'):
+    return make_submission(
+        benchmark, root / 'results', root / 'test', root / 'out' / 'made.zip'
+    )
+
+
+@pytest.mark.parametrize(
+    ('benchmark', 'folder'), [('dancetrack', 'tracker/'), ('sportsmot', '')]
+)
+def test_layout(folders, benchmark, folder):
+    (folders / 'results' / 'notes.md').write_text('not a result')
+    made = make(folders, benchmark)
+    assert made.rows == dict.fromkeys(NAMES, 2)
+    assert made.left_out == ['notes.md']
+    with zipfile.ZipFile(made.path) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == [f'{folder}{name}.txt' for name in NAMES]
+        for name in NAMES:
+            packed = archive.read(f'{folder}{name}.txt')
+            assert packed == (folders / 'results' / f'{name}.txt').read_bytes()
+    assert [path.name for path in made.path.parent.iterdir()] == ['made.zip']
+
+
+def test_equal_results_give_equal_zips(folders):
+    first = make(folders).path.read_bytes()
+    assert make(folders).path.read_bytes() == first
+
+
+FAULTS = {
+    'too few columns': ('2,1,1,1,5,5,1\n', 'at least 10'),
+    'not finite': ('2,1,nan,1,5,5,1,-1,-1,-1\n', 'finite'),
+    'confidence not finite': ('2,1,1,1,5,5,inf,-1,-1,-1\n', 'finite'),
+    'frame beyond': ('4,1,1,1,5,5,1,-1,-1,-1\n', 'has 3 frames'),
+    'frame 0': ('0,1,1,1,5,5,1,-1,-1,-1\n', 'from 1'),
+    'repeated identity': ('1,1,1,1,5,5,1,-1,-1,-1\n', 'identity 1 occurs again'),
+    'no width': ('2,1,1,1,0,5,1,-1,-1,-1\n', 'width or height'),
+}
+
+
+@pytest.mark.parametrize('name', FAULTS)
+def test_faults_are_named(folders, name):
+    line, expected = FAULTS[name]
+    path = folders / 'results' / f'{NAMES[1]}.txt'
+    path.write_text(path.read_text() + line)
+    with pytest.raises(ValueError, match=expected) as raised:
+        make(folders)
+    assert f'{path}:3: ' in str(raised.value)
+    assert not (folders / 'out').exists()
+
+
+def test_all_faulty_files_are_named(folders):
+    for name in NAMES:
+        (folders / 'results' / f'{name}.txt').write_text('')
+    with pytest.raises(ValueError, match='empty') as raised:
+        make(folders)
+    assert all(name in str(raised.value) for name in NAMES)
+
+
+def test_missing_results(folders):
+    (folders / 'results' / f'{NAMES[0]}.txt').unlink()
+    with pytest.raises(FileNotFoundError, match=rf'1 of 2 .*{NAMES[0]}'):
+        make(folders)
+
+
+def test_missing_folders(folders):
+    with pytest.raises(ValueError, match='mot17'):
+        make(folders, 'mot17')
+    with pytest.raises(FileNotFoundError, match='no sequences'):
+        make_submission(
+            'sportsmot', folders / 'results', folders / 'results', folders / 'made.zip'
+        )
+    with pytest.raises(FileNotFoundError, match='nil'):
+        make_submission(
+            'sportsmot', folders / 'results', folders / 'nil', folders / 'made.zip'
+        )
