@@ -1,0 +1,35 @@
+# Copyright (c) mmfdta authors.
+"""Tracks on pictures, and figures."""
+
+from .colors import identity_color
+from .drawing import DrawnTracks, TrackDrawer, TrackStyle, draw_caption
+from .plots import (
+    SimilarityPanel,
+    TimelineRow,
+    plot_hota_curves,
+    plot_scores,
+    plot_similarity,
+    plot_timeline,
+    save_figure,
+)
+from .track_visualizer import TrackVisualizer, drawn_tracks
+from .video_writer import VIDEO_SUFFIXES, VideoWriter
+
+__all__ = [
+    'VIDEO_SUFFIXES',
+    'DrawnTracks',
+    'SimilarityPanel',
+    'TimelineRow',
+    'TrackDrawer',
+    'TrackStyle',
+    'TrackVisualizer',
+    'VideoWriter',
+    'draw_caption',
+    'drawn_tracks',
+    'identity_color',
+    'plot_hota_curves',
+    'plot_scores',
+    'plot_similarity',
+    'plot_timeline',
+    'save_figure',
+]

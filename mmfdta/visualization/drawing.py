@@ -1,0 +1,235 @@
+# Copyright (c) mmfdta authors.
+"""Draws tracks on frames: boxes, identities and trails."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .colors import Color, identity_color
+from .text import draw_text, text_size
+
+_LARGEST = 1 << 15  # OpenCV's drawing overflows far outside of the image
+_SHIFT = 3  # fractional bits of OpenCV's coordinates
+
+
+@dataclass(frozen=True)
+class TrackStyle:
+    """What is drawn.
+
+    Attributes:
+        show_scores (bool): Write the score after the identity.
+        show_classes (bool): Write the class before the identity.
+        trail_length (int): Frames of the trail behind each object; 0 for none.
+        line_width (float | None): Width of box lines in pixels; None: from the
+            size of the image.
+        font_size (float | None): Height of the text in pixels; None: from the
+            size of the image, smaller on small boxes.
+    """
+
+    show_scores: bool = False
+    show_classes: bool = False
+    trail_length: int = 30
+    line_width: float | None = None
+    font_size: float | None = None
+
+    def line_pixels(self, shape: tuple[int, ...]) -> int:
+        """Return the width of box lines on an image of this shape."""
+        width = min(shape[:2]) / 360 if self.line_width is None else self.line_width
+        return max(1, round(width))
+
+    def font_pixels(self, shape: tuple[int, ...], box_height: float) -> int:
+        """Return the height of the text beside a box."""
+        if self.font_size is not None:
+            return max(1, round(self.font_size))
+        largest = max(11.0, min(shape[:2]) / 48)
+        return round(float(np.clip(box_height / 7, 0.65 * largest, largest)))
+
+
+@dataclass(frozen=True)
+class DrawnTracks:
+    """The objects of one frame, as arrays.
+
+    Attributes:
+        boxes (np.ndarray): float (N, 4), left, top, right, bottom in pixels.
+        ids (np.ndarray): int (N,), identities.
+        scores (np.ndarray | None): float (N,).
+        labels (np.ndarray | None): int (N,), classes.
+    """
+
+    boxes: np.ndarray
+    ids: np.ndarray
+    scores: np.ndarray | None = None
+    labels: np.ndarray | None = None
+
+
+class TrackDrawer:
+    """Draws the frames of one video, one after the other.
+
+    What it remembers is bounded: the last ``trail_length`` places of the
+    objects seen within as many frames.
+
+    Args:
+        style (TrackStyle): What is drawn.
+        classes (Sequence[str] | None): Names of the classes; numbers if None.
+        channel_order (str): ``'rgb'`` or ``'bgr'``, that of the images.
+    """
+
+    def __init__(
+        self,
+        style: TrackStyle | None = None,
+        classes: Sequence[str] | None = None,
+        channel_order: str = 'rgb',
+    ) -> None:
+        if channel_order not in ('rgb', 'bgr'):
+            raise ValueError(
+                f"channel_order: found {channel_order!r}, expected 'rgb' or 'bgr'"
+            )
+        self.style = style or TrackStyle()
+        self.classes = classes
+        self.channel_order = channel_order
+        self._trails: dict[int, deque[tuple[int, int, int]]] = {}
+        self._frame = 0
+
+    def reset(self) -> None:
+        """Forget the trails: another video starts."""
+        self._trails.clear()
+        self._frame = 0
+
+    def draw(self, image: np.ndarray, tracks: DrawnTracks) -> np.ndarray:
+        """Draw the next frame.
+
+        Args:
+            image (np.ndarray): uint8 (H, W, 3); stays as it is.
+            tracks (DrawnTracks): Its objects.
+
+        Returns:
+            np.ndarray: uint8 (H, W, 3), a new image.
+        """
+        image = np.array(image, order='C')
+        # Nearer objects usually end lower; they go on top.
+        order = np.argsort(tracks.boxes[:, 3], kind='stable')
+        self._remember(tracks)
+        line = self.style.line_pixels(image.shape)
+        if self.style.trail_length > 1:
+            for identity in self._trails:
+                self._draw_trail(image, identity, line)
+        for i in order:
+            self._draw_box(image, tracks.boxes[i], int(tracks.ids[i]), line)
+        for i in order:
+            self._draw_label(image, tracks, i, line)
+        return image
+
+    def color(self, identity: int) -> Color:
+        """Return an identity's colour in the order of the image."""
+        color = identity_color(identity)
+        return color if self.channel_order == 'rgb' else color[::-1]
+
+    def _remember(self, tracks: DrawnTracks) -> None:
+        length = self.style.trail_length
+        if length < 1:
+            return
+        self._frame += 1
+        feet = np.stack(
+            [tracks.boxes[:, [0, 2]].mean(axis=1), tracks.boxes[:, 3]], axis=1
+        )
+        feet = _fixed_point(feet)
+        for identity, (x, y) in zip(tracks.ids, feet, strict=True):
+            trail = self._trails.setdefault(int(identity), deque(maxlen=length))
+            trail.append((self._frame, int(x), int(y)))
+        oldest = self._frame - length
+        for identity in list(self._trails):
+            trail = self._trails[identity]
+            while trail and trail[0][0] <= oldest:
+                trail.popleft()
+            if not trail:
+                del self._trails[identity]
+
+    def _draw_trail(self, image: np.ndarray, identity: int, line: int) -> None:
+        """Draw a trail that gets thinner with age."""
+        trail = np.array(self._trails[identity], dtype=np.int32)
+        if len(trail) < 2:
+            return
+        age = (self._frame - trail[1:, 0]) / self.style.trail_length
+        widths = np.maximum(1, np.rint((1 - age) * 1.5 * line)).astype(int)
+        color = self.color(identity)
+        for width in np.unique(widths):
+            run = np.flatnonzero(widths == width)
+            points = np.ascontiguousarray(trail[run[0] : run[-1] + 2, 1:])
+            cv2.polylines(
+                image, [points], False, color, int(width), cv2.LINE_AA, _SHIFT
+            )
+
+    def _draw_box(
+        self, image: np.ndarray, box: np.ndarray, identity: int, line: int
+    ) -> None:
+        left, top, right, bottom = (int(v) for v in _fixed_point(box))
+        cv2.rectangle(
+            image,
+            (left, top),
+            (right, bottom),
+            self.color(identity),
+            line,
+            cv2.LINE_AA,
+            _SHIFT,
+        )
+
+    def _draw_label(
+        self, image: np.ndarray, tracks: DrawnTracks, i: int, line: int
+    ) -> None:
+        left, top, _, bottom = np.clip(tracks.boxes[i], -_LARGEST, _LARGEST)
+        text = self._label(tracks, i)
+        size = self.style.font_pixels(image.shape, bottom - top)
+        width, height = text_size(text, size)
+        x = round(float(left - line / 2))
+        y = round(float(top - line / 2)) - height
+        if y < 0 < bottom:  # no room above: inside of the box
+            y = max(0, round(float(top + line / 2)))
+        if left < image.shape[1]:
+            x = min(x, image.shape[1] - width)
+        if tracks.boxes[i][2] > 0:
+            x = max(x, 0)
+        draw_text(image, text, (x, y), size, self.color(int(tracks.ids[i])))
+
+    def _label(self, tracks: DrawnTracks, i: int) -> str:
+        parts = [str(int(tracks.ids[i]))]
+        if self.style.show_classes and tracks.labels is not None:
+            parts.insert(0, class_name(self.classes, int(tracks.labels[i])))
+        if self.style.show_scores and tracks.scores is not None:
+            parts.append(f'{float(tracks.scores[i]):.2f}')
+        return ' '.join(parts)
+
+
+def class_name(classes: Sequence[str] | None, label: int) -> str:
+    """Name a class.
+
+    Args:
+        classes (Sequence[str] | None): The names that are known.
+        label (int): Number of the class, from 0.
+
+    Returns:
+        str: Its name, or its number.
+    """
+    if classes is not None and 0 <= label < len(classes):
+        return str(classes[label])
+    return f'class {label}'
+
+
+def draw_caption(image: np.ndarray, text: str) -> None:
+    """Write a line into the upper left corner, in place.
+
+    Args:
+        image (np.ndarray): uint8 (H, W, 3).
+        text (str): One line.
+    """
+    size = max(12, round(min(image.shape[:2]) / 36))
+    gap = size // 2
+    draw_text(image, text, (gap, gap), size, (20, 20, 20))
+
+
+def _fixed_point(values: np.ndarray) -> np.ndarray:
+    """Turn pixels into OpenCV's integers with fractional bits."""
+    limited = np.clip(np.nan_to_num(values), -_LARGEST, _LARGEST)
+    return np.rint(limited * (1 << _SHIFT)).astype(np.int32)
