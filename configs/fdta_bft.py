@@ -7,14 +7,14 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 
-clip_length = 20
+window = 20
 model = dict(
     detector=dict(
         spatial_adapter=dict(num_bins=120),
         bbox_head=dict(loss_depth=dict(num_bins=120, fg_weight=10.0)),
     ),
-    id_decoder=dict(max_relative_time=clip_length),
-    tracker=dict(miss_tolerance=clip_length),
+    id_decoder=dict(max_relative_time=window),
+    tracker=dict(miss_tolerance=window),
 )
 
 max_epochs = 22

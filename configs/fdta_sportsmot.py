@@ -7,11 +7,11 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 
-clip_length = 60
+window = 60
 model = dict(
     detector=dict(bbox_head=dict(loss_depth=dict(fg_weight=7.0))),
-    id_decoder=dict(max_relative_time=clip_length, with_cp=True),
-    tracker=dict(miss_tolerance=clip_length),
+    id_decoder=dict(max_relative_time=window, with_cp=True),
+    tracker=dict(miss_tolerance=window),
 )
 
 param_scheduler = [

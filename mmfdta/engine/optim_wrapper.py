@@ -71,32 +71,19 @@ class GroupClipAmpOptimWrapper(_GroupClip, AmpOptimWrapper):
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """MMEngine's constructor with one group per learning rate and decay.
+    """One optimiser group per learning rate.
 
-    MMEngine makes one group per parameter as soon as ``paramwise_cfg`` is
+    MMEngine's own makes one group per parameter as soon as ``paramwise_cfg`` is
     given, some hundred here, which keeps the optimiser from updating many
-    parameters at a time. Frozen parameters are left out.
-    """
+    parameters at a time, and logs three lines for each. This one understands
+    ``paramwise_cfg.custom_keys`` with ``lr_mult`` and ``decay_mult``, keyed by
+    parts of parameter names. Frozen parameters are left out; norms and biases
+    decay like the rest.
 
-    def add_params(self, params: list[dict], module: nn.Module, **kwargs) -> None:
-        """Collect MMEngine's groups and merge those with equal settings."""
-        single: list[dict] = []
-        super().add_params(single, module, **kwargs)
-        if kwargs.get('prefix'):
-            params.extend(single)
-            return
-        merged: dict[tuple[float, float], dict] = {}
-        for group in single:
-            trainable = [p for p in group['params'] if p.requires_grad]
-            if not trainable:
-                continue
-            lr = group.get('lr', self.base_lr)
-            decay = group.get('weight_decay', self.base_wd)
-            key = (lr, decay)
-            merged.setdefault(key, dict(params=[], lr=lr, weight_decay=decay))
-            merged[key]['params'] += trainable
-        # The base learning rate first: that is the one MMEngine logs.
-        params.extend(sorted(merged.values(), key=lambda g: g['lr'] != self.base_lr))
+    Raises:
+        ValueError: If ``paramwise_cfg`` holds anything else, or a key fits no
+            trainable parameter.
+    """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the wrapper and tell it the parts to clip."""
@@ -105,6 +92,47 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         if isinstance(wrapper, _GroupClip):
             wrapper.assign_parts(model)
         return wrapper
+
+    def add_params(self, params: list[dict], module: nn.Module, **_) -> None:
+        """Collect the groups; the base learning rate, which is logged, first."""
+        keys = dict(self.paramwise_cfg.get('custom_keys', {}))
+        self._check(keys)
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {(1.0, 1.0): []}
+        fits = dict.fromkeys(keys, 0)
+        for name, param in module.named_parameters():
+            if not param.requires_grad:
+                continue
+            key = next((key for key in keys if key in name), None)
+            mults = keys.get(key, {})
+            setting = mults.get('lr_mult', 1.0), mults.get('decay_mult', 1.0)
+            groups.setdefault(setting, []).append(param)
+            if key is not None:
+                fits[key] += 1
+        for key, count in fits.items():
+            if not count:
+                raise ValueError(
+                    f"optim_wrapper.paramwise_cfg.custom_keys['{key}'] fits no "
+                    'trainable parameter of the model. Remove it or correct it.'
+                )
+        for (lr_mult, decay_mult), members in groups.items():
+            if members:
+                group = dict(params=members, lr=self.base_lr * lr_mult)
+                if self.base_wd is not None:
+                    group['weight_decay'] = self.base_wd * decay_mult
+                params.append(group)
+
+    def _check(self, keys: dict[str, dict]) -> None:
+        unknown = {k for k in self.paramwise_cfg if k != 'custom_keys'}
+        unknown |= {k for mults in keys.values() for k in mults} - {
+            'lr_mult',
+            'decay_mult',
+        }
+        if unknown:
+            raise ValueError(
+                f'optim_wrapper.paramwise_cfg: {sorted(unknown)} is not understood by '
+                f'{type(self).__name__}, which takes custom_keys with lr_mult and '
+                "decay_mult. Use MMEngine's DefaultOptimWrapperConstructor for others."
+            )
 
 
 __all__ = [

@@ -2,7 +2,7 @@
 # (DanceTrack). The initial weights of a training run are named in the schedule.
 embed_dims = 256
 num_id_vocabulary = 50
-clip_length = 30  # also the longest distance in time that association knows
+window = 30  # frames that association looks back, at least the clip length
 
 attention = dict(embed_dims=embed_dims, num_heads=8, dropout=0.0, batch_first=True)
 deformable_attention = dict(
@@ -103,14 +103,14 @@ model = dict(
         feature_dims=embed_dims,
         id_dims=256,
         num_id_vocabulary=num_id_vocabulary,
-        max_relative_time=clip_length,
+        max_relative_time=window,
     ),
     loss_id=dict(type='IDLoss', loss_weight=1.0),
     clip_detection=dict(num_grad_frames=4, grad_chunk=5, no_grad_chunk=20),
     tracker=dict(
         type='FDTATracker',
         num_id_vocabulary=num_id_vocabulary,
-        miss_tolerance=clip_length,
+        miss_tolerance=window,
         det_thr=0.3,
         newborn_thr=0.6,
         id_thr=0.2,

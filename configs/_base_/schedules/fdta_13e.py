@@ -11,7 +11,6 @@ optim_wrapper = dict(
     constructor='GroupedOptimWrapperConstructor',
     optimizer=dict(type='AdamW', lr=1e-4, weight_decay=5e-4),
     paramwise_cfg=dict(
-        bypass_duplicate=True,
         custom_keys={
             'backbone': dict(lr_mult=0.1),
             'sampling_offsets': dict(lr_mult=0.05),

@@ -33,10 +33,10 @@ class DepthFeatures(NamedTuple):
 class SpatialAdapter(BaseModule):
     """Predict depth bins and a depth embedding from the detector's features.
 
-    The input features are detached, so that depth supervision shapes only the
-    adapter; the decoder's queries attend to the embedding in every layer and so
-    learn to tell apart what overlaps in the image but not in depth. Section 3.2
-    of the paper.
+    The detector hands its features over detached, so that depth supervision
+    shapes only the adapter; the decoder's queries attend to the embedding in
+    every layer and so learn to tell apart what overlaps in the image but not in
+    depth. Section 3.2 of the paper.
 
     Args:
         embed_dims (int): Channels C of features and embedding.
@@ -102,19 +102,19 @@ class SpatialAdapter(BaseModule):
         visible = None if mask is None else ~mask[:, None, None]
         tokens = x.detach().flatten(2).transpose(1, 2)
         embed = self.depth_encoder(tokens, pos, visible)
-        embed = embed + self._embed_depth(expected).flatten(1, 2)
+        embed = embed + self.embed_depth(expected).flatten(1, 2)
         return DepthFeatures(logits, embed, mask, expected)
 
     def _fuse(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
-        """Average the three levels at the finest one's size (no gradient back)."""
+        """Average the three levels at the finest one's size."""
         size = fine.shape[-2:]
-        fused = self.fine_proj(fine.detach())
+        fused = self.fine_proj(fine)
         for feat in (middle, coarse):
-            feat = F.interpolate(feat.detach(), size, mode='bilinear')
+            feat = F.interpolate(feat, size, mode='bilinear')
             fused = fused + self.coarse_proj(feat)
         return fused / 3
 
-    def _embed_depth(self, depth: Tensor) -> Tensor:
+    def embed_depth(self, depth: Tensor) -> Tensor:
         """Look up the table at real-valued depths (F, h, w) -> (F, h, w, C)."""
         depth = depth.clamp(0, self.depth_max)
         lower = depth.detach().floor()

@@ -104,7 +104,8 @@ class FDTADetector(DeformableDETR):
             else:
                 pos = self.positional_encoding(None, input=finest)
             pos = pos.flatten(2).transpose(1, 2)
-            decoder_inputs['depth'] = self.spatial_adapter(mlvl_feats, mask, pos)
+            feats = [feat.detach() for feat in mlvl_feats[:3]]
+            decoder_inputs['depth'] = self.spatial_adapter(feats, mask, pos)
         return encoder_inputs, decoder_inputs
 
     def forward_decoder(

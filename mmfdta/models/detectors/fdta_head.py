@@ -101,14 +101,26 @@ class FDTAHead(DeformableDETRHead):
             ).items():
                 losses[prefix + name] = value
         if self.loss_depth is not None and depth_maps is not None:
-            losses['loss_depth'] = self.loss_depth(
-                outputs.depth_logits,
-                depth_maps,
-                targets.boxes,
-                targets.valid,
-                avg_factor=num_boxes,
+            losses['loss_depth'] = self._loss_depth(
+                outputs.depth_logits, depth_maps, targets, num_boxes
             )
         return losses, matches
+
+    def _loss_depth(
+        self,
+        depth_logits: Tensor,
+        depth_maps: Tensor,
+        targets: ClipTargets,
+        num_boxes: Tensor,
+    ) -> Tensor:
+        """Depth loss, with the frames' boxes as foreground."""
+        size = depth_logits.shape[-2:]
+        padding = targets.padding_mask(size)
+        boxes = [b[:n] for b, n in zip(targets.boxes, targets.num_valid, strict=True)]
+        cells, frame_idx = self.loss_depth.box_cells(boxes, size, padding)
+        return self.loss_depth(
+            depth_logits, depth_maps, cells, frame_idx, padding, avg_factor=num_boxes
+        )
 
     def _loss_layer(
         self,

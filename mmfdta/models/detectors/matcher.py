@@ -28,6 +28,8 @@ class ClipTargets:
     """(F, 2) height and width of the unpadded images, pixels."""
     num_valid: list[int]
     """Boxes of each frame, on the host."""
+    batch_shape: tuple[int, int]
+    """Height and width of the padded batch, pixels."""
 
     @classmethod
     def from_samples(cls, samples: SampleList) -> 'ClipTargets':
@@ -54,7 +56,25 @@ class ClipTargets:
         sizes = boxes.new_tensor([s.img_shape[:2] for s in samples])
         scale = sizes.flip(1).repeat(1, 2)[:, None]
         boxes = bbox_xyxy_to_cxcywh(boxes / scale)
-        return cls(boxes, labels, identities, valid, sizes, counts)
+        batch_shape = tuple(samples[0].batch_input_shape)
+        return cls(boxes, labels, identities, valid, sizes, counts, batch_shape)
+
+    def padding_mask(self, size: tuple[int, int]) -> Tensor:
+        """Padding of the frames on a feature map, True = padding.
+
+        Args:
+            size (tuple[int, int]): Height h and width w of the map.
+
+        Returns:
+            Tensor: (F, h, w) bool; a cell is padding if the pixel that nearest
+            interpolation takes it from is.
+        """
+        beyond = [
+            torch.arange(n, device=self.boxes.device) * full // n
+            >= self.image_sizes[:, axis, None]
+            for axis, (n, full) in enumerate(zip(size, self.batch_shape, strict=True))
+        ]
+        return beyond[0][:, :, None] | beyond[1][:, None, :]
 
 
 @dataclass

@@ -94,7 +94,7 @@ class FDTA(BaseMOTModel):
             inputs (dict): ``img`` (B, T, 3, H, W), normalised, and optionally
                 ``depth`` (B, T, 1, H, W) in 0..255.
             data_samples (list[TrackDataSample]): The clips' T frames with
-                ``gt_instances``, and ``id_targets``.
+                ``gt_instances``, and ``id_targets`` (a list of one element).
             **kwargs: Unused; part of MMDetection's interface.
 
         Returns:
@@ -117,7 +117,7 @@ class FDTA(BaseMOTModel):
         sequences = build_sequences(
             outputs.embeddings.unflatten(0, (batch, length)),
             matches.query_idx[self.match_layer].unflatten(0, (batch, length)),
-            [clip.id_targets for clip in data_samples],
+            [clip.id_targets[0] for clip in data_samples],
         )
         id_logits = self.associate_clip(sequences)
         losses['loss_id'] = self.loss_id(
