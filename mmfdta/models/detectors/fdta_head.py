@@ -116,10 +116,12 @@ class FDTAHead(DeformableDETRHead):
         """Depth loss, with the frames' boxes as foreground."""
         size = depth_logits.shape[-2:]
         padding = targets.padding_mask(size)
-        boxes = [b[:n] for b, n in zip(targets.boxes, targets.num_valid, strict=True)]
-        cells, frame_idx = self.loss_depth.box_cells(boxes, size, padding)
+        frame, box = targets.valid.nonzero(as_tuple=True)
+        cells = self.loss_depth.box_cells(
+            targets.boxes[frame, box], frame, size, padding
+        )
         return self.loss_depth(
-            depth_logits, depth_maps, cells, frame_idx, padding, avg_factor=num_boxes
+            depth_logits, depth_maps, cells, frame, padding, avg_factor=num_boxes
         )
 
     def _loss_layer(
