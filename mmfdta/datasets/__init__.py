@@ -1,7 +1,9 @@
 # Copyright (c) mmfdta authors.
 """Data: sequences, samplers, clip transforms and ID targets."""
 
+from .crowdhuman import CrowdHumanClipDataset
 from .id_targets import IDTargets, make_id_targets
+from .joint import JointMOTDataset
 from .mot_sequence import MOTSequenceDataset
 from .named import BFTDataset, DanceTrackDataset, MOT17Dataset, SportsMOTDataset
 from .samplers import ClipSampler, SequenceSampler
@@ -12,8 +14,10 @@ __all__ = [
     'BFTDataset',
     'ClipIndex',
     'ClipSampler',
+    'CrowdHumanClipDataset',
     'DanceTrackDataset',
     'IDTargets',
+    'JointMOTDataset',
     'MOT17Dataset',
     'MOTSequenceDataset',
     'SequenceSampler',

@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Data set of video sequences in the MOTChallenge layout."""
 
+import logging
 import os
 from collections.abc import Callable
 
@@ -10,9 +11,11 @@ from mmengine.dataset import BaseDataset
 from mmengine.dataset.base_dataset import force_full_init
 from mmengine.logging import print_log
 
+from .cache import load_cache
 from .layouts import mot_layout
 from .readers import RowRule, read_sequence
 from .structures import ClipIndex, Sequence, SequenceSource, xywh_to_xyxy
+from .transforms.loading import LoadClipDepth
 
 
 @DATASETS.register_module()
@@ -36,7 +39,9 @@ class MOTSequenceDataset(BaseDataset):
         use_marks (bool): Train only on rows whose column 7 is not 0.
         min_visibility (float): Train only on rows whose column 9 is at least
             this.
-        ann_file (str): Annotation cache, relative to ``data_root``.
+        ann_file (str): Annotation cache, relative to ``data_root``. Empty: the
+            cache of ``tools/prepare_dataset.py`` if it is there and up to date,
+            else the original files.
         test_mode (bool): Deliver all rows, with marks, categories and
             visibilities for the metric, and allow missing annotations.
         **kwargs: See :class:`mmengine.dataset.BaseDataset` (``metainfo``,
@@ -93,36 +98,73 @@ class MOTSequenceDataset(BaseDataset):
         """
         return mot_layout(self.data_root, self.split)
 
-    def load_data_list(self) -> list[Sequence]:
-        """Read every sequence.
+    @property
+    def cache_path(self) -> str:
+        """str: The annotation cache, by default where the tool writes it."""
+        if self.ann_file:
+            return self.ann_file
+        return os.path.join(self.data_root, 'annotations', self.cache_name)
+
+    @property
+    def cache_name(self) -> str:
+        """str: File name of the default annotation cache."""
+        return f'{self.split}_mmfdta.npz'
+
+    def read_sequences(self) -> tuple[list[Sequence], list[str], list[str]]:
+        """Read every sequence of the split from its original files.
 
         Returns:
-            list[Sequence]: Sorted by name.
+            tuple[list[Sequence], list[str], list[str]]: The sequences, sorted by
+            name; remarks worth a warning; and the annotation files read.
+        """
+        sequences, remarks, files = [], [], []
+        for source in self.sources():
+            sequence, said = read_sequence(source)
+            sequences.append(sequence)
+            remarks.extend(said)
+            if source.gt_path is not None:
+                files.append(source.gt_path)
+        return sequences, remarks, files
+
+    def load_data_list(self) -> list[Sequence]:
+        """Read the sequences, from the annotation cache if it is there.
+
+        Returns:
+            list[Sequence]: Sorted by name, or in the order of ``sequences``.
 
         Raises:
             FileNotFoundError: If a folder or, for training, an annotation is
                 missing.
             ValueError: At a bad line of text or non-contiguous frames.
         """
-        sources = self._select(self.sources())
-        sequences = []
-        for source in sources:
-            if source.gt_path is None and not self.test_mode:
+        sequences = load_cache(self.cache_path, self.data_root)
+        if sequences is None:
+            if self.ann_file:
                 raise FileNotFoundError(
-                    f'{source.image_dir}: no annotation for sequence '
-                    f'{source.name!r}, expected gt/gt.txt beside the images; '
+                    f'ann_file={self.ann_file}: missing or older than the data set; '
+                    'run tools/prepare_dataset.py, or leave ann_file empty'
+                )
+            sequences, remarks, _ = self.read_sequences()
+            for remark in remarks:
+                print_log(remark, 'current', logging.WARNING)
+        sequences = self._select(sequences)
+        for sequence in sequences:
+            if sequence.annotations is None and not self.test_mode:
+                raise FileNotFoundError(
+                    f'{sequence.image_dir}: no annotation for sequence '
+                    f'{sequence.name!r}, expected gt/gt.txt beside the images; '
                     'training needs one (hidden test splits have none)'
                 )
-            sequence, remarks = read_sequence(source, self.rule, self.dataset_name)
-            for remark in remarks:
-                print_log(remark, 'current', level=30)
-            sequences.append(sequence)
+            if sequence.annotations is not None:
+                self.rule.apply(sequence.annotations)
+            sequence.dataset = self.dataset_name
+        self._say_depth(sequences)
         return sequences
 
-    def _select(self, sources: list[SequenceSource]) -> list[SequenceSource]:
+    def _select(self, sequences: list[Sequence]) -> list[Sequence]:
         if self.sequence_names is None:
-            return sources
-        by_name = {source.name: source for source in sources}
+            return sequences
+        by_name = {sequence.name: sequence for sequence in sequences}
         missing = [name for name in self.sequence_names if name not in by_name]
         if missing:
             raise ValueError(
@@ -130,6 +172,22 @@ class MOTSequenceDataset(BaseDataset):
                 f'{self.data_root}; it has {sorted(by_name)[:10]}...'
             )
         return [by_name[name] for name in self.sequence_names]
+
+    def _say_depth(self, sequences: list[Sequence]) -> None:
+        """Say once, before the workers start, whose depth loss will be off."""
+        loads_depth = any(
+            isinstance(t, LoadClipDepth) for t in self.pipeline.transforms
+        )
+        without = [sequence.name for sequence in sequences if not sequence.depth_dir]
+        if self.test_mode or not loads_depth or not without:
+            return
+        print_log(
+            f'{self.dataset_name}: {len(without)} of {len(sequences)} sequences have '
+            f'no depth folder ({", ".join(without[:3])}...): their depth loss is off. '
+            'tools/generate_depth.py makes depth maps',
+            'current',
+            logging.WARNING,
+        )
 
     @property
     def _first_frame(self) -> np.ndarray:

@@ -5,7 +5,7 @@ from mmdet.registry import DATASETS
 
 from .layouts import bft_layout, mot17_layout, sportsmot_layout
 from .mot_sequence import MOTSequenceDataset
-from .structures import SequenceSource
+from .structures import Sequence, SequenceSource
 
 
 @DATASETS.register_module()
@@ -47,6 +47,9 @@ class MOT17Dataset(MOTSequenceDataset):
     Args:
         detector (str): Which of the three copies of the images to read:
             ``DPM``, ``FRCNN`` or ``SDP``.
+        half (str | None): ``'first'`` or ``'second'`` half of every sequence,
+            cut as is usual for MOT17, whose test annotations are hidden; None
+            takes whole sequences.
         **kwargs: See :class:`MOTSequenceDataset`; ``category_map`` is
             ``{1: 0}`` and ``use_marks`` True by default.
     """
@@ -54,12 +57,34 @@ class MOT17Dataset(MOTSequenceDataset):
     METAINFO = dict(classes=('pedestrian',))
     NAME = 'MOT17'
 
-    def __init__(self, *args, detector: str = 'FRCNN', **kwargs) -> None:
+    def __init__(
+        self, *args, detector: str = 'FRCNN', half: str | None = None, **kwargs
+    ) -> None:
+        if half not in ('first', 'second', None):
+            raise ValueError(
+                f"MOT17Dataset(half={half!r}): expected 'first', 'second' or None"
+            )
         self.detector = detector
+        self.half = half
         kwargs.setdefault('category_map', {1: 0})
         kwargs.setdefault('use_marks', True)
         super().__init__(*args, **kwargs)
 
+    @property
+    def cache_name(self) -> str:
+        """str: File name of the default annotation cache."""
+        return f'{self.split}_{self.detector}_mmfdta.npz'
+
     def sources(self) -> list[SequenceSource]:
         """List where the sequences are on disk."""
         return mot17_layout(self.data_root, self.split, self.detector)
+
+    def load_data_list(self) -> list[Sequence]:
+        """Read the sequences and cut them in halves if asked to."""
+        sequences = super().load_data_list()
+        if self.half is None:
+            return sequences
+        middles = [len(sequence) // 2 + 1 for sequence in sequences]
+        if self.half == 'first':
+            return [s.cut(0, m) for s, m in zip(sequences, middles, strict=True)]
+        return [s.cut(m, len(s)) for s, m in zip(sequences, middles, strict=True)]

@@ -28,23 +28,26 @@ class RowRule:
     use_marks: bool = False
     min_visibility: float = 0.0
 
-    def labels(self, rows: MOTRows) -> np.ndarray:
-        """Return int64 (R,) labels; -1 for categories that are not mapped."""
-        if self.category_map is None:
-            return np.zeros(len(rows), dtype=np.int64)
-        labels = np.full(len(rows), -1, dtype=np.int64)
-        for category, label in self.category_map.items():
-            labels[rows.category == category] = label
-        return labels
+    def apply(self, annotations: SequenceAnnotations) -> None:
+        """Set ``labels`` and ``trainable`` by what the text says.
 
-    def trainable(self, rows: MOTRows, labels: np.ndarray) -> np.ndarray:
-        """Return bool (R,): rows that training uses."""
+        Args:
+            annotations (SequenceAnnotations): Changed in place; categories that
+                are not mapped get label -1.
+        """
+        categories = annotations.categories
+        if self.category_map is None:
+            labels = np.zeros(len(categories), dtype=np.int64)
+        else:
+            labels = np.full(len(categories), -1, dtype=np.int64)
+            for category, label in self.category_map.items():
+                labels[categories == category] = label
         keep = labels >= 0
         if self.use_marks:
-            keep &= rows.mark != 0
+            keep &= annotations.marks != 0
         if self.min_visibility > 0:
-            keep &= rows.visibility >= self.min_visibility
-        return keep
+            keep &= annotations.visibilities >= self.min_visibility
+        annotations.labels, annotations.trainable = labels, keep
 
 
 @dataclass(frozen=True)
@@ -165,42 +168,39 @@ def frame_positions(rows: MOTRows, numbers: np.ndarray) -> np.ndarray:
 
 
 def build_annotations(
-    rows: MOTRows, positions: np.ndarray, length: int, rule: RowRule
+    rows: MOTRows, positions: np.ndarray, length: int
 ) -> SequenceAnnotations:
-    """Sort rows by frame and label them.
+    """Sort rows by frame.
 
     Args:
         rows (MOTRows): Rows of the text.
         positions (np.ndarray): int64 (R,), 0-based frame of every row.
         length (int): Number of frames.
-        rule (RowRule): What training uses.
 
     Returns:
-        SequenceAnnotations: The boxes by frame.
+        SequenceAnnotations: The boxes by frame, all of label 0.
     """
     order = np.argsort(positions, kind='stable')
     rows, positions = rows.select(order), positions[order]
-    labels = rule.labels(rows)
     return SequenceAnnotations(
         offsets=np.searchsorted(positions, np.arange(length + 1)),
         ids=rows.identity,
         xywh=rows.xywh,
-        labels=labels,
+        labels=np.zeros(len(rows), dtype=np.int64),
         marks=rows.mark.astype(np.float32),
         categories=rows.category.astype(np.int64),
         visibilities=rows.visibility.astype(np.float32),
-        trainable=rule.trainable(rows, labels),
+        trainable=np.ones(len(rows), dtype=bool),
     )
 
 
 def read_sequence(
-    source: SequenceSource, rule: RowRule, dataset: str = ''
+    source: SequenceSource, dataset: str = ''
 ) -> tuple[Sequence, list[str]]:
     """Read a sequence.
 
     Args:
         source (SequenceSource): Where its parts are.
-        rule (RowRule): What training uses.
         dataset (str): Name of the data set.
 
     Returns:
@@ -229,13 +229,13 @@ def read_sequence(
                 f'{rows.num_degenerate} rows with width or height <= 0'
             )
         positions = frame_positions(rows, numbers)
-        annotations = build_annotations(rows, positions, len(names), rule)
+        annotations = build_annotations(rows, positions, len(names))
     sequence = Sequence(
         name=source.name,
         image_dir=source.image_dir,
         image_names=np.array(names),
         annotations=annotations,
-        depth_dir=source.depth_dir if os.path.isdir(source.depth_dir) else None,
+        depth_place=source.depth_dir,
         frame_rate=info.frame_rate,
         dataset=dataset,
     )

@@ -1,9 +1,13 @@
 # Copyright (c) mmfdta authors.
 """What the data sets hold in memory: sequences, their boxes, and clip indices."""
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
+
+MAX_OBJECTS = 300
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class Sequence:
         image_dir (str): Folder of the images.
         image_names (np.ndarray): str (L,), file names in frame order.
         annotations (SequenceAnnotations | None): None where there are none.
-        depth_dir (str | None): Folder of depth maps, None if it is missing.
+        depth_place (str): Folder where depth maps are looked for.
         is_static (bool): True for a single image.
         frame_rate (float): Frames per second, 0 if unknown.
         dataset (str): Name of the data set.
@@ -107,38 +111,56 @@ class Sequence:
     image_dir: str
     image_names: np.ndarray
     annotations: SequenceAnnotations | None
-    depth_dir: str | None = None
+    depth_place: str = ''
     is_static: bool = False
     frame_rate: float = 0.0
     dataset: str = ''
-    _legal: np.ndarray | None = field(default=None, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.image_names)
 
-    @property
+    def cut(self, start: int, stop: int) -> 'Sequence':
+        """Return the frames ``start`` to ``stop - 1`` as a sequence.
+
+        Args:
+            start (int): First frame.
+            stop (int): Frame after the last one.
+
+        Returns:
+            Sequence: Counts its frames from 0 again.
+        """
+        annotations = self.annotations
+        if annotations is not None:
+            offsets = annotations.offsets[start : stop + 1]
+            rows = slice(int(offsets[0]), int(offsets[-1]))
+            parts = {
+                item.name: getattr(annotations, item.name)[rows]
+                for item in fields(annotations)
+                if item.name != 'offsets'
+            }
+            annotations = SequenceAnnotations(offsets=offsets - offsets[0], **parts)
+        return replace(
+            self, image_names=self.image_names[start:stop], annotations=annotations
+        )
+
+    @cached_property
+    def depth_dir(self) -> str | None:
+        """Str | None: Folder of the depth maps, None if there is none."""
+        return self.depth_place if os.path.isdir(self.depth_place) else None
+
+    @cached_property
     def legal_frames(self) -> np.ndarray:
         """np.ndarray: bool (L,), True where a frame may be trained on.
 
         A frame is legal with 1 to 300 objects (the detector's queries) whose
         identities are unique, as in the released sampler.
         """
-        if self._legal is None:
-            self._legal = _find_legal_frames(self.annotations, len(self))
-        return self._legal
-
-
-MAX_OBJECTS = 300
-
-
-def _find_legal_frames(
-    annotations: SequenceAnnotations | None, length: int
-) -> np.ndarray:
-    if annotations is None:
-        return np.zeros(length, dtype=bool)
-    counts = np.diff(annotations.offsets)
-    frames = np.repeat(np.arange(length), counts)[annotations.trainable]
-    return legal_counts(frames, annotations.ids[annotations.trainable], length)
+        annotations = self.annotations
+        if annotations is None:
+            return np.zeros(len(self), dtype=bool)
+        frames = np.repeat(np.arange(len(self)), np.diff(annotations.offsets))
+        used = annotations.trainable
+        return legal_counts(frames[used], annotations.ids[used], len(self))
 
 
 def legal_counts(frames: np.ndarray, ids: np.ndarray, length: int) -> np.ndarray:

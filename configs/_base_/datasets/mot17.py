@@ -45,7 +45,11 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='ClipSampler', lengths=clip_length, max_interval=4),
     dataset=dict(
-        type=dataset_type, data_root=data_root, split='train', pipeline=train_pipeline
+        type=dataset_type,
+        data_root=data_root,
+        split='train',
+        half='first',
+        pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
@@ -58,6 +62,7 @@ val_dataloader = dict(
         type=dataset_type,
         data_root=data_root,
         split='train',
+        half='second',
         test_mode=True,
         pipeline=test_pipeline,
     ),

@@ -25,8 +25,8 @@ class ClipColorJitter(BaseTransform):
         saturation (float): Amplitude a.
         hue (float): At most 0.5.
         exact (bool): Convert colours with PIL, to the bit; otherwise with
-            OpenCV, which rounds differently in places (below half a grey
-            level on average).
+            OpenCV, which rounds differently in places (on average 0.1 grey
+            levels on photographs, 1 on saturated colours).
     """
 
     def __init__(

@@ -73,14 +73,26 @@ def decode_exact(path: str) -> Image.Image:
         return image.convert('RGB')
 
 
+def _missing(path: str) -> FileNotFoundError:
+    return FileNotFoundError(
+        f'{path}: no such image; check the data set with '
+        'tools/prepare_dataset.py --check'
+    )
+
+
+def _read_bytes(path: str) -> bytes:
+    try:
+        with open(path, 'rb') as file:
+            return file.read()
+    except FileNotFoundError:
+        raise _missing(path) from None
+
+
 def _open_image(path: str) -> Image.Image:
     try:
         return Image.open(path)
     except FileNotFoundError:
-        raise FileNotFoundError(
-            f'{path}: no such image; check the data set with '
-            'tools/prepare_dataset.py --check'
-        ) from None
+        raise _missing(path) from None
     except OSError:
         raise OSError(
             f'{path}: not an image that PIL can read; was the download or the '
@@ -104,13 +116,16 @@ def decode_fast(path: str, shrink: float) -> np.ndarray:
     """
     if not path.lower().endswith(_JPEG_SUFFIXES):
         return np.array(decode_exact(path))
-    flags = cv2.IMREAD_COLOR
-    for factor, reduced in _REDUCTIONS:
-        if shrink >= factor:
-            flags = reduced
-            break
-    image = cv2.imread(path, flags | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image is None:
+    reductions = (flag for factor, flag in _REDUCTIONS if shrink >= factor)
+    flags = next(reductions, cv2.IMREAD_COLOR)
+    data = _read_bytes(path)
+    # OpenCV fills a file that was cut off with grey; PIL, which decides here
+    # whether what lacks the end marker can be read, raises.
+    whole = data[-2:] == b'\xff\xd9'
+    image = cv2.imdecode(
+        np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION
+    )
+    if image is None or not whole:
         return np.array(decode_exact(path))
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
 

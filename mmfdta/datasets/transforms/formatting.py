@@ -37,7 +37,8 @@ class PackClipInputs(BaseTransform):
     the augmented image, ``labels``, ``instances_ids`` int64 (M,); in test mode
     also, as in the text file, ``xywh`` float64 (M, 4), ``marks``,
     ``visibilities`` float32 (M,) and ``categories`` int64 (M,). Training
-    clips have ``id_targets``, tensors (G, T, N) as in :class:`IDTargets`.
+    clips have ``id_targets``, a list of one element with the tensors (G, T, N) of
+    :class:`IDTargets`.
     """
 
     def transform(self, results: dict) -> dict:
@@ -56,9 +57,11 @@ class PackClipInputs(BaseTransform):
         sample.video_data_samples = self._pack_frames(results)
         if 'id_targets' in results:
             targets = results['id_targets']
-            sample.id_targets = BaseDataElement(
+            element = BaseDataElement(
                 **{name: torch.from_numpy(getattr(targets, name)) for name in _TARGETS}
             )
+            # A list, as TrackDataSample moves nothing else to a device.
+            sample.id_targets = [element]
         return dict(inputs=inputs, data_samples=sample)
 
     def _pack_frames(self, results: dict) -> list[DetDataSample]:

@@ -1,0 +1,147 @@
+# Copyright (c) mmfdta authors.
+"""Annotation cache: a split's sequences in one file of arrays.
+
+The cache knows the text files it was made from by their content. If one has
+changed since, the cache is not used, so that it can never be wrong about a box.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from mmengine.logging import print_log
+
+from .structures import Sequence, SequenceAnnotations
+
+_VERSION = 1
+_ROW_FIELDS = ('ids', 'xywh', 'marks', 'categories', 'visibilities')
+
+
+def save_cache(
+    path: str | os.PathLike, data_root: str, sequences: list[Sequence], files: list[str]
+) -> None:
+    """Write a split's sequences atomically.
+
+    Args:
+        path (str | os.PathLike): Where to write.
+        data_root (str): Paths are stored relative to this.
+        sequences (list[Sequence]): The split.
+        files (list[str]): Annotation files they were read from.
+    """
+    header = dict(
+        version=_VERSION,
+        files={os.path.relpath(file, data_root): _digest(file) for file in files},
+        sequences=[_describe(sequence, data_root) for sequence in sequences],
+    )
+    arrays = dict(
+        header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
+        image_names=np.concatenate([s.image_names for s in sequences] or [['']]),
+    )
+    known = [s.annotations for s in sequences if s.annotations is not None]
+    for name in ('offsets', *_ROW_FIELDS):
+        parts = [getattr(annotations, name) for annotations in known]
+        arrays[name] = np.concatenate(parts) if parts else np.zeros(0)
+    _save_npz(Path(path), arrays)
+
+
+def load_cache(path: str | os.PathLike, data_root: str) -> list[Sequence] | None:
+    """Read a split's sequences.
+
+    Args:
+        path (str | os.PathLike): The cache.
+        data_root (str): The data set's folder.
+
+    Returns:
+        list[Sequence] | None: None if there is no cache, or if it is out of date
+        or unreadable (which is said in the log).
+    """
+    path = Path(path)
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        header = json.loads(arrays.pop('header').tobytes())
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        return _distrust(path, f'cannot be read ({error})')
+    if header.get('version') != _VERSION:
+        return _distrust(path, 'was written by another version')
+    for file, digest in header['files'].items():
+        full = os.path.join(data_root, file)
+        if not os.path.isfile(full) or _digest(full) != digest:
+            return _distrust(path, f'is older than {full}')
+    return _unpack(header['sequences'], arrays, data_root)
+
+
+def _unpack(
+    entries: list[dict], arrays: dict[str, np.ndarray], data_root: str
+) -> list[Sequence]:
+    sequences, image, row, offset = [], 0, 0, 0
+    for entry in entries:
+        length, annotations = entry['length'], None
+        if entry['rows'] is not None:
+            rows = slice(row, row + entry['rows'])
+            parts = {name: arrays[name][rows] for name in _ROW_FIELDS}
+            annotations = SequenceAnnotations(
+                offsets=arrays['offsets'][offset : offset + length + 1],
+                labels=np.zeros(entry['rows'], dtype=np.int64),
+                trainable=np.ones(entry['rows'], dtype=bool),
+                **parts,
+            )
+            row, offset = rows.stop, offset + length + 1
+        sequences.append(
+            Sequence(
+                name=entry['name'],
+                image_dir=os.path.join(data_root, entry['image_dir']),
+                image_names=arrays['image_names'][image : image + length],
+                annotations=annotations,
+                depth_place=os.path.join(data_root, entry['depth_place']),
+                is_static=entry['is_static'],
+                frame_rate=entry['frame_rate'],
+            )
+        )
+        image += length
+    return sequences
+
+
+def _describe(sequence: Sequence, data_root: str) -> dict:
+    annotations = sequence.annotations
+    return dict(
+        name=sequence.name,
+        image_dir=os.path.relpath(sequence.image_dir, data_root),
+        depth_place=os.path.relpath(sequence.depth_place, data_root),
+        length=len(sequence),
+        rows=None if annotations is None else len(annotations.ids),
+        is_static=sequence.is_static,
+        frame_rate=sequence.frame_rate,
+    )
+
+
+def _digest(file: str) -> str:
+    return hashlib.sha1(Path(file).read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _distrust(path: Path, reason: str) -> None:
+    print_log(
+        f'annotation cache {path} {reason}; reading the original files instead. '
+        'Run tools/prepare_dataset.py again',
+        'current',
+        logging.WARNING,
+    )
+
+
+def _save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    try:
+        with os.fdopen(handle, 'wb') as stream:
+            np.savez_compressed(stream, **arrays)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,210 @@
+# Copyright (c) mmfdta authors.
+"""Clip sampling against a plain reading of its rule."""
+
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from mmfdta.datasets import ClipSampler, SequenceSampler
+from mmfdta.datasets.samplers import clip_sampler, sequence_sampler
+from mmfdta.datasets.samplers.sequence_sampler import divide_sequences
+from mmfdta.datasets.structures import Sequence, SequenceAnnotations
+
+
+def _sequence(length, counts, repeat_in=(), is_static=False):
+    """Make a sequence with ``counts[t]`` objects; ``repeat_in``: not unique."""
+    ids = [
+        0 if t in repeat_in and i == count - 1 else i
+        for t, count in enumerate(counts)
+        for i in range(count)
+    ]
+    total = len(ids)
+    annotations = SequenceAnnotations(
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(int),
+        ids=np.array(ids, dtype=int),
+        xywh=np.ones((total, 4)),
+        labels=np.zeros(total, dtype=int),
+        marks=np.ones(total),
+        categories=np.ones(total, dtype=int),
+        visibilities=np.ones(total),
+        trainable=np.ones(total, dtype=bool),
+    )
+    names = np.array([f'{i:06d}.jpg' for i in range(length)])
+    return Sequence('s', '', names, annotations, is_static=is_static)
+
+
+@pytest.fixture
+def dataset():
+    rng = np.random.default_rng(0)
+    counts = [rng.choice([0, 2, 3], n, p=[0.05, 0.5, 0.45]).tolist() for n in (40, 21)]
+    crowd = [3] * 12
+    crowd[4] = 301
+    sequences = [
+        _sequence(40, counts[0], repeat_in=(30,)),
+        _sequence(21, counts[1]),
+        _sequence(12, crowd),
+        _sequence(3, [2] * 3),
+        _sequence(1, [5], is_static=True),
+        _sequence(1, [0], is_static=True),
+    ]
+    return SimpleNamespace(sequences=sequences, sequence_weights=[1, 2, 1, 1, 3, 1])
+
+
+def _reference_clips(dataset, length, max_interval, seed, epoch):
+    """Follow the rule frame by frame, with the generators of the released code."""
+    random.seed(seed + epoch)
+    clips = []
+    for index, sequence in enumerate(dataset.sequences):
+        offsets, ids = sequence.annotations.offsets, sequence.annotations.ids
+        legal = []
+        for t in range(len(sequence)):
+            frame = ids[offsets[t] : offsets[t + 1]].tolist()
+            legal.append(0 < len(frame) <= 300 and len(set(frame)) == len(frame))
+        for begin in range(len(sequence)):
+            for _ in range(dataset.sequence_weights[index]):
+                if sequence.is_static:
+                    if legal[0]:
+                        clips.append((index, (0,) * length))
+                    continue
+                if begin + length > len(sequence):
+                    continue
+                room = (len(sequence) - 1 - begin) // (length - 1)
+                interval = min(random.randint(1, max_interval), room)
+                frames = tuple(begin + interval * k for k in range(length))
+                if all(legal[t] for t in frames):
+                    clips.append((index, frames))
+    order = torch.randperm(
+        len(clips), generator=torch.Generator().manual_seed(seed + epoch)
+    )
+    return [clips[i] for i in order]
+
+
+@pytest.mark.parametrize('epoch', range(4))
+def test_equals_the_rule(dataset, epoch):
+    sampler = ClipSampler(dataset, lengths={0: 5, 2: 3}, max_interval=4, seed=11)
+    sampler.set_epoch(epoch)
+    length = 5 if epoch < 2 else 3
+    assert sampler.clip_length == length
+    expected = _reference_clips(dataset, length, 4, 11, epoch)
+    assert [(i.sequence, i.frames) for i in sampler] == expected
+    assert len(sampler) == len(expected)
+
+
+def test_leaves_python_and_torch_generators_alone(dataset):
+    random.seed(5)
+    torch.manual_seed(5)
+    before = random.getstate(), torch.get_rng_state()
+    list(ClipSampler(dataset, lengths=4, seed=0))
+    assert random.getstate() == before[0]
+    assert torch.equal(torch.get_rng_state(), before[1])
+
+
+def test_every_legal_start_once_with_all_intervals():
+    sequence = _sequence(400, [1] * 400)
+    dataset = SimpleNamespace(sequences=[sequence], sequence_weights=[1])
+    sampler = ClipSampler(dataset, lengths=5, max_interval=4, seed=0)
+    clips = list(sampler)
+    assert sorted(i.frames[0] for i in clips) == list(range(396))
+    steps = np.array([i.frames[1] - i.frames[0] for i in clips if i.frames[0] < 380])
+    counts = np.bincount(steps, minlength=5)[1:]
+    assert counts.sum() == 380 and counts.min() > 65
+    assert max(i.frames[-1] for i in clips) < 400
+
+
+def test_ranks_share_one_order(dataset, monkeypatch):
+    whole = list(ClipSampler(dataset, lengths=4, seed=3))
+    shares = []
+    for rank in range(3):
+        monkeypatch.setattr(clip_sampler, 'get_dist_info', lambda rank=rank: (rank, 3))
+        sampler = ClipSampler(dataset, lengths=4, seed=3)
+        shares.append(list(sampler))
+        assert len(sampler) == len(shares[-1]) == -(-len(whole) // 3)
+    mixed = [share[i] for i in range(len(shares[0])) for share in shares]
+    assert mixed[: len(whole)] == whole
+    for extra, first in zip(mixed[len(whole) :], whole, strict=False):
+        assert (extra.sequence, extra.frames) == (first.sequence, first.frames)
+
+
+def test_without_round_up_nothing_repeats(dataset, monkeypatch):
+    total = len(ClipSampler(dataset, lengths=4, seed=3))
+    lengths = []
+    for rank in range(3):
+        monkeypatch.setattr(clip_sampler, 'get_dist_info', lambda rank=rank: (rank, 3))
+        sampler = ClipSampler(dataset, lengths=4, seed=3, round_up=False)
+        assert len(sampler) == len(list(sampler))
+        lengths.append(len(sampler))
+    assert sum(lengths) == total
+
+
+def test_skip_resumes_within_an_epoch(dataset):
+    sampler = ClipSampler(dataset, lengths=4, seed=3)
+    sampler.set_epoch(2)
+    whole = list(sampler)
+    resumed = ClipSampler(dataset, lengths=4, seed=3)
+    resumed.set_epoch(2)
+    resumed.skip(7)
+    assert list(resumed) == whole[7:] and len(resumed) == len(whole) - 7
+    resumed.set_epoch(3)
+    assert len(list(resumed)) == len(resumed) > 7
+
+
+def test_seeds_of_samples_differ(dataset):
+    sampler = ClipSampler(dataset, lengths=4, seed=3)
+    seeds = []
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        seeds += [index.seed for index in sampler]
+    assert len(set(seeds)) == len(seeds)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(lengths={1: 4}), 'begins at epoch 0'),
+        (dict(lengths=0), 'positive clip length'),
+        (dict(max_interval=0), 'max_interval=0'),
+        (dict(lengths=41), 'no legal clip of 41 frames'),
+    ],
+)
+def test_bad_options_are_named(dataset, options, message):
+    dataset.sequences = dataset.sequences[:4]
+    with pytest.raises(ValueError, match=message):
+        ClipSampler(dataset, seed=0, **options)
+
+
+def test_single_frames():
+    dataset = SimpleNamespace(sequences=[_sequence(4, [1, 0, 1, 1])])
+    dataset.sequence_weights = [1]
+    frames = sorted(i.frames for i in ClipSampler(dataset, lengths=1, seed=0))
+    assert frames == [(0,), (2,), (3,)]
+
+
+def test_whole_sequences_in_order(monkeypatch):
+    lengths = [4, 9, 2, 5]
+    dataset = SimpleNamespace(sequences=[_sequence(n, [1] * n) for n in lengths])
+    for world in (1, 2, 6):
+        seen = []
+        for rank in range(world):
+            monkeypatch.setattr(
+                sequence_sampler, 'get_dist_info', lambda r=rank, w=world: (r, w)
+            )
+            sampler = SequenceSampler(dataset, seed=0)
+            indices = list(sampler)
+            assert len(indices) == len(sampler)
+            own = sorted({i.sequence for i in indices})
+            assert [(i.sequence, i.frames) for i in indices] == [
+                (s, (t,)) for s in own for t in range(lengths[s])
+            ]
+            seen += own
+        assert sorted(seen) == [0, 1, 2, 3]
+    assert len(indices) == 0  # rank 5 of 6 has nothing to do
+
+
+def test_division_is_balanced():
+    shares = divide_sequences([100, 90, 50, 40, 10], 2)
+    assert sorted(sum(shares, [])) == [0, 1, 2, 3, 4]
+    loads = [sum([100, 90, 50, 40, 10][i] for i in share) for share in shares]
+    assert max(loads) - min(loads) <= 10
