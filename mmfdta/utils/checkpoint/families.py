@@ -39,16 +39,18 @@ class Alias:
         name: The name that the tables know.
         layers: mmfdta's tensor whose length is the number of layers, needed
             where ``alias`` has a number that ``name`` lacks.
+        written: Whether the models that are converted to the family list it.
     """
 
     alias: Template
     name: Template
     layers: str = ''
+    written: bool = True
 
     def further_names(self, name: str, tensors: Mapping[str, Tensor]) -> Iterator[str]:
         """The aliases of ``name`` in a model with these mmfdta ``tensors``."""
         values = self.name.match(name)
-        if values is None:
+        if values is None or not self.written:
             return
         if not self.layers:
             yield self.alias.fill(values)
@@ -97,9 +99,11 @@ class Family:
         return all(map(found, self.signature)) and not any(map(found, self.foreign))
 
 
-def _aliases(pairs: tuple[tuple[str, str, str], ...], prefix: str = '') -> tuple:
+def _aliases(
+    pairs: tuple[tuple[str, str, str], ...], prefix: str = '', written: bool = True
+) -> tuple[Alias, ...]:
     return tuple(
-        Alias(Template(prefix + alias), Template(prefix + name), layers)
+        Alias(Template(prefix + alias), Template(prefix + name), layers, written)
         for alias, name, layers in pairs
     )
 
@@ -186,7 +190,7 @@ FAMILIES = (
         title='Deformable DETR as released',
         signature=(rf'^transformer\.(en|de)coder{_DEFORMABLE}', r'^class_embed\.'),
         rules=DETECTOR_RULES,
-        aliases=_aliases(BBOX_ALIASES + CLASS_ALIASES),
+        aliases=_aliases(BBOX_ALIASES) + _aliases(CLASS_ALIASES, written=False),
         dropped=_BATCH_COUNTERS + _TWO_STAGE,
         left_out=_NOT_DETECTOR + _BATCH_COUNTERS,
     ),
