@@ -1,0 +1,14 @@
+# Copyright (c) mmfdta authors.
+"""Losses of FDTA beyond the detector's own."""
+
+from .contrastive import QualityAwareContrastiveLoss
+from .depth_bin import DepthBinLoss, depth_targets, foreground_mask
+from .identity import IDLoss
+
+__all__ = [
+    'DepthBinLoss',
+    'IDLoss',
+    'QualityAwareContrastiveLoss',
+    'depth_targets',
+    'foreground_mask',
+]
