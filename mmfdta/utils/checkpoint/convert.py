@@ -152,7 +152,7 @@ def _pack(conversion: Conversion, source: str) -> dict:
     wrapper = find_family(report.target).wrapper
     # A view would be saved with all of the tensor that it looks at.
     state_dict = {
-        name: t if t.untyped_storage().nbytes() == t.nbytes else t.clone()
+        name: t if t.untyped_storage().nbytes() <= t.nbytes else t.clone()
         for name, t in conversion.state_dict.items()
     }
     if wrapper != 'state_dict':

@@ -1,0 +1,161 @@
+# Copyright (c) mmfdta authors.
+"""The convert command, and its result in the models of the configs."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmfdta.apis.convert import main
+from mmfdta.utils.checkpoint import convert_state_dict
+
+ROOT = Path(__file__).parents[2]
+
+
+def load_module(path: str) -> ModuleType:
+    """Import a helper of another room's tests."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+weights = load_module('tests/golden/weights.py')
+
+
+def build(config: str) -> torch.nn.Module:
+    """The model of a config."""
+    init_default_scope('mmdet')
+    return MODELS.build(Config.fromfile(ROOT / 'configs' / f'{config}.py').model)
+
+
+@pytest.fixture(scope='module')
+def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A released DanceTrack checkpoint: full shapes, one stored value a tensor."""
+    file = tmp_path_factory.mktemp('released') / 'dancetrack.pth'
+    state_dict = {
+        name: torch.full((1,) * len(shape), float(len(name))).expand(shape)
+        for name, shape in weights.official_shapes('dancetrack').items()
+    }
+    for name, tensor in list(state_dict.items()):
+        kept = weights.golden_weights().canonical_name(name)
+        state_dict[name] = state_dict[kept]
+        if 'bbox_embed' in name:
+            state_dict[name] = tensor * 0 + float(kept.split('.')[2])
+    torch.save({'model': state_dict}, file)
+    return file
+
+
+@pytest.mark.parametrize('cfg', ['dancetrack', 'sportsmot', 'bft'])
+def test_released_checkpoint_loads_strictly(cfg: str) -> None:
+    source = weights.formula_state_dict(cfg, 3)
+    result = convert_state_dict(source).state_dict
+    model = build(f'fdta_{cfg}')
+    assert result.keys() == model.state_dict().keys()
+    bins = model.detector.spatial_adapter.bin_values.clone()
+    model.load_state_dict(result, strict=True)
+    # The model computes the same bins as the released one.
+    torch.testing.assert_close(bins, source['detr.depth_predictor.depth_bin_values'])
+    parameters = dict(model.named_parameters())
+    for ours, released in (
+        ('id_decoder.rel_pos_embeds', 'id_decoder.rel_pos_embeds'),
+        ('detector.query_embedding.weight', 'detr.query_embed.weight'),
+        ('detector.level_embed', 'detr.transformer.level_embed'),
+    ):
+        assert torch.equal(parameters[ours], source[released])
+
+
+def test_trained_model_goes_back_to_the_released_names(tmp_path: Path) -> None:
+    torch.save({'state_dict': build('fdta_bft').state_dict()}, tmp_path / 'src.pth')
+    files = [str(tmp_path / 'src.pth'), str(tmp_path / 'dst.pth')]
+    assert main([*files, '--to', 'fdta']) == 0
+    written = torch.load(tmp_path / 'dst.pth')['model']
+    assert {n: tuple(t.shape) for n, t in written.items()} == (
+        weights.official_shapes('bft')
+    )
+
+
+def test_config_is_checked_before_anything_is_written(
+    released: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    dst = tmp_path / 'dst.pth'
+    assert main([str(released), str(dst), '--config', 'fdta_sportsmot']) == 1
+    assert 'id_decoder.rel_pos_embeds (6, 30, 16) instead of (6, 60, 16)' in (
+        capsys.readouterr().err
+    )
+    assert not dst.exists()
+    assert main([str(released), str(dst), '--config', 'fdta_dancetrack']) == 0
+    assert 'fits fdta_dancetrack exactly' in capsys.readouterr().out
+
+
+def test_plain_detector_starts_fdta(
+    released: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    detector = str(tmp_path / 'detector.pth')
+    assert main([str(released), detector, '--target', 'detector']) == 0
+    capsys.readouterr()
+    assert main([detector, '--dry-run', '--config', 'fdta_dancetrack']) == 0
+    out = capsys.readouterr().out
+    assert 'start from scratch' in out
+    assert 'load_from' in out
+
+
+def test_dry_run_reports_and_writes_no_checkpoint(
+    released: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    report = tmp_path / 'report.json'
+    assert main([str(released), '--dry-run', '--report', str(report)]) == 0
+    assert 'FDTA as released (fdta)' in capsys.readouterr().out
+    content = json.loads(report.read_text())
+    assert content['counts'] == {'used': 818, 'generated': 59, 'dropped': 41}
+    assert len(content['tensors']) == 818 + 59 + 41
+    assert list(tmp_path.iterdir()) == [report]
+
+
+def test_classes_of_the_command_line(tmp_path: Path) -> None:
+    head = torch.arange(91.0)[:, None]
+    samples = load_module('tests/utils/checkpoint/samples.py')
+    source = samples.deformable_detr(91)
+    source |= {n: head for n in source if n.startswith('class_embed') and 'weight' in n}
+    torch.save({'model': source}, tmp_path / 'src.pth')
+    files = [str(tmp_path / 'src.pth'), str(tmp_path / 'dst.pth')]
+    for option, rows in (
+        ([], [1]),
+        (['--class-name', 'bird', 'person'], [15, 1]),
+        (['--class-index', '3', '1'], [3, 1]),
+        (['--keep-classes'], list(range(91))),
+    ):
+        assert main([*files, *option]) == 0
+        written = torch.load(files[1])['state_dict']
+        weight = written['detector.bbox_head.cls_branches.2.weight']
+        assert weight.flatten().tolist() == rows
+
+
+@pytest.mark.parametrize(
+    'arguments', [['src.pth'], ['src.pth', 'dst.pth', '--dry-run'], []]
+)
+def test_wrong_arguments(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+
+
+def test_tool_ends_with_one_line_on_a_bad_file(tmp_path: Path) -> None:
+    (tmp_path / 'src.pth').write_bytes(b'')
+    done = subprocess.run(
+        [sys.executable, 'tools/convert_checkpoint.py', str(tmp_path / 'src.pth'),
+         str(tmp_path / 'dst.pth')],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert 'src.pth: the file is empty (0 bytes)' in done.stderr
+    assert 'Traceback' not in done.stderr
+    assert not (tmp_path / 'dst.pth').exists()
