@@ -5,6 +5,7 @@ import argparse
 import os
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, DictAction
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -83,3 +84,26 @@ def load_config(options: argparse.Namespace) -> Config:
     # For launchers that only pass the argument; torchrun has set it already.
     os.environ.setdefault('LOCAL_RANK', str(options.local_rank))
     return config
+
+
+def join_processes(config: Config) -> None:
+    """Connect the processes of a job on a machine without a GPU.
+
+    MMEngine connects them itself where there is one, and fails elsewhere: it selects a
+    CUDA device first, and hands device numbers to the wrapper of the model.
+
+    Args:
+        config: Config of the job; receives the wrapper.
+    """
+    if config.launcher != 'pytorch' or torch.cuda.is_available():
+        return
+    torch.distributed.init_process_group('gloo')
+    config.setdefault(
+        'model_wrapper_cfg',
+        dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=config.get('find_unused_parameters', False),
+        ),
+    )

@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmfdta.apis.config import add_common_arguments, load_config
+from mmfdta.apis.config import add_common_arguments, join_processes, load_config
 from mmfdta.utils.safe_loading import require_safe_loading
 
 # Keys of each kind that an error lists before it only counts them.
@@ -146,6 +146,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(f'mmfdta test: {error}')
     config.resume = False
     config.load_from = checkpoint
+    join_processes(config)
     runner = Runner.from_cfg(config)
     runner.register_hook(ExactWeightsHook())
     if checkpoint is None:

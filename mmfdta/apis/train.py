@@ -7,7 +7,7 @@ import sys
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmfdta.apis.config import add_common_arguments, load_config
+from mmfdta.apis.config import add_common_arguments, join_processes, load_config
 from mmfdta.utils.safe_loading import require_safe_loading
 
 
@@ -73,4 +73,5 @@ def main(arguments: list[str]) -> None:
         apply_training_options(config, options)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f'mmfdta train: {error}')
+    join_processes(config)
     Runner.from_cfg(config).train()

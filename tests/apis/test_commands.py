@@ -2,7 +2,12 @@
 """The train and test commands on a one-weight model: results, refusals, resuming."""
 
 import os
+import re
+import socket
+import subprocess
+import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -250,3 +255,28 @@ def test_every_command_has_help(name, capsys):
         mmfdta.__main__.main([name, '--help'])
     assert caught.value.code == 0
     assert f'usage: mmfdta {name}' in capsys.readouterr().out
+
+
+@pytest.mark.dist
+def test_two_processes_train_and_test_without_a_gpu(project):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    tools = Path(__file__).resolve().parents[2] / 'tools'
+    path = os.pathsep.join([str(project), str(tools.parent), *sys.path])
+    binaries = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
+    environment = {**os.environ, 'PYTHONPATH': path, 'PATH': binaries, 'PORT': port}
+    environment.pop('LOCAL_RANK')
+
+    def run(script, *arguments):
+        command = ['bash', str(tools / script), 'tiny.py', *arguments]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    run('dist_train.sh', '2')
+    # Two images each: one step of 0.5.
+    assert saved_weight('work_dirs/tiny/epoch_1.pth') == 6.5
+    checkpoint = 'work_dirs/tiny/epoch_1.pth'
+    log = run('dist_test.sh', checkpoint, '2', '--cfg-options', 'log_level=INFO')
+    assert re.search(r'weight: 6\.5000\s+count: 4', log)
