@@ -7,7 +7,7 @@ if another naming is asked for.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +93,8 @@ def convert_state_dict(
             origin[target] = name
     _drop_encoder_heads(origin, report)
     converted = {target: tensors[name] for target, name in origin.items()}
-    _check_box_refinement(converted)
+    if not _lists_box_heads_twice(state_dict):
+        _check_box_refinement(converted, bool(source.aliases))
     changed = _select_classes(converted, classes or ClassChoice(), report)
     generated = _generate(converted)
     if source.draws_identity:
@@ -205,24 +206,37 @@ def _drop_encoder_heads(origin: dict[str, str], report: ConversionReport) -> Non
             report.records.append(TensorRecord(origin.pop(target), None, TWO_STAGE))
 
 
-def _check_box_refinement(converted: dict[str, Tensor]) -> None:
+def _lists_box_heads_twice(names: Iterable[str]) -> bool:
+    """Whether the decoder has box heads, as in released code that refines boxes."""
+    return any('transformer.decoder.bbox_embed.' in name for name in names)
+
+
+def _check_box_refinement(converted: dict[str, Tensor], released: bool) -> None:
     """Refuse heads that are the same in all layers.
 
     Without iterative refinement all layers share one head, which predicts
     offsets from the first reference points; it is of no use in a detector that
-    refines the boxes from layer to layer.
+    refines the boxes from layer to layer. Equal values alone do not tell in
+    MMDetection's naming: before training, heads that are not shared are equal too.
+
+    Args:
+        converted: Tensors by mmfdta's names.
+        released: Whether they come from the released code.
     """
     layers: dict[str, list[Tensor]] = {}
     for name, tensor in converted.items():
         if match := _BOX_HEAD.match(name):
             layers.setdefault(match[1], []).append(tensor)
-    if not layers or len(next(iter(layers.values()))) < 2:
-        return
-    if all(torch.equal(t[0], other) for t in layers.values() for other in t[1:]):
+    pairs = [(t[0], other) for t in layers.values() for other in t[1:]]
+    if released:
+        same = all(torch.equal(first, other) for first, other in pairs)
+    else:
+        same = all(first.data_ptr() == other.data_ptr() for first, other in pairs)
+    if pairs and same:
         raise CheckpointError(
-            'the box heads of all decoder layers are equal: it is a Deformable DETR '
-            'without iterative box refinement, and the models here refine boxes; '
-            'take the variant with refinement.'
+            'the decoder layers share one box head: it is a Deformable DETR without '
+            'iterative box refinement, and the models here refine boxes; take the '
+            'variant with refinement.'
         )
 
 

@@ -41,7 +41,9 @@ COUNTS = {
 }
 
 
-def zoo_model(bias: bool | str = 'auto', two_stage: bool = False) -> torch.nn.Module:
+def zoo_model(
+    bias: bool | str = 'auto', two_stage: bool = False, refine: bool = True
+) -> torch.nn.Module:
     """MMDetection's own Deformable DETR with box refinement, as in its zoo."""
     init_default_scope('mmdet')
     attention = dict(embed_dims=32, num_heads=8, batch_first=True)
@@ -50,7 +52,7 @@ def zoo_model(bias: bool | str = 'auto', two_stage: bool = False) -> torch.nn.Mo
         dict(
             type='DeformableDETR',
             num_queries=3,
-            with_box_refine=True,
+            with_box_refine=refine,
             as_two_stage=two_stage,
             backbone=dict(type='ResNet', depth=50, base_channels=1, stem_channels=1,
                           out_indices=(1, 2, 3)),
@@ -275,6 +277,15 @@ def test_other_model_is_an_error_that_says_what_was_found() -> None:
     source = {'stem.conv.weight': torch.ones(1), 'head.fc.bias': torch.ones(1)}
     with pytest.raises(CheckpointError, match='head, stem'):
         convert_state_dict(source)
+
+
+def test_shared_heads_of_the_zoo_are_refused() -> None:
+    with pytest.raises(CheckpointError, match='refinement'):
+        convert_state_dict(zoo_state_dict(refine=False))
+
+
+def test_heads_that_are_equal_before_training_are_not_shared() -> None:
+    convert_state_dict(dict(zoo_model().state_dict()))
 
 
 def test_detector_without_box_refinement_is_refused() -> None:
