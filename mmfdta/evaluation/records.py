@@ -66,7 +66,7 @@ def make_record(sample, mot_classes: bool) -> FrameRecord:
         )
     frame = int(sample.frame_id) + 1
     try:
-        pred = _pred_boxes(sample.pred_track_instances, frame)
+        pred = _pred_boxes(sample.pred_track_instances, frame, mot_classes)
         gt = None
         if 'gt_instances' in sample:
             gt = _gt_boxes(sample.gt_instances, frame, mot_classes)
@@ -146,7 +146,7 @@ def _join(parts: list[TrackBoxes]) -> TrackBoxes:
     )
 
 
-def _pred_boxes(instances: InstanceData, frame: int) -> TrackBoxes:
+def _pred_boxes(instances: InstanceData, frame: int, mot_classes: bool) -> TrackBoxes:
     """Round to what the text holds, so that text and memory score the same."""
     xywh = _to_xywh(instances.bboxes)
     scores = _to_numpy(instances.scores).astype(np.float64)
@@ -157,7 +157,8 @@ def _pred_boxes(instances: InstanceData, frame: int) -> TrackBoxes:
         identity=_to_numpy(instances.instances_id),
         xywh=xywh.round(_DECIMALS),
         mark=scores.round(_SCORE_DECIMALS),
-        category=_to_numpy(instances.labels),
+        # Labels count from 0 and are no MOTChallenge classes.
+        category=None if mot_classes else _to_numpy(instances.labels),
     )
 
 

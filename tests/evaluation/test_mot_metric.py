@@ -141,6 +141,41 @@ def test_one_family():
     }
 
 
+def test_ground_truth_as_in_the_text_goes_first():
+    """Boxes may be those of a resized image; the rows of the text decide."""
+    sequences = scenes(2)
+    metric = METRICS.build(dict(type='MOTMetric'))
+    for i, sequence in enumerate(sequences):
+        for t, sample in enumerate(make_samples(sequence, i)):
+            gt = sample['video_data_samples'][0].gt_instances
+            rows = sequence.gt.select(sequence.gt.frame == t + 1)
+            gt.xywh = torch.from_numpy(rows.xywh)
+            gt.bboxes = gt.bboxes * 0.37
+            metric.process({}, [sample])
+    assert metric.evaluate(1) == pytest.approx(official(sequences), abs=1e-9)
+
+
+def test_mot17_rules():
+    """A result on a static person is taken out, one on a pedestrian scored."""
+    box = [[0.0, 0.0, 10.0, 20.0], [50.0, 0.0, 10.0, 20.0], [90.0, 0.0, 9.0, 9.0]]
+    gt = TrackBoxes.create([1] * 3, [1, 2, 3], box, [1, 1, 0], [1, 7, 1])
+    pred = TrackBoxes.create([1, 1], [8, 9], box[:2], category=[0, 5])
+    sequence = Sequence('MOT17-02', 1, gt, pred)
+    metric = METRICS.build(dict(type='MOTMetric', benchmark='mot17'))
+    scores = run_metric(metric, [sequence])
+    assert scores['mot/HOTA'] == scores['mot/MOTA'] == scores['mot/IDF1'] == 1
+    metric = METRICS.build(dict(type='MOTMetric', benchmark='mot_challenge'))
+    scores = run_metric(metric, [sequence])
+    assert (scores['mot/TP'], scores['mot/FP'], scores['mot/FN']) == (2, 0, 0)
+
+
+def test_unwritable_folder_is_named(tmp_path):
+    (tmp_path / 'file').write_text('in the way')
+    metric = METRICS.build(dict(type='MOTMetric', out_dir=str(tmp_path / 'file')))
+    with pytest.raises(OSError, match='cannot write the results of seq0'):
+        run_metric(metric, scenes(1))
+
+
 def test_hidden_ground_truth_is_written_only(tmp_path):
     (sequence,) = scenes(1)
     metric = METRICS.build(dict(type='MOTMetric', out_dir=str(tmp_path)))

@@ -47,7 +47,33 @@ def test_random_scenes(style):
         assert_equal(ours, official_sequence(sequence))
 
 
-@settings(max_examples=150, deadline=None)
+coordinates = st.one_of(st.integers(-3, 12), st.floats(-20, 20, width=16))
+rows = st.tuples(
+    *(st.integers(1, 5), st.integers(0, 5)), *(coordinates, coordinates) * 2
+)
+sides = st.lists(rows, max_size=20, unique_by=lambda row: row[:2])
+
+
+def check_drawn(gt, pred) -> None:
+    sequence = Sequence('drawn', 5, boxes(gt), boxes(pred))
+    ours = count_sequence(sequence).scores(of_sequence=True)
+    assert_equal(ours, official_sequence(sequence))
+
+
+@settings(max_examples=300, deadline=None)
+@given(gt=sides, pred=sides)
+def test_any_rows(gt, pred):
+    check_drawn(gt, pred)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, deadline=None)
+@given(gt=sides, pred=sides)
+def test_any_rows_for_long(gt, pred):
+    check_drawn(gt, pred)
+
+
+@settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 2**32), style=st.sampled_from(STYLES))
 def test_any_scene(seed, style):
     sequence = random_scene(seed, style)

@@ -1,0 +1,261 @@
+# Copyright (c) mmfdta authors.
+"""Time and memory of the evaluation, beside the official one (trackeval).
+
+Both read the same text files and compute HOTA, CLEAR and identity scores in the
+same number of processes. Every run is a process of its own; the two take turns.
+Prints a Markdown table. Linux only: memory is read from /proc.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SCORES = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW')
+BENCHMARKS = {'mot_challenge': ('MOT15', False), 'mot17': ('MOT17', True)}
+_POLL_SECONDS = 0.01
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measured process.
+
+    Attributes:
+        seconds (float): From the first file to the combined scores.
+        process_seconds (float): From the start of Python to its end.
+        peak (float): Most memory of the process and its children, MiB (PSS).
+        imported (float): Memory after the imports, MiB.
+        scores (dict[str, float]): The combined scores.
+    """
+
+    seconds: float
+    process_seconds: float
+    peak: float
+    imported: float
+    scores: dict[str, float]
+
+
+def write_data(root: Path, sequences: int, frames: int, objects: int) -> None:
+    """Write dancers that cross each other, and what a fair tracker makes of them."""
+    for number in range(sequences):
+        rng = np.random.default_rng(number)
+        time_ = np.arange(frames)[:, None, None]
+        phase, speed = rng.random((2, objects, 2)) * [[[6.28]], [[0.03]]]
+        centre = 0.5 + 0.45 * np.sin(phase + speed * time_)
+        size = rng.uniform([60, 160], [140, 400], (objects, 2))
+        left_top = centre * [1780, 880] - size / 4
+        gt = np.concatenate([left_top, np.broadcast_to(size, left_top.shape)], axis=2)
+        pred = gt + rng.normal(0, 5, gt.shape)
+        # A tracker loses identities now and then, misses some, invents some.
+        identity = np.arange(objects) + objects * np.cumsum(
+            rng.random((frames, objects)) < 0.004, axis=0
+        )
+        found = rng.random((frames, objects)) < 0.93
+        folder = root / 'gt' / f'seq{number:02d}'
+        (folder / 'gt').mkdir(parents=True)
+        (root / 'results').mkdir(exist_ok=True)
+        (folder / 'seqinfo.ini').write_text(f'[Sequence]\nseqLength={frames}\n')
+        names = np.broadcast_to(np.arange(objects), (frames, objects))
+        (folder / 'gt' / 'gt.txt').write_text(
+            _format(gt.round(), names, np.ones_like(found), '1,1,1')
+        )
+        (root / 'results' / f'{folder.name}.txt').write_text(
+            _format(pred, identity, found, '0.9,-1,-1,-1')
+        )
+
+
+def _format(
+    boxes: np.ndarray, identity: np.ndarray, keep: np.ndarray, rest: str
+) -> str:
+    return ''.join(
+        f'{t + 1},{identity[t, i]},'
+        + ','.join(f'{v:.2f}' for v in boxes[t, i])
+        + f',{rest}\n'
+        for t, i in zip(*np.nonzero(keep), strict=True)
+    )
+
+
+def run_ours(root: Path, benchmark: str, processes: int) -> tuple[float, dict]:
+    """Score with mmfdta; seconds and scores."""
+    from mmfdta.evaluation import Settings, evaluate, summarise
+    from mmfdta.evaluation.folders import find_sequences
+
+    _tell_imported()
+    start = time.perf_counter()
+    files, _ = find_sequences(root / 'gt', root / 'results')
+    scores = summarise(evaluate(files, Settings(benchmark), processes).of_class())
+    return time.perf_counter() - start, scores
+
+
+def run_official(root: Path, benchmark: str, processes: int) -> tuple[float, dict]:
+    """Score with trackeval; seconds and scores."""
+    import trackeval
+
+    _tell_imported()
+    start = time.perf_counter()
+    name, preprocess = BENCHMARKS[benchmark]
+    sequences = sorted(path.name for path in (root / 'gt').iterdir())
+    dataset = trackeval.datasets.MotChallenge2DBox(
+        {
+            'GT_FOLDER': str(root / 'gt'),
+            'TRACKERS_FOLDER': str(root),
+            'TRACKERS_TO_EVAL': ['results'],
+            'TRACKER_SUB_FOLDER': '',
+            'SKIP_SPLIT_FOL': True,
+            'BENCHMARK': name,
+            'DO_PREPROC': preprocess,
+            'SEQ_INFO': dict.fromkeys(sequences),
+            'PRINT_CONFIG': False,
+        }
+    )
+    quiet = dict.fromkeys(
+        (
+            *('PRINT_RESULTS', 'PRINT_CONFIG', 'TIME_PROGRESS', 'PLOT_CURVES'),
+            *('OUTPUT_SUMMARY', 'OUTPUT_DETAILED', 'OUTPUT_EMPTY_CLASSES'),
+        ),
+        False,
+    )
+    evaluator = trackeval.Evaluator(
+        {**quiet, 'USE_PARALLEL': processes > 1, 'NUM_PARALLEL_CORES': processes}
+    )
+    metrics = [
+        trackeval.metrics.HOTA(),
+        *(
+            metric({'PRINT_CONFIG': False})
+            for metric in (trackeval.metrics.CLEAR, trackeval.metrics.Identity)
+        ),
+    ]
+    output, _ = evaluator.evaluate([dataset], metrics)
+    combined = output['MotChallenge2DBox']['results']['COMBINED_SEQ']['pedestrian']
+    seconds = time.perf_counter() - start
+    merged = combined['HOTA'] | combined['CLEAR'] | combined['Identity']
+    return seconds, {name: float(np.mean(merged[name])) for name in SCORES}
+
+
+SIDES = {'mmfdta': run_ours, 'trackeval': run_official}
+
+
+def _tell_imported() -> None:
+    """Say how much memory the imports took."""
+    print('IMPORTED', _memory(os.getpid()), flush=True)
+
+
+def _memory(pid: int) -> float:
+    """Proportional memory of a process and all below it, MiB."""
+    total, waiting = 0, [pid]
+    while waiting:
+        process = Path('/proc', str(waiting.pop()))
+        try:
+            for line in (process / 'smaps_rollup').read_text().splitlines():
+                if line.startswith('Pss:'):
+                    total += int(line.split()[1])
+            for task in (process / 'task').iterdir():
+                waiting += map(int, (task / 'children').read_text().split())
+        except OSError:  # it ended meanwhile
+            continue
+    return total / 1024
+
+
+def measure(side: str, root: Path, benchmark: str, processes: int) -> Run:
+    """Run one side in its own process and watch its memory."""
+    command = [sys.executable, '-W', 'ignore', __file__, '--side', side]
+    command += ['--root', str(root), '--benchmark', benchmark]
+    command += ['--processes', str(processes)]
+    start = time.perf_counter()
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        peak = 0.0
+        while process.poll() is None:
+            peak = max(peak, _memory(process.pid))
+            time.sleep(_POLL_SECONDS)
+        output, errors = process.communicate()
+    elapsed = time.perf_counter() - start
+    if process.returncode:
+        raise RuntimeError(f'{side} failed:\n{errors}')
+    lines = output.splitlines()
+    imported = next(line for line in lines if line.startswith('IMPORTED'))
+    outcome = json.loads(lines[-1])
+    return Run(
+        seconds=outcome['seconds'],
+        process_seconds=elapsed,
+        peak=peak,
+        imported=float(imported.split()[1]),
+        scores={name: outcome['scores'][name] for name in SCORES},
+    )
+
+
+def report(runs: dict[str, list[Run]], title: str) -> str:
+    """Write one benchmark's rows of the table."""
+    lines = []
+    for side, of_side in runs.items():
+        middle = {
+            name: statistics.median(getattr(run, name) for run in of_side)
+            for name in ('seconds', 'process_seconds', 'peak', 'imported')
+        }
+        spread = [run.seconds for run in of_side]
+        lines.append(
+            f'| {title} | {side} | {middle["seconds"]:.2f} '
+            f'({min(spread):.2f} to {max(spread):.2f}) '
+            f'| {middle["process_seconds"]:.2f} '
+            f'| {middle["peak"] - middle["imported"]:.0f} | {middle["peak"]:.0f} |'
+        )
+    ours, official = (
+        statistics.median(run.seconds for run in runs[side]) for side in SIDES
+    )
+    difference = max(
+        abs(runs['mmfdta'][0].scores[name] - runs['trackeval'][0].scores[name])
+        for name in SCORES
+    )
+    lines.append(
+        f'| {title} | | {official / ours:.1f} times as fast; scores differ by '
+        f'{difference:.0e} at most | | | |'
+    )
+    return '\n'.join(lines)
+
+
+def main() -> None:
+    """Measure, or be one of the measured processes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--sequences', type=int, default=25)
+    parser.add_argument('--frames', type=int, default=1000)
+    parser.add_argument('--objects', type=int, default=10)
+    parser.add_argument('--runs', type=int, default=5)
+    parser.add_argument('--processes', type=int, default=os.cpu_count())
+    parser.add_argument('--benchmark', choices=BENCHMARKS, help='default: all')
+    parser.add_argument('--side', choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument('--root', type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        seconds, scores = SIDES[options.side](
+            options.root, options.benchmark, options.processes
+        )
+        print(json.dumps({'seconds': seconds, 'scores': scores}))
+        return
+    print(
+        f'{options.sequences} sequences of {options.frames} frames and '
+        f'{options.objects} objects, {options.processes} processes, median of '
+        f'{options.runs} runs\n'
+    )
+    print('| rules | by | s (range) | s with start | MiB for it | MiB in all |')
+    print('| --- | --- | --- | --- | --- | --- |')
+    with tempfile.TemporaryDirectory() as folder:
+        write_data(Path(folder), options.sequences, options.frames, options.objects)
+        for name in [options.benchmark] if options.benchmark else BENCHMARKS:
+            runs: dict[str, list[Run]] = {side: [] for side in SIDES}
+            for _ in range(options.runs):
+                for side, of_side in runs.items():
+                    of_side.append(measure(side, Path(folder), name, options.processes))
+            print(report(runs, name), flush=True)
+
+
+if __name__ == '__main__':
+    main()
