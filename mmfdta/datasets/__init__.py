@@ -4,6 +4,7 @@
 from .crowdhuman import CrowdHumanClipDataset
 from .id_targets import IDTargets, make_id_targets
 from .joint import JointMOTDataset
+from .minidance import MiniDanceDataset
 from .mot_sequence import MOTSequenceDataset
 from .named import BFTDataset, DanceTrackDataset, MOT17Dataset, SportsMOTDataset
 from .samplers import ClipSampler, SequenceSampler
@@ -19,6 +20,7 @@ __all__ = [
     'IDTargets',
     'JointMOTDataset',
     'MOT17Dataset',
+    'MiniDanceDataset',
     'MOTSequenceDataset',
     'SequenceSampler',
     'SportsMOTDataset',

@@ -229,6 +229,7 @@ def read_sequence(
                 f'{rows.num_degenerate} rows with width or height <= 0'
             )
         positions = frame_positions(rows, numbers)
+        remarks.extend(_doubtful_identities(rows))
         annotations = build_annotations(rows, positions, len(names))
     sequence = Sequence(
         name=source.name,
@@ -240,3 +241,18 @@ def read_sequence(
         dataset=dataset,
     )
     return sequence, remarks
+
+
+def _doubtful_identities(rows: MOTRows) -> list[str]:
+    """Reject negative identities, and mention those that repeat in a frame."""
+    negative = np.flatnonzero(rows.identity < 0)
+    if len(negative):
+        line, identity = rows.line[negative[0]], rows.identity[negative[0]]
+        raise ValueError(
+            f'{rows.path}:{line}: found identity {identity}, expected identities '
+            'from 0; is this a detection file?'
+        )
+    repeated = rows.duplicates()
+    if not repeated:
+        return []
+    return [f'{repeated[0]} ({len(repeated)} such rows; training skips these frames)']

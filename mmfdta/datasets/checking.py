@@ -1,0 +1,347 @@
+# Copyright (c) mmfdta authors.
+"""Checks a sequence on disk and says what is wrong, by file and line.
+
+Only headers of images are read unless decoding is asked for.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from mmfdta.utils.mot_text import MOTRows, scan_mot_rows
+
+from .layouts import list_images
+from .readers import SequenceInfo, read_seqinfo
+from .structures import MAX_OBJECTS, SequenceSource
+from .transforms.decoding import decode_exact
+from .transforms.loading import describe_depth_map, find_depth_map
+
+ERROR, WARNING, NOTE = 'error', 'warning', 'note'
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found in a check.
+
+    Attributes:
+        level (str): ``error``: training or testing would fail or be wrong;
+            ``warning``: worth a look; ``note``: for the record.
+        path (str): File or folder.
+        message (str): What was found, what was expected, what to do.
+        line (int | None): Line of a text file.
+    """
+
+    level: str
+    path: str
+    message: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = self.path if self.line is None else f'{self.path}:{self.line}'
+        return f'{self.level:<7} {place}: {self.message}'
+
+
+@dataclass
+class SequenceReport:
+    """What a check found in one sequence.
+
+    Attributes:
+        name (str): The sequence.
+        images (int): Number of images.
+        size (str): ``WIDTHxHEIGHT``, or how many sizes there are.
+        boxes (int | None): Rows of the annotation, None if it is hidden.
+        identities (int | None): Different identities.
+        depth_maps (int): Number of depth maps that are in order.
+        findings (list[Finding]): In the order found.
+    """
+
+    name: str
+    images: int = 0
+    size: str = '-'
+    boxes: int | None = None
+    identities: int | None = None
+    depth_maps: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def count(self, level: str) -> int:
+        """Count the findings of a level.
+
+        Args:
+            level (str): ``error``, ``warning`` or ``note``.
+
+        Returns:
+            int: How many.
+        """
+        return sum(finding.level == level for finding in self.findings)
+
+
+def check_sequence(
+    source: SequenceSource,
+    needs_text: bool = True,
+    depth_only: bool = False,
+    decode: bool = False,
+) -> SequenceReport:
+    """Check one sequence.
+
+    Args:
+        source (SequenceSource): Where its parts are.
+        needs_text (bool): A missing annotation is an error.
+        depth_only (bool): Check depth maps only, and require them.
+        decode (bool): Decode every image and depth map completely.
+
+    Returns:
+        SequenceReport: What was found.
+    """
+    report = SequenceReport(source.name)
+    try:
+        names = list_images(source.image_dir)
+    except FileNotFoundError as error:
+        path, _, message = str(error).partition(': ')
+        report.findings.append(Finding(ERROR, path, message))
+        return report
+    report.images = len(names)
+    shapes = _read_shapes(source.image_dir, names, report, decode and not depth_only)
+    if not depth_only:
+        report.findings.extend(_check_names(source.image_dir, names))
+        report.findings.extend(_check_sizes(source.image_dir, names, shapes))
+        report.findings.extend(_check_seqinfo(source, names, shapes))
+        _check_text(source, names, shapes, needs_text, report)
+    _check_depth(source, names, shapes, depth_only, decode, report)
+    return report
+
+
+def _read_shapes(
+    folder: str, names: list[str], report: SequenceReport, decode: bool
+) -> list[tuple[int, int] | None]:
+    """Read (H, W) of every image, None where that fails."""
+    shapes: list[tuple[int, int] | None] = []
+    modes: dict[str, str] = {}
+    for name in names:
+        path = os.path.join(folder, name)
+        shape = None
+        try:
+            with Image.open(path) as image:
+                shape = (image.height, image.width)
+                modes.setdefault(image.mode, path)
+            if decode or is_cut_off(path):
+                decode_exact(path)
+        except OSError as error:
+            message = str(error).removeprefix(f'{path}: ')
+            if os.path.getsize(path) == 0:
+                message = 'the file is empty; unpack or download it again'
+            report.findings.append(Finding(ERROR, path, message))
+        shapes.append(shape)
+    for mode, path in modes.items():
+        if mode != 'RGB':
+            message = f'image of mode {mode}, converted to RGB when it is loaded'
+            report.findings.append(Finding(NOTE, path, message))
+    sizes = sorted({shape for shape in shapes if shape is not None})
+    if sizes:
+        height, width = sizes[0]
+        report.size = f'{width}x{height}' if len(sizes) == 1 else f'{len(sizes)} sizes'
+    return shapes
+
+
+def is_cut_off(path: str) -> bool:
+    """Tell whether a JPEG lacks its end marker; then only decoding can tell.
+
+    Args:
+        path (str): An image.
+
+    Returns:
+        bool: False for other formats.
+    """
+    if not path.lower().endswith(('.jpg', '.jpeg')):
+        return False
+    with open(path, 'rb') as file:
+        file.seek(-2, os.SEEK_END)
+        return file.read() != b'\xff\xd9'
+
+
+def _check_names(folder: str, names: list[str]) -> Iterator[Finding]:
+    stems = [os.path.splitext(name)[0] for name in names]
+    odd = [
+        name for name, stem in zip(names, stems, strict=True) if not stem.isdecimal()
+    ]
+    if odd:
+        level = WARNING if len(odd) == len(names) else ERROR
+        message = (
+            f'{len(odd)} names are not frame numbers, the first is {odd[0]}; frames '
+            'are counted in the order of names. Rename or remove strays'
+        )
+        yield Finding(level, folder, message)
+        return
+    if len({len(stem) for stem in stems}) > 1:
+        message = 'names have numbers of different widths; expected one width'
+        yield Finding(WARNING, folder, message)
+    numbers = [int(stem) for stem in stems]
+    for before, after in zip(numbers[:-1], numbers[1:], strict=True):
+        if after > before + 1:
+            what = f'frame {before + 1}'
+            what += f' to {after - 1} are' if after > before + 2 else ' is'
+            message = f'{what} missing; unpack the archive again'
+            yield Finding(ERROR, folder, message)
+        elif after <= before:
+            message = (
+                f'frame numbers {before} and {after} follow each other in the order '
+                'of names; names must have one width and be unique'
+            )
+            yield Finding(ERROR, folder, message)
+    if numbers[0] != 1:
+        message = (
+            f'the first image is {names[0]}, expected number 1; annotation frames '
+            'are taken as 1..L, or as the numbers of the names if they do not fit'
+        )
+        yield Finding(WARNING, folder, message)
+
+
+def _check_sizes(
+    folder: str, names: list[str], shapes: list[tuple[int, int] | None]
+) -> Iterator[Finding]:
+    known = [shape for shape in shapes if shape is not None]
+    if len(set(known)) < 2:
+        return
+    usual = max(set(known), key=known.count)
+    for name, shape in zip(names, shapes, strict=True):
+        if shape is not None and shape != usual:
+            message = (
+                f'{shape[1]}x{shape[0]} pixels, expected {usual[1]}x{usual[0]} as most '
+                'images of the sequence have'
+            )
+            yield Finding(ERROR, os.path.join(folder, name), message)
+
+
+def _check_seqinfo(
+    source: SequenceSource, names: list[str], shapes: list[tuple[int, int] | None]
+) -> Iterator[Finding]:
+    if source.seqinfo_path is None:
+        return
+    try:
+        info: SequenceInfo = read_seqinfo(source.seqinfo_path)
+    except ValueError as error:
+        path, _, message = str(error).partition(': ')
+        yield Finding(ERROR, path, message)
+        return
+    if info.length is not None and info.length != len(names):
+        message = f'seqLength is {info.length}, but there are {len(names)} images'
+        level = ERROR if len(names) < info.length else WARNING
+        yield Finding(level, source.seqinfo_path, message)
+    shape = next((shape for shape in shapes if shape is not None), None)
+    said = (info.height, info.width)
+    if shape is not None and None not in said and said != shape:
+        message = (
+            f'imWidth and imHeight are {info.width} and {info.height}, but '
+            f'{names[shapes.index(shape)]} is {shape[1]}x{shape[0]}; images count'
+        )
+        yield Finding(WARNING, source.seqinfo_path, message)
+
+
+def _check_text(
+    source: SequenceSource,
+    names: list[str],
+    shapes: list[tuple[int, int] | None],
+    needs_text: bool,
+    report: SequenceReport,
+) -> None:
+    if source.gt_path is None:
+        level = ERROR if needs_text else NOTE
+        message = 'no annotation (hidden in test splits; training needs one)'
+        report.findings.append(Finding(level, source.image_dir, message))
+        return
+    try:
+        rows, problems = scan_mot_rows(source.gt_path)
+    except ValueError as error:
+        report.findings.append(Finding(ERROR, source.gt_path, str(error)))
+        return
+    report.boxes = len(rows)
+    report.identities = len(np.unique(rows.identity))
+    for problem in (*problems, *rows.duplicates()):
+        report.findings.append(
+            Finding(ERROR, problem.path, problem.message, problem.line)
+        )
+    report.findings.extend(_check_rows(rows, names, shapes))
+
+
+def _check_rows(
+    rows: MOTRows, names: list[str], shapes: list[tuple[int, int] | None]
+) -> Iterator[Finding]:
+    for line in rows.degenerate_line:
+        message = 'width or height <= 0; the row is skipped'
+        yield Finding(WARNING, rows.path, message, int(line))
+    has_image = _frames_with_image(rows, names)
+    for frame in np.unique(rows.frame[~has_image]):
+        lines = rows.line[rows.frame == frame]
+        message = f'frame {frame} has no image, but {len(lines)} rows from this one on'
+        yield Finding(ERROR, rows.path, message, int(lines[0]))
+    for i in np.flatnonzero(rows.identity < 0):
+        message = f'identity {rows.identity[i]}, expected identities from 0'
+        yield Finding(ERROR, rows.path, message, int(rows.line[i]))
+    shape = next((shape for shape in shapes if shape is not None), None)
+    if shape is not None:
+        x, y, w, h = rows.xywh.T
+        outside = (x >= shape[1]) | (y >= shape[0]) | (x + w <= 0) | (y + h <= 0)
+        for i in np.flatnonzero(outside):
+            message = f'the box lies outside the image of {shape[1]}x{shape[0]}'
+            yield Finding(WARNING, rows.path, message, int(rows.line[i]))
+    frames, counts = np.unique(rows.frame, return_counts=True)
+    for frame, count in zip(frames, counts, strict=True):
+        if count > MAX_OBJECTS:
+            message = (
+                f'frame {frame} has {count} boxes; training leaves frames with more '
+                f'than {MAX_OBJECTS} out'
+            )
+            yield Finding(WARNING, rows.path, message)
+    empty = len(names) - len(frames)
+    if empty > 0:
+        message = f'{empty} of {len(names)} frames have no box; training skips them'
+        yield Finding(NOTE, rows.path, message)
+
+
+def _frames_with_image(rows: MOTRows, names: list[str]) -> np.ndarray:
+    """Return bool (R,): rows whose frame has an image.
+
+    Frames are the numbers in the names if these begin at 1 or if the text goes
+    beyond 1..L; otherwise they count the images.
+    """
+    stems = [os.path.splitext(name)[0] for name in names]
+    counted = (rows.frame >= 1) & (rows.frame <= len(names))
+    if not all(stem.isdecimal() for stem in stems):
+        return counted
+    numbers = np.array([int(stem) for stem in stems])
+    if numbers[0] != 1 and counted.all():
+        return counted
+    return np.isin(rows.frame, numbers)
+
+
+def _check_depth(
+    source: SequenceSource,
+    names: list[str],
+    shapes: list[tuple[int, int] | None],
+    required: bool,
+    decode: bool,
+    report: SequenceReport,
+) -> None:
+    if not os.path.isdir(source.depth_dir):
+        if required:
+            message = 'no depth maps; make them with tools/generate_depth.py'
+            report.findings.append(Finding(ERROR, source.depth_dir, message))
+        return
+    for name, shape in zip(names, shapes, strict=True):
+        path = source.depth_dir
+        try:
+            path = find_depth_map(source.depth_dir, name)
+            with Image.open(path) as image:
+                problem = None if shape is None else describe_depth_map(image, shape)
+                if decode:
+                    image.load()
+        except FileNotFoundError:
+            problem = f'no depth map for {name}; run tools/generate_depth.py again'
+        except OSError as error:
+            problem = f'cannot be read ({error})'
+        if problem is None:
+            report.depth_maps += 1
+        else:
+            report.findings.append(Finding(ERROR, path, problem))

@@ -1,0 +1,97 @@
+# Copyright (c) mmfdta authors.
+"""Writes a split as CocoVID JSON for MMDetection's own trackers."""
+
+import json
+import os
+
+import numpy as np
+
+from mmfdta.utils.mot_text import write_text_atomic
+
+from .mot_sequence import MOTSequenceDataset
+from .structures import Sequence
+from .transforms.decoding import read_image_size
+
+
+def write_coco_vid(dataset: MOTSequenceDataset, path: str | os.PathLike) -> int:
+    """Write a split for MMDetection's ``MOTChallengeDataset`` and the like.
+
+    File names are relative to the data root. Rows that training does not use
+    (distractors) are left out. ``instance_id`` counts the identities of the
+    whole split from 1; ``mot_instance_id`` is that of the text.
+
+    Args:
+        dataset (MOTSequenceDataset): The split.
+        path (str | os.PathLike): Where to write.
+
+    Returns:
+        int: Number of rows left out.
+    """
+    classes = dataset.metainfo['classes']
+    content = dict(
+        categories=[{'id': i, 'name': name} for i, name in enumerate(classes, 1)],
+        videos=[],
+        images=[],
+        annotations=[],
+    )
+    left_out = num_instances = 0
+    for video_id, sequence in enumerate(dataset.sequences, start=1):
+        first_image = len(content['images']) + 1
+        paths = [os.path.join(sequence.image_dir, str(n)) for n in sequence.image_names]
+        height, width = read_image_size(paths[0])
+        content['videos'].append(
+            dict(
+                id=video_id,
+                name=sequence.name,
+                fps=sequence.frame_rate,
+                width=width,
+                height=height,
+            )
+        )
+        content['images'].extend(
+            dict(
+                id=first_image + t,
+                video_id=video_id,
+                file_name=os.path.relpath(image, dataset.data_root),
+                height=height,
+                width=width,
+                frame_id=t,
+                mot_frame_id=t + 1,
+            )
+            for t, image in enumerate(paths)
+        )
+        if sequence.annotations is not None:
+            first_ann = len(content['annotations']) + 1
+            rows, count = _rows(sequence, first_ann, first_image, num_instances)
+            content['annotations'].extend(rows)
+            left_out += len(sequence.annotations.ids) - len(rows)
+            num_instances += count
+    content['num_instances'] = num_instances
+    write_text_atomic(path, json.dumps(content))
+    return left_out
+
+
+def _rows(
+    sequence: Sequence, first_ann: int, first_image: int, first_instance: int
+) -> tuple[list[dict], int]:
+    """Turn a sequence's boxes into records; also count its identities."""
+    annotations = sequence.annotations
+    used = np.flatnonzero(annotations.trainable)
+    frames = np.searchsorted(annotations.offsets, used, side='right') - 1
+    identities, instance = np.unique(annotations.ids[used], return_inverse=True)
+    rows = [
+        dict(
+            id=first_ann + i,
+            image_id=first_image + int(frames[i]),
+            instance_id=first_instance + int(instance[i]) + 1,
+            mot_instance_id=int(annotations.ids[row]),
+            category_id=int(annotations.labels[row]) + 1,
+            bbox=annotations.xywh[row].tolist(),
+            area=float(annotations.xywh[row, 2] * annotations.xywh[row, 3]),
+            iscrowd=False,
+            visibility=float(annotations.visibilities[row]),
+            mot_conf=float(annotations.marks[row]),
+        )
+        for i, row in enumerate(used)
+    ]
+    return rows, len(identities)
