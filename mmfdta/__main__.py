@@ -8,13 +8,24 @@ import sys
 COMMANDS = {
     'train': ('mmfdta.apis.train', 'train the model of a config'),
     'test': ('mmfdta.apis.test', 'track and score with a checkpoint'),
+    'evaluate': ('mmfdta.evaluation.cli', 'score tracks in MOTChallenge text'),
+    'convert': ('mmfdta.apis.convert', 'convert a checkpoint of another project'),
+    'check-data': ('mmfdta.datasets.check_data', 'check a data set and its depth maps'),
+    'prepare-dataset': (
+        'mmfdta.datasets.prepare',
+        'write the annotations of a data set',
+    ),
+    'generate-depth': (
+        'mmfdta.datasets.generate',
+        'write the depth maps of a data set',
+    ),
     'env': ('mmfdta.apis.env', 'show versions and the state of the operators'),
 }
 
 
 def usage() -> str:
     """Return the list of commands."""
-    lines = [f'  {name:<12} {text}' for name, (_, text) in COMMANDS.items()]
+    lines = [f'  {name:<16} {text}' for name, (_, text) in COMMANDS.items()]
     return '\n'.join(
         [
             'usage: python -m mmfdta COMMAND [ARGUMENTS]',

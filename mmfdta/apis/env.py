@@ -9,6 +9,6 @@ from mmfdta.utils.operators import has_compiled_operators
 
 def main(arguments: list[str]) -> None:
     """Print the versions, the family and the state of MMCV's operators."""
-    parser = argparse.ArgumentParser('mmfdta env', description=__doc__)
+    parser = argparse.ArgumentParser('python -m mmfdta env', description=__doc__)
     parser.parse_args(arguments)
     print(describe_environment(find_environment(), has_compiled_operators()))

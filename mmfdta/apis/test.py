@@ -75,7 +75,7 @@ def compare_weights(
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser('mmfdta test', description=__doc__)
+    parser = argparse.ArgumentParser('python -m mmfdta test', description=__doc__)
     add_common_arguments(parser)
     parser.add_argument('checkpoint', nargs='?', help='checkpoint with the weights')
     parser.add_argument(

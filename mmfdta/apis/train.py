@@ -13,7 +13,7 @@ from mmfdta.utils.safe_loading import require_safe_loading
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser('mmfdta train', description=__doc__)
+    parser = argparse.ArgumentParser('python -m mmfdta train', description=__doc__)
     add_common_arguments(parser)
     parser.add_argument(
         '--resume',

