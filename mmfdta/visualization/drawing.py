@@ -191,7 +191,9 @@ class TrackDrawer:
             x = min(x, image.shape[1] - width)
         if tracks.boxes[i][2] > 0:
             x = max(x, 0)
-        draw_text(image, text, (x, y), size, self.color(int(tracks.ids[i])))
+        color = self.color(int(tracks.ids[i]))
+        keep = not self.style.show_scores  # scores differ in every frame
+        draw_text(image, text, (x, y), size, color, keep)
 
     def _label(self, tracks: DrawnTracks, i: int) -> str:
         parts = [str(int(tracks.ids[i]))]
@@ -226,7 +228,7 @@ def draw_caption(image: np.ndarray, text: str) -> None:
     """
     size = max(12, round(min(image.shape[:2]) / 36))
     gap = size // 2
-    draw_text(image, text, (gap, gap), size, (20, 20, 20))
+    draw_text(image, text, (gap, gap), size, (20, 20, 20), keep=False)
 
 
 def _fixed_point(values: np.ndarray) -> np.ndarray:

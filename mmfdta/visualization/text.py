@@ -22,15 +22,17 @@ def _margin(size: int) -> int:
     return max(2, size // 5)
 
 
-@functools.lru_cache(maxsize=2048)
+@functools.lru_cache(maxsize=512)
+def _kept_label(text: str, size: int, background: Color) -> np.ndarray:
+    return _label(text, size, background)
+
+
 def _label(text: str, size: int, background: Color) -> np.ndarray:
     """Render a line of text with margins on its background; uint8 (h, w, 3)."""
     image = Image.new('RGB', text_size(text, size), background)
     position = (_margin(size), 0)
     ImageDraw.Draw(image).text(position, text, text_color(background), _font(size))
-    label = np.asarray(image)
-    label.setflags(write=False)
-    return label
+    return np.asarray(image)
 
 
 def text_size(text: str, size: int) -> tuple[int, int]:
@@ -49,7 +51,12 @@ def text_size(text: str, size: int) -> tuple[int, int]:
 
 
 def draw_text(
-    image: np.ndarray, text: str, corner: tuple[int, int], size: int, background: Color
+    image: np.ndarray,
+    text: str,
+    corner: tuple[int, int],
+    size: int,
+    background: Color,
+    keep: bool = True,
 ) -> None:
     """Draw a line of text on a coloured box, in place; clipped to the image.
 
@@ -59,9 +66,10 @@ def draw_text(
         corner (tuple[int, int]): Left and top in pixels.
         size (int): Height of the font in pixels.
         background (tuple[int, int, int]): Colour in the order of the image.
+        keep (bool): The text will be drawn again: keep it in memory.
     """
     # White and black text are the same in either order of channels.
-    label = _label(text, size, background)
+    label = (_kept_label if keep else _label)(text, size, background)
     left, top = corner
     x0, y0 = max(left, 0), max(top, 0)
     x1 = min(left + label.shape[1], image.shape[1])

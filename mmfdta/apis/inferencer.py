@@ -1,0 +1,248 @@
+# Copyright (c) mmfdta authors.
+"""Track objects in videos, folders of frames, cameras and streams."""
+
+import os
+from collections.abc import Generator, Sequence
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+
+from mmfdta.visualization import TrackStyle
+
+from .frame_preprocessing import FrameContext, FramePreprocessor, collate_frames
+from .model_loading import load_tracker, read_config
+from .track_outputs import TrackedFrame, VideoFacts, plan_outputs
+from .tracking_run import TrackingReport, TrackingRun
+from .video_sources import open_source
+
+DEFAULT_FRAME_RATE = 25.0
+
+
+class MOTInferencer:
+    """Any registered tracker, ready for frames.
+
+    It takes what it needs to know from the config, resizes frames itself and
+    needs no data set. It tracks one video at a time.
+
+    Example:
+        >>> inferencer = MOTInferencer('fdta_dancetrack', 'fdta.pth')
+        >>> report = inferencer('dance.mp4', out=['tracks.mp4', 'tracks.txt'])
+        >>> for frame in inferencer.track('rtsp://camera/1'):
+        ...     print(frame.index, frame.tracks.instances_id, frame.tracks.bboxes)
+
+    Args:
+        config (str | os.PathLike | Config): Path of a config, the name of one of
+            this project, or the config itself; MMDetection's trackers work too.
+        checkpoint (str | os.PathLike | None): Weights, path or address.
+        device (str | torch.device | None): None takes the first GPU if there is
+            one.
+        channel_order (str): ``'bgr'`` (OpenCV's, MMDetection's) or ``'rgb'``: the
+            order of the frames given to :meth:`step`.
+        classes (Sequence[str | int] | None): Return only tracks of these
+            classes, by name or number; None returns all.
+        batch_size (int): Frames of a video that the detector takes at a time,
+            where the tracker can; live sources are taken one by one.
+        allow_random_weights (bool): Allow to have no checkpoint.
+        cfg_options (dict | None): Settings of the config to change.
+
+    Attributes:
+        model (nn.Module): The tracker.
+        classes (tuple[str, ...]): Names of the model's classes, where known.
+
+    Raises:
+        ValueError: If there is no checkpoint, or an argument is wrong.
+        FileNotFoundError: If the config or checkpoint is not there.
+    """
+
+    def __init__(
+        self,
+        config: str | os.PathLike | Config,
+        checkpoint: str | os.PathLike | None = None,
+        device: str | torch.device | None = None,
+        *,
+        channel_order: str = 'bgr',
+        classes: Sequence[str | int] | None = None,
+        batch_size: int = 1,
+        allow_random_weights: bool = False,
+        cfg_options: dict | None = None,
+    ) -> None:
+        if channel_order not in ('bgr', 'rgb'):
+            raise ValueError(
+                f"channel_order: found {channel_order!r}, expected 'bgr' or 'rgb'"
+            )
+        if batch_size < 1:
+            raise ValueError(f'batch_size: found {batch_size}, expected at least 1')
+        config = read_config(config, cfg_options)
+        self.model = load_tracker(config, checkpoint, device, allow_random_weights)
+        self.classes = tuple(self.model.dataset_meta.get('classes') or ())
+        self.batch_size = batch_size
+        self._prepare = FramePreprocessor(config)
+        self._rgb = channel_order == 'rgb'
+        self._kept = None if classes is None else self._find_labels(classes)
+        self._next_frame = 0
+
+    def _find_labels(self, classes: Sequence[str | int]) -> torch.Tensor:
+        """Turn names or numbers of classes into labels."""
+        labels = []
+        for wanted in [classes] if isinstance(classes, str | int) else classes:
+            number = str(wanted)
+            if wanted in self.classes:
+                labels.append(self.classes.index(wanted))
+            elif number.isdecimal() and int(number) < len(self.classes or number):
+                labels.append(int(number))
+            else:
+                raise ValueError(
+                    f'classes: found {wanted!r}, expected some of '
+                    f'{", ".join(self.classes) or "the numbers of the classes"}'
+                )
+        return torch.tensor(labels)
+
+    def reset(self) -> None:
+        """Start a new video: the next frame given to :meth:`step` is its first."""
+        self._next_frame = 0
+
+    def step(self, frame: np.ndarray) -> InstanceData:
+        """Track the next frame of a video.
+
+        Args:
+            frame (np.ndarray): uint8 (H, W, 3), channels in ``channel_order``.
+
+        Returns:
+            InstanceData: On the CPU, possibly empty: ``bboxes`` float32 (N, 4),
+            left, top, right, bottom in pixels of the frame, which they may
+            leave; ``scores`` float32 (N,); ``labels`` int64 (N,);
+            ``instances_id`` int64 (N,), identities.
+
+        Raises:
+            ValueError: If it is no such array.
+        """
+        _check_frame(frame)
+        image = np.ascontiguousarray(frame[..., ::-1]) if self._rgb else frame
+        sample = self._prepare(image, FrameContext(self._next_frame, 'frames'))
+        tracks = self.predict_prepared([sample])[0]
+        self._next_frame += 1
+        return tracks
+
+    def track(
+        self,
+        source: str | os.PathLike | int,
+        out: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
+        *,
+        style: TrackStyle | None = None,
+        caption: bool = True,
+        frame_rate: float | None = None,
+        max_frames: int | None = None,
+        progress: bool = False,
+    ) -> Generator[TrackedFrame, None, TrackingReport]:
+        """Track a video frame by frame.
+
+        Reading and resizing, the model, and drawing and writing run at the same
+        time; memory does not grow with the video. Files appear under their names
+        when they are complete. When tracking ends early, because the video breaks
+        off, something fails or the loop is left, they are finished with what there
+        is and named ``NAME.partial.SUFFIX``; a live source may end at any time.
+
+        Args:
+            source (str | os.PathLike | int): A video file, a folder of images, a
+                pattern such as ``frames/*.jpg``, the index of a camera, or an
+                address such as ``rtsp://...``.
+            out (str | os.PathLike | Sequence | None): Files to write: annotated
+                video (mp4, mov, mkv, avi, webm), MOTChallenge text (txt), JSON
+                (json).
+            style (TrackStyle | None): How tracks are drawn.
+            caption (bool): Draw the frame's number, its tracks and the speed.
+            frame_rate (float | None): Frames per second of what is written; None
+                takes the source's, or 25 if it says nothing.
+            max_frames (int | None): Stop after so many frames.
+            progress (bool): Show a progress bar.
+
+        Yields:
+            TrackedFrame: Each frame with its tracks.
+
+        Returns:
+            TrackingReport: The value of the generator.
+
+        Raises:
+            FileNotFoundError: If there is no such source.
+            OSError: If it cannot be read, or a file cannot be written.
+        """
+        frames = open_source(source)
+        rate = frame_rate or frames.frame_rate or DEFAULT_FRAME_RATE
+        facts = VideoFacts(frames.name, rate, self.classes)
+        try:
+            outputs = plan_outputs(out, facts, style or TrackStyle(), caption)
+            run = TrackingRun(
+                frames,
+                self._prepare,
+                self.predict_prepared,
+                outputs,
+                batch_size=1 if frames.live else self.batch_size,
+                max_frames=max_frames,
+                progress=progress,
+            )
+            self.reset()
+            return (yield from run.frames())
+        finally:
+            frames.close()
+            self.reset()
+
+    def __call__(self, source: str | os.PathLike | int, **options) -> TrackingReport:
+        """Track a whole video.
+
+        Args:
+            source (str | os.PathLike | int): See :meth:`track`.
+            **options: See :meth:`track`.
+
+        Returns:
+            TrackingReport: How many frames, how fast, what was written.
+        """
+        frames = self.track(source, **options)
+        try:
+            while True:
+                next(frames)
+        except StopIteration as end:
+            return end.value
+        finally:
+            frames.close()
+
+    @torch.no_grad()
+    def predict_prepared(self, samples: list[dict]) -> list[InstanceData]:
+        """Track prepared frames, the next ones of a video.
+
+        Args:
+            samples (list[dict]): Outputs of :class:`FramePreprocessor`, of one
+                size, in order.
+
+        Returns:
+            list[InstanceData]: See :meth:`step`, one for each frame.
+        """
+        clip = self.model.test_step(collate_frames(samples))[0]
+        return [self._finish(frame.pred_track_instances) for frame in clip]
+
+    def _finish(self, tracks: InstanceData) -> InstanceData:
+        tracks = tracks.cpu()
+        tracks = InstanceData(
+            bboxes=tracks.bboxes.float(),
+            scores=tracks.scores.float(),
+            labels=tracks.labels.long(),
+            instances_id=tracks.instances_id.long(),
+        )
+        if self._kept is not None:
+            tracks = tracks[torch.isin(tracks.labels, self._kept)]
+        return tracks
+
+
+def _check_frame(frame: np.ndarray) -> None:
+    if not isinstance(frame, np.ndarray):
+        raise ValueError(
+            f'frame: found {type(frame).__name__}, expected a NumPy array (H, W, 3); '
+            'track() takes the path of a video'
+        )
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise ValueError(
+            f'frame: found {frame.dtype} {frame.shape}, expected uint8 (H, W, 3)'
+        )
+    if not frame.size:
+        raise ValueError(f'frame: found an empty image {frame.shape}')

@@ -1,0 +1,157 @@
+# Copyright (c) mmfdta authors.
+"""Builds a tracker from a config and loads its weights safely."""
+
+import os
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from mmdet.registry import DATASETS, MODELS
+from mmengine.config import Config, ConfigDict
+from mmengine.fileio import get_local_path
+from mmengine.logging import print_log
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from torch import nn
+
+from .config import find_config
+from .test import CheckpointMismatchError, compare_weights
+
+
+def read_config(
+    config: str | os.PathLike | Config, cfg_options: dict | None = None
+) -> Config:
+    """Read a config.
+
+    Args:
+        config (str | os.PathLike | Config): Path, a name such as
+            ``fdta_dancetrack``, or the config itself, which stays as it is.
+        cfg_options (dict | None): Settings to change.
+
+    Returns:
+        Config: With the options applied.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+    """
+    if isinstance(config, Config):
+        config = config.copy()
+    else:
+        config = Config.fromfile(find_config(str(config)))
+    if cfg_options:
+        config.merge_from_dict(cfg_options)
+    return config
+
+
+def load_tracker(
+    config: Config,
+    checkpoint: str | os.PathLike | None,
+    device: str | torch.device | None = None,
+    allow_random_weights: bool = False,
+) -> nn.Module:
+    """Build a config's model with the weights of a checkpoint.
+
+    Args:
+        config (Config): The config.
+        checkpoint (str | os.PathLike | None): Path or address of the weights.
+            Only tensors and plain data are loaded from it; code in it is
+            refused.
+        device (str | torch.device | None): Where it runs; None takes the first
+            GPU if there is one.
+        allow_random_weights (bool): Without a checkpoint: initialise the model
+            instead of refusing.
+
+    Returns:
+        nn.Module: In evaluation mode, with ``dataset_meta``.
+
+    Raises:
+        ValueError: If there is no checkpoint, or it holds more than weights.
+        CheckpointMismatchError: If it is another model's.
+    """
+    init_default_scope(config.get('default_scope') or 'mmdet')
+    if checkpoint is None and not allow_random_weights:
+        raise ValueError(
+            'no checkpoint is named, and an untrained model tracks nothing. Name '
+            'one, or allow random weights explicitly (allow_random_weights=True, '
+            '--allow-random-weights)'
+        )
+    model = MODELS.build(_without_pretrained(config.model))
+    meta = {}
+    if checkpoint is None:
+        model.init_weights()
+        print_log('The weights are random: the tracks mean nothing.', 'current', 30)
+    else:
+        meta = _load_weights(model, str(checkpoint))
+    model.dataset_meta = _dataset_meta(config, meta)
+    if device is None:
+        device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
+    return revert_sync_batchnorm(model).to(device).eval()
+
+
+def _load_weights(model: nn.Module, checkpoint: str) -> dict:
+    """Load exactly the model's weights; return what else is known of them."""
+    if '://' not in checkpoint and not Path(checkpoint).is_file():
+        raise FileNotFoundError(f'there is no checkpoint {checkpoint}')
+    try:
+        with get_local_path(checkpoint) as path:
+            state = torch.load(path, map_location='cpu', weights_only=True)
+    except UnpicklingError as error:
+        raise ValueError(
+            f'{checkpoint} is not loaded: it holds more than weights and training '
+            f'state, or is no checkpoint ({error}). Convert a foreign one with '
+            'tools/convert_checkpoint.py'
+        ) from None
+    except (RuntimeError, EOFError) as error:
+        raise ValueError(
+            f'{checkpoint} cannot be read ({error}); was the download interrupted?'
+        ) from None
+    weights = state.get('state_dict', state)
+    weights = {k.removeprefix('module.'): v for k, v in weights.items()}
+    expected = model.state_dict()
+    problems = compare_weights(
+        {k: tuple(v.shape) for k, v in weights.items()},
+        {k: tuple(v.shape) for k, v in expected.items()},
+    )
+    if problems:
+        raise CheckpointMismatchError(
+            f'{checkpoint} does not fit the model of the config: '
+            f'{"; ".join(problems)}. Convert a foreign checkpoint with '
+            'tools/convert_checkpoint.py'
+        )
+    model.load_state_dict(weights)
+    return state.get('meta') or {}
+
+
+def _without_pretrained(model: ConfigDict) -> ConfigDict:
+    """Copy a model's config without weights to download: others replace them."""
+    if isinstance(model, dict):
+        return type(model)(
+            {
+                key: _without_pretrained(value)
+                for key, value in model.items()
+                if key != 'init_cfg' or not _is_pretrained(value)
+            }
+        )
+    if isinstance(model, list | tuple):
+        return type(model)(_without_pretrained(value) for value in model)
+    return model
+
+
+def _is_pretrained(init_cfg: dict | list | None) -> bool:
+    parts = init_cfg if isinstance(init_cfg, list) else [init_cfg]
+    return any(part and part.get('type') == 'Pretrained' for part in parts)
+
+
+def _dataset_meta(config: Config, meta: dict) -> dict:
+    """Find the names of the classes: the checkpoint knows best."""
+    known = {k.lower(): v for k, v in (meta.get('dataset_meta') or {}).items()}
+    if known.get('classes'):
+        return known
+    for loader in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
+        dataset = (config.get(loader) or {}).get('dataset') or {}
+        if (dataset.get('metainfo') or {}).get('classes'):
+            return dict(dataset['metainfo'])
+        kind = DATASETS.get(dataset['type']) if dataset.get('type') else None
+        if getattr(kind, 'METAINFO', {}).get('classes'):
+            return dict(kind.METAINFO)
+    return {}

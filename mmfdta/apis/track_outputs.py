@@ -1,0 +1,301 @@
+# Copyright (c) mmfdta authors.
+"""What a tracked video leaves: an annotated video, text and JSON."""
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+import numpy as np
+from mmengine.structures import InstanceData
+
+from mmfdta.visualization import (
+    VIDEO_SUFFIXES,
+    TrackDrawer,
+    TrackStyle,
+    VideoWriter,
+    draw_caption,
+    drawn_tracks,
+)
+from mmfdta.visualization.drawing import class_name
+from mmfdta.visualization.video_writer import check_folder, temporary_path
+
+
+@dataclass(frozen=True)
+class TrackedFrame:
+    """One frame of a video and what was found in it.
+
+    Attributes:
+        index (int): Number of the frame, from 0.
+        image (np.ndarray): uint8 (H, W, 3), BGR.
+        tracks (InstanceData): On the CPU: ``bboxes`` float32 (N, 4) xyxy in
+            pixels of the frame, ``scores`` float32 (N,), ``labels`` int64 (N,),
+            ``instances_id`` int64 (N,).
+        fps (float): Frames per second that are tracked at the moment.
+    """
+
+    index: int
+    image: np.ndarray
+    tracks: InstanceData
+    fps: float = 0.0
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What results say about a video.
+
+    Attributes:
+        name (str): The video.
+        frame_rate (float): Frames per second.
+        classes (Sequence[str]): Names of the classes, as far as they are known.
+    """
+
+    name: str
+    frame_rate: float
+    classes: Sequence[str] = ()
+
+
+class TrackOutput(Protocol):
+    """Something that takes tracked frames in order."""
+
+    path: Path
+
+    def write(self, frame: TrackedFrame) -> None:
+        """Take the next frame."""
+
+    def finish(self, complete: bool) -> Path | None:
+        """Complete the file; return where it stands, None if it is empty."""
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+
+
+class AnnotatedVideo:
+    """A video with the tracks drawn into it.
+
+    Args:
+        path (Path): Where it will stand.
+        facts (VideoFacts): About the video.
+        style (TrackStyle): How tracks are drawn.
+        caption (bool): Write the frame's number and the speed into a corner.
+    """
+
+    def __init__(
+        self, path: Path, facts: VideoFacts, style: TrackStyle, caption: bool
+    ) -> None:
+        self.path = path
+        self._writer = VideoWriter(path, facts.frame_rate)
+        self._drawer = TrackDrawer(style, facts.classes, channel_order='bgr')
+        self._caption = caption
+
+    def write(self, frame: TrackedFrame) -> None:
+        """Draw and encode."""
+        image = self._drawer.draw(frame.image, drawn_tracks(frame.tracks))
+        if self._caption:
+            draw_caption(
+                image,
+                f'frame {frame.index + 1}   {len(frame.tracks)} tracks   '
+                f'{frame.fps:.1f} FPS',
+            )
+        self._writer.write(image)
+
+    def finish(self, complete: bool) -> Path | None:
+        """Complete the file."""
+        return self._writer.finish(final_path(self.path, complete))
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        self._writer.discard()
+
+
+class _StreamedText:
+    """Text that grows frame by frame under a temporary name."""
+
+    def __init__(self, path: Path, facts: VideoFacts) -> None:
+        self.path = path
+        self.facts = facts
+        self._temporary = temporary_path(path)
+        self._file: IO[str] | None = None
+        self._num_frames = 0
+
+    def write(self, frame: TrackedFrame) -> None:
+        """Append the frame's tracks."""
+        if self._file is None:
+            check_folder(self.path)
+            # Stays open from frame to frame.
+            self._file = self._temporary.open('w', encoding='utf-8', newline='\n')  # noqa: SIM115
+            self._append(self._head())
+        self._append(self._format(frame))
+        self._num_frames += 1
+
+    def finish(self, complete: bool) -> Path | None:
+        """Complete the file."""
+        if self._file is None:
+            return None
+        try:
+            self._append(self._tail(complete))
+            self._file.close()
+            target = final_path(self.path, complete)
+            os.replace(self._temporary, target)
+        except OSError as error:
+            raise self._explain(error) from None
+        finally:
+            self.discard()
+        return target
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # a full disk has been reported
+                self._file.close()
+            self._file = None
+            self._temporary.unlink(missing_ok=True)
+
+    def _append(self, text: str) -> None:
+        try:
+            self._file.write(text)
+            # A full disk shows here, not at the end of a long video.
+            self._file.flush()
+        except OSError as error:
+            raise self._explain(error) from None
+
+    def _explain(self, error: OSError) -> OSError:
+        full = ': the disk is full' if error.errno == errno.ENOSPC else ''
+        return OSError(
+            error.errno,
+            f'cannot write the tracks{full} ({error.strerror})',
+            str(self.path),
+        )
+
+    def _head(self) -> str:
+        return ''
+
+    def _tail(self, complete: bool) -> str:
+        return ''
+
+    def _format(self, frame: TrackedFrame) -> str:
+        raise NotImplementedError
+
+
+class MOTText(_StreamedText):
+    """MOTChallenge rows ``frame,id,x,y,w,h,conf,-1,-1,-1``, frames from 1.
+
+    Boxes have 3 decimals and scores 6, as the metric's result text.
+    """
+
+    def _format(self, frame: TrackedFrame) -> str:
+        return ''.join(
+            f'{frame.index + 1},{t.id},{_join(t.xywh)},{t.score:.6f},-1,-1,-1\n'
+            for t in _tracks(frame)
+        )
+
+
+class TrackJSON(_StreamedText):
+    """JSON with every frame, also those without objects, and the classes."""
+
+    def _head(self) -> str:
+        facts = dict(
+            video=self.facts.name,
+            frame_rate=self.facts.frame_rate,
+            classes=list(self.facts.classes),
+        )
+        return json.dumps(facts)[:-1] + ', "frames": ['
+
+    def _format(self, frame: TrackedFrame) -> str:
+        tracks = [
+            dict(
+                id=track.id,
+                box=[round(value, 3) for value in track.xywh],
+                score=round(track.score, 6),
+                label=track.label,
+                category=class_name(self.facts.classes, track.label),
+            )
+            for track in _tracks(frame)
+        ]
+        separator = ',' if self._num_frames else ''
+        line = json.dumps(dict(frame=frame.index + 1, tracks=tracks))
+        return f'{separator}\n {line}'
+
+    def _tail(self, complete: bool) -> str:
+        end = dict(num_frames=self._num_frames, complete=complete)
+        return '\n], ' + json.dumps(end)[1:] + '\n'
+
+
+@dataclass(frozen=True)
+class _Track:
+    id: int
+    xywh: list[float]
+    score: float
+    label: int
+
+
+def _tracks(frame: TrackedFrame) -> Iterable[_Track]:
+    """List a frame's tracks with boxes as left, top, width, height."""
+    tracks = frame.tracks
+    boxes = tracks.bboxes.double().clone()
+    boxes[:, 2:] -= boxes[:, :2]
+    return map(
+        _Track,
+        tracks.instances_id.tolist(),
+        boxes.tolist(),
+        tracks.scores.tolist(),
+        tracks.labels.tolist(),
+    )
+
+
+def _join(values: Sequence[float]) -> str:
+    return ','.join(f'{value:.3f}' for value in values)
+
+
+def final_path(path: Path, complete: bool) -> Path:
+    """Name a result: one that is not whole says so."""
+    return path if complete else path.with_name(f'{path.stem}.partial{path.suffix}')
+
+
+def plan_outputs(
+    out: str | os.PathLike | Sequence[str | os.PathLike] | None,
+    facts: VideoFacts,
+    style: TrackStyle,
+    caption: bool,
+) -> list[TrackOutput]:
+    """Choose what is written by the suffixes of the names.
+
+    Args:
+        out (str | os.PathLike | Sequence | None): Files: a video (mp4, m4v,
+            mov, mkv, avi, webm), MOTChallenge text (txt), JSON (json).
+        facts (VideoFacts): About the video.
+        style (TrackStyle): How tracks are drawn.
+        caption (bool): Write number and speed into the video.
+
+    Returns:
+        list[TrackOutput]: Nothing is opened yet.
+
+    Raises:
+        ValueError: If a suffix is unknown or two names are the same.
+        OSError: If a folder cannot be written to.
+    """
+    if out is None:
+        return []
+    paths = [Path(p) for p in ([out] if isinstance(out, str | os.PathLike) else out)]
+    if len({path.absolute() for path in paths}) < len(paths):
+        raise ValueError('out: one file is named twice')
+    outputs: list[TrackOutput] = []
+    for path in paths:
+        suffix = path.suffix.lower()
+        if suffix in VIDEO_SUFFIXES:
+            outputs.append(AnnotatedVideo(path, facts, style, caption))
+        elif suffix == '.txt':
+            outputs.append(MOTText(path, facts))
+        elif suffix == '.json':
+            outputs.append(TrackJSON(path, facts))
+        else:
+            raise ValueError(
+                f'out: cannot tell what to write to {path}, expected one of '
+                f'{", ".join((*VIDEO_SUFFIXES, ".txt", ".json"))}'
+            )
+        check_folder(path)
+    return outputs

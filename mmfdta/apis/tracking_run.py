@@ -1,0 +1,253 @@
+# Copyright (c) mmfdta authors.
+"""One video from its first frame to its last: read, track and write at once."""
+
+import itertools
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mmengine.logging import print_log
+from mmengine.structures import InstanceData
+
+from .background import BackgroundConsumer, Prefetcher
+from .frame_preprocessing import FrameContext, FramePreprocessor
+from .progress import Progress
+from .track_outputs import TrackedFrame, TrackOutput
+from .video_sources import FrameSource
+
+# Frames that wait before the model (at least a batch) and behind it.
+_QUEUE = 4
+_SMOOTHING = 0.9
+
+
+@dataclass(frozen=True)
+class TrackingReport:
+    """How the tracking of a video went.
+
+    Attributes:
+        source (str): The video.
+        num_frames (int): Frames tracked.
+        dropped_frames (int): Frames of a live source left out to keep up.
+        seconds (float): From the first frame to the last file.
+        model_seconds (float): Of these, seconds the model was busy.
+        complete (bool): The source came to its proper end.
+        problem (str | None): What ended it otherwise.
+        files (tuple[Path, ...]): What was written.
+    """
+
+    source: str
+    num_frames: int
+    dropped_frames: int
+    seconds: float
+    model_seconds: float
+    complete: bool
+    problem: str | None
+    files: tuple[Path, ...]
+
+    @property
+    def fps(self) -> float:
+        """float: Frames per second over all."""
+        return self.num_frames / max(self.seconds, 1e-9)
+
+    @property
+    def busy(self) -> float:
+        """float: Share of the time in which the model was busy."""
+        return self.model_seconds / max(self.seconds, 1e-9)
+
+    def __str__(self) -> str:
+        text = (
+            f'{self.source}: tracked {self.num_frames} frames in '
+            f'{self.seconds:.1f} s, {self.fps:.1f} FPS, model busy {self.busy:.0%}'
+        )
+        if self.dropped_frames:
+            text += f'; left out {self.dropped_frames} frames to keep up'
+        if self.files:
+            text += f'; wrote {", ".join(map(str, self.files))}'
+        if not self.complete:
+            text += f'; NOT COMPLETE: {self.problem}'
+        return text
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    index: int
+    image: np.ndarray
+    sample: dict
+
+
+class TrackingRun:
+    """Tracks the frames of a source and hands them on to outputs.
+
+    A thread reads and prepares frames, this one runs the model, a third one
+    draws and writes; the queues between them are short.
+
+    Args:
+        source (FrameSource): The frames.
+        prepare (FramePreprocessor): Makes model inputs.
+        predict (Callable): Prepared frames to tracks.
+        outputs (list[TrackOutput]): Take the tracked frames.
+        batch_size (int): Frames given to the model at a time.
+        max_frames (int | None): Stop after so many.
+        progress (bool): Show a progress bar.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        prepare: FramePreprocessor,
+        predict: Callable[[list[dict]], list[InstanceData]],
+        outputs: list[TrackOutput],
+        batch_size: int = 1,
+        max_frames: int | None = None,
+        progress: bool = False,
+    ) -> None:
+        self._source = source
+        self._prepare = prepare
+        self._predict = predict
+        self._outputs = outputs
+        self._batch_size = batch_size
+        self._max_frames = max_frames
+        total = source.num_frames
+        if total is not None and max_frames is not None:
+            total = min(total, max_frames)
+        self._progress = Progress(total) if progress else None
+        self._num_frames = 0
+        self._model_seconds = 0.0
+        self._fps = 0.0
+        self._failed: list[TrackOutput] = []
+
+    def frames(self) -> Generator[TrackedFrame, None, TrackingReport]:
+        """Track everything.
+
+        Yields:
+            TrackedFrame: Each frame.
+
+        Returns:
+            TrackingReport: The value of the generator.
+        """
+        start = time.perf_counter()
+        depth = max(_QUEUE, 2 * self._batch_size)
+        reader = Prefetcher(self._read(), depth, drop_oldest=self._source.live)
+        writer = BackgroundConsumer(self._write, depth)
+        files: tuple[Path, ...] = ()
+        try:
+            for batch in self._batches(reader):
+                for frame in self._track(batch):
+                    writer.put(frame)
+                    if self._progress is not None:
+                        self._progress.update(frame.fps)
+                    yield frame
+            writer.close()
+            writer.check()
+        except BaseException as error:
+            self._stop(reader, writer)
+            self._abandon(error)
+            raise
+        self._stop(reader, None)
+        problem = None if self._source.live else self._source.problem
+        files = self._finish_all(complete=problem is None)
+        return TrackingReport(
+            source=self._source.name,
+            num_frames=self._num_frames,
+            dropped_frames=reader.dropped,
+            seconds=time.perf_counter() - start,
+            model_seconds=self._model_seconds,
+            complete=problem is None,
+            problem=problem,
+            files=files,
+        )
+
+    def _read(self) -> Iterator[_Prepared]:
+        """Runs in the reading thread."""
+        for index, image in enumerate(itertools.islice(self._source, self._max_frames)):
+            context = FrameContext(
+                index, self._source.name, self._source.num_frames or 0
+            )
+            yield _Prepared(index, image, self._prepare(image, context))
+
+    def _batches(self, reader: Prefetcher[_Prepared]) -> Iterator[list[_Prepared]]:
+        """Group frames of one size."""
+        batch: list[_Prepared] = []
+        for item in reader:
+            if batch and item.image.shape != batch[0].image.shape:
+                yield batch
+                batch = []
+            batch.append(item)
+            if len(batch) == self._batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _track(self, batch: list[_Prepared]) -> list[TrackedFrame]:
+        begin = time.perf_counter()
+        tracks = self._predict([item.sample for item in batch])
+        spent = time.perf_counter() - begin
+        self._model_seconds += spent
+        fps = len(batch) / max(spent, 1e-9)
+        weight = _SMOOTHING if self._num_frames else 0.0
+        self._fps = weight * self._fps + (1 - weight) * fps
+        first = self._num_frames
+        self._num_frames += len(batch)
+        return [
+            TrackedFrame(first + i, item.image, found, self._fps)
+            for i, (item, found) in enumerate(zip(batch, tracks, strict=True))
+        ]
+
+    def _write(self, frame: TrackedFrame) -> None:
+        """Runs in the writing thread."""
+        for output in self._outputs:
+            try:
+                output.write(frame)
+            except BaseException:
+                self._failed.append(output)
+                raise
+
+    def _stop(
+        self, reader: Prefetcher[_Prepared], writer: BackgroundConsumer | None
+    ) -> None:
+        reader.close()
+        if writer is not None:
+            writer.close()
+        if self._progress is not None:
+            self._progress.close()
+
+    def _finish_all(self, complete: bool) -> tuple[Path, ...]:
+        """Finish every output; an error of one does not cost the others."""
+        files, errors = [], []
+        for output in self._outputs:
+            if output in self._failed:
+                output.discard()
+                continue
+            try:
+                path = output.finish(complete)
+            except OSError as error:
+                errors.append(error)
+            else:
+                files += [path] if path is not None else []
+        if errors:
+            if files:
+                print_log(f'Written and whole: {", ".join(map(str, files))}', 'current')
+            raise errors[0]
+        return tuple(files)
+
+    def _abandon(self, reason: BaseException) -> None:
+        """Keep what there is, under names that say that it is not all."""
+        # Whoever watches a camera ends it by leaving.
+        leaving = isinstance(reason, GeneratorExit | KeyboardInterrupt)
+        complete = self._source.live and leaving
+        try:
+            files = self._finish_all(complete)
+        except OSError as error:
+            print_log(f'{self._source.name}: {error}', 'current', 30)
+            return
+        if files:
+            state = 'stopped' if complete else 'NOT COMPLETE'
+            print_log(
+                f'{self._source.name}: {state} after {self._num_frames} frames; '
+                f'what was tracked stands in {", ".join(map(str, files))}',
+                'current',
+                30,
+            )

@@ -1,0 +1,216 @@
+# Copyright (c) mmfdta authors.
+"""Where frames come from: videos, images, cameras and streams."""
+
+import glob
+import math
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mmfdta.datasets.transforms.decoding import decode_exact
+from mmfdta.visualization.video_writer import silent_opencv
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+# Containers count frames wrongly by a few; more is a file that was cut off.
+_MISCOUNTED_FRAMES = 2
+_MISCOUNTED_SHARE = 0.01
+
+
+class FrameSource:
+    """Frames in their order, read once.
+
+    Attributes:
+        name (str): What messages and results call it.
+        frame_rate (float | None): Frames per second, None if unknown.
+        num_frames (int | None): How many there will be, None if unknown.
+        live (bool): The frames come when they come, and end when they are
+            stopped; a camera or a stream.
+        problem (str | None): After reading: why the frames ended too early.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        frame_rate: float | None = None,
+        num_frames: int | None = None,
+        live: bool = False,
+    ) -> None:
+        self.name = name
+        self.frame_rate = frame_rate
+        self.num_frames = num_frames
+        self.live = live
+        self.problem: str | None = None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield frames, uint8 (H, W, 3) BGR."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of the file or device."""
+
+
+class CaptureSource(FrameSource):
+    """What OpenCV captures: a video file, a camera or a stream.
+
+    Args:
+        target (str | int): Path, address or index of a camera.
+        name (str): What messages call it.
+
+    Raises:
+        OSError: If it cannot be opened.
+    """
+
+    def __init__(self, target: str | int, name: str) -> None:
+        with silent_opencv():
+            self._capture = cv2.VideoCapture(target)
+        if not self._capture.isOpened():
+            raise OSError(
+                f'{name}: OpenCV cannot open it. Is it a video that is whole, or a '
+                'camera or stream that is on and free?'
+            )
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        known = math.isfinite(count) and count >= 1
+        super().__init__(
+            name,
+            frame_rate=rate if math.isfinite(rate) and 0 < rate <= 1000 else None,
+            num_frames=int(count) if known else None,
+            live=not known,
+        )
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield frames, uint8 (H, W, 3) BGR.
+
+        Raises:
+            OSError: If not even the first frame can be decoded.
+        """
+        found = 0
+        while True:
+            ok, image = self._capture.read()
+            if not ok:
+                break
+            found += 1
+            yield image
+        if not found:
+            raise OSError(f'{self.name}: not one frame can be decoded')
+        if self.live:
+            self.problem = f'{self.name}: the stream ended after {found} frames'
+            return
+        missing = self.num_frames - found
+        allowed = max(_MISCOUNTED_FRAMES, _MISCOUNTED_SHARE * self.num_frames)
+        if missing > allowed:
+            self.problem = (
+                f'{self.name}: the video announces {self.num_frames} frames, but ends '
+                f'after {found}. Was it cut off?'
+            )
+
+    def close(self) -> None:
+        """Let go of the file or device."""
+        self._capture.release()
+
+
+class ImageSource(FrameSource):
+    """Image files, one frame each.
+
+    Args:
+        paths (list[Path]): In the order of time.
+        name (str): What messages call it.
+    """
+
+    def __init__(self, paths: list[Path], name: str) -> None:
+        super().__init__(name, num_frames=len(paths))
+        self._paths = paths
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield frames, uint8 (H, W, 3) BGR.
+
+        Raises:
+            OSError: If not even the first image can be decoded.
+        """
+        for i, path in enumerate(self._paths):
+            try:
+                image = decode_exact(str(path))
+            except OSError as error:
+                if i == 0:
+                    raise
+                self.problem = f'frame {i + 1} of {len(self._paths)}: {error}'
+                return
+            yield cv2.cvtColor(np.asarray(image), cv2.COLOR_RGB2BGR)
+
+
+def open_source(source: str | os.PathLike | int) -> FrameSource:
+    """Find out what a source is and open it.
+
+    Args:
+        source (str | os.PathLike | int): A video file, an image, a folder of
+            images (or with a folder ``img1``), a pattern such as
+            ``frames/*.jpg``, the index of a camera, or an address such as
+            ``rtsp://...``. Images are sorted by name, numbers by value.
+
+    Returns:
+        FrameSource: Ready to read.
+
+    Raises:
+        FileNotFoundError: If there is nothing.
+        OSError: If it cannot be opened.
+    """
+    text = str(source)
+    if text.isdecimal() and not Path(text).exists():
+        return CaptureSource(int(text), f'camera {text}')
+    if '://' in text:
+        return CaptureSource(text, _without_password(text))
+    path = Path(source)
+    if path.is_dir():
+        images = _images_in(path) or _images_in(path / 'img1')
+        if not images:
+            raise FileNotFoundError(
+                f'{path}: a folder without images ({", ".join(IMAGE_SUFFIXES)}); '
+                'name a video, or a folder with the frames of one'
+            )
+        return ImageSource(images, path.name or text)
+    if path.is_file():
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            return ImageSource([path], path.name)
+        return CaptureSource(text, text)
+    if glob.has_magic(text):
+        return _open_pattern(text)
+    raise FileNotFoundError(
+        f'{text}: no such video, folder or image; expected one of these, a pattern '
+        "such as 'frames/*.jpg', the index of a camera or an address rtsp://..."
+    )
+
+
+def _open_pattern(pattern: str) -> ImageSource:
+    found = [Path(name) for name in glob.glob(pattern, recursive=True)]
+    images = sorted((p for p in found if _is_image(p)), key=_natural)
+    if not images:
+        raise FileNotFoundError(
+            f'{pattern}: matches {len(found)} files, but no images '
+            f'({", ".join(IMAGE_SUFFIXES)}); name videos one by one'
+        )
+    return ImageSource(images, pattern)
+
+
+def _images_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted((p for p in folder.iterdir() if _is_image(p)), key=_natural)
+
+
+def _is_image(path: Path) -> bool:
+    hidden = path.name.startswith('.')
+    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    """Sort key under which frame 10 comes after frame 9."""
+    parts = re.split(r'(\d+)', str(path))
+    return [(0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts if p]
+
+
+def _without_password(address: str) -> str:
+    return re.sub(r'://[^/@]*@', '://', address)

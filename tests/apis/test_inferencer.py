@@ -1,0 +1,230 @@
+# Copyright (c) mmfdta authors.
+"""The inferencer on frames in memory: colours, sizes, classes, weights, state."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+
+from mmfdta.apis import MOTInferencer
+from mmfdta.apis.model_loading import load_tracker
+from mmfdta.apis.test import CheckpointMismatchError
+
+
+def _check(tracks, expected, tolerance=0.01):
+    """Compare tracks with the true boxes by class."""
+    assert sorted(tracks.labels.tolist()) == sorted(expected)
+    for label, box in zip(tracks.labels.tolist(), tracks.bboxes, strict=True):
+        np.testing.assert_allclose(box.numpy(), expected[label], atol=tolerance)
+
+
+@pytest.fixture
+def inferencer(toys):
+    return MOTInferencer(toys.config, toys.checkpoint, device='cpu')
+
+
+def test_step_finds_the_boxes_in_pixels_of_the_frame(inferencer, scene):
+    for index in range(8):
+        frame = np.ascontiguousarray(scene.render(index)[..., ::-1])
+        tracks = inferencer.step(frame)
+        _check(tracks, scene.true_boxes(index))
+        assert tracks.bboxes.dtype == tracks.scores.dtype == torch.float32
+        assert tracks.labels.dtype == tracks.instances_id.dtype == torch.int64
+
+
+@pytest.mark.parametrize('order', ['rgb', 'bgr'])
+def test_channel_order_is_that_of_the_argument(toys, scene, order):
+    inferencer = MOTInferencer(toys.config, toys.checkpoint, channel_order=order)
+    frame = scene.render(6)
+    right = frame if order == 'rgb' else frame[..., ::-1]
+    wrong = frame[..., ::-1] if order == 'rgb' else frame
+    assert sorted(inferencer.step(right).labels.tolist()) == [0, 1, 2]
+    # Red and blue change places.
+    _check_swapped = inferencer.step(wrong)
+    boxes = scene.true_boxes(6)
+    swapped = {0: boxes[2], 2: boxes[0], 1: boxes[1]}
+    for label, box in zip(
+        _check_swapped.labels.tolist(), _check_swapped.bboxes, strict=True
+    ):
+        np.testing.assert_allclose(box.numpy(), swapped[label], atol=0.01)
+
+
+def test_boxes_are_scaled_back_from_the_resized_frame(toys, scene):
+    config = scene.config(size=300)
+    inferencer = MOTInferencer(config, toys.checkpoint, channel_order='rgb')
+    _check(inferencer.step(scene.render(7)), scene.true_boxes(7), tolerance=1.0)
+
+
+def test_pipelines_of_mmdetection_are_followed(toys, scene):
+    config = Config(
+        dict(
+            model=dict(
+                type='ColorTracker',
+                data_preprocessor=dict(
+                    type='TrackDataPreprocessor', bgr_to_rgb=True, pad_size_divisor=32
+                ),
+            ),
+            test_dataloader=dict(
+                dataset=dict(
+                    type='MOTChallengeDataset',
+                    pipeline=[
+                        dict(
+                            type='TransformBroadcaster',
+                            transforms=[
+                                dict(type='LoadImageFromFile'),
+                                dict(type='Resize', scale=(480, 240), keep_ratio=True),
+                                dict(type='Pad', size_divisor=32),
+                                dict(type='LoadTrackAnnotations'),
+                            ],
+                        ),
+                        dict(type='PackTrackInputs'),
+                    ],
+                )
+            ),
+        )
+    )
+    inferencer = MOTInferencer(config, toys.checkpoint, channel_order='rgb')
+    _check(inferencer.step(scene.render(7)), scene.true_boxes(7), tolerance=1.0)
+    # The image is 240 x 320 and padded to 256.
+    sample = inferencer._prepare(scene.render(7), _context())
+    assert sample['inputs'].shape == (1, 3, 256, 320)
+    assert sample['data_samples'][0].img_shape == (256, 320)
+    assert inferencer.classes[0] == 'pedestrian'
+
+
+def _context():
+    from mmfdta.apis.frame_preprocessing import FrameContext
+
+    return FrameContext(0, 'v')
+
+
+def test_resized_pixels_are_those_of_the_test_pipeline(toys, scene, tmp_path):
+    """The data set's own loading of the same PNG gives the same input tensor."""
+    from mmdet.registry import DATASETS
+
+    folder = tmp_path / 'data' / 'val' / 'seq' / 'img1'
+    folder.mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (90, 161, 3), dtype=np.uint8)
+    cv2.imwrite(str(folder / '000001.png'), noise)
+    config = scene.config(size=50)
+    dataset = DATASETS.build(
+        dict(
+            config.test_dataloader.dataset,
+            data_root=str(tmp_path / 'data'),
+            split='val',
+            test_mode=True,
+        )
+    )
+    inferencer = MOTInferencer(config, toys.checkpoint)
+    ours = inferencer._prepare(noise, _context())
+    theirs = dataset[0]
+    assert torch.equal(ours['inputs']['img'], theirs['inputs']['img'])
+    frame, expected = ours['data_samples'][0], theirs['data_samples'][0]
+    for key in ('ori_shape', 'img_shape', 'scale_factor', 'frame_id'):
+        assert frame.metainfo[key] == expected.metainfo[key], key
+
+
+def test_config_without_pipeline_gets_the_usual_size(toys):
+    config = toys.config.copy()
+    config.pop('test_dataloader')
+    inferencer = MOTInferencer(config, toys.checkpoint)
+    sample = inferencer._prepare(np.zeros((1080, 1920, 3), np.uint8), _context())
+    assert sample['inputs']['img'].shape == (1, 3, 800, 1422)
+
+
+def test_frame_without_objects_gives_empty_tracks(inferencer):
+    tracks = inferencer.step(np.zeros((120, 160, 3), np.uint8))
+    assert len(tracks) == 0
+    assert tracks.bboxes.shape == (0, 4)
+
+
+def test_reset_starts_a_new_video(inferencer, scene):
+    bgr = [np.ascontiguousarray(scene.render(i)[..., ::-1]) for i in (0, 4, 6)]
+    ids = [inferencer.step(frame).instances_id.tolist() for frame in bgr]
+    assert ids == [[0], [0, 1], [0, 1, 2]]
+    only_blue = bgr[2].copy()
+    only_blue[:60] = 0
+    assert inferencer.step(only_blue).instances_id.tolist() == [2]
+    inferencer.reset()
+    assert inferencer.step(only_blue).instances_id.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ('classes', 'expected'), [(['blue', 'red'], [0, 2]), ([1], [1]), ('green', [1])]
+)
+def test_class_filter_takes_names_and_numbers(toys, scene, classes, expected):
+    inferencer = MOTInferencer(
+        toys.config, toys.checkpoint, channel_order='rgb', classes=classes
+    )
+    assert inferencer.step(scene.render(8)).labels.tolist() == expected
+
+
+@pytest.mark.parametrize('wrong', ['yellow', 3, -1])
+def test_unknown_class_is_refused_with_the_known_ones(toys, wrong):
+    with pytest.raises(ValueError, match=rf'{wrong}.*red, green, blue'):
+        MOTInferencer(toys.config, toys.checkpoint, classes=[wrong])
+
+
+@pytest.mark.parametrize(
+    ('frame', 'message'),
+    [
+        (np.zeros((4, 4), np.uint8), r'\(4, 4\)'),
+        (np.zeros((4, 4, 3), np.float32), 'float32'),
+        (np.zeros((0, 4, 3), np.uint8), 'empty'),
+        ('video.mp4', 'str.*track'),
+    ],
+)
+def test_what_is_no_frame_is_refused(inferencer, frame, message):
+    with pytest.raises(ValueError, match=message):
+        inferencer.step(frame)
+
+
+def test_missing_checkpoint_is_an_error_unless_allowed(toys, scene):
+    with pytest.raises(ValueError, match='allow_random_weights'):
+        MOTInferencer(toys.config)
+    inferencer = MOTInferencer(
+        toys.config, allow_random_weights=True, channel_order='rgb'
+    )
+    # init_weights() has run: the tracker knows its colours.
+    assert len(inferencer.step(scene.render(6))) == 3
+    with pytest.raises(FileNotFoundError, match='nowhere.pth'):
+        MOTInferencer(toys.config, 'nowhere.pth')
+
+
+def test_checkpoint_of_another_model_is_refused(toys):
+    torch.save(dict(state_dict=dict(shape=torch.zeros(2))), toys.checkpoint)
+    with pytest.raises(CheckpointMismatchError, match='colors'):
+        MOTInferencer(toys.config, toys.checkpoint)
+
+
+class _Payload:
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return open, (str(self.trace), 'w')
+
+
+def test_hostile_and_truncated_checkpoints_are_refused(toys, tmp_path):
+    whole = toys.checkpoint.read_bytes()
+    trace = tmp_path / 'executed'
+    torch.save(dict(state_dict={}, meta=_Payload(trace)), toys.checkpoint)
+    with pytest.raises(ValueError, match='more than weights'):
+        MOTInferencer(toys.config, toys.checkpoint)
+    assert not trace.exists()
+    toys.checkpoint.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match='interrupted'):
+        MOTInferencer(toys.config, toys.checkpoint)
+
+
+def test_pretrained_parts_are_not_downloaded(toys):
+    """A checkpoint, or random weights, replace them."""
+    config = toys.config.copy()
+    nowhere = dict(type='Pretrained', checkpoint='https://invalid.invalid/w.pth')
+    config.model.init_cfg = nowhere
+    model = load_tracker(config, toys.checkpoint, 'cpu')
+    assert model.init_cfg is None
+    assert config.model.init_cfg == nowhere
+    assert isinstance(model, MODELS.get('ColorTracker'))
