@@ -26,8 +26,12 @@ def match_frames(overlaps: Overlaps, score: np.ndarray) -> np.ndarray:
     Returns:
         np.ndarray: bool (K,), the pairs that are matched.
     """
-    by_gt, unclear_gt = _best_partners(overlaps, overlaps.gt_row, score)
-    by_pred, unclear_pred = _best_partners(overlaps, overlaps.pred_row, score)
+    by_gt, unclear_gt = _best_partners(
+        overlaps, overlaps.gt_row, overlaps.pred_row, score
+    )
+    by_pred, unclear_pred = _best_partners(
+        overlaps, overlaps.pred_row, overlaps.gt_row, score
+    )
     chosen = np.where(unclear_gt[overlaps.frame], by_pred, by_gt)
     hard = np.flatnonzero(unclear_gt & unclear_pred)
     bounds = pair_bounds(overlaps, hard)
@@ -60,7 +64,7 @@ def solve_frame(
 
     Args:
         overlaps (Overlaps): Pairs of boxes.
-        frame (int): The frame, from 0.
+        frame (int): The frame, one of the F.
         pairs (slice): The frame's pairs.
         score (np.ndarray): float64 (K',), their scores.
 
@@ -80,9 +84,9 @@ def solve_frame(
 
 
 def _best_partners(
-    overlaps: Overlaps, row: np.ndarray, score: np.ndarray
+    overlaps: Overlaps, row: np.ndarray, other: np.ndarray, score: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Take the best pair of every row of one side.
+    """Take the best pair of every row of one side, `other` being the other's.
 
     Returns the chosen pairs, bool (K,), and the frames, bool (F,), in which
     this choice is not certainly the only optimum.
@@ -90,7 +94,6 @@ def _best_partners(
     unclear = np.zeros(overlaps.num_frames, dtype=bool)
     if not len(row):
         return np.zeros(0, dtype=bool), unclear
-    other = overlaps.pred_row if row is overlaps.gt_row else overlaps.gt_row
     order = np.argsort(row, kind='stable')
     ordered = score[order]
     starts = np.flatnonzero(np.diff(row[order], prepend=-1))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .additive import Additive
 from .assignment import pair_bounds, solve_frame
 from .overlap import EPS, Overlaps
 
@@ -13,7 +14,7 @@ _KEEP_BONUS = 1000.0
 
 
 @dataclass(frozen=True)
-class CLEARCounts:
+class CLEARCounts(Additive):
     """What CLEAR adds up over sequences.
 
     Attributes:
@@ -39,14 +40,6 @@ class CLEARCounts:
     frag: int
     iou: float
     frames: int
-
-    def __add__(self, other: 'CLEARCounts') -> 'CLEARCounts':
-        return CLEARCounts(
-            *(
-                getattr(self, name) + getattr(other, name)
-                for name in self.__dataclass_fields__
-            )
-        )
 
     def scores(self, of_sequence: bool = False) -> dict[str, float]:
         """Compute the scores.
@@ -135,7 +128,7 @@ def count_clear(overlaps: Overlaps) -> CLEARCounts:
         ml=int(len(gt_size) - pt),
         frag=int(np.count_nonzero(same & (time[1:] != time[:-1] + 1))),
         iou=float(overlaps.iou[matched].sum()),
-        frames=overlaps.num_frames if truth and found else 0,
+        frames=overlaps.length if truth and found else 0,
     )
 
 

@@ -5,6 +5,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence as SequenceOf
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from mmfdta.utils.mot_text import write_text_atomic
@@ -74,9 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--processes',
         type=int,
-        default=len(os.sched_getaffinity(0))
-        if hasattr(os, 'sched_getaffinity')
-        else os.cpu_count(),
+        default=_count_cores(),
         metavar='N',
         help='sequences scored at a time (default: %(default)s, the cores)',
     )
@@ -99,7 +98,7 @@ def main(arguments: SequenceOf[str] | None = None) -> int:
         print(format_table(evaluation))
         if options.out is not None:
             _keep(evaluation, options.out)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BrokenProcessPool) as error:
         print(f'mmfdta evaluate: error: {error}', file=sys.stderr)
         return 1
     return 0
@@ -140,6 +139,13 @@ def _keep(evaluation: Evaluation, path: Path) -> None:
     else:
         for suffix, write in writers.items():
             write_text_atomic(path / f'scores{suffix}', write(evaluation))
+
+
+def _count_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _parse_class(text: str) -> tuple[str, int]:

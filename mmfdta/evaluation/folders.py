@@ -91,13 +91,7 @@ def _with_degenerate(boxes: TrackBoxes, rows: MOTRows) -> TrackBoxes:
     ]
     table = np.array([row + [1.0, -1.0][len(row) - 6 :] for row in cells])
     line = np.concatenate([rows.line, rows.degenerate_line])
-    parts = (boxes, TrackBoxes.create(*_columns(table)))
-    whole = TrackBoxes(
-        **{
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in TrackBoxes.__dataclass_fields__
-        }
-    )
+    whole = TrackBoxes.concatenate([boxes, TrackBoxes.create(*_columns(table))])
     return whole.select(np.argsort(line))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .additive import Additive
 from .assignment import match_frames
 from .overlap import EPS, Overlaps
 
@@ -12,7 +13,7 @@ ALPHAS = np.arange(0.05, 0.99, 0.05)
 
 
 @dataclass(frozen=True)
-class HOTACounts:
+class HOTACounts(Additive):
     """What HOTA adds up over sequences; every array is float64 (19,).
 
     Attributes:
@@ -32,14 +33,6 @@ class HOTACounts:
     ass_re: np.ndarray
     ass_pr: np.ndarray
     iou: np.ndarray
-
-    def __add__(self, other: 'HOTACounts') -> 'HOTACounts':
-        return HOTACounts(
-            *(
-                getattr(self, name) + getattr(other, name)
-                for name in self.__dataclass_fields__
-            )
-        )
 
     def scores(self) -> dict[str, float | np.ndarray]:
         """Compute the scores.

@@ -4,15 +4,17 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
+from .additive import Additive
 from .overlap import Overlaps
 
 _THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
-class IdentityCounts:
+class IdentityCounts(Additive):
     """What the identity scores add up over sequences.
 
     Attributes:
@@ -24,11 +26,6 @@ class IdentityCounts:
     idtp: int
     idfn: int
     idfp: int
-
-    def __add__(self, other: 'IdentityCounts') -> 'IdentityCounts':
-        return IdentityCounts(
-            self.idtp + other.idtp, self.idfn + other.idfn, self.idfp + other.idfp
-        )
 
     def scores(self) -> dict[str, float]:
         """Compute the scores.
@@ -51,9 +48,10 @@ class IdentityCounts:
 def count_identity(overlaps: Overlaps) -> IdentityCounts:
     """Count what the identity scores need of one sequence.
 
-    Misses and false alarms are fewest where the explained boxes are most, so
-    the assignment runs on the counts of agreeing frames only, without the
-    padding that lets identities stay unassigned.
+    Misses and false alarms are fewest where the explained boxes are most, so the
+    assignment runs on the numbers of agreeing frames only, and only on pairs of
+    identities that agree somewhere: memory grows with these, not with the product
+    of both sides.
 
     Args:
         overlaps (Overlaps): Pairs of boxes.
@@ -62,9 +60,29 @@ def count_identity(overlaps: Overlaps) -> IdentityCounts:
         IdentityCounts: The sums.
     """
     gt_id, pred_id, pair_id = overlaps.id_pairs(overlaps.iou >= _THRESHOLD)
+    frames = np.bincount(pair_id, minlength=len(gt_id))
+    idtp = _explained(gt_id, pred_id, frames) if len(gt_id) else 0
+    return IdentityCounts(idtp, len(overlaps.gt) - idtp, len(overlaps.pred) - idtp)
+
+
+def _explained(gt_id: np.ndarray, pred_id: np.ndarray, frames: np.ndarray) -> int:
+    """Most frames that a one-to-one map of identities explains.
+
+    The sparse solver matches every row, so each gets a partner of its own that
+    stands for "unassigned". It also takes no zeros: all weights are one higher,
+    which adds the number of rows to any solution.
+    """
     rows, row = np.unique(gt_id, return_inverse=True)
     columns, column = np.unique(pred_id, return_inverse=True)
-    frames = np.zeros((len(rows), len(columns)))
-    frames[row, column] = np.bincount(pair_id, minlength=len(gt_id))
-    idtp = int(frames[linear_sum_assignment(frames, maximize=True)].sum())
-    return IdentityCounts(idtp, len(overlaps.gt) - idtp, len(overlaps.pred) - idtp)
+    nobody = np.arange(len(rows))
+    weights = coo_array(
+        (
+            np.concatenate([frames + 1, np.ones_like(nobody)]).astype(float),
+            (
+                np.concatenate([row, nobody]),
+                np.concatenate([column, len(columns) + nobody]),
+            ),
+        )
+    ).tocsr()
+    matched = min_weight_full_bipartite_matching(weights, maximize=True)
+    return int(weights[matched].sum()) - len(rows)

@@ -39,10 +39,10 @@ class MOTMetric(BaseMetric):
 
     Takes one frame a data sample, from any number of processes, in any order.
     Results come as MMDetection's metrics give them: rates as fractions of 1,
-    counts as they are, under keys such as ``mot/HOTA`` (so ``save_best=
-    'mot/HOTA'`` keeps the best checkpoint). The log shows a table with rates in
-    percent, a line for each sequence. Sequences whose ground truth is hidden are
-    written but not scored.
+    counts as they are, under keys such as ``mot/HOTA`` (so that
+    ``save_best='mot/HOTA', rule='greater'`` keeps the best checkpoint). The log
+    shows a table with rates in percent, a line for each sequence. Sequences whose
+    ground truth is hidden are written but not scored.
 
     The text holds boxes with 3 decimals and scores with 6, and these rounded
     numbers are what is scored: ``python -m mmfdta evaluate`` on the files gives

@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """All overlaps between ground truth and result of a sequence, found at once."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,8 @@ class Side:
 
     Attributes:
         identity (np.ndarray): int64 (N,), 0 to ``num_ids - 1``.
-        frame (np.ndarray): int64 (N,), frames from 0, ascending.
+        frame (np.ndarray): int64 (N,), ascending, an index into the F frames
+            in which either side has boxes.
         start (np.ndarray): int64 (F + 1,), where the rows of each frame start.
         num_ids (int): Number of different identities.
     """
@@ -43,7 +45,7 @@ class Overlaps:
     Pairs are ordered by frame, then ground truth row, then result row.
 
     Attributes:
-        num_frames (int): Length F of the sequence.
+        length (int): Length of the sequence.
         gt (Side): The ground truth.
         pred (Side): The result.
         gt_row (np.ndarray): int64 (K,), the pair's row of ``gt``.
@@ -53,13 +55,18 @@ class Overlaps:
             IoUs of the two boxes, the weight of a possible match in HOTA.
     """
 
-    num_frames: int
+    length: int
     gt: Side
     pred: Side
     gt_row: np.ndarray
     pred_row: np.ndarray
     iou: np.ndarray
     share: np.ndarray
+
+    @property
+    def num_frames(self) -> int:
+        """int: F, the frames in which either side has boxes."""
+        return len(self.gt.start) - 1
 
     @property
     def gt_id(self) -> np.ndarray:
@@ -73,7 +80,7 @@ class Overlaps:
 
     @property
     def frame(self) -> np.ndarray:
-        """np.ndarray: int64 (K,), frame of each pair, from 0."""
+        """np.ndarray: int64 (K,), frame of each pair, one of the F."""
         return self.gt.frame[self.gt_row]
 
     def id_pairs(self, keep: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
@@ -106,12 +113,13 @@ def find_overlaps(sequence: Sequence) -> Overlaps:
     Returns:
         Overlaps: The pairs with an IoU above 0.
     """
-    gt_boxes, gt = _make_side(sequence.gt, sequence.num_frames)
-    pred_boxes, pred = _make_side(sequence.pred, sequence.num_frames)
+    frames = np.union1d(sequence.gt.frame, sequence.pred.frame)
+    gt_boxes, gt = _make_side(sequence.gt, frames)
+    pred_boxes, pred = _make_side(sequence.pred, frames)
     found = [(np.zeros(0, np.int64),) * 2 + (np.zeros(0),) * 2]
-    for frames, rows, columns in _shape_groups(gt, pred):
-        gt_index = gt.start[frames][:, None] + np.arange(rows)
-        pred_index = pred.start[frames][:, None] + np.arange(columns)
+    for alike, rows, columns in _shape_groups(gt, pred):
+        gt_index = gt.start[alike][:, None] + np.arange(rows)
+        pred_index = pred.start[alike][:, None] + np.arange(columns)
         iou = box_iou(gt_boxes[gt_index], pred_boxes[pred_index])
         share = _share(iou)
         group, row, column = np.nonzero(iou)
@@ -128,7 +136,7 @@ def find_overlaps(sequence: Sequence) -> Overlaps:
     )
     order = np.lexsort((pred_row, gt_row))
     return Overlaps(
-        num_frames=sequence.num_frames,
+        length=sequence.num_frames,
         gt=gt,
         pred=pred,
         gt_row=gt_row[order],
@@ -161,18 +169,18 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return intersection / union
 
 
-def _make_side(boxes: TrackBoxes, num_frames: int) -> tuple[np.ndarray, Side]:
-    """Order rows by frame, renumber identities, turn boxes into corners."""
+def _make_side(boxes: TrackBoxes, frames: np.ndarray) -> tuple[np.ndarray, Side]:
+    """Order rows by frame, renumber frames and identities, make corners."""
     boxes = boxes.in_frame_order()
     unique, identity = np.unique(boxes.identity, return_inverse=True)
-    frame = boxes.frame - 1
-    start = np.searchsorted(frame, np.arange(num_frames + 1))
+    frame = np.searchsorted(frames, boxes.frame)
+    start = np.searchsorted(frame, np.arange(len(frames) + 1))
     corners = boxes.xywh.copy()
     corners[:, 2:] += corners[:, :2]
     return corners, Side(identity, frame, start, len(unique))
 
 
-def _shape_groups(gt: Side, pred: Side):
+def _shape_groups(gt: Side, pred: Side) -> Iterator[tuple[np.ndarray, int, int]]:
     """Yield frames with equal numbers of boxes, in pieces of bounded size."""
     rows, columns = np.diff(gt.start), np.diff(pred.start)
     both = np.flatnonzero((rows > 0) & (columns > 0))

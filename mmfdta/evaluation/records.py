@@ -120,8 +120,12 @@ def assemble(records: Iterable[FrameRecord]) -> tuple[list[Sequence], list[Seque
                 'gt_instances while others have; an annotated frame without '
                 'objects needs empty gt_instances'
             )
-        pred = _join([record.pred for record in frames])
-        gt = pred.select(np.zeros(0, int)) if is_hidden[0] else _join(truths)
+        pred = TrackBoxes.concatenate([record.pred for record in frames])
+        gt = (
+            pred.select(np.zeros(0, int))
+            if is_hidden[0]
+            else TrackBoxes.concatenate(truths)
+        )
         (hidden if is_hidden[0] else known).append(Sequence(name, length, gt, pred))
     return known, hidden
 
@@ -135,15 +139,6 @@ def _same_video(group: Iterable[FrameRecord]) -> list[FrameRecord]:
             f'{videos}; results are kept by name, so names must differ'
         )
     return records
-
-
-def _join(parts: list[TrackBoxes]) -> TrackBoxes:
-    return TrackBoxes(
-        **{
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in TrackBoxes.__dataclass_fields__
-        }
-    )
 
 
 def _pred_boxes(instances: InstanceData, frame: int, mot_classes: bool) -> TrackBoxes:

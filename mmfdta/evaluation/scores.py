@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .additive import Additive
 from .clear import CLEARCounts, count_clear
 from .hota import HOTACounts, count_hota
 from .identity import IdentityCounts, count_identity
@@ -25,7 +26,7 @@ _COUNTS = frozenset(
 
 
 @dataclass(frozen=True)
-class Counts:
+class Counts(Additive):
     """What the scores of a sequence, or of several, are made of.
 
     Attributes:
@@ -37,17 +38,6 @@ class Counts:
     hota: HOTACounts | None = None
     clear: CLEARCounts | None = None
     identity: IdentityCounts | None = None
-
-    def __add__(self, other: 'Counts') -> 'Counts':
-        return Counts(
-            *(
-                None if mine is None else mine + theirs
-                for mine, theirs in zip(self._parts(), other._parts(), strict=True)
-            )
-        )
-
-    def _parts(self) -> tuple:
-        return self.hota, self.clear, self.identity
 
     def scores(self, of_sequence: bool = False) -> dict[str, float | np.ndarray]:
         """Compute all scores under the names of the official evaluation.

@@ -92,6 +92,23 @@ class TrackBoxes:
             **{name: getattr(self, name)[keep] for name in self.__dataclass_fields__}
         )
 
+    @classmethod
+    def concatenate(cls, parts: list['TrackBoxes']) -> 'TrackBoxes':
+        """Put rows behind one another.
+
+        Args:
+            parts (list[TrackBoxes]): At least one.
+
+        Returns:
+            TrackBoxes: All rows.
+        """
+        return cls(
+            **{
+                name: np.concatenate([getattr(part, name) for part in parts])
+                for name in cls.__dataclass_fields__
+            }
+        )
+
     def in_frame_order(self) -> 'TrackBoxes':
         """Return the rows sorted by frame, rows of a frame in their order."""
         if len(self) < 2 or (self.frame[1:] >= self.frame[:-1]).all():

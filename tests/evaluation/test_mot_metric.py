@@ -13,7 +13,8 @@ from mmdet.registry import METRICS
 from mmdet.structures import DetDataSample, TrackDataSample
 from mmengine.structures import InstanceData
 
-from mmfdta.evaluation import Sequence, TrackBoxes
+from mmfdta.evaluation import Sequence, Settings, TrackBoxes, evaluate, summarise
+from mmfdta.evaluation.folders import find_sequences
 from mmfdta.utils.mot_text import read_mot_rows
 
 from .oracle import STYLES, official_combined, official_sequence, random_scene
@@ -153,6 +154,30 @@ def test_ground_truth_as_in_the_text_goes_first():
             gt.bboxes = gt.bboxes * 0.37
             metric.process({}, [sample])
     assert metric.evaluate(1) == pytest.approx(official(sequences), abs=1e-9)
+
+
+def test_text_scores_like_the_run(tmp_path):
+    """Boxes in full float32: what is written is what was scored."""
+    sequences = [random_scene(seed, MOVING, f's{seed}') for seed in (41, 44, 45)]
+    metric = METRICS.build(dict(type='MOTMetric', out_dir=str(tmp_path / 'out')))
+    scores = run_metric(metric, sequences)
+    for i, sequence in enumerate(sequences):
+        gt = [s['video_data_samples'][0] for s in make_samples(sequence, i)]
+        rows = [
+            (t + 1, identity, *box[:2], *(box[2:] - box[:2]))
+            for t, frame in enumerate(gt)
+            for identity, box in zip(
+                frame.gt_instances.instances_ids.tolist(),
+                frame.gt_instances.bboxes.double().numpy(),
+                strict=True,
+            )
+        ]
+        text = ''.join(','.join(str(v) for v in row) + '\n' for row in rows)
+        (tmp_path / f'{sequence.name}.txt').write_text(text)
+    files, _ = find_sequences(tmp_path, tmp_path / 'out')
+    again = summarise(evaluate(files, Settings()).of_class())
+    for name in ('HOTA', 'AssA', 'LocA', 'MOTA', 'MOTP', 'IDF1', 'Frag'):
+        assert scores[f'mot/{name}'] == again[name]
 
 
 def test_mot17_rules():

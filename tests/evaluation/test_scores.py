@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """Every score equals the official evaluation's."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -241,3 +243,19 @@ def test_families_alone():
         assert part
         for name, value in part.items():
             np.testing.assert_array_equal(value, whole[name])
+
+
+def test_memory_grows_with_rows_only():
+    """An identity a box, and frame numbers of a broken file, need no room."""
+    count = 20_000
+    frame = np.arange(1, count + 1) * 10**8
+    box = np.tile([5.0, 5.0, 10.0, 20.0], (count, 1))
+    gt = TrackBoxes.create(frame, np.arange(count), box)
+    pred = TrackBoxes.create(frame, np.arange(count)[::-1] + 7, box)
+    tracemalloc.start()
+    scores = summarise(count_sequence(Sequence('s', int(frame[-1]), gt, pred)).scores())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100e6
+    assert scores['HOTA'] == scores['IDF1'] == scores['MOTA'] == 1
+    assert scores['CLR_Frames'] == frame[-1]
