@@ -8,6 +8,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import pad_sequence
 
+# Added to what is no negative. A row without negatives then has N_i near -1e30, with
+# which its terms and their gradients are exactly 0.
+_EXCLUDE = 1e30
+
 
 class _PairwiseContrast(torch.autograd.Function):
     """Sum of weighted contrastive terms over all positive pairs of every chunk.
@@ -17,29 +21,27 @@ class _PairwiseContrast(torch.autograd.Function):
     `log(exp(s_ij) + exp(N_i)) - s_ij = softplus(N_i - s_ij)`. The gradient by s is
     closed: `-w_ij sigmoid(N_i - s_ij)` for a positive and, g_i being minus the sum of
     these over the row, `g_i exp(s_ik - N_i)` for a negative. It overwrites the
-    similarities, so one (n, n) matrix is kept for the backward pass.
+    similarities, so one (n, n) matrix is kept for the backward pass. Masks act by
+    addition and multiplication, which is several times faster than filling.
     """
 
     @staticmethod
     def forward(
         ctx: torch.autograd.function.FunctionCtx,
         unit: Tensor,
-        positive: Tensor,
-        negative: Tensor,
         weight: Tensor,
+        negative: Tensor,
         temperature: float,
     ) -> Tensor:
         sim = torch.bmm(unit, unit.transpose(1, 2)).div_(temperature)
-        probs = sim.masked_fill(~negative, -torch.inf)
-        log_neg = probs.logsumexp(2, keepdim=True)
-        gap = log_neg - sim
-        loss = F.softplus(gap).mul_(weight).masked_fill_(~positive, 0).sum()
+        probs = torch.add(sim, negative.to(sim).sub_(1), alpha=_EXCLUDE)
+        shift = probs.amax(2, keepdim=True)
+        total = probs.sub_(shift).exp_().sum(2, keepdim=True)
+        gap = sim.neg_().add_(shift + total.log())
+        loss = F.softplus(gap).mul_(weight).sum()
         if ctx.needs_input_grad[0]:
-            grad = gap.sigmoid_().mul_(weight).masked_fill_(~positive, 0).neg_()
-            # Rows without negatives: exp(-inf - 0) is the 0 they need.
-            shift = log_neg.masked_fill(log_neg == -torch.inf, 0)
-            probs.sub_(shift).exp_()
-            grad.addcmul_(probs, grad.sum(2, keepdim=True), value=-1)
+            grad = gap.sigmoid_().mul_(weight).neg_()
+            grad.addcmul_(probs, grad.sum(2, keepdim=True) / total, value=-1)
             ctx.save_for_backward(unit, grad)
             ctx.temperature = temperature
         return loss
@@ -51,7 +53,7 @@ class _PairwiseContrast(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         unit, grad = ctx.saved_tensors
         grad_unit = torch.bmm(grad + grad.transpose(1, 2), unit)
-        return grad_unit.mul_(grad_output / ctx.temperature), None, None, None, None
+        return grad_unit.mul_(grad_output / ctx.temperature), None, None, None
 
 
 @MODELS.register_module()
@@ -139,20 +141,18 @@ class QualityAwareContrastiveLoss(nn.Module):
         pair = taking_part[:, :, None] & taking_part[:, None, :]
         same = label[:, :, None] == label[:, None, :]
         negative = pair & ~same
-        positive = (pair & same).tril(-1)
-        positive = positive | positive.transpose(1, 2)
+        positive = pair & same
+        positive.diagonal(dim1=1, dim2=2).fill_(False)
 
         num_positives = positive.sum(2, keepdim=True)
         num_anchors = (num_positives > 0).sum(1, keepdim=True)
-        tiny = torch.finfo(dtype).tiny
-        quality = quality.clamp(min=tiny)
-        weight = quality[:, :, None] * quality[:, None, :]
-        weight /= quality[:, :, None] + quality[:, None, :]
-        weight *= 2 / (num_positives.clamp(min=1) * num_anchors.clamp(min=1)).to(dtype)
+        scale = 2 / (num_positives.clamp(min=1) * num_anchors.clamp(min=1)).to(dtype)
+        # The harmonic mean by reciprocals: infinity, for what takes no part, gives 0.
+        inverse = (1 / quality).masked_fill(~taking_part, torch.inf)
+        weight = scale / (inverse[:, :, None] + inverse[:, None, :])
+        weight *= positive
 
-        loss = _PairwiseContrast.apply(
-            unit, positive, negative, weight, self.temperature
-        )
+        loss = _PairwiseContrast.apply(unit, weight, negative, self.temperature)
         if self.reduction == 'mean':
             loss = loss / len(sizes)
         return self.loss_weight * self.temperature * loss
