@@ -21,4 +21,13 @@ from mmfdta.utils.safe_loading import allow_training_state
 
 allow_training_state()
 
-__all__ = ['__version__']
+from mmfdta import datasets, engine, evaluation, models, visualization
+
+__all__ = [
+    '__version__',
+    'datasets',
+    'engine',
+    'evaluation',
+    'models',
+    'visualization',
+]

@@ -37,12 +37,8 @@ class _GroupClip:
         """
         self._parts = {name: [] for name in (*self.clip_groups, REST)}
         for name, param in model.named_parameters():
-            for part, prefix in self.clip_groups.items():
-                if name.startswith(prefix):
-                    break
-            else:
-                part = REST
-            self._parts[part].append(param)
+            fits = (p for p, pre in self.clip_groups.items() if name.startswith(pre))
+            self._parts[next(fits, REST)].append(param)
         for part, prefix in self.clip_groups.items():
             if not self._parts[part]:
                 raise ValueError(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from case_models import build_model, tensors
 from torch import Tensor
 
@@ -38,7 +39,7 @@ def _replay(
     state as it was; such a frame is skipped there to see the rest.
     """
     rows = {'frame': [], 'id': [], 'xywh': [], 'score': []}
-    logits, boxes = x[f'in_{scenario}_logits'], x[f'in_{scenario}_boxes']
+    logits, boxes = x[f'{scenario}_pred_logits'], x[f'{scenario}_pred_boxes']
     tracker.reset()
     for t in range(len(logits)):
         scores = logits[t, :, 0].sigmoid()
@@ -48,7 +49,7 @@ def _replay(
             boxes=boxes[t],
             scores=scores,
             labels=torch.zeros(len(scores), dtype=torch.int64),
-            embeddings=x[f'in_{scenario}_outputs'][t],
+            embeddings=x[f'{scenario}_outputs'][t],
             image_size=size,
             id_scorer=scorer(t),
         )
@@ -61,48 +62,45 @@ def _replay(
     return {k: torch.cat(v).numpy() for k, v in rows.items()}
 
 
-def run_assignment(inputs: dict, settings: dict, seed: int) -> dict[str, np.ndarray]:
-    """The ``real`` scenario with the networks, ``scripted`` with given ID logits."""
+def _inputs(inputs: dict) -> dict[str, Tensor]:
+    """Detector outputs of both scenarios, embeddings padded to 256 channels."""
     x = tensors(inputs)
     for scenario in ('real', 'scripted'):
-        for ours, theirs in (
-            ('logits', 'pred_logits'),
-            ('boxes', 'pred_boxes'),
-            ('outputs', 'outputs'),
-        ):
-            if f'{scenario}_{theirs}' in x:
-                x[f'in_{scenario}_{ours}'] = x[f'{scenario}_{theirs}']
-    if 'in_scripted_outputs' in x:
-        codes = x['in_scripted_outputs']
-        x['in_scripted_outputs'] = torch.nn.functional.pad(
-            codes, (0, 256 - codes.shape[-1])
-        )
-    size = tuple(settings['hw'])
-    outputs = {}
-    for protocol in PROTOCOLS:
-        name = protocol.replace('-', '_')
-        found = {}
-        if 'in_real_logits' in x:
-            model = build_model(settings['cfg'], seed).eval()
-            with torch.no_grad():
-                found['real'] = _replay(
-                    _tracker(settings, protocol),
-                    x,
-                    'real',
-                    size,
-                    lambda t, model=model: model.score_identities,
-                )
-        recorded = x.get(f'scripted_{name}_id_logits')
-        if 'in_scripted_logits' in x and recorded is not None:
-
-            def scripted(t: int, recorded: Tensor = recorded) -> Callable:
-                return lambda history, embeddings: recorded[t, : len(embeddings)].softmax(
-                    -1
-                )
-
-            found['scripted'] = _replay(
-                _tracker(settings, protocol), x, 'scripted', size, scripted
+        if f'{scenario}_outputs' in x:
+            embeddings = x[f'{scenario}_outputs']
+            x[f'{scenario}_outputs'] = F.pad(
+                embeddings, (0, 256 - embeddings.shape[-1])
             )
-        for scenario, rows in found.items():
-            outputs |= {f'{scenario}_{name}_{k}': v for k, v in rows.items()}
+    return x
+
+
+def _recorded(logits: Tensor) -> Callable[[int], Callable]:
+    """Scorers that answer with recorded ID logits (frames, M, K + 1)."""
+
+    def scorer(t: int) -> Callable:
+        return lambda history, embeddings: logits[t, : len(embeddings)].softmax(-1)
+
+    return scorer
+
+
+@torch.no_grad()
+def run_assignment(inputs: dict, settings: dict, seed: int) -> dict[str, np.ndarray]:
+    """The ``real`` scenario with the networks, ``scripted`` with given ID logits."""
+    x = _inputs(inputs)
+    scorers: dict[str, dict[str, Callable]] = {p: {} for p in PROTOCOLS}
+    if 'real_pred_logits' in x:
+        model = build_model(settings['cfg'], seed).eval()
+        for protocol in PROTOCOLS:
+            scorers[protocol]['real'] = lambda t: model.score_identities
+    for protocol in PROTOCOLS:
+        recorded = x.get(f'scripted_{protocol.replace("-", "_")}_id_logits')
+        if 'scripted_pred_logits' in x and recorded is not None:
+            scorers[protocol]['scripted'] = _recorded(recorded)
+    outputs = {}
+    for protocol, by_scenario in scorers.items():
+        for scenario, scorer in by_scenario.items():
+            tracker = _tracker(settings, protocol)
+            rows = _replay(tracker, x, scenario, tuple(settings['hw']), scorer)
+            prefix = f'{scenario}_{protocol.replace("-", "_")}'
+            outputs |= {f'{prefix}_{k}': v for k, v in rows.items()}
     return outputs

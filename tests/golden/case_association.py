@@ -71,7 +71,9 @@ def run_id_decoder(inputs: dict, settings: dict, seed: int) -> dict[str, np.ndar
         aux_logits = _decode(decoder, x, 'train')
         decoder.aux_loss = False
     train_logits = _decode(decoder, x, 'train')
-    loss = IDLoss()(train_logits, x['train_unknown_id_labels'], x['train_unknown_masks'])
+    loss = IDLoss()(
+        train_logits, x['train_unknown_id_labels'], x['train_unknown_masks']
+    )
     loss.backward()
     parameters = [
         decoder.word_to_embed.weight,

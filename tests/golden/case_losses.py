@@ -54,7 +54,9 @@ def run_loss_depth(inputs: dict, settings: dict, seed: int) -> dict[str, np.ndar
         loss=loss,
         grad_depth_logits=grad,
         resized_depth=resized,
-        target_bins=depth_targets(x['depthmaps'], (height, width), settings['num_bins']),
+        target_bins=depth_targets(
+            x['depthmaps'], (height, width), settings['num_bins']
+        ),
         fg_mask=foreground_mask(cells, frame_idx, (frames, height, width)),
     )
 

@@ -117,7 +117,10 @@ def run_loss_set(inputs: dict, settings: dict, seed: int) -> dict[str, np.ndarra
     results |= arrays(
         grad_pred_depth_map_logits_norm=leaves['depth'].grad.norm(),
         grad_aux_norms=torch.stack(
-            [leaves[k].grad.flatten(1).norm(dim=1) for k in ('aux_logits', 'aux_boxes')],
+            [
+                leaves[k].grad.flatten(1).norm(dim=1)
+                for k in ('aux_logits', 'aux_boxes')
+            ],
             dim=1,
         ),
     )

@@ -47,7 +47,9 @@ def test_losses(golden: Golden, found: dict, epoch: str):
         )
 
     ours = named(found)
-    theirs = {k: v for k, v in named(golden.outputs).items() if not k.startswith(NOT_OURS)}
+    theirs = {
+        k: v for k, v in named(golden.outputs).items() if not k.startswith(NOT_OURS)
+    }
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         np.testing.assert_allclose(ours[name], value, rtol=1e-5, err_msg=name)
@@ -71,7 +73,11 @@ def test_gradients(golden: Golden, found: dict, name: str):
 
 @pytest.mark.parametrize(
     'name',
-    ['grad_pred_depth_map_logits_norm', 'grad_aux_norms', 'epoch1_track_embed_gradnorm'],
+    [
+        'grad_pred_depth_map_logits_norm',
+        'grad_aux_norms',
+        'epoch1_track_embed_gradnorm',
+    ],
 )
 def test_gradient_norms(golden: Golden, found: dict, name: str):
     assert_close(name, found[name], golden.outputs[name], rtol=1e-4)

@@ -72,8 +72,6 @@ def test_id_decoder():
     ):
         assert_close(name, found[name], golden.outputs[name], atol=1e-4)
     expected = golden.outputs
-    assert_close(
-        'loss', found['train_id_loss'], expected['train_id_loss'], rtol=1e-5
-    )
+    assert_close('loss', found['train_id_loss'], expected['train_id_loss'], rtol=1e-5)
     for name in ('train_gradnorm', 'train_grad_rel_pos_embeds'):
         assert_close_to_scale(name, found[name], expected[name], rtol=1e-4)

@@ -17,6 +17,8 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from mmfdta.utils.depth import lid_bin_values
+
 DATA = Path(__file__).parent / 'data'
 DEPTH_RANGE = (1e-3, 256.0)
 
@@ -57,15 +59,6 @@ def official_shapes(cfg: str, criterion: bool = False) -> dict[str, tuple[int, .
     return shapes
 
 
-def lid_bin_values(num_bins: int) -> Tensor:
-    """Lower edges of linearly increasing bins and the far end: (num_bins + 1,)."""
-    low, high = DEPTH_RANGE
-    index = torch.arange(num_bins, dtype=torch.float64)
-    step = 2 * (high - low) / (num_bins * (num_bins + 1))
-    edges = low + step * index * (index + 1) / 2
-    return torch.cat([edges, edges.new_tensor([high])]).float()
-
-
 def formula_state_dict(
     cfg: str, seed: int, criterion: bool = False, prefix: str | tuple[str, ...] = ''
 ) -> dict[str, Tensor]:
@@ -91,7 +84,7 @@ def formula_state_dict(
         if canonical not in filled:
             array = weights.fill(canonical, shape, seed)
             filled[canonical] = (
-                lid_bin_values(shape[0] - 1)
+                lid_bin_values(shape[0] - 1, *DEPTH_RANGE)
                 if array is None
                 else torch.from_numpy(array)
             )

@@ -30,6 +30,8 @@ detector = dict(
         norm_cfg=dict(type='BN', requires_grad=False),
         norm_eval=True,
         style='pytorch',
+        # Frozen norms that start at zero would never let go of it.
+        zero_init_residual=False,
     ),
     neck=dict(
         type='ChannelMapper',

@@ -2,7 +2,7 @@
 """Identity Adapter: embeddings that tell identities apart."""
 
 from mmdet.registry import MODELS
-from mmdet.utils import ConfigType, OptMultiConfig
+from mmdet.utils import OptConfigType, OptMultiConfig
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -19,7 +19,7 @@ class IdentityAdapter(BaseModule):
         embed_dims (int): Channels C of the object embeddings.
         hidden_channels (int): Channels of the projection.
         num_layers (int): Linear layers of the projection.
-        loss (dict): Config of the contrastive loss.
+        loss (dict, optional): Config of the contrastive loss.
         chunk_frames (int): The loss compares detections within chunks of this
             many consecutive frames of a clip and sums over the chunks.
         warmup_epochs (int): Number of first epochs without the loss.
@@ -31,7 +31,7 @@ class IdentityAdapter(BaseModule):
         embed_dims: int = 256,
         hidden_channels: int = 256,
         num_layers: int = 3,
-        loss: ConfigType = dict(type='QualityAwareContrastiveLoss'),
+        loss: OptConfigType = None,
         chunk_frames: int = 10,
         warmup_epochs: int = 1,
         init_cfg: OptMultiConfig = None,
@@ -39,9 +39,14 @@ class IdentityAdapter(BaseModule):
         super().__init__(init_cfg)
         layers: list[nn.Module] = [nn.Linear(embed_dims, hidden_channels)]
         for _ in range(num_layers - 1):
-            layers += [nn.ReLU(inplace=True), nn.Linear(hidden_channels, hidden_channels)]
+            layers += [
+                nn.ReLU(inplace=True),
+                nn.Linear(hidden_channels, hidden_channels),
+            ]
         self.mlp = nn.Sequential(*layers)
-        self.loss_contrastive = MODELS.build(loss)
+        self.loss_contrastive = MODELS.build(
+            loss or dict(type='QualityAwareContrastiveLoss')
+        )
         self.chunk_frames = chunk_frames
         self.warmup_epochs = warmup_epochs
 

@@ -69,7 +69,9 @@ class SpatialAdapter(BaseModule):
         proj = dict(kernel_size=1, bias=True, norm_cfg=norm_cfg, act_cfg=None)
         conv = dict(kernel_size=3, padding=1, bias=True, norm_cfg=norm_cfg)
         self.depth_max = depth_max
-        self.register_buffer('bin_values', lid_bin_values(num_bins, depth_min, depth_max))
+        self.register_buffer(
+            'bin_values', lid_bin_values(num_bins, depth_min, depth_max)
+        )
         self.fine_proj = ConvModule(embed_dims, embed_dims, **proj)
         self.coarse_proj = ConvModule(embed_dims, embed_dims, **proj)
         self.depth_head = nn.Sequential(

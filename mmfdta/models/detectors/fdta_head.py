@@ -1,12 +1,11 @@
 # Copyright (c) mmfdta authors.
 """Detection head with depth supervision and clip-wide matching."""
 
-import torch
 from mmdet.models.dense_heads import DeformableDETRHead
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
-from mmdet.utils import ConfigType, InstanceList, OptConfigType, reduce_mean
+from mmdet.utils import InstanceList, OptConfigType, reduce_mean
 from torch import Tensor
 
 from ..adapters import DepthFeatures
@@ -23,7 +22,7 @@ class FDTAHead(DeformableDETRHead):
     MMDetection's, averaged over the ground-truth boxes of all frames and ranks.
 
     Args:
-        matcher (dict): Config of the matcher.
+        matcher (dict, optional): Config of the matcher.
         loss_depth (dict, optional): Config of the depth loss; None turns it off.
         **kwargs: Arguments of MMDetection's ``DeformableDETRHead``.
     """
@@ -31,13 +30,13 @@ class FDTAHead(DeformableDETRHead):
     def __init__(
         self,
         *args,
-        matcher: ConfigType = dict(type='ClipMatcher'),
+        matcher: OptConfigType = None,
         loss_depth: OptConfigType = None,
         **kwargs,
     ) -> None:
         kwargs.setdefault('train_cfg', None)
         super().__init__(*args, **kwargs)
-        self.matcher = TASK_UTILS.build(matcher)
+        self.matcher = TASK_UTILS.build(matcher or dict(type='ClipMatcher'))
         self.loss_depth = None if loss_depth is None else MODELS.build(loss_depth)
 
     def forward(
@@ -100,7 +99,8 @@ class FDTAHead(DeformableDETRHead):
                 num_boxes,
             ).items():
                 losses[prefix + name] = value
-        if self.loss_depth is not None and depth_maps is not None:
+        supervised = self.loss_depth is not None and depth_maps is not None
+        if supervised and outputs.depth_logits is not None:
             losses['loss_depth'] = self._loss_depth(
                 outputs.depth_logits, depth_maps, targets, num_boxes
             )

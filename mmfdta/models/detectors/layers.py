@@ -59,7 +59,9 @@ class FDTADecoderLayer(DeformableDetrTransformerDecoderLayer):
         Returns:
             Tensor: (F, Q, C).
         """
-        query = self.norms[0](self.self_attn(query, query_pos=query_pos, key_pos=query_pos))
+        query = self.norms[0](
+            self.self_attn(query, query_pos=query_pos, key_pos=query_pos)
+        )
         query = self.cross_attn(
             query,
             value=value,

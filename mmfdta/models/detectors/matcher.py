@@ -7,7 +7,11 @@ import numpy as np
 import torch
 from mmdet.registry import TASK_UTILS
 from mmdet.structures import SampleList
-from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps, bbox_xyxy_to_cxcywh
+from mmdet.structures.bbox import (
+    bbox_cxcywh_to_xyxy,
+    bbox_overlaps,
+    bbox_xyxy_to_cxcywh,
+)
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 

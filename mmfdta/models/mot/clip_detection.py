@@ -61,9 +61,7 @@ class ClipDetection:
             return detector.detect(*args)
 
         recompute = 0 < self.grad_chunk < len(with_grad)
-        parts = [
-            run(chunk, recompute) for chunk in _chunks(with_grad, self.grad_chunk)
-        ]
+        parts = [run(chunk, recompute) for chunk in _chunks(with_grad, self.grad_chunk)]
         with torch.no_grad():
             parts += [run(chunk) for chunk in _chunks(without, self.no_grad_chunk)]
         position = torch.cat([with_grad, without]).argsort()

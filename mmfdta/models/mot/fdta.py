@@ -30,7 +30,7 @@ class FDTA(BaseMOTModel):
         tracker (dict): Config of :class:`FDTATracker`.
         temporal_adapter (dict, optional): Config of :class:`TemporalAdapter`.
         identity_adapter (dict, optional): Config of :class:`IdentityAdapter`.
-        loss_id (dict): Config of :class:`IDLoss`.
+        loss_id (dict, optional): Config of :class:`IDLoss`.
         clip_detection (dict): Arguments of :class:`ClipDetection`: which frames
             of a clip carry gradients and how many run at a time.
         match_layer (int): Decoder layer whose matching picks the embeddings
@@ -48,7 +48,7 @@ class FDTA(BaseMOTModel):
         tracker: ConfigType,
         temporal_adapter: OptConfigType = None,
         identity_adapter: OptConfigType = None,
-        loss_id: ConfigType = dict(type='IDLoss'),
+        loss_id: OptConfigType = None,
         clip_detection: OptConfigType = None,
         match_layer: int = -2,
         data_preprocessor: OptConfigType = None,
@@ -61,7 +61,7 @@ class FDTA(BaseMOTModel):
         self.trajectory_modeling = MODELS.build(trajectory_modeling)
         self.id_decoder = MODELS.build(id_decoder)
         self.tracker = MODELS.build(tracker)
-        self.loss_id = MODELS.build(loss_id)
+        self.loss_id = MODELS.build(loss_id or dict(type='IDLoss'))
         self.clip_detection = ClipDetection(**(clip_detection or {}))
         self.match_layer = match_layer
         self._check_config()
@@ -190,7 +190,9 @@ class FDTA(BaseMOTModel):
             times,
         )
 
-    def score_identities(self, history: TrajectoryHistory, embeddings: Tensor) -> Tensor:
+    def score_identities(
+        self, history: TrajectoryHistory, embeddings: Tensor
+    ) -> Tensor:
         """Scores of the ID words for the detections of one frame.
 
         Args:
