@@ -1,0 +1,79 @@
+# MiniDance: rendered when it is missing; clips of 16 frames, tested on val.
+dataset_type = 'MiniDanceDataset'
+data_root = 'data/minidance'
+clip_length = 16
+
+# What is special about the demo's data; the rest is the renderer's default.
+options = dict(similarity=0.7, crossing=0.8, speed=1.7)
+
+train_pipeline = [
+    dict(type='OpenClip'),
+    dict(type='ClipRandomFlip', prob=0.5),
+    dict(type='DecodeClip'),
+    dict(type='LoadClipDepth', missing='error'),
+    dict(
+        type='ClipColorJitter', brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02
+    ),
+    dict(
+        type='GenerateIDTargets',
+        num_groups=4,
+        vocab=16,
+        occlusion_prob=0.5,
+        switch_prob=0.3,
+    ),
+    dict(type='PackClipInputs'),
+]
+test_pipeline = [
+    dict(type='OpenClip'),
+    dict(type='DecodeClip', exact=True),
+    dict(type='PackClipInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=1,
+    num_workers=1,
+    persistent_workers=True,
+    sampler=dict(type='ClipSampler', lengths=clip_length, max_interval=2),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        options=options,
+        split='train',
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=1,
+    persistent_workers=True,
+    drop_last=False,
+    sampler=dict(type='SequenceSampler'),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        options=options,
+        split='val',
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=1,
+    persistent_workers=True,
+    drop_last=False,
+    sampler=dict(type='SequenceSampler'),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        options=options,
+        split='test',
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+
+val_evaluator = dict(
+    type='MOTMetric', metric=['HOTA', 'CLEAR', 'Identity'], benchmark='minidance'
+)
+test_evaluator = val_evaluator

@@ -1,0 +1,9 @@
+# The default runtime, with MiniDance and counting iterations.
+_base_ = ['./default_runtime.py']
+
+custom_imports = dict(imports=['mmfdta', 'mmfdta.datasets.minidance'])
+default_hooks = dict(
+    logger=dict(interval=50),
+    checkpoint=dict(interval=400, by_epoch=False, max_keep_ckpts=1),
+)
+log_processor = dict(by_epoch=False)

@@ -1,0 +1,24 @@
+# AdamW with a warm-up and a cosine, counted in iterations: for a CPU.
+max_iters = 1200
+
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+
+optim_wrapper = dict(
+    type='GroupClipOptimWrapper',
+    constructor='GroupedOptimWrapperConstructor',
+    optimizer=dict(type='AdamW', lr=4e-4, weight_decay=1e-4),
+    clip_grad=dict(max_norm=0.5, norm_type=2),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=False,
+        begin=100,
+        end=max_iters,
+        T_max=max_iters - 100,
+        eta_min_ratio=0.02,
+    ),
+]

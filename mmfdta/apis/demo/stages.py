@@ -1,0 +1,86 @@
+# Copyright (c) mmfdta authors.
+"""Stages that tell where they are and are not done twice."""
+
+import hashlib
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmfdta.utils.mot_text import write_text_atomic
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the demo.
+
+    Attributes:
+        name (str): Name of its record, ``<work_dir>/.stages/<name>.json``.
+        title (str): What it does.
+        minutes (float): About how long it takes on two cores.
+        inputs (str): Text that changes when the stage has to be done anew.
+        run (Callable): Does it.
+        products (tuple[Path, ...]): Files that it leaves.
+    """
+
+    name: str
+    title: str
+    minutes: float
+    inputs: str
+    run: Callable[[], None]
+    products: tuple[Path, ...]
+
+
+def run_stages(stages: list[Stage], work_dir: Path) -> None:
+    """Run what has not been run yet, with a heading, the time and the memory.
+
+    A stage is done anew if its inputs changed, a product is missing, or the
+    stage before it was done anew.
+
+    Args:
+        stages (list[Stage]): In their order.
+        work_dir (Path): Where the records are kept.
+    """
+    chain = ''
+    for number, stage in enumerate(stages, start=1):
+        chain = hashlib.sha256((chain + stage.inputs).encode()).hexdigest()
+        record = work_dir / '.stages' / f'{stage.name}.json'
+        head = f'[{number}/{len(stages)}] {stage.title}'
+        seconds = _read_record(record, chain, stage.products)
+        if seconds is not None:
+            say(f'{head}: reused (took {seconds:.0f} s)')
+            continue
+        left = sum(rest.minutes for rest in stages[number - 1 :])
+        say(f'{head}: about {stage.minutes:.1f} min, {left:.0f} min to the end')
+        start = time.monotonic()
+        stage.run()
+        seconds = time.monotonic() - start
+        say(f'{head}: done in {seconds:.0f} s, peak memory {_peak_memory():.1f} GB')
+        text = json.dumps(dict(inputs=chain, seconds=round(seconds, 1)))
+        write_text_atomic(record, text + '\n')
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    print(text, flush=True)
+
+
+def _read_record(path: Path, inputs: str, products: tuple[Path, ...]) -> float | None:
+    """Seconds that the stage took, None if it has to be done."""
+    if not all(product.exists() for product in products):
+        return None
+    try:
+        record = json.loads(path.read_text(encoding='utf-8'))
+        return record['seconds'] if record['inputs'] == inputs else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _peak_memory() -> float:
+    """Largest memory of this process or one of its children so far, GB."""
+    usage = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    peak = max(resource.getrusage(who).ru_maxrss for who in usage)
+    return peak / (2**30 if sys.platform == 'darwin' else 2**20)
