@@ -10,6 +10,11 @@ from mmengine.runner import Runner
 from mmfdta.apis.config import add_common_arguments, join_processes, load_config
 from mmfdta.utils.safe_loading import require_safe_loading
 
+# Optimiser wrapper -> the same with automatic mixed precision.
+AMP_WRAPPERS = dict(
+    OptimWrapper='AmpOptimWrapper', GroupClipOptimWrapper='GroupClipAmpOptimWrapper'
+)
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
@@ -42,12 +47,12 @@ def apply_training_options(config: Config, options: argparse.Namespace) -> None:
     """
     if options.amp:
         wrapper = config.optim_wrapper.get('type', 'OptimWrapper')
-        if wrapper not in ('OptimWrapper', 'AmpOptimWrapper'):
+        if wrapper not in (*AMP_WRAPPERS, *AMP_WRAPPERS.values()):
             raise ValueError(
-                f'--amp replaces optim_wrapper.type OptimWrapper, but the config has '
-                f'{wrapper!r}; set its precision in the config'
+                f'--amp knows optim_wrapper.type {", ".join(AMP_WRAPPERS)}, but the '
+                f'config has {wrapper!r}; set its precision in the config'
             )
-        config.optim_wrapper.type = 'AmpOptimWrapper'
+        config.optim_wrapper.type = AMP_WRAPPERS.get(wrapper, wrapper)
         config.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if options.auto_scale_lr:
         if 'base_batch_size' not in config.get('auto_scale_lr', {}):

@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Deformable DETR that also hands on embeddings and depth."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from mmdet.models.detectors import DeformableDETR
@@ -44,6 +44,12 @@ class DetectorOutputs:
             if values[0] is not None:
                 merged[field.name] = torch.cat(values, dim).index_select(dim, order)
         return cls(**merged)
+
+    def float(self) -> 'DetectorOutputs':
+        """Single-precision predictions; embeddings keep their type."""
+        return replace(
+            self, cls_scores=self.cls_scores.float(), bbox_preds=self.bbox_preds.float()
+        )
 
 
 @MODELS.register_module()

@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Detection head with depth supervision and clip-wide matching."""
 
+import torch
 from mmdet.models.dense_heads import DeformableDETRHead
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import SampleList
@@ -72,7 +73,7 @@ class FDTAHead(DeformableDETRHead):
         targets: ClipTargets,
         depth_maps: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], ClipMatches]:
-        """Match and compute all detection losses.
+        """Match and compute all detection losses, under AMP in float32 too.
 
         Args:
             outputs (DetectorOutputs): Raw outputs for F frames.
@@ -84,6 +85,16 @@ class FDTAHead(DeformableDETRHead):
             tuple[dict, ClipMatches]: Losses (the last layer's plain, the others
             with a prefix ``d0.``, ``d1.`` ...) and the matching of all layers.
         """
+        with torch.autocast(outputs.cls_scores.device.type, enabled=False):
+            return self._loss_by_feat(outputs.float(), targets, depth_maps)
+
+    def _loss_by_feat(
+        self,
+        outputs: DetectorOutputs,
+        targets: ClipTargets,
+        depth_maps: Tensor | None,
+    ) -> tuple[dict[str, Tensor], ClipMatches]:
+        """:meth:`loss_by_feat` in single precision."""
         matches = self.matcher(outputs.cls_scores, outputs.bbox_preds, targets)
         num_boxes = outputs.bbox_preds.new_tensor(float(sum(targets.num_valid)))
         num_boxes = reduce_mean(num_boxes).clamp(min=1)

@@ -140,12 +140,12 @@ class ClipMatcher:
         shape = *cls_scores.shape[:2], targets.valid.shape[1]
         query_idx = np.full(shape, -1, dtype=np.int64)
         giou = bbox_overlaps(
-            bbox_cxcywh_to_xyxy(bbox_preds.float()),
+            bbox_cxcywh_to_xyxy(bbox_preds),
             bbox_cxcywh_to_xyxy(targets.boxes).expand(shape[0], -1, -1, -1),
             mode='giou',
             eps=torch.finfo(torch.float32).tiny,
         )
-        cost = self._cost(cls_scores.float(), bbox_preds.float(), giou, targets)
+        cost = self._cost(cls_scores, bbox_preds, giou, targets)
         host = cost.transpose(-1, -2).cpu().numpy()
         for layer, frame in np.ndindex(*shape[:2]):
             block = host[layer, frame, : targets.num_valid[frame]]
