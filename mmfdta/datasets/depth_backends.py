@@ -48,7 +48,8 @@ class TransformersDepth:
         except ImportError:
             raise ImportError(
                 'estimating depth needs transformers: pip install '
-                '"transformers>=4.45". Without it, use maps made elsewhere: --backend folder --maps DIR'
+                '"transformers>=4.45". Without it, use maps made '
+                'elsewhere: --backend folder --maps DIR'
             ) from None
         if device == 'auto':
             device = 'cuda' if torch.cuda.is_available() else 'cpu'

@@ -83,6 +83,7 @@ class MOTSequenceDataset(BaseDataset):
     @property
     def sequences(self) -> list[Sequence]:
         """list[Sequence]: The sequences; ``ClipIndex.sequence`` points here."""
+        self.full_init()
         return self.data_list
 
     @property

@@ -108,14 +108,14 @@ def decode_fast(path: str, shrink: float) -> np.ndarray:
         shrink (float): By how much the first resize shrinks it (2 halves it).
 
     Returns:
-        np.ndarray: uint8 (h, w, 3) RGB, sides divided by 1, 2, 4
-        or 8 and rounded up.
+        np.ndarray: uint8 (h, w, 3) **BGR**, as OpenCV decodes; sides divided by
+        1, 2, 4 or 8 and rounded up.
 
     Raises:
         OSError: If the image is broken or cut off.
     """
     if not path.lower().endswith(_JPEG_SUFFIXES):
-        return np.array(decode_exact(path))
+        return _decode_bgr(path)
     reductions = (flag for factor, flag in _REDUCTIONS if shrink >= factor)
     flags = next(reductions, cv2.IMREAD_COLOR)
     data = _read_bytes(path)
@@ -125,9 +125,11 @@ def decode_fast(path: str, shrink: float) -> np.ndarray:
     image = cv2.imdecode(
         np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION
     )
-    if image is None or not whole:
-        return np.array(decode_exact(path))
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    return image if image is not None and whole else _decode_bgr(path)
+
+
+def _decode_bgr(path: str) -> np.ndarray:
+    return cv2.cvtColor(np.asarray(decode_exact(path)), cv2.COLOR_RGB2BGR)
 
 
 def first_shrink(geometry: ClipGeometry) -> float:

@@ -3,6 +3,7 @@
 
 import os
 
+import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
@@ -83,7 +84,9 @@ class DecodeClip(BaseTransform):
             for frame, path in zip(clip, paths, strict=True):
                 image = decode_fast(path, shrink)
                 _check_reduced_size(path, image.shape[:2], geometry.source_shape)
-                frame[:] = apply_fast(image, geometry)
+                # Writes into the clip, and swaps channels on the smallest image.
+                image = apply_fast(image, geometry)
+                cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=frame)
         results['imgs'] = clip
         results['img_shape'] = geometry.shape
         return results

@@ -1,0 +1,335 @@
+# Copyright (c) mmfdta authors.
+"""Five layouts and their quirks, read directly and from the cache."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmfdta.datasets import (
+    BFTDataset,
+    ClipIndex,
+    ClipSampler,
+    CrowdHumanClipDataset,
+    DanceTrackDataset,
+    JointMOTDataset,
+    MOT17Dataset,
+    MOTSequenceDataset,
+    SportsMOTDataset,
+)
+from mmfdta.datasets.prepare import main as prepare
+
+
+def _boxes(dataset, sequence=0):
+    """List (frame, id, x, y, w, h) of a sequence as the data set delivers them."""
+    length = len(dataset.sequences[sequence])
+    info = dataset.get_data_info(ClipIndex(sequence, tuple(range(length))))
+    corners = info['gt_bboxes'].astype(float)
+    corners[:, 2:] -= corners[:, :2]
+    table = np.column_stack([info['gt_frames'] + 1, info['gt_ids'], corners])
+    return table.round(3).tolist()
+
+
+def test_dancetrack(tmp_path, make_sequence):
+    rows = '2,7,1.5,-2,3,4,1,1,1\n1,7,1,2,3,4,0,1,1\n2,3,60,40,30,30,1,1,1\n'
+    make_sequence(tmp_path / 'train' / 'b', 3, rows, name='{:08d}.jpg')
+    make_sequence(tmp_path / 'train' / 'a', 2)
+    (tmp_path / 'train' / '.DS_Store').write_text('x')
+    (tmp_path / 'train' / 'b' / 'img1' / '.DS_Store').write_text('x')
+    dataset = DanceTrackDataset(str(tmp_path), 'train')
+    assert [s.name for s in dataset.sequences] == ['a', 'b']
+    assert len(dataset) == 5 and dataset.metainfo['classes'] == ('person',)
+    # File order within a frame; boxes reach outside; marks mean nothing here.
+    assert _boxes(dataset, 1) == [
+        [1, 7, 1, 2, 3, 4],
+        [2, 7, 1.5, -2, 3, 4],
+        [2, 3, 60, 40, 30, 30],
+    ]
+    info = dataset.get_data_info(3)
+    assert info['sequence'] == 'b' and info['frame_ids'].tolist() == [1]
+    assert info['img_ids'].tolist() == [3] and info['video_length'] == 3
+    assert info['img_paths'][0].endswith('b/img1/00000002.jpg')
+    with pytest.raises(IndexError):
+        dataset.get_data_info(5)
+
+
+def test_sportsmot_below_dataset_with_identity_zero(tmp_path, make_sequence):
+    rows = '1, 0, 1, 2, 3, 4, 1, 1, 1\r\n2, 0, 1, 2, 3, 4, 1, 1, 1\r\n'
+    make_sequence(tmp_path / 'dataset' / 'val' / 'v_-x_c001', 2, rows)
+    dataset = SportsMOTDataset(str(tmp_path), 'val')
+    assert dataset.sequences[0].name == 'v_-x_c001'
+    assert [row[1] for row in _boxes(dataset)] == [0, 0]
+
+
+def test_bft_flat_and_converted(tmp_path, make_sequence):
+    folder = tmp_path / 'test' / 'bird'
+    folder.mkdir(parents=True)
+    for t in range(1, 3):
+        Image.new('RGB', (40, 30)).save(folder / f'{t:06d}.jpg')
+    text = tmp_path / 'annotations_mot' / 'test'
+    text.mkdir(parents=True)
+    (text / 'bird.txt').write_text('1,4,1,2,3,4,-1,-1,-1\n2,4,1,2,3,4,-1,-1,-1\n')
+    make_sequence(tmp_path / 'test' / 'crow', 2)
+    dataset = BFTDataset(str(tmp_path), 'test')
+    assert [s.name for s in dataset.sequences] == ['bird', 'crow']
+    assert _boxes(dataset) == [[1, 4, 1, 2, 3, 4], [2, 4, 1, 2, 3, 4]]
+
+
+def test_mot17_trains_on_marked_pedestrians_and_tests_on_all(tmp_path, make_sequence):
+    rows = ''.join(
+        f'{t},1,1,1,5,5,1,1,0.5\n{t},2,1,1,5,5,0,1,1\n{t},3,1,1,5,5,1,7,1\n'
+        for t in range(1, 6)
+    )
+    for detector in ('DPM', 'FRCNN', 'SDP'):
+        make_sequence(tmp_path / 'train' / f'MOT17-02-{detector}', 5, rows)
+    train = MOT17Dataset(str(tmp_path), 'train')
+    assert [s.name for s in train.sequences] == ['MOT17-02-FRCNN']
+    assert {row[1] for row in _boxes(train)} == {1}
+    assert train.sequences[0].legal_frames.all()
+    test = MOT17Dataset(str(tmp_path), 'train', test_mode=True)
+    info = test.get_data_info(0)
+    assert info['gt_ids'].tolist() == [1, 2, 3]
+    assert info['gt_categories'].tolist() == [1, 1, 7]
+    assert info['gt_marks'].tolist() == [1, 0, 1]
+    assert info['gt_labels'].tolist() == [0, 0, -1]
+    assert info['gt_visibilities'].tolist() == [0.5, 1, 1]
+    assert info['gt_xywh'].dtype == np.float64
+
+
+def test_mot17_halves(tmp_path, make_sequence):
+    make_sequence(tmp_path / 'train' / 'MOT17-02-FRCNN', 5)
+    whole = MOT17Dataset(str(tmp_path), 'train')
+    first = MOT17Dataset(str(tmp_path), 'train', half='first')
+    second = MOT17Dataset(str(tmp_path), 'train', half='second')
+    assert (len(first), len(second)) == (3, 2)
+    shifted = [[row[0] + 3, *row[1:]] for row in _boxes(second)]
+    assert _boxes(first) + shifted == _boxes(whole)
+    info = second.get_data_info(0)
+    assert info['frame_ids'].tolist() == [0] and info['video_length'] == 2
+    assert info['img_paths'][0].endswith('000004.jpg')
+    with pytest.raises(ValueError, match="half='third'"):
+        MOT17Dataset(str(tmp_path), 'train', half='third')
+
+
+@pytest.fixture
+def crowdhuman(tmp_path):
+    (tmp_path / 'Images').mkdir()
+    records = []
+    for name, count in (('273271,c9', 2), ('283992,1b', 0), ('1066,7', 1)):
+        Image.new('RGB', (60, 40)).save(tmp_path / 'Images' / f'{name}.jpg')
+        boxes = [
+            {'tag': 'person', 'fbox': [i, 1, 20, 30], 'extra': {}} for i in range(count)
+        ]
+        boxes += [
+            {'tag': 'person', 'fbox': [0, 0, 9, 9], 'extra': {'ignore': 1}},
+            {'tag': 'mask', 'fbox': [0, 0, 9, 9], 'extra': {'ignore': 1}},
+            {'tag': 'mask', 'fbox': [0, 0, 9, 9]},
+        ]
+        records.append(json.dumps({'ID': name, 'gtboxes': boxes}))
+    (tmp_path / 'annotation_train.odgt').write_text('\n'.join(records) + '\n')
+    return tmp_path
+
+
+def test_crowdhuman(crowdhuman):
+    dataset = CrowdHumanClipDataset(str(crowdhuman), 'train')
+    assert [s.name for s in dataset.sequences] == ['273271,c9', '283992,1b', '1066,7']
+    ids = [s.annotations.ids.tolist() for s in dataset.sequences]
+    assert ids == [[1, 2], [], [3]]
+    indices = list(ClipSampler(dataset, lengths=3, seed=0))
+    assert sorted(i.sequence for i in indices) == [0, 2]
+    info = dataset.get_data_info(ClipIndex(0, (0, 0, 0)))
+    assert info['is_static'] and len(set(info['img_paths'])) == 1
+    assert info['gt_frames'].tolist() == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('{"ID": "x"', r'odgt:4: expected one JSON record'),
+        ('{"ID": "x"}', r'odgt:4: expected a record with ID and gtboxes'),
+        ('{"ID": "x", "gtboxes": []}', r'odgt:4: no image x.jpg'),
+        (
+            '{"ID": "1066,7", "gtboxes": [{"tag": "person", "fbox": [1, 2, 3]}]}',
+            r'odgt:4: found a person whose fbox',
+        ),
+    ],
+)
+def test_crowdhuman_bad_lines(crowdhuman, line, message):
+    path = crowdhuman / 'annotation_train.odgt'
+    path.write_text(path.read_text() + line + '\n')
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        CrowdHumanClipDataset(str(crowdhuman), 'train')
+
+
+def test_several_classes_by_column_8(tmp_path, make_sequence):
+    rows = '1,1,1,1,5,5,1,3,1\n1,2,1,1,5,5,1,1,1\n1,3,1,1,5,5,1,9,1\n'
+    make_sequence(tmp_path / 'train' / 'a', 1, rows)
+    dataset = MOTSequenceDataset(
+        str(tmp_path),
+        'train',
+        category_map={1: 0, 3: 1},
+        metainfo=dict(classes=('person', 'car')),
+    )
+    info = dataset.get_data_info(0)
+    assert info['gt_ids'].tolist() == [1, 2]
+    assert info['gt_labels'].tolist() == [1, 0]
+
+
+def test_hidden_annotations_only_for_testing(tmp_path, make_sequence):
+    make_sequence(tmp_path / 'test' / 'a', 2, rows='')
+    dataset = MOTSequenceDataset(str(tmp_path), 'test', test_mode=True)
+    assert 'gt_bboxes' not in dataset.get_data_info(0)
+    with pytest.raises(FileNotFoundError, match="no annotation for sequence 'a'"):
+        MOTSequenceDataset(str(tmp_path), 'test')
+
+
+def test_frames_without_objects_are_empty_not_missing(tmp_path, make_sequence):
+    make_sequence(tmp_path / 'val' / 'a', 3, '2,1,1,1,5,5,1,1,1\n')
+    dataset = MOTSequenceDataset(str(tmp_path), 'val', test_mode=True)
+    assert [len(dataset.get_data_info(t)['gt_ids']) for t in range(3)] == [0, 1, 0]
+
+
+def test_text_that_counts_as_the_names_do(tmp_path, make_sequence):
+    rows = '11,1,1,1,5,5,1,1,1\n12,1,2,1,5,5,1,1,1\n'
+    folder = make_sequence(tmp_path / 'train' / 'a', 2, rows)
+    for t in (2, 1):
+        (folder / 'img1' / f'{t:06d}.jpg').rename(folder / 'img1' / f'{t + 10:06d}.jpg')
+    dataset = MOTSequenceDataset(str(tmp_path), 'train')
+    assert [row[0] for row in _boxes(dataset)] == [1, 2]
+
+
+def _missing_image(folder):
+    (folder / 'img1' / '000002.jpg').unlink()
+
+
+def _late_frame(folder):
+    (folder / 'gt' / 'gt.txt').write_text('1,1,1,1,5,5\n9,1,1,1,5,5\n')
+
+
+def _detections(folder):
+    (folder / 'gt' / 'gt.txt').write_text('1,-1,1,1,5,5\n')
+
+
+def _bad_seqinfo(folder):
+    (folder / 'seqinfo.ini').write_text('[Sequence]\nseqLength=many\n')
+
+
+def _no_images(folder):
+    for path in (folder / 'img1').iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ('damage', 'message'),
+    [
+        (_missing_image, 'found 000003.jpg after 000001.jpg'),
+        (_late_frame, 'gt.txt:2: found frame 9, expected frames 1 to 4'),
+        (_detections, 'gt.txt:1: found identity -1'),
+        (_bad_seqinfo, "seqinfo.ini: found seqLength='many'"),
+        (_no_images, 'img1: no images in it'),
+    ],
+)
+def test_bad_sequences_are_named(tmp_path, make_sequence, damage, message):
+    damage(make_sequence(tmp_path / 'train' / 'a', 4))
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        MOTSequenceDataset(str(tmp_path), 'train')
+
+
+def test_wrong_places_are_named(tmp_path, make_sequence):
+    make_sequence(tmp_path / 'val' / 'a', 1)
+    with pytest.raises(FileNotFoundError, match='train: no such folder.*holds val'):
+        DanceTrackDataset(str(tmp_path), 'train')
+    with pytest.raises(FileNotFoundError, match='found no sequence.*-FRCNN'):
+        MOT17Dataset(str(tmp_path), 'val')
+    with pytest.raises(ValueError, match=r"sequences=\['b'\] are not in split 'val'"):
+        DanceTrackDataset(str(tmp_path), 'val', sequences=['b'])
+
+
+def test_cache_gives_the_same_sequences(tmp_path, make_sequence, capsys):
+    make_sequence(tmp_path / 'train' / 'a', 4, depth=True)
+    make_sequence(tmp_path / 'train' / 'b', 3, '3,0,1.25,2,3,4,1,1,0.5\n')
+    make_sequence(tmp_path / 'test' / 'c', 2, rows='')
+    direct = DanceTrackDataset(str(tmp_path), 'train')
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob('*') if p.is_file()}
+    assert prepare(['dancetrack', str(tmp_path)]) == 0
+    written = tmp_path / 'annotations' / 'train_mmfdta.npz'
+    first = written.read_bytes()
+    assert prepare(['dancetrack', str(tmp_path)]) == 0
+    assert written.read_bytes() == first
+    for path, changed in before.items():
+        assert path.stat().st_mtime_ns == changed
+    (tmp_path / 'train' / 'a' / 'seqinfo.ini').write_text('not read any more')
+    cached = DanceTrackDataset(str(tmp_path), 'train')
+    for one, other in zip(direct.sequences, cached.sequences, strict=True):
+        assert (one.name, one.image_dir, one.frame_rate, one.dataset) == (
+            *(other.name, other.image_dir, other.frame_rate, other.dataset),
+        )
+        assert one.depth_dir == other.depth_dir
+        np.testing.assert_array_equal(one.image_names, other.image_names)
+        for field in one.annotations.__dataclass_fields__:
+            np.testing.assert_array_equal(
+                getattr(one.annotations, field), getattr(other.annotations, field)
+            )
+    hidden = DanceTrackDataset(str(tmp_path), 'test', test_mode=True)
+    assert hidden.sequences[0].annotations is None
+
+
+def test_cache_out_of_date_or_broken_is_not_used(tmp_path, make_sequence):
+    folder = make_sequence(tmp_path / 'train' / 'a', 2)
+    prepare(['dancetrack', str(tmp_path)])
+    (folder / 'gt' / 'gt.txt').write_text('1,9,1,1,5,5\n')
+    assert _boxes(DanceTrackDataset(str(tmp_path), 'train')) == [[1, 9, 1, 1, 5, 5]]
+    cache = tmp_path / 'annotations' / 'train_mmfdta.npz'
+    cache.write_bytes(cache.read_bytes()[:100])
+    assert _boxes(DanceTrackDataset(str(tmp_path), 'train')) == [[1, 9, 1, 1, 5, 5]]
+    with pytest.raises(FileNotFoundError, match='ann_file'):
+        DanceTrackDataset(str(tmp_path), 'train', ann_file=str(cache))
+
+
+def test_coco_vid_is_read_by_mmdetection(tmp_path, make_sequence):
+    from mmdet.datasets import BaseVideoDataset
+
+    make_sequence(tmp_path / 'train' / 'a', 2)
+    make_sequence(tmp_path / 'train' / 'b', 3)
+    assert prepare(['dancetrack', str(tmp_path), '--coco']) == 0
+    theirs = BaseVideoDataset(
+        ann_file=str(tmp_path / 'annotations' / 'train_cocovid.json'),
+        data_prefix=dict(img_path=str(tmp_path)),
+        metainfo=dict(classes=('person',)),
+        test_mode=True,
+    )
+    ours = DanceTrackDataset(str(tmp_path), 'train')
+    assert theirs.num_videos == 2
+    seen = set()
+    for video in range(2):
+        for frame, image in enumerate(theirs.get_data_info(video)['images']):
+            info = ours.get_data_info(ClipIndex(video, (frame,)))
+            assert image['img_path'] == info['img_paths'][0]
+            assert image['frame_id'] == frame
+            boxes = [instance['bbox'] for instance in image['instances']]
+            np.testing.assert_allclose(boxes, info['gt_bboxes'])
+            seen |= {(video, i['instance_id']) for i in image['instances']}
+    # Identities 0 and 1 of each sequence: four different ones, none of them 0.
+    assert sorted(identity for _, identity in seen) == [1, 2, 3, 4]
+
+
+def test_joint_training_with_weights(tmp_path, crowdhuman, make_sequence):
+    make_sequence(tmp_path / 'dance' / 'train' / 'a', 4)
+    config = [
+        dict(type='DanceTrackDataset', data_root=str(tmp_path / 'dance')),
+        dict(type='CrowdHumanClipDataset', data_root=str(crowdhuman)),
+    ]
+    config = [dict(item, _scope_='mmdet') for item in config]
+    joint = JointMOTDataset(config, weights=[1, 3])
+    counts = np.bincount([i.sequence for i in ClipSampler(joint, lengths=3, seed=0)])
+    assert counts.tolist() == [2, 3, 0, 3]
+    info = joint[ClipIndex(3, (0, 0, 0), (1,))]
+    assert (info['sequence'], info['video_id']) == ('1066,7', 3)
+    assert info['img_ids'].tolist() == [6, 6, 6] and len(joint) == 7
+    with pytest.raises(ValueError, match='positive integer'):
+        JointMOTDataset(config, weights=[1, 0.5])
+    birds = dict(config[0], metainfo=dict(classes=('bird',)))
+    with pytest.raises(ValueError, match='classes'):
+        JointMOTDataset([birds, config[1]])
+    JointMOTDataset([birds, config[1]], metainfo=dict(classes=('thing',)))
