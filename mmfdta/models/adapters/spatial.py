@@ -100,11 +100,11 @@ class SpatialAdapter(BaseModule):
         """
         x = self.depth_head(self._fuse(*feats[:3]))
         logits = self.depth_classifier(x)
-        expected = torch.einsum('fdhw,d->fhw', logits.softmax(1), self.bin_values)
+        expected = self._expected_depth(logits)
         visible = None if mask is None else ~mask[:, None, None]
         tokens = x.detach().flatten(2).transpose(1, 2)
         embed = self.depth_encoder(tokens, pos, visible)
-        embed = embed + self.embed_depth(expected).flatten(1, 2)
+        embed = embed + self.embed_depth(expected).flatten(1, 2).to(embed)
         return DepthFeatures(logits, embed, mask, expected)
 
     def _fuse(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
@@ -116,6 +116,12 @@ class SpatialAdapter(BaseModule):
             fused = fused + self.coarse_proj(feat)
         return fused / 3
 
+    def _expected_depth(self, logits: Tensor) -> Tensor:
+        """Mean depth (F, h, w); in half precision it would jump between rows."""
+        with torch.autocast(logits.device.type, enabled=False):
+            probabilities = logits.float().softmax(1)
+            return torch.einsum('fdhw,d->fhw', probabilities, self.bin_values.float())
+
     def embed_depth(self, depth: Tensor) -> Tensor:
         """Look up the table at real-valued depths (F, h, w) -> (F, h, w, C)."""
         depth = depth.clamp(0, self.depth_max)
@@ -123,6 +129,5 @@ class SpatialAdapter(BaseModule):
         fraction = (depth - lower)[..., None]
         lower = lower.long()
         upper = (lower + 1).clamp(max=self.depth_embedding.num_embeddings - 1)
-        return torch.lerp(
-            self.depth_embedding(lower), self.depth_embedding(upper), fraction
-        )
+        rows = (self.depth_embedding(i).to(depth) for i in (lower, upper))
+        return torch.lerp(*rows, fraction)
