@@ -16,7 +16,7 @@ from mmfdta.utils.mot_text import MOTRows, scan_mot_rows
 from .layouts import list_images
 from .readers import SequenceInfo, read_seqinfo
 from .structures import MAX_OBJECTS, SequenceSource
-from .transforms.decoding import decode_exact
+from .transforms.decoding import decode_exact, open_image
 from .transforms.loading import describe_depth_map, find_depth_map
 
 ERROR, WARNING, NOTE = 'error', 'warning', 'note'
@@ -123,7 +123,7 @@ def _read_shapes(
         path = os.path.join(folder, name)
         shape = None
         try:
-            with Image.open(path) as image:
+            with open_image(path) as image:
                 shape = (image.height, image.width)
                 modes.setdefault(image.mode, path)
             if decode or is_cut_off(path):

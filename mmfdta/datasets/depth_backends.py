@@ -82,6 +82,7 @@ class TransformersDepth:
             else self.name,
             revision=self.revision,
             licence=licence,
+            inverted=self.sign < 0,
         )
 
     @torch.inference_mode()
@@ -131,6 +132,7 @@ class FolderDepth:
             model=self.folder.name,
             revision=None,
             licence='that of the maps given',
+            inverted=self.sign < 0,
         )
 
     def predict(self, paths: Sequence[str]) -> Iterator[np.ndarray]:

@@ -151,6 +151,7 @@ def _write_maps(
     for name in names:
         depth = np.load(_raw_path(work, name)).astype(np.float32)
         if depth.shape != shape:
-            depth = cv2.resize(depth, shape[::-1], interpolation=cv2.INTER_CUBIC)
+            # Linear, as cubic overshoots the range beside edges.
+            depth = cv2.resize(depth, shape[::-1], interpolation=cv2.INTER_LINEAR)
         grey = np.rint(((depth - low) * scale).clip(0, 255)).astype(np.uint8)
         Image.fromarray(grey).save(maps / f'{Path(name).stem}.png')

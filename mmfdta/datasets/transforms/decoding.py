@@ -37,7 +37,7 @@ def read_image_size(path: str) -> tuple[int, int]:
         FileNotFoundError: If there is no such file.
         OSError: If the file is not an image.
     """
-    with _open_image(path) as image:
+    with open_image(path) as image:
         return image.height, image.width
 
 
@@ -57,7 +57,7 @@ def decode_exact(path: str) -> Image.Image:
         FileNotFoundError: If there is no such file.
         OSError: If the image is broken or cut off.
     """
-    with _open_image(path) as image:
+    with open_image(path) as image:
         try:
             image.load()
         except (OSError, SyntaxError, ValueError) as error:
@@ -88,7 +88,19 @@ def _read_bytes(path: str) -> bytes:
         raise _missing(path) from None
 
 
-def _open_image(path: str) -> Image.Image:
+def open_image(path: str) -> Image.Image:
+    """Open an image and read its header.
+
+    Args:
+        path (str): The image.
+
+    Returns:
+        Image.Image: Not decoded yet.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If the file is not an image.
+    """
     try:
         return Image.open(path)
     except FileNotFoundError:

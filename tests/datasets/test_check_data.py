@@ -1,0 +1,197 @@
+# Copyright (c) mmfdta authors.
+"""The checker names what is wrong, and nothing else."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmfdta.datasets.check_data import main as check
+from mmfdta.datasets.prepare import main as prepare
+
+
+@pytest.fixture
+def dance(tmp_path, make_sequence):
+    for name in ('a', 'b'):
+        make_sequence(tmp_path / 'train' / name, 4, depth=True)
+    return tmp_path
+
+
+def _run(capsys, *arguments):
+    status = check(['dancetrack', *arguments])
+    return status, capsys.readouterr().out
+
+
+def test_good_data(dance, capsys):
+    before = sorted(dance.rglob('*'))
+    status, text = _run(capsys, str(dance), '--decode')
+    assert status == 0 and 'no errors' in text
+    assert re.search(r'^a +4 +64x48 +8 +2 +4 +0 +0$', text, re.M)
+    assert re.search(r'^2 sequences +8 +16 +8 +0 +0$', text, re.M)
+    assert sorted(dance.rglob('*')) == before
+    assert prepare(['dancetrack', str(dance), '--check']) == 0
+    assert sorted(dance.rglob('*')) == before
+
+
+def _edit(name, number, line):
+    def damage(root):
+        path = root / 'train' / 'a' / name
+        lines = path.read_text().splitlines()
+        lines[number - 1] = line
+        path.write_text('\n'.join(lines) + '\n')
+
+    return damage
+
+
+def _write(name, content):
+    return lambda root: (root / 'train' / 'a' / name).write_bytes(content)
+
+
+def _resize(name, mode='RGB', size=(32, 24)):
+    return lambda root: Image.new(mode, size).save(root / 'train' / 'a' / name)
+
+
+def _unlink(name):
+    return lambda root: (root / 'train' / 'a' / name).unlink()
+
+
+def _cut(root):
+    path = root / 'train' / 'a' / 'img1' / '000002.jpg'
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 3 // 4])
+
+
+def _deep(root):
+    image = Image.fromarray(np.zeros((48, 64), dtype=np.uint16))
+    image.save(root / 'train' / 'a' / 'depth' / '000002.png')
+
+
+def _rename(root):
+    folder = root / 'train' / 'a' / 'img1'
+    (folder / '000004.jpg').rename(folder / 'last.jpg')
+
+
+ERRORS = {
+    'columns': (_edit('gt/gt.txt', 3, '2,1,5'), r'gt.txt:3: found 3 columns'),
+    'nan': (_edit('gt/gt.txt', 3, '2,1,nan,1,1,1'), r"gt.txt:3: found 'nan' for x"),
+    'word': (_edit('gt/gt.txt', 3, 'x,1,1,1,1,1'), r"gt.txt:3: found 'x' for frame"),
+    'duplicate': (
+        _edit('gt/gt.txt', 3, '1,1,5,5,9,9'),
+        r'gt.txt:3: identity 1 occurs again in frame 1 \(first on line 2\)',
+    ),
+    'late': (_edit('gt/gt.txt', 3, '9,1,5,5,9,9'), r'gt.txt:3: frame 9 has no image'),
+    'negative': (_edit('gt/gt.txt', 3, '2,-1,5,5,9,9'), r'gt.txt:3: identity -1'),
+    'no text': (_unlink('gt/gt.txt'), r'a/img1: no annotation'),
+    'empty image': (_write('img1/000002.jpg', b''), r'000002.jpg: the file is empty'),
+    'no image': (_write('img1/000002.jpg', b'text'), r'000002.jpg: not an image'),
+    'cut image': (_cut, r'000002.jpg: cannot decode the image'),
+    'size': (_resize('img1/000002.jpg'), r'000002.jpg: 32x24 pixels, expected 64x48'),
+    'gap': (_unlink('img1/000002.jpg'), r'a/img1: frame 2 is missing'),
+    'stray': (_rename, r'a/img1: 1 names are not frame numbers.*last.jpg'),
+    'length': (
+        _edit('seqinfo.ini', 5, 'seqLength=9'),
+        r'seqinfo.ini: seqLength is 9, but there are 4 images',
+    ),
+    'ini': (_write('seqinfo.ini', b'nothing'), r'seqinfo.ini: expected an INI file'),
+    'depth gap': (_unlink('depth/000002.png'), r'no depth map for 000002.jpg'),
+    'depth colour': (
+        _resize('depth/000002.png', size=(64, 48)),
+        r'depth/000002.png: found a colour image',
+    ),
+    'depth bits': (_deep, r'depth/000002.png: found 16-bit depth'),
+    'depth size': (
+        _resize('depth/000002.png', 'L'),
+        r'depth/000002.png: found 32x24, expected .* 64x48',
+    ),
+}
+
+
+@pytest.mark.parametrize('name', ERRORS)
+def test_errors(dance, capsys, name):
+    damage, message = ERRORS[name]
+    damage(dance)
+    status, text = _run(capsys, str(dance))
+    assert status == 1
+    errors = [line for line in text.splitlines() if line.startswith('error')]
+    assert any(re.search(message, line) for line in errors), text
+    assert all('/train/a/' in line for line in errors)
+    assert re.search(r'^b +4 +64x48 +8 +2 +4 +0 +0$', text, re.M)
+
+
+WARNINGS = {
+    'degenerate': (_edit('gt/gt.txt', 3, '2,1,5,5,0,9'), r'gt.txt:3: width or height'),
+    'outside': (_edit('gt/gt.txt', 3, '2,0,99,5,9,9'), r'gt.txt:3: the box lies out'),
+    'info size': (_edit('seqinfo.ini', 6, 'imWidth=9'), r'imWidth and imHeight are 9'),
+    'info length': (
+        _edit('seqinfo.ini', 5, 'seqLength=3'),
+        r'seqLength is 3, but there are 4 images',
+    ),
+    'crowd': (
+        _write('gt/gt.txt', b''.join(b'1,%d,1,1,5,5\n' % i for i in range(301))),
+        r'frame 1 has 301 boxes',
+    ),
+}
+
+
+@pytest.mark.parametrize('name', WARNINGS)
+def test_warnings(dance, capsys, name):
+    damage, message = WARNINGS[name]
+    damage(dance)
+    status, text = _run(capsys, str(dance))
+    assert status == 0
+    warnings = [line for line in text.splitlines() if line.startswith('warning')]
+    assert len(warnings) == 1 and re.search(message, warnings[0]), text
+
+
+def test_long_reports_say_what_they_leave_out(dance, capsys):
+    rows = ''.join(f'1,{i},1,1,0,5\n' for i in range(50))
+    (dance / 'train' / 'a' / 'gt' / 'gt.txt').write_text(rows)
+    _, text = _run(capsys, str(dance), '--max-findings', '10')
+    assert text.count('width or height') == 10 and 'a: 41 more findings' in text
+    _, text = _run(capsys, str(dance), '--max-findings', '0')
+    assert text.count('width or height') == 50 and 'more findings' not in text
+
+
+def test_odd_but_usable_data(dance, capsys):
+    Image.new('L', (64, 48)).save(dance / 'train' / 'a' / 'img1' / '000001.jpg')
+    (dance / 'train' / 'notes').mkdir()
+    rows = '1, 0, 1, 1, 5, 5\r\n'
+    (dance / 'train' / 'a' / 'gt' / 'gt.txt').write_text(rows)
+    status, text = _run(capsys, str(dance))
+    assert status == 0
+    for note in ('mode L', 'notes: has no img1', '3 of 4 frames have no box'):
+        assert note in text
+
+
+def test_hidden_test_split_and_nothing_there(tmp_path, capsys, make_sequence):
+    make_sequence(tmp_path / 'test' / 'a', 2, rows='')
+    status, text = _run(capsys, str(tmp_path))
+    assert status == 0 and 'no annotation (hidden' in text
+    assert check(['bft', str(tmp_path / 'nowhere')]) == 2
+    assert 'nowhere: no such folder' in capsys.readouterr().err
+    assert check(['crowdhuman', str(tmp_path)]) == 2
+    assert 'expected annotation_train.odgt' in capsys.readouterr().err
+
+
+def test_crowdhuman(tmp_path, capsys):
+    (tmp_path / 'Images').mkdir()
+    Image.new('RGB', (60, 40)).save(tmp_path / 'Images' / 'a.jpg')
+    (tmp_path / 'Images' / 'b.jpg').write_bytes(b'')
+    lines = [
+        '{"ID": "a", "gtboxes": [{"tag": "person", "fbox": [0, 0, 9, 9]}]}',
+        '{"ID": "b", "gtboxes": []}',
+    ]
+    (tmp_path / 'annotation_val.odgt').write_text('\n'.join(lines))
+    assert check(['crowdhuman', str(tmp_path)]) == 1
+    text = capsys.readouterr().out
+    assert 'b.jpg' in text and '0 persons; training skips it' in text
+    (tmp_path / 'annotation_val.odgt').write_text('{"ID": "c", "gtboxes": []}')
+    assert check(['crowdhuman', str(tmp_path)]) == 1
+    assert 'annotation_val.odgt:1: no image c.jpg' in capsys.readouterr().out
+
+
+def test_prepare_names_a_broken_annotation(dance, capsys):
+    _edit('gt/gt.txt', 2, '1,1,5')(dance)
+    assert prepare(['dancetrack', str(dance)]) == 2
+    assert 'gt.txt:2: found 3 columns' in capsys.readouterr().err

@@ -1,0 +1,236 @@
+# Copyright (c) mmfdta authors.
+"""Depth maps: normalisation, resuming, backends, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmfdta.datasets.depth_maps import generate_depth
+from mmfdta.datasets.generate import main
+from mmfdta.datasets.layouts import mot_layout
+
+
+class _Ramp:
+    """Depth that grows with the frame number; can fail at a frame."""
+
+    dtype = np.float32
+
+    def __init__(self, name='ramp', fail_at=None):
+        self.name, self.fail_at, self.calls = name, fail_at, []
+
+    def describe(self):
+        return {'backend': self.name, 'licence': 'none'}
+
+    def predict(self, paths):
+        for path in paths:
+            number = int(path[-10:-4])
+            if number == self.fail_at:
+                raise KeyboardInterrupt
+            self.calls.append(number)
+            yield np.linspace(0, 10 * number, 6, dtype=np.float32).reshape(2, 3) + 5
+
+
+@pytest.fixture
+def source(tmp_path, make_sequence):
+    make_sequence(tmp_path / 'train' / 'a', 4, size=(20, 30))
+    return mot_layout(str(tmp_path), 'train')[0]
+
+
+def _maps(source):
+    stems = [f'{t:06d}' for t in range(1, 5)]
+    images = [Image.open(f'{source.depth_dir}/{stem}.png') for stem in stems]
+    assert {image.mode for image in images} == {'L'}
+    return np.stack([np.asarray(image) for image in images])
+
+
+def test_normalised_over_the_sequence(source, tmp_path):
+    assert generate_depth(source, _Ramp()) == 4
+    maps = _maps(source)
+    assert maps.shape == (4, 20, 30)
+    # Depth runs from 5 to 45 over the sequence, and to 15, 25, 35 in its frames.
+    assert maps[0].min() == 0 and maps[3].max() == 255
+    np.testing.assert_allclose(maps.max(axis=(1, 2)), [64, 128, 191, 255], atol=5)
+    info = json.loads((tmp_path / 'train' / 'a' / 'depth' / 'depth.json').read_text())
+    assert info['range'] == [5, 45] and info['polarity'] == 'near is bright'
+    assert info['backend'] == 'ramp' and info['licence'] == 'none'
+    assert info['maps'] == 4 and info['size'] == [30, 20]
+    assert not (tmp_path / 'train' / 'a' / 'depth.partial').exists()
+
+
+def test_complete_maps_are_left_alone(source):
+    generate_depth(source, _Ramp())
+    again = _Ramp('other')
+    assert generate_depth(source, again) == 0 and again.calls == []
+
+
+def test_resumes_where_it_was_interrupted(source, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        generate_depth(source, _Ramp(fail_at=3))
+    assert not (tmp_path / 'train' / 'a' / 'depth').exists()
+    second = _Ramp()
+    assert generate_depth(source, second) == 4
+    assert second.calls == [3, 4]
+    resumed = _maps(source)
+    for path in (tmp_path / 'train' / 'a' / 'depth').iterdir():
+        path.unlink()
+    (tmp_path / 'train' / 'a' / 'depth').rmdir()
+    generate_depth(source, _Ramp())
+    np.testing.assert_array_equal(_maps(source), resumed)
+
+
+def test_another_backend_starts_anew(source):
+    with pytest.raises(KeyboardInterrupt):
+        generate_depth(source, _Ramp(fail_at=3))
+    other = _Ramp('other')
+    generate_depth(source, other)
+    assert other.calls == [1, 2, 3, 4]
+
+
+def test_maps_of_another_tool_are_never_overwritten(source, tmp_path):
+    folder = tmp_path / 'train' / 'a' / 'depth'
+    folder.mkdir()
+    Image.new('L', (30, 20), 7).save(folder / '000001.png')
+    with pytest.raises(FileExistsError, match='holds maps of another tool'):
+        generate_depth(source, _Ramp())
+    assert [path.name for path in folder.iterdir()] == ['000001.png']
+
+
+def test_senseless_depth_is_refused(source):
+    class Flat(_Ramp):
+        def predict(self, paths):
+            return (np.ones((2, 2), dtype=np.float32) for _ in paths)
+
+    class Broken(_Ramp):
+        def predict(self, paths):
+            return (np.full((2, 2), np.nan, dtype=np.float32) for _ in paths)
+
+    with pytest.raises(ValueError, match='the same everywhere|is 1.0 everywhere'):
+        generate_depth(source, Flat())
+    with pytest.raises(
+        ValueError, match='000001.jpg: the depth estimate is not finite'
+    ):
+        generate_depth(source, Broken('broken'))
+
+
+@pytest.mark.parametrize('kind', ['png8', 'png16', 'npy'])
+def test_folder_backend(source, tmp_path, kind, capsys):
+    folder = tmp_path / 'maps' / 'a' / ('depth' if kind == 'png8' else '')
+    folder.mkdir(parents=True)
+    ramp = np.linspace(0, 1, 600).reshape(20, 30)
+    for t in range(1, 5):
+        depth = ramp * t / 4
+        if kind == 'npy':
+            np.save(folder / f'{t:06d}.npy', depth)
+        elif kind == 'png16':
+            Image.fromarray((depth * 65535).astype(np.uint16)).save(
+                folder / f'{t:06d}.png'
+            )
+        else:  # eight digits, as the released tool writes
+            Image.fromarray((depth * 255).astype(np.uint8)).save(
+                folder / f'{t:08d}.png'
+            )
+    arguments = ['--backend', 'folder', '--maps', str(tmp_path / 'maps')]
+    assert main([str(tmp_path), *arguments]) == 0
+    expected = np.stack([ramp * t / 4 * 255 for t in range(1, 5)])
+    np.testing.assert_allclose(_maps(source), expected, atol=1.01)
+    assert main([str(tmp_path), '--check']) == 0
+    (tmp_path / 'train' / 'a' / 'depth' / '000002.png').unlink()
+    assert main([str(tmp_path), '--check']) == 1
+    assert 'no depth map for 000002.jpg' in capsys.readouterr().out
+
+
+def test_folder_backend_inverts_and_names_what_is_wrong(source, tmp_path, capsys):
+    folder = tmp_path / 'maps' / 'a'
+    folder.mkdir(parents=True)
+    for t in range(1, 4):
+        np.save(folder / f'{t:06d}.npy', np.arange(600.0).reshape(20, 30))
+    arguments = [str(tmp_path), '--backend', 'folder', '--maps', str(folder.parent)]
+    assert main(arguments) == 2
+    assert 'no depth map for 000004.jpg' in capsys.readouterr().err
+    Image.new('RGB', (30, 20)).save(folder / '000004.png')
+    assert main(arguments) == 2
+    assert '000004.png: found an array of shape' in capsys.readouterr().err
+    (folder / '000004.png').unlink()
+    np.save(folder / '000004.npy', np.arange(600.0).reshape(20, 30))
+    assert main([*arguments, '--near-is-dark']) == 0
+    first = _maps(source)[0]
+    assert first[0, 0] == 255 and first[-1, -1] == 0
+
+
+def test_static_images_are_refused(tmp_path, capsys):
+    (tmp_path / 'annotation_train.odgt').write_text('')
+    assert main([str(tmp_path)]) == 2
+    assert 'static images' in capsys.readouterr().err
+
+
+@pytest.fixture(scope='module')
+def tiny_model(tmp_path_factory):
+    transformers = pytest.importorskip(
+        'transformers', reason='the optional dependency transformers is not installed'
+    )
+    import torch
+
+    torch.manual_seed(0)
+    backbone = transformers.Dinov2Config(
+        hidden_size=16,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        mlp_ratio=1,
+        image_size=56,
+        patch_size=14,
+        out_features=['stage1', 'stage2', 'stage3', 'stage4'],
+        reshape_hidden_states=False,
+    )
+    config = transformers.DepthAnythingConfig(
+        backbone_config=backbone,
+        reassemble_hidden_size=16,
+        neck_hidden_sizes=[4, 4, 8, 8],
+        fusion_hidden_size=8,
+        head_hidden_size=4,
+        patch_size=14,
+    )
+    model = transformers.DepthAnythingForDepthEstimation(config)
+    # A fresh head gives next to nothing, and its last activation cuts at zero.
+    with torch.no_grad():
+        for parameter in model.head.parameters():
+            parameter.uniform_(0, 1)
+    folder = tmp_path_factory.mktemp('tiny')
+    model.save_pretrained(folder)
+    transformers.DPTImageProcessor(
+        size={'height': 56, 'width': 56},
+        keep_aspect_ratio=True,
+        ensure_multiple_of=14,
+    ).save_pretrained(folder)
+    return folder, model.eval()
+
+
+def test_transformers_backend(source, tmp_path, tiny_model):
+    import torch
+    from transformers import AutoImageProcessor
+
+    folder, model = tiny_model
+    assert main([str(tmp_path), '--model', str(folder), '--batch-size', '3']) == 0
+    processor = AutoImageProcessor.from_pretrained(folder)
+    raw = []
+    for t in range(1, 5):
+        image = Image.open(f'{source.image_dir}/{t:06d}.jpg')
+        with torch.inference_mode():
+            inputs = processor(images=image, return_tensors='pt')
+            raw.append(model(**inputs).predicted_depth[0].numpy())
+    low, high = np.min(raw), np.max(raw)
+    assert high > low
+    info = json.loads((tmp_path / 'train' / 'a' / 'depth' / 'depth.json').read_text())
+    np.testing.assert_allclose(info['range'], [low, high], rtol=2e-3)
+    assert info['backend'] == 'transformers' and info['model'] == folder.name
+    maps = _maps(source).astype(float)
+    for found, depth in zip(maps, raw, strict=True):
+        expected = (depth - low) / (high - low) * 255
+        assert abs(found.mean() - expected.mean()) < 8
+        # Where the model sees more, the map is brighter.
+        halves = [
+            (m[: len(m) // 2].mean(), m[len(m) // 2 :].mean())
+            for m in (found, expected)
+        ]
+        np.testing.assert_allclose(*halves, atol=12)
