@@ -3,8 +3,8 @@ dataset_type = 'MiniDanceDataset'
 data_root = 'data/minidance'
 clip_length = 16
 
-# What is special about the demo's data; the rest is the renderer's default.
-options = dict(similarity=0.7, crossing=0.8, speed=1.7)
+# Fields of MiniDanceOptions that are not the default.
+options = dict()
 
 train_pipeline = [
     dict(type='OpenClip'),

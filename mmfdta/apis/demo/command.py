@@ -94,7 +94,7 @@ def main(arguments: list[str]) -> int:
 def list_stages(plan: DemoPlan) -> list[Stage]:
     """List what the demo does, in its order."""
     detector, tracker = plan.config(DETECTOR), plan.config(TRACKER)
-    options = tracker.train_dataloader.dataset.options
+    options = MiniDanceOptions(**tracker.train_dataloader.dataset.options)
     work_dir = plan.work_dir
     weights = [work_dir / 'detector.pth', work_dir / 'fdta.pth']
     tracks = work_dir / 'tracks'
@@ -151,12 +151,12 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
     ]
 
 
-def _render(plan: DemoPlan, options: dict) -> None:
+def _render(plan: DemoPlan, options: MiniDanceOptions) -> None:
     def show(done: int, total: int) -> None:
         if done % 10 == 0 or done == total:
             say(f'      {done}/{total} sequences')
 
-    make_minidance(plan.data_root, MiniDanceOptions(**options), plan.processes, show)
+    make_minidance(plan.data_root, options, plan.processes, show)
 
 
 def write_report(
