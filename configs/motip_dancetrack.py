@@ -1,0 +1,22 @@
+# MOTIP on DanceTrack: FDTA without its adapters (published: HOTA 69.6 on test).
+# Start from a detector: --cfg-options load_from=PATH, see docs/checkpoints.md.
+_base_ = ['./fdta_dancetrack.py']
+
+model = dict(
+    detector=dict(spatial_adapter=None, bbox_head=dict(loss_depth=None)),
+    temporal_adapter=None,
+    identity_adapter=None,
+)
+optim_wrapper = dict(clip_groups=dict(_delete_=True, detector='detector.'))
+
+train_pipeline = [t for t in _base_.train_pipeline if t['type'] != 'LoadClipDepth']
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+
+max_epochs = 10
+train_cfg = dict(max_epochs=max_epochs)
+param_scheduler = [
+    dict(type='IterWarmupLR', by_epoch=True, end=1, convert_to_iter_based=True),
+    dict(
+        type='MultiStepLR', by_epoch=True, end=max_epochs, milestones=[6, 9], gamma=0.1
+    ),
+]
