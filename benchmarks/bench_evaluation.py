@@ -21,7 +21,7 @@ import numpy as np
 
 SCORES = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW')
 BENCHMARKS = {'mot_challenge': ('MOT15', False), 'mot17': ('MOT17', True)}
-_POLL_SECONDS = 0.01
+_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,18 @@ class Run:
         seconds (float): From the first file to the combined scores.
         cpu (float): Seconds of all cores for that; other load does not matter.
         process_seconds (float): From the start of Python to its end.
-        peak (float): Most memory of the process and its children, MiB (PSS).
-        imported (float): Memory after the imports, MiB.
+        growth (float): Most anonymous memory of the process and its children
+            beyond that after the imports, MiB. Files are left out, because their
+            share depends on who else has mapped them.
+        peak (float): Most memory with files, MiB (proportional set size).
         scores (dict[str, float]): The combined scores.
     """
 
     seconds: float
     cpu: float
     process_seconds: float
+    growth: float
     peak: float
-    imported: float
     scores: dict[str, float]
 
 
@@ -89,7 +91,7 @@ class Clock:
     """Tells the measuring process how long the scoring took."""
 
     def __init__(self) -> None:
-        print('IMPORTED', _memory(os.getpid()), flush=True)
+        print('IMPORTED', _memory(os.getpid())[0], flush=True)
         self.start = os.times()
 
     def stop(self, scores: dict[str, float]) -> None:
@@ -157,19 +159,19 @@ def run_official(root: Path, benchmark: str, processes: int) -> None:
 SIDES = {'mmfdta': run_ours, 'trackeval': run_official}
 
 
-def _memory(pid: int) -> float:
-    """Proportional memory of a process and all below it, MiB."""
-    total, waiting = 0, [pid]
+def _memory(pid: int) -> np.ndarray:
+    """Memory of a process and all below it, MiB: anonymous, and with files."""
+    total, waiting = np.zeros(2), [pid]
     while waiting:
         process = Path('/proc', str(waiting.pop()))
         try:
-            for line in (process / 'smaps_rollup').read_text().splitlines():
-                if line.startswith('Pss:'):
-                    total += int(line.split()[1])
+            text = (process / 'smaps_rollup').read_text()
+            sizes = dict(line.split(':') for line in text.splitlines()[1:])
             for task in (process / 'task').iterdir():
                 waiting += map(int, (task / 'children').read_text().split())
         except OSError:  # it ended meanwhile
             continue
+        total += [int(sizes[name].split()[0]) for name in ('Pss_Anon', 'Pss')]
     return total / 1024
 
 
@@ -182,23 +184,22 @@ def measure(side: str, root: Path, benchmark: str, processes: int) -> Run:
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        peak = 0.0
+        imported = next((line for line in process.stdout if 'IMPORTED' in line), '')
+        peak = np.zeros(2)
         while process.poll() is None:
-            peak = max(peak, _memory(process.pid))
+            peak = np.maximum(peak, _memory(process.pid))
             time.sleep(_POLL_SECONDS)
         output, errors = process.communicate()
     elapsed = time.perf_counter() - start
     if process.returncode:
         raise RuntimeError(f'{side} failed:\n{errors}')
-    lines = output.splitlines()
-    imported = next(line for line in lines if line.startswith('IMPORTED'))
-    outcome = json.loads(lines[-1])
+    outcome = json.loads(output.splitlines()[-1])
     return Run(
         seconds=outcome['seconds'],
         cpu=outcome['cpu'],
         process_seconds=elapsed,
-        peak=peak,
-        imported=float(imported.split()[1]),
+        growth=peak[0] - float(imported.split()[1]),
+        peak=peak[1],
         scores={name: outcome['scores'][name] for name in SCORES},
     )
 
@@ -209,14 +210,14 @@ def report(runs: dict[str, list[Run]], title: str) -> str:
     for side, of_side in runs.items():
         middle = {
             name: statistics.median(getattr(run, name) for run in of_side)
-            for name in ('seconds', 'cpu', 'process_seconds', 'peak', 'imported')
+            for name in ('seconds', 'cpu', 'process_seconds', 'growth', 'peak')
         }
         spread = [run.seconds for run in of_side]
         lines.append(
             f'| {title} | {side} | {middle["seconds"]:.2f} '
             f'({min(spread):.2f} to {max(spread):.2f}) '
             f'| {middle["cpu"]:.2f} | {middle["process_seconds"]:.2f} '
-            f'| {middle["peak"] - middle["imported"]:.0f} | {middle["peak"]:.0f} |'
+            f'| {middle["growth"]:.0f} | {middle["peak"]:.0f} |'
         )
     seconds, cpu = (
         statistics.median(getattr(run, name) for run in runs['trackeval'])
