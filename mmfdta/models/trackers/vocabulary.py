@@ -56,6 +56,8 @@ class IDVocabulary:
     def lend(self, identities: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Give words to identities, the least recently used one first.
 
+        They stay at the front of the queue until they are touched.
+
         Args:
             identities: (n,) int64, n at most K.
             classes: (n,) int64 class of each.
@@ -66,5 +68,4 @@ class IDVocabulary:
         words = np.array(self.queue[: len(identities)], dtype=np.int64)
         self.identities[words] = identities
         self.classes[words] = classes
-        self.touch(words)
         return words

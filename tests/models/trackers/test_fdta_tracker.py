@@ -159,6 +159,23 @@ def test_overflow_keep_tracks_without_words():
     assert scene.tracker.num_dropped == 0
 
 
+def test_spare_tracks_get_words_by_seniority_and_end_with_the_sequence():
+    scene = Scene(num_id_vocabulary=1, overflow='keep')
+    assert scene.track([1, 9, 5]) == {1: 0, 9: 1, 5: 2}
+    for _ in range(5):  # in another order
+        assert scene.track([5, 9]) == {9: 1, 5: 2}
+    assert scene.tracker.spare.identities.tolist() == [2]
+    scene.tracker.reset()
+    assert scene.track([5, 9]) == {5: 0, 9: 1}
+
+
+@pytest.mark.parametrize(('class_aware', 'identity'), [(False, 1), (True, 2)])
+def test_spare_tracks_keep_their_class(class_aware: bool, identity: int):
+    scene = Scene(num_id_vocabulary=1, overflow='keep', class_aware=class_aware)
+    assert scene.track([1, 9], labels=[0, 0]) == {1: 0, 9: 1}
+    assert scene.track([1, 9], labels=[0, 3]) == {1: 0, 9: identity}
+
+
 def test_thousand_detections():
     for overflow in ('drop', 'keep'):
         tracker = FDTATracker(embed_dims=8, overflow=overflow)
