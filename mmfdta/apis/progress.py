@@ -11,7 +11,7 @@ _LOG_SECONDS = 10.0
 
 
 class Progress:
-    """A line with a bar, frames and frames per second.
+    """A line with a bar, a count and a speed.
 
     On a terminal the line is rewritten; in a log file a line appears every ten
     seconds.
@@ -19,47 +19,56 @@ class Progress:
     Args:
         total (int | None): Frames in all, None if unknown.
         file (TextIO | None): Where to write; standard error if None.
+        unit (str): What is counted.
     """
 
-    def __init__(self, total: int | None, file: TextIO | None = None) -> None:
+    def __init__(
+        self, total: int | None, file: TextIO | None = None, unit: str = 'frames'
+    ) -> None:
         self.total = total
         self.file = sys.stderr if file is None else file
+        self.unit = unit
         self.done = 0
         self._start = time.perf_counter()
         self._shown = self._start
         self._terminal = self.file.isatty()
 
-    def update(self, fps: float) -> None:
-        """Count a frame.
+    def update(self, speed: float | None = None) -> None:
+        """Count one more.
 
         Args:
-            fps (float): Frames per second at the moment.
+            speed (float | None): How many a second at the moment; None takes the
+                mean.
         """
         self.done += 1
         now = time.perf_counter()
         wait = _TERMINAL_SECONDS if self._terminal else _LOG_SECONDS
         if now - self._shown >= wait:
             self._shown = now
-            self._show(fps)
+            self._show(self._mean_speed() if speed is None else speed)
 
     def close(self) -> None:
         """Show the end, with the mean speed, and leave the line."""
-        self._show(self.done / max(time.perf_counter() - self._start, 1e-9))
+        self._show(self._mean_speed())
         if self._terminal:
             self.file.write('\n')
             self.file.flush()
 
-    def _show(self, fps: float) -> None:
-        text = f'{self.done} frames'
+    def _mean_speed(self) -> float:
+        return self.done / max(time.perf_counter() - self._start, 1e-9)
+
+    def _show(self, speed: float) -> None:
+        text = f'{self.done} {self.unit}'
         if self.total:
             share = min(1.0, self.done / self.total)
             bar = ('=' * round(_BAR * share)).ljust(_BAR)
-            left = max(0, self.total - self.done) / max(fps, 1e-9)
+            left = max(0, self.total - self.done) / max(speed, 1e-9)
             text = (
-                f'[{bar}] {self.done}/{self.total} frames  {share:4.0%}  '
+                f'[{bar}] {self.done}/{self.total} {self.unit}  {share:4.0%}  '
                 f'{_duration(left)} left'
             )
-        text += f'  {fps:.1f} FPS'
+        rate = 'FPS' if self.unit == 'frames' else f'{self.unit}/s'
+        text += f'  {speed:.1f} {rate}'
         self.file.write(f'\r{text:<78}' if self._terminal else f'{text}\n')
         self.file.flush()
 

@@ -12,6 +12,7 @@ from .plots import (
     plot_timeline,
     save_figure,
 )
+from .timeline import build_timeline, list_switches, save_timeline
 from .track_visualizer import TrackVisualizer, drawn_tracks
 from .video_writer import VIDEO_SUFFIXES, VideoWriter
 
@@ -24,12 +25,15 @@ __all__ = [
     'TrackStyle',
     'TrackVisualizer',
     'VideoWriter',
+    'build_timeline',
     'draw_caption',
     'drawn_tracks',
     'identity_color',
+    'list_switches',
     'plot_hota_curves',
     'plot_scores',
     'plot_similarity',
     'plot_timeline',
     'save_figure',
+    'save_timeline',
 ]

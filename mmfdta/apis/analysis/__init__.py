@@ -1,0 +1,2 @@
+# Copyright (c) mmfdta authors.
+"""A closer look at trained trackers: similarity, timelines, thresholds."""
