@@ -75,14 +75,11 @@ def _explained(gt_id: np.ndarray, pred_id: np.ndarray, frames: np.ndarray) -> in
     rows, row = np.unique(gt_id, return_inverse=True)
     columns, column = np.unique(pred_id, return_inverse=True)
     nobody = np.arange(len(rows))
-    weights = coo_array(
-        (
-            np.concatenate([frames + 1, np.ones_like(nobody)]).astype(float),
-            (
-                np.concatenate([row, nobody]),
-                np.concatenate([column, len(columns) + nobody]),
-            ),
-        )
-    ).tocsr()
+    row = np.concatenate([row, nobody])
+    column = np.concatenate([column, len(columns) + nobody])
+    weight = np.concatenate([frames + 1, np.ones_like(nobody)]).astype(float)
+    # The solver of SciPy 1.11 takes no other indices.
+    weights = coo_array((weight, (row.astype(np.int32), column.astype(np.int32))))
+    weights = weights.tocsr()
     matched = min_weight_full_bipartite_matching(weights, maximize=True)
     return int(weights[matched].sum()) - len(rows)
