@@ -213,3 +213,33 @@ def test_missing_depth_is_said_once(dance, make_sequence, monkeypatch):
     make_sequence(dance / 'train' / 'b', 4, size=(90, 160))
     _samples(_loaders('dancetrack', dance).train_dataloader)
     assert len(said) == 1 and '1 of 2 sequences have no depth' in said[0]
+
+
+def test_classes_travel_through_to_the_targets(tmp_path, make_sequence):
+    rows = ''.join(
+        f'{t},{i},{5 + 20 * i},9,10,20,1,{1 + i % 2},1\n'
+        for t in range(1, 6)
+        for i in range(4)
+    )
+    make_sequence(tmp_path / 'train' / 'a', 5, rows, size=(90, 160))
+    config = _loaders('dancetrack', tmp_path).train_dataloader
+    config.dataset.category_map = {1: 0, 2: 1}
+    config.dataset.metainfo = dict(classes=('cat', 'dog'))
+    for step in config.dataset.pipeline:
+        if step.type == 'GenerateIDTargets':
+            step.update(class_aware=True, switch_prob=0.9, occlusion_prob=0.0)
+    switched = 0
+    for epoch in range(3):
+        for _, sample in _samples(config, epoch=epoch):
+            targets = sample.id_targets[0]
+            for t, frame in enumerate(sample):
+                boxes = frame.gt_instances
+                assert torch.equal(boxes.labels, boxes.instances_ids % 2)
+                unknown = targets.unknown_ann_idxs[:, t]
+                trajectory = targets.trajectory_ann_idxs[:, t]
+                both = (unknown >= 0) & (trajectory >= 0)
+                assert torch.equal(
+                    boxes.labels[unknown[both]], boxes.labels[trajectory[both]]
+                )
+                switched += int((unknown != trajectory).sum())
+    assert switched > 50
