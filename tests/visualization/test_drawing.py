@@ -96,11 +96,13 @@ def test_box_lines_are_where_the_box_is(order):
     color = np.array(identity_color(7))
     color = color if order == 'rgb' else color[::-1]
     for y, x in ((160, 100), (120, 50), (120, 150)):
-        np.testing.assert_allclose(drawn[y, x].astype(int), color, atol=12)
+        np.testing.assert_allclose(drawn[y, x].astype(int), color, atol=20)
     assert (drawn[90:150, 60:140] == 40).all()
     # The label stands above the box, in the identity's colour.
-    label = drawn[60:79, 50:90].reshape(-1, 3)
-    assert (label == color).all(-1).mean() > 0.25
+    width, height = text_size('7', drawer.style.font_pixels(image.shape, 80))
+    label = drawn[79 - height : 79, 51 : 50 + width - 1].reshape(-1, 3)
+    assert (label == color).all(-1).mean() > 0.5
+    assert (drawn[: 79 - height] == 40).all()
 
 
 def test_color_of_an_identity_stays_from_frame_to_frame():
@@ -148,9 +150,9 @@ def test_trails_follow_the_foot_and_are_forgotten():
         drawn = drawer.draw(image, _tracks([[left, 20, left + 10, 60]], [4]))
     color = np.array(identity_color(4))
     # Feet at y = 60, x = 15 + 20 * step; the last five are joined.
-    trail = drawn[60, 96:150].astype(int)
-    assert (abs(trail - color) < 12).all(-1).mean() > 0.9
-    assert not drawn[58:63, :90].any()
+    trail = drawn[60, 76:150].astype(int)
+    assert (abs(trail - color) < 20).all(-1).mean() > 0.9
+    assert not drawn[58:63, :73].any()
     for _ in range(5):
         drawn = drawer.draw(image, _tracks([], []))
     assert not drawn.any()
