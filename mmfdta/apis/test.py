@@ -81,7 +81,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--checkpoint', dest='checkpoint_option', help='the same, as an option'
     )
-    parser.add_argument('--out', help='folder for the tracks as MOTChallenge text')
+    parser.add_argument(
+        '--out',
+        help='folder for the tracks as MOTChallenge text; <work dir>/tracks by default',
+    )
     parser.add_argument(
         '--allow-random-weights',
         action='store_true',
@@ -113,20 +116,26 @@ def choose_checkpoint(options: argparse.Namespace) -> str | None:
     return checkpoint
 
 
-def write_tracks_to(config: Config, folder: str) -> None:
-    """Make the metrics of the config write their tracks to a folder.
+def write_tracks_to(config: Config, folder: str | None) -> None:
+    """Make the metrics of the config write their tracks.
+
+    Args:
+        config: Config of the test.
+        folder: Where to; None leaves a metric's own ``out_dir`` and takes
+            ``<work_dir>/tracks`` for one that has none.
 
     Raises:
-        ValueError: If no metric of the config writes tracks.
+        ValueError: If a folder is asked for and no metric writes tracks.
     """
     evaluators = config.test_evaluator
     if isinstance(evaluators, dict):
         evaluators = [evaluators]
     writing = [evaluator for evaluator in evaluators if evaluator.type == 'MOTMetric']
-    if not writing:
+    if folder and not writing:
         raise ValueError('--out needs a MOTMetric in the test_evaluator of the config')
     for evaluator in writing:
-        evaluator.out_dir = folder
+        default = evaluator.get('out_dir') or str(Path(config.work_dir) / 'tracks')
+        evaluator.out_dir = folder or default
 
 
 def main(arguments: list[str]) -> None:
@@ -140,8 +149,7 @@ def main(arguments: list[str]) -> None:
     try:
         config = load_config(options)
         checkpoint = choose_checkpoint(options)
-        if options.out:
-            write_tracks_to(config, options.out)
+        write_tracks_to(config, options.out)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f'mmfdta test: {error}')
     config.resume = False

@@ -218,6 +218,14 @@ def test_out_reaches_the_metric(project):
     assert 'out_dir' not in config.test_evaluator[0]
 
 
+def test_tracks_go_to_the_work_dir_by_default() -> None:
+    evaluators = [dict(type='MOTMetric'), dict(type='MOTMetric', out_dir='mine')]
+    config = Config(dict(test_evaluator=evaluators, work_dir='work'))
+    test_command.write_tracks_to(config, None)
+    found = [evaluator.out_dir for evaluator in config.test_evaluator]
+    assert found == [str(Path('work') / 'tracks'), 'mine']
+
+
 def test_configs_are_found_by_path_or_name(project, monkeypatch):
     shipped = project / '.mim' / 'configs'
     shipped.mkdir(parents=True)
