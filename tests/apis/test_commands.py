@@ -51,7 +51,7 @@ class Seen(BaseMetric):
         return dict(weight=results[0], count=len(results))
 '''
 CONFIG = """
-default_scope = 'mmengine'
+default_scope = 'mmdet'
 custom_imports = dict(imports=['one_weight'])
 model = dict(type='OneWeight')
 train_dataloader = dict(
