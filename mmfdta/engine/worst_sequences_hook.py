@@ -1,0 +1,186 @@
+# Copyright (c) mmfdta authors.
+"""Keeps what the worst sequences of a validation or test look like."""
+
+from collections.abc import Sequence as SequenceOf
+from pathlib import Path
+
+import mmcv
+from mmdet.registry import HOOKS
+from mmdet.structures import TrackDataSample
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmfdta.evaluation import Evaluation, MOTMetric, Sequence, get_benchmark, summarise
+from mmfdta.evaluation.records import FrameRecord, assemble, make_record
+from mmfdta.utils.mot_text import write_mot_rows
+from mmfdta.visualization import (
+    DrawnTracks,
+    TrackDrawer,
+    TrackStyle,
+    VideoWriter,
+    draw_caption,
+    save_timeline,
+)
+
+
+@HOOKS.register_module()
+class WorstSequencesHook(Hook):
+    """Writes the sequences with the lowest score, after each evaluation.
+
+    For each it writes into
+    ``<work_dir>/<out_dir>/<val or test>_epoch_<n>/<place>_<sequence>_<score>/`` the
+    tracks as MOTChallenge text, a timeline of the identities and an annotated
+    video. Identity switches are written into the video as they happen.
+
+    Args:
+        num (int): How many sequences.
+        metric (str): By which score of a sequence, the lowest first.
+        out_dir (str): Folder in the work dir.
+        video (bool): Write videos.
+        frame_rate (float): Frames per second of the videos.
+    """
+
+    priority = 'LOW'
+
+    def __init__(
+        self,
+        num: int = 3,
+        metric: str = 'AssA',
+        out_dir: str = 'worst_sequences',
+        video: bool = True,
+        frame_rate: float = 20.0,
+    ) -> None:
+        if num < 1:
+            raise ValueError(f'WorstSequencesHook.num: found {num}, expected >= 1')
+        self.num = num
+        self.metric = metric
+        self.out_dir = out_dir
+        self.video = video
+        self.frame_rate = frame_rate
+        self._records: list[FrameRecord] = []
+        self._paths: dict[tuple[str, int], str] = {}
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Forget the last evaluation."""
+        self._records, self._paths = [], {}
+
+    before_test_epoch = before_val_epoch
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: SequenceOf[TrackDataSample] | None = None,
+    ) -> None:
+        """Keep the boxes of the frames; their pixels are read again if needed."""
+        for sample in outputs or ():
+            for frame in sample:
+                record = make_record(frame, mot_classes=False)
+                self._records.append(record)
+                self._paths[record.sequence, record.frame_id] = frame.img_path
+
+    after_test_iter = after_val_iter
+
+    def after_val_epoch(
+        self, runner: Runner, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Write the worst sequences of the validation."""
+        self._write_worst(runner, runner.val_loop, 'val')
+
+    def after_test_epoch(
+        self, runner: Runner, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Write the worst sequences of the test."""
+        self._write_worst(runner, runner.test_loop, 'test')
+
+    def _write_worst(self, runner: Runner, loop, mode: str) -> None:
+        """Write those of the worst sequences that this process has tracked."""
+        worst = [self._find_worst(loop) if is_main_process() else None]
+        broadcast_object_list(worst)
+        known, _ = assemble(self._records)
+        mine = {sequence.name: sequence for sequence in known}
+        folder = Path(runner.work_dir, self.out_dir, f'{mode}_epoch_{runner.epoch}')
+        for place, (name, score) in enumerate(worst[0], start=1):
+            if name in mine:
+                target = folder / f'{place}_{name}_{self.metric}{100 * score:.1f}'
+                self._write(mine[name], target)
+                runner.logger.info(
+                    f'{self.metric} {score:.2%} of {name}, number {place} from the '
+                    f'bottom: {target}'
+                )
+        self._records, self._paths = [], {}
+
+    def _find_worst(self, loop) -> list[tuple[str, float]]:
+        """Names and scores in the main process, the lowest first."""
+        evaluations = [
+            metric.evaluation
+            for metric in loop.evaluator.metrics
+            if isinstance(metric, MOTMetric)
+        ]
+        if not evaluations:
+            raise ValueError(
+                'WorstSequencesHook needs the scores of a MOTMetric, but the '
+                'evaluator has none'
+            )
+        evaluation: Evaluation | None = evaluations[0]
+        if evaluation is None:  # the ground truth is hidden
+            return []
+        scores = {
+            name: summarise(evaluation.of_sequence(name))
+            for name in evaluation.sequences
+        }
+        known = next(iter(scores.values()))
+        if self.metric not in known:
+            raise ValueError(
+                f'WorstSequencesHook.metric: found {self.metric!r}, expected one of '
+                f'{", ".join(known)}'
+            )
+        ranked = sorted((values[self.metric], name) for name, values in scores.items())
+        return [(name, score) for score, name in ranked[: self.num]]
+
+    def _write(self, sequence: Sequence, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        pred = sequence.pred
+        write_mot_rows(
+            folder / 'tracks.txt', pred.frame, pred.identity, pred.xywh, pred.mark
+        )
+        scored = get_benchmark('mot_challenge').prepare(sequence)
+        switches = save_timeline(scored, folder / 'timeline.png')
+        if self.video:
+            self._write_video(sequence, switches, folder / 'tracks.mp4')
+
+    def _write_video(
+        self, sequence: Sequence, switches: list[dict], path: Path
+    ) -> None:
+        """Draw the tracks; a switch stays in the caption for a second."""
+        drawer = TrackDrawer(TrackStyle(show_scores=True), channel_order='bgr')
+        writer = VideoWriter(path, self.frame_rate)
+        try:
+            for frame in range(1, sequence.num_frames + 1):
+                image = mmcv.imread(
+                    self._paths[sequence.name, frame - 1],
+                    flag='color_ignore_orientation',
+                )
+                rows = sequence.pred.frame == frame
+                boxes = sequence.pred.xywh[rows].copy()
+                boxes[:, 2:] += boxes[:, :2]
+                picture = drawer.draw(
+                    image,
+                    DrawnTracks(
+                        boxes, sequence.pred.identity[rows], sequence.pred.mark[rows]
+                    ),
+                )
+                recent = [
+                    f'{s["from"]} to {s["to"]}'
+                    for s in switches
+                    if 0 <= frame - s['frame'] < self.frame_rate
+                ]
+                text = f'frame {frame}   switches: {", ".join(recent) or "-"}'
+                draw_caption(picture, text)
+                writer.write(picture)
+            writer.finish()
+        except BaseException:
+            writer.discard()
+            raise

@@ -1,0 +1,110 @@
+# Copyright (c) mmfdta authors.
+"""Pictures of a validation: which frames, which sequences, and what is in them."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmfdta.apis.config import find_config
+from mmfdta.engine.track_visualization_hook import ValTrackVisualizationHook
+from mmfdta.engine.worst_sequences_hook import WorstSequencesHook
+from mmfdta.utils.mot_text import read_mot_rows
+from mmfdta.visualization import identity_color
+
+OPTIONS = dict(width=128, height=80, frames=6, train=0, val=3, test=0, min_dancers=3)
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Validation of an untrained model on three rendered sequences."""
+    config = Config.fromfile(find_config('fdta_mini'))
+    loader = config.val_dataloader
+    loader.dataset.update(data_root=str(tmp_path / 'data'), options=OPTIONS)
+    loader.update(num_workers=0, persistent_workers=False)
+    config.model.tracker.update(det_thr=0.0, newborn_thr=0.0)
+    runner = dict(
+        model=config.model,
+        work_dir=str(tmp_path / 'work'),
+        val_dataloader=loader,
+        val_cfg={},
+        val_evaluator=config.val_evaluator,
+        default_scope='mmdet',
+        experiment_name=tmp_path.name,
+        visualizer=dict(
+            type='TrackVisualizer',
+            name=tmp_path.name,
+            vis_backends=[dict(type='LocalVisBackend')],
+        ),
+    )
+    return Config(runner)
+
+
+def _validate(config, hook):
+    torch.manual_seed(1)
+    runner = Runner.from_cfg(config)
+    runner.register_hook(hook)
+    runner.model.init_weights()
+    runner.val()
+    return runner
+
+
+def test_every_nth_frame_is_drawn(config, tmp_path):
+    _validate(config, ValTrackVisualizationHook(interval=4, max_sequences=2))
+    folder = tmp_path / 'work' / 'val_tracks' / 'epoch_0'
+    drawn = sorted(str(p.relative_to(folder)) for p in folder.rglob('*.jpg'))
+    names = sorted(p.name for p in (tmp_path / 'data' / 'val').iterdir() if p.is_dir())
+    expected = [f'{n}/{f}.jpg' for n in names[:2] for f in ('000001', '000005')]
+    assert drawn == expected
+    # The visualizer's backends got them too.
+    kept = list((tmp_path / 'work').rglob('vis_image/**/*.png'))
+    assert len(kept) == 4
+
+    # Ground truth on the left: a box of the annotation is drawn in its colour.
+    picture = cv2.imread(str(folder / expected[0]))[..., ::-1].astype(int)
+    assert picture.shape == (80, 256, 3)
+    rows = read_mot_rows(tmp_path / 'data' / 'val' / names[0] / 'gt' / 'gt.txt')
+    found = 0
+    for i in np.flatnonzero(rows.frame == 1):
+        x, y, w, h = rows.xywh[i]
+        x, y = round(x + w / 2), round(min(y + h, 78))
+        patch = picture[y - 2 : y + 3, x - 2 : x + 3]
+        near = np.abs(patch - identity_color(int(rows.identity[i]))).max(-1) < 60
+        found += near.any()
+    assert found >= 2
+
+
+def test_worst_sequences_are_the_worst(config, tmp_path):
+    runner = _validate(config, WorstSequencesHook(num=2, metric='DetA'))
+    evaluation = runner.val_loop.evaluator.metrics[0].evaluation
+    scores = {
+        name: evaluation.of_sequence(name)['DetA'].mean()
+        for name in evaluation.sequences
+    }
+    ranked = sorted(scores, key=lambda name: (scores[name], name))
+    folder = tmp_path / 'work' / 'worst_sequences' / 'val_epoch_0'
+    found = sorted(path.name for path in folder.iterdir())
+    assert found == [
+        f'{place}_{name}_DetA{100 * scores[name]:.1f}'
+        for place, name in enumerate(ranked[:2], 1)
+    ]
+    for name in found:
+        files = sorted(path.name for path in (folder / name).iterdir())
+        assert files == ['timeline.png', 'tracks.mp4', 'tracks.txt']
+        rows = read_mot_rows(folder / name / 'tracks.txt')
+        assert set(rows.frame.tolist()) == set(range(1, 7))
+        video = cv2.VideoCapture(str(folder / name / 'tracks.mp4'))
+        assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 6
+
+
+def test_unknown_score_and_missing_metric_are_named(config):
+    with pytest.raises(ValueError, match=r"metric: found 'Assa'.*AssA"):
+        _validate(config, WorstSequencesHook(metric='Assa', video=False))
+    for hook, argument in (
+        (WorstSequencesHook, dict(num=0)),
+        (ValTrackVisualizationHook, dict(interval=0)),
+    ):
+        with pytest.raises(ValueError, match='found 0'):
+            hook(**argument)
