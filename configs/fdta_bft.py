@@ -29,3 +29,5 @@ param_scheduler = [
         gamma=0.1,
     ),
 ]
+
+default_hooks = dict(checkpoint=dict(save_best='mot/HOTA', rule='greater'))

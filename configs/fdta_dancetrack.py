@@ -6,3 +6,5 @@ _base_ = [
     './_base_/schedules/fdta_13e.py',
     './_base_/default_runtime.py',
 ]
+
+default_hooks = dict(checkpoint=dict(save_best='mot/HOTA', rule='greater'))

@@ -46,6 +46,14 @@ class _GroupClip:
                     'parameter of the model. Remove it or correct the prefix.'
                 )
 
+    def get_lr(self) -> dict[str, list[float]]:
+        """Learning rates, as MMEngine's, and ``<group>_lr`` of each named group."""
+        rates = super().get_lr()
+        for group in self.optimizer.param_groups:
+            if 'name' in group:
+                rates[f'{group["name"]}_lr'] = [group['lr']]
+        return rates
+
     def _clip_grad(self) -> None:
         for part, params in self._parts.items():
             params = [p for p in params if p.grad is not None]
@@ -74,7 +82,8 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     parameters at a time, and logs three lines for each. This one understands
     ``paramwise_cfg.custom_keys`` with ``lr_mult`` and ``decay_mult``, keyed by
     parts of parameter names. Frozen parameters are left out; norms and biases
-    decay like the rest.
+    decay like the rest. A group is called after its keys, the one of all other
+    parameters ``other``, and its learning rate is logged under that name.
 
     Raises:
         ValueError: If ``paramwise_cfg`` holds anything else, or a key fits no
@@ -94,6 +103,7 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         keys = dict(self.paramwise_cfg.get('custom_keys', {}))
         self._check(keys)
         groups: dict[tuple[float, float], list[nn.Parameter]] = {(1.0, 1.0): []}
+        titles: dict[tuple[float, float], list[str]] = {(1.0, 1.0): [REST]}
         fits = dict.fromkeys(keys, 0)
         for name, param in module.named_parameters():
             if not param.requires_grad:
@@ -104,6 +114,8 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             groups.setdefault(setting, []).append(param)
             if key is not None:
                 fits[key] += 1
+                if key not in titles.setdefault(setting, []):
+                    titles[setting].append(key)
         for key, count in fits.items():
             if not count:
                 raise ValueError(
@@ -112,7 +124,8 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 )
         for (lr_mult, decay_mult), members in groups.items():
             if members:
-                group = dict(params=members, lr=self.base_lr * lr_mult)
+                title = '-'.join(titles[lr_mult, decay_mult])
+                group = dict(params=members, lr=self.base_lr * lr_mult, name=title)
                 if self.base_wd is not None:
                     group['weight_decay'] = self.base_wd * decay_mult
                 params.append(group)

@@ -1,8 +1,9 @@
 # AdamW as in the released code: 13 epochs, a warm-up over the first, x0.1 at
 # epochs 6 and 9, detector and the rest clipped separately. One clip per GPU.
+# A run that is resumed, also within an epoch, goes on as if never interrupted.
 max_epochs = 13
 
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
+train_cfg = dict(type='ResumableEpochTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
@@ -27,6 +28,19 @@ param_scheduler = [
         type='MultiStepLR', by_epoch=True, end=max_epochs, milestones=[6, 9], gamma=0.1
     ),
 ]
+
+custom_hooks = [
+    dict(type='IterationSeedHook'),
+    # Beside the one of each epoch.
+    dict(
+        type='CheckpointHook',
+        by_epoch=False,
+        interval=1000,
+        max_keep_ckpts=2,
+        save_last=False,
+    ),
+]
+randomness = dict(seed=3407)
 
 # 8 GPUs with one clip each.
 auto_scale_lr = dict(base_batch_size=8, enable=False)

@@ -1,0 +1,119 @@
+# Copyright (c) mmfdta authors.
+"""Epochs that go on where they were interrupted."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+from mmdet.registry import LOOPS
+from mmengine.dist import get_world_size
+from mmengine.runner import EpochBasedTrainLoop
+from torch.utils.data import Sampler
+
+# Where the message hub, which checkpoints hold, keeps how the epoch began.
+EPOCH_START = 'epoch_start'
+
+
+@LOOPS.register_module()
+class ResumableEpochTrainLoop(EpochBasedTrainLoop):
+    """MMEngine's loop over epochs, exact after a resume within an epoch.
+
+    MMEngine's own starts the epoch from its first batch again. This one goes on
+    with the batch after the checkpoint's, in the order of the interrupted run,
+    even if the seed was drawn. A sampler with ``skip``, such as
+    :class:`ClipSampler`, leaves finished samples out unread; with another the
+    finished batches are loaded and dropped. Together with
+    :class:`IterationSeedHook` the run is the one that was never interrupted.
+
+    ``max_iters`` counts the batches of every epoch on its own, because a
+    sampler may draw more clips in one epoch than in another.
+
+    Args:
+        *args: As for MMEngine's ``EpochBasedTrainLoop``.
+        **kwargs: The same.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._max_iters = self._count_iters()
+
+    def run(self):
+        """Train; see MMEngine's ``EpochBasedTrainLoop``."""
+        start = self.runner.message_hub.get_info(EPOCH_START)
+        if self._iter and start is not None:
+            self._take_seed(start['sampler_seed'])
+        return super().run()
+
+    def run_epoch(self) -> None:
+        """Train on the batches of an epoch that are left."""
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        for idx, data_batch in self._batches(self._enter_epoch()):
+            self.run_iter(idx, data_batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    @property
+    def _sampler(self) -> Sampler:
+        """Sampler: What yields samples, inside a batch sampler, too."""
+        batch_sampler = self.dataloader.batch_sampler
+        return getattr(batch_sampler, 'sampler', self.dataloader.sampler)
+
+    def _count_iters(self) -> int:
+        sampler = self._sampler
+        if not hasattr(sampler, 'set_epoch'):
+            return self._max_iters
+        total = 0
+        for epoch in range(self._max_epochs):
+            sampler.set_epoch(epoch)
+            total += len(self.dataloader)
+        sampler.set_epoch(self._epoch)
+        return total
+
+    def _take_seed(self, seed: int | None) -> None:
+        """Draw the samples that the interrupted run drew."""
+        if seed is None or seed == self._sampler.seed:
+            return
+        self._sampler.seed = seed
+        self._max_iters = self._count_iters()
+        self.runner.optim_wrapper.initialize_count_status(
+            self.runner.model, self._iter, self._max_iters
+        )
+
+    def _enter_epoch(self) -> int:
+        """Note how an epoch begins, or find how many batches of it are done.
+
+        Raises:
+            ValueError: If batches were of another size then.
+        """
+        hub = self.runner.message_hub
+        samples = (self.dataloader.batch_size or 1) * get_world_size()
+        start = hub.get_info(EPOCH_START)
+        if start is None or start['epoch'] != self._epoch:
+            start = dict(
+                epoch=self._epoch,
+                iter=self._iter,
+                samples_per_iter=samples,
+                sampler_seed=getattr(self._sampler, 'seed', None),
+            )
+            hub.update_info(EPOCH_START, start)
+        done = self._iter - start['iter']
+        if done and samples != start['samples_per_iter']:
+            raise ValueError(
+                f'the checkpoint is from the middle of an epoch with '
+                f'{start["samples_per_iter"]} samples an iteration in all processes, '
+                f'now there are {samples}. Resume with the same batch size and number '
+                'of processes, or from the checkpoint of a whole epoch.'
+            )
+        return done
+
+    def _batches(self, done: int) -> Iterator[tuple[int, dict]]:
+        """Number and yield the batches of an epoch after the first ``done``."""
+        sampler = self._sampler
+        if not done or not hasattr(sampler, 'skip'):
+            yield from islice(enumerate(self.dataloader), done, None)
+            return
+        sampler.skip(done * self.dataloader.batch_size)
+        for idx, data_batch in enumerate(self.dataloader, done):
+            # Hooks ask for the length of the whole epoch.
+            sampler.skip(0)
+            yield idx, data_batch
