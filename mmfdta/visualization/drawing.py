@@ -11,6 +11,7 @@ import numpy as np
 from .colors import Color, identity_color
 from .text import draw_text, text_size
 
+_SMALLEST_FONT = 8  # pixels; what is smaller cannot be read
 _LARGEST = 1 << 15  # OpenCV's drawing overflows far outside of the image
 _SHIFT = 3  # fractional bits of OpenCV's coordinates
 
@@ -44,8 +45,9 @@ class TrackStyle:
         """Return the height of the text beside a box."""
         if self.font_size is not None:
             return max(1, round(self.font_size))
-        largest = max(11.0, min(shape[:2]) / 48)
-        return round(float(np.clip(box_height / 7, 0.65 * largest, largest)))
+        largest = max(9.0, min(shape[:2]) / 48)
+        smallest = max(_SMALLEST_FONT, 0.65 * largest)
+        return round(float(np.clip(box_height / 7, smallest, largest)))
 
 
 @dataclass(frozen=True)
@@ -220,13 +222,15 @@ def class_name(classes: Sequence[str] | None, label: int) -> str:
 
 
 def draw_caption(image: np.ndarray, text: str) -> None:
-    """Write a line into the upper left corner, in place.
+    """Write a line into the upper left corner, in place, small enough to fit.
 
     Args:
         image (np.ndarray): uint8 (H, W, 3).
         text (str): One line.
     """
-    size = max(12, round(min(image.shape[:2]) / 36))
+    size = max(_SMALLEST_FONT, round(min(image.shape[:2]) / 36))
+    width = text_size(text, size)[0] + size
+    size = max(_SMALLEST_FONT, min(size, size * image.shape[1] // width))
     gap = size // 2
     draw_text(image, text, (gap, gap), size, (20, 20, 20), keep=False)
 
