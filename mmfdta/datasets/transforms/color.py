@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """Colour jitter of a clip: one draw for all frames, images only."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -71,12 +73,40 @@ class ClipColorJitter(BaseTransform):
         Returns:
             dict: The clip.
         """
-        adjust = adjust_exact if self.exact else adjust_fast
         steps = self.draw(results['rng'])
+        scratch = None if self.exact else Scratch.like(results['imgs'][0])
         for frame in results['imgs']:
             for name, factor in steps:
-                adjust(frame, name, factor)
+                if scratch is None:
+                    adjust_exact(frame, name, factor)
+                else:
+                    adjust_fast(frame, name, factor, scratch)
         return results
+
+
+@dataclass
+class Scratch:
+    """Memory for intermediate images of a clip; fresh memory is slow.
+
+    Attributes:
+        color (np.ndarray): uint8 (H, W, 3).
+        grey (np.ndarray): uint8 (H, W).
+    """
+
+    color: np.ndarray
+    grey: np.ndarray
+
+    @classmethod
+    def like(cls, frame: np.ndarray) -> 'Scratch':
+        """Make it for frames of one size.
+
+        Args:
+            frame (np.ndarray): uint8 (H, W, 3).
+
+        Returns:
+            Scratch: Of undefined content.
+        """
+        return cls(np.empty_like(frame), np.empty_like(frame[..., 0]))
 
 
 def adjust_exact(frame: np.ndarray, name: str, factor: float) -> None:
@@ -102,13 +132,14 @@ def adjust_exact(frame: np.ndarray, name: str, factor: float) -> None:
         frame[:] = np.asarray(Image.fromarray(hsv, 'HSV').convert('RGB'))
 
 
-def adjust_fast(frame: np.ndarray, name: str, factor: float) -> None:
+def adjust_fast(frame: np.ndarray, name: str, factor: float, scratch: Scratch) -> None:
     """Adjust a frame in place with OpenCV.
 
     Args:
         frame (np.ndarray): uint8 (H, W, 3) RGB, contiguous.
         name (str): ``brightness``, ``contrast``, ``saturation`` or ``hue``.
         factor (float): Blend factor, or turns of hue.
+        scratch (Scratch): Of the frame's size.
     """
     # PIL cuts fractions off where OpenCV rounds: hence the halves.
     if name == 'brightness':
@@ -117,11 +148,12 @@ def adjust_fast(frame: np.ndarray, name: str, factor: float) -> None:
         mean = int(np.dot(_LUMA, cv2.mean(frame)[:3]) + 0.5)
         cv2.addWeighted(frame, factor, frame, 0, (1 - factor) * mean - 0.5, dst=frame)
     elif name == 'saturation':
-        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        grey = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
-        cv2.addWeighted(frame, factor, grey, 1 - factor, -0.5, dst=frame)
+        cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY, dst=scratch.grey)
+        cv2.cvtColor(scratch.grey, cv2.COLOR_GRAY2RGB, dst=scratch.color)
+        cv2.addWeighted(frame, factor, scratch.color, 1 - factor, -0.5, dst=frame)
     else:
-        hsv = cv2.cvtColor(frame, cv2.COLOR_RGB2HSV_FULL)
+        hsv = scratch.color
+        cv2.cvtColor(frame, cv2.COLOR_RGB2HSV_FULL, dst=hsv)
         shift = np.zeros((frame.shape[1], 3), dtype=np.uint8)
         shift[:, 0] = hue_shift(factor)
         np.add(hsv, shift, out=hsv)  # a whole row is much faster than one channel

@@ -84,9 +84,8 @@ class DecodeClip(BaseTransform):
             for frame, path in zip(clip, paths, strict=True):
                 image = decode_fast(path, shrink)
                 _check_reduced_size(path, image.shape[:2], geometry.source_shape)
-                # Writes into the clip, and swaps channels on the smallest image.
-                image = apply_fast(image, geometry)
-                cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=frame)
+                apply_fast(image, geometry, out=frame)
+                cv2.cvtColor(frame, cv2.COLOR_BGR2RGB, dst=frame)
         results['imgs'] = clip
         results['img_shape'] = geometry.shape
         return results
@@ -105,7 +104,7 @@ class DecodeClip(BaseTransform):
         else:
             frames = shift_fast(np.array(image), geometry.shift, len(clip))
             for place, frame in zip(target, frames, strict=True):
-                place[:] = apply_fast(frame, geometry)
+                apply_fast(frame, geometry, out=place)
 
 
 @TRANSFORMS.register_module()
@@ -162,7 +161,7 @@ class LoadClipDepth(BaseTransform):
             if self.exact:
                 place[..., 0] = np.asarray(apply_exact(image, geometry))
             else:
-                place[:] = apply_fast(np.array(image)[..., None], geometry)
+                apply_fast(np.array(image)[..., None], geometry, out=place)
         results['depths'] = clip
         return results
 
