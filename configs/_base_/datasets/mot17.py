@@ -1,75 +1,12 @@
-# MOT17: clips of 30 frames of the first half of the train split, tested on the
-# other half.
-dataset_type = 'MOT17Dataset'
-data_root = 'data/MOT17'
-clip_length = 30
+# MOT17: as DanceTrack; clips of the first half of each train sequence, tested on
+# the second half.
+_base_ = ['./dancetrack.py']
 
-resize_scales = [480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800]
-train_pipeline = [
-    dict(type='OpenClip'),
-    dict(type='StaticClipShift', max_ratio=0.06),
-    dict(type='ClipRandomFlip', prob=0.5),
-    dict(
-        type='ClipRandomChoice',
-        transforms=[
-            [dict(type='ClipRandomResize', short_sides=resize_scales, max_long=1440)],
-            [
-                dict(type='ClipRandomResize', short_sides=[400, 500, 600]),
-                dict(type='ClipRandomCrop', min_size=384, max_size=600),
-                dict(type='ClipRandomResize', short_sides=resize_scales, max_long=1440),
-            ],
-        ],
-    ),
-    dict(type='DecodeClip'),
-    dict(type='LoadClipDepth', missing='skip'),
-    dict(type='ClipColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2),
-    dict(
-        type='GenerateIDTargets',
-        num_groups=6,
-        vocab=50,
-        occlusion_prob=0.5,
-        switch_prob=0.5,
-    ),
-    dict(type='PackClipInputs'),
-]
-test_pipeline = [
-    dict(type='OpenClip'),
-    dict(type='ClipResize', short=800, max_long=1440),
-    dict(type='DecodeClip', exact=True),
-    dict(type='PackClipInputs'),
-]
+source = dict(type='MOT17Dataset', data_root='data/MOT17', split='train')
 
-train_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='ClipSampler', lengths=clip_length, max_interval=4),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        split='train',
-        half='first',
-        pipeline=train_pipeline,
-    ),
-)
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='SequenceSampler'),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        split='train',
-        half='second',
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
-)
+train_dataloader = dict(dataset=dict(source, half='first'))
+val_dataloader = dict(dataset=dict(source, half='second'))
 test_dataloader = val_dataloader
 
-val_evaluator = dict(
-    type='MOTMetric', metric=['HOTA', 'CLEAR', 'Identity'], benchmark='mot17'
-)
+val_evaluator = dict(benchmark='mot17')
 test_evaluator = val_evaluator
