@@ -38,7 +38,19 @@ test_dataloader = None
 test_cfg = None
 test_evaluator = None
 
-max_iters = 1200
+max_iters = 1500
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=False,
+        begin=100,
+        end=max_iters,
+        T_max=max_iters - 100,
+        eta_min_ratio=0.02,
+    ),
+]
 optim_wrapper = dict(
     optimizer=dict(lr=8e-4),
     clip_grad=dict(max_norm=1.0),

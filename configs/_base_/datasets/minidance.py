@@ -16,7 +16,7 @@ train_pipeline = [
     ),
     dict(
         type='GenerateIDTargets',
-        num_groups=4,
+        num_groups=8,
         vocab=16,
         occlusion_prob=0.5,
         switch_prob=0.3,

@@ -1,7 +1,7 @@
 # FDTA for a CPU: the classes of fdta_r50.py, small, and trained from scratch.
 embed_dims = 64
 num_id_vocabulary = 16
-history = 20  # frames that a lost track is remembered, less one
+history = 16  # frames of a clip; a track is remembered one less
 
 attention = dict(embed_dims=embed_dims, num_heads=4, dropout=0.0, batch_first=True)
 deformable_attention = dict(
