@@ -8,6 +8,7 @@ import sys
 COMMANDS = {
     'train': ('mmfdta.apis.train', 'train the model of a config'),
     'test': ('mmfdta.apis.test', 'track and score with a checkpoint'),
+    'track': ('mmfdta.apis.track', 'track a video, folder or camera'),
     'evaluate': ('mmfdta.evaluation.cli', 'score tracks in MOTChallenge text'),
     'convert': ('mmfdta.apis.convert', 'convert a checkpoint of another project'),
     'check-data': ('mmfdta.datasets.check_data', 'check a data set and its depth maps'),
@@ -19,6 +20,7 @@ COMMANDS = {
         'mmfdta.datasets.generate',
         'write the depth maps of a data set',
     ),
+    'demo': ('mmfdta.apis.demo', 'train and compare the small FDTA on MiniDance'),
     'env': ('mmfdta.apis.env', 'show versions and the state of the operators'),
 }
 
