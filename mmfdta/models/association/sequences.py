@@ -31,8 +31,9 @@ class Sequences:
 
 
 def _pad_identities(tensors: list[Tensor], value: int | bool) -> Tensor:
-    """Stack (G, T, N_b) tensors of the clips to (B, G, T, max N)."""
-    num_ids = max(t.shape[-1] for t in tensors)
+    """Stack (G, T, N_b) tensors of the clips to (B, G, T, max N), N at least 1."""
+    # Also without any identity every parameter takes part, as DDP wants.
+    num_ids = max(1, *(t.shape[-1] for t in tensors))
     out = tensors[0].new_full((len(tensors), *tensors[0].shape[:-1], num_ids), value)
     for row, tensor in zip(out, tensors, strict=True):
         row[..., : tensor.shape[-1]] = tensor

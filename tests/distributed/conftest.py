@@ -1,0 +1,6 @@
+# Copyright (c) mmfdta authors.
+"""Several processes of a small FDTA on small data."""
+
+from tiny_run import environment, tiny_run
+
+__all__ = ['environment', 'tiny_run']
