@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 _ONE_HOT_EPS = 1e-6
 # Elements worked on at a time: few enough to stay near the CPU's caches, enough to
 # hide what starting an operation costs.
-_BLOCK_ELEMENTS = 2**20
+_BLOCK_ELEMENTS = 2**19
 
 
 def depth_targets(
@@ -179,15 +179,14 @@ class _WeightedSoftmaxFocal(torch.autograd.Function):
         ctx: torch.autograd.function.FunctionCtx, grad_output: Tensor
     ) -> tuple[Tensor | None, ...]:
         logits, target, weight = ctx.saved_tensors
-        scale = weight * (grad_output * ctx.alpha)
+        scale = weight * (grad_output * -ctx.alpha)
         grad = torch.empty_like(logits)
         for frames, rows, log_p, p, q in _Blocks(logits):
             index = target[frames, None, rows]
             block_scale = scale[frames, None, rows]
             power = q if ctx.gamma == 2 else q.pow(ctx.gamma - 1)
-            # u / alpha = gamma p q^(gamma-1) log p - q^gamma
-            u = log_p.mul_(power).mul_(p).mul_(ctx.gamma)
-            u.addcmul_(q, power, value=-1)
+            # -u / alpha = q^(gamma-1) (q - gamma p log p)
+            u = torch.addcmul(q, p, log_p, value=-ctx.gamma, out=log_p).mul_(power)
             chosen = u.gather(1, index)
             total = u.sum(1, keepdim=True).mul_(_ONE_HOT_EPS).add_(chosen)
             total.mul_(block_scale)
