@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..layers import FFN, MultiheadAttention
+from .time_attention import NEVER, TimeBiasedAttention
 
 
 class IDDecoderLayer(nn.Module):
@@ -33,7 +34,7 @@ class IDDecoderLayer(nn.Module):
             )
             self.self_attn_norm = nn.LayerNorm(embed_dims)
         self.with_self_attn = with_self_attn
-        self.cross_attn = MultiheadAttention(embed_dims, num_heads, add_zero_attn=True)
+        self.cross_attn = TimeBiasedAttention(embed_dims, num_heads)
         self.cross_attn_norm = nn.LayerNorm(embed_dims)
         self.ffn = FFN(embed_dims, embed_dims * ffn_ratio, activation='gelu')
         self.ffn_norm = nn.LayerNorm(embed_dims)
@@ -43,7 +44,8 @@ class IDDecoderLayer(nn.Module):
         unknown: Tensor,
         trajectory: Tensor,
         unknown_masks: Tensor,
-        cross_bias: Tensor,
+        time_bias: Tensor,
+        hidden: Tensor,
     ) -> Tensor:
         """Run the layer.
 
@@ -51,8 +53,8 @@ class IDDecoderLayer(nn.Module):
             unknown (Tensor): Detection tokens (S, T, N, C), S = B * G.
             trajectory (Tensor): Trajectory tokens (S, T' * N', C).
             unknown_masks (Tensor): (S, T, N) bool, True = no detection.
-            cross_bias (Tensor): Added to the scores, broadcastable to
-                (S, H, T * N, T' * N').
+            time_bias (Tensor): Bias of each pair of frames (H, T, T').
+            hidden (Tensor): Missing observations (S, T' * N') bool.
 
         Returns:
             Tensor: (S, T, N, C).
@@ -64,9 +66,7 @@ class IDDecoderLayer(nn.Module):
             x = self.self_attn_norm(x + self.self_attn(x, x, x, visible))
             unknown = x.view(shape)
         x = unknown.flatten(1, 2)
-        x = self.cross_attn_norm(
-            x + self.cross_attn(x, trajectory, trajectory, cross_bias)
-        )
+        x = self.cross_attn_norm(x + self.cross_attn(x, trajectory, time_bias, hidden))
         return self.ffn_norm(x + self.ffn(x)).view(shape)
 
 
@@ -177,10 +177,8 @@ class IDDecoder(BaseModule):
         hidden = trajectory_masks.flatten(0, 1).flatten(1)
         logits = []
         for i, layer in enumerate(self.layers):
-            bias = self._cross_bias(
-                i, unknown_times, trajectory_times, unknown.shape[2], hidden
-            ).to(unknown.dtype)
-            args = (unknown, trajectory, masks, bias)
+            time_bias = self._time_bias(i, unknown_times, trajectory_times)
+            args = (unknown, trajectory, masks, time_bias, hidden)
             if self.with_cp and self.training:
                 unknown = checkpoint(layer, *args, use_reentrant=False)
             else:
@@ -198,25 +196,11 @@ class IDDecoder(BaseModule):
         labels = labels.where(labels >= 0, self.num_id_vocabulary)
         return F.embedding(labels, self.word_to_embed.weight.t())
 
-    def _cross_bias(
-        self,
-        layer: int,
-        unknown_times: Tensor,
-        trajectory_times: Tensor,
-        num_unknown: int,
-        hidden: Tensor,
+    def _time_bias(
+        self, layer: int, unknown_times: Tensor, trajectory_times: Tensor
     ) -> Tensor:
-        """Scores to add: the time bias, -inf for what a detection may not see.
-
-        Returns:
-            Tensor: (S, H, T * N, T' * N'), from times and hidden (S, T' * N').
-        """
+        """Bias (H, T, T') of each pair of frames; only earlier ones are seen."""
         distance = unknown_times[:, None] - trajectory_times[None]
-        table = self.rel_pos_embeds[layer]
-        bias = table[distance.clamp(0, self.max_relative_time - 1)]
-        bias = bias.masked_fill((distance <= 0)[..., None], -torch.inf)
-        num_trajectory = hidden.shape[1] // len(trajectory_times)
-        bias = bias.permute(2, 0, 1)  # (H, T, T')
-        bias = bias.repeat_interleave(num_unknown, 1)
-        bias = bias.repeat_interleave(num_trajectory, 2)
-        return bias[None].masked_fill(hidden[:, None, None], -torch.inf)
+        index = distance.clamp(0, self.max_relative_time - 1)
+        bias = self.rel_pos_embeds[layer][index].permute(2, 0, 1)
+        return bias.masked_fill(distance <= 0, NEVER)

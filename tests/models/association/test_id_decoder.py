@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from mmfdta.models import IDDecoder
+from mmfdta.models.association.time_attention import NEVER, TimeBiasedAttention
+from mmfdta.models.layers import MultiheadAttention
 
 T, N, K = 5, 4, 6
 
@@ -116,3 +118,26 @@ def test_aux_logits_end_with_the_last_layer():
 def test_head_size_that_does_not_fit():
     with pytest.raises(ValueError, match='head_dims = 5'):
         IDDecoder(16, 16, head_dims=5)
+
+
+def test_time_bias_as_channels_equals_a_mask():
+    """The extra channels give the scores that an explicit bias gives."""
+    g = torch.Generator().manual_seed(0)
+    attention = TimeBiasedAttention(16, 2)
+    query = torch.randn(3, 4 * 2, 16, generator=g, requires_grad=True)
+    key = torch.randn(3, 5 * 3, 16, generator=g)
+    bias = torch.randn(2, 4, 5, generator=g, requires_grad=True)
+    seen = torch.rand(4, 5, generator=g) < 0.6
+    hidden = torch.rand(3, 15, generator=g) < 0.3
+    found = attention(query, key, bias.masked_fill(~seen, NEVER), hidden)
+
+    pairs = bias.masked_fill(~seen, -torch.inf)
+    pairs = pairs.repeat_interleave(2, 1).repeat_interleave(3, 2)
+    mask = pairs[None].masked_fill(hidden[:, None, None], -torch.inf)
+    expected = MultiheadAttention.forward(attention, query, key, key, mask)
+    torch.testing.assert_close(found, expected)
+    grads = [
+        torch.autograd.grad(out.square().sum(), [query, bias], retain_graph=True)
+        for out in (found, expected)
+    ]
+    torch.testing.assert_close(*grads)
