@@ -167,10 +167,9 @@ def test_static_images_are_refused(tmp_path, capsys):
 
 @pytest.fixture(scope='module')
 def tiny_model(tmp_path_factory):
-    transformers = pytest.importorskip(
-        'transformers', reason='the optional dependency transformers is not installed'
-    )
+    # Here, as it takes seconds to import and only this test needs it.
     import torch
+    import transformers
 
     torch.manual_seed(0)
     backbone = transformers.Dinov2Config(
