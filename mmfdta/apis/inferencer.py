@@ -50,6 +50,7 @@ class MOTInferencer:
     Attributes:
         model (nn.Module): The tracker.
         classes (tuple[str, ...]): Names of the model's classes, where known.
+        preprocessor (FramePreprocessor): Makes model inputs of frames.
 
     Raises:
         ValueError: If there is no checkpoint, or an argument is wrong.
@@ -78,7 +79,7 @@ class MOTInferencer:
         self.model = load_tracker(config, checkpoint, device, allow_random_weights)
         self.classes = tuple(self.model.dataset_meta.get('classes') or ())
         self.batch_size = batch_size
-        self._prepare = FramePreprocessor(config)
+        self.preprocessor = FramePreprocessor(config)
         self._rgb = channel_order == 'rgb'
         self._kept = None if classes is None else self._find_labels(classes)
         self._next_frame = 0
@@ -120,7 +121,7 @@ class MOTInferencer:
         """
         _check_frame(frame)
         image = np.ascontiguousarray(frame[..., ::-1]) if self._rgb else frame
-        sample = self._prepare(image, FrameContext(self._next_frame, 'frames'))
+        sample = self.preprocessor(image, FrameContext(self._next_frame, 'frames'))
         tracks = self.predict_prepared([sample])[0]
         self._next_frame += 1
         return tracks
@@ -175,7 +176,7 @@ class MOTInferencer:
             outputs = plan_outputs(out, facts, style or TrackStyle(), caption)
             run = TrackingRun(
                 frames,
-                self._prepare,
+                self.preprocessor,
                 self.predict_prepared,
                 outputs,
                 batch_size=1 if frames.live else self.batch_size,

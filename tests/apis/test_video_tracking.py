@@ -381,7 +381,7 @@ def test_reading_tracking_and_writing_overlap(inferencer):
         def finish(self, complete):
             return None
 
-    run = TrackingRun(Source(8), inferencer._prepare, _one_track, [Output()])
+    run = TrackingRun(Source(8), inferencer.preprocessor, _one_track, [Output()])
     assert len(list(run.frames())) == 8
 
 
@@ -397,7 +397,7 @@ def test_live_source_drops_what_it_cannot_keep_and_counts_it(inferencer):
         assert read.wait(20)  # all frames have come before the first is tracked
         return _one_track(samples)
 
-    run = TrackingRun(Camera(50, live=True), inferencer._prepare, slow, [])
+    run = TrackingRun(Camera(50, live=True), inferencer.preprocessor, slow, [])
     frames = run.frames()
     tracked = []
     while True:
@@ -419,7 +419,7 @@ def test_error_of_the_reader_arrives(inferencer):
             yield next(super().__iter__())
             raise RuntimeError('the reader broke')
 
-    run = TrackingRun(Source(5), inferencer._prepare, _one_track, [])
+    run = TrackingRun(Source(5), inferencer.preprocessor, _one_track, [])
     with pytest.raises(RuntimeError, match='the reader broke'):
         list(run.frames())
 
