@@ -146,12 +146,9 @@ class MOTInferencer:
         is and named ``NAME.partial.SUFFIX``; a live source may end at any time.
 
         Args:
-            source (str | os.PathLike | int): A video file, a folder of images, a
-                pattern such as ``frames/*.jpg``, the index of a camera, or an
-                address such as ``rtsp://...``.
+            source (str | os.PathLike | int): See :func:`open_source`.
             out (str | os.PathLike | Sequence | None): Files to write: annotated
-                video (mp4, mov, mkv, avi, webm), MOTChallenge text (txt), JSON
-                (json).
+                video (mp4, mov, mkv, avi, webm), MOTChallenge text (txt), JSON.
             style (TrackStyle | None): How tracks are drawn.
             caption (bool): Draw the frame's number, its tracks and the speed.
             frame_rate (float | None): Frames per second of what is written; None
@@ -218,8 +215,16 @@ class MOTInferencer:
 
         Returns:
             list[InstanceData]: See :meth:`step`, one for each frame.
+
+        Raises:
+            ValueError: If the model does not track.
         """
         clip = self.model.test_step(collate_frames(samples))[0]
+        if any('pred_track_instances' not in frame for frame in clip):
+            raise ValueError(
+                f'model.type: {type(self.model).__name__} gives no '
+                'pred_track_instances; expected a tracker, not a detector'
+            )
         return [self._finish(frame.pred_track_instances) for frame in clip]
 
     def _finish(self, tracks: InstanceData) -> InstanceData:

@@ -13,6 +13,8 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
+from mmfdta.apis import MOTInferencer
+
 SIZE = (120, 160)
 # RGB; the class of a rectangle is its place here. Far from each other and black.
 COLORS = ((220, 30, 30), (30, 200, 40), (40, 60, 230))
@@ -168,3 +170,31 @@ def scene():
         colors = COLORS
 
     return Scene
+
+
+@pytest.fixture
+def inferencer(toys) -> MOTInferencer:
+    """The tracker, ready for frames."""
+    return MOTInferencer(toys.config, toys.checkpoint, device='cpu')
+
+
+@pytest.fixture
+def read_video():
+    """A function: the frames of a video and its frame rate."""
+
+    def read(path) -> tuple[list[np.ndarray], float]:
+        capture = cv2.VideoCapture(str(path))
+        frames = []
+        while True:
+            ok, image = capture.read()
+            if not ok:
+                return frames, capture.get(cv2.CAP_PROP_FPS)
+            frames.append(image)
+
+    return read
+
+
+@pytest.fixture
+def names_in():
+    """A function: the names of the files in a folder."""
+    return lambda folder: sorted(path.name for path in folder.iterdir())

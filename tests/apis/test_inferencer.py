@@ -20,11 +20,6 @@ def _check(tracks, expected, tolerance=0.01):
         np.testing.assert_allclose(box.numpy(), expected[label], atol=tolerance)
 
 
-@pytest.fixture
-def inferencer(toys):
-    return MOTInferencer(toys.config, toys.checkpoint, device='cpu')
-
-
 def test_step_finds_the_boxes_in_pixels_of_the_frame(inferencer, scene):
     for index in range(8):
         frame = np.ascontiguousarray(scene.render(index)[..., ::-1])
@@ -228,3 +223,12 @@ def test_pretrained_parts_are_not_downloaded(toys):
     assert model.init_cfg is None
     assert config.model.init_cfg == nowhere
     assert isinstance(model, MODELS.get('ColorTracker'))
+
+
+def test_detector_is_no_tracker(toys, scene, monkeypatch):
+    inferencer = MOTInferencer(toys.config, toys.checkpoint)
+    monkeypatch.setattr(
+        inferencer.model, 'predict', lambda inputs, data_samples: data_samples
+    )
+    with pytest.raises(ValueError, match='ColorTracker gives no pred_track_instances'):
+        inferencer.step(scene.render(0))
