@@ -119,8 +119,8 @@ class SpatialAdapter(BaseModule):
     def _expected_depth(self, logits: Tensor) -> Tensor:
         """Mean depth (F, h, w); in half precision it would jump between rows."""
         with torch.autocast(logits.device.type, enabled=False):
-            probabilities = logits.float().softmax(1)
-            return torch.einsum('fdhw,d->fhw', probabilities, self.bin_values.float())
+            values = self.bin_values.float().view(-1, 1, 1)
+            return (logits.float().softmax(1) * values).sum(1)
 
     def embed_depth(self, depth: Tensor) -> Tensor:
         """Look up the table at real-valued depths (F, h, w) -> (F, h, w, C)."""
