@@ -2,7 +2,6 @@
 """MiniDance: rendered dancers with exact boxes, identities and depth."""
 
 from .dataset import MiniDanceDataset
-from .frames import UnpackFrame
 from .options import SPLITS, MiniDanceOptions
 from .scene import Frame, Scene, build_scene
 from .writing import make_minidance
@@ -13,7 +12,6 @@ __all__ = [
     'MiniDanceDataset',
     'MiniDanceOptions',
     'Scene',
-    'UnpackFrame',
     'build_scene',
     'make_minidance',
 ]

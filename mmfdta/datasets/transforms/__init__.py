@@ -13,6 +13,7 @@ from .resizing import (
 )
 from .static_shift import StaticClipShift
 from .targets import GenerateIDTargets
+from .unpacking import UnpackFrame
 
 __all__ = [
     'ClipColorJitter',
@@ -27,4 +28,5 @@ __all__ = [
     'OpenClip',
     'PackClipInputs',
     'StaticClipShift',
+    'UnpackFrame',
 ]
