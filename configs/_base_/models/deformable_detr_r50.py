@@ -1,0 +1,12 @@
+# The plain detector of fdta_r50.py: no depth branch, single frames.
+_base_ = ['./fdta_r50.py']
+
+detector = _base_.detector
+detector.spatial_adapter = None
+detector.bbox_head.loss_depth = None
+detector.data_preprocessor = dict(
+    type='DetDataPreprocessor',
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+)
+model = dict(_delete_=True, **detector)

@@ -1,0 +1,15 @@
+# The plain detector on single frames, as MOTIP's released code fine-tunes it: 20
+# epochs, x0.1 at epoch 15, no warm-up. Two frames per GPU.
+_base_ = ['./fdta_13e.py']
+
+max_epochs = 20
+train_cfg = dict(max_epochs=max_epochs)
+val_cfg = None
+test_cfg = None
+optim_wrapper = dict(clip_groups=dict(_delete_=True))
+param_scheduler = [
+    dict(type='MultiStepLR', by_epoch=True, end=max_epochs, milestones=[15], gamma=0.1)
+]
+
+# 8 GPUs with two frames each.
+auto_scale_lr = dict(base_batch_size=16)
