@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--auto-scale-lr',
         action='store_true',
         help='scale the learning rate from auto_scale_lr.base_batch_size to the '
-        'batch size in use',
+        'batch size in use, all processes and accumulated iterations together',
     )
     return parser
 
@@ -60,6 +60,9 @@ def apply_training_options(config: Config, options: argparse.Namespace) -> None:
                 '--auto-scale-lr needs auto_scale_lr.base_batch_size in the config'
             )
         config.auto_scale_lr.enable = True
+        # MMEngine compares the base with the batch of one iteration.
+        accumulated = config.optim_wrapper.get('accumulative_counts', 1)
+        config.auto_scale_lr.base_batch_size /= accumulated
     if options.resume:
         config.resume = True
         config.load_from = None if options.resume == 'auto' else options.resume

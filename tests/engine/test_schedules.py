@@ -1,0 +1,113 @@
+# Copyright (c) mmfdta authors.
+"""Learning rates of the configs beside the rule of the released code."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.registry import MODELS, PARAM_SCHEDULERS
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+
+from mmfdta.apis import train as train_command
+from mmfdta.apis.config import load_config
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+# Epochs, epochs of warm-up, milestones: the released settings.
+RELEASED = {
+    'fdta_dancetrack': (13, 1, (6, 9)),
+    'fdta_sportsmot': (13, 1, (8, 12)),
+    'fdta_bft': (22, 2, (16, 20)),
+    'deformable_detr_dancetrack': (20, 0, (15,)),
+    'deformable_detr_sportsmot': (20, 0, (15,)),
+    'deformable_detr_bft': (60, 0, (45,)),
+}
+ITERS = 4
+
+
+def _rates(config: Config, base: float) -> list[float]:
+    """Learning rate of every iteration, stepped as MMEngine's hook steps."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base)
+    schedulers = []
+    for cfg in config.param_scheduler:
+        cfg = dict(cfg)
+        kind = PARAM_SCHEDULERS.get(cfg.pop('type'))
+        if cfg.pop('convert_to_iter_based', False):
+            made = kind.build_iter_from_epoch(optimizer, epoch_length=ITERS, **cfg)
+        else:
+            made = kind(optimizer, **cfg)
+        schedulers.append(made)
+    rates = []
+    for _ in range(config.train_cfg.max_epochs):
+        for _ in range(ITERS):
+            rates.append(optimizer.param_groups[0]['lr'])
+            optimizer.step()
+            for scheduler in schedulers:
+                if not scheduler.by_epoch:
+                    scheduler.step()
+        for scheduler in schedulers:
+            if scheduler.by_epoch:
+                scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize('name', RELEASED)
+def test_learning_rates_are_the_released_ones(name: str):
+    epochs, warmup, milestones = RELEASED[name]
+    config = Config.fromfile(CONFIGS / f'{name}.py')
+    base = config.optim_wrapper.optimizer.lr
+    expected = []
+    for epoch in range(epochs):
+        for i in range(ITERS):
+            rate = 1e-4 * 0.1 ** sum(epoch >= m for m in milestones)
+            if epoch < warmup:
+                rate = 1e-4 * (epoch * ITERS + i + 1) / (warmup * ITERS)
+            expected.append(rate)
+    assert _rates(config, base) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize('name', ['fdta_dancetrack', 'deformable_detr_dancetrack'])
+def test_every_parameter_is_in_the_group_of_the_released_rule(name: str):
+    config = Config.fromfile(CONFIGS / f'{name}.py')
+    init_default_scope('mmdet')
+    model = MODELS.build(config.model)
+    wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    found = {}
+    for group in wrapper.optimizer.param_groups:
+        for param in group['params']:
+            assert id(param) not in found
+            found[id(param)] = group['lr'], group['weight_decay'], group['name']
+    for key, param in model.named_parameters():
+        scale, group = 1.0, 'other'
+        if 'backbone.' in key:
+            scale, group = 0.1, 'backbone'
+        if 'sampling_offsets' in key or 'reference_points' in key:
+            scale, group = 0.05, 'sampling_offsets-reference_points'
+        frozen = 'backbone.' in key and any(
+            part in key for part in ('bn', 'downsample.1', 'backbone.conv1', 'layer1.')
+        )
+        if frozen:
+            assert id(param) not in found, key
+        else:
+            assert found.pop(id(param)) == (pytest.approx(1e-4 * scale), 5e-4, group)
+    assert not found
+    rates = wrapper.get_lr()
+    assert rates['backbone_lr'] == [pytest.approx(1e-5)]
+    assert rates['sampling_offsets-reference_points_lr'] == [pytest.approx(5e-6)]
+    assert rates['other_lr'] == [pytest.approx(1e-4)]
+
+
+def test_scaling_the_learning_rate_counts_accumulated_clips():
+    """One GPU that accumulates eight clips is worth the eight GPUs of the base."""
+    options = train_command.build_parser().parse_args(
+        [
+            str(CONFIGS / 'fdta_dancetrack.py'),
+            '--auto-scale-lr',
+            '--cfg-options',
+            'optim_wrapper.accumulative_counts=8',
+        ]
+    )
+    config = load_config(options)
+    train_command.apply_training_options(config, options)
+    assert config.auto_scale_lr == dict(base_batch_size=1, enable=True)
