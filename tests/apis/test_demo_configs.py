@@ -12,7 +12,8 @@ from mmengine.registry import init_default_scope
 
 from mmfdta.apis.config import find_config
 from mmfdta.datasets import ClipIndex
-from mmfdta.datasets.minidance import MiniDanceOptions, UnpackFrame
+from mmfdta.datasets.minidance import MiniDanceOptions
+from mmfdta.datasets.transforms import UnpackFrame
 
 SMALL = dict(train=1, val=0, test=0, frames=20, width=128, height=96)
 
