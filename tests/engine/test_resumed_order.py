@@ -1,0 +1,130 @@
+# Copyright (c) mmfdta authors.
+"""The loop over epochs with samplers of other kinds, on a one-weight model."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from torch.utils.data import Sampler
+
+
+class OneWeight(BaseModel):
+    """Notes what it sees, and what it draws."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen = []
+
+    def forward(self, x: torch.Tensor, mode: str) -> dict:
+        self.seen.append((x.tolist(), float(torch.rand(()))))
+        return dict(loss=self.weight.sum())
+
+
+class Growing(Sampler):
+    """One sample more in every epoch, as an epoch may draw more legal clips."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        generator = torch.Generator().manual_seed(self.seed + epoch)
+        self.order = torch.randperm(3 + epoch, generator=generator).tolist()
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self):
+        return iter(self.order)
+
+
+class Numbers(torch.utils.data.Dataset):
+    """The numbers below 8."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> dict:
+        return dict(x=index)
+
+
+def _runner(
+    folder: Path,
+    sampler: object,
+    batch_size: int = 1,
+    seed: int | None = 0,
+    resume: Path | None = None,
+    accumulate: int = 1,
+) -> Runner:
+    init_default_scope('mmdet')
+    return Runner(
+        model=OneWeight(),
+        work_dir=str(folder),
+        train_dataloader=dict(
+            dataset=Numbers(),
+            sampler=sampler,
+            batch_size=batch_size,
+            num_workers=0,
+            collate_fn=dict(type='default_collate'),
+        ),
+        train_cfg=dict(type='ResumableEpochTrainLoop', max_epochs=3),
+        optim_wrapper=dict(
+            optimizer=dict(type='SGD', lr=0.1), accumulative_counts=accumulate
+        ),
+        default_hooks=dict(
+            checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1)
+        ),
+        custom_hooks=[dict(type='IterationSeedHook')],
+        randomness=dict(seed=seed),
+        log_level='ERROR',
+        load_from=resume and str(resume),
+        resume=resume is not None,
+        default_scope='mmdet',
+        experiment_name=f'{folder.name}-{seed}-{batch_size}-{resume}',
+    )
+
+
+@pytest.mark.parametrize('done', [2, 3, 5, 7, 8, 11])
+def test_an_epoch_goes_on_with_any_sampler(tmp_path: Path, done: int):
+    """Epochs of 3, 4 and 5: in the middle and at the end of each."""
+    whole = _runner(tmp_path / 'whole', Growing(5), accumulate=2)
+    whole.train()
+    assert whole.max_iters == whole.iter == 3 + 4 + 5
+    # Accumulated in pairs: all six steps of 0.1.
+    assert float(whole.model.weight) == pytest.approx(-0.6)
+    # Another seed is drawn for the resumed run; the checkpoint's counts.
+    part = _runner(
+        tmp_path / 'part',
+        Growing(6),
+        seed=None,
+        resume=tmp_path / f'whole/iter_{done}.pth',
+        accumulate=2,
+    )
+    part.train()
+    assert part.iter == part.max_iters == 12
+    assert part.model.seen == whole.model.seen[done:]
+
+
+def test_mmengines_sampler_goes_on_too(tmp_path: Path):
+    sampler = dict(type='DefaultSampler', shuffle=True)
+    whole = _runner(tmp_path / 'whole', sampler, batch_size=2)
+    whole.train()
+    checkpoint = tmp_path / 'whole/iter_6.pth'
+    part = _runner(
+        tmp_path / 'part', dict(sampler), batch_size=2, seed=None, resume=checkpoint
+    )
+    part.train()
+    assert part.model.seen == whole.model.seen[6:]
+
+
+def test_another_batch_size_within_an_epoch_is_refused(tmp_path: Path):
+    _runner(tmp_path / 'whole', Growing(5)).train()
+    within = _runner(
+        tmp_path / 'in', Growing(5), 2, resume=tmp_path / 'whole/iter_5.pth'
+    )
+    with pytest.raises(ValueError, match='with 1 samples an iteration'):
+        within.train()
