@@ -20,6 +20,12 @@ COMMANDS = {
         'mmfdta.datasets.generate',
         'write the depth maps of a data set',
     ),
+    'similarity': (
+        'mmfdta.apis.analysis.similarity',
+        'measure how alike objects are',
+    ),
+    'plot-tracks': ('mmfdta.apis.analysis.plot_tracks', 'draw timelines of tracks'),
+    'tune': ('mmfdta.apis.analysis.tune_thresholds', 'search thresholds and protocol'),
     'demo': ('mmfdta.apis.demo', 'train and compare the small FDTA on MiniDance'),
     'env': ('mmfdta.apis.env', 'show versions and the state of the operators'),
 }

@@ -17,9 +17,7 @@ log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 log_level = 'INFO'
 
 vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(
-    type='TrackLocalVisualizer', vis_backends=vis_backends, name='visualizer'
-)
+visualizer = dict(type='TrackVisualizer', vis_backends=vis_backends, name='visualizer')
 
 load_from = None
 resume = False

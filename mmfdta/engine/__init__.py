@@ -9,8 +9,12 @@ from .optim_wrapper import (
 )
 from .schedulers import IterWarmupLR
 from .seed_hook import IterationSeedHook
+from .track_visualization_hook import ValTrackVisualizationHook
+from .worst_sequences_hook import WorstSequencesHook
 
 __all__ = [
+    'ValTrackVisualizationHook',
+    'WorstSequencesHook',
     'GroupClipAmpOptimWrapper',
     'GroupClipOptimWrapper',
     'GroupedOptimWrapperConstructor',
