@@ -22,6 +22,8 @@ DATA = 'train_dataloader.dataset.options'
 SIZES = dict(train=2, val=1, test=1, frames=20, width=96, height=64)
 SETTINGS = {
     'train_cfg.max_iters': 2,
+    # So that the weights show what each training started from.
+    'optim_wrapper.optimizer.lr': 0.0,
     'param_scheduler.0.end': 1,
     'param_scheduler.1.begin': 1,
     'train_dataloader.batch_size': 1,
@@ -59,6 +61,9 @@ def test_the_demo_leaves_everything_and_reuses_it(tmp_path, capsys):
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == SIZES['frames']
     weights = torch.load(work / 'fdta.pth', weights_only=False)['state_dict']
     assert any(name.startswith('id_decoder.') for name in weights)
+    detector = torch.load(work / 'detector.pth', weights_only=False)['state_dict']
+    for name, value in detector.items():
+        assert torch.equal(weights[f'detector.{name}'], value)
     for stage in range(1, 6):
         assert f'[{stage}/5]' in first.out
         assert f'{stage}/5' in first.out

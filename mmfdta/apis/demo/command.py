@@ -30,7 +30,7 @@ from .plan import DemoPlan
 from .similarity import load_detector, measure_similarity
 from .stages import Stage, run_stages, say
 from .tracking import TrackedSequence, read_split, track_split
-from .training import train
+from .training import start_from_detector, train
 
 DETECTOR, TRACKER = 'deformable_detr_mini', 'fdta_mini'
 RESULTS = (
@@ -98,7 +98,8 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
     work_dir = plan.work_dir
     weights = [work_dir / 'detector.pth', work_dir / 'fdta.pth']
     tracks = work_dir / 'tracks'
-    tracker.load_from = str(weights[0])
+    start = work_dir / 'train_fdta' / 'start.pth'
+    tracker.load_from = str(start)
 
     def track() -> None:
         for split in ('val', 'test'):
@@ -111,8 +112,9 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
         )
         write_report(plan, val, test)
 
-    def trained(config, name: str, target: Path) -> None:
-        train(config, work_dir / name, target)
+    def train_tracker() -> None:
+        start_from_detector(weights[0], start)
+        train(tracker, work_dir / 'train_fdta', weights[1])
 
     return [
         Stage(
@@ -128,7 +130,7 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
             'Train the detector on single frames',
             7,
             detector.dump(),
-            lambda: trained(detector, 'train_detector', weights[0]),
+            lambda: train(detector, work_dir / 'train_detector', weights[0]),
             (weights[0],),
         ),
         Stage(
@@ -136,7 +138,7 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
             'Train FDTA on clips',
             8,
             tracker.dump(),
-            lambda: trained(tracker, 'train_fdta', weights[1]),
+            train_tracker,
             (weights[1],),
         ),
         Stage('track', 'Track the val and test splits', 1, '', track, (tracks,)),

@@ -1,10 +1,51 @@
 # Copyright (c) mmfdta authors.
 """Train a config of the demo, and go on where an earlier run stopped."""
 
+import time
 from pathlib import Path
 
+import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
+
+from .stages import say
+
+
+class ProgressHook(Hook):
+    """Print how far the training is, in place of MMEngine's long lines.
+
+    Args:
+        interval (int): Iterations from one line to the next.
+    """
+
+    priority = 'LOW'
+
+    def __init__(self, interval: int) -> None:
+        self.interval = interval
+
+    def before_train(self, runner: Runner) -> None:
+        """Start the clock."""
+        self._first = runner.iter
+        self._start = time.monotonic()
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Maybe print a line."""
+        done, total = runner.iter + 1, runner.max_iters
+        if done % self.interval and done != total:
+            return
+        pace = (time.monotonic() - self._start) / (done - self._first)
+        left = pace * (total - done)
+        say(
+            f'      iteration {done}/{total}, loss {float(outputs["loss"]):.2f}, '
+            f'{left / 60:.1f} min left'
+        )
 
 
 def train(config: Config, work_dir: Path, weights: Path) -> None:
@@ -17,8 +58,10 @@ def train(config: Config, work_dir: Path, weights: Path) -> None:
         weights (Path): Where to put the trained weights.
     """
     config.work_dir = str(work_dir)
+    config.log_level = 'WARNING'
     config.resume = (work_dir / 'last_checkpoint').is_file()
     runner = Runner.from_cfg(config)
+    runner.register_hook(ProgressHook(2 * config.default_hooks.logger.interval))
     runner.train()
     weights.parent.mkdir(parents=True, exist_ok=True)
     runner.save_checkpoint(
@@ -28,3 +71,16 @@ def train(config: Config, work_dir: Path, weights: Path) -> None:
         save_param_scheduler=False,
         by_epoch=False,
     )
+
+
+def start_from_detector(detector: Path, start: Path) -> None:
+    """Write the weights of a plain detector under the names that FDTA gives them.
+
+    Args:
+        detector (Path): Checkpoint of the plain detector.
+        start (Path): Checkpoint for FDTA's ``load_from``.
+    """
+    weights = torch.load(detector, map_location='cpu', weights_only=True)['state_dict']
+    start.parent.mkdir(parents=True, exist_ok=True)
+    renamed = {f'detector.{name}': value for name, value in weights.items()}
+    torch.save(dict(state_dict=renamed), start)
