@@ -1,0 +1,372 @@
+# Copyright (c) mmfdta authors.
+"""Peak memory of training a config, computed without a GPU.
+
+The parts of a training step run on the CPU at small sizes, where the memory of their
+tensors is counted. From there the parts are carried over to the full size: the
+detector's memory is linear in the pixels and frames, the association's quadratic in the
+objects. The result is that of a GPU, whose operators keep less than those of a CPU.
+"""
+
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from mmcv.ops import multi_scale_deform_attn
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample, TrackDataSample
+from mmengine.config import Config
+from mmengine.registry import OPTIMIZERS, init_default_scope
+from mmengine.structures import BaseDataElement, InstanceData
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmfdta.datasets import make_id_targets
+from mmfdta.models import FDTA
+from mmfdta.models.detectors import DetectorOutputs
+
+from .live_memory import LiveMemory
+
+# The coarsest feature map has a pixel for 64 of the image; images of whole multiples
+# make every map proportional to the pixels.
+STRIDE = 64
+SIZES = ((3 * STRIDE, 3 * STRIDE), (4 * STRIDE, 5 * STRIDE))
+OBJECTS = (1, 2, 3)
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What a training step works on.
+
+    Attributes:
+        height (int): Height of the images after resizing, in pixels.
+        width (int): Width of the images.
+        clip_length (int): Frames T of a clip.
+        num_objects (int): Objects in each frame.
+        batch_size (int): Clips B in a batch.
+        num_groups (int): Groups G of ID targets.
+        amp (bool): Use automatic mixed precision; both kinds take as much.
+        compiled_operators (bool): MMCV's operators are compiled there.
+    """
+
+    height: int
+    width: int
+    clip_length: int
+    num_objects: int = 20
+    batch_size: int = 1
+    num_groups: int = 6
+    amp: bool = False
+    compiled_operators: bool = True
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Bytes of one part of a step: kept for the backward pass, and the most."""
+
+    held: float
+    peak: float
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes of a training step.
+
+    Attributes:
+        fixed (dict[str, float]): What is there all the time.
+        phases (dict[str, float]): What comes on top, phase by phase; the phases
+            follow each other.
+    """
+
+    fixed: dict[str, float]
+    phases: dict[str, float]
+
+    @property
+    def peak(self) -> float:
+        """float: Peak memory in bytes."""
+        return sum(self.fixed.values()) + max(self.phases.values())
+
+    def table(self) -> str:
+        """Lay the figures out in MiB."""
+        rows = [('all the time', None), *self.fixed.items()]
+        rows += [('on top, one after the other', None), *self.phases.items()]
+        rows.append(('peak', self.peak))
+        lines = []
+        for name, size in rows:
+            if size is None:
+                lines.append(f'{name}:')
+            else:
+                indent = '' if name == 'peak' else '  '
+                lines.append(f'{indent + name:<40}{size / MIB:>10,.0f} MiB')
+        return '\n'.join(lines)
+
+
+def estimate_memory(config: Config, work: Workload) -> MemoryEstimate:
+    """Estimate the peak memory of a training step.
+
+    Args:
+        config (Config): A config whose model is FDTA.
+        work (Workload): What the step works on.
+
+    Returns:
+        MemoryEstimate: Its parts.
+
+    Raises:
+        ValueError: If the model is not FDTA.
+    """
+    init_default_scope(config.get('default_scope') or 'mmdet')
+    # Built, but not initialised: the values of the weights take no part.
+    model = MODELS.build(config.model.to_dict())
+    if not isinstance(model, FDTA):
+        raise ValueError(
+            f'model.type = {config.model.type!r}: the memory of FDTA is estimated only'
+        )
+    gradients = sum(p.nbytes for p in model.parameters() if p.requires_grad)
+    fixed = _fixed(model, config, work)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.grad = torch.zeros_like(parameter)
+    with as_on_a_gpu(model, work.compiled_operators):
+        phases = _phases(model, work)
+    # The optimiser's intermediate results are as large as the gradients.
+    phases['optimiser'] = gradients
+    if config.optim_wrapper.get('accumulative_counts', 1) > 1:
+        fixed['gradients'] = gradients
+    else:
+        phases['backward through the detector'] += gradients
+        phases['optimiser'] += gradients
+    return MemoryEstimate(fixed, phases)
+
+
+def _fixed(model: FDTA, config: Config, work: Workload) -> dict[str, float]:
+    """Bytes of the weights, the optimiser and the batch."""
+    tensors = [*model.parameters(), *model.buffers()]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    copies = [nn.Parameter(torch.empty_like(p, device='meta')) for p in trained]
+    for copy in copies:
+        copy.grad = torch.empty_like(copy)
+    optimizer = dict(config.optim_wrapper.optimizer, params=copies)
+    optimizer = OPTIMIZERS.build(optimizer)
+    optimizer.step()
+    state = [v for s in optimizer.state.values() for v in s.values()]
+    pixels = work.batch_size * work.clip_length * work.height * work.width
+    channels = 3 + (model.detector.bbox_head.loss_depth is not None)
+    return {
+        'weights': sum(t.nbytes for t in tensors),
+        'optimiser state': sum(t.nbytes for t in state if torch.is_tensor(t)),
+        'images and depth maps': 4 * channels * pixels,
+    }
+
+
+class _CompiledAttention(torch.autograd.Function):
+    """Deformable attention with the memory of the compiled operator, without values."""
+
+    @staticmethod
+    def forward(
+        ctx: torch.autograd.function.FunctionCtx,
+        value: Tensor,
+        shapes: Tensor,
+        locations: Tensor,
+        weights: Tensor,
+    ) -> Tensor:
+        ctx.save_for_backward(value, locations, weights)
+        return value.new_zeros(len(value), locations.shape[1], value[0, 0].numel())
+
+    @staticmethod
+    def backward(
+        ctx: torch.autograd.function.FunctionCtx, grad_output: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        value, locations, weights = map(torch.zeros_like, ctx.saved_tensors)
+        return value, None, locations, weights
+
+
+@contextlib.contextmanager
+def as_on_a_gpu(model: FDTA, compiled_operators: bool = True) -> Iterator[None]:
+    """Make the model's operators keep what those of a GPU keep.
+
+    There deformable attention computes its samples again in the backward pass,
+    and attention stores neither weights nor what dropout left of them.
+
+    Args:
+        model (FDTA): The model, whose attention loses its dropout.
+        compiled_operators (bool): Deformable attention is that of MMCV's compiled
+            operators; its values are all zero here.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.MultiheadAttention):
+            module.dropout = 0.0
+    name = 'multi_scale_deformable_attn_pytorch'
+    plain = getattr(multi_scale_deform_attn, name)
+
+    def recomputed(*args: Tensor) -> Tensor:
+        return checkpoint(plain, *args, use_reentrant=False)
+
+    operator = _CompiledAttention.apply if compiled_operators else recomputed
+    setattr(multi_scale_deform_attn, name, operator)
+    try:
+        yield
+    finally:
+        setattr(multi_scale_deform_attn, name, plain)
+
+
+def _phases(model: FDTA, work: Workload) -> dict[str, float]:
+    """Bytes on top of the fixed ones in each phase of a step."""
+    model.train()
+    pixels = work.height * work.width
+    frame, silent, outputs = (
+        _linear([_frame(model, size, part, work.amp) for size in SIZES], pixels)
+        for part in ('gradients', 'no gradients', 'outputs')
+    )
+    rest = _rest(model, work, pixels)
+    clip = model.clip_detection
+    frames = work.batch_size * work.clip_length
+    with_grad = work.batch_size * min(clip.num_grad_frames, work.clip_length)
+    without = frames - with_grad
+    recompute = 0 < clip.grad_chunk < with_grad
+    chunk = clip.grad_chunk if recompute else with_grad
+    kept = 0 if recompute else with_grad * (frame.held - outputs.held)
+    at_once = min(clip.no_grad_chunk or without, without)
+    everything = kept + frames * outputs.held
+    backward = chunk * (frame.peak if recompute else frame.peak - frame.held)
+    return {
+        'frames with gradients': with_grad * outputs.held
+        + (chunk * silent.peak if recompute else with_grad * frame.held),
+        'frames without gradients': everything + at_once * silent.peak,
+        'losses and association': everything + rest.peak,
+        'backward through the detector': everything + frames * outputs.held + backward,
+    }
+
+
+def _linear(usages: list[Usage], pixels: int) -> Usage:
+    """Carry the usage at the two small sizes over to a number of pixels."""
+    small, large = (height * width for height, width in SIZES)
+    share = (pixels - small) / (large - small)
+    return Usage(
+        *(
+            first + share * (second - first)
+            for first, second in zip(*((u.held, u.peak) for u in usages), strict=True)
+        )
+    )
+
+
+def _measure(run: Callable[[], object], backward: bool = True) -> Usage:
+    """Run something and its backward pass, and count."""
+    gc.collect()
+    with LiveMemory() as memory:
+        out = run()
+        held = memory.live
+        if backward:
+            leaves = [t for t in _tensors(out) if t.requires_grad]
+            sum(t.float().sum() for t in leaves).backward()
+        return Usage(held, memory.peak)
+
+
+def _tensors(out: object) -> list[Tensor]:
+    values = out.values() if isinstance(out, dict) else vars(out).values()
+    return [v for v in values if isinstance(v, Tensor)]
+
+
+def _frame(model: FDTA, size: tuple[int, int], part: str, amp: bool) -> Usage:
+    """Usage of the detector on one frame; ``outputs`` is what it returns."""
+    image = torch.randn(1, 3, *size)
+    meta = dict(img_shape=size, ori_shape=size, batch_input_shape=size)
+    sample = DetDataSample(metainfo=meta)
+
+    def run() -> DetectorOutputs:
+        with _autocast(amp):
+            return model.detector.detect(image, [sample])
+
+    if part == 'gradients':
+        return _measure(run)
+    with torch.no_grad():
+        if part == 'no gradients':
+            return _measure(run, backward=False)
+        size = sum(t.nbytes for t in _tensors(run()))
+    return Usage(size, size)
+
+
+def _rest(model: FDTA, work: Workload, pixels: int) -> Usage:
+    """Usage of losses and association behind the detector's outputs."""
+    tiny = (STRIDE, STRIDE)
+    runs = [_behind(model, replace(work, num_objects=n), tiny) for n in OBJECTS]
+    # Identities beyond the words take no part in association.
+    identities = min(work.num_objects, model.id_decoder.num_id_vocabulary)
+    by_objects = [
+        float(np.polyval(np.polyfit(OBJECTS, values, 2), identities))
+        for values in zip(*((u.held, u.peak) for u in runs), strict=True)
+    ]
+    wider = replace(work, num_objects=OBJECTS[0])
+    wider = _behind(model, wider, (STRIDE, 5 * STRIDE))
+    steps = (pixels - STRIDE**2) / (4 * STRIDE**2)
+    return Usage(
+        max(by_objects[0], 0) + steps * (wider.held - runs[0].held),
+        max(by_objects[1], 0) + steps * max(wider.peak - runs[0].peak, 0),
+    )
+
+
+def _behind(model: FDTA, work: Workload, size: tuple[int, int]) -> Usage:
+    """Losses of random outputs of the detector, and their gradients."""
+    batch = [_clip(model, work, size) for _ in range(work.batch_size)]
+    image = torch.randn(1, 3, *size)
+    frames = [frame for clip in batch for frame in clip]
+    with torch.no_grad(), _autocast(work.amp):
+        single = model.detector.detect(image, frames[:1])
+    single = [single] * len(frames)
+    outputs = DetectorOutputs.merge(single, torch.arange(len(frames)))
+    for tensor in _tensors(outputs):
+        tensor.requires_grad_()
+    shape = work.batch_size, work.clip_length
+    inputs = dict(img=image.expand(*shape, -1, -1, -1))
+    inputs['depth'] = torch.full((*shape, 1, *size), 100.0)
+    clip_detection = model.clip_detection
+    model.clip_detection = lambda *_: outputs
+
+    def run() -> dict[str, Tensor]:
+        with _autocast(work.amp):
+            return model.loss(inputs, batch)
+
+    try:
+        return _measure(run)
+    finally:
+        model.clip_detection = clip_detection
+
+
+def _clip(model: FDTA, work: Workload, size: tuple[int, int]) -> TrackDataSample:
+    """A clip whose frames all show the same objects."""
+    count, length = work.num_objects, work.clip_length
+    height, width = size
+    left = torch.arange(count) * width / (count + 1)
+    box = torch.stack([left, left, left + width / 4, left + height / 4], dim=1)
+    meta = dict(img_shape=size, ori_shape=size, batch_input_shape=size)
+    frames = []
+    for _ in range(length):
+        frame = DetDataSample(metainfo=meta)
+        frame.gt_instances = InstanceData(
+            bboxes=box.float().clamp(max=min(size)),
+            labels=torch.zeros(count, dtype=torch.int64),
+            instances_ids=torch.arange(count),
+        )
+        frames.append(frame)
+    words = model.id_decoder.num_id_vocabulary
+    targets = make_id_targets(
+        [np.arange(count)] * length,
+        work.num_groups,
+        words,
+        words,
+        0.5,
+        0.5,
+        np.random.default_rng(0),
+    )
+    clip = TrackDataSample()
+    clip.video_data_samples = frames
+    fields = {k: v for k, v in vars(targets).items() if k != 'column_ids'}
+    clip.id_targets = [
+        BaseDataElement(**{k: torch.from_numpy(v) for k, v in fields.items()})
+    ]
+    return clip
+
+
+def _autocast(amp: bool) -> torch.autocast:
+    return torch.autocast('cpu', torch.bfloat16, enabled=amp)

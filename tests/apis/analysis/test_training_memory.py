@@ -1,0 +1,121 @@
+# Copyright (c) mmfdta authors.
+"""The estimate of the training memory, beside what PyTorch's allocator counts."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.logging import MessageHub
+from mmengine.optim import build_optim_wrapper
+from small_fdta import build, collate, make_clip, small_config
+from torch.profiler import ProfilerActivity, profile
+
+from mmfdta.apis.analysis.estimate_memory import build_parser, read_workload
+from mmfdta.apis.analysis.live_memory import LiveMemory
+from mmfdta.apis.analysis.training_memory import (
+    Workload,
+    as_on_a_gpu,
+    estimate_memory,
+)
+
+# Large images, with and without recomputation; more objects than words.
+CASES = {
+    'images': (dict(grad_chunk=0, no_grad_chunk=0), Workload(256, 320, 4, 3, 1, 2)),
+    'recomputed': (dict(grad_chunk=1, no_grad_chunk=1), Workload(256, 320, 4, 3, 1, 2)),
+    'objects': (dict(grad_chunk=1, no_grad_chunk=1), Workload(64, 64, 8, 12, 2, 8)),
+}
+
+
+def light_config(**clip_detection) -> Config:
+    """A model of few weights, so that the activations decide."""
+    model = small_config()
+    model.detector.backbone.update(base_channels=8, stem_channels=8)
+    model.detector.neck.in_channels = [16, 32, 64]
+    model.clip_detection = dict(num_grad_frames=3, **clip_detection)
+    wrapper = dict(
+        type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4, foreach=True)
+    )
+    return Config(dict(model=model, optim_wrapper=wrapper))
+
+
+def measured_peak(config: Config, work: Workload) -> int:
+    """Bytes that the allocator handed out at most during a training step."""
+    model = build(config.model).train()
+    for module in model.modules():  # as on a GPU, where it leaves no weights behind
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    wrapper = build_optim_wrapper(model, config.optim_wrapper)
+    clips = [
+        make_clip(work.clip_length, (work.height, work.width), work.num_objects, seed)
+        for seed in range(work.batch_size)
+    ]
+    for clip in clips:
+        targets = clip['data_samples'].id_targets[0]
+        for name, value in targets.items():
+            groups = work.num_groups // len(value)
+            targets.set_data({name: value.repeat(groups, 1, 1)})
+    with as_on_a_gpu(model, compiled_operators=work.compiled_operators):
+        model.train_step(collate(*clips), wrapper)
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+            model.train_step(collate(*clips), wrapper)
+    events = [
+        (event.start_ns(), event.nbytes())
+        for event in seen.profiler.kineto_results.events()
+        if event.name() == '[memory]'
+    ]
+    live = torch.tensor([size for _, size in sorted(events)]).cumsum(0)
+    state = [v for s in wrapper.optimizer.state.values() for v in s.values()]
+    kept = [*model.parameters(), *model.buffers(), *filter(torch.is_tensor, state)]
+    return int(live.max()) + sum(t.nbytes for t in kept)
+
+
+@pytest.mark.parametrize(
+    ('case', 'compiled'), [*((case, True) for case in CASES), ('images', False)]
+)
+def test_the_estimate_is_near_what_a_step_takes(case: str, compiled: bool):
+    MessageHub.get_current_instance().update_info('epoch', 1)
+    clip_detection, work = CASES[case]
+    work = Workload(**{**vars(work), 'compiled_operators': compiled})
+    config = light_config(**clip_detection)
+    estimate = estimate_memory(config, work)
+    measured = measured_peak(config, work)
+    assert 0.85 < estimate.peak / measured < 1.25
+
+
+def test_half_precision_saves_memory():
+    config = light_config(grad_chunk=0, no_grad_chunk=0)
+    work = Workload(512, 640, 4, 2, 1, 2)
+    plain, half = (
+        estimate_memory(config, Workload(**{**vars(work), 'amp': amp})).peak
+        for amp in (False, True)
+    )
+    assert 0.5 * plain < half < 0.75 * plain
+
+
+def test_live_memory_sees_what_lives_and_dies():
+    with LiveMemory() as memory:
+        kept = torch.zeros(256)
+        view = kept[:10]
+        (torch.ones(512) * 2).sum()
+        assert memory.live == kept.nbytes
+        assert memory.peak == kept.nbytes + 2 * 2048
+        del kept
+        assert memory.live == 1024
+        del view
+        assert memory.live == 0
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'expected'),
+    [
+        ([], Workload(800, 1440, 30, 20, 1, 6)),
+        (
+            ['--size', '64', '96', '--clip-length', '5', '--objects', '7', '--amp'],
+            Workload(64, 96, 5, 7, 1, 6, True),
+        ),
+        (['--plain-operators'], Workload(800, 1440, 30, 20, 1, 6, False, False)),
+    ],
+)
+def test_what_the_command_reads_from_a_config(arguments: list, expected: Workload):
+    options = build_parser().parse_args(['fdta_dancetrack', *arguments])
+    config = Config.fromfile('configs/fdta_dancetrack.py')
+    assert read_workload(config, options) == expected
