@@ -60,7 +60,7 @@ def main() -> None:
     save_grid('minidance_truth.png', [[draw_boxes(frame), depth, owner]])
     likeness = [
         build_scene(replace(OPTIONS, similarity=s), 'train', 4).render(0)
-        for s in (0.0, 0.5, OPTIONS.similarity, 1.0)
+        for s in (0.0, OPTIONS.similarity, 0.7, 1.0)
     ]
     likeness = [soften(frame.image) for frame in likeness]
     save_grid('minidance_similarity.png', [likeness])

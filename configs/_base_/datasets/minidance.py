@@ -18,8 +18,8 @@ train_pipeline = [
         type='GenerateIDTargets',
         num_groups=8,
         vocab=16,
-        occlusion_prob=0.5,
-        switch_prob=0.3,
+        occlusion_prob=0.3,
+        switch_prob=0.1,
     ),
     dict(type='PackClipInputs'),
 ]

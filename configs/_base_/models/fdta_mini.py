@@ -107,7 +107,7 @@ model = dict(
             type='QualityAwareContrastiveLoss',
             temperature=0.1,
             quality_thr=0.5,
-            loss_weight=1.0,
+            loss_weight=10.0,
         ),
     ),
     trajectory_modeling=dict(type='TrajectoryModeling', embed_dims=embed_dims),
@@ -120,7 +120,7 @@ model = dict(
         num_layers=3,
     ),
     loss_id=dict(type='IDLoss', loss_weight=1.0),
-    clip_detection=dict(num_grad_frames=4, grad_chunk=0, no_grad_chunk=0),
+    clip_detection=dict(num_grad_frames=6, grad_chunk=0, no_grad_chunk=0),
     tracker=dict(
         type='FDTATracker',
         embed_dims=embed_dims,

@@ -29,12 +29,12 @@ class MiniDanceOptions:
     """Fewest dancers of a sequence."""
     max_dancers: int = 7
     """Most dancers of a sequence."""
-    similarity: float = 0.7
+    similarity: float = 0.3
     """Likeness of the dancers of a sequence: 1 = the same clothes, hair and
     build, 0 = as different as they get."""
     crossing: float = 0.8
     """Probability that two neighbours cross within a beat of the dance."""
-    speed: float = 1.7
+    speed: float = 1.5
     """Pace of the dance; moves get larger from frame to frame."""
     shake: float = 1.0
     """Amplitude of the camera shake, percent of the image width."""
