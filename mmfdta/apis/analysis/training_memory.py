@@ -117,7 +117,6 @@ def estimate_memory(config: Config, work: Workload) -> MemoryEstimate:
         ValueError: If the model is not FDTA.
     """
     init_default_scope(config.get('default_scope') or 'mmdet')
-    # Built, but not initialised: the values of the weights take no part.
     model = MODELS.build(config.model.to_dict())
     if not isinstance(model, FDTA):
         raise ValueError(
@@ -126,6 +125,8 @@ def estimate_memory(config: Config, work: Workload) -> MemoryEstimate:
     gradients = sum(p.nbytes for p in model.parameters() if p.requires_grad)
     fixed = _fixed(model, config, work)
     for parameter in model.parameters():
+        # In place of an initialisation, which may download: finite is enough.
+        nn.init.uniform_(parameter, -0.01, 0.01)
         if parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter)
     with as_on_a_gpu(model, work.compiled_operators):
