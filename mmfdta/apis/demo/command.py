@@ -175,7 +175,7 @@ def write_report(
     outcomes = compare(val, test, folder / 'tracks' / 'test')
     published = [o for o in outcomes if '(tuned)' not in o.name]
     save_figure(
-        plot_scores({o.name: o.scores() for o in outcomes}), folder / 'scores.png'
+        plot_scores({o.name: o.scores() for o in published}), folder / 'scores.png'
     )
     curves = {o.name: o.curves() for o in published}
     save_figure(plot_hota_curves(curves, ALPHAS), folder / 'hota.png')
