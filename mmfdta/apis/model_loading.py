@@ -15,7 +15,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from .config import find_config
-from .test import CheckpointMismatchError, compare_weights
+from .test import CheckpointMismatchError, compare_weights, shapes_of, weights_in
 
 
 def read_config(
@@ -105,19 +105,16 @@ def _load_weights(model: nn.Module, checkpoint: str) -> dict:
         raise ValueError(
             f'{checkpoint} cannot be read ({error}); was the download interrupted?'
         ) from None
-    weights = state.get('state_dict', state)
-    weights = {k.removeprefix('module.'): v for k, v in weights.items()}
-    expected = model.state_dict()
-    problems = compare_weights(
-        {k: tuple(v.shape) for k, v in weights.items()},
-        {k: tuple(v.shape) for k, v in expected.items()},
-    )
-    if problems:
+    try:
+        weights = weights_in(state)
+        problems = compare_weights(shapes_of(weights), shapes_of(model.state_dict()))
+        if problems:
+            raise CheckpointMismatchError('; '.join(problems))
+    except CheckpointMismatchError as error:
         raise CheckpointMismatchError(
-            f'{checkpoint} does not fit the model of the config: '
-            f'{"; ".join(problems)}. Convert a foreign checkpoint with '
-            'tools/convert_checkpoint.py'
-        )
+            f'{checkpoint} does not fit the model of the config: {error}. Convert a '
+            'foreign checkpoint with tools/convert_checkpoint.py'
+        ) from None
     model.load_state_dict(weights)
     return state.get('meta') or {}
 

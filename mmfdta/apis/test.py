@@ -35,12 +35,37 @@ class ExactWeightsHook(Hook):
             CheckpointMismatchError: If they differ.
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        weights = checkpoint.get('state_dict', checkpoint)
-        found = {k.removeprefix('module.'): tuple(v.shape) for k, v in weights.items()}
-        expected = {k: tuple(v.shape) for k, v in model.state_dict().items()}
-        problems = compare_weights(found, expected)
+        found, expected = weights_in(checkpoint), model.state_dict()
+        problems = compare_weights(shapes_of(found), shapes_of(expected))
         if problems:
             raise CheckpointMismatchError('; '.join(problems))
+
+
+def weights_in(checkpoint: object) -> dict[str, torch.Tensor]:
+    """Return the weights of a checkpoint by name.
+
+    Args:
+        checkpoint: What a checkpoint file holds: names and tensors, at the top
+            or under ``state_dict``.
+
+    Raises:
+        CheckpointMismatchError: If it is anything else.
+    """
+    weights = checkpoint
+    if isinstance(checkpoint, dict):
+        weights = checkpoint.get('state_dict', checkpoint)
+    if not isinstance(weights, dict) or not all(
+        isinstance(value, torch.Tensor) for value in weights.values()
+    ):
+        raise CheckpointMismatchError(
+            'it holds no weights by name, neither at the top nor under "state_dict"'
+        )
+    return {name.removeprefix('module.'): value for name, value in weights.items()}
+
+
+def shapes_of(weights: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each weight."""
+    return {name: tuple(value.shape) for name, value in weights.items()}
 
 
 def compare_weights(

@@ -289,3 +289,17 @@ def test_two_processes_train_and_test_without_a_gpu(project):
     checkpoint = 'work_dirs/tiny/epoch_1.pth'
     log = run('dist_test.sh', checkpoint, '2', '--cfg-options', 'log_level=INFO')
     assert re.search(r'weight: 6\.5000\s+count: 4', log)
+
+
+@pytest.mark.parametrize(
+    'content', [{'model': {'a': torch.zeros(1)}}, [torch.zeros(1)], {'epoch': 3}]
+)
+def test_files_without_weights_by_name_are_refused(content):
+    with pytest.raises(test_command.CheckpointMismatchError, match='no weights'):
+        test_command.weights_in(content)
+
+
+def test_weights_are_found_in_every_wrapper():
+    weight = torch.ones(2)
+    for content in ({'a': weight}, {'state_dict': {'module.a': weight}, 'meta': {}}):
+        assert test_command.weights_in(content) == {'a': weight}
