@@ -17,7 +17,8 @@ log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 log_level = 'INFO'
 
 vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='TrackVisualizer', vis_backends=vis_backends, name='visualizer')
+# Unnamed, so that each run of a process has one of its own.
+visualizer = dict(type='TrackVisualizer', vis_backends=vis_backends)
 
 load_from = None
 resume = False
