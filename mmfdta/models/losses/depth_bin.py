@@ -9,6 +9,8 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from mmfdta.utils.depth import lid_bin_size
+
 # Added to the one-hot target, so that every bin contributes a trace of its term.
 _ONE_HOT_EPS = 1e-6
 # Elements worked on at a time: few enough to stay near the CPU's caches, enough to
@@ -52,7 +54,7 @@ def depth_targets(
     )[:, 0]
     if clamp_depth:
         depth = depth.clamp(depth_min, depth_max)
-    bin_size = 2 * (depth_max - depth_min) / (num_bins * (1 + num_bins))
+    bin_size = lid_bin_size(num_bins, depth_min, depth_max)
     index = -0.5 + 0.5 * torch.sqrt(1 + 8 * (depth - depth_min) / bin_size)
     inside = (index >= 0) & (index <= num_bins)  # False for NaN, too
     return torch.where(inside, index, num_bins).long()
