@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmfdta.apis import demo
 from mmfdta.apis.demo.comparison import Outcome, markdown_table, score, tune
 from mmfdta.apis.demo.neighbours import NEIGHBOURS, FrameDetections, run_neighbour
+from mmfdta.apis.demo.pictures import read_losses
 from mmfdta.apis.demo.stages import Stage, run_stages
 from mmfdta.apis.demo.tracking import TrackedSequence
 from mmfdta.evaluation import TrackBoxes
@@ -26,6 +27,7 @@ SETTINGS = {
     'optim_wrapper.optimizer.lr': 0.0,
     'param_scheduler.0.end': 1,
     'param_scheduler.1.begin': 1,
+    'default_hooks.logger.interval': 1,
     'train_dataloader.batch_size': 1,
     'train_dataloader.num_workers': 0,
     'train_dataloader.persistent_workers': False,
@@ -64,6 +66,9 @@ def test_the_demo_leaves_everything_and_reuses_it(tmp_path, capsys):
     detector = torch.load(work / 'detector.pth', weights_only=False)['state_dict']
     for name, value in detector.items():
         assert torch.equal(weights[f'detector.{name}'], value)
+    curves = [read_losses(work / f'train_{name}') for name in ('detector', 'fdta')]
+    assert [len(line['loss_cls']) for line in curves] == [2, 2]
+    assert ['loss_id' in line for line in curves] == [False, True]
     for stage in range(1, 6):
         assert f'[{stage}/5]' in first.out
         assert f'{stage}/5' in first.out

@@ -59,6 +59,8 @@ def train(config: Config, work_dir: Path, weights: Path) -> None:
     """
     config.work_dir = str(work_dir)
     config.log_level = 'WARNING'
+    # MMEngine keeps one visualizer a name: another one's folder would get the curves.
+    config.visualizer.name = f'{work_dir.name}-{time.time_ns()}'
     config.resume = (work_dir / 'last_checkpoint').is_file()
     runner = Runner.from_cfg(config)
     runner.register_hook(ProgressHook(2 * config.default_hooks.logger.interval))
