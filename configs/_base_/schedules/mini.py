@@ -1,5 +1,5 @@
 # AdamW with a warm-up and a cosine, counted in iterations: for a CPU.
-max_iters = 1600
+max_iters = 1100
 
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')

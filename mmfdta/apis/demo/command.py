@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+import torch
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
@@ -77,6 +78,8 @@ def main(arguments: list[str]) -> int:
     """
     plan = parse_arguments(arguments)
     init_default_scope('mmdet')
+    # Tensors this small gain nothing from threads, and lose much on a shared machine.
+    torch.set_num_threads(1)
     start = time.monotonic()
     try:
         run_stages(list_stages(plan), plan.work_dir)
@@ -136,7 +139,7 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
         Stage(
             'fdta',
             'Train FDTA on clips',
-            8,
+            10,
             tracker.dump(),
             train_tracker,
             (weights[1],),
