@@ -58,19 +58,7 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=1,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='SequenceSampler'),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        options=options,
-        split='test',
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
+    val_dataloader, dataset=dict(val_dataloader['dataset'], split='test')
 )
 
 val_evaluator = dict(
