@@ -8,7 +8,7 @@ from mmdet.models.detectors import DeformableDETR
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.utils import OptConfigType
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..adapters import DepthFeatures
 from .layers import FDTADecoder
@@ -73,6 +73,8 @@ class FDTADetector(DeformableDETR):
     def _init_layers(self) -> None:
         decoder = self.decoder
         super()._init_layers()
+        # MMDetection allocates it without values; only `init_weights` would fill it.
+        nn.init.normal_(self.level_embed)
         layer_cfg = decoder['layer_cfg']
         if self.spatial_adapter_cfg is not None:
             layer_cfg.setdefault('depth_attn_cfg', dict(layer_cfg['self_attn_cfg']))

@@ -55,3 +55,19 @@ def test_every_config_builds_its_model(name: str):
     with torch.device('meta'):
         model = MODELS.build(config.model)
     assert sum(p.numel() for p in model.parameters()) > 1e5
+
+
+@pytest.fixture
+def memory_filled_with_nan():
+    """PyTorch fills what was allocated without values with NaN in this mode."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.parametrize('name', ['fdta_mini', 'deformable_detr_mini'])
+def test_no_parameter_starts_with_what_was_in_memory(name, memory_filled_with_nan):
+    init_default_scope('mmdet')
+    model = MODELS.build(Config.fromfile(CONFIGS / f'{name}.py').model)
+    values = {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
+    assert not [k for k, v in values.items() if not v.isfinite().all()]
