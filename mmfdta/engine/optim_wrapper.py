@@ -81,8 +81,8 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     given, some hundred here, which keeps the optimiser from updating many
     parameters at a time, and logs three lines for each. This one understands
     ``paramwise_cfg.custom_keys`` with ``lr_mult`` and ``decay_mult``, keyed by
-    parts of parameter names. Frozen parameters are left out; norms and biases
-    decay like the rest. A group is called after its keys, the one of all other
+    parts of parameter names; of several that fit a name the longest counts, as in
+    MMEngine. Frozen parameters are left out; norms and biases decay like the rest. A group is called after its keys, the one of all other
     parameters ``other``, and its learning rate is logged under that name.
 
     Raises:
@@ -102,13 +102,15 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         """Collect the groups; the base learning rate, which is logged, first."""
         keys = dict(self.paramwise_cfg.get('custom_keys', {}))
         self._check(keys)
+        # Not in the order of the config: a dumped one has its keys sorted.
+        by_length = sorted(keys, key=lambda key: (-len(key), key))
         groups: dict[tuple[float, float], list[nn.Parameter]] = {(1.0, 1.0): []}
         titles: dict[tuple[float, float], list[str]] = {(1.0, 1.0): [REST]}
         fits = dict.fromkeys(keys, 0)
         for name, param in module.named_parameters():
             if not param.requires_grad:
                 continue
-            key = next((key for key in keys if key in name), None)
+            key = next((key for key in by_length if key in name), None)
             mults = keys.get(key, {})
             setting = mults.get('lr_mult', 1.0), mults.get('decay_mult', 1.0)
             groups.setdefault(setting, []).append(param)

@@ -78,6 +78,18 @@ def test_groups():
     assert wrapper.get_lr()['lr'][0] == 1.0
 
 
+@pytest.mark.parametrize('order', [1, -1])
+def test_the_longest_key_counts_in_any_order(order: int):
+    keys = {'detector': dict(lr_mult=0.5), 'detector.0': dict(lr_mult=0.1)}
+    keys = dict(list(keys.items())[::order])
+    model = Model()
+    wrapper = build_optim_wrapper(model, _config(paramwise_cfg=dict(custom_keys=keys)))
+    rates = {id(p): g['lr'] for g in wrapper.param_groups for p in g['params']}
+    assert rates[id(model.detector[0].weight)] == pytest.approx(0.1)
+    assert rates[id(model.detector[1].weight)] == pytest.approx(0.5)
+    assert rates[id(model.decoder.weight)] == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
