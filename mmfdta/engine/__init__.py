@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
 """What training needs and MMEngine lacks."""
 
-from .loops import ResumableEpochTrainLoop
+from .loops import ResumableEpochTrainLoop, ResumableIterTrainLoop
 from .optim_wrapper import (
     GroupClipAmpOptimWrapper,
     GroupClipOptimWrapper,
@@ -21,4 +21,5 @@ __all__ = [
     'IterWarmupLR',
     'IterationSeedHook',
     'ResumableEpochTrainLoop',
+    'ResumableIterTrainLoop',
 ]

@@ -1,56 +1,21 @@
 # Copyright (c) mmfdta authors.
-"""Epochs that go on where they were interrupted."""
+"""Loops that go on where they were interrupted."""
 
 from collections.abc import Iterator
 from itertools import islice
 
 from mmdet.registry import LOOPS
 from mmengine.dist import get_world_size
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from torch import nn
 from torch.utils.data import Sampler
 
 # Where the message hub, which checkpoints hold, keeps how the epoch began.
 EPOCH_START = 'epoch_start'
 
 
-@LOOPS.register_module()
-class ResumableEpochTrainLoop(EpochBasedTrainLoop):
-    """MMEngine's loop over epochs, exact after a resume within an epoch.
-
-    MMEngine's own starts the epoch from its first batch again. This one goes on
-    with the batch after the checkpoint's, in the order of the interrupted run,
-    even if the seed was drawn. A sampler with ``skip``, such as
-    :class:`ClipSampler`, leaves finished samples out unread; with another the
-    finished batches are loaded and dropped. Together with
-    :class:`IterationSeedHook` the run is the one that was never interrupted.
-
-    ``max_iters`` counts the batches of every epoch on its own, because a
-    sampler may draw more clips in one epoch than in another.
-
-    Args:
-        *args: As for MMEngine's ``EpochBasedTrainLoop``.
-        **kwargs: The same.
-    """
-
-    def __init__(self, *args, **kwargs) -> None:
-        super().__init__(*args, **kwargs)
-        self._max_iters = self._count_iters()
-
-    def run(self):
-        """Train; see MMEngine's ``EpochBasedTrainLoop``."""
-        start = self.runner.message_hub.get_info(EPOCH_START)
-        if self._iter and start is not None:
-            self._take_seed(start['sampler_seed'])
-        return super().run()
-
-    def run_epoch(self) -> None:
-        """Train on the batches of an epoch that are left."""
-        self.runner.call_hook('before_train_epoch')
-        self.runner.model.train()
-        for idx, data_batch in self._batches(self._enter_epoch()):
-            self.run_iter(idx, data_batch)
-        self.runner.call_hook('after_train_epoch')
-        self._epoch += 1
+class _ResumableOrder:
+    """What both loops know of the pass over the data that they are in."""
 
     @property
     def _sampler(self) -> Sampler:
@@ -58,28 +23,14 @@ class ResumableEpochTrainLoop(EpochBasedTrainLoop):
         batch_sampler = self.dataloader.batch_sampler
         return getattr(batch_sampler, 'sampler', self.dataloader.sampler)
 
-    def _count_iters(self) -> int:
-        sampler = self._sampler
-        if not hasattr(sampler, 'set_epoch'):
-            return self._max_iters
-        total = 0
-        for epoch in range(self._max_epochs):
-            sampler.set_epoch(epoch)
-            total += len(self.dataloader)
-        sampler.set_epoch(self._epoch)
-        return total
-
-    def _take_seed(self, seed: int | None) -> None:
-        """Draw the samples that the interrupted run drew."""
+    def _take_seed(self, seed: int | None) -> bool:
+        """Draw the samples of the interrupted run; return whether they differ."""
         if seed is None or seed == self._sampler.seed:
-            return
+            return False
         self._sampler.seed = seed
-        self._max_iters = self._count_iters()
-        self.runner.optim_wrapper.initialize_count_status(
-            self.runner.model, self._iter, self._max_iters
-        )
+        return True
 
-    def _enter_epoch(self) -> int:
+    def _enter_epoch(self, epoch: int) -> int:
         """Note how an epoch begins, or find how many batches of it are done.
 
         Raises:
@@ -88,9 +39,9 @@ class ResumableEpochTrainLoop(EpochBasedTrainLoop):
         hub = self.runner.message_hub
         samples = (self.dataloader.batch_size or 1) * get_world_size()
         start = hub.get_info(EPOCH_START)
-        if start is None or start['epoch'] != self._epoch:
+        if start is None or start['epoch'] != epoch:
             start = dict(
-                epoch=self._epoch,
+                epoch=epoch,
                 iter=self._iter,
                 samples_per_iter=samples,
                 sampler_seed=getattr(self._sampler, 'seed', None),
@@ -117,3 +68,118 @@ class ResumableEpochTrainLoop(EpochBasedTrainLoop):
             # Hooks ask for the length of the whole epoch.
             sampler.skip(0)
             yield idx, data_batch
+
+
+@LOOPS.register_module()
+class ResumableEpochTrainLoop(_ResumableOrder, EpochBasedTrainLoop):
+    """MMEngine's loop over epochs, exact after a resume within an epoch.
+
+    MMEngine's own starts the epoch from its first batch again. This one goes on
+    with the batch after the checkpoint's, in the order of the interrupted run,
+    even if the seed was drawn. A sampler with ``skip``, such as
+    :class:`ClipSampler`, leaves finished samples out unread; with another the
+    finished batches are loaded and dropped. Together with
+    :class:`IterationSeedHook` the run is the one that was never interrupted.
+
+    ``max_iters`` counts the batches of every epoch on its own, because a
+    sampler may draw more clips in one epoch than in another.
+
+    Args:
+        *args: As for MMEngine's ``EpochBasedTrainLoop``.
+        **kwargs: The same.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._max_iters = self._count_iters()
+
+    def run(self) -> nn.Module:
+        """Train; see MMEngine's ``EpochBasedTrainLoop``."""
+        start = self.runner.message_hub.get_info(EPOCH_START)
+        if self._iter and start is not None and self._take_seed(start['sampler_seed']):
+            self._max_iters = self._count_iters()
+            self.runner.optim_wrapper.initialize_count_status(
+                self.runner.model, self._iter, self._max_iters
+            )
+        return super().run()
+
+    def run_epoch(self) -> None:
+        """Train on the batches of an epoch that are left."""
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        for idx, data_batch in self._batches(self._enter_epoch(self._epoch)):
+            self.run_iter(idx, data_batch)
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def _count_iters(self) -> int:
+        sampler = self._sampler
+        if not hasattr(sampler, 'set_epoch'):
+            return self._max_iters
+        total = 0
+        for epoch in range(self._max_epochs):
+            sampler.set_epoch(epoch)
+            total += len(self.dataloader)
+        sampler.set_epoch(self._epoch)
+        return total
+
+
+@LOOPS.register_module()
+class ResumableIterTrainLoop(_ResumableOrder, IterBasedTrainLoop):
+    """MMEngine's loop over iterations, exact after a resume.
+
+    MMEngine's own loads and drops all that was trained on, or leaves it out of
+    the first pass over the data even if that was finished long ago. This one
+    knows which pass it is in, and goes on as :class:`ResumableEpochTrainLoop`.
+
+    Args:
+        *args: As for MMEngine's ``IterBasedTrainLoop``.
+        **kwargs: The same.
+    """
+
+    def run(self) -> nn.Module:
+        """Train; see MMEngine's ``IterBasedTrainLoop``."""
+        # The whole training is one epoch to the hooks.
+        self.runner.call_hook('before_train')
+        self.runner.call_hook('before_train_epoch')
+        batches = self._endless_batches()
+        while self._iter < self._max_iters and not self.stop_training:
+            self.runner.model.train()
+            self.run_iter(next(batches))
+            self._decide_current_val_interval()
+            if self._is_validated():
+                self.runner.val_loop.run()
+        self.runner.call_hook('after_train_epoch')
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def _is_validated(self) -> bool:
+        """Tell whether it is time for the validation."""
+        if self.runner.val_loop is None or self._iter < self.val_begin:
+            return False
+        return self._iter % self.val_interval == 0 or self._iter == self._max_iters
+
+    def _endless_batches(self) -> Iterator[dict]:
+        """Yield batches, pass after pass over the data.
+
+        Raises:
+            ValueError: If there is no batch in a pass.
+        """
+        start = self.runner.message_hub.get_info(EPOCH_START)
+        number = 0
+        if self._iter and start is not None:
+            number = start['epoch']
+            self._take_seed(start['sampler_seed'])
+        while True:
+            if hasattr(self._sampler, 'set_epoch'):
+                self._sampler.set_epoch(number)
+            if not len(self.dataloader):
+                raise ValueError(
+                    'train_dataloader has no batch: found '
+                    f'{len(self._sampler)} samples for batches of '
+                    f'{self.dataloader.batch_size}, of which drop_last keeps whole '
+                    'ones only. Lower batch_size or add data.'
+                )
+            for _, data_batch in self._batches(self._enter_epoch(number)):
+                yield data_batch
+            number += 1

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""The loop over epochs with samplers of other kinds, on a one-weight model."""
+"""The loops with samplers of other kinds, on a one-weight model."""
 
 from pathlib import Path
 
@@ -9,6 +9,11 @@ from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch.utils.data import Sampler
+
+
+EPOCHS = dict(type='ResumableEpochTrainLoop', max_epochs=3)
+ITERATIONS = dict(type='ResumableIterTrainLoop', max_iters=12)
+BOTH = pytest.mark.parametrize('loop', [EPOCHS, ITERATIONS], ids=['epoch', 'iteration'])
 
 
 class OneWeight(BaseModel):
@@ -59,6 +64,7 @@ def _runner(
     seed: int | None = 0,
     resume: Path | None = None,
     accumulate: int = 1,
+    loop: dict = EPOCHS,
 ) -> Runner:
     init_default_scope('mmdet')
     return Runner(
@@ -71,7 +77,7 @@ def _runner(
             num_workers=0,
             collate_fn=dict(type='default_collate'),
         ),
-        train_cfg=dict(type='ResumableEpochTrainLoop', max_epochs=3),
+        train_cfg=dict(loop),
         optim_wrapper=dict(
             optimizer=dict(type='SGD', lr=0.1), accumulative_counts=accumulate
         ),
@@ -88,10 +94,11 @@ def _runner(
     )
 
 
+@BOTH
 @pytest.mark.parametrize('done', [2, 3, 5, 7, 8, 11])
-def test_an_epoch_goes_on_with_any_sampler(tmp_path: Path, done: int):
+def test_an_epoch_goes_on_with_any_sampler(tmp_path: Path, done: int, loop: dict):
     """Epochs of 3, 4 and 5: in the middle and at the end of each."""
-    whole = _runner(tmp_path / 'whole', Growing(5), accumulate=2)
+    whole = _runner(tmp_path / 'whole', Growing(5), accumulate=2, loop=loop)
     whole.train()
     assert whole.max_iters == whole.iter == 3 + 4 + 5
     # Accumulated in pairs: all six steps of 0.1.
@@ -103,20 +110,21 @@ def test_an_epoch_goes_on_with_any_sampler(tmp_path: Path, done: int):
         seed=None,
         resume=tmp_path / f'whole/iter_{done}.pth',
         accumulate=2,
+        loop=loop,
     )
     part.train()
     assert part.iter == part.max_iters == 12
     assert part.model.seen == whole.model.seen[done:]
 
 
-def test_mmengines_sampler_goes_on_too(tmp_path: Path):
+@BOTH
+def test_mmengines_sampler_goes_on_too(tmp_path: Path, loop: dict):
     sampler = dict(type='DefaultSampler', shuffle=True)
-    whole = _runner(tmp_path / 'whole', sampler, batch_size=2)
+    settings = dict(batch_size=2, loop=loop)
+    whole = _runner(tmp_path / 'whole', sampler, **settings)
     whole.train()
-    checkpoint = tmp_path / 'whole/iter_6.pth'
-    part = _runner(
-        tmp_path / 'part', dict(sampler), batch_size=2, seed=None, resume=checkpoint
-    )
+    resumed = dict(seed=None, resume=tmp_path / 'whole/iter_6.pth')
+    part = _runner(tmp_path / 'part', dict(sampler), **settings, **resumed)
     part.train()
     assert part.model.seen == whole.model.seen[6:]
 
@@ -128,3 +136,10 @@ def test_another_batch_size_within_an_epoch_is_refused(tmp_path: Path):
     )
     with pytest.raises(ValueError, match='with 1 samples an iteration'):
         within.train()
+
+
+def test_a_pass_without_a_batch_is_an_error(tmp_path: Path):
+    runner = _runner(tmp_path, Growing(5), batch_size=9, loop=ITERATIONS)
+    runner._train_dataloader['drop_last'] = True
+    with pytest.raises(ValueError, match='3 samples for batches of 9'):
+        runner.train()

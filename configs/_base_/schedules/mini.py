@@ -1,7 +1,10 @@
-# AdamW with a warm-up and a cosine, counted in iterations: for a CPU.
+# AdamW with a warm-up and a cosine, counted in iterations: for a CPU. A run that is
+# resumed goes on as if never interrupted.
 max_iters = 1100
 
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
+train_cfg = dict(
+    type='ResumableIterTrainLoop', max_iters=max_iters, val_interval=max_iters
+)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
@@ -22,3 +25,5 @@ param_scheduler = [
         eta_min_ratio=0.02,
     ),
 ]
+
+custom_hooks = [dict(type='IterationSeedHook')]
