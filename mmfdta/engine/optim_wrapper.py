@@ -82,8 +82,9 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     parameters at a time, and logs three lines for each. This one understands
     ``paramwise_cfg.custom_keys`` with ``lr_mult`` and ``decay_mult``, keyed by
     parts of parameter names; of several that fit a name the longest counts, as in
-    MMEngine. Frozen parameters are left out; norms and biases decay like the rest. A group is called after its keys, the one of all other
-    parameters ``other``, and its learning rate is logged under that name.
+    MMEngine. Frozen parameters are left out; norms and biases decay like the rest.
+    A group is called after its keys, the one of all other parameters ``other``, and
+    its learning rate is logged under that name.
 
     Raises:
         ValueError: If ``paramwise_cfg`` holds anything else, or a key fits no
