@@ -2,15 +2,23 @@
 """Networks, losses and trackers, registered in MMDetection's registries."""
 
 from .adapters import IdentityAdapter, SpatialAdapter, TemporalAdapter
-from .association import IDDecoder, TrajectoryModeling
+from .association import IDDecoder, QueryInteraction, TrajectoryModeling
 from .data_preprocessors import ClipDataPreprocessor
-from .detectors import ClipMatcher, FDTADetector, FDTAHead
+from .detectors import (
+    ClipMatcher,
+    FDTADetector,
+    FDTAHead,
+    MOTRDetector,
+    MOTRHead,
+    TrackletMatcher,
+)
 from .losses import DepthBinLoss, IDLoss, QualityAwareContrastiveLoss
-from .mot import FDTA
-from .trackers import FDTATracker
+from .mot import FDTA, MOTR
+from .trackers import FDTATracker, MOTRTracker
 
 __all__ = [
     'FDTA',
+    'MOTR',
     'ClipDataPreprocessor',
     'ClipMatcher',
     'DepthBinLoss',
@@ -20,8 +28,13 @@ __all__ = [
     'IDDecoder',
     'IDLoss',
     'IdentityAdapter',
+    'MOTRDetector',
+    'MOTRHead',
+    'MOTRTracker',
     'QualityAwareContrastiveLoss',
+    'QueryInteraction',
     'SpatialAdapter',
     'TemporalAdapter',
+    'TrackletMatcher',
     'TrajectoryModeling',
 ]

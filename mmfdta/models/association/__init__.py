@@ -1,8 +1,17 @@
 # Copyright (c) mmfdta authors.
-"""Who is who: trajectories, ID words and the ID decoder."""
+"""Who is who: trajectories and ID words, or queries that follow objects."""
 
 from .id_decoder import IDDecoder
+from .query_interaction import QueryInteraction
+from .query_sampling import QuerySampling
 from .sequences import Sequences, build_sequences
 from .trajectory_modeling import TrajectoryModeling
 
-__all__ = ['IDDecoder', 'Sequences', 'TrajectoryModeling', 'build_sequences']
+__all__ = [
+    'IDDecoder',
+    'QueryInteraction',
+    'QuerySampling',
+    'Sequences',
+    'TrajectoryModeling',
+    'build_sequences',
+]

@@ -1,15 +1,27 @@
 # Copyright (c) mmfdta authors.
-"""FDTA's detector: Deformable DETR with a depth branch."""
+"""The detectors of FDTA and MOTR, both of them Deformable DETR."""
 
 from .fdta_detector import DetectorOutputs, FDTADetector
 from .fdta_head import FDTAHead
 from .matcher import ClipMatcher, ClipMatches, ClipTargets
+from .motr_detector import EncodedFrames, MOTRDetector
+from .motr_head import MatchedFrame, MOTRHead
+from .track_queries import TrackQueries
+from .tracklet_matcher import TrackletMatcher, TrackletMatches, Tracklets
 
 __all__ = [
     'ClipMatcher',
     'ClipMatches',
     'ClipTargets',
     'DetectorOutputs',
+    'EncodedFrames',
     'FDTADetector',
     'FDTAHead',
+    'MOTRDetector',
+    'MOTRHead',
+    'MatchedFrame',
+    'TrackQueries',
+    'TrackletMatcher',
+    'TrackletMatches',
+    'Tracklets',
 ]

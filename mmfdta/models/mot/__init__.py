@@ -2,5 +2,6 @@
 """Whole trackers."""
 
 from .fdta import FDTA
+from .motr import MOTR
 
-__all__ = ['FDTA']
+__all__ = ['FDTA', 'MOTR']

@@ -4,5 +4,13 @@
 from .assignment import PROTOCOLS
 from .fdta_tracker import FDTATracker, FrameTracks
 from .history import TrajectoryHistory
+from .motr_tracker import LivingTracks, MOTRTracker
 
-__all__ = ['PROTOCOLS', 'FDTATracker', 'FrameTracks', 'TrajectoryHistory']
+__all__ = [
+    'PROTOCOLS',
+    'FDTATracker',
+    'FrameTracks',
+    'LivingTracks',
+    'MOTRTracker',
+    'TrajectoryHistory',
+]

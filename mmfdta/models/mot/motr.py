@@ -1,0 +1,240 @@
+# Copyright (c) mmfdta authors.
+"""MOTR: End-to-End Multiple-Object Tracking with Transformer (arXiv 2105.03247)."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from mmdet.models.mot import BaseMOTModel
+from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.structures import DetDataSample, SampleList, TrackSampleList
+from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
+from mmengine.structures import InstanceData
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from ..association import QuerySampling
+from ..detectors import (
+    ClipTargets,
+    DetectorOutputs,
+    EncodedFrames,
+    MatchedFrame,
+    TrackletMatches,
+    Tracklets,
+    TrackQueries,
+)
+
+# The released code keeps the activations of so many frames at the end of a clip.
+NUM_KEPT_FRAMES = 2
+
+
+@MODELS.register_module()
+class MOTR(BaseMOTModel):
+    """End-to-end tracker whose queries are the tracks. Figure 3 of the paper.
+
+    Frame by frame, slots find new objects and track queries the known ones; the
+    query interaction module makes the track queries of the next frame.
+
+    Args:
+        detector (dict): Config of :class:`MOTRDetector`.
+        query_interaction (dict): Config of :class:`QueryInteraction`.
+        tracker (dict): Config of :class:`MOTRTracker`, which decides about birth and
+            death in inference.
+        matcher (dict, optional): Config of :class:`TrackletMatcher`, which decides
+            about them in training.
+        query_sampling (dict, optional): Arguments of :class:`QuerySampling`.
+        encode_chunk (int): Frames of a clip that backbone and encoder run on at a
+            time; 0 runs all at once.
+        with_cp (bool): Whether all but the last two frames of a clip are computed
+            again in the backward pass (activation checkpointing).
+        data_preprocessor (dict, optional): Config of the data preprocessor.
+        init_cfg (dict, optional): Initialisation config.
+    """
+
+    def __init__(
+        self,
+        detector: ConfigType,
+        query_interaction: ConfigType,
+        tracker: ConfigType,
+        matcher: OptConfigType = None,
+        query_sampling: OptConfigType = None,
+        encode_chunk: int = 1,
+        with_cp: bool = False,
+        data_preprocessor: OptConfigType = None,
+        init_cfg: OptMultiConfig = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        self.detector = MODELS.build(detector)
+        self.query_interaction = MODELS.build(query_interaction)
+        self.tracker = MODELS.build(tracker)
+        self.matcher = TASK_UTILS.build(matcher or dict(type='TrackletMatcher'))
+        self.query_sampling = QuerySampling(**(query_sampling or {}))
+        self.encode_chunk = encode_chunk
+        self.with_cp = with_cp
+        self._tracks: TrackQueries | None = None
+
+    def _encode(
+        self, imgs: Tensor, frames: SampleList, num_recomputed: int = 0
+    ) -> Iterator[EncodedFrames]:
+        """Yield frames one by one; chunks within the first are recomputed."""
+        size = self.encode_chunk or len(frames)
+        for start in range(0, len(frames), size):
+            chunk = slice(start, start + size)
+            encoded = _run(
+                self.detector.encode,
+                imgs[chunk],
+                frames[chunk],
+                recompute=start + size <= num_recomputed,
+            )
+            yield from encoded.split()
+
+    # ---------------------------------------------------------------- training
+    def loss(
+        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
+    ) -> dict[str, Tensor]:
+        """Compute the collective average loss of a batch of clips.
+
+        Args:
+            inputs (dict): ``img`` (B, T, 3, H, W), normalised.
+            data_samples (list[TrackDataSample]): The clips' T frames with
+                ``gt_instances``, among them ``instances_ids``.
+            **kwargs: Unused; part of MMDetection's interface.
+
+        Returns:
+            dict[str, Tensor]: Detection losses of each decoder layer.
+        """
+        length = inputs['img'].shape[1]
+        frames = [frame for clip in data_samples for frame in clip]
+        targets = ClipTargets.from_samples(frames)
+        identities = targets.identities.cpu()
+        matched: list[MatchedFrame] = []
+        for i, imgs in enumerate(inputs['img']):
+            clip = frames[i * length : (i + 1) * length]
+            matched += self._follow_clip(imgs, clip, targets, identities, i * length)
+        losses = self.detector.bbox_head.loss_clips(matched, targets)
+        # Every parameter takes part in every step, as DDP wants, also if no track
+        # goes from a frame to the next.
+        losses['loss_cls'] = losses['loss_cls'] + 0.0 * sum(
+            p.sum()
+            for part in (
+                self.query_interaction.parameters(),
+                self.detector.track_parameters(),
+            )
+            for p in part
+        )
+        return losses
+
+    def _follow_clip(
+        self,
+        imgs: Tensor,
+        frames: SampleList,
+        targets: ClipTargets,
+        identities: Tensor,
+        first: int,
+    ) -> list[MatchedFrame]:
+        """Predict and assign the frames of a clip, one after the other.
+
+        Args:
+            imgs (Tensor): (T, 3, H, W).
+            frames (list[DetDataSample]): Their meta information.
+            targets (ClipTargets): Ground truth of the batch.
+            identities (Tensor): Its identities on the host.
+            first (int): Place of the clip's first frame in the batch.
+
+        Returns:
+            list[MatchedFrame]: One a frame.
+        """
+        recomputed = max(len(frames) - NUM_KEPT_FRAMES, 0) if self.with_cp else 0
+        slots = queries = self.detector.slot_queries()
+        tracklets = Tracklets.of_slots(len(slots))
+        matched: list[MatchedFrame] = []
+        for t, encoded in enumerate(self._encode(imgs, frames, recomputed)):
+            if matched:
+                kept = self._choose_tracks(matched[-1])
+                tracklets = matched[-1].matches.tracklets.after_slots(len(slots), kept)
+                tracks = self._interact(queries, matched[-1].outputs, kept)
+                queries = slots.followed_by(tracks)
+            outputs = _run(
+                self.detector.decode, encoded, queries, recompute=t < recomputed
+            )
+            objects = identities[first + t, : targets.num_valid[first + t]]
+            matches: TrackletMatches = self.matcher(
+                outputs, targets, first + t, objects, tracklets
+            )
+            matched.append(MatchedFrame(outputs, matches))
+        return matched
+
+    def _choose_tracks(self, frame: MatchedFrame) -> Tensor:
+        """Queries of a training frame that go on, on the host."""
+        tracklets = frame.matches.tracklets
+        boxes = frame.outputs.bbox_preds[-1, 0].detach().float().cpu()
+        return self.query_sampling(tracklets.identities, tracklets.ious, boxes)
+
+    def _interact(
+        self, queries: TrackQueries, outputs: DetectorOutputs, kept: Tensor
+    ) -> TrackQueries:
+        """Track queries of the next frame, of the ``kept`` queries of this one."""
+        kept = kept.to(queries.points.device)
+        return self.query_interaction(
+            queries[kept], outputs.embeddings[0, kept], outputs.bbox_preds[-1, 0, kept]
+        )
+
+    # --------------------------------------------------------------- inference
+    def predict(
+        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
+    ) -> TrackSampleList:
+        """Track the next frames of a video.
+
+        Args:
+            inputs (dict): ``img`` (B, T, 3, H, W); frames in their order.
+            data_samples (list[TrackDataSample]): Their meta information. A
+                frame with ``frame_id`` 0 starts a new sequence.
+            **kwargs: Unused; part of MMDetection's interface.
+
+        Returns:
+            list[TrackDataSample]: The samples, each frame with
+            ``pred_det_instances`` and ``pred_track_instances`` (boxes xyxy in
+            pixels of the original frame, not clipped to it).
+        """
+        frames = [frame for clip in data_samples for frame in clip]
+        encoded = self._encode(inputs['img'].flatten(0, 1), frames)
+        for one, frame in zip(encoded, frames, strict=True):
+            if frame.frame_id == 0:
+                self.tracker.reset()
+                self._tracks = None
+            self._track(one, frame)
+        return data_samples
+
+    def _track(self, encoded: EncodedFrames, frame: DetDataSample) -> None:
+        queries = self.detector.slot_queries()
+        if self._tracks is not None:
+            queries = queries.followed_by(self._tracks)
+        outputs = self.detector.decode(encoded, queries)
+        scores, labels = outputs.cls_scores[-1, 0].float().sigmoid().max(-1)
+        living = self.tracker.track(
+            outputs.bbox_preds[-1, 0], scores, labels, frame.ori_shape[:2]
+        )
+        self._tracks = self._interact(queries, outputs, living.alive)
+        tracks = living.tracks
+        frame.pred_det_instances = tracks.detections
+        frame.pred_track_instances = InstanceData(
+            bboxes=tracks.bboxes,
+            scores=tracks.scores,
+            labels=tracks.labels,
+            instances_id=tracks.ids,
+        )
+
+    def _forward(
+        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
+    ) -> list[DetectorOutputs]:
+        """Raw outputs of the slots for each frame, without tracks."""
+        frames = [frame for clip in data_samples for frame in clip]
+        slots = self.detector.slot_queries()
+        encoded = self._encode(inputs['img'].flatten(0, 1), frames)
+        return [self.detector.decode(one, slots) for one in encoded]
+
+
+def _run(function: Callable, *args, recompute: bool):
+    """Call it; activations are kept, or computed again in the backward pass."""
+    if recompute and torch.is_grad_enabled():
+        return checkpoint(function, *args, use_reentrant=False)
+    return function(*args)
