@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Settings of the whole suite: seeds, threads, property tests without deadlines."""
+"""Settings of the whole suite: seeds, threads, scope, property tests."""
 
 import random
 
@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from mmengine.registry import init_default_scope
 
 import mmfdta  # noqa: F401  (operators and registries, before anything of mmdet)
 
 settings.register_profile('suite', deadline=None, max_examples=50, derandomize=True)
 settings.load_profile('suite')
 torch.set_num_threads(1)
+init_default_scope('mmdet')
 
 
 @pytest.fixture(autouse=True)
