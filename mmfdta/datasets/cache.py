@@ -9,12 +9,13 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 from mmengine.logging import print_log
+
+from mmfdta.utils.whole_files import open_whole
 
 from .structures import Sequence, SequenceAnnotations
 
@@ -136,20 +137,13 @@ def _distrust(path: Path, reason: str) -> None:
 
 
 def _save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        # Not np.savez: its members carry the time, and two runs should agree.
-        with (
-            os.fdopen(handle, 'wb') as stream,
-            zipfile.ZipFile(stream, 'w', zipfile.ZIP_DEFLATED) as archive,
-        ):
-            for name, array in arrays.items():
-                member = zipfile.ZipInfo(f'{name}.npy')
-                member.compress_type = zipfile.ZIP_DEFLATED
-                with archive.open(member, 'w', force_zip64=True) as file:
-                    np.lib.format.write_array(file, array, allow_pickle=False)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    # Not np.savez: its members carry the time, and two runs should agree.
+    with (
+        open_whole(path) as stream,
+        zipfile.ZipFile(stream, 'w', zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f'{name}.npy')
+            member.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(member, 'w', force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)

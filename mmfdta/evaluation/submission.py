@@ -2,12 +2,12 @@
 """Checked zip files for the servers that score hidden test sets."""
 
 import os
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmfdta.utils.mot_text import read_mot_rows
+from mmfdta.utils.whole_files import open_whole
 
 from .folders import read_boxes, read_length
 
@@ -125,20 +125,12 @@ def _shorten(problems: list[str]) -> list[str]:
 
 def _pack(zip_path: Path, results_dir: Path, names: list[str], folder: str) -> None:
     """Write the zip under another name, then rename it; equal input, equal zip."""
-    zip_path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=zip_path.parent, suffix='.zip.part')
-    try:
-        with (
-            os.fdopen(handle, 'wb') as file,
-            zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive,
-        ):
-            for name in names:
-                entry = zipfile.ZipInfo(f'{folder}{name}.txt', _DATE)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.external_attr = 0o644 << 16
-                archive.writestr(entry, (results_dir / f'{name}.txt').read_bytes())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, zip_path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with (
+        open_whole(zip_path) as file,
+        zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for name in names:
+            entry = zipfile.ZipInfo(f'{folder}{name}.txt', _DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, (results_dir / f'{name}.txt').read_bytes())

@@ -9,11 +9,12 @@ everywhere.
 
 import io
 import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
+from .whole_files import open_whole
 
 _COLUMN_NAMES = ('frame', 'id', 'x', 'y', 'w', 'h', 'column 7')
 _KEPT_COLUMNS = 10
@@ -356,20 +357,5 @@ def write_text_atomic(path: str | os.PathLike, text: str) -> None:
         path (str | os.PathLike): Where to write; directories are made.
         text (str): The whole content.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with os.fdopen(handle, 'w', encoding='utf-8', newline='\n') as file:
-            file.write(text)
-        os.chmod(temporary, 0o666 & ~_current_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _current_umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
+    with open_whole(path) as file:
+        file.write(text.encode('utf-8'))

@@ -2,7 +2,6 @@
 """Figures, drawn without a display."""
 
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from mmfdta.utils.whole_files import open_whole
 
 from .colors import identity_color
 
@@ -50,16 +51,8 @@ def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 150) -> Path
         Path: The path.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(path.suffix, f'.{path.stem}.', path.parent)
-    os.close(handle)
-    try:
-        figure.savefig(temporary, dpi=dpi)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with open_whole(path) as file:
+        figure.savefig(file, dpi=dpi, format=path.suffix[1:] or None)
     return path
 
 

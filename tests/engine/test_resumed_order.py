@@ -10,7 +10,6 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch.utils.data import Sampler
 
-
 EPOCHS = dict(type='ResumableEpochTrainLoop', max_epochs=3)
 ITERATIONS = dict(type='ResumableIterTrainLoop', max_iters=12)
 BOTH = pytest.mark.parametrize('loop', [EPOCHS, ITERATIONS], ids=['epoch', 'iteration'])

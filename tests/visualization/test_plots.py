@@ -114,8 +114,7 @@ def test_figure_is_whole_or_not_there(tmp_path, monkeypatch):
     assert before.startswith(b'\x89PNG')
 
     def fail(file, **kwargs):
-        with open(file, 'wb') as out:
-            out.write(b'half')
+        file.write(b'half')
         raise OSError('disk full')
 
     monkeypatch.setattr(figure, 'savefig', fail)

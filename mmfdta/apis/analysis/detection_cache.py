@@ -4,7 +4,6 @@
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from mmfdta.datasets import MOTSequenceDataset
 from mmfdta.models import FDTA
+from mmfdta.utils.whole_files import open_whole
 
 from ..progress import Progress
 from .detection import detect_clip
@@ -152,22 +152,16 @@ def _detect(
 
 
 def _save(path: Path, sequence: CachedSequence) -> None:
-    handle, temporary = tempfile.mkstemp('.npz', f'.{path.stem}.', path.parent)
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            np.savez(
-                file,
-                image_size=sequence.image_size,
-                offsets=sequence.offsets,
-                boxes=sequence.boxes.numpy(),
-                scores=sequence.scores.numpy(),
-                labels=sequence.labels.numpy(),
-                embeddings=sequence.embeddings.numpy(),
-            )
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with open_whole(path) as file:
+        np.savez(
+            file,
+            image_size=sequence.image_size,
+            offsets=sequence.offsets,
+            boxes=sequence.boxes.numpy(),
+            scores=sequence.scores.numpy(),
+            labels=sequence.labels.numpy(),
+            embeddings=sequence.embeddings.numpy(),
+        )
 
 
 def _load(path: Path, name: str) -> CachedSequence:

@@ -1,12 +1,11 @@
 # Copyright (c) mmfdta authors.
 """Write a checkpoint so that a file under its name is always a whole one."""
 
-import os
-import tempfile
 from pathlib import Path
 
 import torch
 
+from ..whole_files import open_whole
 from .errors import CheckpointError
 
 
@@ -22,23 +21,8 @@ def write_checkpoint(content: dict, path: str | Path) -> None:
         CheckpointError: The disk is full or cannot be written; a file that was
             there before is left as it was.
     """
-    path = Path(path)
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(
-            prefix=f'.{path.name}.', suffix='.tmp', dir=path.parent
-        )
-        with os.fdopen(handle, 'wb') as file:
+        with open_whole(path) as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
         raise CheckpointError(f'{path}: cannot write it: {error}') from error
-    finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.remove(temporary)

@@ -1,0 +1,64 @@
+# Copyright (c) mmfdta authors.
+"""Files that are whole or not there, whenever a process ends."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+# What a process that was killed while writing leaves has a hidden name with this end.
+UNFINISHED = '.part'
+
+
+@contextlib.contextmanager
+def open_whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears under its name when it is complete.
+
+    It is written beside its place under a hidden temporary name, handed to the
+    disk and renamed. After an error what stood under the name is as it was.
+
+    Args:
+        path (str | os.PathLike): Where it will stand; folders are made.
+
+    Yields:
+        BinaryIO: The file.
+
+    Raises:
+        OSError: If it cannot be written; the error names ``path``.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(UNFINISHED, f'.{path.name}.', path.parent)
+        with os.fdopen(handle, 'wb') as file:
+            yield file
+            file.flush()
+            os.fsync(handle)
+        os.chmod(temporary, 0o666 & ~_current_umask())
+        os.replace(temporary, path)
+    except BaseException as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def remove_unfinished(folder: str | os.PathLike, suffix: str) -> None:
+    """Remove what killed processes left in a folder that nobody else writes to.
+
+    Args:
+        folder (str | os.PathLike): The folder; it need not be there.
+        suffix (str): Only files that would have become ``*<suffix>``.
+    """
+    for path in Path(folder).glob(f'.*{suffix}.*{UNFINISHED}'):
+        path.unlink(missing_ok=True)
+
+
+def _current_umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
