@@ -2,6 +2,7 @@
 """Builds a tracker from a config and loads its weights safely."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -15,7 +16,13 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from .config import find_config
-from .test import CheckpointMismatchError, compare_weights, shapes_of, weights_in
+from .test import (
+    CheckpointMismatchError,
+    compare_weights,
+    keep_modules,
+    shapes_of,
+    weights_in,
+)
 
 
 def read_config(
@@ -81,14 +88,17 @@ def load_tracker(
         model.init_weights()
         print_log('The weights are random: the tracks mean nothing.', 'current', 30)
     else:
-        meta = _load_weights(model, str(checkpoint))
+        modules = config.get('checkpoint_modules')
+        meta = _load_weights(model, str(checkpoint), modules)
     model.dataset_meta = _dataset_meta(config, meta)
     if device is None:
         device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
     return revert_sync_batchnorm(model).to(device).eval()
 
 
-def _load_weights(model: nn.Module, checkpoint: str) -> dict:
+def _load_weights(
+    model: nn.Module, checkpoint: str, modules: Sequence[str] | None = None
+) -> dict:
     """Load exactly the model's weights; return what else is known of them."""
     if '://' not in checkpoint and not Path(checkpoint).is_file():
         raise FileNotFoundError(f'there is no checkpoint {checkpoint}')
@@ -107,6 +117,8 @@ def _load_weights(model: nn.Module, checkpoint: str) -> dict:
         ) from None
     try:
         weights = weights_in(state)
+        if modules:
+            weights = keep_modules(weights, modules)
         problems = compare_weights(shapes_of(weights), shapes_of(model.state_dict()))
         if problems:
             raise CheckpointMismatchError('; '.join(problems))

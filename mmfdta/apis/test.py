@@ -3,6 +3,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -24,7 +25,14 @@ class CheckpointMismatchError(RuntimeError):
 
 
 class ExactWeightsHook(Hook):
-    """Refuse a checkpoint that leaves a weight of the model as it was initialised."""
+    """Refuse a checkpoint that leaves a weight of the model as it was initialised.
+
+    Args:
+        modules: See `keep_modules`.
+    """
+
+    def __init__(self, modules: Sequence[str] | None = None) -> None:
+        self.modules = modules
 
     def after_load_checkpoint(
         self, runner: Runner, checkpoint: dict[str, torch.Tensor]
@@ -36,6 +44,9 @@ class ExactWeightsHook(Hook):
         """
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         found, expected = weights_in(checkpoint), model.state_dict()
+        if self.modules:
+            found = keep_modules(found, self.modules)
+            checkpoint['state_dict'] = found
         problems = compare_weights(shapes_of(found), shapes_of(expected))
         if problems:
             raise CheckpointMismatchError('; '.join(problems))
@@ -61,6 +72,20 @@ def weights_in(checkpoint: object) -> dict[str, torch.Tensor]:
             'it holds no weights by name, neither at the top nor under "state_dict"'
         )
     return {name.removeprefix('module.'): value for name, value in weights.items()}
+
+
+def keep_modules(
+    weights: dict[str, torch.Tensor], modules: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """Take the weights of some modules out of a checkpoint of a larger model.
+
+    Args:
+        weights: All weights by name.
+        modules: Names of the modules, the config's `checkpoint_modules`: a tracker
+            on FDTA's detections takes the detector out of FDTA's checkpoint.
+    """
+    prefixes = tuple(f'{module}.' for module in modules)
+    return {name: w for name, w in weights.items() if name.startswith(prefixes)}
 
 
 def shapes_of(weights: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
@@ -181,7 +206,7 @@ def main(arguments: list[str]) -> None:
     config.load_from = checkpoint
     join_processes(config)
     runner = Runner.from_cfg(config)
-    runner.register_hook(ExactWeightsHook())
+    runner.register_hook(ExactWeightsHook(config.get('checkpoint_modules')))
     if checkpoint is None:
         runner.logger.warning('Testing random weights: the scores mean nothing.')
     try:

@@ -3,7 +3,7 @@
 
 from .adapters import IdentityAdapter, SpatialAdapter, TemporalAdapter
 from .association import IDDecoder, QueryInteraction, TrajectoryModeling
-from .data_preprocessors import ClipDataPreprocessor
+from .data_preprocessors import ClipDataPreprocessor, TrackerDataPreprocessor
 from .detectors import (
     ClipMatcher,
     FDTADetector,
@@ -36,5 +36,6 @@ __all__ = [
     'SpatialAdapter',
     'TemporalAdapter',
     'TrackletMatcher',
+    'TrackerDataPreprocessor',
     'TrajectoryModeling',
 ]

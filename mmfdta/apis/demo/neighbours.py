@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """ByteTrack, OC-SORT and SORT of MMDetection on given detections."""
 
+import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ import numpy as np
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 from mmengine.structures import InstanceData
 
+from mmfdta.apis.config import find_config
 from mmfdta.evaluation import TrackBoxes
 
 
@@ -33,14 +36,21 @@ class Neighbour:
 
     Attributes:
         name (str): Its name in tables.
-        published (dict): Config with the published settings.
+        config (str): Where its published settings are,
+            ``configs/_base_/trackers/<config>.py``.
         grid (dict[str, tuple]): Values of settings that are tried on the
             validation split.
     """
 
     name: str
-    published: dict
+    config: str
     grid: dict[str, tuple]
+
+    @functools.cached_property
+    def published(self) -> dict:
+        """dict: Config with the published settings."""
+        path = find_config(f'_base_/trackers/{self.config}')
+        return Config.fromfile(path).tracker.to_dict()
 
     def variants(self) -> Iterator[dict]:
         """Yield the published config with every combination of the grid."""
@@ -51,15 +61,7 @@ class Neighbour:
 NEIGHBOURS = (
     Neighbour(
         'ByteTrack',
-        dict(
-            type='ByteTracker',
-            motion=dict(type='KalmanFilter'),
-            obj_score_thrs=dict(high=0.6, low=0.1),
-            init_track_thr=0.7,
-            weight_iou_with_det_scores=True,
-            match_iou_thrs=dict(high=0.1, low=0.5, tentative=0.3),
-            num_frames_retain=30,
-        ),
+        'bytetrack',
         dict(
             obj_score_thrs=(dict(high=0.6, low=0.1), dict(high=0.4, low=0.1)),
             init_track_thr=(0.7, 0.5),
@@ -70,18 +72,7 @@ NEIGHBOURS = (
     ),
     Neighbour(
         'OC-SORT',
-        dict(
-            type='OCSORTTracker',
-            motion=dict(type='KalmanFilter'),
-            obj_score_thr=0.3,
-            init_track_thr=0.7,
-            weight_iou_with_det_scores=True,
-            match_iou_thr=0.3,
-            num_tentatives=3,
-            vel_consist_weight=0.2,
-            vel_delta_t=3,
-            num_frames_retain=30,
-        ),
+        'ocsort',
         dict(
             init_track_thr=(0.7, 0.5),
             match_iou_thr=(0.3, 0.1),
@@ -89,18 +80,9 @@ NEIGHBOURS = (
         ),
     ),
     Neighbour(
-        'SORT',
-        dict(
-            type='SORTTracker',
-            motion=dict(type='KalmanFilter', center_only=False),
-            obj_score_thr=0.5,
-            match_iou_thr=0.5,
-            reid=None,
-        ),
-        dict(obj_score_thr=(0.5, 0.3), match_iou_thr=(0.5, 0.3, 0.1)),
+        'SORT', 'sort', dict(obj_score_thr=(0.5, 0.3), match_iou_thr=(0.5, 0.3, 0.1))
     ),
 )
-"""The published settings are those of MMDetection's configs for MOT17."""
 
 
 def run_neighbour(config: dict, frames: list[FrameDetections]) -> TrackBoxes:

@@ -2,5 +2,6 @@
 """Batches of clips on the device."""
 
 from .clip_data_preprocessor import ClipDataPreprocessor
+from .tracker_data_preprocessor import TrackerDataPreprocessor
 
-__all__ = ['ClipDataPreprocessor']
+__all__ = ['ClipDataPreprocessor', 'TrackerDataPreprocessor']

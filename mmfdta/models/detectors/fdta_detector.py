@@ -160,3 +160,21 @@ class FDTADetector(DeformableDETR):
             DetectorOutputs: Raw outputs of all decoder layers.
         """
         return self._forward(batch_inputs, batch_data_samples)
+
+    def predict(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True
+    ) -> SampleList:
+        """Detect, for trackers that take boxes.
+
+        Args:
+            batch_inputs (Tensor): Normalised frames (F, 3, H, W).
+            batch_data_samples (list[DetDataSample]): Their meta information.
+            rescale (bool): Pixels of the original frames.
+
+        Returns:
+            list[DetDataSample]: The samples with ``pred_instances``, see
+            :meth:`FDTAHead.detections`.
+        """
+        outputs = self.detect(batch_inputs, batch_data_samples)
+        results = self.bbox_head.detections(outputs, batch_data_samples, rescale)
+        return self.add_pred_to_datasample(batch_data_samples, results)

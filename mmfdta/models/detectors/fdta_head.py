@@ -7,6 +7,7 @@ from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmdet.utils import InstanceList, OptConfigType, reduce_mean
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ..adapters import DepthFeatures
@@ -161,12 +162,38 @@ class FDTAHead(DeformableDETRHead):
         loss_bbox = self.loss_bbox(pred, target, avg_factor=num_boxes)
         return dict(loss_cls=loss_cls, loss_bbox=loss_bbox, loss_iou=loss_iou)
 
+    def detections(
+        self, outputs: DetectorOutputs, frames: SampleList, rescale: bool = True
+    ) -> InstanceList:
+        """Boxes that a tracker can take, one for each query.
+
+        Args:
+            outputs (DetectorOutputs): Raw outputs for F frames.
+            frames (list[DetDataSample]): Their meta information.
+            rescale (bool): Pixels of the original frame instead of the resized.
+
+        Returns:
+            list[InstanceData]: One for each frame, best score first: ``bboxes``
+            (Q, 4) xyxy, not clipped to the image; ``scores``, ``labels`` (Q,) of
+            the best class; ``embeddings`` (Q, C).
+        """
+        scores, labels = outputs.cls_scores[-1].sigmoid().max(-1)
+        scores, order = scores.sort(dim=-1, descending=True, stable=True)
+        shapes = [frame.ori_shape if rescale else frame.img_shape for frame in frames]
+        sizes = scores.new_tensor([shape[1::-1] for shape in shapes]).repeat(1, 2)
+        boxes = bbox_cxcywh_to_xyxy(outputs.bbox_preds[-1]) * sizes[:, None]
+        return [
+            InstanceData(
+                bboxes=boxes[i, kept],
+                scores=scores[i],
+                labels=labels[i, kept],
+                embeddings=outputs.embeddings[i, kept],
+            )
+            for i, kept in enumerate(order)
+        ]
+
     def predict(
         self, batch_data_samples: SampleList, rescale: bool = True, **head_inputs
     ) -> InstanceList:
-        """Detections of single frames, as MMDetection's head gives them."""
-        outputs = self(**head_inputs)
-        metas = [sample.metainfo for sample in batch_data_samples]
-        return self.predict_by_feat(
-            outputs.cls_scores, outputs.bbox_preds, metas, rescale=rescale
-        )
+        """Detections of single frames, see :meth:`detections`."""
+        return self.detections(self(**head_inputs), batch_data_samples, rescale)

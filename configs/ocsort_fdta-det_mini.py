@@ -1,0 +1,19 @@
+# OC-SORT on the detections of FDTA, so that association alone is compared on MiniDance.
+# Takes the detector out of a checkpoint of fdta_mini.py.
+_base_ = ['./fdta_mini.py', './_base_/trackers/ocsort.py']
+
+model = dict(
+    _delete_=True,
+    type='OCSORT',
+    data_preprocessor=dict(
+        _base_.model.data_preprocessor, type='TrackerDataPreprocessor'
+    ),
+    detector=_base_.model.detector,
+    tracker=_base_.tracker,
+)
+checkpoint_modules = ['detector']
+
+train_dataloader = None
+train_cfg = None
+optim_wrapper = None
+param_scheduler = None

@@ -1,0 +1,18 @@
+# OC-SORT with the YOLOX-x of OC-SORT's or DanceTrack's authors, tested on DanceTrack;
+# see docs/benchmark.md for its weights. YOLOX is trained by MMDetection's configs.
+_base_ = [
+    './_base_/models/yolox_x.py',
+    './_base_/datasets/dancetrack.py',
+    './_base_/trackers/ocsort.py',
+    './_base_/default_runtime.py',
+]
+
+model = dict(
+    type='OCSORT',
+    data_preprocessor=_base_.data_preprocessor,
+    detector=_base_.detector,
+    tracker=_base_.tracker,
+)
+train_dataloader = None
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')

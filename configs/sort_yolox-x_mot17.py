@@ -1,0 +1,19 @@
+# SORT with the YOLOX-x of ByteTrack's authors, tested on the second halves of MOT17;
+# see docs/benchmark.md for its weights. YOLOX is trained by MMDetection's configs.
+# DeepSORT is the name of MMDetection's class; without ReID it is SORT.
+_base_ = [
+    './_base_/models/yolox_x.py',
+    './_base_/datasets/mot17.py',
+    './_base_/trackers/sort.py',
+    './_base_/default_runtime.py',
+]
+
+model = dict(
+    type='DeepSORT',
+    data_preprocessor=_base_.data_preprocessor,
+    detector=_base_.detector,
+    tracker=_base_.tracker,
+)
+train_dataloader = None
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')

@@ -1,0 +1,92 @@
+# Copyright (c) mmfdta authors.
+"""MMDetection's trackers see exactly the detections that FDTA sees."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from small_fdta import collate, make_clip
+
+from mmfdta.apis.model_loading import load_tracker
+from mmfdta.apis.test import CheckpointMismatchError, ExactWeightsHook
+
+CONFIGS = Path(__file__).parents[3] / 'configs'
+TRACKERS = ('bytetrack', 'ocsort', 'sort')
+
+
+def read(name: str) -> Config:
+    return Config.fromfile(CONFIGS / f'{name}.py')
+
+
+@pytest.fixture(scope='module')
+def fdta(tmp_path_factory):
+    """FDTA with random weights, and their checkpoint."""
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    model = MODELS.build(read('fdta_mini').model)
+    model.init_weights()
+    path = tmp_path_factory.mktemp('weights') / 'fdta.pth'
+    torch.save(dict(state_dict=model.state_dict()), path)
+    return model.eval(), path
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('tracker', TRACKERS)
+def test_detections_are_those_of_fdta(fdta, tracker: str):
+    model, checkpoint = fdta
+    neighbour = load_tracker(read(f'{tracker}_fdta-det_mini'), checkpoint, 'cpu')
+    clip = make_clip(num_frames=1, size=(96, 128))
+    frame = clip['data_samples'][0]
+    frame.set_metainfo(dict(ori_shape=(192, 256), frame_id=0))
+    batch = model.data_preprocessor(collate(copy.deepcopy(clip)))
+    raw = model(**batch, mode='tensor')
+    batch = neighbour.data_preprocessor(collate(clip))
+    found = neighbour.detector.predict(
+        batch['inputs'][:, 0], list(batch['data_samples'][0])
+    )[0].pred_instances
+    # By hand: the best class of each query, boxes in pixels of 256 x 192.
+    scores = 1 / (1 + np.exp(-raw.cls_scores[-1, 0].double().numpy()))
+    order = np.argsort(-scores.max(-1), kind='stable')
+    np.testing.assert_allclose(found.scores, scores.max(-1)[order], rtol=1e-6)
+    x, y, w, h = raw.bbox_preds[-1, 0].double().numpy()[order].T
+    corners = np.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], 1)
+    np.testing.assert_allclose(found.bboxes, corners * [256, 192, 256, 192], atol=1e-3)
+    np.testing.assert_array_equal(found.embeddings, raw.embeddings[0].numpy()[order])
+
+
+def test_only_the_named_modules_are_taken(fdta, tmp_path):
+    model, checkpoint = fdta
+    config = read('bytetrack_fdta-det_mini')
+    neighbour = load_tracker(config, checkpoint, 'cpu')
+    expected = model.state_dict()
+    assert neighbour.state_dict()
+    for name, value in neighbour.state_dict().items():
+        assert torch.equal(value, expected[name])
+    lacking = {k: v for k, v in expected.items() if 'detector.neck' not in k}
+    torch.save(dict(state_dict=lacking), tmp_path / 'bad.pth')
+    with pytest.raises(CheckpointMismatchError, match='missing: detector.neck'):
+        load_tracker(config, tmp_path / 'bad.pth', 'cpu')
+    config.checkpoint_modules = None
+    with pytest.raises(CheckpointMismatchError, match='unknown: temporal_adapter'):
+        load_tracker(config, checkpoint, 'cpu')
+
+
+def test_the_runner_takes_only_the_named_modules(fdta):
+    model, _ = fdta
+
+    class Runner:
+        pass
+
+    runner = Runner()
+    weights = dict(model.state_dict())
+    runner.model = torch.nn.ModuleDict(dict(detector=model.detector))
+    checkpoint = dict(state_dict=weights)
+    ExactWeightsHook(['detector']).after_load_checkpoint(runner, checkpoint)
+    assert list(checkpoint['state_dict']) == list(runner.model.state_dict())
+    with pytest.raises(CheckpointMismatchError, match='unknown'):
+        ExactWeightsHook().after_load_checkpoint(runner, dict(state_dict=weights))
