@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """What training needs and MMEngine lacks."""
 
+from .checkpoint_hook import WholeCheckpointHook, find_checkpoint_to_resume
+from .finite_loss_hook import FiniteLossHook, NonFiniteLossError
 from .loops import ResumableEpochTrainLoop, ResumableIterTrainLoop
 from .optim_wrapper import (
     GroupClipAmpOptimWrapper,
@@ -13,7 +15,10 @@ from .track_visualization_hook import ValTrackVisualizationHook
 from .worst_sequences_hook import WorstSequencesHook
 
 __all__ = [
+    'FiniteLossHook',
+    'NonFiniteLossError',
     'ValTrackVisualizationHook',
+    'WholeCheckpointHook',
     'WorstSequencesHook',
     'GroupClipAmpOptimWrapper',
     'GroupClipOptimWrapper',
@@ -22,4 +27,5 @@ __all__ = [
     'IterationSeedHook',
     'ResumableEpochTrainLoop',
     'ResumableIterTrainLoop',
+    'find_checkpoint_to_resume',
 ]

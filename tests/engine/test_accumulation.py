@@ -7,7 +7,6 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
-from mmengine.optim.optimizer import amp_optimizer_wrapper as amp_module
 from small_fdta import build, collate, make_clip, small_config
 from torch import Tensor, nn
 
@@ -74,14 +73,6 @@ def test_two_accumulated_clips_equal_a_batch_of_two():
     torch.testing.assert_close(seen[0][0], seen[1][0], rtol=1e-4, atol=1e-5)
     weights = [dict(model.named_parameters()) for model in models]
     torch.testing.assert_close(*weights, rtol=0, atol=1e-5)
-
-
-@pytest.fixture
-def scaling_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MMEngine wants a GPU for mixed precision; PyTorch can do without."""
-    monkeypatch.setattr(amp_module, 'is_cuda_available', lambda: True)
-    scaler = functools.partial(torch.amp.GradScaler, 'cpu')
-    monkeypatch.setattr(amp_module, 'GradScaler', scaler)
 
 
 class Parts(nn.Module):

@@ -33,7 +33,7 @@ custom_hooks = [
     dict(type='IterationSeedHook'),
     # Beside the one of each epoch.
     dict(
-        type='CheckpointHook',
+        type='WholeCheckpointHook',
         by_epoch=False,
         interval=1000,
         max_keep_ckpts=2,

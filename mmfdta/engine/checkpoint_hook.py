@@ -1,0 +1,126 @@
+# Copyright (c) mmfdta authors.
+"""Checkpoints that are whole or not there, and never too few."""
+
+import errno
+import os
+from pathlib import Path
+
+from mmdet.registry import HOOKS
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import Runner
+
+from mmfdta.utils.whole_files import open_whole, remove_unfinished
+
+_SUFFIX = '.pth'
+
+
+class WholeFileBackend(LocalBackend):
+    """MMEngine's local files, which appear under their name when complete."""
+
+    def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
+        """Write bytes.
+
+        Args:
+            obj (bytes): What to write.
+            filepath (str | os.PathLike): Where it will stand.
+
+        Raises:
+            OSError: If it cannot be written; the message says what is left.
+        """
+        try:
+            with open_whole(filepath) as file:
+                file.write(obj)
+        except OSError as error:
+            full = ', the disk is full' if error.errno == errno.ENOSPC else ''
+            raise OSError(
+                error.errno,
+                f'cannot write the checkpoint{full} ({error.strerror}); earlier '
+                'checkpoints are whole, go on from the last one with --resume',
+                str(filepath),
+            ) from error
+
+
+register_backend('whole_file', WholeFileBackend, force=True)
+
+
+@HOOKS.register_module()
+class WholeCheckpointHook(CheckpointHook):
+    """MMEngine's hook, from which no fault takes the last good checkpoint.
+
+    MMEngine's own writes under the final name, where a killed process leaves half
+    a file, and removes what ``max_keep_ckpts`` or a new best score makes
+    superfluous before the new checkpoint is written: with ``max_keep_ckpts=1`` a
+    full disk leaves none.
+
+    Args:
+        *args: As for MMEngine's ``CheckpointHook``.
+        **kwargs: The same; without ``backend_args`` files are local.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        kwargs.setdefault('backend_args', dict(backend='whole_file'))
+        super().__init__(*args, **kwargs)
+
+    def before_train(self, runner: Runner) -> None:
+        """Find the folder; remove what killed runs have left in it."""
+        super().before_train(runner)
+        if is_main_process():
+            remove_unfinished(self.out_dir, _SUFFIX)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        """Save, then remove the oldest if there is one too many."""
+        outdated = None
+        if 0 < self.max_keep_ckpts == len(self.keep_ckpt_ids):
+            kept = self.keep_ckpt_ids
+            if kept[-1] != step:
+                # MMEngine finds room and removes nothing.
+                outdated = self.filename_tmpl.format(kept.popleft())
+        super()._save_checkpoint_with_step(runner, step, meta)
+        if outdated is not None:
+            self._remove(os.path.join(self.out_dir, outdated))
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        """Save a better one, then remove the one that was best."""
+        if not self.save_best:
+            return
+        single = len(self.key_indicators) == 1
+        name = 'best_ckpt_path' if single else 'best_ckpt_path_dict'
+        before = getattr(self, name)
+        # MMEngine removes nothing where it knows of nothing.
+        setattr(self, name, None if single else dict.fromkeys(before))
+        super()._save_best_checkpoint(runner, metrics)
+        after = getattr(self, name)
+        if single:
+            before, after = {'': before}, {'': after}
+        paths = {key: after[key] or path for key, path in before.items()}
+        setattr(self, name, paths[''] if single else paths)
+        for path in {path for path in before.values() if path} - set(paths.values()):
+            self._remove(path)
+
+    def _remove(self, path: str) -> None:
+        if is_main_process() and self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+
+
+def find_checkpoint_to_resume(work_dir: str | os.PathLike) -> str | None:
+    """Find where an interrupted run goes on.
+
+    Args:
+        work_dir (str | os.PathLike): Work directory of the run.
+
+    Returns:
+        str | None: The checkpoint that ``last_checkpoint`` names; the newest if
+        that note is broken or what it names is gone; None if there is none.
+    """
+    work_dir = Path(work_dir)
+    note = work_dir / 'last_checkpoint'
+    if note.is_file():
+        named = Path(note.read_text(encoding='utf-8', errors='replace').strip())
+        # A work directory may have been moved.
+        for path in (named, work_dir / named.name):
+            if path.is_file():
+                return str(path)
+    files = [*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth')]
+    return str(max(files, key=lambda path: path.stat().st_mtime)) if files else None

@@ -1,0 +1,215 @@
+# Copyright (c) mmfdta authors.
+"""Keeps losses that are not finite away from the weights."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from mmdet.registry import HOOKS
+from mmengine.dist import all_reduce, get_rank
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from mmfdta.utils.checkpoint import CheckpointError, write_checkpoint
+
+from .diagnosis import describe_samples, format_samples, to_plain
+
+Losses = dict[str, Tensor | list[Tensor]]
+NUM_SKIPPED = 'num_skipped_steps'
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss is NaN or infinite; the weights are those of the step before."""
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Stop, or skip the step, when a loss is NaN or infinite.
+
+    It looks at the losses before they are propagated, so that they never reach
+    the weights. All processes decide alike. With mixed precision a gradient that
+    overflows is left to the gradient scaler, as always; it is no such loss.
+
+    Before it stops it writes ``not_finite_iter_<n>_rank<r>.pth`` into the work
+    directory, a dict that ``torch.load(path, weights_only=True)`` reads:
+    ``iteration``, ``epoch``, ``seed``, ``broken`` (names of the losses),
+    ``losses``, ``samples`` (sequence and frames), ``data_batch`` (as it came from
+    the data loader) and ``state_dict``.
+
+    Args:
+        action (str): ``stop`` raises :class:`NonFiniteLossError`. ``skip`` leaves
+            the weights and the optimiser's state as they are, counts, and goes
+            on; the first such iteration is written, too. Of accumulated
+            iterations only the broken one is left out.
+        max_in_a_row (int): After so many skipped iterations in a row it stops.
+
+    Raises:
+        ValueError: If an argument is not one of these.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, action: str = 'stop', max_in_a_row: int = 10) -> None:
+        if action not in ('stop', 'skip'):
+            raise ValueError(
+                f"FiniteLossHook.action: found {action!r}, expected 'stop' or 'skip'"
+            )
+        if max_in_a_row < 1:
+            raise ValueError(
+                f'FiniteLossHook.max_in_a_row: found {max_in_a_row}, expected >= 1'
+            )
+        self.action = action
+        self.max_in_a_row = max_in_a_row
+        self._in_a_row = 0
+        # Whether anything was propagated since the last step.
+        self._has_gradients = False
+        self._data_batch: dict | None = None
+        self._handles: list = []
+
+    def before_train(self, runner: Runner) -> None:
+        """Watch the model's losses and the optimiser's steps."""
+        self._runner = runner
+        model = runner.model
+        model = model.module if is_model_wrapper(model) else model
+        self._handles = [
+            model.register_forward_hook(self._after_forward, with_kwargs=True)
+        ]
+        if self.action == 'skip':
+            optimizer = runner.optim_wrapper.optimizer
+            self._handles.append(optimizer.register_step_pre_hook(self._before_step))
+
+    def after_train(self, runner: Runner) -> None:
+        """Watch no longer."""
+        for handle in self._handles:
+            handle.remove()
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        """Remember what the iteration is about."""
+        self._data_batch = data_batch
+
+    def _after_forward(
+        self, model: nn.Module, args: tuple, kwargs: dict, losses: Losses
+    ) -> Losses | None:
+        """Pass finite losses on."""
+        if kwargs.get('mode') != 'loss':
+            return None
+        parts = [v for value in _counted(losses).values() for v in _listed(value)]
+        total = sum(part.detach().float().sum() for part in parts)
+        is_broken = ~torch.isfinite(torch.as_tensor(total))
+        anywhere = is_broken.to(torch.uint8)
+        all_reduce(anywhere, op='max')
+        if not anywhere:
+            self._in_a_row = 0
+            self._has_gradients = True
+            return None
+        error = self._report(model, losses, bool(is_broken))
+        if self.action == 'stop' or self._in_a_row >= self.max_in_a_row:
+            raise NonFiniteLossError(error)
+        print_log(error, 'current', logging.WARNING)
+        return _without_gradients(model, losses)
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, *_) -> None:
+        """Leave out a step to which no iteration contributed."""
+        if not self._has_gradients:
+            # What has no gradient is not touched, by no optimiser of PyTorch.
+            optimizer.zero_grad(set_to_none=True)
+        self._has_gradients = False
+
+    def _report(self, model: nn.Module, losses: Losses, is_here: bool) -> str:
+        """Count, keep a diagnosis, and say what happened."""
+        hub = self._runner.message_hub
+        skipped = hub.get_info(NUM_SKIPPED) or 0
+        self._in_a_row += 1
+        is_last = self.action == 'stop' or self._in_a_row >= self.max_in_a_row
+        if not is_last:
+            hub.update_info(NUM_SKIPPED, skipped + 1)
+        if is_here:
+            text = self._explain(model, losses, keep=is_last or not skipped)
+        else:
+            number = self._runner.iter + 1
+            text = f'iteration {number}: the losses of another process are not finite.'
+        if not is_last:
+            return f'{text} The step is skipped ({skipped + 1} in this run).'
+        if self.action == 'skip':
+            text += f' These were {self._in_a_row} iterations in a row.'
+        return text
+
+    def _explain(self, model: nn.Module, losses: Losses, keep: bool) -> str:
+        values = {name: to_plain(value) for name, value in losses.items()}
+        broken = {
+            name: [v for part in _listed(values[name]) for v in part.flatten().tolist()]
+            for name, value in _counted(losses).items()
+            if not all(part.isfinite().all() for part in _listed(value))
+        }
+        named = ', '.join(
+            f'{name} = {next(v for v in found if not abs(v) < torch.inf)}'
+            for name, found in broken.items()
+        )
+        samples = describe_samples((self._data_batch or {}).get('data_samples', []))
+        text = (
+            f'iteration {self._runner.iter + 1}: '
+            f'{named or "the sum of the losses"} is not finite. '
+            f'The batch: {format_samples(samples)}.'
+        )
+        weights = {k: v for k, v in model.state_dict().items() if v.is_floating_point()}
+        sick = [name for name, value in weights.items() if not value.isfinite().all()]
+        if sick:
+            text += (
+                f' {len(sick)} weights are not finite either, the first is {sick[0]}: '
+                'the fault began in an earlier step.'
+            )
+        if keep:
+            content = dict(broken=list(broken), losses=values, samples=samples)
+            text += self._write(content, model)
+        return text
+
+    def _write(self, content: dict, model: nn.Module) -> str:
+        runner = self._runner
+        number = runner.iter + 1
+        name = f'not_finite_iter_{number}_rank{get_rank()}.pth'
+        path = Path(runner.work_dir) / name
+        content |= dict(
+            iteration=number,
+            epoch=runner.epoch + 1,
+            seed=runner.seed,
+            data_batch=to_plain(self._data_batch),
+            state_dict=to_plain(model.state_dict()),
+        )
+        try:
+            write_checkpoint(content, path)
+        except CheckpointError as error:
+            return f' There is no diagnosis file: {error}.'
+        return f' Diagnosis: {path}.'
+
+
+def _counted(losses: Losses) -> Losses:
+    """Choose what MMEngine adds up."""
+    return {name: value for name, value in losses.items() if 'loss' in name}
+
+
+def _listed(value: Tensor | list[Tensor]) -> list[Tensor]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _map_losses(losses: Losses, function: Callable[[Tensor], Tensor]) -> Losses:
+    return {
+        name: function(value)
+        if isinstance(value, Tensor)
+        else [function(part) for part in value]
+        for name, value in losses.items()
+    }
+
+
+def _without_gradients(model: nn.Module, losses: Losses) -> Losses:
+    """Keep the values for the log, and let every weight take part with zero.
+
+    DistributedDataParallel waits for the gradients of all weights.
+    """
+    nothing = sum(p.sum() for p in model.parameters() if p.requires_grad) * 0.0
+    return _map_losses(losses, lambda loss: loss.detach() + nothing)

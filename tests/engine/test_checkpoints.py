@@ -1,0 +1,190 @@
+# Copyright (c) mmfdta authors.
+"""No fault while a checkpoint is written takes the last good one."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.registry import METRICS
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from mmfdta.engine import checkpoint_hook, find_checkpoint_to_resume
+
+SCORES = [0.2, 0.5, 0.4, 0.6]
+
+
+class OneWeight(BaseModel):
+    """Falls by one half each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor, mode: str) -> dict | list:
+        return dict(loss=self.weight.sum()) if mode == 'loss' else [self.weight]
+
+
+class Number(torch.utils.data.Dataset):
+    metainfo: dict = {}
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> dict:
+        return dict(x=index)
+
+
+@METRICS.register_module(force=True)
+class GivenScore(BaseMetric):
+    """Scores by the epoch, which the weight tells."""
+
+    def process(self, data_batch, data_samples) -> None:
+        self.results += [float(weight) for weight in data_samples]
+
+    def compute_metrics(self, results: list[float]) -> dict[str, float]:
+        score = SCORES[round(-2 * results[0]) - 1]
+        return dict(score=score, other=1 - score)
+
+
+def make_runner(folder: Path, resume: bool = False, **hook) -> Runner:
+    init_default_scope('mmdet')
+    loader = dict(
+        dataset=Number(),
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        batch_size=1,
+        num_workers=0,
+        collate_fn=dict(type='default_collate'),
+    )
+    return Runner(
+        model=OneWeight(),
+        work_dir=str(folder),
+        train_dataloader=loader,
+        val_dataloader=loader,
+        train_cfg=dict(by_epoch=True, max_epochs=4),
+        val_cfg={},
+        val_evaluator=dict(type='GivenScore'),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.5)),
+        default_hooks=dict(
+            checkpoint=dict(type='WholeCheckpointHook', interval=1, **hook)
+        ),
+        resume=resume,
+        load_from=find_checkpoint_to_resume(folder) if resume else None,
+        log_level='ERROR',
+        default_scope='mmdet',
+        experiment_name=f'{folder}-{resume}-{hook}'.replace('/', '_'),
+    )
+
+
+def weight_in(path: Path | str) -> float:
+    return float(torch.load(path, weights_only=True)['state_dict']['weight'])
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob('*.pth*'))
+
+
+@pytest.fixture
+def disk(monkeypatch) -> dict[str, int]:
+    """A disk that is full for a file's name, after some bytes."""
+    full = {}
+    opened = checkpoint_hook.open_whole
+
+    class Limited:
+        def __init__(self, file, limit: int) -> None:
+            self.file, self.limit = file, limit
+
+        def write(self, content: bytes) -> None:
+            self.file.write(content[: self.limit])
+            raise OSError(28, os.strerror(28))
+
+    class Open:
+        def __init__(self, path) -> None:
+            self.inner = opened(path)
+            self.limit = full.get(Path(path).name)
+
+        def __enter__(self):
+            file = self.inner.__enter__()
+            return file if self.limit is None else Limited(file, self.limit)
+
+        def __exit__(self, *error):
+            return self.inner.__exit__(*error)
+
+    monkeypatch.setattr(checkpoint_hook, 'open_whole', Open)
+    return full
+
+
+def test_old_checkpoints_leave_after_the_new_one_stands(tmp_path: Path):
+    make_runner(tmp_path, max_keep_ckpts=2).train()
+    assert names(tmp_path) == ['epoch_3.pth', 'epoch_4.pth']
+    assert weight_in(tmp_path / 'epoch_4.pth') == -2
+
+
+@pytest.mark.parametrize('broken', [2, 3, 4])
+@pytest.mark.parametrize('keep', [1, 2, -1])
+def test_a_full_disk_costs_no_checkpoint(tmp_path: Path, disk, broken: int, keep: int):
+    disk[f'epoch_{broken}.pth'] = 300
+    hook = dict(max_keep_ckpts=keep)
+    with pytest.raises(OSError, match='the disk is full.*--resume') as caught:
+        make_runner(tmp_path, **hook).train()
+    assert caught.value.filename.endswith(f'epoch_{broken}.pth')
+    kept = names(tmp_path)
+    assert f'epoch_{broken - 1}.pth' in kept and f'epoch_{broken}.pth' not in kept
+    assert not list(tmp_path.glob('.*.part'))
+    last = find_checkpoint_to_resume(tmp_path)
+    assert weight_in(last) == -(broken - 1) / 2
+    disk.clear()
+    resumed = make_runner(tmp_path, resume=True, **hook)
+    resumed.train()
+    assert float(resumed.model.weight) == weight_in(tmp_path / 'epoch_4.pth') == -2
+    assert len(names(tmp_path)) == (keep if keep > 0 else 4)
+
+
+@pytest.mark.parametrize('scores', ['score', ['score', 'other']])
+def test_the_best_leaves_after_a_better_one_stands(tmp_path: Path, disk, scores):
+    hook = dict(save_best=scores, rule='greater')
+    others = [] if scores == 'score' else ['best_other_epoch_1.pth']
+    disk['best_score_epoch_4.pth'] = 100
+    with pytest.raises(OSError, match='the disk is full'):
+        make_runner(tmp_path, **hook).train()
+    best = [name for name in names(tmp_path) if name.startswith('best')]
+    assert best == [*others, 'best_score_epoch_2.pth']
+    assert weight_in(tmp_path / best[-1]) == -1
+    disk.clear()
+    make_runner(tmp_path / 'whole', **hook).train()
+    best = [name for name in names(tmp_path / 'whole') if name.startswith('best')]
+    assert best == [*others, 'best_score_epoch_4.pth']
+    assert weight_in(tmp_path / 'whole' / best[-1]) == -2
+
+
+def test_what_killed_runs_left_is_removed(tmp_path: Path):
+    left = tmp_path / '.epoch_3.pth.abc.part'
+    other = tmp_path / '.notes.txt.abc.part'
+    left.write_bytes(b'half')
+    other.write_bytes(b'half')
+    make_runner(tmp_path).train()
+    assert not left.exists() and other.exists()
+
+
+def test_where_a_run_goes_on(tmp_path: Path):
+    assert find_checkpoint_to_resume(tmp_path / 'nowhere') is None
+    assert find_checkpoint_to_resume(tmp_path) is None
+    paths = [tmp_path / name for name in ('epoch_2.pth', 'iter_30.pth', 'best_x.pth')]
+    for age, path in enumerate(paths):
+        path.touch()
+        os.utime(path, (1000 + age, 1000 + age))
+    note = tmp_path / 'last_checkpoint'
+    for text, expected in (
+        (str(paths[0]), paths[0]),
+        (f'/gone/elsewhere/{paths[0].name}', paths[0]),  # the folder was moved
+        ('', paths[1]),  # killed while it was written
+        (str(tmp_path / 'epoch_9.pth'), paths[1]),
+        ('\udcff', paths[1]),
+    ):
+        note.write_bytes(text.encode('utf-8', 'surrogateescape'))
+        assert find_checkpoint_to_resume(tmp_path) == str(expected), text
+    note.unlink()
+    assert find_checkpoint_to_resume(tmp_path) == str(paths[1])
