@@ -1,4 +1,4 @@
-# make test | make demo | make lint | make format | make install | make docs | make clean
+# make test | make demo | make ablation | make lint | make format | make install | make docs | make clean
 # PYTHON=python3.12 chooses the interpreter, VENV=path the environment.
 
 SHELL := /bin/bash
@@ -9,12 +9,15 @@ INSTALL_LOG := $(VENV)/install.log
 FAMILY ?= onedl
 EXTRAS ?= $(FAMILY),tests
 PYTEST_ARGS ?=
+# Threads that wait for work must not spin: on a shared machine they would take the
+# core from the one they wait for.
+export OMP_WAIT_POLICY ?= passive
 
 # An interpreter counts when it starts, is 3.10 to 3.12 and can make an environment.
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.11 python3.12 python3.10 python3 python)
 USABLE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 
-.PHONY: install test lint format demo docs clean
+.PHONY: install test lint format demo ablation docs clean
 
 test: install lint
 	$(PY) -m pytest -m "not slow and not faults" $(PYTEST_ARGS)
@@ -29,6 +32,9 @@ format: install
 
 demo: install
 	$(PY) -m mmfdta demo
+
+ablation: install
+	$(PY) tools/ablation.py
 
 docs: install
 	$(PY) -m pip install -q -r requirements/docs.txt

@@ -8,6 +8,7 @@ import cv2
 import mmdet
 import numpy as np
 import pytest
+import tiny_demo
 import torch
 from mmengine.config import Config
 
@@ -19,24 +20,9 @@ from mmfdta.apis.demo.stages import Stage, run_stages
 from mmfdta.apis.demo.tracking import TrackedSequence
 from mmfdta.evaluation import TrackBoxes
 
-DATA = 'train_dataloader.dataset.options'
-SIZES = dict(train=2, val=1, test=1, frames=20, width=96, height=64)
-SETTINGS = {
-    'train_cfg.max_iters': 2,
-    # So that the weights show what each training started from.
-    'optim_wrapper.optimizer.lr': 0.0,
-    'param_scheduler.0.end': 1,
-    'param_scheduler.1.begin': 1,
-    'default_hooks.logger.interval': 1,
-    'train_dataloader.batch_size': 1,
-    'train_dataloader.num_workers': 0,
-    'train_dataloader.persistent_workers': False,
-}
-
 
 def run_demo(folder, capsys):
-    data = {f'{DATA}.{name}': size for name, size in SIZES.items()}
-    settings = [f'{name}={value}' for name, value in {**SETTINGS, **data}.items()]
+    settings = tiny_demo.command_line()
     folders = ['--work-dir', str(folder / 'work'), '--data-root', str(folder / 'data')]
     code = demo.main([*folders, '--processes', '1', '--cfg-options', *settings])
     return code, capsys.readouterr()
@@ -60,7 +46,7 @@ def test_the_demo_leaves_everything_and_reuses_it(tmp_path, capsys):
     for name in ('scores', 'hota', 'training', 'similarity'):
         assert cv2.imread(str(work / f'{name}.png')) is not None
     video = cv2.VideoCapture(str(work / 'fdta_vs_bytetrack.mp4'))
-    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == SIZES['frames']
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == tiny_demo.SIZES['frames']
     weights = torch.load(work / 'fdta.pth', weights_only=False)['state_dict']
     assert any(name.startswith('id_decoder.') for name in weights)
     detector = torch.load(work / 'detector.pth', weights_only=False)['state_dict']

@@ -78,8 +78,8 @@ def main(arguments: list[str]) -> int:
     """
     plan = parse_arguments(arguments)
     init_default_scope('mmdet')
-    # Tensors this small gain nothing from threads, and lose much on a shared machine.
-    torch.set_num_threads(1)
+    # More than two threads gain nothing with tensors this small.
+    torch.set_num_threads(min(2, torch.get_num_threads()))
     start = time.monotonic()
     try:
         run_stages(list_stages(plan), plan.work_dir)
