@@ -1,4 +1,4 @@
-# ByteTrack on the detections of FDTA, so that association alone is compared on MiniDance.
+# ByteTrack on FDTA's detections, so that association alone is compared.
 # Takes the detector out of a checkpoint of fdta_mini.py.
 _base_ = ['./fdta_mini.py', './_base_/trackers/bytetrack.py']
 

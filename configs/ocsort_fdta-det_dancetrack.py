@@ -1,4 +1,4 @@
-# OC-SORT on the detections of FDTA, so that association alone is compared on DanceTrack.
+# OC-SORT on FDTA's detections, so that association alone is compared.
 # Takes the detector out of a checkpoint of fdta_dancetrack.py.
 _base_ = ['./fdta_dancetrack.py', './_base_/trackers/ocsort.py']
 

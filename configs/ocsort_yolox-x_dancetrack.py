@@ -1,5 +1,5 @@
-# OC-SORT with the YOLOX-x of OC-SORT's or DanceTrack's authors, tested on DanceTrack;
-# see docs/benchmark.md for its weights. YOLOX is trained by MMDetection's configs.
+# OC-SORT with the YOLOX-x that the authors of DanceTrack, ByteTrack or OC-SORT trained
+# on DanceTrack, converted (docs/benchmark.md). MMDetection's configs train YOLOX.
 _base_ = [
     './_base_/models/yolox_x.py',
     './_base_/datasets/dancetrack.py',

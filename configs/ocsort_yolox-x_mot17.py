@@ -1,5 +1,5 @@
-# OC-SORT with the YOLOX-x of OC-SORT's authors, tested on the second halves of MOT17;
-# see docs/benchmark.md for its weights. YOLOX is trained by MMDetection's configs.
+# OC-SORT with the YOLOX-x of ByteTrack's authors on the second halves of MOT17.
+# Convert their weights (docs/benchmark.md); MMDetection's configs train YOLOX.
 _base_ = [
     './_base_/models/yolox_x.py',
     './_base_/datasets/mot17.py',

@@ -1,4 +1,4 @@
-# SORT on the detections of FDTA, so that association alone is compared on MiniDance.
+# SORT on FDTA's detections, so that association alone is compared.
 # Takes the detector out of a checkpoint of fdta_mini.py.
 # DeepSORT is the name of MMDetection's class; without ReID it is SORT.
 _base_ = ['./fdta_mini.py', './_base_/trackers/sort.py']

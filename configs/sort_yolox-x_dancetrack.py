@@ -1,5 +1,5 @@
-# SORT with the YOLOX-x of ByteTrack's or DanceTrack's authors, tested on DanceTrack;
-# see docs/benchmark.md for its weights. YOLOX is trained by MMDetection's configs.
+# SORT with the YOLOX-x that the authors of DanceTrack, ByteTrack or OC-SORT trained
+# on DanceTrack, converted (docs/benchmark.md). MMDetection's configs train YOLOX.
 # DeepSORT is the name of MMDetection's class; without ReID it is SORT.
 _base_ = [
     './_base_/models/yolox_x.py',

@@ -1,5 +1,5 @@
-# SORT with the YOLOX-x of ByteTrack's authors, tested on the second halves of MOT17;
-# see docs/benchmark.md for its weights. YOLOX is trained by MMDetection's configs.
+# SORT with the YOLOX-x of ByteTrack's authors on the second halves of MOT17.
+# Convert their weights (docs/benchmark.md); MMDetection's configs train YOLOX.
 # DeepSORT is the name of MMDetection's class; without ReID it is SORT.
 _base_ = [
     './_base_/models/yolox_x.py',

@@ -10,6 +10,7 @@ COMMANDS = {
     'test': ('mmfdta.apis.test', 'track and score with a checkpoint'),
     'track': ('mmfdta.apis.track', 'track a video, folder or camera'),
     'evaluate': ('mmfdta.evaluation.cli', 'score tracks in MOTChallenge text'),
+    'benchmark': ('mmfdta.apis.benchmark', 'compare several trackers on a data set'),
     'convert': ('mmfdta.apis.convert', 'convert a checkpoint of another project'),
     'check-data': ('mmfdta.datasets.check_data', 'check a data set and its depth maps'),
     'prepare-dataset': (

@@ -34,37 +34,47 @@ class HOTACounts(Additive):
     ass_pr: np.ndarray
     iou: np.ndarray
 
-    def scores(self) -> dict[str, float | np.ndarray]:
-        """Compute the scores.
+    def curves(self) -> dict[str, np.ndarray]:
+        """Compute the scores at each threshold.
 
         Returns:
-            dict: ``HOTA``, ``DetA``, ``AssA``, ``DetRe``, ``DetPr``, ``AssRe``,
-            ``AssPr``, ``LocA``, ``OWTA`` and the counts ``HOTA_TP``,
-            ``HOTA_FN``, ``HOTA_FP`` as float64 (19,), one for each threshold;
-            ``HOTA(0)``, ``LocA(0)`` and ``HOTALocA(0)`` at the lowest one.
+            dict[str, np.ndarray]: ``HOTA``, ``DetA``, ``AssA``, ``DetRe``,
+            ``DetPr``, ``AssRe``, ``AssPr``, ``LocA`` and ``OWTA`` in the shape
+            of the counts, which here may be any.
         """
         tp, fn, fp = self.tp, self.fn, self.fp
         det_re = tp / np.maximum(1, tp + fn)
         det_a = tp / np.maximum(1, tp + fn + fp)
         ass_a = self.ass_a / np.maximum(1, tp)
-        hota = np.sqrt(det_a * ass_a)
-        loc_a = np.maximum(1e-10, self.iou) / np.maximum(1e-10, tp)
         return {
-            'HOTA': hota,
+            'HOTA': np.sqrt(det_a * ass_a),
             'DetA': det_a,
             'AssA': ass_a,
             'DetRe': det_re,
             'DetPr': tp / np.maximum(1, tp + fp),
             'AssRe': self.ass_re / np.maximum(1, tp),
             'AssPr': self.ass_pr / np.maximum(1, tp),
-            'LocA': loc_a,
+            'LocA': np.maximum(1e-10, self.iou) / np.maximum(1e-10, tp),
             'OWTA': np.sqrt(det_re * ass_a),
-            'HOTA(0)': float(hota[0]),
-            'LocA(0)': float(loc_a[0]),
-            'HOTALocA(0)': float(hota[0] * loc_a[0]),
-            'HOTA_TP': tp,
-            'HOTA_FN': fn,
-            'HOTA_FP': fp,
+        }
+
+    def scores(self) -> dict[str, float | np.ndarray]:
+        """Compute the scores.
+
+        Returns:
+            dict: :meth:`curves` and the counts ``HOTA_TP``, ``HOTA_FN``,
+            ``HOTA_FP`` as float64 (19,), one for each threshold; ``HOTA(0)``,
+            ``LocA(0)`` and ``HOTALocA(0)`` at the lowest one.
+        """
+        curves = self.curves()
+        hota, loc_a = float(curves['HOTA'][0]), float(curves['LocA'][0])
+        return curves | {
+            'HOTA(0)': hota,
+            'LocA(0)': loc_a,
+            'HOTALocA(0)': hota * loc_a,
+            'HOTA_TP': self.tp,
+            'HOTA_FN': self.fn,
+            'HOTA_FP': self.fp,
         }
 
 

@@ -2,6 +2,12 @@
 """Tracks on pictures, and figures."""
 
 from .colors import identity_color
+from .comparison_plots import (
+    DifferenceRow,
+    TrackerPoint,
+    plot_differences,
+    plot_plane,
+)
 from .drawing import DrawnTracks, TrackDrawer, TrackStyle, draw_caption
 from .plots import (
     SimilarityPanel,
@@ -18,19 +24,23 @@ from .video_writer import VIDEO_SUFFIXES, VideoWriter
 
 __all__ = [
     'VIDEO_SUFFIXES',
+    'DifferenceRow',
     'DrawnTracks',
     'SimilarityPanel',
     'TimelineRow',
     'TrackDrawer',
     'TrackStyle',
     'TrackVisualizer',
+    'TrackerPoint',
     'VideoWriter',
     'build_timeline',
     'draw_caption',
     'drawn_tracks',
     'identity_color',
     'list_switches',
+    'plot_differences',
     'plot_hota_curves',
+    'plot_plane',
     'plot_scores',
     'plot_similarity',
     'plot_timeline',

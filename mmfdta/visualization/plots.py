@@ -89,14 +89,14 @@ def plot_scores(
         heights = [100 * values[metric] for metric in metrics]
         shift = (i - (len(scores) - 1) / 2) * width
         bars = axis.bar(
-            places + shift, heights, 0.92 * width, label=name, color=_color(i)
+            places + shift, heights, 0.92 * width, label=name, color=series_color(i)
         )
         axis.bar_label(bars, fmt='%.1f', fontsize=7, padding=2)
     axis.set_xticks(places, metrics)
     axis.set_ylabel('percent')
     lowest = min(0.0, *(100 * values[m] for values in scores.values() for m in metrics))
     axis.set_ylim(lowest, None)
-    _tidy(axis, title, grid='y')
+    tidy(axis, title, grid='y')
     _legend_below(figure, len(scores))
     return figure
 
@@ -123,10 +123,10 @@ def plot_hota_curves(
         for i, (name, values) in enumerate(curves.items()):
             curve = 100 * np.asarray(values[metric])
             label = name if metric == metrics[0] else None
-            axis.plot(alphas, curve, color=_color(i), marker='.', label=label)
+            axis.plot(alphas, curve, color=series_color(i), marker='.', label=label)
         axis.set_xlabel('localisation threshold α')
         axis.set_ylim(0, 100)
-        _tidy(axis, metric)
+        tidy(axis, metric)
     axes[0, 0].set_ylabel('percent')
     if title:
         figure.suptitle(title)
@@ -190,7 +190,7 @@ def plot_timeline(
     axis.set_xlim(0.5, num_frames + 0.5)
     axis.set_xlabel('frame')
     axis.set_ylabel('ground truth identity')
-    _tidy(axis, title, grid='x')
+    tidy(axis, title, grid='x')
     return figure
 
 
@@ -247,7 +247,7 @@ def plot_similarity(panels: Sequence[SimilarityPanel], title: str = '') -> Figur
             f'above {panel.threshold:g}: different {panel.share_different:.1%}, '
             f'same {panel.share_same:.1%}'
         )
-        _tidy(axis, f'{panel.title}\n{summary}')
+        tidy(axis, f'{panel.title}\n{summary}')
     axes[0, 0].set_ylabel('percent of pairs')
     if title:
         figure.suptitle(title)
@@ -255,11 +255,13 @@ def plot_similarity(panels: Sequence[SimilarityPanel], title: str = '') -> Figur
     return figure
 
 
-def _color(index: int) -> str:
+def series_color(index: int) -> str:
+    """Colour of the tracker with this number in all figures."""
     return _SERIES[index % len(_SERIES)]
 
 
-def _tidy(axis: Axes, title: str = '', grid: str = 'both') -> None:
+def tidy(axis: Axes, title: str = '', grid: str = 'both') -> None:
+    """Give axes the grid and the title that all figures have."""
     axis.grid(True, axis=grid, **_GRID)
     axis.set_axisbelow(True)
     axis.spines[['top', 'right']].set_visible(False)

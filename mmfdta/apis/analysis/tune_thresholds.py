@@ -28,6 +28,7 @@ from mmfdta.models import FDTA
 from mmfdta.models.trackers.assignment import PROTOCOLS
 from mmfdta.utils.mot_text import write_text_atomic
 
+from ..ground_truth import ground_truth
 from ..test import CheckpointMismatchError
 from .detection import add_model_arguments, open_model
 from .detection_cache import CachedSequence, cache_detections, fingerprint
@@ -92,7 +93,7 @@ class ThresholdTuner:
         self._settings = Settings(benchmark, ('HOTA', 'CLEAR', 'Identity'))
         mot_classes = bool(get_benchmark(benchmark).distractors)
         self._truths = [
-            _ground_truth(sequence, mot_classes) for sequence in dataset.sequences
+            ground_truth(sequence, mot_classes) for sequence in dataset.sequences
         ]
         self.trials: dict[TrackerSetting, Trial] = {}
 
@@ -153,19 +154,6 @@ class ThresholdTuner:
             xywh.round(3),
             np.concatenate(scores),
         )
-
-
-def _ground_truth(sequence, mot_classes: bool) -> TrackBoxes:
-    """Take a sequence's rows as the metric does."""
-    rows = sequence.annotations
-    if rows is None:
-        raise ValueError(
-            f'sequence {sequence.name!r} has no ground truth to score with; choose '
-            'another split'
-        )
-    frames = np.repeat(np.arange(len(sequence)) + 1, np.diff(rows.offsets))
-    category = rows.categories if mot_classes else rows.labels
-    return TrackBoxes.create(frames, rows.ids, rows.xywh, rows.marks, category)
 
 
 def search_grid(

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmfdta.apis import tables
 from mmfdta.evaluation import Evaluation, Sequence, Settings, TrackBoxes, evaluate
 from mmfdta.evaluation import summarise as average
 from mmfdta.utils.mot_text import write_mot_rows, write_text_atomic
@@ -105,15 +106,7 @@ def markdown_table(outcomes: list[Outcome]) -> str:
     """Write the comparison as a Markdown table, rates in percent."""
     rows = [('tracker', *COLUMNS)]
     rows += [(o.name, *(_cell(c, o.scores()[c]) for c in COLUMNS)) for o in outcomes]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-
-    def line(cells: tuple[str, ...]) -> str:
-        first, *rest = zip(cells, widths, strict=True)
-        cells = [first[0].ljust(first[1]), *(c.rjust(w) for c, w in rest)]
-        return '| ' + ' | '.join(cells) + ' |'
-
-    rule = '|'.join(['-' * (widths[0] + 2), *('-' * (w + 1) + ':' for w in widths[1:])])
-    return '\n'.join([line(rows[0]), f'|{rule}|', *map(line, rows[1:])]) + '\n'
+    return tables.markdown_table(rows)
 
 
 def write_tables(outcomes: list[Outcome], folder: Path, facts: dict) -> None:

@@ -1,0 +1,88 @@
+# Copyright (c) mmfdta authors.
+"""What a benchmark runs on, and what a process has used of it."""
+
+import os
+import platform
+import resource
+import sys
+import time
+from pathlib import Path
+
+import mmdet
+import torch
+
+from mmfdta.version import __version__
+
+_STATUS = Path('/proc/self/status')
+
+
+def describe_machine(device: str, threads: int) -> dict[str, str | int]:
+    """Describe what times depend on.
+
+    Args:
+        device (str): Where models run.
+        threads (int): Threads of PyTorch.
+
+    Returns:
+        dict: Names and numbers for people.
+    """
+    name = _processor()
+    if device.startswith('cuda'):
+        name = torch.cuda.get_device_name(device)
+    return dict(
+        device=device,
+        processor=name,
+        cores=os.cpu_count() or 1,
+        threads=threads,
+        python=platform.python_version(),
+        torch=torch.__version__,
+        mmdet=mmdet.__version__,
+        mmfdta=__version__,
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(':', 1)[1] for line in lines if line.startswith('model name')]
+    return names[0].strip() if names else platform.machine()
+
+
+def peak_memory(device: str) -> int:
+    """Most memory that this process has used so far.
+
+    Args:
+        device (str): Where the model runs.
+
+    Returns:
+        int: Bytes that PyTorch allocated on a GPU; on a CPU, the resident memory
+        of the process.
+    """
+    if device.startswith('cuda'):
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        # The kernel's other counter, ru_maxrss, starts at what the parent used.
+        line = next(x for x in _STATUS.read_text().splitlines() if 'VmHWM' in x)
+        return int(line.split()[1]) * 1024
+    except (OSError, StopIteration):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == 'darwin' else peak * 1024
+
+
+class Clock:
+    """Reads the time after the device has done its work.
+
+    Args:
+        device (str): Where the model runs.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._gpu = device if device.startswith('cuda') else None
+
+    def now(self) -> float:
+        """Seconds."""
+        if self._gpu is not None:
+            torch.cuda.synchronize(self._gpu)
+        return time.perf_counter()
