@@ -37,8 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
         '--target',
         choices=['fdta', 'detector'],
         default='fdta',
-        help='which configs are to load it: fdta_* and motip_* (default), or the plain '
-        'detector of deformable_detr_*',
+        help='which configs are to load it: fdta_*, motip_* and motr_* (default), or the '
+        'plain detector of deformable_detr_*',
     )
     naming.add_argument(
         '--to', choices=TARGETS, help='write the names of another code base'

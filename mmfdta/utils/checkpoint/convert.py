@@ -25,14 +25,26 @@ from .families import (
     reason_for,
     recognise,
 )
-from .names_released import ASSOCIATION, DETECTOR, IDENTITY
+from .names_motr import QUERY_INTERACTION, TRACK_ATTENTION
+from .names_released import ASSOCIATION, DETECTOR, IDENTITY, SPATIAL, TEMPORAL
+from .names_yolox import YOLOX
 from .reading import read_state_dict
 from .report import ConversionReport, TensorRecord
 from .rules import absent_parts, lacking, to_source, to_target
 from .writing import write_checkpoint
 
+# The parts of each model; a checkpoint is of one model.
+_MODELS = (
+    {DETECTOR, SPATIAL, TEMPORAL, IDENTITY, ASSOCIATION},
+    {DETECTOR, TRACK_ATTENTION, QUERY_INTERACTION},
+    {YOLOX},
+)
 _HEAD = re.compile(r'detector\.bbox_head\.(?:cls|reg)_branches\.(\d+)\.')
-_CLASS_HEAD = 'detector.bbox_head.cls_branches.'
+_CLASS_HEADS = (
+    'detector.bbox_head.cls_branches.',
+    'detector.bbox_head.multi_level_conv_cls.',
+)
+_MAPPER = re.compile(r'detector\.neck\.(extra_)?convs\.\d+\.conv\.weight$')
 _BOX_HEAD = re.compile(r'detector\.bbox_head\.reg_branches\.\d+\.(.*)')
 _DECODER_LAYER = re.compile(r'detector\.decoder\.layers\.(\d+)\.')
 _NO_BIAS = 'zero bias: the convolution in the source has none'
@@ -101,6 +113,8 @@ def convert_state_dict(
         generated |= _draw_identity_adapter(converted)
     _look_for_gaps(converted, goal, report)
     result = _rename(converted, goal, origin, changed | generated, report)
+    if not result:
+        raise CheckpointError(f'{goal.title} has no place for {source.title}.')
     return Conversion(result, report)
 
 
@@ -244,7 +258,7 @@ def _select_classes(
     converted: dict[str, Tensor], choice: ClassChoice, report: ConversionReport
 ) -> dict[str, str]:
     """Cut the class heads to the chosen rows, in place; name to what was done."""
-    heads = {n: t for n, t in converted.items() if n.startswith(_CLASS_HEAD)}
+    heads = {n: t for n, t in converted.items() if n.startswith(_CLASS_HEADS)}
     sizes = {len(tensor) for tensor in heads.values()}
     if not sizes:
         return {}
@@ -265,7 +279,7 @@ def _generate(converted: dict[str, Tensor]) -> dict[str, str]:
     """Add tensors that have no counterpart, in place; name to the reason."""
     reasons = {}
     for name, tensor in list(converted.items()):
-        if name.startswith('detector.neck.') and name.endswith('.conv.weight'):
+        if _MAPPER.match(name):
             bias = name.removesuffix('weight') + 'bias'
             if bias not in converted:
                 converted[bias] = tensor.new_zeros(len(tensor))
@@ -302,7 +316,10 @@ def _look_for_gaps(
 ) -> None:
     """Find what ``goal`` has a place for and the source has not."""
     rules = [r for r in OWN.rules if reason_for(goal.left_out, r.target.text) is None]
-    report.absent = absent_parts(rules, converted)
+    absent = absent_parts(rules, converted)
+    present = {rule.part for rule in rules} - set(absent)
+    expected = set().union(*(parts for parts in _MODELS if present <= parts))
+    report.absent = [part for part in absent if part in expected]
     report.optional = lacking(rules, converted, optional=True)
     report.incomplete = lacking(rules, converted, optional=False)
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from .errors import CheckpointError
-from .names_mmdet import MMDET_RULES, MMFDTA_RULES
+from .names_mmdet import MMDET_RULES, MMDET_YOLOX_RULES, MMFDTA_RULES
+from .names_motr import MOTR_RULES
 from .names_released import (
     BBOX_ALIASES,
     CLASS_ALIASES,
@@ -22,10 +23,12 @@ from .names_released import (
     RELEASED_RULES,
     WORD_ALIASES,
 )
+from .names_yolox import YOLOX_RULES
 from .rules import Rule, Template
 
 TWO_STAGE = 'a two-stage detector makes its queries with it, one-stage ones do not'
 COUNTER = 'counts training batches; frozen normalisation does not use it'
+NEVER_USED = 'the released code makes it and never uses it'
 CRITERION = 'belongs to the loss of the identity adapter, which released files lack'
 
 
@@ -109,20 +112,33 @@ def _aliases(
 
 
 _DEFORMABLE = r'\.layers\.\d+\.(self|cross)_attn\.sampling_offsets\.'
+_QUERY_INTERACTION = r'^track_embed\.'
 _ADAPTERS = r'^detr\.depth_predictor\.|\btrajectory_embedding\.'
 _BATCH_COUNTERS = ((r'\.num_batches_tracked$', COUNTER),)
 _TWO_STAGE = (
     (r'^(detr\.)?transformer\.(enc_output|enc_output_norm|pos_trans|pos_trans_norm)\.',
      TWO_STAGE),
 )  # fmt: skip
+_TRACK_QUERIES = r'^query_interaction\.|\.track_(attn|norm)\.'
+_YOLOX = (
+    (
+        r'^detector\.(backbone\.st(em|age\d)|bbox_head\.multi_level_\w+|neck\.'
+        r'(reduce_layers|downsamples|top_down_blocks|bottom_up_blocks|out_convs))\.',
+        'YOLOX is another detector',
+    ),
+)
 _NOT_MOTIP = (
+    *_YOLOX,
     (r'spatial_adapter|\.depth_(attn|norm)\.', 'MOTIP has no spatial adapter'),
     (r'^temporal_adapter\.', 'MOTIP has no temporal adapter'),
     (r'^identity_adapter\.', 'MOTIP has no identity adapter'),
+    (_TRACK_QUERIES, 'MOTIP has no track queries'),
 )
 _NOT_DETECTOR = (
+    *_YOLOX,
     (r'^(?!detector\.)', 'not part of the detector'),
     (r'spatial_adapter|\.depth_(attn|norm)\.', 'Deformable DETR has no depth branch'),
+    (_TRACK_QUERIES, 'Deformable DETR has no track queries'),
 )
 
 FAMILIES = (
@@ -154,7 +170,12 @@ FAMILIES = (
         rules=RELEASED_RULES,
         aliases=_aliases(BBOX_ALIASES, 'detr.') + _aliases(WORD_ALIASES),
         dropped=_BATCH_COUNTERS,
-        left_out=((r'^identity_adapter\.', CRITERION),) + _BATCH_COUNTERS,
+        left_out=(
+            (r'^identity_adapter\.', CRITERION),
+            (_TRACK_QUERIES, 'FDTA has no track queries'),
+        )
+        + _YOLOX
+        + _BATCH_COUNTERS,
         draws_identity=True,
     ),
     Family(
@@ -186,13 +207,34 @@ FAMILIES = (
         dropped=_BATCH_COUNTERS,
     ),
     Family(
+        key='motr',
+        title='MOTR as released',
+        signature=(rf'^transformer\.(en|de)coder{_DEFORMABLE}', _QUERY_INTERACTION),
+        rules=MOTR_RULES,
+        aliases=_aliases(BBOX_ALIASES),
+        dropped=_BATCH_COUNTERS + ((r'^track_embed\.norm3\.', NEVER_USED),),
+    ),
+    Family(
         key='deformable_detr',
         title='Deformable DETR as released',
         signature=(rf'^transformer\.(en|de)coder{_DEFORMABLE}', r'^class_embed\.'),
+        foreign=(_QUERY_INTERACTION,),
         rules=DETECTOR_RULES,
         aliases=_aliases(BBOX_ALIASES) + _aliases(CLASS_ALIASES, written=False),
         dropped=_BATCH_COUNTERS + _TWO_STAGE,
         left_out=_NOT_DETECTOR + _BATCH_COUNTERS,
+    ),
+    Family(
+        key='yolox',
+        title='YOLOX as released, also by ByteTrack, OC-SORT and DanceTrack',
+        signature=(r'^backbone\.backbone\.dark2\.', r'^head\.cls_preds\.'),
+        rules=YOLOX_RULES,
+    ),
+    Family(
+        key='mmdet_yolox',
+        title="YOLOX with MMDetection's names",
+        signature=(r'^backbone\.stage1\.', r'^bbox_head\.multi_level_conv_cls\.'),
+        rules=MMDET_YOLOX_RULES,
     ),
 )  # fmt: skip
 OWN = FAMILIES[0]

@@ -1,11 +1,13 @@
 # Copyright (c) mmfdta authors.
-"""Parameter names of mmfdta's models and of MMDetection's Deformable DETR.
+"""Parameter names of mmfdta's models and of MMDetection's detectors.
 
-mmfdta's detector is MMDetection's, so one table serves both: MMDetection's names
+mmfdta's detectors are MMDetection's, so one table serves both: MMDetection's names
 are those of mmfdta without ``detector.``.
 """
 
+from .names_motr import TRACK_RULES
 from .names_released import DETECTOR_RULES, RELEASED_RULES
+from .names_yolox import YOLOX_RULES
 from .rules import Rule, Template, table
 
 COUNTERS = tuple(
@@ -36,5 +38,6 @@ def _own(prefix: str, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     )
 
 
-MMFDTA_RULES = _own('', RELEASED_RULES)
+MMFDTA_RULES = _own('', RELEASED_RULES + TRACK_RULES + YOLOX_RULES)
 MMDET_RULES = _own('detector.', DETECTOR_RULES)
+MMDET_YOLOX_RULES = _own('detector.', YOLOX_RULES)

@@ -2,11 +2,13 @@
 """Small checkpoints of every family, with the names of the code bases.
 
 Released FDTA names come from ``golden/data/official_keys.json``; those of MOTIP
-and Deformable DETR are a subset of them. Previous names are written out below.
+and Deformable DETR are a subset of them. MOTR's are in
+``golden/motr/official_keys.json``. Previous names are written out below.
 Tensors are tiny and no two parameters are equal, so a swap shows.
 """
 
 import importlib.util
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,8 +16,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+_GOLDEN = Path(__file__).parents[2] / 'golden'
 _SPEC = importlib.util.spec_from_file_location(
-    'formula_weights', Path(__file__).parents[2] / 'golden' / 'weights.py'
+    'formula_weights', _GOLDEN / 'weights.py'
 )
 weights = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(weights)
@@ -25,10 +28,15 @@ ATTENTION = ('in_proj_weight', 'in_proj_bias', 'out_proj.weight', 'out_proj.bias
 LEAVES = ('weight', 'bias')
 
 
+def motr_shapes() -> dict[str, list[int]]:
+    """Names and shapes of MOTR as released."""
+    return dict(json.loads((_GOLDEN / 'motr/official_keys.json').read_text()))
+
+
 def fill(names: Iterable[str], num_classes: int = 1) -> dict[str, Tensor]:
     """Tiny tensors for released names; those of one parameter are equal."""
     canonical = weights.golden_weights().canonical_name
-    shapes = weights.official_shapes('dancetrack')
+    shapes = motr_shapes() | weights.official_shapes('dancetrack')
     numbers: dict[str, int] = {}
     state_dict = {}
     for name in names:
@@ -59,6 +67,11 @@ def deformable_detr(num_classes: int = 91) -> dict[str, Tensor]:
     """Deformable DETR as released."""
     names = [n for n in motip() if n.startswith('detr.')]
     return fill((n.removeprefix('detr.') for n in names), num_classes)
+
+
+def motr(num_classes: int = 1) -> dict[str, Tensor]:
+    """MOTR as released."""
+    return fill(motr_shapes(), num_classes)
 
 
 def two_stage_deformable_detr() -> dict[str, Tensor]:

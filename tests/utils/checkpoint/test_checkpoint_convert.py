@@ -23,18 +23,20 @@ FAMILIES = {
     'fdta_previous': lambda: samples.with_previous_names(samples.fdta()),
     'motip': samples.motip,
     'motip_previous': lambda: samples.with_previous_names(samples.motip()),
+    'motr': samples.motr,
     'deformable_detr': samples.deformable_detr,
     'mmdet_deformable_detr': lambda: zoo_state_dict(),
     'mmfdta': lambda: convert_state_dict(samples.fdta()).state_dict,
 }
 # Number of tensors used, generated and dropped. Generated: 53 batch counters, 4
 # biases of the zoo's neck, 6 tensors of the identity adapter. Dropped: 36 box
-# heads and 5 ID heads that are listed twice.
+# heads and 5 ID heads that are listed twice, 2 of MOTR that nothing uses.
 COUNTS = {
     'fdta': (818, 59, 41),
     'fdta_previous': (818, 59, 36),
     'motip': (678, 53, 41),
     'motip_previous': (678, 53, 36),
+    'motr': (621, 53, 38),
     'deformable_detr': (561, 53, 36),
     'mmdet_deformable_detr': (610, 4, 0),
     'mmfdta': (877, 0, 0),
@@ -186,8 +188,57 @@ def test_plain_detector_leaves_the_other_parts_to_the_model() -> None:
     report = convert_state_dict(samples.deformable_detr()).report
     assert report.absent == [
         'spatial adapter', 'temporal adapter', 'identity adapter', 'association',
+        'track attention', 'query interaction',
     ]  # fmt: skip
     assert 'start from scratch' in report.summary()
+
+
+@pytest.mark.parametrize(
+    ('sample', 'absent'),
+    [
+        (samples.motr, []),
+        (samples.fdta, []),
+        (samples.motip, ['spatial adapter', 'temporal adapter', 'identity adapter']),
+    ],
+)
+def test_a_tracker_lacks_no_part_of_another(sample, absent: list[str]) -> None:
+    assert convert_state_dict(sample()).report.absent == absent
+
+
+@pytest.mark.parametrize(
+    ('released', 'ours'),
+    [
+        ('transformer.decoder.layers.3.update_attn.in_proj_weight',
+         'detector.decoder.layers.3.track_attn.attn.in_proj_weight'),
+        ('transformer.decoder.layers.3.norm4.bias',
+         'detector.decoder.layers.3.track_norm.bias'),
+        ('transformer.decoder.layers.3.norm2.bias',
+         'detector.decoder.layers.3.norms.0.bias'),
+        ('track_embed.linear_pos2.weight',
+         'query_interaction.position_ffn.linear2.weight'),
+        ('track_embed.norm_feat.weight', 'query_interaction.content_norm.weight'),
+        ('track_embed.self_attn.out_proj.bias',
+         'query_interaction.layer.self_attn.out_proj.bias'),
+        ('query_embed.weight', 'detector.query_embedding.weight'),
+    ],
+)  # fmt: skip
+def test_released_names_of_motr(released: str, ours: str) -> None:
+    source = samples.motr()
+    assert convert_state_dict(source).state_dict[ours] is source[released]
+
+
+def test_motr_without_its_query_interaction_is_incomplete() -> None:
+    source = samples.motr()
+    del source['track_embed.linear_feat1.bias']
+    assert convert_state_dict(source).report.incomplete == [
+        'query_interaction.content_ffn.linear1.bias'
+    ]
+
+
+def test_motr_becomes_a_plain_detector_of_mmdetection() -> None:
+    conversion = convert_state_dict(samples.motr(), 'mmdet_deformable_detr')
+    assert conversion.state_dict.keys() == zoo_state_dict(bias=True).keys()
+    assert any('track queries' in why for why in conversion.report.reasons('dropped'))
 
 
 def test_identity_adapter_of_the_criterion_is_used() -> None:
