@@ -26,6 +26,7 @@ from torch.utils.checkpoint import checkpoint
 from mmfdta.datasets import make_id_targets
 from mmfdta.models import FDTA
 from mmfdta.models.detectors import DetectorOutputs
+from mmfdta.utils.operators import plain_deformable_attention
 
 from .live_memory import LiveMemory
 
@@ -199,17 +200,17 @@ def as_on_a_gpu(model: FDTA, compiled_operators: bool = True) -> Iterator[None]:
         if isinstance(module, nn.MultiheadAttention):
             module.dropout = 0.0
     name = 'multi_scale_deformable_attn_pytorch'
-    plain = getattr(multi_scale_deform_attn, name)
+    in_use = getattr(multi_scale_deform_attn, name)
 
     def recomputed(*args: Tensor) -> Tensor:
-        return checkpoint(plain, *args, use_reentrant=False)
+        return checkpoint(plain_deformable_attention, *args, use_reentrant=False)
 
     operator = _CompiledAttention.apply if compiled_operators else recomputed
     setattr(multi_scale_deform_attn, name, operator)
     try:
         yield
     finally:
-        setattr(multi_scale_deform_attn, name, plain)
+        setattr(multi_scale_deform_attn, name, in_use)
 
 
 def _phases(model: FDTA, work: Workload) -> dict[str, float]:
