@@ -1,0 +1,137 @@
+# Copyright (c) mmfdta authors.
+"""Normalisation folded into convolutions, and when it has to be folded again."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from small_fdta import small_config
+from torch import nn
+
+
+@pytest.fixture
+def detector():
+    detector = MODELS.build(small_config().detector)
+    randomise(detector)
+    return detector.eval()
+
+
+def randomise(detector):
+    """Norms that do something, as after training."""
+    for module in detector.backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.weight, module.bias, module.running_mean):
+                nn.init.normal_(tensor, 0.5, 0.3)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+
+
+def features(detector, images):
+    with torch.no_grad():
+        return detector.extract_feat(images)
+
+
+def check(detector, images):
+    """The folded features are those of backbone and neck."""
+    with torch.no_grad():
+        expected = detector.neck(detector.backbone(images))
+    for found, wanted in zip(features(detector, images), expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('size', [(64, 64), (37, 91)])
+@pytest.mark.parametrize('frames', [1, 3])
+def test_folded_features_are_the_plain_ones(detector, frames, size):
+    check(detector, torch.randn(frames, 3, *size))
+
+
+def replace_parameters(detector):
+    for parameter in detector.backbone.parameters():
+        parameter.data = torch.randn_like(parameter) * 0.1
+
+
+def load_other_weights(detector):
+    other = MODELS.build(small_config().detector)
+    randomise(other)
+    detector.load_state_dict(other.state_dict())
+
+
+def step(detector):
+    with torch.no_grad():
+        for parameter in detector.backbone.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+
+
+def average_statistics(detector):
+    detector.backbone.train()
+    for module in detector.backbone.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.train()
+            module(torch.randn(2, module.num_features, 4, 4))
+    detector.backbone.eval()
+
+
+def swap_and_evaluate(detector):
+    # MMEngine's EMAHook writes to the data before the validation loop calls `eval`.
+    for parameter in detector.backbone.parameters():
+        parameter.data.copy_(torch.randn_like(parameter) * 0.1)
+    detector.eval()
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        replace_parameters,
+        load_other_weights,
+        step,
+        average_statistics,
+        swap_and_evaluate,
+        lambda detector: detector.double().float(),
+    ],
+)
+def test_changed_weights_are_folded_again(detector, change):
+    images = torch.randn(1, 3, 64, 64)
+    features(detector, images)
+    change(detector)
+    check(detector, images)
+
+
+def test_the_detector_itself_stays_as_it_is(detector):
+    before = copy.deepcopy(detector.state_dict())
+    features(detector, torch.randn(1, 3, 64, 64))
+    after = detector.state_dict()
+    assert list(before) == list(after)
+    for name, tensor in after.items():
+        assert torch.equal(tensor, before[name]), name
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in detector.modules()) > 0
+
+
+def test_training_reaches_every_weight_of_the_backbone(detector):
+    images = torch.randn(1, 3, 64, 64)
+    features(detector, images)
+    detector.train()
+    sum(level.sum() for level in detector.extract_feat(images)).backward()
+    trained = [p for p in detector.backbone.parameters() if p.requires_grad]
+    assert trained and all(p.grad is not None for p in trained)
+
+
+@pytest.mark.parametrize(
+    'duplicate', [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))]
+)
+def test_copies_fold_their_own_weights(detector, duplicate):
+    images = torch.randn(1, 3, 64, 64)
+    features(detector, images)
+    other = duplicate(detector)
+    step(other)
+    check(other, images)
+    check(detector, images)
+
+
+def test_bfloat16_autocast_and_a_whole_prediction(detector):
+    images = torch.randn(1, 3, 64, 96)
+    meta = dict(img_shape=(64, 96), ori_shape=(64, 96), batch_input_shape=(64, 96))
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        outputs = detector.detect(images, [DetDataSample(metainfo=meta)])
+    assert outputs.embeddings.isfinite().all()
