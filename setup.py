@@ -74,7 +74,7 @@ setup(
     long_description_content_type='text/markdown',
     author='mmfdta authors',
     license='Apache-2.0',
-    license_files=['LICENSE'],
+    license_files=['LICENSE', 'NOTICE'],
     keywords='multi-object tracking, MMDetection, FDTA, MOTIP, MOTR',
     classifiers=[
         'Programming Language :: Python :: 3.10',

@@ -5,12 +5,15 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from email.parser import Parser
 from pathlib import Path
 
 import pytest
 import yaml
+
+from mmfdta.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
@@ -23,7 +26,7 @@ PARTS = (
     'MANIFEST.in',
     'model-index.yml',
     'README.md',
-    'LICENSE',
+    *('LICENSE', 'NOTICE', 'CITATION.cff', 'CHANGELOG.md', 'CONTRIBUTING.md'),
 )
 
 
@@ -119,11 +122,38 @@ def test_an_editable_install_links_tools_but_no_second_copy_of_configs(project):
     shutil.rmtree(links)
 
 
-def test_the_model_index_names_configs_that_exist():
-    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
-    collections = {collection['Name'] for collection in index['Collections']}
-    assert index['Models']
-    for model in index['Models']:
-        assert (ROOT / model['Config']).is_file(), model['Config']
-        assert model['Name'] == Path(model['Config']).stem
-        assert model['In Collection'] in collections
+def test_a_wheel_carries_license_and_notice(project, wheel):
+    (info,) = wheel.glob('*.dist-info')
+    for name in ('LICENSE', 'NOTICE'):
+        (shipped,) = info.rglob(name)
+        assert shipped.read_bytes() == (ROOT / name).read_bytes()
+
+
+def test_a_source_archive_holds_what_it_takes_to_build(project):
+    with tarfile.open(build(project, 'build_sdist')) as archive:
+        names = {name.partition('/')[2] for name in archive.getnames()}
+    for part in PARTS:
+        if (project / part).is_dir():
+            wanted = {f'{part}/{name}' for name in files(project / part)}
+            assert wanted <= names, sorted(wanted - names)[:5]
+        else:
+            assert part in names
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+    assert citation['cff-version'] == '1.2.0'
+    assert citation['version'] == __version__
+    for work in (citation, *citation['references']):
+        # What version 1.2.0 of the format demands, here and of references.
+        assert {'title', 'authors', 'type'} <= set(work)
+        for author in work['authors']:
+            assert 'name' in author or {'family-names', 'given-names'} == set(author)
+
+
+def test_the_changelog_begins_with_this_version_or_what_follows_it():
+    headings = re.findall(r'^## \[(.+?)\]', (ROOT / 'CHANGELOG.md').read_text(), re.M)
+    assert headings[0] == 'Unreleased'
+    released = [tuple(map(int, heading.split('.'))) for heading in headings[1:]]
+    assert released == sorted(released, reverse=True)
+    assert not released or headings[1] == __version__
