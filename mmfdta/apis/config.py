@@ -3,10 +3,13 @@
 
 import argparse
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
+
+from .config_check import check_new_keys
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # In a wheel, and beside the package in a source tree or an editable install.
@@ -71,11 +74,13 @@ def load_config(options: argparse.Namespace) -> Config:
 
     Raises:
         FileNotFoundError: If the config is not found.
+        ValueError: If an option sets what nothing reads.
     """
     path = find_config(options.config)
     config = Config.fromfile(path)
     config.launcher = options.launcher
     if options.cfg_options:
+        check_new_keys(config, options.cfg_options)
         config.merge_from_dict(options.cfg_options)
     if options.work_dir:
         config.work_dir = options.work_dir
@@ -97,7 +102,9 @@ def join_processes(config: Config) -> None:
     """
     if config.launcher != 'pytorch' or torch.cuda.is_available():
         return
-    torch.distributed.init_process_group('gloo')
+    seconds = (config.get('env_cfg') or {}).get('dist_cfg', {}).get('timeout')
+    timeout = None if seconds is None else timedelta(seconds=seconds)
+    torch.distributed.init_process_group('gloo', timeout=timeout)
     config.setdefault(
         'model_wrapper_cfg',
         dict(

@@ -14,6 +14,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmfdta.apis.config import add_common_arguments, join_processes, load_config
+from mmfdta.apis.config_check import check_config
+from mmfdta.utils.checkpoint import CheckpointError, read_content
 from mmfdta.utils.safe_loading import require_safe_loading
 
 # Keys of each kind that an error lists before it only counts them.
@@ -198,9 +200,12 @@ def main(arguments: list[str]) -> None:
     require_safe_loading()
     try:
         config = load_config(options)
+        check_config(config)
         checkpoint = choose_checkpoint(options)
+        if checkpoint is not None and '://' not in checkpoint:
+            read_content(checkpoint)  # a file that is of no use, before any data
         write_tracks_to(config, options.out)
-    except (FileNotFoundError, ValueError) as error:
+    except (CheckpointError, FileNotFoundError, ValueError) as error:
         sys.exit(f'mmfdta test: {error}')
     config.resume = False
     config.load_from = checkpoint

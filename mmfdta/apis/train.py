@@ -6,8 +6,13 @@ import sys
 
 from mmengine.config import Config
 from mmengine.runner import Runner
+from torch import nn
 
 from mmfdta.apis.config import add_common_arguments, join_processes, load_config
+from mmfdta.apis.config_check import check_config
+from mmfdta.apis.test import CheckpointMismatchError, compare_weights, shapes_of
+from mmfdta.engine import NonFiniteLossError, find_checkpoint_to_resume
+from mmfdta.utils.checkpoint import CheckpointError, read_state_dict
 from mmfdta.utils.safe_loading import require_safe_loading
 
 # Optimiser wrapper -> the same with automatic mixed precision.
@@ -42,6 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
 def apply_training_options(config: Config, options: argparse.Namespace) -> None:
     """Write `--amp`, `--auto-scale-lr` and `--resume` into the config.
 
+    A run without a checkpoint to go on from starts anew.
+
     Raises:
         ValueError: If the config does not have what an option changes.
     """
@@ -66,20 +73,63 @@ def apply_training_options(config: Config, options: argparse.Namespace) -> None:
     if options.resume:
         config.resume = True
         config.load_from = None if options.resume == 'auto' else options.resume
+    if config.get('resume') and config.get('load_from') is None:
+        config.load_from = find_checkpoint_to_resume(config.work_dir)
+        config.resume = config.load_from is not None
+
+
+def check_start(model: nn.Module, checkpoint: str, resume: bool) -> None:
+    """Refuse a checkpoint that cannot be read or is another model's.
+
+    Args:
+        model: What is to be trained.
+        checkpoint: Path of the weights it starts from; an address is not read.
+        resume: Whether every weight has to fit, or just some.
+
+    Raises:
+        CheckpointError: If the file cannot be read.
+        CheckpointMismatchError: If the weights do not fit.
+    """
+    if '://' in checkpoint:
+        return
+    found = shapes_of(read_state_dict(checkpoint))
+    expected = shapes_of(model.state_dict())
+    problems = compare_weights(found, expected) if resume else []
+    if problems:
+        raise CheckpointMismatchError(
+            f'{checkpoint} does not hold the weights of this model, so that the run '
+            f'cannot go on from it: {"; ".join(problems)}. To start anew from those '
+            'that fit: --cfg-options load_from=PATH'
+        )
+    if not any(expected.get(name) == shape for name, shape in found.items()):
+        raise CheckpointMismatchError(
+            f'load_from={checkpoint}: none of its {len(found)} weights fits the model '
+            f'(found {next(iter(found))}, expected {next(iter(expected))}). Convert a '
+            'foreign checkpoint with tools/convert_checkpoint.py'
+        )
 
 
 def main(arguments: list[str]) -> None:
     """Train as the arguments say.
 
     Raises:
-        SystemExit: If the arguments or the config are wrong.
+        SystemExit: If the arguments, the config or the checkpoint are wrong, or a
+            loss is not finite.
     """
     options = build_parser().parse_args(arguments)
     require_safe_loading()
     try:
         config = load_config(options)
         apply_training_options(config, options)
+        check_config(config)
     except (FileNotFoundError, ValueError) as error:
         sys.exit(f'mmfdta train: {error}')
     join_processes(config)
-    Runner.from_cfg(config).train()
+    runner = Runner.from_cfg(config)
+    try:
+        if config.get('load_from'):
+            model = getattr(runner.model, 'module', runner.model)
+            check_start(model, config.load_from, config.resume)
+        runner.train()
+    except (CheckpointError, CheckpointMismatchError, NonFiniteLossError) as error:
+        sys.exit(f'mmfdta train: {error}')

@@ -197,7 +197,7 @@ def test_code_in_a_checkpoint_is_not_run(project):
     weights = dict(weight=torch.ones(1))
     torch.save(dict(state_dict=weights, meta=Evil()), 'evil.pth')
     message = error_of(test_command, 'tiny.py', 'evil.pth')
-    assert 'evil.pth is not loaded' in message
+    assert 'evil.pth: refused' in message
     assert not (project / 'ran').exists()
 
 

@@ -42,22 +42,19 @@ def _ignore_beside_weights() -> AbstractContextManager:
     )
 
 
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Read a checkpoint file and take out its state dict.
+def read_content(path: str | Path) -> object:
+    """Read a checkpoint file with ``weights_only=True``.
 
-    The file is read with ``weights_only=True``: only tensors and plain values
-    are built. The state dict may be the file's whole content or lie under
-    ``state_dict``, ``model`` or ``model_state_dict``; the prefixes that parallel
-    and compiled modules put before every name are removed.
+    Only tensors and plain values are built.
 
     Args:
         path: A file written by ``torch.save``.
 
     Returns:
-        Parameter name to tensor, on the CPU, in the order of the file.
+        What it holds, on the CPU.
 
     Raises:
-        CheckpointError: The file cannot be read as weights.
+        CheckpointError: The file cannot be read, or not without running code.
     """
     path = Path(path)
     if not path.is_file():
@@ -69,9 +66,29 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         )
     try:
         with _ignore_beside_weights():
-            content = torch.load(path, map_location='cpu', weights_only=True)
+            return torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # whatever a damaged or hostile file provokes
         raise CheckpointError(_explain(path, error)) from error
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read a checkpoint file and take out its state dict.
+
+    The file is read with :func:`read_content`. The state dict may be the file's
+    whole content or lie under ``state_dict``, ``model`` or ``model_state_dict``;
+    the prefixes that parallel and compiled modules put before every name are
+    removed.
+
+    Args:
+        path: A file written by ``torch.save``.
+
+    Returns:
+        Parameter name to tensor, on the CPU, in the order of the file.
+
+    Raises:
+        CheckpointError: The file cannot be read as weights.
+    """
+    content = read_content(path)
     try:
         return clean_state_dict(content)
     except CheckpointError as error:

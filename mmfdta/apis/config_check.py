@@ -1,0 +1,258 @@
+# Copyright (c) mmfdta authors.
+"""Finds mistakes in a config before any data is read."""
+
+import difflib
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import mmdet.registry
+import mmengine.registry
+from mmengine.config import Config
+from mmengine.registry import Registry
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from .config_relations import check_relations
+
+# What the runner and the commands understand at the top.
+TOP_KEYS = (
+    *inspect.signature(Runner.__init__).parameters,
+    *('custom_imports', 'randomness', 'activation_checkpointing', 'vis_backends'),
+    *('efficient_conv_bn_eval', 'compile', 'model_wrapper_cfg', 'checkpoint_modules'),
+    *('find_unused_parameters', 'train_pipeline', 'val_pipeline', 'test_pipeline'),
+    *('tta_model', 'tta_pipeline'),
+)
+_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+# Below these, every dict with a type is handed to its class as it is.
+_PLAIN = (*_LOADERS, 'default_hooks', 'custom_hooks', 'val_evaluator', 'test_evaluator')
+_SECTIONS = (
+    *_PLAIN,
+    *('model', 'train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'param_scheduler'),
+    *('visualizer', 'log_processor'),
+)
+# Taken out before a class is built.
+_TAKEN_OUT = {
+    *('type', '_scope_', 'priority', 'constructor', 'paramwise_cfg', 'init_cfg'),
+    'convert_to_iter_based',
+}
+# MMEngine's, beside those of PyTorch's loader.
+_LOADER_KEYS = {'num_batch_per_epoch', *inspect.signature(DataLoader).parameters}
+# Where a type is always one of a registry.
+_BUILT = re.compile(
+    r'\.(dataset|sampler|batch_sampler|(datasets|pipeline)\.\d+)$'
+    r'|^(default|custom)_hooks\.\w+$|_evaluator(\.\d+)?$|^model(\.detector)?$'
+)
+_CLOSE = 0.8
+_REGISTRIES = [
+    registry
+    for module in (mmdet.registry, mmengine.registry)
+    for registry in vars(module).values()
+    if isinstance(registry, Registry)
+]
+
+
+class ConfigError(ValueError):
+    """A config that cannot work; the message names its keys."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A dict in a config.
+
+    Attributes:
+        key (str): Where it stands, as ``--cfg-options`` spells it.
+        value (dict): The dict.
+    """
+
+    key: str
+    value: dict
+
+    @property
+    def section(self) -> str:
+        return self.key.split('.')[0]
+
+
+def check_config(config: Config) -> None:
+    """Refuse a config with misspelt keys or types, or parts that do not fit.
+
+    Args:
+        config (Config): What is to be run.
+
+    Raises:
+        ConfigError: With one line for each mistake, which names the key, what was
+            found and what was expected.
+    """
+    content = config.to_dict()
+    problems = [*_misspelt_at_the_top(content)]
+    for part in _parts(content):
+        if part.key in _LOADERS:
+            problems += _check_loader(part)
+        elif isinstance(part.value.get('type'), str):
+            problems += _check_part(part)
+    # What does not fit together may follow from a misspelt key.
+    problems = problems or list(check_relations(content))
+    if problems:
+        raise ConfigError('\n'.join(problems))
+
+
+def check_new_keys(config: Config, options: dict[str, object]) -> None:
+    """Refuse options that set something nothing reads.
+
+    Args:
+        config (Config): Before the options are applied.
+        options (dict[str, object]): Key with dots and value, of ``--cfg-options``.
+
+    Raises:
+        ConfigError: If the first part of a key is none of the config's and none
+            that the runner knows.
+    """
+    for key in options:
+        first = key.split('.')[0]
+        if first not in config and first not in TOP_KEYS:
+            raise ConfigError(
+                f'--cfg-options {key}: the config has no {first!r} and nothing would '
+                f'read it{_suggest(first, [*config, *TOP_KEYS])}'
+            )
+
+
+def _misspelt_at_the_top(content: dict) -> Iterator[str]:
+    """Find names that are nearly a key of the runner; others are variables."""
+    for key in content:
+        close = difflib.get_close_matches(key, TOP_KEYS, 1, 0.88)
+        if key not in TOP_KEYS and close:
+            yield f'{key}: unknown key, did you mean {close[0]!r}?'
+
+
+def _parts(content: dict) -> Iterator[_Part]:
+    """List the dicts of the sections that are built."""
+    pending = [_Part(key, content[key]) for key in _SECTIONS if content.get(key)]
+    while pending:
+        part = pending.pop(0)
+        value = part.value
+        if isinstance(value, dict):
+            yield part
+            pending += [_Part(f'{part.key}.{k}', v) for k, v in value.items()]
+        elif isinstance(value, list | tuple):
+            pending += [_Part(f'{part.key}.{i}', v) for i, v in enumerate(value)]
+
+
+def _check_loader(part: _Part) -> Iterator[str]:
+    for key, value in part.value.items():
+        if key not in _LOADER_KEYS:
+            yield f'{part.key}.{key}: unknown key{_suggest(key, _LOADER_KEYS)}'
+        elif key in ('batch_size', 'num_workers'):
+            least = 1 if key == 'batch_size' else 0
+            if type(value) is not int or value < least:
+                yield (
+                    f'{part.key}.{key}: found {value!r}, expected a whole number >= '
+                    f'{least}'
+                )
+
+
+def _check_part(part: _Part) -> Iterator[str]:
+    name = part.value['type']
+    kinds = _find_classes(name)
+    is_plain = part.section in _PLAIN
+    if not kinds:
+        known = [n for registry in _REGISTRIES for n in registry.module_dict]
+        hint = _suggest(name, known)
+        # Elsewhere it may be a class that the code finds in another place.
+        is_built = _BUILT.search(part.key) or (hint and name[0].isupper())
+        if '.' not in name and is_built:
+            yield f'{part.key}.type: there is no {name!r}{hint}'
+        return
+    if not is_plain and not any(_is_ours(kind) for kind in kinds):
+        return  # built by code that may take keys out
+    accepted, takes_all = {}, False
+    for kind in kinds:
+        takes_all |= _accepted(kind, accepted)
+    for key, value in part.value.items():
+        if key in _TAKEN_OUT:
+            continue
+        where = f'{part.key}.{key}'
+        if key in accepted:
+            if not _fits(value, accepted[key]):
+                found = f'{value!r}, a {type(value).__name__}'
+                yield f'{where}: found {found}, expected {_name(accepted[key])}'
+        elif not takes_all:
+            yield f'{where}: {name} takes no {key!r}{_suggest(key, accepted)}'
+
+
+def _find_classes(name: str) -> list[Callable]:
+    """Find what a type may name, in the registries of MMDetection and MMEngine."""
+    found = [registry.get(name) for registry in _REGISTRIES]
+    return [kind for kind in dict.fromkeys(found) if kind is not None]
+
+
+def _is_ours(function: Callable) -> bool:
+    return (getattr(function, '__module__', None) or '').split('.')[0] == 'mmfdta'
+
+
+def _accepted(kind: Callable, accepted: dict[str, object]) -> bool:
+    """List the arguments of a class and its bases with their annotations.
+
+    Args:
+        kind (Callable): The class, or a function.
+        accepted (dict[str, object]): Receives them; only the annotations of this
+            project are relied on.
+
+    Returns:
+        bool: Whether any others are taken as well.
+    """
+    chain = [kind]
+    if inspect.isclass(kind):
+        bases = [c for c in kind.__mro__ if '__init__' in vars(c) and c is not object]
+        chain = [vars(c)['__init__'] for c in bases]
+    for function in chain:
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except (TypeError, ValueError):  # written in C
+            return True
+        hints = typing.get_type_hints(function) if _is_ours(function) else {}
+        for p in parameters:
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != 'self':
+                accepted.setdefault(p.name, hints.get(p.name, typing.Any))
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return False
+    return bool(chain)
+
+
+def _name(hint: object) -> str:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return ' or '.join(dict.fromkeys(map(_name, typing.get_args(hint))))
+    if hint is type(None):
+        return 'None'
+    return hint.__name__ if isinstance(hint, type) else str(hint)
+
+
+def _fits(value: object, hint: object) -> bool:
+    """Tell whether a value may be meant for an annotation; in doubt it may."""
+    if hint is None or hint is type(None):
+        return value is None
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, arm) for arm in arguments)
+    kind = origin or hint
+    if kind in (int, float):
+        numbers = (int, float) if kind is float else int
+        return isinstance(value, numbers) and not isinstance(value, bool)
+    if kind in (bool, str):
+        return isinstance(value, kind)
+    if isinstance(kind, type) and issubclass(kind, dict):
+        return isinstance(value, dict)
+    if kind in (list, tuple, Sequence):
+        element = arguments[0] if arguments else typing.Any
+        return isinstance(value, list | tuple) and all(_fits(v, element) for v in value)
+    return True
+
+
+def _suggest(name: str, names: object) -> str:
+    close = difflib.get_close_matches(name, sorted(set(names)), 1, _CLOSE)
+    if close:
+        return f', did you mean {close[0]!r}?'
+    listed = sorted(set(names))
+    return f'; it takes {", ".join(listed)}' if len(listed) <= 25 else ''
