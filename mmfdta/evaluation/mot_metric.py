@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """The metric that MMEngine's validation and test loops call."""
 
+import contextlib
 import itertools
 import logging
 from collections.abc import Sequence as SequenceOf
@@ -54,7 +55,9 @@ class MOTMetric(BaseMetric):
             ``dancetrack``, ``sportsmot``, ``bft`` and ``minidance`` score all
             boxes alike, ``mot17`` and ``mot20`` know distractors.
         out_dir (str | None): Where to write ``<sequence>.txt`` in the
-            MOTChallenge format. Each file appears when it is complete.
+            MOTChallenge format, when all sequences are there. Until then those
+            that are finished stand in ``<out_dir>.partial``, which is what a
+            test that was killed leaves.
         num_workers (int): Processes that score sequences; 0 and 1 score in this
             process, where 25 sequences of 1,000 frames take about a second.
         class_aware (bool): Score the classes of the data set's ``metainfo`` one
@@ -85,6 +88,7 @@ class MOTMetric(BaseMetric):
         self.class_aware = class_aware
         self.settings = Settings(benchmark, families, {} if class_aware else None)
         self.out_dir = None if out_dir is None else Path(out_dir)
+        self._unfinished: dict[tuple[str, int], dict[int, FrameRecord]] = {}
         self.num_workers = num_workers
         self.evaluation: Evaluation | None = None
 
@@ -98,11 +102,15 @@ class MOTMetric(BaseMetric):
 
         Raises:
             ValueError: If a frame lacks what is needed.
+            OSError: If a finished sequence cannot be written.
         """
         mot_classes = bool(get_benchmark(self.settings.benchmark).distractors)
         for sample in data_samples:
             for frame in sample['video_data_samples']:
-                self.results.append(make_record(frame, mot_classes))
+                record = make_record(frame, mot_classes)
+                self.results.append(record)
+                if self.out_dir is not None:
+                    self._write_if_finished(record)
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Gather the frames of all processes and score them.
@@ -133,6 +141,7 @@ class MOTMetric(BaseMetric):
                 outcome = [f'{type(error).__name__}: {error}']
         broadcast_object_list(outcome)
         self.results.clear()
+        self._unfinished.clear()
         if failure is not None:
             raise failure
         if isinstance(outcome[0], str):
@@ -157,7 +166,8 @@ class MOTMetric(BaseMetric):
         known, hidden = assemble(results)
         if self.out_dir is not None:
             for sequence in (*known, *hidden):
-                self._write(sequence)
+                self._write(self.out_dir, sequence)
+            self._remove_partial([sequence.name for sequence in (*known, *hidden)])
         if hidden:
             print_log(
                 f'{len(hidden)} of {len(known) + len(hidden)} sequences have no '
@@ -192,8 +202,30 @@ class MOTMetric(BaseMetric):
                 report |= {f'{name}_{key}': value for key, value in scores.items()}
         return report
 
-    def _write(self, sequence: Sequence) -> None:
-        path = self.out_dir / f'{sequence.name}.txt'
+    @property
+    def partial_dir(self) -> Path:
+        """Path: Where finished sequences stand until all are."""
+        return self.out_dir.with_name(f'{self.out_dir.name}.partial')
+
+    def _write_if_finished(self, record: FrameRecord) -> None:
+        """Write a sequence when its last frame has come to this process."""
+        key = record.sequence, record.video_id
+        frames = self._unfinished.setdefault(key, {})
+        frames[record.frame_id] = record
+        if len(frames) == record.num_frames:
+            known, hidden = assemble(frames.values())
+            self._write(self.partial_dir, *known, *hidden)
+            del self._unfinished[key]
+
+    def _remove_partial(self, names: list[str]) -> None:
+        for name in names:
+            (self.partial_dir / f'{name}.txt').unlink(missing_ok=True)
+        # Another test's may be left in it.
+        with contextlib.suppress(OSError):
+            self.partial_dir.rmdir()
+
+    def _write(self, folder: Path, sequence: Sequence) -> None:
+        path = folder / f'{sequence.name}.txt'
         boxes = sequence.pred
         try:
             write_mot_rows(path, boxes.frame, boxes.identity, boxes.xywh, boxes.mark)
@@ -201,7 +233,8 @@ class MOTMetric(BaseMetric):
             raise OSError(
                 error.errno,
                 f'cannot write the results of {sequence.name} ({error.strerror}); '
-                'files written before are complete',
+                f'finished sequences are in {self.partial_dir}, files in '
+                f'{self.out_dir} are whole',
                 str(path),
             ) from error
 

@@ -201,6 +201,39 @@ def test_unwritable_folder_is_named(tmp_path):
         run_metric(metric, scenes(1))
 
 
+def test_finished_sequences_stand_apart_until_all_are(tmp_path):
+    out, partial = tmp_path / 'out', tmp_path / 'out.partial'
+    out.mkdir()
+    (out / 'seq0.txt').write_text('of an earlier test')
+    (partial).mkdir()
+    (partial / 'seq1.txt').write_text('of a killed test')
+    (partial / 'other.txt').write_text('of a killed test on other data')
+    sequences = scenes(2)
+    metric = METRICS.build(dict(type='MOTMetric', out_dir=str(out)))
+    for i, sequence in enumerate(sequences):
+        samples = make_samples(sequence, i)
+        for sample in samples[:-1]:
+            metric.process({}, [sample])
+        assert (i == 0) == (not (partial / 'seq0.txt').exists())
+        metric.process({}, samples[-1:])
+        # A sampler may repeat frames.
+        metric.process({}, samples[:1])
+        rows = read_mot_rows(partial / f'{sequence.name}.txt')
+        expected = sequence.pred.in_frame_order()
+        np.testing.assert_array_equal(rows.frame, expected.frame)
+        np.testing.assert_array_equal(rows.xywh, expected.xywh)
+        assert (out / 'seq0.txt').read_text() == 'of an earlier test'
+    metric.evaluate(1)
+    assert sorted(p.name for p in out.iterdir()) == ['seq0.txt', 'seq1.txt']
+    for sequence in sequences:
+        rows = read_mot_rows(out / f'{sequence.name}.txt')
+        assert len(rows) == len(sequence.pred)
+    assert [p.name for p in partial.iterdir()] == ['other.txt']
+    # The next test begins anew.
+    scores = run_metric(metric, sequences[:1])
+    assert scores == pytest.approx(official(sequences[:1]), abs=1e-9)
+
+
 def test_hidden_ground_truth_is_written_only(tmp_path):
     (sequence,) = scenes(1)
     metric = METRICS.build(dict(type='MOTMetric', out_dir=str(tmp_path)))
