@@ -29,7 +29,7 @@ PLAIN_DETECTOR = 'mmdet_deformable_detr'
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser('mmfdta convert', description=__doc__)
+    parser = argparse.ArgumentParser('python -m mmfdta convert', description=__doc__)
     parser.add_argument('src', help='checkpoint; what it is is found out')
     parser.add_argument('dst', nargs='?', help='where to write; not with --dry-run')
     naming = parser.add_mutually_exclusive_group()
@@ -37,8 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
         '--target',
         choices=['fdta', 'detector'],
         default='fdta',
-        help='which configs are to load it: fdta_*, motip_* and motr_* (default), or the '
-        'plain detector of deformable_detr_*',
+        help='which configs are to load it: fdta_*, motip_* and motr_* (default), or '
+        'the plain detector of deformable_detr_*',
     )
     naming.add_argument(
         '--to', choices=TARGETS, help='write the names of another code base'

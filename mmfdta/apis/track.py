@@ -19,7 +19,7 @@ _INTERRUPTED = 130  # the shell's code for a process that Ctrl-C ended
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser('mmfdta track', description=__doc__)
+    parser = argparse.ArgumentParser('python -m mmfdta track', description=__doc__)
     parser.add_argument(
         'video',
         help='video file, folder of images, pattern such as "frames/*.jpg", index of '

@@ -236,13 +236,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             process.
 
     Returns:
-        int: 0 without errors, 1 with errors, 2 if there is nothing to check.
+        int: 0 without errors, 1 with errors or nothing to check.
     """
     parser = argparse.ArgumentParser(
         prog='python -m mmfdta check-data',
         description='Check images, annotations and depth maps of a data set.',
     )
-    parser.add_argument('kind', choices=sorted(KINDS))
+    parser.add_argument('kind', choices=sorted(KINDS), help='which data set it is')
     parser.add_argument('root', help='folder of the data set')
     add_check_arguments(parser)
     options = parser.parse_args(arguments)
@@ -255,6 +255,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             max_findings=options.max_findings,
         )
     except (FileNotFoundError, ValueError) as error:
-        print(f'error   {error}', file=sys.stderr)
-        return 2
+        print(f'mmfdta check-data: {error}', file=sys.stderr)
+        return 1
     return 1 if errors else 0

@@ -42,7 +42,7 @@ def guess_kind(data_root: str) -> str:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog='generate_depth.py',
+        prog='python -m mmfdta generate-depth',
         description='Write 8-bit depth maps <sequence>/depth/<image stem>.png, '
         'normalised over each sequence. Runs again where it was interrupted.',
     )
@@ -51,14 +51,26 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         '--splits', nargs='+', help='default: train, which is what needs depth'
     )
     parser.add_argument(
-        '--backend', choices=('transformers', 'folder'), default='transformers'
+        '--backend',
+        choices=('transformers', 'folder'),
+        default='transformers',
+        help='run a depth network (the default), or read maps from a folder',
     )
     parser.add_argument(
         '--model', default=DEFAULT_MODEL, help=f'transformers: default {DEFAULT_MODEL}'
     )
     parser.add_argument('--revision', help='transformers: revision of the model')
-    parser.add_argument('--device', default='auto')
-    parser.add_argument('--batch-size', type=int, default=1)
+    parser.add_argument(
+        '--device',
+        default='auto',
+        help='transformers: such as cuda:1 or cpu; a GPU if there is one',
+    )
+    parser.add_argument(
+        '--batch-size',
+        type=int,
+        default=1,
+        help='transformers: images at a time (default: 1)',
+    )
     parser.add_argument('--maps', help='folder: where the maps are')
     parser.add_argument(
         '--near-is-dark', action='store_true', help='folder: far is bright in the maps'
@@ -80,8 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             process.
 
     Returns:
-        int: 0 if all is well, 1 if the check found errors, 2 if depth cannot
-        be made.
+        int: 0 if all is well, 1 if the check found errors or depth cannot be
+        made.
     """
     options = _parse(arguments)
     try:
@@ -95,8 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1 if errors else 0
         _generate(options, kind, splits)
     except (OSError, ValueError, ImportError) as error:
-        print(f'error   {error}', file=sys.stderr)
-        return 2
+        print(f'mmfdta generate-depth: {error}', file=sys.stderr)
+        return 1
     return 0
 
 

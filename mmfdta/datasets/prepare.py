@@ -45,15 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             process.
 
     Returns:
-        int: 0 if all is well, 1 if the check found errors, 2 if there is
-        nothing to prepare or an annotation is broken.
+        int: 0 if all is well, 1 if the check found errors, there is nothing to
+        prepare or an annotation is broken.
     """
     parser = argparse.ArgumentParser(
-        prog='prepare_dataset.py',
+        prog='python -m mmfdta prepare-dataset',
         description='Write the annotation cache of a data set, or check it. Files of '
         'the data set are never moved or changed.',
     )
-    parser.add_argument('kind', choices=sorted(KINDS))
+    parser.add_argument('kind', choices=sorted(KINDS), help='which data set it is')
     parser.add_argument('root', help='folder of the data set')
     parser.add_argument(
         '--check', action='store_true', help='check the data set, write nothing'
@@ -81,6 +81,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.kind, os.path.normpath(options.root), split, options.coco
             )
     except (FileNotFoundError, ValueError) as error:
-        print(f'error   {error}', file=sys.stderr)
-        return 2
+        print(f'mmfdta prepare-dataset: {error}', file=sys.stderr)
+        return 1
     return 0

@@ -14,7 +14,9 @@ from mmfdta.visualization import save_timeline
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser('mmfdta plot-tracks', description=__doc__)
+    parser = argparse.ArgumentParser(
+        'python -m mmfdta plot-tracks', description=__doc__
+    )
     parser.add_argument(
         '--gt',
         required=True,

@@ -285,7 +285,7 @@ def measure_similarity(
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser('mmfdta similarity', description=__doc__)
+    parser = argparse.ArgumentParser('python -m mmfdta similarity', description=__doc__)
     add_model_arguments(parser)
     parser.add_argument(
         '--out', required=True, help='folder for similarity.png and similarity.json'
@@ -298,8 +298,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--clips', type=int, default=4, help='clips of each sequence (default: 4)'
     )
-    parser.add_argument('--threshold', type=float, default=0.9)
-    parser.add_argument('--batch-size', type=int, default=8)
+    parser.add_argument(
+        '--threshold',
+        type=float,
+        default=0.9,
+        help='similarity above which pairs are counted (default: 0.9)',
+    )
+    parser.add_argument(
+        '--batch-size',
+        type=int,
+        default=8,
+        help='frames the detector takes at a time (default: 8)',
+    )
     return parser
 
 

@@ -224,7 +224,7 @@ def format_trials(trials: Iterable[Trial]) -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    parser = argparse.ArgumentParser('mmfdta tune', description=__doc__)
+    parser = argparse.ArgumentParser('python -m mmfdta tune', description=__doc__)
     add_model_arguments(parser)
     parser.add_argument(
         '--out',
@@ -245,9 +245,17 @@ def build_parser() -> argparse.ArgumentParser:
         help='all combinations, or one value at a time from the best on',
     )
     parser.add_argument(
-        '--benchmark', default='mot_challenge', choices=list(BENCHMARKS)
+        '--benchmark',
+        default='mot_challenge',
+        choices=list(BENCHMARKS),
+        help='whose rules to score by (default: mot_challenge, all boxes count alike)',
     )
-    parser.add_argument('--batch-size', type=int, default=1)
+    parser.add_argument(
+        '--batch-size',
+        type=int,
+        default=1,
+        help='frames the detector takes at a time (default: 1)',
+    )
     return parser
 
 

@@ -43,12 +43,22 @@ RESULTS = (
 def parse_arguments(arguments: list[str]) -> DemoPlan:
     """Read the command line."""
     parser = argparse.ArgumentParser(
-        'mmfdta demo',
+        'python -m mmfdta demo',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'))
-    parser.add_argument('--data-root', type=Path, default=Path('data/minidance'))
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs/demo'),
+        help='folder for weights and results (default: work_dirs/demo)',
+    )
+    parser.add_argument(
+        '--data-root',
+        type=Path,
+        default=Path('data/minidance'),
+        help='folder of MiniDance, rendered if missing (default: data/minidance)',
+    )
     parser.add_argument('--seed', type=int, default=0, help='seed of the training')
     parser.add_argument(
         '--processes', type=int, help='processes that render; default: one a core'
