@@ -49,8 +49,8 @@ class QuerySampling:
 
     def _insert(self, tracks: Tensor, others: Tensor, boxes: Tensor) -> Tensor:
         """Those of the ``others`` that go on beside the ``tracks``."""
-        drawn = torch.bernoulli(torch.full((len(tracks),), self.insert_prob)).bool()
-        tracks = tracks[drawn]
+        chance = torch.full((len(tracks),), float(self.insert_prob))
+        tracks = tracks[torch.bernoulli(chance).bool()]
         if len(tracks) >= len(others):
             return others if len(tracks) else tracks
         overlaps = bbox_overlaps(

@@ -2,14 +2,17 @@
 """Every config builds a model, and says what the released one says."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from mmdet.registry import MODELS
+from mmdet.registry import DATA_SAMPLERS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmfdta  # noqa: F401
+from mmfdta.datasets.structures import Sequence, SequenceAnnotations
 
 CONFIGS = Path(__file__).parents[3] / 'configs'
 # Clip length and history, depth bins, foreground weight, epochs, milestones, warm-up.
@@ -48,6 +51,54 @@ def test_released_settings(name: str):
         assert model.detector.spatial_adapter.num_bins == bins
 
 
+# Epochs, the one of the smaller learning rate, sampler_steps and largest interval.
+RELEASED_MOTR = dict(
+    motr_dancetrack=(20, 10, [5, 9, 15], 11), motr_mot17=(200, 100, [50, 90, 150], 10)
+)
+
+
+@pytest.mark.parametrize('name', RELEASED_MOTR)
+def test_released_settings_of_motr(name: str):
+    epochs, drop, steps, interval = RELEASED_MOTR[name]
+    config = Config.fromfile(CONFIGS / f'{name}.py')
+    sampler = config.train_dataloader.sampler
+    assert sampler.max_interval == interval
+    assert config.train_cfg.max_epochs == epochs
+    assert [s.milestones for s in config.param_scheduler] == [[drop]]
+    optimizer = config.optim_wrapper.optimizer
+    assert (optimizer.lr, optimizer.weight_decay) == (2e-4, 1e-4)
+    mults = {v.lr_mult for v in config.optim_wrapper.paramwise_cfg.custom_keys.values()}
+    assert mults == {0.1}
+    assert config.model.query_sampling == dict(
+        drop_prob=0.1, insert_prob=0.3, min_iou=0.5
+    )
+    tracker = config.model.tracker
+    assert (tracker.newborn_thr, tracker.keep_thr, tracker.det_thr) == (0.7, 0.6, 0.7)
+    assert (tracker.miss_tolerance, tracker.area_thr) == (5, 100)
+    # A clip has a frame more from each of the steps on, beginning with two.
+    video = Sequence('video', '', np.array(['1.jpg'] * 20), _one_object_a_frame(20))
+    dataset = SimpleNamespace(sequences=[video], sequence_weights=[1])
+    clips = DATA_SAMPLERS.build(dict(sampler, dataset=dataset, seed=0))
+    for epoch in range(epochs):
+        clips.set_epoch(epoch)
+        length = 2 + sum(epoch >= step for step in steps)
+        assert {len(clip.frames) for clip in clips} == {length}
+
+
+def _one_object_a_frame(length: int) -> SequenceAnnotations:
+    zeros, ones = np.zeros(length, dtype=np.int64), np.ones(length, dtype=np.int64)
+    return SequenceAnnotations(
+        offsets=np.arange(length + 1),
+        ids=ones,
+        xywh=np.ones((length, 4)),
+        labels=zeros,
+        marks=ones,
+        categories=ones,
+        visibilities=ones,
+        trainable=ones.astype(bool),
+    )
+
+
 @pytest.mark.parametrize('name', [p.stem for p in sorted(CONFIGS.glob('*.py'))])
 def test_every_config_builds_its_model(name: str):
     init_default_scope('mmdet')
@@ -65,7 +116,7 @@ def memory_filled_with_nan():
     torch.use_deterministic_algorithms(False)
 
 
-@pytest.mark.parametrize('name', ['fdta_mini', 'deformable_detr_mini'])
+@pytest.mark.parametrize('name', ['fdta_mini', 'motr_mini', 'deformable_detr_mini'])
 def test_no_parameter_starts_with_what_was_in_memory(name, memory_filled_with_nan):
     init_default_scope('mmdet')
     model = MODELS.build(Config.fromfile(CONFIGS / f'{name}.py').model)

@@ -1,0 +1,21 @@
+# AdamW as configs/r50_motr_train_dance.sh and main.py of the released MOTR: 20 epochs,
+# x0.1 after epoch 10, one learning rate but for the backbone and the sampling points,
+# gradients clipped as a whole. Without a warm-up. One clip per GPU.
+_base_ = ['./fdta_13e.py']
+
+max_epochs = 20
+train_cfg = dict(max_epochs=max_epochs)
+optim_wrapper = dict(
+    optimizer=dict(lr=2e-4, weight_decay=1e-4),
+    paramwise_cfg=dict(
+        custom_keys={
+            'backbone': dict(lr_mult=0.1),
+            'sampling_offsets': dict(lr_mult=0.1),
+            'reference_points': dict(lr_mult=0.1),
+        },
+    ),
+    clip_groups=dict(_delete_=True),
+)
+param_scheduler = [
+    dict(type='MultiStepLR', by_epoch=True, end=max_epochs, milestones=[10], gamma=0.1)
+]
