@@ -1,0 +1,13 @@
+# MOTIP on MiniDance: fdta_mini.py without its adapters. Starts from the same detector,
+# deformable_detr_mini.py, whose names in it begin with `detector.`.
+_base_ = ['./fdta_mini.py']
+
+model = dict(
+    detector=dict(spatial_adapter=None, bbox_head=dict(loss_depth=None)),
+    temporal_adapter=None,
+    identity_adapter=None,
+)
+optim_wrapper = dict(clip_groups=dict(_delete_=True, detector='detector.'))
+
+train_pipeline = [t for t in _base_.train_pipeline if t['type'] != 'LoadClipDepth']
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
