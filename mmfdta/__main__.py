@@ -11,6 +11,7 @@ COMMANDS = {
     'track': ('mmfdta.apis.track', 'track a video, folder or camera'),
     'evaluate': ('mmfdta.evaluation.cli', 'score tracks in MOTChallenge text'),
     'benchmark': ('mmfdta.apis.benchmark', 'compare several trackers on a data set'),
+    'new-tracker': ('mmfdta.apis.new_tracker', 'start a tracker of your own'),
     'convert': ('mmfdta.apis.convert', 'convert a checkpoint of another project'),
     'check-data': ('mmfdta.datasets.check_data', 'check a data set and its depth maps'),
     'prepare-dataset': (

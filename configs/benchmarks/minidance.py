@@ -9,5 +9,10 @@ line_up = [
     dict(name='MOTR', config='motr_mini', checkpoint='motr.pth'),
     dict(name='ByteTrack', config='bytetrack_fdta-det_mini', checkpoint='fdta.pth'),
     dict(name='OC-SORT', config='ocsort_fdta-det_mini', checkpoint='fdta.pth'),
+    dict(
+        name='IoU and embedding',
+        config='iou-embedding_fdta-det_mini',
+        checkpoint='fdta.pth',
+    ),
     dict(name='SORT', config='sort_fdta-det_mini', checkpoint='fdta.pth'),
 ]

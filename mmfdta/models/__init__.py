@@ -14,7 +14,7 @@ from .detectors import (
 )
 from .losses import DepthBinLoss, IDLoss, QualityAwareContrastiveLoss
 from .mot import FDTA, MOTR
-from .trackers import FDTATracker, MOTRTracker
+from .trackers import FDTATracker, IoUEmbeddingTracker, MOTRTracker
 
 __all__ = [
     'FDTA',
@@ -28,6 +28,7 @@ __all__ = [
     'IDDecoder',
     'IDLoss',
     'IdentityAdapter',
+    'IoUEmbeddingTracker',
     'MOTRDetector',
     'MOTRHead',
     'MOTRTracker',

@@ -53,6 +53,11 @@ class FrameRunner:
         self._clock = Clock(device)
         self._tap = DetectorTap(model, self._clock, shared)
 
+    @property
+    def asks_detector(self) -> bool:
+        """bool: Whether the detector was asked so far; MOTR's cannot be alone."""
+        return self._tap.calls > 0
+
     @torch.no_grad()
     def warm_up(self, index: int, frames: int) -> Cost:
         """Run some frames for nothing, and count what the next one costs.

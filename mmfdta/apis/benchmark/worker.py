@@ -39,10 +39,11 @@ def run_job(job: Job) -> None:
         return
     runner = FrameRunner(model, dataset, job.device, job.detections is not None)
     cost = runner.warm_up(todo[0], job.warmup)
+    shares = job.detections is not None and runner.asks_detector
     bar = Progress(sum(len(dataset.sequences[i]) for i in todo))
     for index in todo:
-        shared = job.detections and Path(job.detections) / f'{names[index]}.npz'
-        replayed = bool(shared) and shared.is_file()
+        shared = Path(job.detections, f'{names[index]}.npz') if shares else None
+        replayed = shared is not None and shared.is_file()
         if replayed:
             frames = runner.replay(index, SequenceDetections.load(shared))
         else:
@@ -52,7 +53,7 @@ def run_job(job: Job) -> None:
             records.append(record)
             seconds.append(spent)
             bar.update()
-        if shared and not replayed:
+        if shared is not None and not replayed:
             runner.detections().save(shared)
         known, hidden = assemble(records)
         run = SequenceRun(np.stack(seconds), peak_memory(job.device), cost, replayed)

@@ -1,0 +1,119 @@
+# Copyright (c) mmfdta authors.
+"""A small tracker: overlap and likeness with what was there before.
+
+docs/add_a_tracker.md explains it, and `python -m mmfdta new-tracker` starts yours
+from it.
+"""
+
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_overlaps
+from mmengine.structures import InstanceData
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+from torch.nn import functional
+
+
+@MODELS.register_module()
+class IoUEmbeddingTracker:
+    """Gives a detection the identity of the track that it resembles most.
+
+    A pair scores ``weight`` times its IoU plus the rest times the cosine of its
+    embeddings; the assignment with the best sum is taken. There is no model of
+    motion.
+
+    Args:
+        score_thr (float): Detections with a lower score are left out.
+        newborn_thr (float): Score from which on a detection may begin a track.
+        match_thr (float): Pairs with a lower score stay apart.
+        weight (float): Share of the IoU, 0 to 1.
+        momentum (float): Share of the old embedding when a track is found again.
+        miss_tolerance (int): Frames after which a lost track is forgotten.
+    """
+
+    def __init__(
+        self,
+        score_thr: float = 0.3,
+        newborn_thr: float = 0.5,
+        match_thr: float = 0.5,
+        weight: float = 0.5,
+        momentum: float = 0.8,
+        miss_tolerance: int = 15,
+    ) -> None:
+        self.score_thr = score_thr
+        self.newborn_thr = newborn_thr
+        self.match_thr = match_thr
+        self.weight = weight
+        self.momentum = momentum
+        self.miss_tolerance = miss_tolerance
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: a new video begins."""
+        self._next_id = 0
+        self._tracks: InstanceData | None = None
+
+    def track(self, data_sample: DetDataSample, **_) -> InstanceData:
+        """Track the next frame.
+
+        Args:
+            data_sample (DetDataSample): ``frame_id`` (0 starts a video) and
+                ``pred_instances`` with ``bboxes`` (n, 4) xyxy in pixels,
+                ``scores``, ``labels`` (n,) and ``embeddings`` (n, C).
+            **_: What other trackers of MMDetection ask for.
+
+        Returns:
+            InstanceData: ``bboxes``, ``scores``, ``labels`` and ``instances_id``
+            int64 (m,) of the objects that have an identity.
+        """
+        frame = data_sample.frame_id
+        if frame == 0:
+            self.reset()
+        found = data_sample.pred_instances
+        found = found[found.scores > self.score_thr]
+        found.instances_id = torch.full_like(found.labels, -1)
+        found.frames = torch.full_like(found.labels, frame)
+        found.embeddings = functional.normalize(found.embeddings, dim=-1)
+        if self._tracks is not None:
+            self._take_identities(found)
+        newborn = (found.instances_id < 0) & (found.scores > self.newborn_thr)
+        count = int(newborn.sum())
+        found.instances_id[newborn] = self._next_id + torch.arange(
+            count, device=newborn.device
+        )
+        self._next_id += count
+        found = found[found.instances_id >= 0]
+        self._remember(found, frame)
+        names = ('bboxes', 'scores', 'labels', 'instances_id')
+        return InstanceData(**{name: found.get(name) for name in names})
+
+    def _take_identities(self, found: InstanceData) -> None:
+        """Match with the tracks; matched detections get identity and memory."""
+        scores = self._score_pairs(found)
+        rows, columns = linear_sum_assignment(scores.cpu(), maximize=True)
+        kept = (scores[rows, columns] > self.match_thr).cpu().numpy()
+        rows, columns = rows[kept], columns[kept]
+        found.instances_id[columns] = self._tracks.instances_id[rows]
+        found.embeddings[columns] = functional.normalize(
+            self.momentum * self._tracks.embeddings[rows]
+            + (1 - self.momentum) * found.embeddings[columns],
+            dim=-1,
+        )
+
+    def _score_pairs(self, found: InstanceData) -> Tensor:
+        """Scores (N, n) of tracks and detections; other classes never match."""
+        tracks = self._tracks
+        iou = bbox_overlaps(tracks.bboxes, found.bboxes)
+        likeness = tracks.embeddings @ found.embeddings.T
+        scores = self.weight * iou + (1 - self.weight) * likeness
+        return scores.masked_fill(tracks.labels[:, None] != found.labels, -1.0)
+
+    def _remember(self, found: InstanceData, frame: int) -> None:
+        """Keep what was found and what was not lost for too long."""
+        if self._tracks is not None:
+            old = self._tracks
+            lost = ~torch.isin(old.instances_id, found.instances_id)
+            lost &= frame - old.frames <= self.miss_tolerance
+            found = InstanceData.cat([old[lost], found])
+        self._tracks = found
