@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Settings of the whole suite: seeds, threads, scope, property tests."""
 
+import os
 import random
 
 import numpy as np
@@ -11,7 +12,14 @@ from mmengine.registry import init_default_scope
 
 import mmfdta  # noqa: F401  (operators and registries, before anything of mmdet)
 
-settings.register_profile('suite', deadline=None, max_examples=50, derandomize=True)
+# A long run sets this to 10,000, and then draws new examples each time.
+EXAMPLES = os.environ.get('MMFDTA_FUZZ_EXAMPLES')
+settings.register_profile(
+    'suite',
+    deadline=None,
+    max_examples=int(EXAMPLES or 50),
+    derandomize=EXAMPLES is None,
+)
 settings.load_profile('suite')
 torch.set_num_threads(1)
 init_default_scope('mmdet')

@@ -9,6 +9,7 @@ everywhere.
 
 import io
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,10 @@ from .whole_files import open_whole
 _COLUMN_NAMES = ('frame', 'id', 'x', 'y', 'w', 'h', 'column 7')
 _KEPT_COLUMNS = 10
 _NOT_GIVEN = -1.0
+# Up to here a float64 holds every whole number.
+_LARGEST_WHOLE = 2**53
+# Not `splitlines`, which also breaks lines at form feeds and the like.
+_LINE_END = re.compile(r'\r\n|\n|\r')
 
 
 @dataclass(frozen=True)
@@ -143,13 +148,16 @@ def _describe_row(cells: list[str], min_columns: int) -> str | None:
     for i, cell in enumerate(cells):
         name = _COLUMN_NAMES[i] if i < len(_COLUMN_NAMES) else f'column {i + 1}'
         try:
-            value = float(cell)
+            # Python also reads `1_0` and the digits of other scripts.
+            value = float(cell if cell.isascii() and '_' not in cell else 'text')
         except ValueError:
             return f'found {cell.strip()!r} for {name}, expected a number'
         if i < len(_COLUMN_NAMES) and not np.isfinite(value):
             return f'found {cell.strip()!r} for {name}, expected a finite number'
         if i < 2 and value != int(value):
             return f'found {cell.strip()!r} for {name}, expected a whole number'
+        if i < 2 and abs(value) >= _LARGEST_WHOLE:
+            return f'found {cell.strip()!r} for {name}, expected a smaller number'
         if i == 0 and value < 1:
             return f'found frame {cell.strip()!r}, expected frames counted from 1'
     return None
@@ -187,6 +195,8 @@ def _parse_fast(text: str, min_columns: int) -> np.ndarray | None:
     whole = table[:, :2]
     if not np.isfinite(head).all() or (whole != np.floor(whole)).any():
         return None
+    if (np.abs(whole) >= _LARGEST_WHOLE).any():
+        return None
     return None if (table[:, 0] < 1).any() else table
 
 
@@ -195,7 +205,7 @@ def _parse_slow(
 ) -> tuple[np.ndarray, np.ndarray, list[TextProblem]]:
     """Parse line by line; rows may differ in length."""
     rows, lines, problems = [], [], []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(_LINE_END.split(text), start=1):
         if not line.strip():
             continue
         cells = line.split(',')
@@ -262,7 +272,7 @@ def scan_mot_rows(
         lines = np.arange(1, len(table) + 1)
     else:  # blank lines were skipped
         lines = np.array(
-            [n for n, line in enumerate(text.splitlines(), 1) if line.strip()]
+            [n for n, line in enumerate(_LINE_END.split(text), 1) if line.strip()]
         )
     return _build_rows(str(path), table, lines), []
 

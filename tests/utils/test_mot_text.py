@@ -3,8 +3,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mmfdta.utils.mot_text import read_mot_rows, scan_mot_rows, write_mot_rows
 
@@ -92,34 +90,6 @@ def test_empty_missing_and_binary_files(tmp_path):
     (tmp_path / 'gt.txt').write_bytes(b'1,1,1,1,1,1\n\xff\xfe\x00')
     with pytest.raises(ValueError, match='gt.txt:2: .*not UTF-8'):
         read_mot_rows(tmp_path / 'gt.txt')
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    st.lists(
-        st.tuples(
-            st.integers(1, 10**6),
-            st.integers(0, 10**6),
-            st.floats(-1e5, 1e5, width=32),
-            st.floats(2**-10, 1e5, width=32),
-            st.floats(0, 1),
-        ),
-        max_size=20,
-    )
-)
-def test_full_precision_round_trip(tmp_path_factory, rows):
-    path = tmp_path_factory.mktemp('rows') / 'deep' / 'a.txt'
-    frame = np.array([r[0] for r in rows], dtype=np.int64)
-    identity = np.array([r[1] for r in rows], dtype=np.int64)
-    xywh = np.array([[r[2], -r[2], r[3], r[3]] for r in rows]).reshape(-1, 4)
-    score = np.array([r[4] for r in rows])
-    write_mot_rows(path, frame, identity, xywh, score)
-    back = read_mot_rows(path)
-    np.testing.assert_array_equal(back.frame, frame)
-    np.testing.assert_array_equal(back.identity, identity)
-    np.testing.assert_array_equal(back.xywh, xywh)
-    np.testing.assert_array_equal(back.mark, score)
-    assert [p.name for p in path.parent.iterdir()] == ['a.txt']
 
 
 def test_writes_the_challenge_columns(tmp_path):
