@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Data: sequences, samplers, clip transforms and ID targets."""
 
+from . import transforms
 from .crowdhuman import CrowdHumanClipDataset
 from .id_targets import IDTargets, make_id_targets
 from .joint import JointMOTDataset
@@ -9,7 +10,6 @@ from .mot_sequence import MOTSequenceDataset
 from .named import BFTDataset, DanceTrackDataset, MOT17Dataset, SportsMOTDataset
 from .samplers import ClipSampler, SequenceSampler
 from .structures import ClipIndex
-from .transforms import *  # noqa: F403
 
 __all__ = [
     'BFTDataset',
@@ -20,9 +20,10 @@ __all__ = [
     'IDTargets',
     'JointMOTDataset',
     'MOT17Dataset',
-    'MiniDanceDataset',
     'MOTSequenceDataset',
+    'MiniDanceDataset',
     'SequenceSampler',
     'SportsMOTDataset',
     'make_id_targets',
+    'transforms',
 ]

@@ -16,16 +16,16 @@ from .worst_sequences_hook import WorstSequencesHook
 
 __all__ = [
     'FiniteLossHook',
-    'NonFiniteLossError',
-    'ValTrackVisualizationHook',
-    'WholeCheckpointHook',
-    'WorstSequencesHook',
     'GroupClipAmpOptimWrapper',
     'GroupClipOptimWrapper',
     'GroupedOptimWrapperConstructor',
     'IterWarmupLR',
     'IterationSeedHook',
+    'NonFiniteLossError',
     'ResumableEpochTrainLoop',
     'ResumableIterTrainLoop',
+    'ValTrackVisualizationHook',
+    'WholeCheckpointHook',
+    'WorstSequencesHook',
     'find_checkpoint_to_resume',
 ]

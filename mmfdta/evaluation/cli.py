@@ -36,13 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
         metavar='DIR',
         help='ground truth: <sequence>/gt/gt.txt or <sequence>.txt',
     )
-    parser.add_argument(
-        '--results',
-        required=True,
-        type=Path,
-        metavar='DIR',
-        help='results: <sequence>.txt',
-    )
+    text = 'results: <sequence>.txt'
+    parser.add_argument('--results', required=True, type=Path, metavar='DIR', help=text)
     parser.add_argument(
         '--benchmark',
         default='mot_challenge',
