@@ -7,7 +7,17 @@ model = dict(
     temporal_adapter=None,
     identity_adapter=None,
 )
-optim_wrapper = dict(clip_groups=dict(_delete_=True, detector='detector.'))
+optim_wrapper = dict(
+    paramwise_cfg=dict(
+        custom_keys=dict(
+            _delete_=True,
+            sampling_offsets=dict(lr_mult=0.06),
+            reference_points=dict(lr_mult=0.06),
+            detector=dict(lr_mult=0.6),
+        )
+    ),
+    clip_groups=dict(_delete_=True, detector='detector.'),
+)
 
 train_pipeline = [t for t in _base_.train_pipeline if t['type'] != 'LoadClipDepth']
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -59,7 +59,7 @@ def test_a_new_video_starts_anew():
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = argparse.ArgumentParser(
-        'mmfdta new-tracker',
+        'python -m mmfdta new-tracker',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -35,7 +35,7 @@ from .runs import Job, RunFolder
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
     parser = argparse.ArgumentParser(
-        'mmfdta benchmark',
+        'python -m mmfdta benchmark',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -60,7 +60,11 @@ def build_parser() -> argparse.ArgumentParser:
         action='store_true',
         help='leave out contestants of a line-up whose files are missing',
     )
-    parser.add_argument('--allow-random-weights', action='store_true')
+    parser.add_argument(
+        '--allow-random-weights',
+        action='store_true',
+        help='run configs without a checkpoint as they are initialised',
+    )
     parser.add_argument(
         '--reference', help='whom the others are compared with; the first contestant'
     )

@@ -13,6 +13,7 @@ from mmfdta.evaluation.records import assemble
 
 from ..model_loading import load_tracker
 from ..progress import Progress
+from ..test import CheckpointMismatchError
 from .detections import SequenceDetections
 from .frame_runner import FrameRunner
 from .machine import peak_memory
@@ -61,5 +62,23 @@ def run_job(job: Job) -> None:
     bar.close()
 
 
+def main(arguments: list[str]) -> int:
+    """Run the job of a file.
+
+    Args:
+        arguments (list[str]): Path of the job.
+
+    Returns:
+        int: Exit code; 1 if weights or data are at fault, which is printed.
+    """
+    job = Job.load(Path(arguments[0]))
+    try:
+        run_job(job)
+    except (OSError, ValueError, CheckpointMismatchError) as error:
+        print(f'mmfdta benchmark: {job.name}: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
 if __name__ == '__main__':
-    run_job(Job.load(Path(sys.argv[1])))
+    sys.exit(main(sys.argv[1:]))
