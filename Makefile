@@ -1,5 +1,6 @@
-# make test | make demo | make ablation | make lint | make format | make install | make docs | make clean
-# PYTHON=python3.12 chooses the interpreter, VENV=path the environment.
+# make test | make demo | make ablation | make benchmark | make lint | make format | make install | make docs | make clean
+# PYTHON=python3.12 chooses the interpreter, VENV=path the environment. RELEASED=path is a
+# checkout of the released FDTA for `make benchmark`.
 
 SHELL := /bin/bash
 VENV ?= .venv
@@ -17,7 +18,7 @@ export OMP_WAIT_POLICY ?= passive
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.11 python3.12 python3.10 python3 python)
 USABLE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 
-.PHONY: install test lint format demo ablation docs clean
+.PHONY: install test lint format demo ablation benchmark docs clean
 
 test: install lint
 	$(PY) -m pytest -m "not slow and not faults" $(PYTEST_ARGS)
@@ -35,6 +36,10 @@ demo: install
 
 ablation: install
 	$(PY) tools/ablation.py
+
+benchmark: install
+	$(if $(RELEASED),$(PY) -m pip install -q einops)
+	$(PY) benchmarks/run_all.py $(if $(RELEASED),--released $(RELEASED)) $(BENCHMARK_ARGS)
 
 docs: install
 	$(PY) -m pip install -q -r requirements/docs.txt

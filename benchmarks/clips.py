@@ -1,0 +1,77 @@
+# Copyright (c) mmfdta authors.
+"""Training clips for the benchmarks, in this project's form and in the released one."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from mmdet.structures import TrackDataSample
+from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
+from mmengine.structures import BaseDataElement, InstanceData
+from networks import make_frames
+from torch import Tensor
+
+from mmfdta.datasets import make_id_targets
+
+
+@dataclass
+class ClipSize:
+    """What a clip holds."""
+
+    frames: int = 30
+    objects: int = 30
+    groups: int = 6
+    height: int = 256
+    width: int = 456
+
+
+def make_clip(size: ClipSize, words: int = 50) -> TrackDataSample:
+    """Make a clip whose objects are in every frame.
+
+    Args:
+        size: Of the clip.
+        words: ID words.
+    """
+    extent = torch.tensor([size.width, size.height]) / 5
+    clip = TrackDataSample()
+    clip.video_data_samples = make_frames(size.frames, size.height, size.width)
+    for frame in clip:
+        left_top = torch.rand(size.objects, 2) * 4 * extent
+        frame.gt_instances = InstanceData(
+            bboxes=torch.cat([left_top, left_top + extent], dim=1),
+            labels=torch.zeros(size.objects, dtype=torch.int64),
+            instances_ids=torch.arange(size.objects),
+        )
+    ids = [np.arange(size.objects)] * size.frames
+    rng = np.random.default_rng(0)
+    targets = make_id_targets(ids, size.groups, words, words, 0.5, 0.5, rng)
+    fields = {
+        name: torch.from_numpy(array)
+        for name, array in vars(targets).items()
+        if name != 'column_ids'
+    }
+    clip.id_targets = [BaseDataElement(**fields)]
+    return clip
+
+
+def as_annotations(clip: TrackDataSample) -> list[dict[str, Tensor]]:
+    """Return the annotations of a clip's frames, as the released code takes them."""
+    targets = clip.id_targets[0]
+    annotations = []
+    for t, frame in enumerate(clip):
+        height, width = frame.img_shape
+        scale = torch.tensor([width, height, width, height])
+        truth = frame.gt_instances
+        annotation = dict(
+            bbox=bbox_xyxy_to_cxcywh(truth.bboxes / scale),
+            category=truth.labels,
+            id=truth.instances_ids,
+        )
+        for side in ('trajectory', 'unknown'):
+            for name in ('id_labels', 'id_masks', 'ann_idxs'):
+                field = targets.get(f'{side}_{name}')
+                annotation[f'{side}_{name}'] = field[:, t : t + 1]
+            shape = field[:, t : t + 1].shape
+            annotation[f'{side}_times'] = torch.full(shape, t)
+        annotations.append(annotation)
+    return annotations

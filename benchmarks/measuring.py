@@ -1,0 +1,124 @@
+# Copyright (c) mmfdta authors.
+"""What the benchmarks share: taking turns, medians, memory and tables."""
+
+import argparse
+import ctypes
+import gc
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import torch
+
+Ways = dict[str, Callable[[], object]]
+
+
+@dataclass
+class Measured:
+    """One way of doing something.
+
+    Attributes:
+        seconds: Wall time of each run.
+        cpu: Processor time of all threads, of each run.
+        memory: Peak memory beyond that before the run, MiB.
+    """
+
+    seconds: list[float]
+    cpu: list[float]
+    memory: float
+
+
+def read_options(
+    description: str, arguments: list[str], runs: int
+) -> argparse.Namespace:
+    """Read the options that benchmarks have in common and set the threads.
+
+    Args:
+        description: Of the benchmark; the first line is shown.
+        arguments: Of the command line.
+        runs: Runs of each way unless the command line says otherwise.
+    """
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument(
+        '--released',
+        type=Path,
+        help='checkout of the released code; its side is left out without',
+    )
+    parser.add_argument('--runs', type=int, default=runs, help='of each way')
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(options.threads)
+    return options
+
+
+def describe_machine() -> str:
+    """Return processor, threads and versions in a line."""
+    lines = Path('/proc/cpuinfo').read_text().splitlines()
+    model = next(x.split(':')[1].strip() for x in lines if x.startswith('model name'))
+    return (
+        f'{model}, {torch.get_num_threads()} threads, '
+        f'Python {platform.python_version()}, PyTorch {torch.__version__}'
+    )
+
+
+def take_turns(ways: Ways, runs: int) -> dict[str, Measured]:
+    """Run every way once for its memory, then all in turns for their time.
+
+    Args:
+        ways: What to run, by name.
+        runs: Runs of each that are timed.
+    """
+    results = {name: Measured([], [], peak_growth(run)) for name, run in ways.items()}
+    for _ in range(runs):
+        for name, run in ways.items():
+            cpu, begin = time.process_time(), time.perf_counter()
+            run()
+            results[name].seconds.append(time.perf_counter() - begin)
+            results[name].cpu.append(time.process_time() - cpu)
+    return results
+
+
+def peak_growth(run: Callable[[], object]) -> float:
+    """Peak memory of a run beyond that before it, MiB."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path('/proc/self/clear_refs').write_text('5')  # forget the peak so far
+    before = _status('VmRSS')
+    run()
+    return _status('VmHWM') - before
+
+
+def _status(field: str) -> float:
+    lines = Path('/proc/self/status').read_text().splitlines()
+    return next(int(x.split()[1]) / 1024 for x in lines if x.startswith(field))
+
+
+def print_header(title: str) -> None:
+    """Print the head of a benchmark's table."""
+    print(f'{title}; {describe_machine()}\n')
+    print('| case | way | ms, median | range | CPU ms | peak MiB | times faster |')
+    print('| --- | --- | ---: | --- | ---: | ---: | ---: |')
+
+
+def print_case(case: str, results: dict[str, Measured]) -> None:
+    """Print a row for each way; the last column compares with the first way.
+
+    Args:
+        case: What was done.
+        results: By way; the first is what the others are compared with.
+    """
+    first = statistics.median(next(iter(results.values())).seconds)
+    for name, result in results.items():
+        times = [1000 * x for x in result.seconds]
+        low, middle, high = min(times), statistics.median(times), max(times)
+        print(
+            f'| {case} | {name} | {middle:.1f} | {low:.1f} to {high:.1f} '
+            f'| {1000 * statistics.median(result.cpu):.1f} | {result.memory:.0f} '
+            f'| {1000 * first / middle:.2f} |',
+            flush=True,
+        )
