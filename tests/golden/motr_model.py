@@ -30,6 +30,7 @@ def released_shapes() -> dict[str, tuple[int, ...]]:
     return {name: tuple(shape) for name, shape in keys}
 
 
+@lru_cache(maxsize=1)
 def released_state_dict(
     seed: int = 0, class_bias: float = -18.0, track_gain: float = 0.1
 ) -> dict[str, Tensor]:

@@ -96,9 +96,9 @@ def followed(request, tracker, inference) -> tuple[dict, dict]:
 def test_every_query_sees_the_same(followed):
     found, expected = followed
     assert found['num'].tolist() == expected['num'].tolist()
-    np.testing.assert_allclose(found['logits'], expected['logits'], rtol=0, atol=2e-3)
-    np.testing.assert_allclose(found['boxes'], expected['boxes'], rtol=0, atol=5e-5)
-    np.testing.assert_allclose(found['states'], expected['states'], rtol=0, atol=1e-3)
+    np.testing.assert_allclose(found['logits'], expected['logits'], rtol=0, atol=3e-4)
+    np.testing.assert_allclose(found['boxes'], expected['boxes'], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(found['states'], expected['states'], rtol=0, atol=1e-4)
 
 
 def test_births_lives_and_deaths(followed):
@@ -120,7 +120,7 @@ def test_written_rows(followed):
     found, expected = followed
     assert found['rows'].shape == expected['rows'].shape
     assert found['rows'][:, :2].tolist() == expected['rows'][:, :2].tolist()
-    np.testing.assert_allclose(found['rows'], expected['rows'], rtol=0, atol=0.03)
+    np.testing.assert_allclose(found['rows'], expected['rows'], rtol=0, atol=0.005)
 
 
 # -------------------------------------------------------------------- training
@@ -167,12 +167,12 @@ def _released_losses(losses: dict, frame: int, scale: float) -> dict[str, float]
     return renamed
 
 
-@pytest.fixture(scope='module', params=[False, True], ids=['kept', 'recomputed'])
-def step(request, training) -> dict:
-    """One training step, and what was seen on the way."""
+@pytest.fixture(scope='module')
+def step(training) -> dict:
+    """One training step, and what was seen on the way; frames are recomputed."""
     golden, settings = training
     model = build_motr(settings).train()
-    model.with_cp = request.param
+    assert model.with_cp
     model.query_sampling.drop_prob = settings['drop_prob']
     model.query_sampling.insert_prob = settings['insert_prob']
     seen, head = {}, model.detector.bbox_head
@@ -233,9 +233,9 @@ def test_predictions_in_training(step, training):
     logits = torch.cat([o.cls_scores[-1, 0] for o in outputs]).detach().numpy()
     boxes = torch.cat([o.bbox_preds[-1, 0] for o in outputs]).detach().numpy()
     ious = torch.cat([f.matches.tracklets.ious for f in frames]).numpy()
-    np.testing.assert_allclose(logits, golden['out_logits'], rtol=0, atol=2e-3)
-    np.testing.assert_allclose(boxes, golden['out_boxes'], rtol=0, atol=5e-5)
-    np.testing.assert_allclose(ious, golden['out_ious'], rtol=0, atol=5e-4)
+    np.testing.assert_allclose(logits, golden['out_logits'], rtol=0, atol=3e-4)
+    np.testing.assert_allclose(boxes, golden['out_boxes'], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(ious, golden['out_ious'], rtol=0, atol=1e-4)
 
 
 def test_losses_of_every_frame_and_layer(step, training):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass
 class QuerySampling:
-    """Drop tracks and insert false ones (arXiv 2105.03247, Sec. 4.2).
+    """Erase and insert track queries (arXiv 2105.03247, "Ablation Study").
 
     A dropped track's object is new again in the next frame, and an inserted query
     must learn to find nothing; so training shows births and deaths more often than

@@ -45,7 +45,7 @@ class EncodedFrames:
 
 @MODELS.register_module()
 class MOTRDetector(DeformableDETR):
-    """The detector of MOTR (arXiv 2105.03247, Sec. 3.2).
+    """The detector of MOTR (arXiv 2105.03247, "Detect Query and Track Query").
 
     MMDetection's Deformable DETR (iterative box refinement, one stage) in two
     halves: frames are encoded on their own, and decoded with the queries of

@@ -28,7 +28,7 @@ class MOTRHead(FDTAHead):
 
     The losses of all frames and queries of a clip are summed and divided by the
     number of objects: those in the frames, and those that a query follows out of
-    sight (arXiv 2105.03247, Sec. 3.5).
+    sight (arXiv 2105.03247, "Collective Average Loss").
 
     Args:
         *args: Arguments of :class:`FDTAHead`.

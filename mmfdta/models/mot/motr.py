@@ -29,7 +29,7 @@ NUM_KEPT_FRAMES = 2
 
 @MODELS.register_module()
 class MOTR(BaseMOTModel):
-    """End-to-end tracker whose queries are the tracks. Figure 3 of the paper.
+    """End-to-end tracker whose queries are the tracks. The paper's overall figure.
 
     Frame by frame, slots find new objects and track queries the known ones; the
     query interaction module makes the track queries of the next frame.
