@@ -141,7 +141,7 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
         Stage(
             'detector',
             'Train the detector on single frames',
-            7,
+            8,
             detector.dump(),
             lambda: train(detector, work_dir / 'train_detector', weights[0]),
             (weights[0],),
@@ -149,7 +149,7 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
         Stage(
             'fdta',
             'Train FDTA on clips',
-            10,
+            9,
             tracker.dump(),
             train_tracker,
             (weights[1],),

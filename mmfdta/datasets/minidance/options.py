@@ -27,18 +27,18 @@ class MiniDanceOptions:
     """Test sequences."""
     min_dancers: int = 4
     """Fewest dancers of a sequence."""
-    max_dancers: int = 7
+    max_dancers: int = 6
     """Most dancers of a sequence."""
     similarity: float = 0.3
     """Likeness of the dancers of a sequence: 1 = the same clothes, hair and
     build, 0 = as different as they get."""
-    crossing: float = 0.8
+    crossing: float = 0.6
     """Probability that two neighbours cross within a beat of the dance."""
-    speed: float = 1.5
+    speed: float = 1.3
     """Pace of the dance; moves get larger from frame to frame."""
     shake: float = 1.0
     """Amplitude of the camera shake, percent of the image width."""
-    max_props: int = 5
+    max_props: int = 2
     """Most distractor shapes of a sequence."""
     jpeg_quality: int = 92
     """Quality of the images, 1..100."""
