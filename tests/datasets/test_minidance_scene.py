@@ -114,7 +114,7 @@ def test_the_camera_moves_everything_alike():
 
 def crossings(crossing):
     """How often two dancers change their order, and frames with an overlap."""
-    options = MiniDanceOptions(crossing=crossing, frames=60)
+    options = MiniDanceOptions(crossing=crossing, speed=1.5, max_dancers=7)
     changes = overlaps = 0
     for number in range(6):
         x, z = build_scene(options, 'train', number).ways.transpose(2, 0, 1)
