@@ -95,7 +95,7 @@ def read_line_up(
             except FileNotFoundError as error:
                 if not skip_missing:
                     raise
-                missing.append(f'{entry["name"]}: {error}')
+                missing.append(str(error))
     if not contestants:
         raise ValueError('there is nobody to compare: every contestant is missing')
     return LineUp(_with_unique_names(contestants), data, missing)
@@ -118,7 +118,7 @@ class _Reader:
         """Read a contestant of a line-up."""
         keys = set(entry)
         if keys == {'name', 'results'}:
-            return Contestant(entry['name'], results=_folder(folder, entry['results']))
+            return Contestant(entry['name'], results=_find_results(entry, folder))
         if not {'name', 'config'} <= keys <= {'name', 'config', 'checkpoint'}:
             raise ValueError(
                 f'line_up: found an entry with {sorted(keys)}, expected name, config '
@@ -144,11 +144,14 @@ class _Reader:
         return Contestant(name, config, checkpoint)
 
 
-def _folder(parent: Path, name: str) -> Path:
-    for folder in (Path(name), parent / name):
+def _find_results(entry: dict, parent: Path) -> Path:
+    """Find the folder of a line-up's result text, here or beside the checkpoints."""
+    for folder in (Path(entry['results']), parent / entry['results']):
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(f'there is no folder of results {name}')
+    raise FileNotFoundError(
+        f'{entry["name"]}: there is no folder of results {entry["results"]}'
+    )
 
 
 def _with_unique_names(contestants: list[Contestant]) -> list[Contestant]:

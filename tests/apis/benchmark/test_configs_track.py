@@ -28,9 +28,8 @@ def test_it_tracks(name: str, minidance, tmp_path):
         if step.type == 'ClipResize':
             step.update(short=SHORT_SIDE, max_long=2 * SHORT_SIDE)
     dataset.update(data_root=str(minidance), split='test')
-    config.test_dataloader.update(
-        dataset=dataset, num_workers=0, persistent_workers=False
-    )
+    config.test_dataloader.update(num_workers=0, persistent_workers=False)
+    config.test_dataloader.dataset = dataset
     config.test_evaluator.benchmark = 'mot_challenge'
     path = tmp_path / f'{name}.py'
     config.dump(path)
