@@ -67,13 +67,16 @@ def describe_machine() -> str:
 
 
 def take_turns(ways: Ways, runs: int) -> dict[str, Measured]:
-    """Run every way once for its memory, then all in turns for their time.
+    """Warm every way up, run it for its memory, then all in turns for their time.
 
     Args:
         ways: What to run, by name.
         runs: Runs of each that are timed.
     """
-    results = {name: Measured([], [], peak_growth(run)) for name, run in ways.items()}
+    results = {}
+    for name, run in ways.items():
+        run()
+        results[name] = Measured([], [], peak_growth(run))
     for _ in range(runs):
         for name, run in ways.items():
             cpu, begin = time.process_time(), time.perf_counter()

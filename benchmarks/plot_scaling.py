@@ -18,11 +18,13 @@ from pathlib import Path
 
 import matplotlib
 import torch
-from bench_evaluation import run_ours, write_data
+from bench_evaluation import write_data
 from clips import ClipSize, make_clip
 from measuring import Ways, describe_machine, take_turns
 from networks import build_fdta, make_frames
 
+from mmfdta.evaluation import Settings, evaluate
+from mmfdta.evaluation.folders import find_sequences
 from mmfdta.models import QualityAwareContrastiveLoss
 from mmfdta.models.association import build_sequences
 from mmfdta.models.trackers import TrajectoryHistory
@@ -117,7 +119,11 @@ def scoring(folder: Path) -> Iterator[Curve]:
     for sequences in (2, 4, 8):
         root = folder / str(sequences)
         write_data(root, sequences, 200, 10)
-        runs[sequences] = lambda root=root: run_ours(root, 'mot_challenge', 1)
+        runs[sequences] = lambda root=root: evaluate(
+            find_sequences(root / 'gt', root / 'results')[0],
+            Settings('mot_challenge'),
+            1,
+        )
     yield 'scoring: sequences', runs
 
 
@@ -154,6 +160,8 @@ def plot(data: dict[str, dict[str, list[float]]], path: Path) -> None:
         linear = [first * s / size[0] for s in size]
         axis.loglog(size, linear, ':', color='grey', label='linear')
         axis.set_title(title, fontsize=10)
+        axis.set_xticks(size, [f'{s:g}' for s in size], fontsize=8)
+        axis.minorticks_off()
     for axis in axes.flat[len(data) :]:
         axis.set_axis_off()
     axes.flat[0].legend(fontsize=8)
