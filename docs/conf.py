@@ -1,11 +1,23 @@
 # Copyright (c) mmfdta authors.
 """Settings of Sphinx: the Markdown pages of this folder as HTML."""
 
+from mmfdta.version import __version__
+
 project = 'mmfdta'
 copyright = 'mmfdta authors'
-extensions = ['myst_parser']
+release = __version__
+extensions = [
+    'myst_parser',
+    'sphinx.ext.autodoc',
+    'sphinx.ext.napoleon',
+    'sphinx.ext.mathjax',
+]
 exclude_patterns = ['_build']
+html_theme = 'furo'
+html_title = f'mmfdta {release}'
+myst_enable_extensions = ['dollarmath']
+myst_heading_anchors = 3
+autodoc_typehints = 'description'
+autodoc_member_order = 'bysource'
 # Links to files of the repository are for its readers on the web.
 suppress_warnings = ['myst.xref_missing']
-html_theme = 'alabaster'
-myst_heading_anchors = 3

@@ -1,18 +1,25 @@
 # Copyright (c) mmfdta authors.
 """What is called from outside: training, testing and the Python interface."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .inferencer import MOTInferencer
+    from .track_outputs import TrackedFrame
+    from .tracking_run import TrackingReport
 
-__all__ = ['MOTInferencer']
+__all__ = ['MOTInferencer', 'TrackedFrame', 'TrackingReport']
+
+_MODULES = {
+    'MOTInferencer': 'inferencer',
+    'TrackedFrame': 'track_outputs',
+    'TrackingReport': 'tracking_run',
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the inferencer when it is asked for: commands need not wait for it."""
-    if name == 'MOTInferencer':
-        from .inferencer import MOTInferencer
-
-        return MOTInferencer
+    """Import a public name when it is asked for: commands need not wait for it."""
+    if name in _MODULES:
+        return getattr(importlib.import_module(f'.{_MODULES[name]}', __name__), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -1,0 +1,179 @@
+# Copyright (c) mmfdta authors.
+"""Draw the figures of docs/understand_fdta.md and docs/architecture.md.
+
+python docs/assets/data_flow.py
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use('Agg')
+
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+NETWORK, ADAPTER, LOSS, DATA = '#dbe7f5', '#fbe3cc', '#f3d6dc', '#eeeeee'
+
+
+@dataclass(frozen=True)
+class Box:
+    """A step, and the file that takes it.
+
+    Attributes:
+        x: Centre, in columns.
+        y: Centre, in rows, upwards.
+        title: What it is.
+        file: Where it is, below the project's folder.
+        color: What kind of step it is.
+        width: In columns.
+    """
+
+    x: float
+    y: float
+    title: str
+    file: str
+    color: str = NETWORK
+    width: float = 2.0
+
+
+def draw_box(axes: Axes, box: Box) -> None:
+    """Draw a step.
+
+    Raises:
+        FileNotFoundError: If its file is not there any more.
+    """
+    if box.file and not (ROOT / box.file).exists():
+        raise FileNotFoundError(box.file)
+    left, bottom = box.x - box.width / 2, box.y - 0.32
+    axes.add_patch(
+        plt.Rectangle((left, bottom), box.width, 0.64, fc=box.color, ec='#555', lw=0.8)
+    )
+    lift = 0.1 if box.file else 0
+    axes.text(box.x, box.y + lift, box.title, ha='center', va='center', size=8.5)
+    name = box.file.removeprefix('mmfdta/')
+    axes.text(
+        box.x,
+        box.y - 0.16,
+        name,
+        ha='center',
+        va='center',
+        size=5.4,
+        family='monospace',
+    )
+
+
+def connect(axes: Axes, start: Box, end: Box, text: str = '') -> None:
+    """Draw an arrow between the nearest sides of two boxes."""
+    if abs(start.y - end.y) > 0.1:
+        sign = 1 if end.y > start.y else -1
+        x = end.x if abs(start.x - end.x) < start.width / 2 else start.x
+        a, b = (x, start.y + sign * 0.32), (end.x, end.y - sign * 0.32)
+    else:
+        sign = 1 if end.x > start.x else -1
+        a = (start.x + sign * start.width / 2, start.y)
+        b = (end.x - sign * end.width / 2, end.y)
+    axes.annotate('', b, a, arrowprops=dict(arrowstyle='-|>', lw=0.9, color='#333'))
+    if text:
+        middle = ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2 + 0.09)
+        axes.text(*middle, text, ha='center', size=6.5, color='#333')
+
+
+def save(axes: Axes, name: str, width: float, height: float) -> None:
+    """Save a drawing of this many columns and rows."""
+    axes.set(xlim=(0, width), ylim=(0.5, height))
+    axes.axis('off')
+    axes.figure.savefig(HERE / name, dpi=110, bbox_inches='tight', pad_inches=0.05)
+    plt.close(axes.figure)
+
+
+def draw_training() -> None:
+    """A clip through `FDTA.loss`, and a frame through `FDTA.predict`."""
+    _, axes = plt.subplots(figsize=(11, 5.6))
+    models = 'mmfdta/models/'
+    clip = Box(1, 4.6, 'clip or frame', models + 'data_preprocessors', DATA)
+    detector = Box(3.4, 4.6, 'detector', models + 'detectors/fdta_detector.py')
+    spatial = Box(3.4, 5.7, 'spatial adapter', models + 'adapters/spatial.py', ADAPTER)
+    head = Box(5.8, 4.6, 'head, matching', models + 'detectors/fdta_head.py')
+    depth = Box(5.8, 5.7, 'depth loss', models + 'losses/depth_bin.py', LOSS)
+    boxes = Box(8.2, 4.6, 'class, box losses', models + 'detectors/fdta_head.py', LOSS)
+    identity = Box(
+        5.8, 3.5, 'identity adapter', models + 'adapters/identity.py', ADAPTER
+    )
+    contrast = Box(8.2, 3.5, 'contrastive loss', models + 'losses/contrastive.py', LOSS)
+    sequences = Box(1, 2.4, 'trajectories', models + 'association/sequences.py', DATA)
+    history = Box(1, 1.3, 'history', models + 'trackers/history.py', DATA)
+    temporal = Box(
+        3.4, 2.4, 'temporal adapter', models + 'adapters/temporal.py', ADAPTER
+    )
+    modeling = Box(
+        5.8, 2.4, 'trajectory modelling', models + 'association/trajectory_modeling.py'
+    )
+    decoder = Box(8.2, 2.4, 'ID decoder', models + 'association/id_decoder.py')
+    id_loss = Box(8.2, 1.3, 'ID loss', models + 'losses/identity.py', LOSS)
+    tracker = Box(5.8, 1.3, 'tracker', models + 'trackers/fdta_tracker.py', DATA)
+    tracks = Box(3.4, 1.3, 'tracks', '', DATA)
+    for box in (
+        *(clip, detector, spatial, head, depth, boxes, identity, contrast, sequences),
+        *(history, temporal, modeling, decoder, id_loss, tracker, tracks),
+    ):
+        draw_box(axes, box)
+    arrows = [
+        (clip, detector, 'img'),
+        (detector, spatial, ''),
+        (spatial, depth, ''),
+        (detector, head, ''),
+        (head, boxes, ''),
+        (head, identity, ''),
+        (identity, contrast, ''),
+        (sequences, temporal, ''),
+        (history, sequences, ''),
+        (temporal, modeling, ''),
+        (modeling, decoder, ''),
+        (decoder, id_loss, ''),
+        (tracks, history, ''),
+        (tracker, tracks, ''),
+    ]
+    for start, end, text in arrows:
+        connect(axes, start, end, text)
+    axes.text(1, 3.5, 'matched embeddings', ha='center', size=7)
+    arrow = dict(arrowstyle='-|>', lw=0.9, color='#333')
+    axes.annotate('', (1, 2.72), (1, 3.4), arrowprops=arrow)
+    axes.annotate('', (6.8, 1.3), (7.2, 2.08), arrowprops=arrow)
+    axes.text(6.75, 1.75, 'ID scores', ha='center', size=6.5, color='#333')
+    axes.text(3.4, 0.72, 'tracking only', ha='center', size=7, style='italic')
+    axes.text(8.2, 0.72, 'training only', ha='center', size=7, style='italic')
+    save(axes, 'fdta_data_flow.png', 9.4, 6.2)
+
+
+def draw_rooms() -> None:
+    """The rooms of the package in their layers; imports point downwards."""
+    _, axes = plt.subplots(figsize=(9, 5))
+    layers = [
+        (['tools/'], DATA),
+        (['apis/', '__main__.py'], DATA),
+        (['engine/', 'models/mot/'], ADAPTER),
+        (['visualization/', 'models/association/'], NETWORK),
+        (['evaluation/', 'datasets/', 'models/detectors/'], NETWORK),
+        (['models/trackers/', 'models/losses/', 'models/adapters/'], NETWORK),
+        (['models/data_preprocessors/', 'models/layers/'], NETWORK),
+        (['utils/'], DATA),
+    ]
+    for i, (names, color) in enumerate(layers):
+        y = len(layers) - i
+        for j, name in enumerate(names):
+            x = 4.5 + (j - (len(names) - 1) / 2) * 2.2
+            draw_box(axes, Box(x, y, name, '', color, 2.05))
+    axes.annotate(
+        '', (0.05, 0.8), (0.05, 8.2), arrowprops=dict(arrowstyle='-|>', color='#333')
+    )
+    axes.text(0.15, 4.5, 'imports', rotation=90, va='center', size=8)
+    save(axes, 'rooms.png', 9, 8.5)
+
+
+if __name__ == '__main__':
+    draw_training()
+    draw_rooms()

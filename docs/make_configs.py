@@ -1,0 +1,184 @@
+# Copyright (c) mmfdta authors.
+"""Write docs/configs.md: every config, and every switch as the code documents it.
+
+python docs/make_configs.py
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import mmdet.registry
+import mmengine.registry
+from mmengine.config import Config
+from mmengine.registry import Registry
+
+import mmfdta
+from mmfdta.datasets import minidance
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / 'docs' / 'configs.md'
+ROOMS = {
+    'mmfdta.models': 'Models, losses and trackers',
+    'mmfdta.datasets': 'Data',
+    'mmfdta.evaluation': 'Evaluation',
+    'mmfdta.engine': 'Training',
+    'mmfdta.visualization': 'Pictures',
+}
+HEAD = """# Configs and switches
+
+Made from the configs and the docstrings by `python docs/make_configs.py`; a test
+compares.
+
+A config is a Python file that says what is special and takes the rest from `_base_`.
+Any value can be changed on the command line: `--cfg-options model.tracker.det_thr=0.4`.
+Keys with dots name where a setting stands, and elements of a list go by number:
+`custom_hooks.1.interval=500`.
+
+A class that stands in a config by its `type` takes the settings of its table. "At" is
+where the configs of this project have it, FDTA's before the others.
+"""
+
+
+def describe_config(path: Path) -> str:
+    """Return what the comment at a config's top says, as one line."""
+    lines = []
+    for line in path.read_text(encoding='utf-8').splitlines():
+        if not line.startswith('#'):
+            break
+        lines.append(line.lstrip('# '))
+    return ' '.join(lines)
+
+
+def config_table() -> list[str]:
+    """List the configs with what they hold."""
+    rows = ['| config | trains | what it is |', '| --- | --- | --- |']
+    for path in sorted((ROOT / 'configs').glob('*.py')):
+        config = Config.fromfile(path)
+        trains = 'yes' if config.get('train_dataloader') else 'no'
+        rows.append(f'| `{path.name}` | {trains} | {describe_config(path)} |')
+    rows += ['', '| base | what it holds |', '| --- | --- |']
+    for path in sorted((ROOT / 'configs' / '_base_').rglob('*.py')):
+        name = path.relative_to(ROOT / 'configs').as_posix()
+        text = re.split(r'(?<=[a-z)])[.;] ', describe_config(path))[0].rstrip('.')
+        rows.append(f'| `{name}` | {text or "Runner and hooks"} |')
+    return rows
+
+
+def registered_classes() -> dict[str, type]:
+    """Return this project's classes that a config can name, by name."""
+    assert minidance.MiniDanceDataset and mmfdta.__version__
+    found = {}
+    for module in (mmdet.registry, mmengine.registry):
+        for registry in vars(module).values():
+            if isinstance(registry, Registry):
+                for name, item in registry.module_dict.items():
+                    if item.__module__.startswith('mmfdta.'):
+                        found[name] = item
+    return dict(sorted(found.items()))
+
+
+def find_places() -> dict[str, str]:
+    """Find where the configs have each type, FDTA's before the others."""
+    places: dict[str, str] = {}
+
+    def walk(value: object, key: str) -> None:
+        if isinstance(value, dict):
+            if isinstance(value.get('type'), str):
+                places.setdefault(value['type'], key)
+            for part, inner in value.items():
+                walk(inner, f'{key}.{part}' if key else str(part))
+        elif isinstance(value, (list, tuple)):
+            for i, inner in enumerate(value):
+                walk(inner, f'{key}.{i}')
+
+    paths = sorted((ROOT / 'configs').glob('*.py'))
+    for path in sorted(paths, key=lambda path: path.stem != 'fdta_dancetrack'):
+        config = Config.fromfile(path).to_dict()
+        sections = ('model', 'train', 'val', 'optim', 'param', 'default_h', 'custom_h')
+        for part in config:
+            if part.startswith(sections) and not part.endswith('pipeline'):
+                walk(config[part], part)
+    return places
+
+
+def read_arguments(cls: type) -> dict[str, str]:
+    """Read the `Args` section of a class's own docstring."""
+    section = re.search(
+        r'^Args:\n(.*?)(?=^\S|\Z)', inspect.cleandoc(cls.__doc__ or ''), re.M | re.S
+    )
+    texts: dict[str, str] = {}
+    name = ''
+    for line in section.group(1).splitlines() if section else ():
+        start = re.match(r'    (\**\w+)(?: \([^)]*\))?: (.*)', line)
+        if start:
+            name = start.group(1).lstrip('*')
+            texts[name] = start.group(2)
+        elif name:
+            texts[name] += f' {line.strip()}'
+    return texts
+
+
+def arguments(cls: type) -> Iterator[tuple[str, str, str]]:
+    """Yield name, default and meaning of what a config may set.
+
+    Raises:
+        ValueError: If it is documented neither here nor in a class that it extends.
+    """
+    texts: dict[str, str] = {}
+    for ancestor in reversed(cls.__mro__):
+        texts |= read_arguments(ancestor)
+    for name, parameter in inspect.signature(cls).parameters.items():
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        if name in ('init_cfg', 'args', 'kwargs'):
+            continue
+        if name not in texts:
+            raise ValueError(f'{cls.__name__}: argument {name!r} has no docstring')
+        default = parameter.default
+        shown = 'required' if default is parameter.empty else f'`{default!r}`'
+        yield name, shown, texts[name]
+
+
+def tidy(text: str) -> str:
+    """Turn the marks of docstrings into Markdown for a table's cell."""
+    text = re.sub(r':\w+:`~?([^`]+)`', r'`\1`', ' '.join(text.split()))
+    return text.replace('``', '`').replace('|', '\\|')
+
+
+def class_section(name: str, cls: type, place: str) -> list[str]:
+    """Write the section of one class."""
+    first = (inspect.getdoc(cls) or '').split('\n\n')[0]
+    where = f' At `{place}`.' if place else ''
+    lines = [f'### {name}', '', f'{tidy(first)}{where}', '']
+    rows = list(arguments(cls))
+    if rows:
+        lines += ['| setting | default | meaning |', '| --- | --- | --- |']
+        lines += [f'| `{n}` | {tidy(d)} | {tidy(t)} |' for n, d, t in rows]
+        lines.append('')
+    return lines
+
+
+def build_page() -> str:
+    """Return the whole page."""
+    lines = [HEAD, '## Configs', '', *config_table(), '']
+    places = find_places()
+    classes = registered_classes()
+    for room, title in ROOMS.items():
+        lines += [f'## {title}', '']
+        for name, cls in classes.items():
+            if cls.__module__.startswith(room):
+                lines += class_section(name, cls, places.get(name, ''))
+    return '\n'.join(lines).rstrip() + '\n'
+
+
+def main() -> int:
+    """Write the page."""
+    PAGE.write_text(build_page(), encoding='utf-8')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
