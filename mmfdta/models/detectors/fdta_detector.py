@@ -11,6 +11,7 @@ from mmdet.utils import OptConfigType
 from torch import Tensor, nn
 
 from ..adapters import DepthFeatures
+from ..layers import use_fast_linears
 from .folding import FoldedBackbone
 from .layers import FDTADecoder
 
@@ -71,6 +72,7 @@ class FDTADetector(DeformableDETR):
         self.spatial_adapter_cfg = spatial_adapter
         self._folded_backbone = FoldedBackbone()
         super().__init__(*args, **kwargs)
+        use_fast_linears(self)
 
     def _init_layers(self) -> None:
         decoder = self.decoder

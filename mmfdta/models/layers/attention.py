@@ -6,6 +6,8 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import MultiheadAttention as MMCVAttention
 from torch import Tensor, nn
 
+from .linear import linear
+
 
 class MultiheadAttention(nn.MultiheadAttention):
     """``torch.nn.MultiheadAttention`` on ``scaled_dot_product_attention``.
@@ -50,7 +52,7 @@ class MultiheadAttention(nn.MultiheadAttention):
             Tensor: Projected tokens split into heads, (B, H, L, C / H).
         """
         c = self.embed_dim
-        x = F.linear(
+        x = linear(
             x,
             self.in_proj_weight[part * c : (part + 1) * c],
             self.in_proj_bias[part * c : (part + 1) * c],
@@ -79,7 +81,8 @@ class MultiheadAttention(nn.MultiheadAttention):
                 attn_mask = F.pad(attn_mask, (0, 1), value=visible)
         dropout = self.dropout if self.training else 0.0
         out = F.scaled_dot_product_attention(q, k, v, attn_mask, dropout)
-        return self.out_proj(out.transpose(1, 2).flatten(2))
+        out = out.transpose(1, 2).flatten(2)
+        return linear(out, self.out_proj.weight, self.out_proj.bias)
 
     def forward(  # type: ignore[override]
         self,

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import MultiheadAttention
+from .linear import Linear
 
 
 class FFN(nn.Module):
@@ -25,8 +26,8 @@ class FFN(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.linear1 = nn.Linear(embed_dims, feedforward_channels)
-        self.linear2 = nn.Linear(feedforward_channels, embed_dims)
+        self.linear1 = Linear(embed_dims, feedforward_channels)
+        self.linear2 = Linear(feedforward_channels, embed_dims)
         self.activation = getattr(F, activation)
         self.dropout = nn.Dropout(dropout)
 
