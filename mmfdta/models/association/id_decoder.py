@@ -2,7 +2,6 @@
 """ID decoder: read the ID word of each detection off the trajectories."""
 
 import torch
-import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmdet.utils import OptMultiConfig
 from mmengine.model import BaseModule
@@ -42,8 +41,10 @@ class IDDecoderLayer(nn.Module):
     def forward(
         self,
         unknown: Tensor,
-        trajectory: Tensor,
         unknown_masks: Tensor,
+        trajectory: Tensor,
+        words: Tensor,
+        labels: Tensor,
         time_bias: Tensor,
         hidden: Tensor,
     ) -> Tensor:
@@ -51,8 +52,10 @@ class IDDecoderLayer(nn.Module):
 
         Args:
             unknown (Tensor): Detection tokens (S, T, N, C), S = B * G.
-            trajectory (Tensor): Trajectory tokens (S, T' * N', C).
             unknown_masks (Tensor): (S, T, N) bool, True = no detection.
+            trajectory (Tensor): Trajectory features (S, T' * N', Cf).
+            words (Tensor): The dictionary (K + 1, C - Cf).
+            labels (Tensor): Word of each observation (S, T' * N') int64.
             time_bias (Tensor): Bias of each pair of frames (H, T, T').
             hidden (Tensor): Missing observations (S, T' * N') bool.
 
@@ -66,7 +69,8 @@ class IDDecoderLayer(nn.Module):
             x = self.self_attn_norm(x + self.self_attn(x, x, x, visible))
             unknown = x.view(shape)
         x = unknown.flatten(1, 2)
-        x = self.cross_attn_norm(x + self.cross_attn(x, trajectory, time_bias, hidden))
+        past = self.cross_attn(x, trajectory, words, labels, time_bias, hidden)
+        x = self.cross_attn_norm(x + past)
         return self.ffn_norm(x + self.ffn(x)).view(shape)
 
 
@@ -163,22 +167,23 @@ class IDDecoder(BaseModule):
             Tensor: Logits (B, G, T, N, K + 1); with ``aux_loss`` in training
             (num_layers, B, G, T, N, K + 1).
         """
-        trajectory = torch.cat(
-            [trajectory_features, self._words(trajectory_labels)], dim=-1
-        )
-        newborn = self.word_to_embed.weight[:, -1]
+        words = self.word_to_embed.weight.t()
+        # Padding (-1) gets "newborn".
+        labels = trajectory_labels.where(trajectory_labels >= 0, len(words) - 1)
+        labels = labels.flatten(0, 1).flatten(1)
+        newborn = words[-1]
         unknown = torch.cat(
             [unknown_features, newborn.expand(*unknown_masks.shape, -1)], dim=-1
         )
         batch_shape = unknown.shape[:2]
-        trajectory = trajectory.flatten(0, 1).flatten(1, 2)
+        trajectory = trajectory_features.flatten(0, 1).flatten(1, 2)
         unknown = unknown.flatten(0, 1)
         masks = unknown_masks.flatten(0, 1)
         hidden = trajectory_masks.flatten(0, 1).flatten(1)
         logits = []
         for i, layer in enumerate(self.layers):
             time_bias = self._time_bias(i, unknown_times, trajectory_times)
-            args = (unknown, trajectory, masks, time_bias, hidden)
+            args = unknown, masks, trajectory, words, labels, time_bias, hidden
             if self.with_cp and self.training:
                 unknown = checkpoint(layer, *args, use_reentrant=False)
             else:
@@ -190,11 +195,6 @@ class IDDecoder(BaseModule):
         return self.embed_to_word(unknown[..., -self.id_dims :]).unflatten(
             0, batch_shape
         )
-
-    def _words(self, labels: Tensor) -> Tensor:
-        """Embed words (...,) -> (..., id_dims); padding (-1) gets "newborn"."""
-        labels = labels.where(labels >= 0, self.num_id_vocabulary)
-        return F.embedding(labels, self.word_to_embed.weight.t())
 
     def _time_bias(
         self, layer: int, unknown_times: Tensor, trajectory_times: Tensor

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
@@ -40,22 +41,21 @@ def _pad_identities(tensors: list[Tensor], value: int | bool) -> Tensor:
     return out
 
 
-def _gather(embeddings: Tensor, ann_idxs: Tensor, query_idx: Tensor) -> Tensor:
-    """Pick the embedding of each annotation's matched query.
+def _gather(embeddings: Tensor, query: Tensor) -> Tensor:
+    """Pick the embeddings of queries.
 
     Args:
         embeddings (Tensor): (B, T, Q, C).
-        ann_idxs (Tensor): (B, G, T, N) index of the annotation in its frame.
-        query_idx (Tensor): (B, T, M) matched query of each annotation.
+        query (Tensor): (B, G, T, N) query of the same clip and frame, -1 for none.
 
     Returns:
-        Tensor: (B, G, T, N, C); rows of negative indices mean nothing.
+        Tensor: (B, G, T, N, C), 0 where there is no query.
     """
-    batch, _, frames, _ = ann_idxs.shape
-    b = torch.arange(batch, device=ann_idxs.device).view(-1, 1, 1, 1)
-    t = torch.arange(frames, device=ann_idxs.device).view(1, 1, -1, 1)
-    query = query_idx[b, t, ann_idxs.clamp(min=0)]
-    return embeddings[b, t, query.clamp(min=0)]
+    batch, frames, queries = embeddings.shape[:3]
+    first = torch.arange(batch * frames, device=query.device) * queries
+    rows = query.clamp(min=0) + first.view(batch, 1, frames, 1)
+    features = F.embedding(rows, embeddings.flatten(0, 2))
+    return features.masked_fill_(query[..., None] < 0, 0)
 
 
 def build_sequences(
@@ -85,9 +85,9 @@ def build_sequences(
         mask = _pad_identities([x.get(f'{side}_id_masks') for x in id_targets], True)
         label = _pad_identities([x.get(f'{side}_id_labels') for x in id_targets], -1)
         if query_idx.shape[-1]:
-            mask = mask | (query_idx[b, t, ann.clamp(min=0)] < 0)
-            features = _gather(embeddings, ann, query_idx)
-            features = features.masked_fill(mask[..., None], 0)
+            query = query_idx[b, t, ann.clamp(min=0)].masked_fill_(mask, -1)
+            mask = query < 0
+            features = _gather(embeddings, query)
         else:
             features = embeddings.new_zeros(*ann.shape, embeddings.shape[-1])
         parts[side] = features, label, mask

@@ -120,24 +120,31 @@ def test_head_size_that_does_not_fit():
         IDDecoder(16, 16, head_dims=5)
 
 
-def test_time_bias_as_channels_equals_a_mask():
-    """The extra channels give the scores that an explicit bias gives."""
+@pytest.mark.parametrize('frames', [1, 4])
+def test_time_bias_and_words_equal_a_mask_and_whole_keys(frames):
+    """Bias as channels and words projected once give what plain attention gives."""
     g = torch.Generator().manual_seed(0)
     attention = TimeBiasedAttention(16, 2)
-    query = torch.randn(3, 4 * 2, 16, generator=g, requires_grad=True)
-    key = torch.randn(3, 5 * 3, 16, generator=g)
-    bias = torch.randn(2, 4, 5, generator=g, requires_grad=True)
-    seen = torch.rand(4, 5, generator=g) < 0.6
+    torch.nn.init.normal_(attention.in_proj_bias, generator=g)
+    query = torch.randn(3, frames * 2, 16, generator=g, requires_grad=True)
+    features = torch.randn(3, 5 * 3, 10, generator=g, requires_grad=True)
+    words = torch.randn(7, 6, generator=g, requires_grad=True)
+    labels = torch.randint(0, 7, (3, 5 * 3), generator=g)
+    bias = torch.randn(2, frames, 5, generator=g, requires_grad=True)
+    seen = torch.rand(frames, 5, generator=g) < 0.6
     hidden = torch.rand(3, 15, generator=g) < 0.3
-    found = attention(query, key, bias.masked_fill(~seen, NEVER), hidden)
+    masked = bias.masked_fill(~seen, NEVER)
+    found = attention(query, features, words, labels, masked, hidden)
+    key = torch.cat([features, words[labels]], dim=-1)
 
     pairs = bias.masked_fill(~seen, -torch.inf)
     pairs = pairs.repeat_interleave(2, 1).repeat_interleave(3, 2)
     mask = pairs[None].masked_fill(hidden[:, None, None], -torch.inf)
     expected = MultiheadAttention.forward(attention, query, key, key, mask)
     torch.testing.assert_close(found, expected)
+    leaves = [query, features, words, bias, *attention.parameters()]
     grads = [
-        torch.autograd.grad(out.square().sum(), [query, bias], retain_graph=True)
+        torch.autograd.grad(out.square().sum(), leaves, retain_graph=True)
         for out in (found, expected)
     ]
     torch.testing.assert_close(*grads)
