@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import FFN
+from small_fdta import build, collate, make_clip, small_config
 from torch import nn
 
 from mmfdta.models.layers import Linear, linear, use_fast_linears
@@ -78,3 +79,18 @@ def test_replaced_layers_keep_their_weights_and_copies():
             assert sum(type(m) is Linear for m in other.modules()) == 2
             torch.testing.assert_close(other(x), expected, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(net.state_dict(), before)
+
+
+def test_a_whole_model_says_the_same_on_one_and_two_threads():
+    model = build(small_config()).eval()
+    batch = model.data_preprocessor(collate(make_clip(num_frames=1, size=(96, 160))))
+    frames = list(batch['data_samples'][0])
+    outputs = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        with torch.no_grad():
+            outputs.append(model.detector.detect(batch['inputs']['img'][0], frames))
+    for name in ('cls_scores', 'bbox_preds', 'embeddings', 'depth_logits'):
+        torch.testing.assert_close(
+            getattr(outputs[1], name), getattr(outputs[0], name), rtol=1e-4, atol=1e-4
+        )
