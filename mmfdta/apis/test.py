@@ -201,9 +201,9 @@ def main(arguments: list[str]) -> None:
     try:
         config = load_config(options)
         check_config(config)
-        checkpoint = choose_checkpoint(options)
+        checkpoint, content = choose_checkpoint(options), None
         if checkpoint is not None and '://' not in checkpoint:
-            read_content(checkpoint)  # a file that is of no use, before any data
+            content = read_content(checkpoint)
         write_tracks_to(config, options.out)
     except (CheckpointError, FileNotFoundError, ValueError) as error:
         sys.exit(f'mmfdta test: {error}')
@@ -211,10 +211,15 @@ def main(arguments: list[str]) -> None:
     config.load_from = checkpoint
     join_processes(config)
     runner = Runner.from_cfg(config)
-    runner.register_hook(ExactWeightsHook(config.get('checkpoint_modules')))
+    exact_weights = ExactWeightsHook(config.get('checkpoint_modules'))
+    runner.register_hook(exact_weights)
     if checkpoint is None:
         runner.logger.warning('Testing random weights: the scores mean nothing.')
     try:
+        if content is not None:
+            # MMEngine reads the data first.
+            exact_weights.after_load_checkpoint(runner, content)
+            del content
         runner.test()
     except CheckpointMismatchError as error:
         sys.exit(

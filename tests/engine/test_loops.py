@@ -1,36 +1,18 @@
 # Copyright (c) mmfdta authors.
 """Runs that are killed within an epoch and resumed."""
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
+from tiny_run import command, logged_losses
 
 KILL_AFTER = 4
-
-
-def losses(folder: Path) -> dict[int, dict[str, float]]:
-    """Every logged loss and gradient norm of every iteration, later runs last."""
-    found = {}
-    for path in sorted(folder.rglob('scalars.json'), key=lambda p: p.stat().st_ctime):
-        for line in path.read_text().splitlines():
-            row = json.loads(line)
-            if 'loss' in row:
-                kept = {k: v for k, v in row.items() if 'loss' in k or 'grad' in k}
-                kept['lr'] = row['lr']
-                found[row['iter']] = kept
-    return found
-
-
-def train(config: Path, *options: str) -> list[str]:
-    return [sys.executable, '-m', 'mmfdta', 'train', str(config), *options]
 
 
 def test_a_killed_run_goes_on_as_if_never_interrupted(tiny_run, environment):
@@ -48,35 +30,40 @@ def test_a_killed_run_goes_on_as_if_never_interrupted(tiny_run, environment):
     )
     config = tiny_run(**settings)
     work = Path(Config.fromfile(config).work_dir)
-    killed = subprocess.Popen(train(config), env=environment, stdout=-3, stderr=-3)
+    killed = subprocess.Popen(
+        command('train', config), env=environment, stdout=-3, stderr=-3
+    )
     try:
         deadline = time.monotonic() + 240
         per_epoch = 7
-        while len(losses(work)) < per_epoch + KILL_AFTER:
+        while len(logged_losses(work)) < per_epoch + KILL_AFTER:
             assert killed.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
     finally:
         os.kill(killed.pid, signal.SIGKILL)
         killed.wait()
-    before = losses(work)
+    before = logged_losses(work)
     assert len(before) < 2 * per_epoch, 'finished before it could be killed'
     last = Path((work / 'last_checkpoint').read_text())
     meta = torch.load(last, weights_only=False)['meta']
     assert per_epoch < meta['iter'] < 2 * per_epoch
 
     subprocess.run(
-        train(config, '--resume'), env=environment, check=True, capture_output=True
-    )
-    found = losses(work)
-    whole = work.with_name('whole')
-    seed = f'randomness.seed={meta["seed"]}'
-    subprocess.run(
-        train(config, '--work-dir', str(whole), '--cfg-options', seed),
+        command('train', config, '--resume'),
         env=environment,
         check=True,
         capture_output=True,
     )
-    expected = losses(whole)
+    found = logged_losses(work)
+    whole = work.with_name('whole')
+    seed = f'randomness.seed={meta["seed"]}'
+    subprocess.run(
+        command('train', config, '--work-dir', str(whole), '--cfg-options', seed),
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    expected = logged_losses(whole)
     assert sorted(found) == sorted(expected) == list(range(1, 2 * per_epoch + 1))
     for iteration, row in expected.items():
         assert found[iteration] == pytest.approx(row, rel=1e-4, abs=1e-6), iteration

@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """A training run of the small FDTA on sequences that are written to disk."""
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -72,6 +73,26 @@ def make_config(folder: Path, **changes) -> Path:
     path = folder / 'tiny.py'
     config.dump(path)
     return path
+
+
+def logged_losses(folder: Path) -> dict[int, dict[str, float]]:
+    """Every logged loss and gradient norm of every iteration, later runs last."""
+    found = {}
+    for path in sorted(folder.rglob('scalars.json'), key=lambda p: p.stat().st_ctime):
+        for line in path.read_text().splitlines():
+            if not line.endswith('}'):
+                continue  # the run was killed while it wrote
+            row = json.loads(line)
+            if 'loss' in row:
+                kept = {k: v for k, v in row.items() if 'loss' in k or 'grad' in k}
+                kept['lr'] = row['lr']
+                found[row['iter']] = kept
+    return found
+
+
+def command(name: str, *arguments: object) -> list[str]:
+    """The command line ``python -m mmfdta NAME ...``."""
+    return [sys.executable, '-m', 'mmfdta', name, *map(str, arguments)]
 
 
 @pytest.fixture

@@ -1,0 +1,106 @@
+# Copyright (c) mmfdta authors.
+"""Clips with far too much or nothing in them: finite losses, gradients and tracks."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import MessageHub
+from small_fdta import VOCABULARY, build, collate, make_clip, small_config
+
+from mmfdta.models.trackers import FDTATracker
+
+CROWD = 1000
+
+
+def _masked(clip: dict) -> dict:
+    """Take every identity out of every frame."""
+    (targets,) = clip['data_samples'].id_targets
+    for side in ('trajectory', 'unknown'):
+        targets.get(f'{side}_id_masks').fill_(True)
+        targets.get(f'{side}_ann_idxs').fill_(-1)
+    return clip
+
+
+def _one_sided(clip: dict) -> dict:
+    """Leave detections to name, but nothing that was seen before."""
+    (targets,) = clip['data_samples'].id_targets
+    targets.trajectory_id_masks.fill_(True)
+    targets.unknown_id_labels[~targets.unknown_id_masks] = VOCABULARY
+    return clip
+
+
+CLIPS = {
+    '1,000 objects in a frame': lambda: [make_clip(2, num_objects=CROWD)],
+    'no objects': lambda: [make_clip(num_objects=0)],
+    'one frame': lambda: [make_clip(1)],
+    'one frame without objects': lambda: [make_clip(1, num_objects=0)],
+    'every identity masked': lambda: [_masked(make_clip())],
+    'no history': lambda: [_one_sided(make_clip())],
+    'crowd beside nobody': lambda: [
+        make_clip(2, num_objects=CROWD),
+        make_clip(2, num_objects=0, seed=1),
+    ],
+    'masked beside usual': lambda: [_masked(make_clip()), make_clip(seed=1)],
+}
+
+
+@pytest.mark.parametrize('name', CLIPS)
+def test_losses_gradients_and_weights_stay_finite(name: str):
+    MessageHub.get_current_instance().update_info('epoch', 1)
+    model = build(small_config()).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    batch = collate(*CLIPS[name]())
+    for _ in range(2):
+        data = model.data_preprocessor(batch, True)
+        losses = model(**data, mode='loss')
+        for key, value in losses.items():
+            assert value.isfinite().all(), key
+        sum(losses.values()).backward()
+        for key, weight in model.named_parameters():
+            if weight.requires_grad:
+                # Every weight takes part in every step, as several processes need.
+                assert weight.grad is not None, key
+                assert weight.grad.isfinite().all(), key
+        optimizer.step()
+        optimizer.zero_grad()
+    assert all(weight.isfinite().all() for weight in model.parameters())
+    if name == 'every identity masked':
+        assert losses['loss_id'] == 0
+
+
+@pytest.mark.filterwarnings('ignore:frame .* newborn objects')
+@pytest.mark.parametrize('overflow', ['drop', 'keep'])
+def test_a_crowd_is_tracked(overflow: str):
+    """1,000 objects that stand still, 50 words, a scorer that knows everybody."""
+    words, dims = 50, 8
+    tracker = FDTATracker(
+        num_id_vocabulary=words, embed_dims=dims, overflow=overflow, miss_tolerance=5
+    )
+    rng = np.random.default_rng(0)
+    places = torch.tensor(rng.uniform(0.1, 0.9, (CROWD, 2)), dtype=torch.float32)
+    boxes = torch.cat([places, torch.full((CROWD, 2), 0.01)], dim=1)
+    embeddings = torch.tensor(rng.normal(size=(CROWD, dims)), dtype=torch.float32)
+
+    def scorer(history, found):
+        last = history.features[-1]  # (N, C), the words' embeddings
+        scores = torch.zeros(len(found), words + 1)
+        scores[:, -1] = 0.5
+        scores[:, history.id_labels] = (found[:, None] == last).all(-1).float()
+        return scores
+
+    first = None
+    for _ in range(12):
+        tracks = tracker.track(
+            boxes,
+            torch.full((CROWD,), 0.9),
+            torch.zeros(CROWD, dtype=torch.int64),
+            embeddings,
+            (1000, 1000),
+            scorer,
+        )
+        ids = tracks.ids.tolist()
+        assert len(set(ids)) == len(ids)
+        assert tracks.bboxes.isfinite().all()
+        assert len(ids) == (words if overflow == 'drop' else CROWD)
+        first = first or ids
+        assert ids == first, 'who stands still keeps his identity'
