@@ -96,7 +96,7 @@ class FDTADetector(DeformableDETR):
         return super().train(mode)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
-        """Run backbone and neck, channels last on a CPU, where that is faster.
+        """Run backbone and neck; at inference on a CPU channels last, which is faster.
 
         Args:
             batch_inputs (Tensor): Normalised frames (F, 3, H, W).
@@ -104,11 +104,15 @@ class FDTADetector(DeformableDETR):
         Returns:
             tuple[Tensor]: Levels (F, C, h, w), finest first.
         """
-        if batch_inputs.device.type == 'cpu':
-            batch_inputs = batch_inputs.contiguous(memory_format=torch.channels_last)
         if self.training or torch.is_grad_enabled():
+            # Channels last gains nothing here, and in PyTorch 2.13 the backward pass
+            # of a strided 1x1 convolution of 8 channels writes beyond its memory.
             levels = self.backbone(batch_inputs)
         else:
+            if batch_inputs.device.type == 'cpu':
+                batch_inputs = batch_inputs.contiguous(
+                    memory_format=torch.channels_last
+                )
             levels = self._folded_backbone(self.backbone, batch_inputs)
         return self.neck(levels) if self.with_neck else levels
 
