@@ -14,7 +14,7 @@ from PIL import Image
 from mmfdta.utils.mot_text import MOTRows, scan_mot_rows
 
 from .layouts import list_images
-from .readers import SequenceInfo, read_seqinfo
+from .readers import SequenceInfo, huge_boxes, read_seqinfo
 from .structures import MAX_OBJECTS, SequenceSource
 from .transforms.decoding import decode_exact, open_image
 from .transforms.loading import describe_depth_map, find_depth_map
@@ -278,6 +278,9 @@ def _check_rows(
         yield Finding(ERROR, rows.path, message, int(lines[0]))
     for i in np.flatnonzero(rows.identity < 0):
         message = f'identity {rows.identity[i]}, expected identities from 0'
+        yield Finding(ERROR, rows.path, message, int(rows.line[i]))
+    for i in huge_boxes(rows):
+        message = f'the box {rows.xywh[i].tolist()} (x,y,w,h) is no box of an image'
         yield Finding(ERROR, rows.path, message, int(rows.line[i]))
     shape = next((shape for shape in shapes if shape is not None), None)
     if shape is not None:

@@ -12,6 +12,9 @@ from mmfdta.utils.mot_text import MOTRows, read_mot_rows
 from .layouts import list_images
 from .structures import Sequence, SequenceAnnotations, SequenceSource
 
+# Far beyond any image; float32 boxes still hold a sixteenth of a pixel there.
+LARGEST_PIXEL = 1e6
+
 
 @dataclass(frozen=True)
 class RowRule:
@@ -228,6 +231,13 @@ def read_sequence(
                 f'{source.gt_path}:{rows.degenerate_line[0]}: skipped '
                 f'{rows.num_degenerate} rows with width or height <= 0'
             )
+        huge = huge_boxes(rows)
+        if len(huge):
+            raise ValueError(
+                f'{rows.path}:{rows.line[huge[0]]}: found box '
+                f'{rows.xywh[huge[0]].tolist()} (x,y,w,h), expected pixels, less '
+                f'than {LARGEST_PIXEL:.0e}'
+            )
         positions = frame_positions(rows, numbers)
         remarks.extend(_doubtful_identities(rows))
         annotations = build_annotations(rows, positions, len(names))
@@ -241,6 +251,18 @@ def read_sequence(
         dataset=dataset,
     )
     return sequence, remarks
+
+
+def huge_boxes(rows: MOTRows) -> np.ndarray:
+    """Find the rows whose numbers are no pixels of any image.
+
+    Args:
+        rows (MOTRows): Rows of a text.
+
+    Returns:
+        np.ndarray: int64, their indices.
+    """
+    return np.flatnonzero((np.abs(rows.xywh) >= LARGEST_PIXEL).any(axis=1))
 
 
 def _doubtful_identities(rows: MOTRows) -> list[str]:

@@ -82,6 +82,10 @@ ERRORS = {
     ),
     'late': (_edit('gt/gt.txt', 3, '9,1,5,5,9,9'), r'gt.txt:3: frame 9 has no image'),
     'negative': (_edit('gt/gt.txt', 3, '2,-1,5,5,9,9'), r'gt.txt:3: identity -1'),
+    'huge': (
+        _edit('gt/gt.txt', 3, '2,1,5,5,1e39,9'),
+        r'gt.txt:3: the box .*1e\+39.* is no box',
+    ),
     'no text': (_unlink('gt/gt.txt'), r'a/img1: no annotation'),
     'empty image': (_write('img1/000002.jpg', b''), r'000002.jpg: the file is empty'),
     'no image': (_write('img1/000002.jpg', b'text'), r'000002.jpg: not an image'),

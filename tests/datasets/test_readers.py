@@ -207,6 +207,10 @@ def _late_frame(folder):
     (folder / 'gt' / 'gt.txt').write_text('1,1,1,1,5,5\n9,1,1,1,5,5\n')
 
 
+def _huge_box(folder):
+    (folder / 'gt' / 'gt.txt').write_text('1,1,1,1,5,5\n2,1,1,1,1e39,5\n')
+
+
 def _detections(folder):
     (folder / 'gt' / 'gt.txt').write_text('1,-1,1,1,5,5\n')
 
@@ -225,6 +229,7 @@ def _no_images(folder):
     [
         (_missing_image, 'found 000003.jpg after 000001.jpg'),
         (_late_frame, 'gt.txt:2: found frame 9, expected frames 1 to 4'),
+        (_huge_box, r'gt.txt:2: found box \[1.0, 1.0, 1e\+39, 5.0\]'),
         (_detections, 'gt.txt:1: found identity -1'),
         (_bad_seqinfo, "seqinfo.ini: found seqLength='many'"),
         (_no_images, 'img1: no images in it'),
