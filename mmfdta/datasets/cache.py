@@ -41,7 +41,9 @@ def save_cache(
     )
     arrays = dict(
         header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
-        image_names=np.concatenate([s.image_names for s in sequences] or [['']]),
+        image_names=np.concatenate(
+            [s.image_names for s in sequences] or [np.array([''])]
+        ),
     )
     known = [s.annotations for s in sequences if s.annotations is not None]
     for name in ('offsets', *_ROW_FIELDS):
@@ -69,13 +71,16 @@ def load_cache(path: str | os.PathLike, data_root: str) -> list[Sequence] | None
             arrays = {name: stored[name] for name in stored.files}
         header = json.loads(arrays.pop('header').tobytes())
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        return _distrust(path, f'cannot be read ({error})')
+        _distrust(path, f'cannot be read ({error})')
+        return None
     if header.get('version') != _VERSION:
-        return _distrust(path, 'was written by another version')
+        _distrust(path, 'was written by another version')
+        return None
     for file, digest in header['files'].items():
         full = os.path.join(data_root, file)
         if not os.path.isfile(full) or _digest(full) != digest:
-            return _distrust(path, f'is older than {full}')
+            _distrust(path, f'is older than {full}')
+            return None
     return _unpack(header['sequences'], arrays, data_root)
 
 

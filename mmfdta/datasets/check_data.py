@@ -84,10 +84,11 @@ def check_static_images(dataset: CrowdHumanClipDataset, decode: bool) -> Sequenc
         )
         return report
     report.images = len(sequences)
-    report.boxes = sum(len(sequence.annotations.ids) for sequence in sequences)
+    boxes = [0 if s.annotations is None else len(s.annotations.ids) for s in sequences]
+    report.boxes = sum(boxes)
     report.identities = report.boxes
     sizes = set()
-    for sequence in sequences:
+    for sequence, count in zip(sequences, boxes, strict=True):
         path = os.path.join(sequence.image_dir, str(sequence.image_names[0]))
         try:
             sizes.add(read_image_size(path))
@@ -96,7 +97,7 @@ def check_static_images(dataset: CrowdHumanClipDataset, decode: bool) -> Sequenc
         except OSError as error:
             report.findings.append(Finding(ERROR, path, str(error)))
         if not sequence.legal_frames[0]:
-            message = f'{len(sequence.annotations.ids)} persons; training skips it'
+            message = f'{count} persons; training skips it'
             report.findings.append(Finding(NOTE, path, message))
     report.size = f'{len(sizes)} sizes'
     report.findings.extend(Finding(WARNING, files[0], remark) for remark in remarks)

@@ -9,7 +9,7 @@ import numpy as np
 from mmfdta.utils.mot_text import write_text_atomic
 
 from .mot_sequence import MOTSequenceDataset
-from .structures import Sequence
+from .structures import SequenceAnnotations
 from .transforms.decoding import read_image_size
 
 
@@ -62,20 +62,24 @@ def write_coco_vid(dataset: MOTSequenceDataset, path: str | os.PathLike) -> int:
         )
         if sequence.annotations is not None:
             first_ann = len(content['annotations']) + 1
-            rows, count = _rows(sequence, first_ann, first_image, num_instances)
+            rows, count = _rows(
+                sequence.annotations, first_ann, first_image, num_instances
+            )
             content['annotations'].extend(rows)
             left_out += len(sequence.annotations.ids) - len(rows)
             num_instances += count
-    content['num_instances'] = num_instances
-    write_text_atomic(path, json.dumps(content))
+    document = {**content, 'num_instances': num_instances}
+    write_text_atomic(path, json.dumps(document))
     return left_out
 
 
 def _rows(
-    sequence: Sequence, first_ann: int, first_image: int, first_instance: int
+    annotations: SequenceAnnotations,
+    first_ann: int,
+    first_image: int,
+    first_instance: int,
 ) -> tuple[list[dict], int]:
     """Turn a sequence's boxes into records; also count its identities."""
-    annotations = sequence.annotations
     used = np.flatnonzero(annotations.trainable)
     frames = np.searchsorted(annotations.offsets, used, side='right') - 1
     identities, instance = np.unique(annotations.ids[used], return_inverse=True)

@@ -32,7 +32,9 @@ _POLARITY = 'near is bright'
 class DepthBackend(Protocol):
     """What gives depth; see :mod:`mmfdta.datasets.depth_backends`."""
 
-    dtype: type
+    @property
+    def dtype(self) -> type:
+        """NumPy's type of the maps."""
 
     def describe(self) -> dict:
         """Say what makes the maps."""

@@ -11,7 +11,7 @@ from rich.progress import track
 
 from .check_data import run_checks
 from .depth_backends import DEFAULT_MODEL, FolderDepth, TransformersDepth
-from .depth_maps import generate_depth
+from .depth_maps import DepthBackend, generate_depth
 from .kinds import find_splits, open_split
 
 
@@ -113,6 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _generate(options: argparse.Namespace, kind: str, splits: list[str]) -> None:
+    backend: DepthBackend
     if options.backend == 'folder':
         backend = FolderDepth(options.maps, options.near_is_dark)
     else:

@@ -4,6 +4,7 @@
 import logging
 import os
 from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
 
 import numpy as np
 from mmdet.registry import DATASETS
@@ -14,7 +15,13 @@ from mmengine.logging import print_log
 from .cache import load_cache
 from .layouts import mot_layout
 from .readers import RowRule, read_sequence
-from .structures import ClipIndex, Sequence, SequenceSource, xywh_to_xyxy
+from .structures import (
+    ClipIndex,
+    Sequence,
+    SequenceAnnotations,
+    SequenceSource,
+    xywh_to_xyxy,
+)
 from .transforms.loading import LoadClipDepth
 
 
@@ -62,7 +69,7 @@ class MOTSequenceDataset(BaseDataset):
         min_visibility: float = 0.0,
         ann_file: str = '',
         test_mode: bool = False,
-        pipeline: list[dict | Callable] = (),
+        pipeline: SequenceOf[dict | Callable] = (),
         **kwargs,
     ) -> None:
         self.split = split
@@ -238,7 +245,7 @@ class MOTSequenceDataset(BaseDataset):
             rng=_make_generator(idx.seed),
         )
         if sequence.annotations is not None:
-            info.update(self._gather_boxes(sequence, frames))
+            info.update(self._gather_boxes(sequence.annotations, frames))
         return info
 
     def _frame_index(self, idx: int) -> ClipIndex:
@@ -248,8 +255,9 @@ class MOTSequenceDataset(BaseDataset):
         sequence = int(np.searchsorted(self._first_frame, idx, side='right')) - 1
         return ClipIndex(sequence, (idx - int(self._first_frame[sequence]),))
 
-    def _gather_boxes(self, sequence: Sequence, frames: np.ndarray) -> dict:
-        annotations = sequence.annotations
+    def _gather_boxes(
+        self, annotations: SequenceAnnotations, frames: np.ndarray
+    ) -> dict:
         rows, clip_index = annotations.rows_of(frames)
         if not self.test_mode:
             keep = annotations.trainable[rows]

@@ -3,7 +3,9 @@
 
 import configparser
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from .structures import Sequence, SequenceAnnotations, SequenceSource
 
 # Far beyond any image; float32 boxes still hold a sixteenth of a pixel there.
 LARGEST_PIXEL = 1e6
+Number = TypeVar('Number', int, float)
 
 
 @dataclass(frozen=True)
@@ -87,14 +90,14 @@ def read_seqinfo(path: str | os.PathLike | None) -> SequenceInfo:
         return SequenceInfo()
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
-        parser.read(path, encoding='utf-8-sig')
+        parser.read(os.fspath(path), encoding='utf-8-sig')
         section = parser['Sequence']
     except (configparser.Error, KeyError, UnicodeDecodeError) as error:
         raise ValueError(
             f'{path}: expected an INI file with a section [Sequence], found: {error}'
         ) from None
 
-    def number(key: str, kind: type) -> float | int | None:
+    def number(key: str, kind: Callable[[str], Number]) -> Number | None:
         value = section.get(key)
         if value is None:
             return None

@@ -2,6 +2,7 @@
 """What is kept of a training iteration that went wrong."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,14 +44,14 @@ def to_plain(value: object) -> object:
 
 def describe_samples(
     samples: Sequence[TrackDataSample | DetDataSample],
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """Name the frames of a batch.
 
     Args:
         samples (Sequence[TrackDataSample | DetDataSample]): Clips or images.
 
     Returns:
-        list[dict[str, object]]: ``dataset``, ``sequence``, ``frame_ids`` (from 0)
+        list[dict[str, Any]]: ``dataset``, ``sequence``, ``frame_ids`` (from 0)
         and ``img_paths`` of each, as far as they are known.
     """
     described = []
@@ -67,7 +68,7 @@ def describe_samples(
     return described
 
 
-def format_samples(described: list[dict[str, object]]) -> str:
+def format_samples(described: list[dict[str, Any]]) -> str:
     """Write what :func:`describe_samples` found for a person to read."""
     texts = []
     for sample in described:

@@ -6,9 +6,9 @@ from itertools import islice
 
 from mmdet.registry import LOOPS
 from mmengine.dist import get_world_size
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 
 # Where the message hub, which checkpoints hold, keeps how the epoch began.
 EPOCH_START = 'epoch_start'
@@ -16,6 +16,10 @@ EPOCH_START = 'epoch_start'
 
 class _ResumableOrder:
     """What both loops know of the pass over the data that they are in."""
+
+    runner: Runner
+    dataloader: DataLoader
+    _iter: int
 
     @property
     def _sampler(self) -> Sampler:

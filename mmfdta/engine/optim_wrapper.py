@@ -12,7 +12,7 @@ from torch import nn
 REST = 'other'
 
 
-class _GroupClip:
+class _GroupClip(OptimWrapper):
     """Clip the gradient norm of each part of the model on its own.
 
     Args:
@@ -64,7 +64,7 @@ class _GroupClip:
 
 
 @OPTIM_WRAPPERS.register_module()
-class GroupClipOptimWrapper(_GroupClip, OptimWrapper):
+class GroupClipOptimWrapper(_GroupClip):
     """MMEngine's wrapper with :class:`_GroupClip`'s separate clipping."""
 
 

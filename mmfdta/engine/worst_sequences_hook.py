@@ -97,7 +97,7 @@ class WorstSequencesHook(Hook):
 
     def _write_worst(self, runner: Runner, loop, mode: str) -> None:
         """Write those of the worst sequences that this process has tracked."""
-        worst = [self._find_worst(loop) if is_main_process() else None]
+        worst = [self._find_worst(loop) if is_main_process() else []]
         broadcast_object_list(worst)
         known, _ = assemble(self._records)
         mine = {sequence.name: sequence for sequence in known}

@@ -58,7 +58,7 @@ def pair_bounds(
 
 
 def solve_frame(
-    overlaps: Overlaps, frame: int, pairs: slice, score: np.ndarray
+    overlaps: Overlaps, frame: int | np.integer, pairs: slice, score: np.ndarray
 ) -> np.ndarray:
     """Solve one frame's assignment on the full matrix.
 

@@ -68,7 +68,8 @@ class HOTACounts(Additive):
         """
         curves = self.curves()
         hota, loc_a = float(curves['HOTA'][0]), float(curves['LocA'][0])
-        return curves | {
+        return {
+            **curves,
             'HOTA(0)': hota,
             'LocA(0)': loc_a,
             'HOTALocA(0)': hota * loc_a,

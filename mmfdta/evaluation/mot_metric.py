@@ -6,6 +6,7 @@ import itertools
 import logging
 from collections.abc import Sequence as SequenceOf
 from pathlib import Path
+from typing import Any
 
 from mmdet.registry import METRICS
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
@@ -130,7 +131,7 @@ class MOTMetric(BaseMetric):
             RuntimeError: In the other processes, if the main one failed.
         """
         gathered = all_gather_object(self.results)
-        outcome: list[dict | str | None] = [None]
+        outcome: list[Any] = [None]  # scores, or what went wrong
         failure = None
         if is_main_process():
             try:
@@ -205,6 +206,7 @@ class MOTMetric(BaseMetric):
     @property
     def partial_dir(self) -> Path:
         """Path: Where finished sequences stand until all are."""
+        assert self.out_dir is not None  # nothing is written without one
         return self.out_dir.with_name(f'{self.out_dir.name}.partial')
 
     def _write_if_finished(self, record: FrameRecord) -> None:

@@ -93,9 +93,9 @@ class Overlaps:
             tuple: ground truth identity (U,), result identity (U,) and, for
             each kept pair of boxes, its pair of identities (K',).
         """
-        keep = slice(None) if keep is None else keep
+        chosen = slice(None) if keep is None else keep
         width = max(self.pred.num_ids, 1)
-        key = self.gt_id[keep] * width + self.pred_id[keep]
+        key = self.gt_id[chosen] * width + self.pred_id[chosen]
         unique, inverse = np.unique(key, return_inverse=True)
         return unique // width, unique % width, inverse
 

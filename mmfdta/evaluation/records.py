@@ -98,7 +98,8 @@ def assemble(records: Iterable[FrameRecord]) -> tuple[list[Sequence], list[Seque
         ValueError: If frames of a sequence are missing or two sequences have
             the same name.
     """
-    known, hidden = [], []
+    known: list[Sequence] = []
+    hidden: list[Sequence] = []
     ordered = sorted(records, key=lambda record: (record.sequence, record.frame_id))
     for name, group in itertools.groupby(ordered, lambda record: record.sequence):
         by_frame = {record.frame_id: record for record in _same_video(group)}
@@ -112,8 +113,8 @@ def assemble(records: Iterable[FrameRecord]) -> tuple[list[Sequence], list[Seque
                 f'{missing[0] if missing else None}. Every frame must be tested: '
                 'look at the sampler and at `indices` of the data set'
             )
-        truths = [record.gt for record in frames]
-        is_hidden = [gt is None for gt in truths]
+        is_hidden = [record.gt is None for record in frames]
+        truths = [record.gt for record in frames if record.gt is not None]
         if any(is_hidden) and not all(is_hidden):
             raise ValueError(
                 f'sequence {name!r}: frame_id {is_hidden.index(True)} has no '

@@ -16,7 +16,10 @@ from .tracks import Sequence
 class SequenceJob(Protocol):
     """Something that becomes a sequence in the process that scores it."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name of the sequence."""
+        ...
 
     def load(self) -> Sequence:
         """Return the sequence."""

@@ -50,7 +50,7 @@ class Counts(Additive):
             dict: Fractions of 1 and counts; the scores of the HOTA family as
             float64 (19,), one for each localisation threshold.
         """
-        scores = {}
+        scores: dict[str, float | np.ndarray] = {}
         if self.hota is not None:
             scores |= self.hota.scores()
         if self.clear is not None:

@@ -90,8 +90,7 @@ def _find_lengths(data_dir: Path) -> dict[str, int]:
     if not data_dir.is_dir():
         raise FileNotFoundError(f'{data_dir}: no such folder, expected the test split')
     folders = sorted(path for path in data_dir.iterdir() if path.is_dir())
-    lengths = {path.name: read_length(path) for path in folders}
-    lengths = {name: length for name, length in lengths.items() if length}
+    lengths = {path.name: n for path in folders if (n := read_length(path))}
     if not lengths:
         raise FileNotFoundError(
             f'{data_dir}: no sequences in it, expected <sequence>/img1 or '

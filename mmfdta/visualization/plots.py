@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ from mmfdta.utils.whole_files import open_whole
 from .colors import identity_color
 
 _SERIES = ('#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00')
-_GRID = dict(color='0.88', linewidth=0.8)
+_GRID: dict[str, Any] = dict(color='0.88', linewidth=0.8)
 
 
 def new_figure(
@@ -236,9 +237,9 @@ def plot_similarity(panels: Sequence[SimilarityPanel], title: str = '') -> Figur
         for name, label, color in sides:
             counts = getattr(panel, name)
             share = 100 * counts / max(1, counts.sum())
-            label = label if panel is panels[0] else None
+            shown = label if panel is panels[0] else None
             axis.stairs(
-                share, panel.edges, fill=True, alpha=0.45, color=color, label=label
+                share, panel.edges, fill=True, alpha=0.45, color=color, label=shown
             )
             axis.stairs(share, panel.edges, color=color)
         axis.axvline(panel.threshold, color='0.3', linestyle=':')
@@ -260,7 +261,7 @@ def series_color(index: int) -> str:
     return _SERIES[index % len(_SERIES)]
 
 
-def tidy(axis: Axes, title: str = '', grid: str = 'both') -> None:
+def tidy(axis: Axes, title: str = '', grid: Literal['both', 'x', 'y'] = 'both') -> None:
     """Give axes the grid and the title that all figures have."""
     axis.grid(True, axis=grid, **_GRID)
     axis.set_axisbelow(True)

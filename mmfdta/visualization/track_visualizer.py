@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """The visualizer that MMEngine's runner and hooks draw tracks with."""
 
+from typing import Any
+
 import numpy as np
 from mmdet.registry import VISUALIZERS
 from mmdet.visualization import TrackLocalVisualizer
@@ -71,11 +73,11 @@ def drawn_tracks(instances: InstanceData) -> DrawnTracks:
     return DrawnTracks(
         boxes=boxes.astype(np.float64),
         ids=_to_numpy(instances.get(ids)).astype(np.int64),
-        scores=_to_numpy(instances.get('scores')),
-        labels=_to_numpy(instances.get('labels')),
+        scores=_to_numpy(instances.scores) if 'scores' in instances else None,
+        labels=_to_numpy(instances.labels) if 'labels' in instances else None,
     )
 
 
-def _to_numpy(values) -> np.ndarray | None:
+def _to_numpy(values: Any) -> np.ndarray:
     values = getattr(values, 'tensor', values)  # MMDetection's box types
     return values.detach().cpu().numpy() if hasattr(values, 'detach') else values

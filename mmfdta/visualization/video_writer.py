@@ -119,7 +119,7 @@ class VideoWriter:
             with silent_opencv():
                 writer = cv2.VideoWriter(
                     str(self._temporary),
-                    cv2.VideoWriter_fourcc(*codec),
+                    cv2.VideoWriter.fourcc(*codec),
                     self.frame_rate,
                     size,
                 )

@@ -9,7 +9,8 @@ from .sprite import Pencil, Sprite
 
 
 def _shade(color: Color, factor: float) -> Color:
-    return tuple(min(round(channel * factor), 255) for channel in color)
+    red, green, blue = (min(round(channel * factor), 255) for channel in color)
+    return red, green, blue
 
 
 def draw_figure(pose: Pose, look: Appearance, foot: np.ndarray, scale: float) -> Sprite:

@@ -44,14 +44,15 @@ class Prop:
         pencil = Pencil(int(corner[0]), int(corner[1]), width, height)
         if self.kind == 'ball':
             pencil.ellipse(centre, (half, half), self.color)
-            shine = tuple(min(channel + 60, 255) for channel in self.color)
-            pencil.ellipse(centre - 0.3 * half, (0.35 * half,) * 2, shine)
+            red, green, blue = (min(channel + 60, 255) for channel in self.color)
+            radii = 0.35 * half, 0.35 * half
+            pencil.ellipse(centre - 0.3 * half, radii, (red, green, blue))
         else:
             signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
             pencil.polygon(centre + signs * extent, self.color)
-            dark = tuple(round(0.7 * channel) for channel in self.color)
+            red, green, blue = (round(0.7 * channel) for channel in self.color)
             signs = np.array([[0.3, -1], [1, -1], [1, 1], [0.3, 1]])
-            pencil.polygon(centre + signs * extent, dark)
+            pencil.polygon(centre + signs * extent, (red, green, blue))
         return pencil.lift()
 
 
@@ -71,7 +72,7 @@ def place_props(rng: np.random.Generator, most: int, frames: int) -> list[Prop]:
 
 def _make_prop(rng: np.random.Generator, frames: int) -> Prop:
     kind = _KINDS[rng.integers(len(_KINDS))]
-    color = tuple(int(channel) for channel in rng.integers(30, 220, 3))
+    red, green, blue = rng.integers(30, 220, 3).tolist()
     x = np.full(frames, rng.uniform(-1, 1))
     if kind == 'ball':  # balls roll or fly, the others stand
         size, height = rng.uniform(0.12, 0.28), rng.uniform(0.1, 0.9)
@@ -81,4 +82,4 @@ def _make_prop(rng: np.random.Generator, frames: int) -> Prop:
         size, height = rng.uniform(0.15, 0.35), rng.uniform(0.06, 0.2)
     else:
         size, height = rng.uniform(0.03, 0.07), rng.uniform(0.35, 0.6)
-    return Prop(kind, x, rng.uniform(0.95, 2.3), size, height, color)
+    return Prop(kind, x, rng.uniform(0.95, 2.3), size, height, (red, green, blue))

@@ -83,7 +83,7 @@ class Pencil:
     def polygon(self, points: np.ndarray, color: Color) -> None:
         """Fill a polygon (n, 2)."""
         corners = [self._fixed(points)]
-        for canvas, paint in ((self._color, color), (self._cover, 255)):
+        for canvas, paint in ((self._color, color), (self._cover, (255,))):
             cv2.fillPoly(canvas, corners, paint, cv2.LINE_8, _BITS)
 
     def ellipse(

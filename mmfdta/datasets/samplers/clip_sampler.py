@@ -102,7 +102,7 @@ class ClipSampler(Sampler):
 
     def _draw_clips(self) -> list[tuple[int, tuple[int, ...]]]:
         generator = random.Random(self.seed + self.epoch)
-        clips = []
+        clips: list[tuple[int, tuple[int, ...]]] = []
         weights = self.dataset.sequence_weights
         for index, sequence in enumerate(self.dataset.sequences):
             frames = self._draw_sequence(sequence, weights[index], generator)

@@ -171,8 +171,8 @@ def blend_table(grey: int, factor: float) -> np.ndarray:
         np.ndarray: uint8 (256,).
     """
     values = np.arange(256, dtype=np.float32)
-    alpha, grey = np.float32(factor), np.float32(grey)
-    return np.clip(grey + alpha * (values - grey), 0, 255).astype(np.uint8)
+    alpha, centre = np.float32(factor), np.float32(grey)
+    return np.clip(centre + alpha * (values - centre), 0, 255).astype(np.uint8)
 
 
 def hue_shift(turns: float) -> np.uint8:

@@ -82,9 +82,9 @@ class DecodeClip(BaseTransform):
         else:
             shrink = first_shrink(geometry)
             for frame, path in zip(clip, paths, strict=True):
-                image = decode_fast(path, shrink)
-                _check_reduced_size(path, image.shape[:2], geometry.source_shape)
-                apply_fast(image, geometry, out=frame)
+                pixels = decode_fast(path, shrink)
+                _check_reduced_size(path, pixels.shape[:2], geometry.source_shape)
+                apply_fast(pixels, geometry, out=frame)
                 cv2.cvtColor(frame, cv2.COLOR_BGR2RGB, dst=frame)
         results['imgs'] = clip
         results['img_shape'] = geometry.shape
@@ -98,9 +98,9 @@ class DecodeClip(BaseTransform):
             return
         target = clip[::-1] if geometry.reverse else clip
         if self.exact:
-            frames = shift_exact(image, geometry.shift, len(clip))
-            for place, frame in zip(target, frames, strict=True):
-                place[:] = np.asarray(apply_exact(frame, geometry))
+            images = shift_exact(image, geometry.shift, len(clip))
+            for place, shifted in zip(target, images, strict=True):
+                place[:] = np.asarray(apply_exact(shifted, geometry))
         else:
             frames = shift_fast(np.array(image), geometry.shift, len(clip))
             for place, frame in zip(target, frames, strict=True):

@@ -45,8 +45,8 @@ class HistoryBuffer:
         """Forget everything."""
         self._start = self._end = 0
         self._missing = np.ones((2 * self.length, self.num_words), dtype=bool)
-        # Allocated with the first frame, which tells device and dtype.
-        self._features: Tensor | None = None
+        # Made anew with the first frame, which tells device and dtype.
+        self._features = torch.zeros(0, self.num_words, self.embed_dims)
 
     def __len__(self) -> int:
         """Frames in the window now."""
@@ -60,7 +60,7 @@ class HistoryBuffer:
     @property
     def live(self) -> np.ndarray:
         """(K,) bool: the word was given in some frame of the window."""
-        return ~self.missing.all(0)
+        return ~np.asarray(self.missing.all(0))
 
     def read(self) -> TrajectoryHistory:
         """Return the live trajectories."""
@@ -93,7 +93,7 @@ class HistoryBuffer:
             words: (n,) int64, different from each other.
             features: (n, C) embeddings of the detections that have them.
         """
-        if self._features is None:
+        if not len(self._features):
             self._features = features.new_zeros(
                 2 * self.length, self.num_words, self.embed_dims
             )

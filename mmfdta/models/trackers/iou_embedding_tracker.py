@@ -76,7 +76,7 @@ class IoUEmbeddingTracker:
         found.frames = torch.full_like(found.labels, frame)
         found.embeddings = functional.normalize(found.embeddings, dim=-1)
         if self._tracks is not None:
-            self._take_identities(found)
+            self._take_identities(self._tracks, found)
         newborn = (found.instances_id < 0) & (found.scores > self.newborn_thr)
         count = int(newborn.sum())
         found.instances_id[newborn] = self._next_id + torch.arange(
@@ -88,22 +88,21 @@ class IoUEmbeddingTracker:
         names = ('bboxes', 'scores', 'labels', 'instances_id')
         return InstanceData(**{name: found.get(name) for name in names})
 
-    def _take_identities(self, found: InstanceData) -> None:
+    def _take_identities(self, tracks: InstanceData, found: InstanceData) -> None:
         """Match with the tracks; matched detections get identity and memory."""
-        scores = self._score_pairs(found)
+        scores = self._score_pairs(tracks, found)
         rows, columns = linear_sum_assignment(scores.cpu(), maximize=True)
         kept = (scores[rows, columns] > self.match_thr).cpu().numpy()
         rows, columns = rows[kept], columns[kept]
-        found.instances_id[columns] = self._tracks.instances_id[rows]
+        found.instances_id[columns] = tracks.instances_id[rows]
         found.embeddings[columns] = functional.normalize(
-            self.momentum * self._tracks.embeddings[rows]
+            self.momentum * tracks.embeddings[rows]
             + (1 - self.momentum) * found.embeddings[columns],
             dim=-1,
         )
 
-    def _score_pairs(self, found: InstanceData) -> Tensor:
+    def _score_pairs(self, tracks: InstanceData, found: InstanceData) -> Tensor:
         """Scores (N, n) of tracks and detections; other classes never match."""
-        tracks = self._tracks
         iou = bbox_overlaps(tracks.bboxes, found.bboxes)
         likeness = tracks.embeddings @ found.embeddings.T
         scores = self.weight * iou + (1 - self.weight) * likeness
