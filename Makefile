@@ -29,6 +29,7 @@ faults: install
 lint: install
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 format: install
 	$(PY) -m ruff check --fix .
@@ -70,4 +71,4 @@ $(STAMP): setup.py pyproject.toml mmfdta/version.py $(wildcard requirements/*.tx
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-openmmlab build docs/_build .pytest_cache .ruff_cache .hypothesis *.egg-info mmfdta/.mim
+	rm -rf .venv .venv-openmmlab build docs/_build .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info mmfdta/.mim
