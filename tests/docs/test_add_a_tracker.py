@@ -8,16 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from mmdet.registry import MODELS
-from mmengine.config import Config
+from small_minidance import OPTIONS
 
 import mmfdta.__main__ as command_line
-from mmfdta.apis.config import find_config
-from mmfdta.datasets.minidance import MiniDanceOptions, make_minidance
 
 PAGE = Path(__file__).parents[2] / 'docs' / 'add_a_tracker.md'
-OPTIONS = dict(train=1, val=1, test=2, frames=6, width=96, height=64)
 
 
 def commands() -> list[list[str]]:
@@ -26,28 +21,7 @@ def commands() -> list[list[str]]:
     return [shlex.split(line) for block in blocks for line in block.splitlines()]
 
 
-@pytest.fixture
-def workshop(tmp_path, monkeypatch) -> Path:
-    """A folder with what the page asks for, small."""
-    make_minidance(tmp_path / 'data/minidance', MiniDanceOptions(**OPTIONS), 1)
-    torch.manual_seed(0)
-    model = MODELS.build(Config.fromfile(find_config('fdta_mini')).model)
-    model.init_weights()
-    for branch in model.detector.bbox_head.cls_branches:
-        torch.nn.init.normal_(branch.weight, std=0.6)
-        torch.nn.init.constant_(branch.bias, 0.5)
-    (tmp_path / 'work_dirs/demo').mkdir(parents=True)
-    weights = dict(state_dict=model.state_dict())
-    torch.save(weights, tmp_path / 'work_dirs/demo/fdta.pth')
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return tmp_path
-
-
 def test_the_page_s_commands_run(workshop):
-    small = [f'test_dataloader.dataset.options.{k}={v}' for k, v in OPTIONS.items()]
-    small += ['test_dataloader.num_workers=0']
-    small += ['test_dataloader.persistent_workers=False']
     ran = []
     for python, option, module, *arguments in commands():
         assert (python, option) == ('python', '-m')
@@ -63,7 +37,7 @@ def test_the_page_s_commands_run(workshop):
             ran.append(module)
             continue
         if arguments[0] in ('test', 'benchmark'):
-            arguments = [*arguments, '--cfg-options', *small]
+            arguments = [*arguments, '--cfg-options', *OPTIONS]
         assert module == 'mmfdta'
         assert not command_line.main(arguments)
         ran.append(arguments[0])
