@@ -80,7 +80,7 @@ def _see_a_grid_of_boxes(detector: torch.nn.Module) -> None:
         branch[-1].bias.copy_(torch.tensor([0, 0, *(size if layer == 0 else (0, 0))]))
     for branch in head.cls_branches:
         torch.nn.init.normal_(branch.weight, std=0.6)
-        torch.nn.init.constant_(branch.bias, 2.0)
+        torch.nn.init.constant_(branch.bias, 3.0)
 
 
 @pytest.fixture

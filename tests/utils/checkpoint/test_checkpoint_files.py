@@ -73,7 +73,7 @@ def test_checkpoint_of_an_mmengine_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize('where', ['state_dict', 'meta'])
 @pytest.mark.parametrize('zipped', [True, False])
 def test_hostile_pickle_is_refused_and_not_run(
-    tmp_path: Path, where: str, zipped: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, zipped: bool
 ) -> None:
     trace = tmp_path / 'trace'
     content = {'state_dict': dict(WEIGHTS), 'meta': {}}
@@ -83,7 +83,9 @@ def test_hostile_pickle_is_refused_and_not_run(
     with pytest.raises(CheckpointError, match='would run code'):
         read_state_dict(file)
     assert not trace.exists()
-    torch.load(file, weights_only=False)  # the payload does work
+    # The payload does work, where commands of this process have not forbidden it.
+    monkeypatch.delenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', raising=False)
+    torch.load(file, weights_only=False)
     assert trace.exists()
 
 
