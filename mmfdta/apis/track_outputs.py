@@ -5,7 +5,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -13,6 +13,7 @@ from typing import IO, Protocol
 import numpy as np
 from mmengine.structures import InstanceData
 
+from mmfdta.utils.mot_text import BOX_DECIMALS, SCORE_DECIMALS, format_mot_rows
 from mmfdta.visualization import (
     VIDEO_SUFFIXES,
     TrackDrawer,
@@ -124,12 +125,14 @@ class _StreamedText:
 
     def write(self, frame: TrackedFrame) -> None:
         """Append the frame's tracks."""
-        if self._file is None:
+        file = self._file
+        if file is None:
             check_folder(self.path)
             # Stays open from frame to frame.
-            self._file = self._temporary.open('w', encoding='utf-8', newline='\n')  # noqa: SIM115
-            self._append(self._head())
-        self._append(self._format(frame))
+            file = self._temporary.open('w', encoding='utf-8', newline='\n')  # noqa: SIM115
+            self._file = file
+            self._append(file, self._head())
+        self._append(file, self._format(frame))
         self._num_frames += 1
 
     def finish(self, complete: bool) -> Path | None:
@@ -137,7 +140,7 @@ class _StreamedText:
         if self._file is None:
             return None
         try:
-            self._append(self._tail(complete))
+            self._append(self._file, self._tail(complete))
             self._file.close()
             target = final_path(self.path, complete)
             os.replace(self._temporary, target)
@@ -155,11 +158,11 @@ class _StreamedText:
             self._file = None
             self._temporary.unlink(missing_ok=True)
 
-    def _append(self, text: str) -> None:
+    def _append(self, file: IO[str], text: str) -> None:
         try:
-            self._file.write(text)
+            file.write(text)
             # A full disk shows here, not at the end of a long video.
-            self._file.flush()
+            file.flush()
         except OSError as error:
             raise self._explain(error) from None
 
@@ -182,16 +185,16 @@ class _StreamedText:
 
 
 class MOTText(_StreamedText):
-    """MOTChallenge rows ``frame,id,x,y,w,h,conf,-1,-1,-1``, frames from 1.
-
-    Boxes have 3 decimals and scores 6, as the metric's result text.
-    """
+    """MOTChallenge rows, to the digit those of the metric on the same tracks."""
 
     def _format(self, frame: TrackedFrame) -> str:
-        return ''.join(
-            f'{frame.index + 1},{t.id},{_join(t.xywh)},{t.score:.6f},-1,-1,-1\n'
-            for t in _tracks(frame)
-        )
+        xywh, scores = _rounded(frame)
+        number = np.full(len(xywh), frame.index + 1)
+        identity = frame.tracks.instances_id.numpy()
+        try:
+            return format_mot_rows(number, identity, xywh, scores)
+        except ValueError as error:
+            raise ValueError(f'{self.path}: frame {number[0]}: {error}') from None
 
 
 class TrackJSON(_StreamedText):
@@ -206,15 +209,18 @@ class TrackJSON(_StreamedText):
         return json.dumps(facts)[:-1] + ', "frames": ['
 
     def _format(self, frame: TrackedFrame) -> str:
+        found = frame.tracks
+        xywh, scores = (values.tolist() for values in _rounded(frame))
+        columns = found.instances_id.tolist(), xywh, scores, found.labels.tolist()
         tracks = [
             dict(
-                id=track.id,
-                box=[round(value, 3) for value in track.xywh],
-                score=round(track.score, 6),
-                label=track.label,
-                category=class_name(self.facts.classes, track.label),
+                id=identity,
+                box=box,
+                score=score,
+                label=label,
+                category=class_name(self.facts.classes, label),
             )
-            for track in _tracks(frame)
+            for identity, box, score, label in zip(*columns, strict=True)
         ]
         separator = ',' if self._num_frames else ''
         line = json.dumps(dict(frame=frame.index + 1, tracks=tracks))
@@ -225,30 +231,12 @@ class TrackJSON(_StreamedText):
         return '\n], ' + json.dumps(end)[1:] + '\n'
 
 
-@dataclass(frozen=True)
-class _Track:
-    id: int
-    xywh: list[float]
-    score: float
-    label: int
-
-
-def _tracks(frame: TrackedFrame) -> Iterable[_Track]:
-    """List a frame's tracks with boxes as left, top, width, height."""
-    tracks = frame.tracks
-    boxes = tracks.bboxes.double().clone()
-    boxes[:, 2:] -= boxes[:, :2]
-    return map(
-        _Track,
-        tracks.instances_id.tolist(),
-        boxes.tolist(),
-        tracks.scores.tolist(),
-        tracks.labels.tolist(),
-    )
-
-
-def _join(values: Sequence[float]) -> str:
-    return ','.join(f'{value:.3f}' for value in values)
+def _rounded(frame: TrackedFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (N, 4) as left, top, width, height, and scores (N,), as written."""
+    xywh = frame.tracks.bboxes.numpy().astype(np.float64)
+    xywh[:, 2:] -= xywh[:, :2]
+    scores = frame.tracks.scores.numpy().astype(np.float64)
+    return xywh.round(BOX_DECIMALS), scores.round(SCORE_DECIMALS)
 
 
 def final_path(path: Path, complete: bool) -> Path:

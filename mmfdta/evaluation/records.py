@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from mmengine.structures import InstanceData
 
-from .tracks import Sequence, TrackBoxes
+from mmfdta.utils.mot_text import BOX_DECIMALS, SCORE_DECIMALS
 
-_DECIMALS = 3
-_SCORE_DECIMALS = 6
+from .tracks import Sequence, TrackBoxes
 
 
 @dataclass(frozen=True)
@@ -151,8 +150,8 @@ def _pred_boxes(instances: InstanceData, frame: int, mot_classes: bool) -> Track
     return TrackBoxes.create(
         frame=np.full(len(xywh), frame),
         identity=_to_numpy(instances.instances_id),
-        xywh=xywh.round(_DECIMALS),
-        mark=scores.round(_SCORE_DECIMALS),
+        xywh=xywh.round(BOX_DECIMALS),
+        mark=scores.round(SCORE_DECIMALS),
         # Labels count from 0 and are no MOTChallenge classes.
         category=None if mot_classes else _to_numpy(instances.labels),
     )

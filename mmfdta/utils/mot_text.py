@@ -17,6 +17,8 @@ import numpy as np
 
 from .whole_files import open_whole
 
+# Digits after the point in tracks that a test or a tracked video writes.
+BOX_DECIMALS, SCORE_DECIMALS = 3, 6
 _COLUMN_NAMES = ('frame', 'id', 'x', 'y', 'w', 'h', 'column 7')
 _KEPT_COLUMNS = 10
 _NOT_GIVEN = -1.0
@@ -226,7 +228,7 @@ def _build_rows(path: str, table: np.ndarray, lines: np.ndarray) -> MOTRows:
     padded[:, :width] = table[:, :width]
     mark = np.where(np.isnan(padded[:, 6]), 1.0, padded[:, 6])
     rest = np.where(np.isnan(padded[:, 7:]), _NOT_GIVEN, padded[:, 7:])
-    positive = (padded[:, 4:6] > 0).all(axis=1)
+    positive = (padded[:, 4] > 0) & (padded[:, 5] > 0)
     rows = MOTRows(
         path=path,
         frame=padded[:, 0].astype(np.int64),
@@ -315,27 +317,25 @@ def _format_number(value: float, decimals: int | None) -> str:
     return text.rstrip('0').rstrip('.') if '.' in text else text
 
 
-def write_mot_rows(
-    path: str | os.PathLike,
+def format_mot_rows(
     frame: np.ndarray,
     identity: np.ndarray,
     xywh: np.ndarray,
     score: np.ndarray | None = None,
     decimals: int | None = None,
-) -> None:
-    """Write result rows ``frame,id,x,y,w,h,conf,-1,-1,-1`` atomically.
-
-    The text appears under its name only when it is complete. Directories are
-    made as needed; no rows give an empty file.
+) -> str:
+    """Format result rows ``frame,id,x,y,w,h,conf,-1,-1,-1``.
 
     Args:
-        path (str | os.PathLike): Where to write.
         frame (np.ndarray): int (R,), frames from 1.
         identity (np.ndarray): int (R,).
         xywh (np.ndarray): float (R, 4), pixels of the original image.
         score (np.ndarray | None): float (R,), 1 if None.
         decimals (int | None): Digits after the point; None writes every
             float in full, so that reading gives the same numbers.
+
+    Returns:
+        str: One line a row, each with its line end.
 
     Raises:
         ValueError: If lengths differ or a number is not finite.
@@ -344,20 +344,48 @@ def write_mot_rows(
     score = np.ones(len(xywh)) if score is None else np.asarray(score, np.float64)
     if not len(frame) == len(identity) == len(xywh) == len(score):
         raise ValueError(
-            f'{path}: found {len(frame)} frames, {len(identity)} identities, '
+            f'found {len(frame)} frames, {len(identity)} identities, '
             f'{len(xywh)} boxes and {len(score)} scores, expected equal numbers'
         )
     if not (np.isfinite(xywh).all() and np.isfinite(score).all()):
-        raise ValueError(f'{path}: boxes and scores must be finite numbers')
-    lines = [
-        ','.join(
-            [str(int(f)), str(int(i))]
-            + [_format_number(v, decimals) for v in (*box, s)]
-            + ['-1,-1,-1\n']
-        )
+        raise ValueError('boxes and scores must be finite numbers')
+    return ''.join(
+        f'{int(f)},{int(i)},'
+        + ''.join(f'{_format_number(v, decimals)},' for v in (*box, s))
+        + '-1,-1,-1\n'
         for f, i, box, s in zip(frame, identity, xywh, score, strict=True)
-    ]
-    write_text_atomic(path, ''.join(lines))
+    )
+
+
+def write_mot_rows(
+    path: str | os.PathLike,
+    frame: np.ndarray,
+    identity: np.ndarray,
+    xywh: np.ndarray,
+    score: np.ndarray | None = None,
+    decimals: int | None = None,
+) -> None:
+    """Write result rows atomically, as :func:`format_mot_rows` formats them.
+
+    The text appears under its name only when it is complete. Directories are
+    made as needed; no rows give an empty file.
+
+    Args:
+        path (str | os.PathLike): Where to write; the rest is described there.
+        frame (np.ndarray): int (R,).
+        identity (np.ndarray): int (R,).
+        xywh (np.ndarray): float (R, 4).
+        score (np.ndarray | None): float (R,).
+        decimals (int | None): Digits.
+
+    Raises:
+        ValueError: If lengths differ or a number is not finite.
+    """
+    try:
+        text = format_mot_rows(frame, identity, xywh, score, decimals)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from None
+    write_text_atomic(path, text)
 
 
 def write_text_atomic(path: str | os.PathLike, text: str) -> None:

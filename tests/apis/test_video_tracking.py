@@ -7,11 +7,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
 
 from mmfdta.apis import MOTInferencer
 from mmfdta.apis import track as track_command
+from mmfdta.apis.track_outputs import TrackedFrame, VideoFacts, plan_outputs
 from mmfdta.apis.video_sources import open_source
-from mmfdta.utils.mot_text import read_mot_rows
+from mmfdta.evaluation.records import assemble, make_record
+from mmfdta.utils.mot_text import read_mot_rows, write_mot_rows
+from mmfdta.visualization import TrackStyle
 
 
 # ------------------------------------------------------------------------- sources
@@ -81,7 +86,7 @@ def test_text_and_json_equal_the_predictions(inferencer, toys, names_in):
     ]
     rows = read_mot_rows(out[0], unique=True)
     found = np.column_stack([rows.frame, rows.identity, rows.xywh, rows.mark])
-    np.testing.assert_allclose(found, np.array(expected), atol=5e-4)
+    np.testing.assert_allclose(found, np.array(expected), rtol=0, atol=5.001e-4)
     assert out[0].read_text().splitlines()[0].endswith(',-1,-1,-1')
 
     document = json.loads(out[1].read_text())
@@ -96,6 +101,51 @@ def test_text_and_json_equal_the_predictions(inferencer, toys, names_in):
     np.testing.assert_allclose(np.array(tracks), np.array(expected), atol=5e-4)
     categories = {t['category'] for f in document['frames'] for t in f['tracks']}
     assert categories == {'red', 'green', 'blue'}
+
+
+def test_text_is_to_the_digit_that_of_the_metric(tmp_path):
+    random = torch.Generator().manual_seed(0)
+    facts = VideoFacts('seq', 10.0)
+    (output,) = plan_outputs(tmp_path / 'video.txt', facts, TrackStyle(), caption=False)
+    records = []
+    for index in range(4):
+        corners = 300 * torch.rand(9, 2, generator=random) - 20
+        sizes = 100 * torch.rand(9, 2, generator=random) + 1
+        tracks = InstanceData(
+            bboxes=torch.cat([corners, corners + sizes], dim=1),
+            scores=torch.rand(9, generator=random),
+            labels=torch.zeros(9, dtype=torch.int64),
+            instances_id=torch.randperm(20, generator=random)[:9],
+        )
+        if index == 2:
+            tracks.bboxes[0] = torch.tensor([-0.0001, 10.0, 20.5, 30.25])
+        output.write(TrackedFrame(index, np.zeros((8, 8, 3), np.uint8), tracks))
+        meta = dict(sequence='seq', frame_id=index, video_id=0, video_length=4)
+        sample = DetDataSample(metainfo=meta)
+        sample.pred_track_instances = tracks
+        records.append(make_record(sample, mot_classes=False))
+    output.finish(complete=True)
+    _, (hidden,) = assemble(records)
+    boxes = hidden.pred
+    write_mot_rows(
+        tmp_path / 'metric.txt', boxes.frame, boxes.identity, boxes.xywh, boxes.mark
+    )
+    text = (tmp_path / 'video.txt').read_text()
+    assert text == (tmp_path / 'metric.txt').read_text()
+    assert len(text.splitlines()) == 36
+
+
+def test_tracks_that_are_no_numbers_are_refused(tmp_path):
+    facts = VideoFacts('seq', 10.0)
+    (output,) = plan_outputs(tmp_path / 'n.txt', facts, TrackStyle(), caption=False)
+    tracks = InstanceData(
+        bboxes=torch.tensor([[0.0, 0.0, float('nan'), 5.0]]),
+        scores=torch.ones(1),
+        labels=torch.zeros(1, dtype=torch.int64),
+        instances_id=torch.zeros(1, dtype=torch.int64),
+    )
+    with pytest.raises(ValueError, match=r'n\.txt: frame 7: .*finite'):
+        output.write(TrackedFrame(6, np.zeros((8, 8, 3), np.uint8), tracks))
 
 
 def test_video_has_every_frame_and_the_drawn_boxes(inferencer, toys, read_video):
