@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from mmdet.registry import TRANSFORMS
 from mmdet.structures import TrackDataSample
 from mmengine.config import Config
 from PIL import Image
+from torch import Tensor
 
 from mmfdta.datasets.transforms.decoding import apply_exact, apply_fast
 from mmfdta.datasets.transforms.geometry import ClipGeometry
@@ -92,7 +94,7 @@ class FramePreprocessor:
     def _prepare_clip(self, image: np.ndarray, context: FrameContext) -> dict:
         """Record the geometry and apply it, as this project's pipelines do."""
         shape = image.shape[:2]
-        clip = dict(
+        clip: dict[str, Any] = dict(
             img_paths=[f'{context.video}#{context.index}'],
             frame_ids=np.array([context.index]),
             img_ids=np.array([context.index]),
@@ -107,16 +109,14 @@ class FramePreprocessor:
         )
         for step in self._steps:
             clip = step(clip)
+        geometry = clip['geometry']
+        frames = np.empty((1, *geometry.shape, 3), dtype=np.uint8)
         pixels = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         if self._exact:
-            resized = apply_exact(Image.fromarray(pixels), clip['geometry'])
-            clip['imgs'] = np.array(resized)[None]
+            frames[0] = np.asarray(apply_exact(Image.fromarray(pixels), geometry))
         else:
-            clip['imgs'] = np.ascontiguousarray(apply_fast(pixels, clip['geometry']))[
-                None
-            ]
-        clip['img_shape'] = clip['geometry'].shape
-        return clip
+            apply_fast(pixels, geometry, out=frames[0])
+        return clip | dict(imgs=frames, img_shape=geometry.shape)
 
     def _prepare_image(self, image: np.ndarray, context: FrameContext) -> dict:
         """Apply MMDetection's transforms; its packing wants lists over frames."""
@@ -147,6 +147,7 @@ def collate_frames(samples: list[dict]) -> dict:
         dict: ``inputs`` and ``data_samples`` as a data preprocessor takes them.
     """
     inputs = [sample['inputs'] for sample in samples]
+    joined: dict[str, list[Tensor]] | list[Tensor]
     if isinstance(inputs[0], Mapping):
         joined = {k: [torch.cat([part[k] for part in inputs])] for k in inputs[0]}
     else:

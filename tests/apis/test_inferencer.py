@@ -95,7 +95,8 @@ def _context():
     return FrameContext(0, 'v')
 
 
-def test_resized_pixels_are_those_of_the_test_pipeline(toys, scene, tmp_path):
+@pytest.mark.parametrize('exact', [True, False])
+def test_resized_pixels_are_those_of_the_test_pipeline(toys, scene, tmp_path, exact):
     """The data set's own loading of the same PNG gives the same input tensor."""
     from mmdet.registry import DATASETS
 
@@ -104,6 +105,7 @@ def test_resized_pixels_are_those_of_the_test_pipeline(toys, scene, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (90, 161, 3), dtype=np.uint8)
     cv2.imwrite(str(folder / '000001.png'), noise)
     config = scene.config(size=50)
+    config.test_dataloader.dataset.pipeline[2].exact = exact
     dataset = DATASETS.build(
         dict(
             config.test_dataloader.dataset,
