@@ -215,8 +215,9 @@ def _drop_or_refuse(name: str, source: Family, report: ConversionReport) -> None
 def _drop_encoder_heads(origin: dict[str, str], report: ConversionReport) -> None:
     """Drop the head that a two-stage detector has after those of the decoder."""
     layers = [int(m[1]) for m in map(_DECODER_LAYER.match, origin) if m]
-    for target in [t for t in origin if layers and _HEAD.match(t)]:
-        if int(_HEAD.match(target)[1]) > max(layers):
+    for target in list(origin):
+        head = _HEAD.match(target)
+        if layers and head and int(head[1]) > max(layers):
             report.records.append(TensorRecord(origin.pop(target), None, TWO_STAGE))
 
 
@@ -315,7 +316,7 @@ def _look_for_gaps(
     converted: dict[str, Tensor], goal: Family, report: ConversionReport
 ) -> None:
     """Find what ``goal`` has a place for and the source has not."""
-    rules = [r for r in OWN.rules if reason_for(goal.left_out, r.target.text) is None]
+    rules = [r for r in OWN.rules if goal.why_left_out(r.target.text) is None]
     absent = absent_parts(rules, converted)
     present = {rule.part for rule in rules} - set(absent)
     expected = set().union(*(parts for parts in _MODELS if present <= parts))
@@ -335,9 +336,11 @@ def _rename(
     result: dict[str, Tensor] = {}
     for name, tensor in converted.items():
         source = origin.get(name)
-        left_out = reason_for(goal.left_out, name)
+        left_out = goal.why_left_out(name)
         if left_out is None:
             target = to_source(goal.rules, name)
+            if target is None:
+                raise CheckpointError(f'{goal.title} has no name for {name}.')
             result[target] = tensor
             report.records.append(TensorRecord(source, target, reasons.get(name, '')))
         elif source is not None:

@@ -101,6 +101,10 @@ class Family:
 
         return all(map(found, self.signature)) and not any(map(found, self.foreign))
 
+    def why_left_out(self, name: str) -> str | None:
+        """Why the family has no place for an mmfdta tensor, None if it has one."""
+        return reason_for(self.left_out or (), name)
+
 
 def _aliases(
     pairs: tuple[tuple[str, str, str], ...], prefix: str = '', written: bool = True

@@ -128,22 +128,20 @@ def clean_state_dict(content: object) -> dict[str, Tensor]:
             f'expected a dict with a state dict, found {type(content).__name__}.'
         )
     keys = list(content)
-    for wrapper in WRAPPERS:
-        if isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-            break
-    if not content or not any(isinstance(v, Tensor) for v in content.values()):
+    wrapped = (content.get(wrapper) for wrapper in WRAPPERS)
+    weights: Mapping = next((w for w in wrapped if isinstance(w, Mapping)), content)
+    if not any(isinstance(v, Tensor) for v in weights.values()):
         raise CheckpointError(
             f'there is no state dict in it: expected one under '
             f'{", ".join(WRAPPERS)} or at the top, found the keys {keys[:8]}.'
         )
-    for name, value in content.items():
+    for name, value in weights.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise CheckpointError(
                 f'the state dict holds {name!r}, a {type(value).__name__}, where '
                 'a tensor was expected.'
             )
-    state_dict = {name: tensor.detach() for name, tensor in content.items()}
+    state_dict = {name: tensor.detach() for name, tensor in weights.items()}
     stripping = True
     while stripping:
         stripping = False

@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """Converting state dicts: names, completeness, aliases, every tensor's fate."""
 
+import dataclasses
+
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -11,6 +13,7 @@ from mmfdta.utils.checkpoint import (
     CheckpointError,
     ClassChoice,
     convert_state_dict,
+    families,
     recognise,
 )
 
@@ -41,6 +44,19 @@ COUNTS = {
     'mmdet_deformable_detr': (610, 4, 0),
     'mmfdta': (877, 0, 0),
 }
+
+
+def test_tensor_without_a_name_in_the_goal_is_refused(monkeypatch):
+    """Tables that lack a name lose nothing silently."""
+    goal = families.find_family('fdta')
+    rules = tuple(r for r in goal.rules if r.target.text != 'detector.level_embed')
+    assert len(rules) < len(goal.rules)
+    short = dataclasses.replace(goal, rules=rules)
+    others = (f for f in families.FAMILIES if f is not goal)
+    state_dict = FAMILIES['mmfdta']()
+    monkeypatch.setattr(families, 'FAMILIES', (*others, short))
+    with pytest.raises(CheckpointError, match='no name for detector.level_embed'):
+        convert_state_dict(state_dict, to='fdta', classes=KEEP)
 
 
 def zoo_model(
