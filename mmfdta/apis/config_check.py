@@ -6,7 +6,7 @@ import inspect
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import mmdet.registry
@@ -167,7 +167,8 @@ def _check_part(part: _Part) -> Iterator[str]:
         return
     if not is_plain and not any(_is_ours(kind) for kind in kinds):
         return  # built by code that may take keys out
-    accepted, takes_all = {}, False
+    accepted: dict[str, object] = {}
+    takes_all = False
     for kind in kinds:
         takes_all |= _accepted(kind, accepted)
     for key, value in part.value.items():
@@ -250,9 +251,9 @@ def _fits(value: object, hint: object) -> bool:
     return True
 
 
-def _suggest(name: str, names: object) -> str:
-    close = difflib.get_close_matches(name, sorted(set(names)), 1, _CLOSE)
+def _suggest(name: str, names: Iterable[str]) -> str:
+    listed = sorted(set(names))
+    close = difflib.get_close_matches(name, listed, 1, _CLOSE)
     if close:
         return f', did you mean {close[0]!r}?'
-    listed = sorted(set(names))
     return f'; it takes {", ".join(listed)}' if len(listed) <= 25 else ''

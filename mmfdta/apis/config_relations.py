@@ -2,7 +2,8 @@
 """Numbers of a config that have to agree."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from mmdet.registry import MODELS, TRANSFORMS
 from mmengine.registry import Registry
@@ -108,8 +109,11 @@ def _check_window(model: dict, loader: dict) -> Iterator[str]:
         )
 
 
-def _setting(registry: Registry, part: dict | None, name: str) -> object:
-    """Read a setting of a part, or its class's default; None without the part."""
+def _setting(registry: Registry, part: dict | None, name: str) -> Any:
+    """Read a setting of a part, or its class's default; None without the part.
+
+    What it is depends on the setting; `check_config` has compared it with its hint.
+    """
     if not part:
         return None
     if name in part:
@@ -121,6 +125,7 @@ def _setting(registry: Registry, part: dict | None, name: str) -> object:
 
 def _steps(value: object, key: str) -> Iterator[tuple[str, dict]]:
     """List the dicts in a loader with their keys, also in nested pipelines."""
+    items: Iterable[tuple[object, object]]
     if isinstance(value, dict):
         yield key, value
         items = value.items()

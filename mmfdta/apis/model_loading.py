@@ -16,13 +16,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from .config import find_config
-from .test import (
-    CheckpointMismatchError,
-    compare_weights,
-    keep_modules,
-    shapes_of,
-    weights_in,
-)
+from .test import CheckpointMismatchError, matching_weights
 
 
 def read_config(
@@ -116,12 +110,7 @@ def _load_weights(
             f'{checkpoint} cannot be read ({error}); was the download interrupted?'
         ) from None
     try:
-        weights = weights_in(state)
-        if modules:
-            weights = keep_modules(weights, modules)
-        problems = compare_weights(shapes_of(weights), shapes_of(model.state_dict()))
-        if problems:
-            raise CheckpointMismatchError('; '.join(problems))
+        weights = matching_weights(model, state, modules)
     except CheckpointMismatchError as error:
         raise CheckpointMismatchError(
             f'{checkpoint} does not fit the model of the config: {error}. Convert a '
@@ -161,6 +150,7 @@ def _dataset_meta(config: Config, meta: dict) -> dict:
         if (dataset.get('metainfo') or {}).get('classes'):
             return dict(dataset['metainfo'])
         kind = DATASETS.get(dataset['type']) if dataset.get('type') else None
-        if getattr(kind, 'METAINFO', {}).get('classes'):
-            return dict(kind.METAINFO)
+        declared = getattr(kind, 'METAINFO', {})
+        if declared.get('classes'):
+            return dict(declared)
     return {}

@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch import nn
 
 from mmfdta.apis.config import add_common_arguments, join_processes, load_config
 from mmfdta.apis.config_check import check_config
@@ -36,22 +37,39 @@ class ExactWeightsHook(Hook):
     def __init__(self, modules: Sequence[str] | None = None) -> None:
         self.modules = modules
 
-    def after_load_checkpoint(
-        self, runner: Runner, checkpoint: dict[str, torch.Tensor]
-    ) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare the names and shapes in the checkpoint with those of the model.
 
         Raises:
             CheckpointMismatchError: If they differ.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        found, expected = weights_in(checkpoint), model.state_dict()
+        weights = matching_weights(runner.model, checkpoint, self.modules)
         if self.modules:
-            found = keep_modules(found, self.modules)
-            checkpoint['state_dict'] = found
-        problems = compare_weights(shapes_of(found), shapes_of(expected))
-        if problems:
-            raise CheckpointMismatchError('; '.join(problems))
+            checkpoint['state_dict'] = weights
+
+
+def matching_weights(
+    model: nn.Module, checkpoint: object, modules: Sequence[str] | None = None
+) -> dict[str, torch.Tensor]:
+    """Take exactly a model's weights out of a checkpoint.
+
+    Args:
+        model: The model; one that a wrapper for several processes holds counts as
+            unwrapped.
+        checkpoint: What a checkpoint file holds.
+        modules: See `keep_modules`.
+
+    Raises:
+        CheckpointMismatchError: If names or shapes differ.
+    """
+    model = model.module if is_model_wrapper(model) else model
+    weights = weights_in(checkpoint)
+    if modules:
+        weights = keep_modules(weights, modules)
+    problems = compare_weights(shapes_of(weights), shapes_of(model.state_dict()))
+    if problems:
+        raise CheckpointMismatchError('; '.join(problems))
+    return weights
 
 
 def weights_in(checkpoint: object) -> dict[str, torch.Tensor]:
@@ -211,14 +229,14 @@ def main(arguments: list[str]) -> None:
     config.load_from = checkpoint
     join_processes(config)
     runner = Runner.from_cfg(config)
-    exact_weights = ExactWeightsHook(config.get('checkpoint_modules'))
-    runner.register_hook(exact_weights)
+    modules = config.get('checkpoint_modules')
+    runner.register_hook(ExactWeightsHook(modules))
     if checkpoint is None:
         runner.logger.warning('Testing random weights: the scores mean nothing.')
     try:
         if content is not None:
             # MMEngine reads the data first.
-            exact_weights.after_load_checkpoint(runner, content)
+            matching_weights(runner.model, content, modules)
             del content
         runner.test()
     except CheckpointMismatchError as error:

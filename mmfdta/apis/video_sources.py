@@ -100,6 +100,8 @@ class CaptureSource(FrameSource):
         if self.live:
             self.problem = f'{self.name}: the stream ended after {found} frames'
             return
+        if self.num_frames is None:
+            return
         missing = self.num_frames - found
         allowed = max(_MISCOUNTED_FRAMES, _MISCOUNTED_SHARE * self.num_frames)
         if missing > allowed:
@@ -163,7 +165,7 @@ def open_source(source: str | os.PathLike | int) -> FrameSource:
         return CaptureSource(int(text), f'camera {text}')
     if '://' in text:
         return CaptureSource(text, _without_password(text))
-    path = Path(source)
+    path = Path(text)
     if path.is_dir():
         images = _images_in(path) or _images_in(path / 'img1')
         if not images:

@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import platform
+import sys
 import warnings
 from dataclasses import dataclass, field
 
@@ -62,10 +63,10 @@ def find_environment(path: list[str] | None = None) -> Environment:
     Returns:
         What was found.
     """
-    where = {} if path is None else {'path': path}
-    versions = {}
+    folders = sys.path if path is None else path
+    versions: dict[str, str] = {}
     torch_version = None
-    for distribution in importlib.metadata.distributions(**where):
+    for distribution in importlib.metadata.distributions(path=folders):
         name = (distribution.metadata['Name'] or '').lower().replace('_', '-')
         if name in DISTRIBUTIONS:
             versions.setdefault(name, distribution.version)

@@ -6,6 +6,7 @@ NumPy's unless they are declared safe, and MMEngine 0.10.7 declares none (its is
 1655): resuming fails there. What a training state consists of is declared here.
 """
 
+import importlib
 import os
 
 import numpy as np
@@ -19,7 +20,9 @@ def allow_training_state() -> None:
     They are declared under their names: OneDL's MMEngine declares the same classes
     without names around each load, and PyTorch forgets those when it is done.
     """
-    multiarray = np.core.multiarray if np.__version__[0] == '1' else np._core.multiarray
+    # NumPy 2 renamed the package that these private functions are in.
+    core = 'core' if np.__version__[0] == '1' else '_core'
+    multiarray = importlib.import_module(f'numpy.{core}.multiarray')
     functions = {'_reconstruct': multiarray._reconstruct, 'scalar': multiarray.scalar}
     dtypes = {type(np.dtype(code)) for code in np.typecodes['AllInteger'] + '?efd'}
     classes = (HistoryBuffer, np.ndarray, np.dtype, *dtypes)
@@ -27,11 +30,11 @@ def allow_training_state() -> None:
         [
             *((c, f'{c.__module__}.{c.__qualname__}') for c in classes),
             (_buffer_method, 'builtins.getattr'),
-            # NumPy 1 and 2 spell the module differently; files of both are read.
+            # Files of NumPy 1 and 2 are read.
             *(
-                (function, f'numpy.{core}.multiarray.{name}')
+                (function, f'numpy.{package}.multiarray.{name}')
                 for name, function in functions.items()
-                for core in ('core', '_core')
+                for package in ('core', '_core')
             ),
         ]
     )

@@ -104,11 +104,11 @@ def cache_detections(
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f'{sequence.name}.npz' for sequence in dataset.sequences]
     missing = [i for i, path in enumerate(paths) if not path.is_file()]
-    bar = Progress(sum(len(dataset.sequences[i]) for i in missing)) if missing else None
-    for index in missing:
-        found = _detect(model, dataset, index, lowest_score, batch_size, bar)
-        _save(paths[index], found)
-    if bar is not None:
+    if missing:
+        bar = Progress(sum(len(dataset.sequences[i]) for i in missing))
+        for index in missing:
+            found = _detect(model, dataset, index, lowest_score, batch_size, bar)
+            _save(paths[index], found)
         bar.close()
     return [
         _load(path, sequence.name)

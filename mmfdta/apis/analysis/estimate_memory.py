@@ -78,14 +78,16 @@ def read_workload(config: Config, options: argparse.Namespace) -> Workload:
         lengths = loader.sampler.get('lengths', 30)
         length = lengths if isinstance(lengths, int) else max(lengths.values())
     groups = [step.get('num_groups') for step in steps]
+    height, width = size
     return Workload(
-        *size,
-        length,
-        options.objects,
-        loader.batch_size,
-        max(filter(None, groups), default=Workload.num_groups),
-        options.amp or config.optim_wrapper.get('type') in WRAPPERS_WITH_AMP,
-        not options.plain_operators,
+        height=height,
+        width=width,
+        clip_length=length,
+        num_objects=options.objects,
+        batch_size=loader.batch_size,
+        num_groups=max(filter(None, groups), default=Workload.num_groups),
+        amp=options.amp or config.optim_wrapper.get('type') in WRAPPERS_WITH_AMP,
+        compiled_operators=not options.plain_operators,
     )
 
 

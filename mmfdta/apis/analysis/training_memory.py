@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from mmcv.ops import multi_scale_deform_attn
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample, TrackDataSample
+from mmdet.structures import DetDataSample, SampleList, TrackDataSample
 from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, init_default_scope
 from mmengine.structures import BaseDataElement, InstanceData
@@ -25,7 +25,8 @@ from torch.utils.checkpoint import checkpoint
 
 from mmfdta.datasets import make_id_targets
 from mmfdta.models import FDTA
-from mmfdta.models.detectors import DetectorOutputs
+from mmfdta.models.detectors import DetectorOutputs, FDTADetector
+from mmfdta.models.mot.clip_detection import ClipDetection
 from mmfdta.utils.operators import plain_deformable_attention
 
 from .live_memory import LiveMemory
@@ -243,13 +244,12 @@ def _phases(model: FDTA, work: Workload) -> dict[str, float]:
 
 def _linear(usages: list[Usage], pixels: int) -> Usage:
     """Carry the usage at the two small sizes over to a number of pixels."""
-    small, large = (height * width for height, width in SIZES)
-    share = (pixels - small) / (large - small)
+    areas = [height * width for height, width in SIZES]
+    share = (pixels - areas[0]) / (areas[1] - areas[0])
+    small, large = usages
     return Usage(
-        *(
-            first + share * (second - first)
-            for first, second in zip(*((u.held, u.peak) for u in usages), strict=True)
-        )
+        small.held + share * (large.held - small.held),
+        small.peak + share * (large.peak - small.peak),
     )
 
 
@@ -285,8 +285,8 @@ def _frame(model: FDTA, size: tuple[int, int], part: str, amp: bool) -> Usage:
     with torch.no_grad():
         if part == 'no gradients':
             return _measure(run, backward=False)
-        size = sum(t.nbytes for t in _tensors(run()))
-    return Usage(size, size)
+        held = sum(t.nbytes for t in _tensors(run()))
+    return Usage(held, held)
 
 
 def _rest(model: FDTA, work: Workload, pixels: int) -> Usage:
@@ -299,13 +299,26 @@ def _rest(model: FDTA, work: Workload, pixels: int) -> Usage:
         float(np.polyval(np.polyfit(OBJECTS, values, 2), identities))
         for values in zip(*((u.held, u.peak) for u in runs), strict=True)
     ]
-    wider = replace(work, num_objects=OBJECTS[0])
-    wider = _behind(model, wider, (STRIDE, 5 * STRIDE))
+    fewest = replace(work, num_objects=OBJECTS[0])
+    wider = _behind(model, fewest, (STRIDE, 5 * STRIDE))
     steps = (pixels - STRIDE**2) / (4 * STRIDE**2)
     return Usage(
         max(by_objects[0], 0) + steps * (wider.held - runs[0].held),
         max(by_objects[1], 0) + steps * max(wider.peak - runs[0].peak, 0),
     )
+
+
+class _Detected(ClipDetection):
+    """Takes the place of the detector's run: its outputs are there."""
+
+    def __init__(self, outputs: DetectorOutputs) -> None:
+        super().__init__()
+        self._outputs = outputs
+
+    def __call__(
+        self, detector: FDTADetector, imgs: Tensor, frames: SampleList
+    ) -> DetectorOutputs:
+        return self._outputs
 
 
 def _behind(model: FDTA, work: Workload, size: tuple[int, int]) -> Usage:
@@ -323,7 +336,7 @@ def _behind(model: FDTA, work: Workload, size: tuple[int, int]) -> Usage:
     inputs = dict(img=image.expand(*shape, -1, -1, -1))
     inputs['depth'] = torch.full((*shape, 1, *size), 100.0)
     clip_detection = model.clip_detection
-    model.clip_detection = lambda *_: outputs
+    model.clip_detection = _Detected(outputs)
 
     def run() -> dict[str, Tensor]:
         with _autocast(work.amp):

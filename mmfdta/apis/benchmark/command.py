@@ -23,13 +23,13 @@ from mmfdta.evaluation import Settings, evaluate
 from mmfdta.evaluation.folders import read_boxes
 
 from . import bootstrap
-from .contestants import Contestant, LineUp, read_line_up
+from .contestants import Contestant, LineUp, Results, Tracker, read_line_up
 from .course import Course, open_course
 from .fingerprints import detector_fingerprint, run_fingerprint
 from .machine import describe_machine
 from .outcome import Outcome
 from .report import Report
-from .runs import Job, RunFolder
+from .runs import Job, RunFolder, SequenceRun
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -124,14 +124,20 @@ def _benchmark(options: argparse.Namespace, line_up: LineUp) -> int:
     course = open_course(line_up.contestants, data)
     _check_reference(options.reference, line_up.contestants)
     jobs = plan_jobs(line_up.contestants, data, out, machine, options.warmup)
-    outcomes, failed = [], []
+    outcomes: list[Outcome] = []
+    failed: list[str] = []
     for number, contestant in enumerate(line_up.contestants, start=1):
         head = f'[{number}/{len(line_up.contestants)}] {contestant.name}'
-        job = jobs.get(contestant.name)
-        if job is not None and not _run(job, contestant, course, head):
-            failed.append(contestant.name)
-            continue
-        outcomes.append(_score(contestant, course, job))
+        if isinstance(contestant, Results):
+            outcomes.append(_score(contestant.name, course, contestant.folder))
+        elif isinstance(contestant, Tracker):
+            job = jobs[contestant.name]
+            if not _run(job, contestant, course, head):
+                failed.append(contestant.name)
+                continue
+            folder = RunFolder(Path(job.folder), job.fingerprint)
+            runs = [folder.require(name) for name in course.names]
+            outcomes.append(_score(contestant.name, course, folder.tracks, runs))
         _say(f'{head}: HOTA {outcomes[-1].scores["HOTA"]:.1%}')
     if outcomes:
         facts = _facts(course, machine, options)
@@ -163,22 +169,22 @@ def plan_jobs(
     Returns:
         dict[str, Job]: By name; folders of results have none.
     """
-    running = [c for c in contestants if c.config is not None]
+    running = [c for c in contestants if isinstance(c, Tracker)]
     detectors = {c.name: detector_fingerprint(c, data) for c in running}
     uses = collections.Counter(detectors.values())
     jobs = {}
-    for contestant in running:
-        folder = out / 'runs' / contestant.slug
-        detector, shared = detectors[contestant.name], None
+    for tracker in running:
+        folder = out / 'runs' / tracker.slug
+        detector, shared = detectors[tracker.name], None
         if detector is not None and uses[detector] > 1:
             shared = str(out / 'detections' / detector)
-        jobs[contestant.name] = Job(
-            name=contestant.name,
+        jobs[tracker.name] = Job(
+            name=tracker.name,
             config=str(folder / 'config.py'),
-            checkpoint=contestant.checkpoint and str(contestant.checkpoint),
+            checkpoint=None if tracker.checkpoint is None else str(tracker.checkpoint),
             data=data,
             folder=str(folder),
-            fingerprint=run_fingerprint(contestant, data, machine),
+            fingerprint=run_fingerprint(tracker, data, machine),
             detections=shared,
             device=machine['device'],
             threads=machine['threads'],
@@ -187,7 +193,7 @@ def plan_jobs(
     return jobs
 
 
-def _run(job: Job, contestant: Contestant, course: Course, head: str) -> bool:
+def _run(job: Job, tracker: Tracker, course: Course, head: str) -> bool:
     """Run a job in a process of its own unless it is done; whether it succeeded."""
     folder = RunFolder(Path(job.folder), job.fingerprint)
     left = [name for name in course.names if folder.read(name) is None]
@@ -197,25 +203,21 @@ def _run(job: Job, contestant: Contestant, course: Course, head: str) -> bool:
     done = len(course.names) - len(left)
     _say(f'{head}: {len(left)} sequences' + (f', {done} reused' if done else ''))
     path = job.save()
-    contestant.config.dump(job.config)
+    tracker.config.dump(job.config)
     worker = [sys.executable, '-m', 'mmfdta.apis.benchmark.worker', str(path)]
     return subprocess.run(worker, check=False).returncode == 0
 
 
-def _score(contestant: Contestant, course: Course, job: Job | None) -> Outcome:
-    """Score the text of a run or of a folder."""
-    runs = []
-    results = contestant.results
-    if job is not None:
-        folder = RunFolder(Path(job.folder), job.fingerprint)
-        results = folder.tracks
-        runs = [folder.read(name) for name in course.names]
+def _score(
+    name: str, course: Course, tracks: Path, runs: Sequence[SequenceRun] = ()
+) -> Outcome:
+    """Score the text of a folder, which a run has left or another program."""
     sequences = [
-        ScoredSequence(name, length, truth, read_boxes(results / f'{name}.txt', length))
+        ScoredSequence(name, length, truth, read_boxes(tracks / f'{name}.txt', length))
         for name, length, truth in course.sequences
     ]
     evaluation = evaluate(sequences, Settings(course.benchmark))
-    return Outcome(contestant.name, evaluation, runs)
+    return Outcome(name, evaluation, list(runs))
 
 
 def _check_reference(name: str | None, contestants: Sequence[Contestant]) -> None:

@@ -13,25 +13,43 @@ from ..config import find_config
 
 @dataclass(frozen=True)
 class Contestant:
-    """A tracker, or the result text of one.
+    """Who takes part: a tracker, or the result text of one.
 
     Attributes:
         name (str): Its name in tables.
-        config (Config | None): What runs; None for a folder.
-        checkpoint (Path | None): Its weights; None runs random ones.
-        results (Path | None): Folder with ``<sequence>.txt``, in place of a run.
     """
 
     name: str
-    config: Config | None = None
-    checkpoint: Path | None = None
-    results: Path | None = None
 
     @property
     def slug(self) -> str:
         """str: The name as the name of a folder."""
         kept = [c if c.isalnum() or c in '-_' else '_' for c in self.name.lower()]
         return ''.join(kept)
+
+
+@dataclass(frozen=True)
+class Tracker(Contestant):
+    """A contestant that runs.
+
+    Attributes:
+        config (Config): What runs.
+        checkpoint (Path | None): Its weights; None runs random ones.
+    """
+
+    config: Config
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True)
+class Results(Contestant):
+    """A contestant that has run elsewhere.
+
+    Attributes:
+        folder (Path): Has ``<sequence>.txt``.
+    """
+
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -76,11 +94,13 @@ def read_line_up(
         ValueError: If a contestant cannot be understood.
     """
     reader = _Reader(cfg_options or {}, random_weights)
-    contestants, missing, data = [], [], None
+    contestants: list[Contestant] = []
+    missing: list[str] = []
+    data = None
     for word in words:
         name, separator, value = word.partition('=')
         if separator and Path(value).is_dir():
-            contestants.append(Contestant(name, results=Path(value)))
+            contestants.append(Results(name, Path(value)))
             continue
         config = reader.read(name)
         if 'line_up' not in config:
@@ -118,7 +138,7 @@ class _Reader:
         """Read a contestant of a line-up."""
         keys = set(entry)
         if keys == {'name', 'results'}:
-            return Contestant(entry['name'], results=_find_results(entry, folder))
+            return Results(entry['name'], _find_results(entry, folder))
         if not {'name', 'config'} <= keys <= {'name', 'config', 'checkpoint'}:
             raise ValueError(
                 f'line_up: found an entry with {sorted(keys)}, expected name, config '
@@ -128,7 +148,7 @@ class _Reader:
         path = None if checkpoint is None else folder / checkpoint
         return self.tracker(entry['name'], self.read(entry['config']), path)
 
-    def tracker(self, name: str, config: Config, checkpoint: Path | None) -> Contestant:
+    def tracker(self, name: str, config: Config, checkpoint: Path | None) -> Tracker:
         if checkpoint is None and not self._random_weights:
             raise ValueError(
                 f'{name}: no checkpoint is named, and an untrained model tracks '
@@ -141,7 +161,7 @@ class _Reader:
                 'released one (docs/checkpoints.md), or name another folder with '
                 '--checkpoint-dir'
             )
-        return Contestant(name, config, checkpoint)
+        return Tracker(name, config, checkpoint)
 
 
 def _find_results(entry: dict, parent: Path) -> Path:
@@ -163,7 +183,7 @@ def _with_unique_names(contestants: list[Contestant]) -> list[Contestant]:
     counts = collections.Counter(c.name for c in contestants)
     named = [
         replace(c, name=f'{c.name} ({c.checkpoint.stem})')
-        if counts[c.name] > 1 and c.checkpoint
+        if counts[c.name] > 1 and isinstance(c, Tracker) and c.checkpoint
         else c
         for c in contestants
     ]

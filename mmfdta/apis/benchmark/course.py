@@ -11,7 +11,7 @@ from mmfdta.datasets import MOTSequenceDataset
 from mmfdta.evaluation import TrackBoxes, get_benchmark
 
 from ..ground_truth import ground_truth
-from .contestants import Contestant
+from .contestants import Contestant, Results, Tracker
 from .fingerprints import dataset_facts
 
 
@@ -60,42 +60,42 @@ def open_course(contestants: Sequence[Contestant], data: str) -> Course:
         FileNotFoundError: If data or results are missing.
         ValueError: If contestants read different data or there is no ground truth.
     """
-    running = [c for c in contestants if c.config is not None]
+    running = [c for c in contestants if isinstance(c, Tracker)]
     if not running:
         raise ValueError(
             'only folders of results are named, so nothing says what the data are; '
             'name a config, or use `python -m mmfdta evaluate`'
         )
-    courses = [_open(contestant, data) for contestant in running]
-    for contestant, course in zip(running, courses, strict=True):
+    courses = [_open(tracker, data) for tracker in running]
+    for tracker, course in zip(running, courses, strict=True):
         if (course.images, course.benchmark) != (
             courses[0].images,
             courses[0].benchmark,
         ):
             raise ValueError(
-                f'{contestant.name} reads {course.describe()}, but {running[0].name} '
+                f'{tracker.name} reads {course.describe()}, but {running[0].name} '
                 f'reads {courses[0].describe()}; trackers are compared on the same '
                 'images only'
             )
     for contestant in contestants:
-        if contestant.results is not None:
+        if isinstance(contestant, Results):
             _check_results(contestant, courses[0])
     return courses[0]
 
 
-def _open(contestant: Contestant, data: str) -> Course:
-    config = contestant.config
+def _open(tracker: Tracker, data: str) -> Course:
+    config = tracker.config
     facts = dataset_facts(config, data)
     if config.get('custom_imports'):
         import_modules_from_strings(**config.custom_imports)
     dataset = DATASETS.build(config[f'{data}_dataloader'].dataset)
     if not isinstance(dataset, MOTSequenceDataset):
         raise ValueError(
-            f'{contestant.name}: {data}_dataloader.dataset.type is '
+            f'{tracker.name}: {data}_dataloader.dataset.type is '
             f'{type(dataset).__name__}, expected MOTSequenceDataset or one of its kinds'
         )
     evaluator = config.get(f'{data}_evaluator') or {}
-    evaluators = evaluator if isinstance(evaluator, list) else [evaluator]
+    evaluators: list = evaluator if isinstance(evaluator, list) else [evaluator]
     rules = [e.benchmark for e in evaluators if e.get('type') == 'MOTMetric']
     benchmark = (rules or ['mot_challenge'])[0]
     mot_classes = bool(get_benchmark(benchmark).distractors)
@@ -107,15 +107,13 @@ def _open(contestant: Contestant, data: str) -> Course:
     )
 
 
-def _check_results(contestant: Contestant, course: Course) -> None:
+def _check_results(results: Results, course: Course) -> None:
     missing = [
-        name
-        for name in course.names
-        if not (contestant.results / f'{name}.txt').is_file()
+        name for name in course.names if not (results.folder / f'{name}.txt').is_file()
     ]
     if missing:
         raise FileNotFoundError(
-            f'{contestant.name}: {contestant.results} lacks the results of '
+            f'{results.name}: {results.folder} lacks the results of '
             f'{len(missing)} of {len(course.names)} sequences, the first is '
             f'{missing[0]}.txt'
         )

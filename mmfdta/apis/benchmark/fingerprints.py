@@ -12,7 +12,7 @@ from mmengine.config import Config
 
 from mmfdta import models
 
-from .contestants import Contestant
+from .contestants import Tracker
 
 _MODELS = Path(models.__file__).parent
 
@@ -27,33 +27,33 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def run_fingerprint(contestant: Contestant, data: str, machine: dict) -> str:
+def run_fingerprint(tracker: Tracker, data: str, machine: dict) -> str:
     """Name what decides about a contestant's tracks and times.
 
     Args:
-        contestant (Contestant): A tracker.
+        tracker (Tracker): Whose run it is.
         data (str): ``val`` or ``test``: whose data loader is read.
         machine (dict): Device, threads and versions it runs with.
 
     Returns:
         str: 16 hexadecimal digits of config, weights, data, code and machine.
     """
-    config = contestant.config
+    config = tracker.config
     return _digest(
         config.model,
         config.get('checkpoint_modules'),
         dataset_facts(config, data),
-        contestant.checkpoint and file_digest(contestant.checkpoint),
+        tracker.checkpoint and file_digest(tracker.checkpoint),
         _code_digest(config),
         machine,
     )
 
 
-def detector_fingerprint(contestant: Contestant, data: str) -> str | None:
+def detector_fingerprint(tracker: Tracker, data: str) -> str | None:
     """Name what decides about the detections.
 
     Args:
-        contestant (Contestant): A tracker.
+        tracker (Tracker): Whose detector it is.
         data (str): ``val`` or ``test``: whose data loader is read.
 
     Returns:
@@ -61,8 +61,8 @@ def detector_fingerprint(contestant: Contestant, data: str) -> str | None:
         data; None if the tracker has no detector of its own, or looks at pixels
         beside it (ReID, camera motion).
     """
-    model = contestant.config.model
-    if model.get('detector') is None or contestant.checkpoint is None:
+    model = tracker.config.model
+    if model.get('detector') is None or tracker.checkpoint is None:
         return None
     if any(model.get(part) is not None for part in ('reid', 'cmc')):
         return None
@@ -71,9 +71,9 @@ def detector_fingerprint(contestant: Contestant, data: str) -> str | None:
     return _digest(
         model.detector,
         preprocessing,
-        dataset_facts(contestant.config, data),
-        file_digest(contestant.checkpoint),
-        _code_digest(contestant.config),
+        dataset_facts(tracker.config, data),
+        file_digest(tracker.checkpoint),
+        _code_digest(tracker.config),
     )
 
 

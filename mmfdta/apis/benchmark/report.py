@@ -4,7 +4,6 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from mmfdta.visualization import (
 from ..tables import markdown_table
 from .bootstrap import LEVEL, METRICS, Difference
 from .frame_runner import STAGES
-from .outcome import Outcome
+from .outcome import Outcome, Timing
 
 _SCORES = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1')
 _MILLION, _GIGA, _MEBI = 1e6, 1e9, 2**20
@@ -75,7 +74,7 @@ class Report:
         return '\n'.join([*(part for part in parts if part), *lines]) + '\n'
 
     def _score_table(self) -> str:
-        rows = [('tracker', *_SCORES, 'IDSW')]
+        rows: list[tuple[str, ...]] = [('tracker', *_SCORES, 'IDSW')]
         for outcome in self.outcomes:
             cells = [f'{100 * outcome.scores[name]:.1f}' for name in _SCORES]
             rows.append((outcome.name, *cells, f'{outcome.scores["IDSW"]:.0f}'))
@@ -84,7 +83,8 @@ class Report:
     def _difference_table(self) -> str:
         if not self.differences:
             return ''
-        rows = [(f'minus {self.reference}', *METRICS, 'better in')]
+        head = (f'minus {self.reference}', *METRICS, 'better in')
+        rows: list[tuple[str, ...]] = [head]
         for name, by_metric in self.differences.items():
             cells = [_interval(by_metric[metric]) for metric in METRICS]
             hota = by_metric['HOTA'].of_sequences
@@ -92,25 +92,29 @@ class Report:
         return markdown_table(rows)
 
     def _cost_table(self) -> str:
-        timed = [o for o in self.outcomes if o.timing is not None]
-        if not timed:
+        if not self._timed:
             return ''
-        head = [f'{stage} ms' for stage in STAGES]
-        rows = [('tracker', *head, 'FPS', 'memory MB', 'params M', 'GFLOPs')]
-        for outcome in timed:
-            stages = outcome.timing.stages
+        stages = [f'{stage} ms' for stage in STAGES]
+        rows = [('tracker', *stages, 'FPS', 'memory MB', 'params M', 'GFLOPs')]
+        for outcome, timing in self._timed:
             cost = outcome.runs[0].cost
+            memory = max(run.peak_memory for run in outcome.runs)
             rows.append(
                 (
                     outcome.name,
-                    *(_milliseconds(stages[stage]['median']) for stage in STAGES),
-                    f'{outcome.timing.frames_per_second:.2f}',
-                    f'{outcome.peak_memory / _MEBI:.0f}',
+                    *(_milliseconds(timing.stages[s]['median']) for s in STAGES),
+                    f'{timing.frames_per_second:.2f}',
+                    f'{memory / _MEBI:.0f}',
                     f'{cost.parameters / _MILLION:.2f}',
                     f'{cost.flops / _GIGA:.2f}',
                 )
             )
         return markdown_table(rows)
+
+    @property
+    def _timed(self) -> list[tuple[Outcome, Timing]]:
+        """The contestants that ran, with their times."""
+        return [(o, o.timing) for o in self.outcomes if o.timing is not None]
 
     def csv(self) -> str:
         """Write one line a contestant, rates as fractions."""
@@ -169,16 +173,17 @@ class Report:
 
     def _figures(self) -> dict:
         names = [outcome.name for outcome in self.outcomes]
+        detection = {o.name: 100 * o.scores['DetA'] for o in self.outcomes}
         figures = dict(
             scores=plot_scores({o.name: o.scores for o in self.outcomes}),
             detection_association=plot_plane(
-                self._points('DetA', self.outcomes), ('DetA', 'AssA'), hota_lines=True
+                self._points(detection, 'AssA'), ('DetA', 'AssA'), hota_lines=True
             ),
         )
-        timed = [o for o in self.outcomes if o.timing is not None]
-        if timed:
+        speed = {outcome.name: time.frames_per_second for outcome, time in self._timed}
+        if speed:
             figures['speed'] = plot_plane(
-                self._points(None, timed), ('frames a second', 'HOTA')
+                self._points(speed, 'HOTA'), ('frames a second', 'HOTA')
             )
         rows = {
             name: DifferenceRow(**asdict(d['HOTA']), number=names.index(name))
@@ -190,18 +195,12 @@ class Report:
             )
         return figures
 
-    def _points(self, x: str | None, outcomes: Sequence[Outcome]) -> list[TrackerPoint]:
-        """Trackers in the plane of AssA over ``x``, or of HOTA over speed."""
-        y = 'HOTA' if x is None else 'AssA'
-        names = [outcome.name for outcome in self.outcomes]
+    def _points(self, across: dict[str, float], metric: str) -> list[TrackerPoint]:
+        """Trackers by a number of theirs, and in percent by a score over it."""
         return [
-            TrackerPoint(
-                o.name,
-                o.timing.frames_per_second if x is None else 100 * o.scores[x],
-                100 * o.scores[y],
-                names.index(o.name),
-            )
-            for o in outcomes
+            TrackerPoint(o.name, across[o.name], 100 * o.scores[metric], number)
+            for number, o in enumerate(self.outcomes)
+            if o.name in across
         ]
 
 

@@ -121,6 +121,26 @@ class RunFolder:
             self._records / f'{sequence.name}.json', json.dumps(record) + '\n'
         )
 
+    def require(self, name: str) -> SequenceRun:
+        """Read the record of a sequence that a run has just finished.
+
+        Args:
+            name (str): The sequence.
+
+        Returns:
+            SequenceRun: Its record.
+
+        Raises:
+            FileNotFoundError: If it is not there.
+        """
+        run = self.read(name)
+        if run is None:
+            raise FileNotFoundError(
+                f'{self._records / name}.json: the run has ended, but there is no '
+                'whole record of it; run the same command again'
+            )
+        return run
+
     def read(self, name: str) -> SequenceRun | None:
         """Read the record of a sequence.
 

@@ -40,13 +40,15 @@ def run_job(job: Job) -> None:
         return
     runner = FrameRunner(model, dataset, job.device, job.detections is not None)
     cost = runner.warm_up(todo[0], job.warmup)
-    shares = job.detections is not None and runner.asks_detector
+    shared = None
+    if job.detections is not None and runner.asks_detector:
+        shared = Path(job.detections)
     bar = Progress(sum(len(dataset.sequences[i]) for i in todo))
     for index in todo:
-        shared = Path(job.detections, f'{names[index]}.npz') if shares else None
-        replayed = shared is not None and shared.is_file()
-        if replayed:
-            frames = runner.replay(index, SequenceDetections.load(shared))
+        kept = None if shared is None else shared / f'{names[index]}.npz'
+        replayed = kept is not None and kept.is_file()
+        if kept is not None and replayed:
+            frames = runner.replay(index, SequenceDetections.load(kept))
         else:
             frames = runner.run(index)
         records, seconds = [], []
@@ -54,8 +56,8 @@ def run_job(job: Job) -> None:
             records.append(record)
             seconds.append(spent)
             bar.update()
-        if shared is not None and not replayed:
-            runner.detections().save(shared)
+        if kept is not None and not replayed:
+            runner.detections().save(kept)
         known, hidden = assemble(records)
         run = SequenceRun(np.stack(seconds), peak_memory(job.device), cost, replayed)
         folder.write((known + hidden)[0], run)

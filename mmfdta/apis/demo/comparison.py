@@ -104,7 +104,7 @@ COLUMNS = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW')
 
 def markdown_table(outcomes: list[Outcome]) -> str:
     """Write the comparison as a Markdown table, rates in percent."""
-    rows = [('tracker', *COLUMNS)]
+    rows: list[tuple[str, ...]] = [('tracker', *COLUMNS)]
     rows += [(o.name, *(_cell(c, o.scores()[c]) for c in COLUMNS)) for o in outcomes]
     return tables.markdown_table(rows)
 

@@ -38,7 +38,7 @@ class ProgressHook(Hook):
     ) -> None:
         """Maybe print a line."""
         done, total = runner.iter + 1, runner.max_iters
-        if done % self.interval and done != total:
+        if outputs is None or (done % self.interval and done != total):
             return
         pace = (time.monotonic() - self._start) / (done - self._first)
         left = pace * (total - done)

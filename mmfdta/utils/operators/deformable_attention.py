@@ -4,24 +4,27 @@
 import functools
 import importlib
 from collections.abc import Callable
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from .sparse_sampling import deformable_sampling
 
+_PYTORCH_PATH = 'multi_scale_deformable_attn_pytorch'
+
 
 @functools.cache
-def _mmcv() -> tuple[object, Callable]:
+def _mmcv() -> tuple[ModuleType, Callable[..., Tensor]]:
     """MMCV's module and its own PyTorch path."""
     # Not at the top: the extension has to be there before `mmcv.ops` can be imported.
     module = importlib.import_module('mmcv.ops.multi_scale_deform_attn')
-    return module, module.multi_scale_deformable_attn_pytorch
+    return module, getattr(module, _PYTORCH_PATH)
 
 
 def install_deformable_attention() -> None:
     """Replace MMCV's PyTorch path, which its modules take on a CPU."""
-    _mmcv()[0].multi_scale_deformable_attn_pytorch = deformable_attention
+    setattr(_mmcv()[0], _PYTORCH_PATH, deformable_attention)
 
 
 def plain_deformable_attention(
@@ -103,12 +106,9 @@ def ms_deform_attn_backward(
         for tensor in (value, sampling_locations, attention_weights)
     ]
     with torch.enable_grad():
-        output = ms_deform_attn_forward(
-            leaves[0],
-            value_spatial_shapes,
-            value_level_start_index,
-            *leaves[1:],
-            im2col_step,
+        leaf_value, leaf_locations, leaf_weights = leaves
+        output = deformable_attention(
+            leaf_value, value_spatial_shapes, leaf_locations, leaf_weights
         )
     gradients = torch.autograd.grad(output, leaves, grad_output)
     targets = (grad_value, grad_sampling_loc, grad_attn_weight)

@@ -225,8 +225,10 @@ class _SparseSampling(torch.autograd.Function):
         step = max(1, _BLOCK_POINTS // max(1, x.shape[1]))
         for start in range(0, len(x), step):
             here = slice(start, start + step)
-            points = x[here], y[here], weights[here]
-            columns, shares = _corners(*points, offset[here], layout, heads).matrix()
+            corners = _corners(
+                x[here], y[here], weights[here], offset[here], layout, heads
+            )
+            columns, shares = corners.matrix()
             block = F.embedding_bag(
                 columns, rows, per_sample_weights=shares, mode='sum'
             )
@@ -279,8 +281,8 @@ def _backward_images(
     """
     batch, queries, heads = points[0].shape[:3]
     offset = _offsets(batch, queries, layout.cells * heads)
-    flat = [t.flatten(2).flatten(0, 1) for t in points]
-    corners = _corners(*flat, offset, layout, heads)
+    x, y, weights = (t.flatten(2).flatten(0, 1) for t in points)
+    corners = _corners(x, y, weights, offset, layout, heads)
     columns, shares = corners.matrix()
     rows = table.reshape(-1, table.shape[-1])
     grad_rows = grad_output.reshape(-1, table.shape[-1])
@@ -292,7 +294,8 @@ def _backward_images(
     grads[0].copy_(torch.from_numpy(transposed @ grad_rows.numpy()).view_as(table))
     matrix = torch.sparse_csr_tensor(*arrays[::-1], shape, check_invariants=False)
     dots = torch.sparse.sampled_addmm(matrix, grad_rows, rows.t(), beta=0.0)
-    gradients = corners.gradients(dots.values().view_as(corners.weights), *flat, layout)
+    dots = dots.values().view_as(corners.weights)
+    gradients = corners.gradients(dots, x, y, weights, layout)
     for grad, gradient in zip(grads[1:], gradients, strict=True):
         grad.copy_(gradient.view_as(grad))
 

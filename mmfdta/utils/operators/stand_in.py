@@ -75,6 +75,6 @@ def make_stand_in(reason: str) -> StandIn:
         ms_deform_attn_backward,
     ):
         setattr(module, operator.__name__, operator)
-    module.get_compiler_version = lambda: f'none (operators {reason})'
-    module.get_compiling_cuda_version = lambda: f'none (operators {reason})'
+    for version in ('get_compiler_version', 'get_compiling_cuda_version'):
+        setattr(module, version, lambda: f'none (operators {reason})')
     return module
