@@ -3,6 +3,7 @@
 
 import os
 import random
+import socket
 
 import numpy as np
 import pytest
@@ -23,6 +24,20 @@ settings.register_profile(
 settings.load_profile('suite')
 torch.set_num_threads(1)
 init_default_scope('mmdet')
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port for a process that binds it seconds later.
+
+    It lies below the range that systems give to outgoing connections: one of those
+    would take it in the meantime.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as handle:
+            if handle.connect_ex(('127.0.0.1', port)) != 0:
+                return port
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 import textwrap
@@ -267,21 +266,19 @@ def test_every_command_has_help(name, capsys):
 
 
 @pytest.mark.dist
-def test_two_processes_train_and_test_without_a_gpu(project):
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
+def test_two_processes_train_and_test_without_a_gpu(project, free_port):
     tools = Path(__file__).resolve().parents[2] / 'tools'
     path = os.pathsep.join([str(project), str(tools.parent), *sys.path])
     binaries = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
-    environment = {**os.environ, 'PYTHONPATH': path, 'PATH': binaries, 'PORT': port}
+    environment = {**os.environ, 'PYTHONPATH': path, 'PATH': binaries}
+    environment['PORT'] = str(free_port)
     environment.pop('LOCAL_RANK')
 
     def run(script, *arguments):
         command = ['bash', str(tools / script), 'tiny.py', *arguments]
-        return subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=True
-        ).stdout
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
 
     run('dist_train.sh', '2')
     # Two images each: one step of 0.5.

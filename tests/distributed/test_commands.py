@@ -2,7 +2,6 @@
 """The shell scripts for several processes, with a small FDTA."""
 
 import re
-import socket
 import subprocess
 from pathlib import Path
 
@@ -14,12 +13,9 @@ TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 
 def _run(environment: dict[str, str], script: str, *arguments: object) -> str:
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
     done = subprocess.run(
         ['bash', str(TOOLS / script), *map(str, arguments)],
-        env={**environment, 'PORT': port},
+        env=environment,
         capture_output=True,
         text=True,
     )
@@ -32,7 +28,10 @@ def _texts(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.dist
-def test_two_processes_train_and_track_like_one(tiny_run, environment, tmp_path: Path):
+def test_two_processes_train_and_track_like_one(
+    tiny_run, environment, free_port: int, tmp_path: Path
+):
+    environment = {**environment, 'PORT': str(free_port)}
     path = tiny_run(train_cfg__max_epochs=1, train_cfg__val_begin=2)
     log = _run(environment, 'dist_train.sh', path, 2)
     # Seven clips: four each, one of them twice.

@@ -1,7 +1,6 @@
 # Copyright (c) mmfdta authors.
 """The metric of the test loop, alone and in two processes."""
 
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -360,10 +359,3 @@ def test_two_processes_equal_one(tmp_path, free_port):
         ]
         assert len(texts[0]) == count
         assert texts[0] == texts[1]
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as handle:
-        handle.bind(('127.0.0.1', 0))
-        return handle.getsockname()[1]

@@ -3,7 +3,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -18,11 +17,10 @@ TIMEOUT = 30  # seconds that a process waits for the other
 SLACK = 90  # for a busy machine to notice and to end
 
 
-def start_two(arguments: list[str], environment: dict, folder: Path) -> list:
+def start_two(
+    arguments: list[str], environment: dict, port: int, folder: Path
+) -> list[subprocess.Popen]:
     """Start both processes without an agent that would end one with the other."""
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = str(free.getsockname()[1])
     processes = []
     for rank in range(2):
         variables = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=2, MASTER_PORT=port)
@@ -41,7 +39,7 @@ def start_two(arguments: list[str], environment: dict, folder: Path) -> list:
 @pytest.mark.parametrize('loss', [signal.SIGKILL, signal.SIGSTOP], ids=['dead', 'hung'])
 @pytest.mark.parametrize('name', ['train', 'test'])
 def test_the_other_process_ends_in_time(
-    tiny_run, environment, tmp_path: Path, name: str, loss: signal.Signals
+    tiny_run, environment, free_port, tmp_path: Path, name: str, loss: signal.Signals
 ):
     config = tiny_run(env_cfg__dist_cfg__timeout=TIMEOUT, train_cfg__max_epochs=999)
     for number in (5, 6):
@@ -56,7 +54,8 @@ def test_the_other_process_ends_in_time(
             return any(tmp_path.glob('tracks.partial/*.txt'))
         return len(logged_losses(work)) >= 2
 
-    processes = start_two(command(name, config, *options), environment, tmp_path)
+    arguments = command(name, config, *options)
+    processes = start_two(arguments, environment, free_port, tmp_path)
     left, lost = processes
     try:
         end = time.monotonic() + 600
