@@ -38,7 +38,7 @@ test_dataloader = None
 test_cfg = None
 test_evaluator = None
 
-max_iters = 2400
+max_iters = 2000
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),

@@ -54,14 +54,14 @@ def draw_box(axes: Axes, box: Box) -> None:
     )
     lift = 0.1 if box.file else 0
     axes.text(box.x, box.y + lift, box.title, ha='center', va='center', size=8.5)
-    name = box.file.removeprefix('mmfdta/')
+    name = box.file.removeprefix('mmfdta/models/')
     axes.text(
         box.x,
         box.y - 0.16,
         name,
         ha='center',
         va='center',
-        size=5.4,
+        size=6,
         family='monospace',
     )
 
@@ -165,8 +165,8 @@ def draw_rooms() -> None:
     for i, (names, color) in enumerate(layers):
         y = len(layers) - i
         for j, name in enumerate(names):
-            x = 4.5 + (j - (len(names) - 1) / 2) * 2.2
-            draw_box(axes, Box(x, y, name, '', color, 2.05))
+            x = 4.5 + (j - (len(names) - 1) / 2) * 2.6
+            draw_box(axes, Box(x, y, name, '', color, 2.45))
     axes.annotate(
         '', (0.05, 0.8), (0.05, 8.2), arrowprops=dict(arrowstyle='-|>', color='#333')
     )

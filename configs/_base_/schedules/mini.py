@@ -1,6 +1,6 @@
 # AdamW with a warm-up and a cosine, counted in iterations: for a CPU. A run that is
 # resumed goes on as if never interrupted.
-max_iters = 2200
+max_iters = 2600
 
 train_cfg = dict(
     type='ResumableIterTrainLoop', max_iters=max_iters, val_interval=max_iters

@@ -29,10 +29,10 @@ class MiniDanceOptions:
     """Fewest dancers of a sequence."""
     max_dancers: int = 6
     """Most dancers of a sequence."""
-    similarity: float = 0.3
+    similarity: float = 0.2
     """Likeness of the dancers of a sequence: 1 = the same clothes, hair and
     build, 0 = as different as they get."""
-    crossing: float = 0.6
+    crossing: float = 0.5
     """Probability that two neighbours cross within a beat of the dance."""
     speed: float = 1.3
     """Pace of the dance; moves get larger from frame to frame."""
