@@ -40,17 +40,9 @@ test_evaluator = None
 
 max_iters = 2000
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(
-        type='CosineAnnealingLR',
-        by_epoch=False,
-        begin=100,
-        end=max_iters,
-        T_max=max_iters - 100,
-        eta_min_ratio=0.02,
-    ),
-]
+param_scheduler = _base_.param_scheduler
+param_scheduler[1].update(end=max_iters, T_max=max_iters - 100)
+
 optim_wrapper = dict(
     optimizer=dict(lr=8e-4),
     clip_grad=dict(max_norm=1.0),
