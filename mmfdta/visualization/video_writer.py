@@ -181,9 +181,11 @@ def check_folder(path: Path) -> None:
 @contextlib.contextmanager
 def silent_opencv() -> Iterator[None]:
     """Keep OpenCV from printing what the caller reports itself."""
-    level = cv2.getLogLevel()
-    cv2.setLogLevel(_SILENT)
+    # OpenCV 5 moved the two functions.
+    log = getattr(cv2.utils, 'logging', cv2)
+    level = log.getLogLevel()
+    log.setLogLevel(_SILENT)
     try:
         yield
     finally:
-        cv2.setLogLevel(level)
+        log.setLogLevel(level)

@@ -114,10 +114,14 @@ def test_broken_images_are_named(tmp_path, make_image, jpegs, exact):
     cut.write_bytes(jpegs[0].read_bytes()[:3000])
     text = tmp_path / 'text.jpg'
     text.write_text('no image')
+    empty = tmp_path / 'empty.jpg'
+    empty.touch()
     other = tmp_path / 'other.jpg'
     Image.fromarray(make_image(0, 200, 400)).save(other)
     with pytest.raises(OSError, match='text.jpg: not an image'):
         _decode([jpegs[0], text], [], exact)
+    with pytest.raises(OSError, match='empty.jpg: not an image'):
+        _decode([jpegs[0], empty], [], exact)
     with pytest.raises(OSError, match='cut.jpg: cannot decode'):
         _decode([jpegs[0], cut], [], exact)
     with pytest.raises(FileNotFoundError, match='absent.jpg: no such image'):

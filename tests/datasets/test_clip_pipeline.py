@@ -177,6 +177,15 @@ def _small(path):
     Image.new('L', (80, 45)).save(path)
 
 
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def _empty(path):
+    path.write_bytes(b'')
+
+
+@pytest.mark.parametrize('exact', [False, True])
 @pytest.mark.parametrize(
     ('damage', 'message'),
     [
@@ -184,12 +193,17 @@ def _small(path):
         (_sixteen_bits, '000003.png: found 16-bit depth'),
         (_small, '000003.png: found 80x45, expected the size of the image, 160x90'),
         (Path.unlink, '000003.png: no depth map for 000003.jpg'),
+        (_cut, '000003.png: cannot'),
+        (_empty, '000003.png: not an image'),
     ],
 )
-def test_bad_depth_maps_are_named(dance, damage, message):
+def test_bad_depth_maps_are_named(dance, damage, message, exact):
     damage(dance / 'train' / 'a' / 'depth' / '000003.png')
     config = _loaders('dancetrack', dance)
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
+    for step in config.train_dataloader.dataset.pipeline:
+        if step.type == 'LoadClipDepth':
+            step.exact = exact
+    with pytest.raises((ValueError, OSError), match=message):
         _samples(config.train_dataloader)
 
 

@@ -57,13 +57,7 @@ def decode_exact(path: str) -> Image.Image:
         OSError: If the image is broken or cut off.
     """
     with open_image(path) as image:
-        try:
-            image.load()
-        except (OSError, SyntaxError, ValueError) as error:
-            raise OSError(
-                f'{path}: cannot decode the image ({error}); was the download or '
-                'the unpacking interrupted? Replace the file'
-            ) from None
+        load_pixels(image, path)
         if image.mode == 'RGB':
             return image
         if image.mode.startswith('I'):
@@ -111,6 +105,25 @@ def open_image(path: str) -> Image.Image:
         ) from None
 
 
+def load_pixels(image: Image.Image, path: str) -> None:
+    """Decode an opened image.
+
+    Args:
+        image (Image.Image): From :func:`open_image`.
+        path (str): What the error calls it.
+
+    Raises:
+        OSError: If it is broken or cut off.
+    """
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise OSError(
+            f'{path}: cannot decode the image ({error}); was the download or the '
+            'unpacking interrupted? Replace the file'
+        ) from None
+
+
 def decode_fast(path: str, shrink: float) -> np.ndarray:
     """Decode an image, smaller if it is a JPEG that will be shrunk anyway.
 
@@ -130,6 +143,8 @@ def decode_fast(path: str, shrink: float) -> np.ndarray:
     reductions = (flag for factor, flag in _REDUCTIONS if shrink >= factor)
     flags = next(reductions, cv2.IMREAD_COLOR)
     data = _read_bytes(path)
+    if not data:  # OpenCV asserts that there is something
+        return _decode_bgr(path)
     # OpenCV fills a file that was cut off with grey; PIL, which decides here
     # whether what lacks the end marker can be read, raises.
     whole = data[-2:] == b'\xff\xd9'

@@ -15,6 +15,8 @@ from .decoding import (
     decode_exact,
     decode_fast,
     first_shrink,
+    load_pixels,
+    open_image,
     read_image_size,
     shift_exact,
     shift_fast,
@@ -142,7 +144,7 @@ class LoadClipDepth(BaseTransform):
             dict: The clip with ``depths`` uint8 (T, H, W, 1), if there are any.
 
         Raises:
-            FileNotFoundError: If a map is missing.
+            OSError: If a map is missing or broken.
             ValueError: If a map has colour, 16 bits or another size.
         """
         if results['depth_dir'] is None:
@@ -216,13 +218,14 @@ def read_depth_map(path: str, shape: tuple[int, int]) -> Image.Image:
         Image.Image: Mode L.
 
     Raises:
+        OSError: If the map is no image, or cut off.
         ValueError: If the map has colour, 16 bits or another size.
     """
-    with Image.open(path) as image:
+    with open_image(path) as image:
         problem = describe_depth_map(image, shape)
         if problem is not None:
             raise ValueError(f'{path}: {problem}')
-        image.load()
+        load_pixels(image, path)
         return image
 
 
