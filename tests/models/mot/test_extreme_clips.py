@@ -1,11 +1,16 @@
 # Copyright (c) mmfdta authors.
 """Clips with far too much or nothing in them: finite losses, gradients and tracks."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.logging import MessageHub
 from small_fdta import VOCABULARY, build, collate, make_clip, small_config
+from small_motr import small_motr_config
+from torch import Tensor, nn
 
 from mmfdta.models.trackers import FDTATracker
 
@@ -44,12 +49,66 @@ CLIPS = {
 }
 
 
-@pytest.mark.parametrize('name', CLIPS)
-def test_losses_gradients_and_weights_stay_finite(name: str):
+# In MOTR a clip has no identities to mask.
+OF_MOTR = [name for name in CLIPS if 'masked' not in name and name != 'no history']
+
+
+def _motip() -> Config:
+    """FDTA without its adapters."""
+    config = small_config()
+    config.update(temporal_adapter=None, identity_adapter=None)
+    config.detector.spatial_adapter = None
+    config.detector.bbox_head.loss_depth = None
+    return config
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    """Floating-point tensors of what a layer returns."""
+    if isinstance(value, Tensor):
+        if value.is_floating_point():
+            yield value
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+
+
+def _watch(model: nn.Module) -> set[str]:
+    """Names of the layers, attention among them, that ever return a NaN."""
+    broken = set()
+
+    def look(name: str):
+        def hook(module: nn.Module, inputs: object, outputs: object) -> None:
+            if any(tensor.isnan().any() for tensor in _tensors(outputs)):
+                broken.add(name)
+
+        return hook
+
+    for name, module in model.named_modules():
+        module.register_forward_hook(look(name))
+    return broken
+
+
+@pytest.mark.parametrize(
+    ('make', 'name'),
+    [
+        *((small_config, name) for name in CLIPS),
+        *((_motip, name) for name in CLIPS),
+        *((small_motr_config, name) for name in OF_MOTR),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_losses_gradients_and_weights_stay_finite(make, name: str):
     MessageHub.get_current_instance().update_info('epoch', 1)
-    model = build(small_config()).train()
+    model = build(make()).train()
+    broken = _watch(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    batch = collate(*CLIPS[name]())
+    clips = CLIPS[name]()
+    if make is small_motr_config:
+        for clip in clips:
+            clip['inputs'].pop('depth')
+    batch = collate(*clips)
     for _ in range(2):
         data = model.data_preprocessor(batch, True)
         losses = model(**data, mode='loss')
@@ -64,6 +123,7 @@ def test_losses_gradients_and_weights_stay_finite(name: str):
         optimizer.step()
         optimizer.zero_grad()
     assert all(weight.isfinite().all() for weight in model.parameters())
+    assert not broken
     if name == 'every identity masked':
         assert losses['loss_id'] == 0
 
