@@ -49,13 +49,6 @@ train_dataloader = dict(
     sampler=dict(lengths=5, max_interval=2),
     dataset=dict(pipeline=train_pipeline),
 )
-
-# As many minutes as FDTA has: a step is about twice as long.
-max_iters = 1200
-train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
-param_scheduler = _base_.param_scheduler
-param_scheduler[1].update(end=max_iters, T_max=max_iters - 100)
-
 optim_wrapper = dict(
     optimizer=dict(lr=8e-4),
     paramwise_cfg=dict(
