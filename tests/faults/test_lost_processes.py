@@ -1,7 +1,6 @@
 # Copyright (c) mmfdta authors.
 """One of two processes is lost: the other ends with an error, not never."""
 
-import os
 import signal
 import subprocess
 import time
@@ -67,7 +66,7 @@ def test_the_other_process_ends_in_time(
         code = left.wait(TIMEOUT + SLACK)
     finally:
         for process in processes:
-            os.kill(process.pid, signal.SIGKILL)
+            process.kill()
             process.wait()
     said = (tmp_path / 'stderr0').read_text()
     assert code != 0
