@@ -2,9 +2,11 @@
 """Where frames come from: videos, images, cameras and streams."""
 
 import glob
+import itertools
 import math
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -173,6 +175,7 @@ def open_source(source: str | os.PathLike | int) -> FrameSource:
                 f'{path}: a folder without images ({", ".join(IMAGE_SUFFIXES)}); '
                 'name a video, or a folder with the frames of one'
             )
+        _say_gaps(images)
         return ImageSource(images, path.name or text)
     if path.is_file():
         if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -194,6 +197,7 @@ def _open_pattern(pattern: str) -> ImageSource:
             f'{pattern}: matches {len(found)} files, but no images '
             f'({", ".join(IMAGE_SUFFIXES)}); name videos one by one'
         )
+    _say_gaps(images)
     return ImageSource(images, pattern)
 
 
@@ -206,6 +210,24 @@ def _images_in(folder: Path) -> list[Path]:
 def _is_image(path: Path) -> bool:
     hidden = path.name.startswith('.')
     return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()
+
+
+def _say_gaps(paths: list[Path]) -> None:
+    """Warn of images that lack between others, judging by the numbers of the names."""
+    ends = [re.search(r'\d+$', path.stem) for path in paths]
+    numbers = [int(end.group()) for end in ends if end]
+    if len(numbers) < max(3, len(paths)):
+        return
+    steps = [after - before for before, after in itertools.pairwise(numbers)]
+    gaps = [i for i, step in enumerate(steps) if step != min(steps)]
+    if gaps:
+        i = gaps[0]
+        warnings.warn(
+            f'{paths[0].parent}: {paths[i + 1].name} comes after {paths[i].name}, is '
+            f'something missing? There are {len(gaps)} such gaps; the frames of the '
+            'results are counted without them',
+            stacklevel=3,
+        )
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

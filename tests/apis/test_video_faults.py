@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -54,6 +55,23 @@ def test_broken_image_in_the_middle_ends_the_video(inferencer, toys):
     assert report.num_frames == 4
     assert 'frame 5 of 8' in report.problem and '5.png' in report.problem
     assert read_mot_rows(toys.folder / 'b.partial.txt').frame.max() == 4
+
+
+def test_missing_images_are_said(inferencer, toys):
+    images = toys.images('gaps', 12)
+    for number in (5, 6, 9):
+        (images / f'{number}.png').unlink()
+    for source in (images, images / '*.png'):
+        with pytest.warns(UserWarning, match=r'7.png comes after 4.png.* 2 such gaps'):
+            report = inferencer(source, out=toys.folder / 'g.txt')
+        assert report.complete and report.num_frames == 9
+    # Every second image is a choice.
+    images = toys.images('even', 11)
+    for number in range(2, 11, 2):
+        (images / f'{number}.png').unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', UserWarning)
+        assert inferencer(images).num_frames == 6
 
 
 def test_error_in_the_model_leaves_what_was_tracked(inferencer, toys, read_video):
