@@ -113,6 +113,7 @@ class VideoWriter:
 
     def _open(self, width: int, height: int) -> cv2.VideoWriter:
         check_folder(self.path)
+        self._check_disk()  # or the encoder would be blamed
         size = (width, height)
         codecs = _CODECS[self.path.suffix.lower()]
         for codec in codecs:
