@@ -98,11 +98,32 @@ def test_checkpoints(tiny_run, environment, disk, tmp_path: Path):
     torch.testing.assert_close(*weights, rtol=1e-5, atol=1e-6)
 
 
-def test_scores_and_videos(tiny_run, environment, disk, tmp_path: Path):
+def test_a_run_whose_checkpoints_cannot_be_written(
+    tiny_run, environment, disk, tmp_path: Path
+):
+    """The log goes elsewhere; what an earlier run left stays."""
+    kept = disk()
+    (kept / 'run').mkdir()
+    (kept / 'run/epoch_1.pth').write_text('earlier')
+    disk(option='ro')
+    config = tiny_run(
+        train_cfg__val_begin=9, default_hooks__checkpoint__out_dir=str(kept)
+    )
+    train = command('train', config, '--work-dir', tmp_path / 'run')
+    said = fails(train, environment)
+    assert 'Read-only file system' in said and str(kept) in said
+    assert (kept / 'run/epoch_1.pth').read_text() == 'earlier'
+    assert [path.name for path in kept.rglob('*')] == ['run', 'epoch_1.pth']
+
+
+@pytest.mark.parametrize('state', ['full', 'read-only'])
+def test_scores_and_videos(tiny_run, environment, disk, tmp_path: Path, state: str):
     folder = disk(68 << 10)
     (folder / 'ballast').write_bytes(bytes(56 << 10))
     for name in ('scores.json', 'video.mp4', 'video.txt'):
         (folder / name).write_text('earlier')
+    if state == 'read-only':
+        disk(68 << 10, option='ro')
     results = tmp_path / 'results'
     results.mkdir()
     config = tiny_run()
@@ -112,13 +133,17 @@ def test_scores_and_videos(tiny_run, environment, disk, tmp_path: Path):
         (results / f'{sequence.name}.txt').write_text(rows)
     evaluate = command('evaluate', '--gt', truth, '--results', results, '--out')
     said = fails([*evaluate, str(folder / 'scores.json')], environment)
-    assert 'scores.json' in said and 'No space left on device' in said
+    reason = 'No space left on device' if state == 'full' else 'Read-only file system'
+    assert 'scores.json' in said and reason in said
 
     track = command('track', truth / 'seq2/img1', '--config', config)
     track += ['--allow-random-weights', '--out']
     for name in ('video.mp4', 'video.txt'):
         said = fails([*track, str(folder / name)], environment)
-        assert 'disk' in said and name in said
+        if state == 'full':
+            assert 'the disk is full' in said and name in said
+        else:
+            assert 'cannot write into the folder' in said and str(folder) in said
     for name in ('scores.json', 'video.mp4', 'video.txt'):
         assert (folder / name).read_text() == 'earlier'
     names = ['ballast', 'scores.json', 'video.mp4', 'video.txt']

@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Training and testing that is killed: what is left is whole, the rest is made up."""
 
+import json
 import os
 import random
 import signal
@@ -12,7 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from small_fdta import build
 from tiny_run import command, logged_losses, write_sequence
+
+from mmfdta.utils.mot_text import read_mot_rows
 
 pytestmark = pytest.mark.faults
 
@@ -142,3 +146,39 @@ def test_a_killed_test_is_told_from_a_whole_one(tiny_run, environment, tmp_path:
         capture_output=True,
     )
     assert {path.name: path.read_bytes() for path in again.iterdir()} == results
+
+
+def test_a_killed_track_is_never_taken_for_a_whole_one(
+    tiny_run, environment, tmp_path: Path
+):
+    config = tiny_run()
+    write_sequence(tmp_path / 'video', 120, 9)
+    out = [tmp_path / f'out/v.{suffix}' for suffix in ('txt', 'json', 'avi')]
+    out[0].parent.mkdir()
+    for path in out:
+        path.write_text('earlier')
+    weights = tmp_path / 'weights.pth'
+    torch.save(
+        dict(state_dict=build(Config.fromfile(config).model).state_dict()), weights
+    )
+    track = command('track', tmp_path / 'video/img1', '--config', config)
+    track += ['--checkpoint', str(weights), '--no-progress', '--out', *map(str, out)]
+
+    def begun() -> bool:
+        return any(path.stat().st_size for path in out[0].parent.glob('.v.*.txt'))
+
+    code = run_until(track, environment, begun, 0)
+    assert code == -signal.SIGKILL, 'finished before it could be killed'
+    assert [path.read_text() for path in out] == ['earlier'] * 3
+    shown = [p.name for p in out[0].parent.iterdir() if not p.name.startswith('.')]
+    assert sorted(shown) == sorted(path.name for path in out)
+
+    subprocess.run(track, env=environment, check=True, capture_output=True)
+    document = json.loads(out[1].read_text())
+    assert document['complete'] and document['num_frames'] == 120
+    assert read_mot_rows(out[0]).frame.max() == 120
+    again = [tmp_path / f'again/v.{suffix}' for suffix in ('txt', 'json')]
+    track[-3:] = map(str, again)
+    subprocess.run(track, env=environment, check=True, capture_output=True)
+    assert again[0].read_bytes() == out[0].read_bytes()
+    assert json.loads(again[1].read_text()) == document
