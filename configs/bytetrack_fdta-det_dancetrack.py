@@ -1,19 +1,5 @@
 # ByteTrack on FDTA's detections, so that association alone is compared.
 # Takes the detector out of a checkpoint of fdta_dancetrack.py.
-_base_ = ['./fdta_dancetrack.py', './_base_/trackers/bytetrack.py']
+_base_ = ['./_base_/detections/fdta_dancetrack.py', './_base_/trackers/bytetrack.py']
 
-model = dict(
-    _delete_=True,
-    type='ByteTrack',
-    data_preprocessor=dict(
-        _base_.model.data_preprocessor, type='TrackerDataPreprocessor'
-    ),
-    detector=_base_.model.detector,
-    tracker=_base_.tracker,
-)
-checkpoint_modules = ['detector']
-
-train_dataloader = None
-train_cfg = None
-optim_wrapper = None
-param_scheduler = None
+model = dict(type='ByteTrack', tracker=_base_.tracker)

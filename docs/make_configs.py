@@ -43,13 +43,16 @@ where the configs of this project have it, FDTA's before the others.
 
 
 def describe_config(path: Path) -> str:
-    """Return what the comment at a config's top says, as one line."""
+    """Return what the comment at a config's top says, as one line with links."""
     lines = []
     for line in path.read_text(encoding='utf-8').splitlines():
         if not line.startswith('#'):
             break
         lines.append(line.lstrip('# '))
-    return ' '.join(lines)
+    text = ' '.join(lines)
+    return re.sub(
+        r'docs/(\w+)\.md', lambda m: f'[{m[1].replace("_", " ")}]({m[1]}.md)', text
+    )
 
 
 def config_table() -> list[str]:

@@ -132,10 +132,10 @@ def _tracker_text(name: str) -> str:
 def _config_text(name: str, package: str, folder: Path) -> str:
     """The config of the project's small tracker, with the new class."""
     path = find_config(_CONFIG)
-    base = os.path.relpath(path.with_name('fdta_mini.py'), folder)
+    base = os.path.relpath(path.with_name('_base_'), folder)
     source = path.read_text(encoding='utf-8')
     source = source[source.index('_base_ = ') :]
-    source = source.replace('./fdta_mini.py', Path(base).as_posix())
+    source = source.replace('./_base_', Path(base).as_posix())
     imports = (
         f"imports = ['mmfdta', 'mmfdta.datasets.minidance', '{package}']\n"
         'custom_imports = dict(imports=imports)\n'

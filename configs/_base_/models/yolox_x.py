@@ -1,7 +1,7 @@
 # YOLOX-x with one class, as ByteTrack's, OC-SORT's and DanceTrack's authors publish
 # it: trained on RGB images normalised with ImageNet's mean and deviation, padded with
 # grey. Their files are converted by tools/convert_checkpoint.py. MMDetection's own
-# files want data_preprocessor=dict(mean=[0, 0, 0], std=[1, 1, 1], bgr=True).
+# files want model.data_preprocessor=dict(mean=[0, 0, 0], std=[1, 1, 1], bgr=True).
 norm = dict(type='BN', momentum=0.03, eps=0.001)
 activation = dict(type='Swish')
 
@@ -41,10 +41,13 @@ detector = dict(
     # The authors' exps/example/mot/yolox_x_mix_det.py and yolox_dancetrack_val.py.
     test_cfg=dict(score_thr=0.1, nms=dict(type='nms', iou_threshold=0.7)),
 )
-data_preprocessor = dict(
-    type='TrackerDataPreprocessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    pad_size_divisor=32,
-    pad_value=114,
+model = dict(
+    data_preprocessor=dict(
+        type='TrackerDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        pad_size_divisor=32,
+        pad_value=114,
+    ),
+    detector=detector,
 )

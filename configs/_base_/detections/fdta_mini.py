@@ -1,0 +1,18 @@
+# FDTA's detector on MiniDance, for trackers that take boxes. What is based on it adds
+# the tracker and MMDetection's model that asks it, and trains nothing.
+_base_ = ['../../fdta_mini.py']
+
+model = dict(
+    _delete_=True,
+    data_preprocessor=dict(
+        _base_.model.data_preprocessor, type='TrackerDataPreprocessor'
+    ),
+    detector=_base_.model.detector,
+)
+# The rest of FDTA's checkpoint is not needed.
+checkpoint_modules = ['detector']
+
+train_dataloader = None
+train_cfg = None
+optim_wrapper = None
+param_scheduler = None
