@@ -96,21 +96,16 @@ class CLEARCounts(Additive):
 def count_clear(overlaps: Overlaps) -> CLEARCounts:
     """Count what CLEAR needs of one sequence.
 
-    Matches need an IoU of 0.5. A match that continues the previous frame's goes
-    first, then the total IoU decides. "Previous" is the last frame in which
-    both sides have boxes.
-
     Args:
         overlaps (Overlaps): Pairs of boxes.
 
     Returns:
-        CLEARCounts: The sums.
+        CLEARCounts: The sums over the pairs of :func:`match_clear`.
     """
     truth, found = len(overlaps.gt), len(overlaps.pred)
     gt_size = overlaps.gt.per_id
-    both = (np.diff(overlaps.gt.start) > 0) & (np.diff(overlaps.pred.start) > 0)
-    active = np.cumsum(both) - 1
-    matched = _match_in_time(overlaps, np.flatnonzero(both), active)
+    active = np.cumsum(_both_sides(overlaps)) - 1
+    matched = match_clear(overlaps)
     order = matched[np.argsort(overlaps.gt_id[matched], kind='stable')]
     gt_id, pred_id = overlaps.gt_id[order], overlaps.pred_id[order]
     time = active[overlaps.frame[order]]
@@ -132,14 +127,28 @@ def count_clear(overlaps: Overlaps) -> CLEARCounts:
     )
 
 
-def _match_in_time(
-    overlaps: Overlaps, both: np.ndarray, active: np.ndarray
-) -> np.ndarray:
-    """Match every frame, given the frame before it; int64 pairs in time order.
+def _both_sides(overlaps: Overlaps) -> np.ndarray:
+    """Find the frames in which both sides have boxes; bool (F,)."""
+    return (np.diff(overlaps.gt.start) > 0) & (np.diff(overlaps.pred.start) > 0)
 
-    A frame in which no box has two candidates has one matching, whatever came
-    before; only the others are solved one after the other.
+
+def match_clear(overlaps: Overlaps) -> np.ndarray:
+    """Match every frame, given the frame before it.
+
+    Matches need an IoU of 0.5. A match that continues the previous frame's goes
+    first, then the total IoU decides. "Previous" is the last frame in which
+    both sides have boxes.
+
+    Args:
+        overlaps (Overlaps): Pairs of boxes.
+
+    Returns:
+        np.ndarray: int64 (M,), the chosen pairs in the order of time.
     """
+    # A frame in which no box has two candidates has one matching, whatever came
+    # before; only the others are solved one after the other.
+    is_active = _both_sides(overlaps)
+    both, active = np.flatnonzero(is_active), np.cumsum(is_active) - 1
     candidate = overlaps.iou >= _THRESHOLD
     contested = _contested_frames(overlaps, candidate)
     chosen = candidate.copy()

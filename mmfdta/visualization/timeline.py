@@ -6,21 +6,16 @@ from pathlib import Path
 import numpy as np
 
 from mmfdta.evaluation import Sequence
-from mmfdta.evaluation.assignment import pair_bounds, solve_frame
+from mmfdta.evaluation.clear import match_clear
 from mmfdta.evaluation.overlap import find_overlaps
 
 from .plots import TimelineRow, plot_timeline, save_figure
-
-_MIN_IOU = 0.5 - np.finfo('float').eps
-_KEEP_BONUS = 1000.0
 
 
 def build_timeline(sequence: Sequence) -> list[TimelineRow]:
     """Follow every ground truth identity through a sequence.
 
-    Matches are those of CLEAR: an IoU of at least 0.5, first what goes on from
-    the frame before, then the largest total IoU. So the switches are those
-    that IDSW counts.
+    Matches are those of CLEAR, so the switches are those that IDSW counts.
 
     Args:
         sequence (Sequence): The rows that are scored.
@@ -30,22 +25,8 @@ def build_timeline(sequence: Sequence) -> list[TimelineRow]:
     """
     overlaps = find_overlaps(sequence)
     gt, pred = sequence.gt.in_frame_order(), sequence.pred.in_frame_order()
-    candidate = overlaps.iou >= _MIN_IOU
-    gt_id, pred_id = overlaps.gt_id, overlaps.pred_id
-    both = np.flatnonzero(
-        (np.diff(overlaps.gt.start) > 0) & (np.diff(overlaps.pred.start) > 0)
-    )
-    chosen = np.zeros(len(candidate), dtype=bool)
-    before = np.full(overlaps.gt.num_ids, -1)
-    for frame, first, last in zip(both, *pair_bounds(overlaps, both), strict=True):
-        pairs = slice(first, last)
-        bonus = _KEEP_BONUS * (before[gt_id[pairs]] == pred_id[pairs])
-        score = np.where(candidate[pairs], overlaps.iou[pairs] + bonus, 0.0)
-        chosen[pairs] = candidate[pairs] & solve_frame(overlaps, frame, pairs, score)
-        before[:] = -1
-        kept = first + np.flatnonzero(chosen[pairs])
-        before[gt_id[kept]] = pred_id[kept]
-    gt_row, pred_row = overlaps.gt_row[chosen], overlaps.pred_row[chosen]
+    matched = match_clear(overlaps)
+    gt_row, pred_row = overlaps.gt_row[matched], overlaps.pred_row[matched]
     rows = []
     for identity in np.unique(gt.identity):
         found = gt.identity[gt_row] == identity

@@ -13,7 +13,7 @@ from ..layers import FFN, TransformerEncoderLayer
 
 @MODELS.register_module()
 class QueryInteraction(BaseModule):
-    """MOTR's temporal aggregation (arXiv 2105.03247, "Query Interaction Module").
+    """MOTR's temporal aggregation network (arXiv 2105.03247, Sec. 3.5).
 
     The decoder states of the tracks look at each other; what comes out renews
     position and content of the queries, each through a residual FFN. The next

@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass
 class QuerySampling:
-    """Erase and insert track queries (arXiv 2105.03247, "Ablation Study").
+    """Erase and insert track queries (arXiv 2105.03247, Sec. 4.2 and 4.6).
 
     A dropped track's object is new again in the next frame, and an inserted query
     must learn to find nothing; so training shows births and deaths more often than
@@ -21,7 +21,7 @@ class QuerySampling:
         insert_prob: Probability that a track brings the query without an object
             that overlaps it most.
         min_iou: A query goes on if it overlapped its object more than this when the
-            object was last seen.
+            object was last seen (Sec. 3.5).
     """
 
     drop_prob: float = 0.1

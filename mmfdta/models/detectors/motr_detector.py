@@ -45,11 +45,12 @@ class EncodedFrames:
 
 @MODELS.register_module()
 class MOTRDetector(DeformableDETR):
-    """The detector of MOTR (arXiv 2105.03247, "Detect Query and Track Query").
+    """The detector of MOTR (arXiv 2105.03247, Sec. 3.2).
 
     MMDetection's Deformable DETR (iterative box refinement, one stage) in two
     halves: frames are encoded on their own, and decoded with the queries of
-    slots, which find new objects, and of tracks. ``num_queries`` counts the slots.
+    slots (the paper's detect queries), which find new objects, and of tracks.
+    ``num_queries`` counts the slots.
 
     Args:
         *args: Arguments of MMDetection's ``DeformableDETR``.

@@ -27,8 +27,8 @@ class MOTRHead(FDTAHead):
     """Deformable DETR's head with the collective average loss.
 
     The losses of all frames and queries of a clip are summed and divided by the
-    number of objects: those in the frames, and those that a query follows out of
-    sight (arXiv 2105.03247, "Collective Average Loss").
+    number of objects (arXiv 2105.03247, Sec. 3.6): those in the frames and, as in
+    the released code, those that a query follows out of sight.
 
     Args:
         *args: Arguments of :class:`FDTAHead`.

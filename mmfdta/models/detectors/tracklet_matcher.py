@@ -50,7 +50,7 @@ class TrackletMatches:
 
 @TASK_UTILS.register_module()
 class TrackletMatcher:
-    """Tracklet-aware label assignment of a frame (arXiv 2105.03247).
+    """Tracklet-aware label assignment of a frame (arXiv 2105.03247, Sec. 3.3).
 
     An object belongs to the query that follows it, in every decoder layer. The
     others are matched, layer by layer, to the queries that follow nothing. A query

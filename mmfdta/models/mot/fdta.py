@@ -4,10 +4,9 @@
 import torch
 from mmdet.models.mot import BaseMOTModel
 from mmdet.registry import MODELS
-from mmdet.structures import SampleList, TrackSampleList
+from mmdet.structures import DetDataSample, SampleList, TrackSampleList
 from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
 from mmengine.logging import MessageHub
-from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ..association import Sequences, build_sequences
@@ -242,7 +241,7 @@ class FDTA(BaseMOTModel):
             self._track(outputs, i, frame)
         return data_samples
 
-    def _track(self, outputs: DetectorOutputs, i: int, frame) -> None:
+    def _track(self, outputs: DetectorOutputs, i: int, frame: DetDataSample) -> None:
         scores, labels = outputs.cls_scores[-1, i].sigmoid().max(-1)
         tracks = self.tracker.track(
             boxes=outputs.bbox_preds[-1, i],
@@ -252,13 +251,7 @@ class FDTA(BaseMOTModel):
             image_size=frame.ori_shape[:2],
             id_scorer=self.score_identities,
         )
-        frame.pred_det_instances = tracks.detections
-        frame.pred_track_instances = InstanceData(
-            bboxes=tracks.bboxes,
-            scores=tracks.scores,
-            labels=tracks.labels,
-            instances_id=tracks.ids,
-        )
+        tracks.write_to(frame)
 
     def _forward(
         self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs

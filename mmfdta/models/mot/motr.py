@@ -8,7 +8,6 @@ from mmdet.models.mot import BaseMOTModel
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample, SampleList, TrackSampleList
 from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
-from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -29,7 +28,7 @@ NUM_KEPT_FRAMES = 2
 
 @MODELS.register_module()
 class MOTR(BaseMOTModel):
-    """End-to-end tracker whose queries are the tracks. The paper's overall figure.
+    """End-to-end tracker whose queries are the tracks (the paper's Sec. 3.4, Fig. 3).
 
     Frame by frame, slots find new objects and track queries the known ones; the
     query interaction module makes the track queries of the next frame.
@@ -214,14 +213,7 @@ class MOTR(BaseMOTModel):
             outputs.bbox_preds[-1, 0], scores, labels, frame.ori_shape[:2]
         )
         self._tracks = self._interact(queries, outputs, living.alive)
-        tracks = living.tracks
-        frame.pred_det_instances = tracks.detections
-        frame.pred_track_instances = InstanceData(
-            bboxes=tracks.bboxes,
-            scores=tracks.scores,
-            labels=tracks.labels,
-            instances_id=tracks.ids,
-        )
+        living.tracks.write_to(frame)
 
     def _forward(
         self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
@@ -36,6 +37,16 @@ class FrameTracks:
     labels: Tensor
     ids: Tensor
     detections: InstanceData
+
+    def write_to(self, frame: DetDataSample) -> None:
+        """Set ``pred_det_instances`` and ``pred_track_instances`` of a frame."""
+        frame.pred_det_instances = self.detections
+        frame.pred_track_instances = InstanceData(
+            bboxes=self.bboxes,
+            scores=self.scores,
+            labels=self.labels,
+            instances_id=self.ids,
+        )
 
 
 @dataclass

@@ -54,7 +54,7 @@ class IoUEmbeddingTracker:
         self._next_id = 0
         self._tracks: InstanceData | None = None
 
-    def track(self, data_sample: DetDataSample, **_) -> InstanceData:
+    def track(self, data_sample: DetDataSample, **_: object) -> InstanceData:
         """Track the next frame.
 
         Args:

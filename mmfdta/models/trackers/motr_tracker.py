@@ -28,7 +28,7 @@ class LivingTracks:
 
 @MODELS.register_module()
 class MOTRTracker:
-    """Keep the identities of track queries (arXiv 2105.03247).
+    """Keep the identities of track queries (arXiv 2105.03247, Sec. 3.5).
 
     A slot whose score reaches `newborn_thr` starts a track. A track whose score
     falls below `keep_thr` is missed; a score of `newborn_thr` forgives all misses,
