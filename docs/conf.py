@@ -17,6 +17,8 @@ html_theme = 'furo'
 html_title = f'mmfdta {release}'
 myst_enable_extensions = ['dollarmath']
 myst_heading_anchors = 3
+# Two dashes of an option stay two dashes.
+smartquotes = False
 autodoc_typehints = 'description'
 autodoc_member_order = 'bysource'
 # Links to files of the repository are for its readers on the web.

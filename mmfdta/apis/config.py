@@ -44,19 +44,30 @@ def find_config(name: str) -> Path:
     )
 
 
+def add_cfg_options(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add ``--cfg-options``; ``cfg_options`` is empty where it is not given.
+
+    Args:
+        parser: Receives the argument.
+        text: What is changed, for ``--help``.
+    """
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help=text,
+    )
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that every command on a config takes."""
     parser.add_argument('config', help='path of a config, or its name in mmfdta')
     parser.add_argument(
         '--work-dir', help='folder for logs and results; ./work_dirs/<config> if unset'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings to change, such as train_cfg.max_epochs=2',
-    )
+    add_cfg_options(parser, 'settings to change, such as train_cfg.max_epochs=2')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],

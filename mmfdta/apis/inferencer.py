@@ -3,6 +3,7 @@
 
 import os
 from collections.abc import Generator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -186,7 +187,9 @@ class MOTInferencer:
             frames.close()
             self.reset()
 
-    def __call__(self, source: str | os.PathLike | int, **options) -> TrackingReport:
+    def __call__(
+        self, source: str | os.PathLike | int, **options: Any
+    ) -> TrackingReport:
         """Track a whole video.
 
         Args:

@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from mmengine.config import DictAction
-
 from mmfdta.visualization import VIDEO_SUFFIXES, TrackStyle
 
+from .config import add_cfg_options
 from .inferencer import MOTInferencer
 from .test import CheckpointMismatchError
 
@@ -59,13 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     drawing.add_argument('--line-width', type=float, help='pixels; by image size')
     drawing.add_argument('--font-size', type=float, help='pixels; by image size')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings to change, such as model.tracker.det_thr=0.5',
-    )
+    add_cfg_options(parser, 'settings to change, such as model.tracker.det_thr=0.5')
     parser.add_argument(
         '--allow-random-weights',
         action='store_true',

@@ -10,6 +10,7 @@ stopped. The folder ``depth`` appears under its name when it is complete.
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -39,7 +40,7 @@ class DepthBackend(Protocol):
     def describe(self) -> dict:
         """Say what makes the maps."""
 
-    def predict(self, paths: list[str]):
+    def predict(self, paths: list[str]) -> Iterator[np.ndarray]:
         """Yield a float map (h, w) for each image, near is large."""
 
 

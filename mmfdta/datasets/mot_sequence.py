@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
+from typing import Any
 
 import numpy as np
 from mmdet.registry import DATASETS
@@ -70,7 +71,7 @@ class MOTSequenceDataset(BaseDataset):
         ann_file: str = '',
         test_mode: bool = False,
         pipeline: SequenceOf[dict | Callable] = (),
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         self.split = split
         self.sequence_names = sequences

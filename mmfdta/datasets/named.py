@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """The named data sets: each says where its files are and what is trained on."""
 
+from typing import Any
+
 from mmdet.registry import DATASETS
 
 from .layouts import bft_layout, mot17_layout, sportsmot_layout
@@ -58,7 +60,11 @@ class MOT17Dataset(MOTSequenceDataset):
     NAME = 'MOT17'
 
     def __init__(
-        self, *args, detector: str = 'FRCNN', half: str | None = None, **kwargs
+        self,
+        *args: Any,
+        detector: str = 'FRCNN',
+        half: str | None = None,
+        **kwargs: Any,
     ) -> None:
         if half not in ('first', 'second', None):
             raise ValueError(

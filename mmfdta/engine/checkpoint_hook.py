@@ -4,6 +4,7 @@
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 from mmdet.registry import HOOKS
 from mmengine.dist import is_main_process
@@ -59,7 +60,7 @@ class WholeCheckpointHook(CheckpointHook):
         **kwargs: The same; without ``backend_args`` files are local.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault('backend_args', dict(backend='whole_file'))
         super().__init__(*args, **kwargs)
 

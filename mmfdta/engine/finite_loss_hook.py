@@ -114,7 +114,7 @@ class FiniteLossHook(Hook):
         print_log(error, 'current', logging.WARNING)
         return _without_gradients(model, losses)
 
-    def _before_step(self, optimizer: torch.optim.Optimizer, *_) -> None:
+    def _before_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
         """Leave out a step to which no iteration contributed."""
         if not self._has_gradients:
             # What has no gradient is not touched, by no optimiser of PyTorch.

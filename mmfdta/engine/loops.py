@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 from mmdet.registry import LOOPS
 from mmengine.dist import get_world_size
@@ -93,7 +94,7 @@ class ResumableEpochTrainLoop(_ResumableOrder, EpochBasedTrainLoop):
         **kwargs: The same.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._max_iters = self._count_iters()
 

@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """Optimiser wrappers that clip parts of the model separately."""
 
+from typing import Any
+
 from mmdet.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from mmengine.optim import (
     AmpOptimWrapper,
@@ -23,7 +25,7 @@ class _GroupClip(OptimWrapper):
     """
 
     def __init__(
-        self, *args, clip_groups: dict[str, str] | None = None, **kwargs
+        self, *args: Any, clip_groups: dict[str, str] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         self.clip_groups = dict(clip_groups or {})
@@ -99,7 +101,7 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             wrapper.assign_parts(model)
         return wrapper
 
-    def add_params(self, params: list[dict], module: nn.Module, **_) -> None:
+    def add_params(self, params: list[dict], module: nn.Module, **_: Any) -> None:
         """Collect the groups; the base learning rate, which is logged, first."""
         keys = dict(self.paramwise_cfg.get('custom_keys', {}))
         self._check(keys)

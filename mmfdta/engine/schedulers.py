@@ -1,8 +1,11 @@
 # Copyright (c) mmfdta authors.
 """Learning-rate warm-up per iteration."""
 
+from typing import Any
+
 from mmdet.registry import PARAM_SCHEDULERS
-from mmengine.optim import LinearLR
+from mmengine.optim import LinearLR, OptimWrapper
+from torch.optim import Optimizer
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -19,7 +22,14 @@ class IterWarmupLR(LinearLR):
         **kwargs: Arguments of MMEngine's ``LinearLR``.
     """
 
-    def __init__(self, optimizer, begin: int = 0, *, end: int, **kwargs) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer | OptimWrapper,
+        begin: int = 0,
+        *,
+        end: int,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             optimizer, start_factor=1 / (end - begin), begin=begin, end=end, **kwargs
         )

@@ -10,6 +10,7 @@ from mmdet.registry import HOOKS
 from mmdet.structures import DetDataSample, TrackDataSample
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmengine.structures import InstanceData
 
 from mmfdta.visualization import TrackDrawer, TrackStyle, draw_caption, drawn_tracks
 
@@ -117,7 +118,7 @@ class ValTrackVisualizationHook(Hook):
             runner.visualizer.add_image(name, picture, step=runner.iter)
 
 
-def _in_original_pixels(frame: DetDataSample):
+def _in_original_pixels(frame: DetDataSample) -> InstanceData:
     """Ground truth boxes are those of the resized image; undo that."""
     truth = frame.gt_instances.clone()
     width, height = frame.scale_factor

@@ -9,7 +9,7 @@ from mmdet.registry import HOOKS
 from mmdet.structures import TrackDataSample
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 
 from mmfdta.evaluation import Evaluation, MOTMetric, Sequence, get_benchmark, summarise
 from mmfdta.evaluation.records import FrameRecord, assemble, make_record
@@ -95,7 +95,7 @@ class WorstSequencesHook(Hook):
         """Write the worst sequences of the test."""
         self._write_worst(runner, runner.test_loop, 'test')
 
-    def _write_worst(self, runner: Runner, loop, mode: str) -> None:
+    def _write_worst(self, runner: Runner, loop: BaseLoop, mode: str) -> None:
         """Write those of the worst sequences that this process has tracked."""
         worst = [self._find_worst(loop) if is_main_process() else []]
         broadcast_object_list(worst)
@@ -112,7 +112,7 @@ class WorstSequencesHook(Hook):
                 )
         self._records, self._paths = [], {}
 
-    def _find_worst(self, loop) -> list[tuple[str, float]]:
+    def _find_worst(self, loop: BaseLoop) -> list[tuple[str, float]]:
         """Names and scores in the main process, the lowest first."""
         evaluations = [
             metric.evaluation

@@ -4,9 +4,10 @@
 import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from mmengine.structures import InstanceData
+from mmengine.structures import BaseDataElement, InstanceData
 
 from mmfdta.utils.mot_text import BOX_DECIMALS, SCORE_DECIMALS
 
@@ -34,7 +35,7 @@ class FrameRecord:
     gt: TrackBoxes | None
 
 
-def make_record(sample, mot_classes: bool) -> FrameRecord:
+def make_record(sample: BaseDataElement, mot_classes: bool) -> FrameRecord:
     """Take what the scores need out of a frame's data sample.
 
     Args:
@@ -177,13 +178,14 @@ def _gt_boxes(instances: InstanceData, frame: int, mot_classes: bool) -> TrackBo
     )
 
 
-def _to_xywh(boxes) -> np.ndarray:
+def _to_xywh(boxes: Any) -> np.ndarray:
     """Turn corners (N, 4) into float64 left, top, width, height."""
     xywh = _to_numpy(boxes).astype(np.float64).reshape(-1, 4)
     xywh[:, 2:] -= xywh[:, :2]
     return xywh
 
 
-def _to_numpy(values) -> np.ndarray:
+def _to_numpy(values: Any) -> np.ndarray:
+    """Turn an array, a tensor or MMDetection's boxes into an array."""
     values = getattr(values, 'tensor', values)
     return values.detach().cpu().numpy() if hasattr(values, 'detach') else values

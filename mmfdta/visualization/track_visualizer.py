@@ -33,7 +33,7 @@ class TrackVisualizer(TrackLocalVisualizer):
         show_scores: bool = True,
         show_classes: bool = False,
         line_width: float | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(name, line_width=line_width, **kwargs)
         self.style = TrackStyle(

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import torch
 from mmdet.registry import DATASETS
 from mmdet.structures import DetDataSample
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
 from mmfdta.datasets import ClipIndex, MOTSequenceDataset
 from mmfdta.models import FDTA
 from mmfdta.models.detectors import DetectorOutputs
 
+from ..config import add_cfg_options
 from ..model_loading import load_tracker, read_config
 
 
@@ -28,12 +29,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help='whose data loader of the config says what to read (default: val)',
     )
     parser.add_argument('--device', help='such as cuda:1 or cpu; a GPU if there is one')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings to change, such as val_dataloader.dataset.split=train',
+    add_cfg_options(
+        parser, 'settings to change, such as val_dataloader.dataset.split=train'
     )
     parser.add_argument(
         '--allow-random-weights',

@@ -5,9 +5,10 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
 
+from ..config import add_cfg_options
 from ..model_loading import read_config
 from .training_memory import Workload, estimate_memory
 
@@ -39,12 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
         action='store_true',
         help="MMCV's operators are not compiled on the machine that trains",
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings to change, such as model.clip_detection.grad_chunk=1',
+    add_cfg_options(
+        parser, 'settings to change, such as model.clip_detection.grad_chunk=1'
     )
     return parser
 

@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from mmfdta.evaluation import Sequence as ScoredSequence
 from mmfdta.evaluation import Settings, evaluate
 from mmfdta.evaluation.folders import read_boxes
 
+from ..config import add_cfg_options
 from . import bootstrap
 from .contestants import Contestant, LineUp, Results, Tracker, read_line_up
 from .course import Course, open_course
@@ -79,13 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--resamples', type=int, default=2000, help='draws of the intervals'
     )
     parser.add_argument('--seed', type=int, default=0, help='seed of the draws')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='settings to change in all configs',
-    )
+    add_cfg_options(parser, 'settings to change in all configs')
     return parser
 
 

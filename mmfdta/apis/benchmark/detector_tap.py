@@ -2,6 +2,7 @@
 """Stands between a tracker and its detector: measures, records, replays."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from mmengine.structures import InstanceData
@@ -59,7 +60,7 @@ class _Boxes:
 
     @staticmethod
     def unpack(
-        columns: Columns, device: torch.device, inputs: Tensor, samples: list, **_
+        columns: Columns, device: torch.device, inputs: Tensor, samples: list, **_: Any
     ) -> list:
         moved = {name: column.to(device) for name, column in columns.items()}
         samples[0].pred_instances = InstanceData(**moved)
@@ -98,7 +99,8 @@ class DetectorTap:
         self._detect: Callable = getattr(detector, self._form.method)
         setattr(detector, self._form.method, self._answer)
 
-    def _answer(self, *args, **kwargs):
+    def _answer(self, *args: Any, **kwargs: Any) -> Any:
+        """Stand for the detector's method, whatever that takes and returns."""
         self.calls += 1
         start = self._clock.now()
         if self.replayed is not None:

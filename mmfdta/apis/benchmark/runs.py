@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmfdta.evaluation import Sequence
 from mmfdta.utils.mot_text import write_mot_rows, write_text_atomic
 
 from .frame_runner import STAGES, Cost
@@ -93,7 +94,7 @@ class RunFolder:
         self._records = folder / 'sequences'
         self._fingerprint = fingerprint
 
-    def write(self, sequence, run: SequenceRun) -> None:
+    def write(self, sequence: Sequence, run: SequenceRun) -> None:
         """Keep a sequence; the record comes last, and stands for both files.
 
         Args:

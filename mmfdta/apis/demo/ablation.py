@@ -13,12 +13,13 @@ import sys
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmfdta.datasets.minidance import MiniDanceOptions, make_minidance
 from mmfdta.utils.mot_text import write_text_atomic
 
+from ..config import add_cfg_options
 from .comparison import average, score
 from .plan import DemoPlan
 from .similarity import load_detector, measure_similarity
@@ -54,14 +55,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         '--variants', nargs='+', choices=VARIANTS, default=list(VARIANTS)
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='settings to change in the configs of both trainings',
-    )
+    add_cfg_options(parser, 'settings to change in the configs of both trainings')
     return parser.parse_args(arguments)
 
 

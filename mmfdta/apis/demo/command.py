@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from mmfdta.datasets.minidance import MiniDanceOptions, make_minidance
@@ -25,6 +24,7 @@ from mmfdta.visualization import (
     save_figure,
 )
 
+from ..config import add_cfg_options
 from .comparison import FDTA, Outcome, compare, write_tables
 from .pictures import plot_training, read_losses, write_video
 from .plan import DemoPlan
@@ -63,14 +63,7 @@ def parse_arguments(arguments: list[str]) -> DemoPlan:
     parser.add_argument(
         '--processes', type=int, help='processes that render; default: one a core'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='settings to change in the configs of both trainings',
-    )
+    add_cfg_options(parser, 'settings to change in the configs of both trainings')
     args = parser.parse_args(arguments)
     return DemoPlan(
         args.work_dir, args.data_root, args.seed, args.cfg_options, args.processes

@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """MiniDance as a data set that renders itself when it is missing."""
 
+from typing import Any
+
 from mmdet.registry import DATASETS
 from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
@@ -23,7 +25,9 @@ class MiniDanceDataset(MOTSequenceDataset):
     METAINFO = dict(classes=('dancer',))
     NAME = 'MiniDance'
 
-    def __init__(self, data_root: str, options: dict | None = None, **kwargs) -> None:
+    def __init__(
+        self, data_root: str, options: dict | None = None, **kwargs: Any
+    ) -> None:
         if is_main_process():
             made = make_minidance(data_root, MiniDanceOptions(**(options or {})))
             if made:
