@@ -52,15 +52,16 @@ def plot_plane(
         raise ValueError('found no trackers to plot')
     figure, axes = new_figure(6, 4.4)
     axis = axes[0, 0]
-    for point in points:
+    for point, place in zip(points, _name_places(points), strict=True):
         color = series_color(point.number)
         axis.plot(point.x, point.y, 'o', color=color, markersize=7)
         axis.annotate(
             point.name,
             (point.x, point.y),
-            xytext=(6, 5),
+            xytext=place,
             textcoords='offset points',
             fontsize=8,
+            ha='left' if place[0] > 0 else 'right',
         )
     axis.margins(0.18)
     if hota_lines:
@@ -69,6 +70,24 @@ def plot_plane(
     axis.set_ylabel(labels[1])
     tidy(axis)
     return figure
+
+
+def _name_places(points: Sequence[TrackerPoint]) -> list[tuple[int, int]]:
+    """Choose where the names stand, so that those of near points do not cover.
+
+    Args:
+        points (Sequence[TrackerPoint]): The points.
+
+    Returns:
+        list[tuple[int, int]]: Offset of each name from its point, 1/72 inch.
+    """
+    place = np.array([[p.x, p.y] for p in points])
+    near = 0.12 * np.maximum(np.ptp(place, axis=0), 1e-9)
+    close = (np.abs(place[:, None] - place) < near).all(2)
+    higher = place[:, None, 1] < place[:, 1]
+    # From the top of a crowd down: right above, left, right below.
+    ranks = (close & higher).sum(1)
+    return [((6, 5), (-7, -3), (6, -10))[rank % 3] for rank in ranks.tolist()]
 
 
 def _draw_hota_lines(axis: Axes) -> None:
@@ -133,5 +152,6 @@ def plot_differences(
     axis.set_yticks(range(len(rows)), list(rows))
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_xlabel(f'difference in {metric} to {reference}, percent')
-    tidy(axis, f'sequences, all of them, and its {level:.0%} interval', grid='x')
+    title = f'dots: sequences; diamond: all of them; bar: its {level:.0%} interval'
+    tidy(axis, title, grid='x')
     return figure

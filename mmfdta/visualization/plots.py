@@ -16,7 +16,10 @@ from mmfdta.utils.whole_files import open_whole
 
 from .colors import identity_color
 
-_SERIES = ('#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00')
+_SERIES = (
+    *('#0072b2', '#e69f00', '#009e73', '#cc79a7'),
+    *('#56b4e9', '#d55e00', '#555555', '#8c564b'),
+)
 _GRID: dict[str, Any] = dict(color='0.88', linewidth=0.8)
 
 

@@ -112,6 +112,8 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
             track_split(tracker, weights[1], split, tracks / split / 'fdta')
 
     def report() -> None:
+        # Kalman filters of a few boxes: threads would only wait for each other.
+        torch.set_num_threads(1)
         val, test = (
             read_split(tracker, split, tracks / split / 'fdta')
             for split in ('val', 'test')
