@@ -112,8 +112,6 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
             track_split(tracker, weights[1], split, tracks / split / 'fdta')
 
     def report() -> None:
-        # Kalman filters of a few boxes: threads would only wait for each other.
-        torch.set_num_threads(1)
         val, test = (
             read_split(tracker, split, tracks / split / 'fdta')
             for split in ('val', 'test')
@@ -179,6 +177,8 @@ def write_report(
         val (list[TrackedSequence]): Where the neighbours' settings are chosen.
         test (list[TrackedSequence]): Where all are scored.
     """
+    # Kalman filters of a few boxes: threads would only wait for each other.
+    torch.set_num_threads(1)
     folder = plan.work_dir
     outcomes = compare(val, test, folder / 'tracks' / 'test')
     published = [o for o in outcomes if '(tuned)' not in o.name]
