@@ -2,8 +2,8 @@
 """Time of one association step, beside the released code and beside its products.
 
 The step scores the ID words for the detections of a frame, from a full history. The
-floor is the time of the step's matrix products alone: they are recorded in one step
-and run again without anything between them.
+floor is the time of the step's matrix products and attention alone: they are recorded
+in one step and run again without anything between them.
 
 Example:
     python benchmarks/bench_association.py --released ../FDTA
@@ -18,14 +18,21 @@ from released import Released
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmfdta.models.layers import linear_flops
 from mmfdta.models.trackers import TrajectoryHistory
 
 OBJECTS = (10, 30, 50)
 FRAMES = 29
+PRODUCTS = (
+    torch.ops.aten.mm,
+    torch.ops.aten.addmm,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu,
+    *linear_flops(),
+)
 
 
 class Products(TorchDispatchMode):
-    """Records the matrix products of what runs under it."""
+    """Records the matrix products and attention of what runs under it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,14 +41,14 @@ class Products(TorchDispatchMode):
     def __torch_dispatch__(
         self, function: object, types: object, args: tuple = (), kwargs: object = None
     ) -> object:
-        if function.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm):
-            self.calls.append((function, args))
+        if function.overloadpacket in PRODUCTS:
+            self.calls.append((function, args, kwargs or {}))
         return function(*args, **(kwargs or {}))
 
     def replay(self) -> None:
         """Run the recorded products."""
-        for function, args in self.calls:
-            function(*args)
+        for function, args, kwargs in self.calls:
+            function(*args, **kwargs)
 
 
 def released_step(

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmfdta.datasets import ClipIndex, MOTSequenceDataset
 from mmfdta.evaluation.records import FrameRecord, make_record
+from mmfdta.models.layers import linear_flops
 
 from .detections import TIMED, SequenceDetections
 from .detector_tap import DetectorTap
@@ -73,7 +74,7 @@ class FrameRunner:
             self._track(index, number)
         last = min(frames, len(self._dataset.sequences[index]) - 1)
         batch = self._prepare(self._dataset[ClipIndex(index, (last,))])
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False, custom_mapping=linear_flops()) as counter:
             self._model(**batch, mode='predict')
         parameters = sum(p.numel() for p in self._model.parameters())
         return Cost(parameters, counter.get_total_flops())

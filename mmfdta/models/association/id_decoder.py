@@ -53,9 +53,10 @@ class IDDecoderLayer(nn.Module):
         Args:
             unknown (Tensor): Detection tokens (S, T, N, C), S = B * G.
             unknown_masks (Tensor): (S, T, N) bool, True = no detection.
-            trajectory (Tensor): Trajectory features (S, T' * N', Cf).
+            trajectory (Tensor): Trajectory features (S, T', N', Cf).
             words (Tensor): The dictionary (K + 1, C - Cf).
-            labels (Tensor): Word of each observation (S, T' * N') int64.
+            labels (Tensor): Word of each observation (S, T', N') int64, or of each
+                object, (S, 1, N').
             time_bias (Tensor): Bias of each pair of frames (H, T, T').
             hidden (Tensor): Missing observations (S, T' * N') bool.
 
@@ -156,7 +157,8 @@ class IDDecoder(BaseModule):
 
         Args:
             trajectory_features (Tensor): (B, G, T', N', C) refined history.
-            trajectory_labels (Tensor): (B, G, T', N') int64 words 0..K-1.
+            trajectory_labels (Tensor): (B, G, T', N') int64 words 0..K-1; T' may be
+                1 if an object's word is the same in all frames.
             trajectory_masks (Tensor): (B, G, T', N') bool, True = missing.
             trajectory_times (Tensor): (T',) int64 frame index in the window.
             unknown_features (Tensor): (B, G, T, N, C) current detections.
@@ -170,13 +172,13 @@ class IDDecoder(BaseModule):
         words = self.word_to_embed.weight.t()
         # Padding (-1) gets "newborn".
         labels = trajectory_labels.where(trajectory_labels >= 0, len(words) - 1)
-        labels = labels.flatten(0, 1).flatten(1)
+        labels = labels.flatten(0, 1)
         newborn = words[-1]
         unknown = torch.cat(
             [unknown_features, newborn.expand(*unknown_masks.shape, -1)], dim=-1
         )
         batch_shape = unknown.shape[:2]
-        trajectory = trajectory_features.flatten(0, 1).flatten(1, 2)
+        trajectory = trajectory_features.flatten(0, 1)
         unknown = unknown.flatten(0, 1)
         masks = unknown_masks.flatten(0, 1)
         hidden = trajectory_masks.flatten(0, 1).flatten(1)

@@ -37,20 +37,26 @@ class TimeBiasedAttention(MultiheadAttention):
         """Project to keys and values.
 
         Args:
-            features (Tensor): (S, L, Cf).
+            features (Tensor): Feature half of the keys, (S, T', N', Cf).
             words (Tensor): The vocabulary, (K, C - Cf).
-            labels (Tensor): Word of each key, (S, L) int64.
+            labels (Tensor): Word of each key, (S, T', N') int64, or of each object,
+                (S, 1, N').
 
         Returns:
-            Tensor: Keys and values split into heads, (S, 2H, L, C / H).
+            Tensor: Keys and values split into heads, (S, 2H, T' * N', C / H).
         """
         channels = features.shape[-1]
         weight = self.in_proj_weight[self.embed_dim :]
         bias = self.in_proj_bias[self.embed_dim :]
         table = F.linear(words, weight[:, channels:], bias)
         projected = linear(features, weight[:, :channels])
-        projected = projected + F.embedding(labels, table).to(projected)
-        return projected.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        of_words = F.embedding(labels, table).to(projected)
+        if torch.is_grad_enabled():
+            projected = projected + of_words
+        else:
+            projected += of_words
+        projected = projected.flatten(1, 2).unflatten(-1, (-1, self.head_dim))
+        return projected.transpose(1, 2)
 
     def forward(  # type: ignore[override]
         self,
@@ -65,10 +71,11 @@ class TimeBiasedAttention(MultiheadAttention):
 
         Args:
             query (Tensor): Tokens of T frames, (S, T * N, C), frame by frame.
-            features (Tensor): Feature half of the keys of T' frames, frame by frame,
-                (S, T' * N', Cf).
+            features (Tensor): Feature half of the keys of T' frames,
+                (S, T', N', Cf).
             words (Tensor): The words that keys may end in, (K, C - Cf).
-            labels (Tensor): Word of each key, (S, T' * N') int64.
+            labels (Tensor): Word of each key, (S, T', N') int64, or of each object,
+                (S, 1, N').
             time_bias (Tensor): Added to the scores of a pair of frames, `NEVER`
                 where the query may not see the key's frame, (H, T, T').
             hidden (Tensor): Keys that nothing may see, (S, T' * N') bool.
@@ -76,10 +83,10 @@ class TimeBiasedAttention(MultiheadAttention):
         Returns:
             Tensor: (S, T * N, C).
         """
-        frames, past = time_bias.shape[1:]
+        frames = time_bias.shape[1]
         q = self.project(query, 0)
         k, v = self.project_keys(features, words, labels).chunk(2, dim=1)
-        bias = time_bias.transpose(1, 2).repeat_interleave(labels.shape[1] // past, 1)
+        bias = time_bias.transpose(1, 2).repeat_interleave(labels.shape[2], 1)
         bias = bias.masked_fill(hidden[:, None, :, None], NEVER).to(k.dtype)
         if frames == 1:
             return self.attend(q, k, v, bias.transpose(2, 3))
@@ -91,4 +98,5 @@ class TimeBiasedAttention(MultiheadAttention):
         # The zero token, and the channels that values need to be as wide as keys.
         k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, frames, 0, 1))
         out = F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., : self.head_dim]
-        return self.out_proj(out.transpose(1, 2).flatten(2))
+        out = out.transpose(1, 2).flatten(2)
+        return linear(out, self.out_proj.weight, self.out_proj.bias)

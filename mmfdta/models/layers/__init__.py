@@ -2,7 +2,8 @@
 """Transformer layers shared by detector, adapters and association."""
 
 from .attention import DetrAttention, MultiheadAttention
-from .linear import Linear, linear, use_fast_linears
+from .linear import Linear, linear, linear_flops, use_fast_linears
+from .long_attention import attention
 from .position import frame_position_encoding
 from .transformer import FFN, TransformerEncoderLayer
 
@@ -12,7 +13,9 @@ __all__ = [
     'Linear',
     'MultiheadAttention',
     'TransformerEncoderLayer',
+    'attention',
     'frame_position_encoding',
     'linear',
+    'linear_flops',
     'use_fast_linears',
 ]

@@ -7,6 +7,7 @@ from mmcv.cnn.bricks.transformer import MultiheadAttention as MMCVAttention
 from torch import Tensor, nn
 
 from .linear import linear
+from .long_attention import attention
 
 
 class MultiheadAttention(nn.MultiheadAttention):
@@ -80,7 +81,7 @@ class MultiheadAttention(nn.MultiheadAttention):
                 visible = True if attn_mask.dtype == torch.bool else 0.0
                 attn_mask = F.pad(attn_mask, (0, 1), value=visible)
         dropout = self.dropout if self.training else 0.0
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask, dropout)
+        out = attention(q, k, v, attn_mask, dropout)
         out = out.transpose(1, 2).flatten(2)
         return linear(out, self.out_proj.weight, self.out_proj.bias)
 

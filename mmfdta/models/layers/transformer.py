@@ -1,11 +1,10 @@
 # Copyright (c) mmfdta authors.
 """Post-norm transformer encoder layer and feed-forward network."""
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .attention import MultiheadAttention
-from .linear import Linear
+from .linear import Activation, Linear, linear
 
 
 class FFN(nn.Module):
@@ -14,7 +13,7 @@ class FFN(nn.Module):
     Args:
         embed_dims (int): Number of input and output channels.
         feedforward_channels (int): Number of hidden channels.
-        activation (str): Name of a function in ``torch.nn.functional``.
+        activation (str): ``'relu'`` or ``'gelu'``.
         dropout (float): Dropout after the activation.
     """
 
@@ -22,18 +21,20 @@ class FFN(nn.Module):
         self,
         embed_dims: int,
         feedforward_channels: int,
-        activation: str = 'relu',
+        activation: Activation = 'relu',
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.linear1 = Linear(embed_dims, feedforward_channels)
         self.linear2 = Linear(feedforward_channels, embed_dims)
-        self.activation = getattr(F, activation)
+        self.activation = activation
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., C) to (..., C)."""
-        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+        first = self.linear1
+        hidden = linear(x, first.weight, first.bias, self.activation)
+        return self.linear2(self.dropout(hidden))
 
 
 class TransformerEncoderLayer(nn.Module):

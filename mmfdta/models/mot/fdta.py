@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..association import Sequences, build_sequences
 from ..detectors import ClipMatches, ClipTargets, DetectorOutputs
+from ..layers import use_fast_linears
 from ..trackers import TrajectoryHistory
 from .clip_detection import ClipDetection
 
@@ -63,6 +64,7 @@ class FDTA(BaseMOTModel):
         self.loss_id = MODELS.build(loss_id or dict(type='IDLoss'))
         self.clip_detection = ClipDetection(**(clip_detection or {}))
         self.match_layer = match_layer
+        use_fast_linears(self)
         self._check_config()
 
     def _check_config(self) -> None:
@@ -204,10 +206,9 @@ class FDTA(BaseMOTModel):
         frames = len(history.masks)
         device = embeddings.device
         features = self.refine(history.features, history.masks)
-        labels = history.id_labels.expand(frames, -1)
         logits = self.id_decoder(
             features[None, None],
-            labels[None, None],
+            history.id_labels[None, None, None],
             history.masks[None, None],
             torch.arange(frames, device=device),
             embeddings[None, None, None],

@@ -121,21 +121,22 @@ def test_head_size_that_does_not_fit():
 
 
 @pytest.mark.parametrize('frames', [1, 4])
-def test_time_bias_and_words_equal_a_mask_and_whole_keys(frames):
+@pytest.mark.parametrize('labelled', [5, 1], ids=['observations', 'objects'])
+def test_time_bias_and_words_equal_a_mask_and_whole_keys(frames, labelled):
     """Bias as channels and words projected once give what plain attention gives."""
     g = torch.Generator().manual_seed(0)
     attention = TimeBiasedAttention(16, 2)
     torch.nn.init.normal_(attention.in_proj_bias, generator=g)
     query = torch.randn(3, frames * 2, 16, generator=g, requires_grad=True)
-    features = torch.randn(3, 5 * 3, 10, generator=g, requires_grad=True)
+    features = torch.randn(3, 5, 3, 10, generator=g, requires_grad=True)
     words = torch.randn(7, 6, generator=g, requires_grad=True)
-    labels = torch.randint(0, 7, (3, 5 * 3), generator=g)
+    labels = torch.randint(0, 7, (3, labelled, 3), generator=g)
     bias = torch.randn(2, frames, 5, generator=g, requires_grad=True)
     seen = torch.rand(frames, 5, generator=g) < 0.6
     hidden = torch.rand(3, 15, generator=g) < 0.3
     masked = bias.masked_fill(~seen, NEVER)
     found = attention(query, features, words, labels, masked, hidden)
-    key = torch.cat([features, words[labels]], dim=-1)
+    key = torch.cat([features, words[labels.expand(3, 5, 3)]], dim=-1).flatten(1, 2)
 
     pairs = bias.masked_fill(~seen, -torch.inf)
     pairs = pairs.repeat_interleave(2, 1).repeat_interleave(3, 2)
