@@ -2,6 +2,7 @@
 """Attention to many keys on a CPU, at the speed of its two products."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -38,14 +39,14 @@ def attention(
     Returns:
         Tensor: (B, H, Lq, D).
     """
-    if dropout == 0 and _is_worthwhile(q, k, v, attn_mask):
+    if _is_worthwhile(q, k, v, attn_mask):
         # The weights do not change when all keys move; their norms become small.
         k = (k - k.mean(2, keepdim=True)) * (k.shape[-1] ** -0.5 * math.log2(math.e))
         largest = q.norm(dim=-1).amax() * k.norm(dim=-1).amax()
         if largest <= _LARGEST_SCORE:
-            return _attend_in_blocks(q, k, v, attn_mask)
+            return _attend_in_blocks(q, k, v, attn_mask, dropout)
         k = k * math.log(2)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask, scale=1.0)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask, dropout, scale=1.0)
     return F.scaled_dot_product_attention(q, k, v, attn_mask, dropout)
 
 
@@ -63,7 +64,7 @@ def _is_worthwhile(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None) ->
 
 
 def _attend_in_blocks(
-    q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None
+    q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, dropout: float
 ) -> Tensor:
     """Attend with scores in powers of 2 that are small enough to need no maximum.
 
@@ -82,17 +83,20 @@ def _attend_in_blocks(
             for start in range(0, queries, _QUERIES):
                 block = slice(start, start + _QUERIES)
                 out[image, block, head] = _attend_block(
-                    q[image, head, block].contiguous(), keys, values
+                    q[image, head, block].contiguous(), keys, values, dropout
                 )
     return out.transpose(1, 2)
 
 
-def _attend_block(q: Tensor, keys: list[Tensor], values: list[Tensor]) -> Tensor:
+def _attend_block(
+    q: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], dropout: float
+) -> Tensor:
     """Attend from some queries (L, D) of a head to blocks of keys and of values."""
     out, total = q.new_zeros(len(q), values[0].shape[0]), q.new_zeros(len(q))
     for key, value in zip(keys, values, strict=True):
         weights = onednn_linear(q, key).exp2_()
-        out += onednn_linear(weights, value)
         # On two threads half the time of a sum.
         total += weights.mv(weights.new_ones(len(key)))
+        weights = F.dropout(weights, dropout, inplace=True) if dropout else weights
+        out += onednn_linear(weights, value)
     return out.div_(total[:, None])

@@ -70,6 +70,7 @@ class MOTR(BaseMOTModel):
         self.encode_chunk = encode_chunk
         self.with_cp = with_cp
         self._tracks: TrackQueries | None = None
+        use_fast_linears(self)
 
     def _encode(
         self, imgs: Tensor, frames: SampleList, num_recomputed: int = 0

@@ -156,3 +156,17 @@ def test_no_queries_and_other_types(blocks):
     assert half.dtype == torch.bfloat16
     assert not blocks
     torch.testing.assert_close(half.float(), exact(q, k, v).float(), rtol=0.1, atol=0.1)
+
+
+@torch.no_grad()
+def test_dropout_takes_weights_and_scales_the_others(blocks):
+    torch.manual_seed(0)
+    q, k, _ = qkv(40, 60, channels=60)
+    every = torch.eye(60).expand(2, 3, 60, 60)
+    weights = exact(q, k, every).float()
+    dropped = attention(q, k, every, None, 0.3)
+    assert len(blocks) == 1
+    kept = dropped != 0
+    torch.testing.assert_close(dropped[kept], weights[kept] / 0.7, rtol=1e-4, atol=0)
+    # 14,400 draws: five standard deviations are 0.019.
+    assert abs(kept.float().mean() - 0.7) < 0.019
