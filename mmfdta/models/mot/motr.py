@@ -21,6 +21,7 @@ from ..detectors import (
     Tracklets,
     TrackQueries,
 )
+from ..layers import use_fast_linears
 
 # The released code keeps the activations of so many frames at the end of a clip.
 NUM_KEPT_FRAMES = 2
