@@ -29,7 +29,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageEnhance
 
-from mmfdta.datasets import (
+from mmfdta.datasets.layouts import list_images
+from mmfdta.datasets.transforms import (
     ClipColorJitter,
     ClipRandomChoice,
     ClipRandomCrop,
@@ -38,7 +39,6 @@ from mmfdta.datasets import (
     DecodeClip,
     OpenClip,
 )
-from mmfdta.datasets.layouts import list_images
 from mmfdta.datasets.transforms.geometry import Crop, Flip
 
 SCALES = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)

@@ -11,6 +11,7 @@ Example:
 """
 
 import argparse
+import contextlib
 import sys
 import tempfile
 import time
@@ -95,7 +96,9 @@ def main(arguments: list[str]) -> None:
             video = str(Path(folder, 'rendered.mp4'))
             render_video(Path(video), options.frames)
         out = Path(folder, 'tracks.mp4')
-        inferencer = build_inferencer(options.short)
+        # The report gets the figures, not how the weights were initialised.
+        with contextlib.redirect_stdout(sys.stderr):
+            inferencer = build_inferencer(options.short)
         inferencer(video, max_frames=3)  # warm up
         steps = track_in_steps(inferencer, video, options.frames, out)
         report = inferencer(video, out=out, max_frames=options.frames)

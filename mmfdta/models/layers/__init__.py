@@ -2,7 +2,13 @@
 """Transformer layers shared by detector, adapters and association."""
 
 from .attention import DetrAttention, MultiheadAttention
-from .linear import Linear, linear, linear_flops, use_fast_linears
+from .linear import (
+    Linear,
+    linear,
+    linear_flops,
+    matrix_products,
+    use_fast_linears,
+)
 from .long_attention import attention
 from .position import frame_position_encoding
 from .transformer import FFN, TransformerEncoderLayer
@@ -17,5 +23,6 @@ __all__ = [
     'frame_position_encoding',
     'linear',
     'linear_flops',
+    'matrix_products',
     'use_fast_linears',
 ]

@@ -135,6 +135,23 @@ def _activate(x: Tensor, activation: Activation) -> Tensor:
     return x if activation == 'none' else getattr(F, activation)(x)
 
 
+def matrix_products(x: Tensor, weight: Tensor) -> Tensor:
+    """Product of each matrix with the transposed other one, without a gradient.
+
+    Args:
+        x (Tensor): (B, L, C).
+        weight (Tensor): (B, D, C).
+
+    Returns:
+        Tensor: (B, L, D).
+    """
+    size = x[:1].numel() * weight.shape[1]
+    if size < _WORTHWHILE or not onednn_applies(x):
+        return torch.bmm(x, weight.transpose(1, 2))
+    products = map(onednn_linear, x, weight)
+    return next(products)[None] if len(x) == 1 else torch.stack(list(products))
+
+
 class Linear(nn.Linear):
     """``torch.nn.Linear`` on :func:`linear`."""
 

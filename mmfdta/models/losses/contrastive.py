@@ -1,12 +1,16 @@
 # Copyright (c) mmfdta authors.
 """Contrastive supervision of the Identity Adapter."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import pad_sequence
+
+from ..layers import matrix_products
 
 # Added to what is no negative. A row without negatives then has N_i near -1e30, with
 # which its terms and their gradients are exactly 0.
@@ -22,7 +26,8 @@ class _PairwiseContrast(torch.autograd.Function):
     closed: `-w_ij sigmoid(N_i - s_ij)` for a positive and, g_i being minus the sum of
     these over the row, `g_i exp(s_ik - N_i)` for a negative. It overwrites the
     similarities, so one (n, n) matrix is kept for the backward pass. Masks act by
-    addition and multiplication, which is several times faster than filling.
+    addition and multiplication, which is several times faster than filling. Exponents
+    are to the base 2, which PyTorch computes on a CPU four times as fast.
     """
 
     @staticmethod
@@ -33,11 +38,11 @@ class _PairwiseContrast(torch.autograd.Function):
         negative: Tensor,
         temperature: float,
     ) -> Tensor:
-        sim = torch.bmm(unit, unit.transpose(1, 2)).div_(temperature)
+        sim = matrix_products(unit / (temperature * math.log(2)), unit)
         probs = torch.add(sim, negative.to(sim).sub_(1), alpha=_EXCLUDE)
         shift = probs.amax(2, keepdim=True)
-        total = probs.sub_(shift).exp_().sum(2, keepdim=True)
-        gap = sim.neg_().add_(shift + total.log())
+        total = probs.sub_(shift).exp2_().sum(2, keepdim=True)
+        gap = torch.sub(shift + total.log2(), sim, out=sim).mul_(math.log(2))
         loss = F.softplus(gap).mul_(weight).sum()
         if ctx.needs_input_grad[0]:
             grad = gap.sigmoid_().mul_(weight).neg_()
@@ -52,7 +57,7 @@ class _PairwiseContrast(torch.autograd.Function):
         ctx: torch.autograd.function.FunctionCtx, grad_output: Tensor
     ) -> tuple[Tensor | None, ...]:
         unit, grad = ctx.saved_tensors
-        grad_unit = torch.bmm(grad + grad.transpose(1, 2), unit)
+        grad_unit = matrix_products(grad + grad.transpose(1, 2), unit.transpose(1, 2))
         return grad_unit.mul_(grad_output / ctx.temperature), None, None, None
 
 

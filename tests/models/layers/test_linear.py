@@ -12,7 +12,13 @@ from mmcv.cnn.bricks.transformer import FFN
 from small_fdta import build, collate, make_clip, small_config
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmfdta.models.layers import Linear, linear, linear_flops, use_fast_linears
+from mmfdta.models.layers import (
+    Linear,
+    linear,
+    linear_flops,
+    matrix_products,
+    use_fast_linears,
+)
 
 # The package's attribute of this name is the function.
 linear_file = importlib.import_module('mmfdta.models.layers.linear')
@@ -123,6 +129,16 @@ def test_without_the_operator_it_is_pytorchs(monkeypatch):
     with torch.no_grad():
         assert linear(x, weight).equal(F.linear(x, weight))
     assert linear_flops() == {}
+
+
+@pytest.mark.parametrize('batch', [0, 1, 3])
+@pytest.mark.usefixtures('_sizes')
+def test_products_of_matrices(batch):
+    x, other = torch.randn(batch, 90, 130), torch.randn(batch, 130, 100)
+    with torch.no_grad():
+        found = matrix_products(x, other.transpose(1, 2))
+    expected = (x.double() @ other.double()).float()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.usefixtures('_sizes')
