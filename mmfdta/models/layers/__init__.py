@@ -2,13 +2,7 @@
 """Transformer layers shared by detector, adapters and association."""
 
 from .attention import DetrAttention, MultiheadAttention
-from .linear import (
-    Linear,
-    linear,
-    linear_flops,
-    matrix_products,
-    use_fast_linears,
-)
+from .linear import Linear, linear, use_fast_linears
 from .long_attention import attention
 from .position import frame_position_encoding
 from .transformer import FFN, TransformerEncoderLayer
@@ -22,7 +16,5 @@ __all__ = [
     'attention',
     'frame_position_encoding',
     'linear',
-    'linear_flops',
-    'matrix_products',
     'use_fast_linears',
 ]

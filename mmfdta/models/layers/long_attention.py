@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .linear import onednn_applies, onednn_linear
+from mmfdta.utils.operators.onednn import onednn_applies, onednn_linear
 
 # Fewer keys are not worth the blocks.
 _FEWEST_KEYS = 1024

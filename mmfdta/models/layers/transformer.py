@@ -3,8 +3,10 @@
 
 from torch import Tensor, nn
 
+from mmfdta.utils.operators.onednn import Activation
+
 from .attention import MultiheadAttention
-from .linear import Activation, Linear, linear
+from .linear import Linear, linear
 
 
 class FFN(nn.Module):

@@ -12,13 +12,9 @@ from mmcv.cnn.bricks.transformer import FFN
 from small_fdta import build, collate, make_clip, small_config
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmfdta.models.layers import (
-    Linear,
-    linear,
-    linear_flops,
-    matrix_products,
-    use_fast_linears,
-)
+from mmfdta.models.layers import Linear, linear, use_fast_linears
+from mmfdta.utils.operators import onednn
+from mmfdta.utils.operators.onednn import linear_flops, matrix_products
 
 # The package's attribute of this name is the function.
 linear_file = importlib.import_module('mmfdta.models.layers.linear')
@@ -36,8 +32,9 @@ def threads(request):
 def _sizes(request, monkeypatch):
     """Small products go to oneDNN too."""
     if request.param == 'every product':
-        monkeypatch.setattr(linear_file, '_WORTHWHILE', 1)
-        monkeypatch.setattr(linear_file, '_WORTHWHILE_WITH_GRADIENT', 1)
+        monkeypatch.setattr(onednn, 'WORTHWHILE', 1)
+        monkeypatch.setattr(linear_file, 'WORTHWHILE', 1)
+        monkeypatch.setattr(linear_file, 'WORTHWHILE_WITH_GRADIENT', 1)
 
 
 SHAPES = [(128, 5), (1, 301, 33), (3, 4, 77, 16), (5, 3, 8), (0, 8), (1, 1), (600, 257)]
@@ -124,7 +121,7 @@ def test_autocast_decides_the_type():
 
 
 def test_without_the_operator_it_is_pytorchs(monkeypatch):
-    monkeypatch.setattr(linear_file, 'find_onednn_linear', lambda: None)
+    monkeypatch.setattr(onednn, 'find_onednn_linear', lambda: None)
     x, weight = torch.randn(600, 256), torch.randn(256, 256)
     with torch.no_grad():
         assert linear(x, weight).equal(F.linear(x, weight))
@@ -180,12 +177,12 @@ def test_a_whole_model_says_the_same_by_either_library(monkeypatch):
     model = build(small_config()).eval()
     batch = model.data_preprocessor(collate(make_clip(num_frames=1, size=(96, 160))))
     frames = list(batch['data_samples'][0])
-    monkeypatch.setattr(linear_file, '_WORTHWHILE', 1)
+    monkeypatch.setattr(linear_file, 'WORTHWHILE', 1)
     outputs = []
     for _ in range(2):
         with torch.no_grad():
             outputs.append(model.detector.detect(batch['inputs']['img'][0], frames))
-        monkeypatch.setattr(linear_file, 'find_onednn_linear', lambda: None)
+        monkeypatch.setattr(onednn, 'find_onednn_linear', lambda: None)
     for name in ('cls_scores', 'bbox_preds', 'embeddings', 'depth_logits'):
         torch.testing.assert_close(
             getattr(outputs[1], name), getattr(outputs[0], name), rtol=1e-4, atol=1e-4
