@@ -10,9 +10,10 @@ INSTALL_LOG := $(VENV)/install.log
 FAMILY ?= onedl
 EXTRAS ?= $(FAMILY),tests
 PYTEST_ARGS ?=
-# Threads that wait for work must not spin: on a shared machine they would take the
-# core from the one they wait for.
-export OMP_WAIT_POLICY ?= passive
+# In tests threads that wait for work must not spin: on a shared machine they would take
+# the core from the one they wait for. Long work on a machine of its own is a fifth faster
+# with OpenMP's default.
+test faults: export OMP_WAIT_POLICY ?= passive
 
 # An interpreter counts when it starts, is 3.10 to 3.12 and can make an environment.
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.11 python3.12 python3.10 python3 python)

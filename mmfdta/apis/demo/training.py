@@ -43,7 +43,7 @@ class ProgressHook(Hook):
         pace = (time.monotonic() - self._start) / (done - self._first)
         left = pace * (total - done)
         say(
-            f'      iteration {done}/{total}, loss {float(outputs["loss"]):.2f}, '
+            f'      iteration {done}/{total}, loss {outputs["loss"].item():.2f}, '
             f'{left / 60:.1f} min left'
         )
 
