@@ -23,14 +23,18 @@ def find_onednn_linear() -> Callable[..., Tensor] | None:
     """Find PyTorch's own call of oneDNN for linear layers, which compiled models use.
 
     Returns:
-        Callable | None: The operator, None if this build lacks it or it does not
-        give what ``torch.nn.functional.linear`` gives.
+        Callable | None: The operator, None if this build lacks it or what goes with it,
+        or it does not give what ``torch.nn.functional.linear`` gives.
     """
-    x, weight, bias = torch.ones(2, 3), torch.ones(4, 3), torch.ones(4)
+    x, weight, bias = (
+        torch.ones(shape, device='cpu', dtype=torch.float32)
+        for shape in ((2, 3), (4, 3), (4,))
+    )
     try:
         operator = torch.ops.mkldnn._linear_pointwise
         found = operator(x, weight, bias, 'none', [], '')
-    except (AttributeError, RuntimeError):
+        _is_seen_by_others()
+    except (AttributeError, RuntimeError, TypeError):
         return None
     return operator if found.equal(F.linear(x, weight, bias)) else None
 
@@ -47,10 +51,14 @@ def onednn_applies(x: Tensor) -> bool:
     return (
         x.device.type == 'cpu'
         and x.dtype == torch.float32
-        and not torch.is_autocast_enabled('cpu')
-        and not torch.compiler.is_compiling()
         and find_onednn_linear() is not None
+        and not _is_seen_by_others()
     )
+
+
+def _is_seen_by_others() -> bool:
+    """Whether autocast or the compiler wants to see products; PyTorch 2.4 and later."""
+    return torch.is_autocast_enabled('cpu') or torch.compiler.is_compiling()
 
 
 def onednn_linear(
@@ -72,8 +80,8 @@ def onednn_linear(
     """
     operator = find_onednn_linear()
     assert operator is not None
-    # A strided weight would take oneDNN's reference loop, 1000 times slower.
     exact = 'none' if activation == 'gelu' else ''
+    # A strided weight would take oneDNN's reference loop, 1000 times slower.
     return operator(x, weight.contiguous(), bias, activation, [], exact)
 
 
