@@ -39,11 +39,16 @@ class Products(TorchDispatchMode):
         self.calls: list[tuple] = []
 
     def __torch_dispatch__(
-        self, function: object, types: object, args: tuple = (), kwargs: object = None
+        self,
+        function: object,
+        types: object,
+        args: tuple = (),
+        kwargs: dict | None = None,
     ) -> object:
+        kwargs = kwargs or {}
         if function.overloadpacket in PRODUCTS:
-            self.calls.append((function, args, kwargs or {}))
-        return function(*args, **(kwargs or {}))
+            self.calls.append((function, args, kwargs))
+        return function(*args, **kwargs)
 
     def replay(self) -> None:
         """Run the recorded products."""

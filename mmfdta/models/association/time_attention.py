@@ -51,6 +51,7 @@ class TimeBiasedAttention(MultiheadAttention):
         table = F.linear(words, weight[:, channels:], bias)
         projected = linear(features, weight[:, :channels])
         of_words = F.embedding(labels, table).to(projected)
+        # In place where no gradient can forbid it: the keys of a full window take 6 MB.
         if torch.is_grad_enabled():
             projected = projected + of_words
         else:
