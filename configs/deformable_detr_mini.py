@@ -27,7 +27,7 @@ train_pipeline = [
     dict(type='UnpackFrame'),
 ]
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     sampler=dict(lengths=1, max_interval=1),
     dataset=dict(pipeline=train_pipeline),
 )
@@ -38,7 +38,7 @@ test_dataloader = None
 test_cfg = None
 test_evaluator = None
 
-max_iters = 2000
+max_iters = 3400
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = _base_.param_scheduler
 param_scheduler[1].update(end=max_iters, T_max=max_iters - 100)
