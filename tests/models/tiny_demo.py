@@ -11,8 +11,6 @@ SETTINGS = {
     'param_scheduler.1.begin': 1,
     'default_hooks.logger.interval': 1,
     'train_dataloader.batch_size': 1,
-    'train_dataloader.num_workers': 0,
-    'train_dataloader.persistent_workers': False,
 }
 
 

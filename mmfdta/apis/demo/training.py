@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Train a config of the demo, and go on where an earlier run stopped."""
 
+import copy
 import time
 from pathlib import Path
 
@@ -57,10 +58,13 @@ def train(config: Config, work_dir: Path, weights: Path) -> None:
             resumed.
         weights (Path): Where to put the trained weights.
     """
+    config = copy.deepcopy(config)
     config.work_dir = str(work_dir)
     config.log_level = 'WARNING'
     # MMEngine keeps one visualizer a name: another one's folder would get the curves.
     config.visualizer.name = f'{work_dir.name}-{time.time_ns()}'
+    # A stage of its own tracks and scores.
+    config.val_dataloader = config.val_cfg = config.val_evaluator = None
     config.resume = (work_dir / 'last_checkpoint').is_file()
     runner = Runner.from_cfg(config)
     runner.register_hook(ProgressHook(2 * config.default_hooks.logger.interval))
