@@ -152,7 +152,7 @@ def list_stages(plan: DemoPlan, kept: str) -> list[Stage]:
         Stage(
             f'train-{letters}',
             'Train on clips',
-            10,
+            11,
             tracker.dump(),
             train_tracker,
             (trained,),

@@ -126,7 +126,7 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
         Stage(
             'data',
             f'Render MiniDance into {plan.data_root}',
-            0.6,
+            0.3,
             repr(options),
             lambda: _render(plan, options),
             (plan.data_root / 'minidance.json',),
@@ -134,7 +134,7 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
         Stage(
             'detector',
             'Train the detector on single frames',
-            8,
+            7,
             detector.dump(),
             lambda: train(detector, work_dir / 'train_detector', weights[0]),
             (weights[0],),
@@ -142,16 +142,16 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
         Stage(
             'fdta',
             'Train FDTA on clips',
-            9,
+            11,
             tracker.dump(),
             train_tracker,
             (weights[1],),
         ),
-        Stage('track', 'Track the val and test splits', 1, '', track, (tracks,)),
+        Stage('track', 'Track the val and test splits', 0.5, '', track, (tracks,)),
         Stage(
             'report',
             'Compare with ByteTrack, OC-SORT and SORT',
-            1.5,
+            1,
             '',
             report,
             tuple(work_dir / name for name in RESULTS),
