@@ -25,7 +25,7 @@ from .plan import DemoPlan
 from .similarity import load_detector, measure_similarity
 from .stages import Stage, run_stages, say
 from .tracking import read_split, track_split
-from .training import start_from_detector, train
+from .training import train, train_tracker
 
 DETECTOR, TRACKER = 'deformable_detr_mini', 'fdta_mini'
 VARIANTS = {
@@ -118,15 +118,10 @@ def list_stages(plan: DemoPlan, kept: str) -> list[Stage]:
     detector = plan.config(DETECTOR)
     tracker = without_adapters(plan.config(TRACKER), kept)
     folder = plan.work_dir / (kept or 'none')
-    start = folder / 'start.pth'
-    tracker.load_from = str(start)
+    tracker.load_from = str(folder / 'start.pth')
     weights = plan.work_dir / 'detector.pth'
     trained, tracks = folder / 'fdta.pth', folder / 'tracks'
     results = folder / 'scores.json'
-
-    def train_tracker() -> None:
-        start_from_detector(weights, start)
-        train(tracker, folder / 'train', trained)
 
     def measure() -> None:
         track_split(tracker, trained, 'test', tracks)
@@ -148,14 +143,16 @@ def list_stages(plan: DemoPlan, kept: str) -> list[Stage]:
             detector.dump(),
             lambda: train(detector, plan.work_dir / 'train_detector', weights),
             (weights,),
+            plan.work_dir / 'train_detector',
         ),
         Stage(
             f'train-{letters}',
             'Train on clips',
             11,
             tracker.dump(),
-            train_tracker,
+            lambda: train_tracker(tracker, weights, folder / 'train', trained),
             (trained,),
+            folder / 'train',
         ),
         Stage(f'test-{letters}', 'Track and score', 1, '', measure, (results,)),
     ]

@@ -31,7 +31,7 @@ from .plan import DemoPlan
 from .similarity import load_detector, measure_similarity
 from .stages import Stage, run_stages, say
 from .tracking import TrackedSequence, read_split, track_split
-from .training import start_from_detector, train
+from .training import train, train_tracker
 
 DETECTOR, TRACKER = 'deformable_detr_mini', 'fdta_mini'
 RESULTS = (
@@ -104,8 +104,8 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
     work_dir = plan.work_dir
     weights = [work_dir / 'detector.pth', work_dir / 'fdta.pth']
     tracks = work_dir / 'tracks'
-    start = work_dir / 'train_fdta' / 'start.pth'
-    tracker.load_from = str(start)
+    folders = [work_dir / 'train_detector', work_dir / 'train_fdta']
+    tracker.load_from = str(folders[1] / 'start.pth')
 
     def track() -> None:
         for split in ('val', 'test'):
@@ -117,10 +117,6 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
             for split in ('val', 'test')
         )
         write_report(plan, val, test)
-
-    def train_tracker() -> None:
-        start_from_detector(weights[0], start)
-        train(tracker, work_dir / 'train_fdta', weights[1])
 
     return [
         Stage(
@@ -136,16 +132,18 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
             'Train the detector on single frames',
             7,
             detector.dump(),
-            lambda: train(detector, work_dir / 'train_detector', weights[0]),
+            lambda: train(detector, folders[0], weights[0]),
             (weights[0],),
+            folders[0],
         ),
         Stage(
             'fdta',
             'Train FDTA on clips',
             11,
             tracker.dump(),
-            train_tracker,
+            lambda: train_tracker(tracker, weights[0], folders[1], weights[1]),
             (weights[1],),
+            folders[1],
         ),
         Stage('track', 'Track the val and test splits', 0.5, '', track, (tracks,)),
         Stage(

@@ -4,6 +4,7 @@
 import hashlib
 import json
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +25,8 @@ class Stage:
         inputs (str): Text that changes when the stage has to be done anew.
         run (Callable): Does it.
         products (tuple[Path, ...]): Files that it leaves.
+        unfinished (Path | None): Folder of what it needs to go on where it was
+            interrupted.
     """
 
     name: str
@@ -32,13 +35,14 @@ class Stage:
     inputs: str
     run: Callable[[], None]
     products: tuple[Path, ...]
+    unfinished: Path | None = None
 
 
 def run_stages(stages: list[Stage], work_dir: Path) -> None:
     """Run what has not been run yet, with a heading, the time and the memory.
 
-    A stage is done anew if its inputs changed, a product is missing, or the
-    stage before it was done anew.
+    A stage is done anew if its inputs or those of a stage before it changed, and
+    goes on where it was interrupted if a product is missing.
 
     Args:
         stages (list[Stage]): In their order.
@@ -49,18 +53,21 @@ def run_stages(stages: list[Stage], work_dir: Path) -> None:
         chain = hashlib.sha256((chain + stage.inputs).encode()).hexdigest()
         record = work_dir / '.stages' / f'{stage.name}.json'
         head = f'[{number}/{len(stages)}] {stage.title}'
-        seconds = _read_record(record, chain, stage.products)
-        if seconds is not None:
-            say(f'{head}: reused (took {seconds:.0f} s)')
+        known = _read_record(record, chain)
+        if 'seconds' in known and all(path.exists() for path in stage.products):
+            say(f'{head}: reused (took {known["seconds"]:.0f} s)')
             continue
+        if stage.unfinished and stage.unfinished.is_dir() and not known:
+            # Left by other inputs: nothing of it may get into the new result.
+            shutil.rmtree(stage.unfinished)
         left = sum(rest.minutes for rest in stages[number - 1 :])
         say(f'{head}: about {stage.minutes:.1f} min, {left:.0f} min to the end')
+        _write_record(record, dict(inputs=chain))
         start = time.monotonic()
         stage.run()
         seconds = time.monotonic() - start
         say(f'{head}: done in {seconds:.0f} s, peak memory {_peak_memory():.1f} GB')
-        text = json.dumps(dict(inputs=chain, seconds=round(seconds, 1)))
-        write_text_atomic(record, text + '\n')
+        _write_record(record, dict(inputs=chain, seconds=round(seconds, 1)))
 
 
 def say(text: str) -> None:
@@ -68,15 +75,17 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def _read_record(path: Path, inputs: str, products: tuple[Path, ...]) -> float | None:
-    """Seconds that the stage took, None if it has to be done."""
-    if not all(product.exists() for product in products):
-        return None
+def _read_record(path: Path, inputs: str) -> dict:
+    """What is known of the stage with these inputs: nothing, begun, or done."""
     try:
         record = json.loads(path.read_text(encoding='utf-8'))
-        return record['seconds'] if record['inputs'] == inputs else None
+        return record if record['inputs'] == inputs else {}
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return {}
+
+
+def _write_record(path: Path, record: dict) -> None:
+    write_text_atomic(path, json.dumps(record) + '\n')
 
 
 def _peak_memory() -> float:

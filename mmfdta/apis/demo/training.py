@@ -10,6 +10,8 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmfdta.engine import find_checkpoint_to_resume
+
 from .stages import say
 
 
@@ -65,7 +67,10 @@ def train(config: Config, work_dir: Path, weights: Path) -> None:
     config.visualizer.name = f'{work_dir.name}-{time.time_ns()}'
     # A stage of its own tracks and scores.
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
-    config.resume = (work_dir / 'last_checkpoint').is_file()
+    checkpoint = find_checkpoint_to_resume(work_dir)
+    config.resume = checkpoint is not None
+    if checkpoint:
+        config.load_from = checkpoint
     runner = Runner.from_cfg(config)
     runner.register_hook(ProgressHook(2 * config.default_hooks.logger.interval))
     runner.train()
@@ -77,6 +82,22 @@ def train(config: Config, work_dir: Path, weights: Path) -> None:
         save_param_scheduler=False,
         by_epoch=False,
     )
+
+
+def train_tracker(
+    config: Config, detector: Path, work_dir: Path, weights: Path
+) -> None:
+    """Train FDTA from the weights of a plain detector.
+
+    Args:
+        config (Config): What to train; its ``load_from`` says where to write the
+            renamed weights.
+        detector (Path): Checkpoint of the plain detector.
+        work_dir (Path): As in :func:`train`.
+        weights (Path): As in :func:`train`.
+    """
+    start_from_detector(detector, Path(config.load_from))
+    train(config, work_dir, weights)
 
 
 def start_from_detector(detector: Path, start: Path) -> None:
