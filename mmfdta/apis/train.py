@@ -11,7 +11,7 @@ from torch import nn
 from mmfdta.apis.config import add_common_arguments, join_processes, load_config
 from mmfdta.apis.config_check import check_config
 from mmfdta.apis.test import CheckpointMismatchError, compare_weights, shapes_of
-from mmfdta.engine import NonFiniteLossError, find_checkpoint_to_resume
+from mmfdta.engine import NonFiniteLossError, resume_from_work_dir
 from mmfdta.utils.checkpoint import CheckpointError, read_state_dict
 from mmfdta.utils.safe_loading import require_safe_loading
 
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
 def apply_training_options(config: Config, options: argparse.Namespace) -> None:
     """Write `--amp`, `--auto-scale-lr` and `--resume` into the config.
 
-    A run without a checkpoint to go on from starts anew.
+    A run without a checkpoint to go on from starts as the config says.
 
     Raises:
         ValueError: If the config does not have what an option changes.
@@ -70,12 +70,11 @@ def apply_training_options(config: Config, options: argparse.Namespace) -> None:
         # MMEngine compares the base with the batch of one iteration.
         accumulated = config.optim_wrapper.get('accumulative_counts', 1)
         config.auto_scale_lr.base_batch_size /= accumulated
-    if options.resume:
+    if options.resume and options.resume != 'auto':
         config.resume = True
-        config.load_from = None if options.resume == 'auto' else options.resume
-    if config.get('resume') and config.get('load_from') is None:
-        config.load_from = find_checkpoint_to_resume(config.work_dir)
-        config.resume = config.load_from is not None
+        config.load_from = options.resume
+    elif options.resume or (config.get('resume') and not config.get('load_from')):
+        resume_from_work_dir(config)
 
 
 def check_start(model: nn.Module, checkpoint: str, resume: bool) -> None:

@@ -1,7 +1,11 @@
 # Copyright (c) mmfdta authors.
 """What training needs and MMEngine lacks."""
 
-from .checkpoint_hook import WholeCheckpointHook, find_checkpoint_to_resume
+from .checkpoint_hook import (
+    WholeCheckpointHook,
+    find_checkpoint_to_resume,
+    resume_from_work_dir,
+)
 from .finite_loss_hook import FiniteLossHook, NonFiniteLossError
 from .loops import ResumableEpochTrainLoop, ResumableIterTrainLoop
 from .optim_wrapper import (
@@ -28,4 +32,5 @@ __all__ = [
     'WholeCheckpointHook',
     'WorstSequencesHook',
     'find_checkpoint_to_resume',
+    'resume_from_work_dir',
 ]

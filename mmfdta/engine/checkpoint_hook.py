@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmdet.registry import HOOKS
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
@@ -125,3 +126,17 @@ def find_checkpoint_to_resume(work_dir: str | os.PathLike) -> str | None:
                 return str(path)
     files = [*work_dir.glob('epoch_*.pth'), *work_dir.glob('iter_*.pth')]
     return str(max(files, key=lambda path: path.stat().st_mtime)) if files else None
+
+
+def resume_from_work_dir(config: Config) -> None:
+    """Let a config go on from the last checkpoint of its work directory.
+
+    Without a checkpoint it starts as it says, from its ``load_from`` if it has one.
+
+    Args:
+        config (Config): Config with a ``work_dir``; it is changed.
+    """
+    checkpoint = find_checkpoint_to_resume(config.work_dir)
+    config.resume = checkpoint is not None
+    if checkpoint:
+        config.load_from = checkpoint

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from mmdet.registry import METRICS
+from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+from mmfdta.apis.train import apply_training_options, build_parser
 from mmfdta.engine import checkpoint_hook, find_checkpoint_to_resume
 
 SCORES = [0.2, 0.5, 0.4, 0.6]
@@ -188,3 +190,23 @@ def test_where_a_run_goes_on(tmp_path: Path):
         assert find_checkpoint_to_resume(tmp_path) == str(expected), text
     note.unlink()
     assert find_checkpoint_to_resume(tmp_path) == str(paths[1])
+
+
+def test_resume_keeps_the_start_weights_until_there_is_a_checkpoint(tmp_path):
+    """A job that always says ``--resume`` began without its pretrained weights."""
+
+    def options(*arguments, **changes):
+        config = Config(dict(work_dir=str(tmp_path), load_from='start.pth') | changes)
+        parsed = build_parser().parse_args(['some.py', *arguments])
+        apply_training_options(config, parsed)
+        return config.get('resume', False), config.load_from
+
+    assert options('--resume') == (False, 'start.pth')
+    assert options(resume=True, load_from=None) == (False, None)
+    saved = tmp_path / 'epoch_1.pth'
+    saved.write_bytes(b'')
+    assert options('--resume') == (True, str(saved))
+    assert options(resume=True, load_from=None) == (True, str(saved))
+    assert options('--resume', 'other.pth') == (True, 'other.pth')
+    assert options(resume=True) == (True, 'start.pth')
+    assert options() == (False, 'start.pth')

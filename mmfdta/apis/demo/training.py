@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmfdta.engine import find_checkpoint_to_resume
+from mmfdta.engine import resume_from_work_dir
 
 from .stages import say
 
@@ -67,10 +67,7 @@ def train(config: Config, work_dir: Path, weights: Path) -> None:
     config.visualizer.name = f'{work_dir.name}-{time.time_ns()}'
     # A stage of its own tracks and scores.
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
-    checkpoint = find_checkpoint_to_resume(work_dir)
-    config.resume = checkpoint is not None
-    if checkpoint:
-        config.load_from = checkpoint
+    resume_from_work_dir(config)
     runner = Runner.from_cfg(config)
     runner.register_hook(ProgressHook(2 * config.default_hooks.logger.interval))
     runner.train()
