@@ -13,7 +13,7 @@ from measuring import Ways, print_case, print_header, read_options, take_turns
 from released import Released
 from torch import Tensor
 
-import mmfdta  # noqa: F401
+import mmfdta.registry  # noqa: F401
 from mmfdta.models import QualityAwareContrastiveLoss
 
 SIZES = ((10, 30), (30, 30))

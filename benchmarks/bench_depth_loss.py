@@ -13,7 +13,7 @@ import torch
 from measuring import Ways, print_case, print_header, read_options, take_turns
 from released import Released
 
-import mmfdta  # noqa: F401
+import mmfdta.registry  # noqa: F401
 from mmfdta.models import DepthBinLoss
 
 FRAMES, BOXES, HEIGHT, WIDTH, BINS = 10, 30, 100, 180, 150

@@ -9,7 +9,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-import mmfdta  # noqa: F401
+import mmfdta.registry  # noqa: F401
 from mmfdta.models import FDTA
 
 CONFIG = Path(__file__).parents[1] / 'configs/fdta_dancetrack.py'

@@ -15,8 +15,8 @@ import mmengine.registry
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-import mmfdta
-from mmfdta.datasets import minidance
+import mmfdta.registry
+from mmfdta import minidance
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / 'docs' / 'configs.md'
@@ -72,7 +72,7 @@ def config_table() -> list[str]:
 
 def registered_classes() -> dict[str, type]:
     """Return this project's classes that a config can name, by name."""
-    assert minidance.MiniDanceDataset and mmfdta.__version__
+    assert minidance.MiniDanceDataset and mmfdta.registry
     found = {}
     for module in (mmdet.registry, mmengine.registry):
         for registry in vars(module).values():

@@ -28,7 +28,7 @@ COMMANDS = {
     ),
     'plot-tracks': ('mmfdta.apis.analysis.plot_tracks', 'draw timelines of tracks'),
     'tune': ('mmfdta.apis.analysis.tune_thresholds', 'search thresholds and protocol'),
-    'demo': ('mmfdta.apis.demo', 'train and compare the small FDTA on MiniDance'),
+    'demo': ('mmfdta.minidance.demo', 'train and compare the small FDTA on MiniDance'),
     'env': ('mmfdta.apis.env', 'show versions and the state of the operators'),
 }
 

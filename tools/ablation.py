@@ -3,7 +3,7 @@
 
 import sys
 
-from mmfdta.apis.demo.ablation import main
+from mmfdta.minidance.demo.ablation import main
 
 if __name__ == '__main__':
     sys.exit(main(sys.argv[1:]))

@@ -11,7 +11,7 @@ import sys
 import time
 from dataclasses import fields
 
-from mmfdta.datasets.minidance import MiniDanceOptions, make_minidance
+from mmfdta.minidance import MiniDanceOptions, make_minidance
 
 HELP = dict(
     width='image width, pixels',

@@ -1,5 +1,5 @@
 default_scope = 'mmdet'
-custom_imports = dict(imports=['mmfdta'], allow_failed_imports=False)
+custom_imports = dict(imports=['mmfdta.registry'], allow_failed_imports=False)
 
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mmfdta.datasets.minidance import Frame, MiniDanceOptions, build_scene
+from mmfdta.minidance import Frame, MiniDanceOptions, build_scene
 
 HERE = Path(__file__).parent
 OPTIONS = MiniDanceOptions()

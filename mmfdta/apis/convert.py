@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmfdta.apis.config import find_config
 from mmfdta.apis.test import compare_weights
-from mmfdta.utils.checkpoint import (
+from mmfdta.checkpoints import (
     FAMILIES,
     TARGETS,
     CheckpointError,

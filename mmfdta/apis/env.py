@@ -4,7 +4,7 @@
 import argparse
 
 from mmfdta.utils.environment import describe_environment, find_environment
-from mmfdta.utils.operators import has_compiled_operators
+from mmfdta.utils.mmcv_ext import has_compiled_operators
 
 
 def main(arguments: list[str]) -> None:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from mmfdta.models.trackers import iou_embedding_tracker
-from mmfdta.utils.mot_text import write_text_atomic
+from mmfdta.structures.mot_text import write_text_atomic
 
 from .config import find_config
 
@@ -137,7 +137,7 @@ def _config_text(name: str, package: str, folder: Path) -> str:
     source = source[source.index('_base_ = ') :]
     source = source.replace('./_base_', Path(base).as_posix())
     imports = (
-        f"imports = ['mmfdta', 'mmfdta.datasets.minidance', '{package}']\n"
+        f"imports = ['mmfdta.registry', '{package}']\n"
         'custom_imports = dict(imports=imports)\n'
     )
     head, blank, rest = source.partition('\n\n')

@@ -16,7 +16,7 @@ from torch import nn
 
 from mmfdta.apis.config import add_common_arguments, join_processes, load_config
 from mmfdta.apis.config_check import check_config
-from mmfdta.utils.checkpoint import CheckpointError, read_content
+from mmfdta.checkpoints import CheckpointError, read_content
 from mmfdta.utils.safe_loading import require_safe_loading
 
 # Keys of each kind that an error lists before it only counts them.

@@ -13,7 +13,7 @@ from typing import IO, Protocol
 import numpy as np
 from mmengine.structures import InstanceData
 
-from mmfdta.utils.mot_text import BOX_DECIMALS, SCORE_DECIMALS, format_mot_rows
+from mmfdta.structures.mot_text import BOX_DECIMALS, SCORE_DECIMALS, format_mot_rows
 from mmfdta.visualization import (
     VIDEO_SUFFIXES,
     TrackDrawer,

@@ -11,8 +11,8 @@ from torch import nn
 from mmfdta.apis.config import add_common_arguments, join_processes, load_config
 from mmfdta.apis.config_check import check_config
 from mmfdta.apis.test import CheckpointMismatchError, compare_weights, shapes_of
+from mmfdta.checkpoints import CheckpointError, read_state_dict
 from mmfdta.engine import NonFiniteLossError, resume_from_work_dir
-from mmfdta.utils.checkpoint import CheckpointError, read_state_dict
 from mmfdta.utils.safe_loading import require_safe_loading
 
 # Optimiser wrapper -> the same with automatic mixed precision.

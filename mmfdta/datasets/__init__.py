@@ -1,11 +1,14 @@
 # Copyright (c) mmfdta authors.
 """Data: sequences, samplers, clip transforms and ID targets."""
 
+from mmfdta.utils.mmdet_setup import prepare_mmdet
+
+prepare_mmdet()
+
 from . import transforms
 from .crowdhuman import CrowdHumanClipDataset
 from .id_targets import IDTargets, make_id_targets
 from .joint import JointMOTDataset
-from .minidance import MiniDanceDataset
 from .mot_sequence import MOTSequenceDataset
 from .named import BFTDataset, DanceTrackDataset, MOT17Dataset, SportsMOTDataset
 from .samplers import ClipSampler, SequenceSampler
@@ -21,7 +24,6 @@ __all__ = [
     'JointMOTDataset',
     'MOT17Dataset',
     'MOTSequenceDataset',
-    'MiniDanceDataset',
     'SequenceSampler',
     'SportsMOTDataset',
     'make_id_targets',

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
-from mmfdta.utils.whole_files import open_whole
+from mmfdta.structures.whole_files import open_whole
 
 from .structures import Sequence, SequenceAnnotations
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from mmfdta.utils.mot_text import MOTRows, scan_mot_rows
+from mmfdta.structures.mot_text import MOTRows, scan_mot_rows
 
 from .layouts import list_images
 from .readers import SequenceInfo, huge_boxes, read_seqinfo

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from mmfdta.utils.mot_text import write_text_atomic
+from mmfdta.structures.mot_text import write_text_atomic
 
 from .mot_sequence import MOTSequenceDataset
 from .structures import SequenceAnnotations

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from mmfdta.utils.mot_text import write_text_atomic
+from mmfdta.structures.mot_text import write_text_atomic
 
 from .layouts import list_images
 from .structures import SequenceSource

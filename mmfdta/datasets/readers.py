@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from mmfdta.utils.mot_text import MOTRows, read_mot_rows
+from mmfdta.structures.mot_text import MOTRows, read_mot_rows
 
 from .layouts import list_images
 from .structures import Sequence, SequenceAnnotations, SequenceSource

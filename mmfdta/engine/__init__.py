@@ -1,6 +1,10 @@
 # Copyright (c) mmfdta authors.
 """What training needs and MMEngine lacks."""
 
+from mmfdta.utils.mmdet_setup import prepare_mmdet
+
+prepare_mmdet()
+
 from .checkpoint_hook import (
     WholeCheckpointHook,
     find_checkpoint_to_resume,

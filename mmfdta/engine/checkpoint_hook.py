@@ -13,7 +13,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from mmfdta.utils.whole_files import open_whole, remove_unfinished
+from mmfdta.structures.whole_files import open_whole, remove_unfinished
 
 _SUFFIX = '.pth'
 

@@ -14,7 +14,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from mmfdta.utils.checkpoint import CheckpointError, write_checkpoint
+from mmfdta.checkpoints import CheckpointError, write_checkpoint
 
 from .diagnosis import describe_samples, format_samples, to_plain
 

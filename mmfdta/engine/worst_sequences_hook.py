@@ -13,7 +13,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from mmfdta.evaluation import Evaluation, MOTMetric, Sequence, get_benchmark, summarise
 from mmfdta.evaluation.records import FrameRecord, assemble, make_record
-from mmfdta.utils.mot_text import write_mot_rows
+from mmfdta.structures.mot_text import write_mot_rows
 from mmfdta.visualization import (
     DrawnTracks,
     TrackDrawer,

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmfdta.structures.tracks import Sequence
+
 from .assignment import match_frames
 from .overlap import EPS, find_overlaps
-from .tracks import Sequence
 
 _MOT_CLASSES = tuple(range(1, 14))
 _PEDESTRIAN = 1

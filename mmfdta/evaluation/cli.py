@@ -8,7 +8,7 @@ from collections.abc import Sequence as SequenceOf
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from mmfdta.utils.mot_text import write_text_atomic
+from mmfdta.structures.mot_text import write_text_atomic
 
 from .benchmarks import BENCHMARKS, get_benchmark
 from .folders import find_sequences

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmfdta.utils.mot_text import MOTRows, read_mot_rows
-
-from .tracks import Sequence, TrackBoxes
+from mmfdta.structures.mot_text import MOTRows, read_mot_rows
+from mmfdta.structures.tracks import Sequence, TrackBoxes
 
 
 @dataclass(frozen=True)

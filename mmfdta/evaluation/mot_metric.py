@@ -13,14 +13,14 @@ from mmengine.dist import all_gather_object, broadcast_object_list, is_main_proc
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from mmfdta.utils.mot_text import write_mot_rows
+from mmfdta.structures.mot_text import write_mot_rows
+from mmfdta.structures.tracks import Sequence
 
 from .benchmarks import get_benchmark
 from .records import FrameRecord, assemble, make_record
 from .runner import Settings, evaluate
 from .scores import FAMILIES, Evaluation, summarise
 from .table import format_table
-from .tracks import Sequence
 
 _REPORTED = {
     **{

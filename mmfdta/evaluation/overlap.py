@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .tracks import Sequence, TrackBoxes
+from mmfdta.structures.tracks import Sequence, TrackBoxes
 
 EPS = np.finfo('float').eps
 _CHUNK = 1 << 17

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from mmengine.structures import BaseDataElement, InstanceData
 
-from mmfdta.utils.mot_text import BOX_DECIMALS, SCORE_DECIMALS
-
-from .tracks import Sequence, TrackBoxes
+from mmfdta.structures.mot_text import BOX_DECIMALS, SCORE_DECIMALS
+from mmfdta.structures.tracks import Sequence, TrackBoxes
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
+from mmfdta.structures.tracks import Sequence
+
 from .benchmarks import get_benchmark
 from .scores import FAMILIES, Counts, Evaluation, count_sequence
-from .tracks import Sequence
 
 
 class SequenceJob(Protocol):

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmfdta.structures.tracks import Sequence
+
 from .additive import Additive
 from .clear import CLEARCounts, count_clear
 from .hota import HOTACounts, count_hota
 from .identity import IdentityCounts, count_identity
 from .overlap import find_overlaps
-from .tracks import Sequence
 
 FAMILIES = ('HOTA', 'CLEAR', 'Identity')
 _COUNTS = frozenset(

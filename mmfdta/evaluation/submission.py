@@ -6,8 +6,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmfdta.utils.mot_text import read_mot_rows
-from mmfdta.utils.whole_files import open_whole
+from mmfdta.structures.mot_text import read_mot_rows
+from mmfdta.structures.whole_files import open_whole
 
 from .folders import read_boxes, read_length
 

@@ -1,6 +1,10 @@
 # Copyright (c) mmfdta authors.
 """Networks, losses and trackers, registered in MMDetection's registries."""
 
+from mmfdta.utils.mmdet_setup import prepare_mmdet
+
+prepare_mmdet()
+
 from .adapters import IdentityAdapter, SpatialAdapter, TemporalAdapter
 from .association import IDDecoder, QueryInteraction, TrajectoryModeling
 from .data_preprocessors import ClipDataPreprocessor, TrackerDataPreprocessor

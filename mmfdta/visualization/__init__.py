@@ -1,6 +1,10 @@
 # Copyright (c) mmfdta authors.
 """Tracks on pictures, and figures."""
 
+from mmfdta.utils.mmdet_setup import prepare_mmdet
+
+prepare_mmdet()
+
 from .colors import identity_color
 from .comparison_plots import (
     DifferenceRow,

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mmfdta.utils.whole_files import open_whole
+from mmfdta.structures.whole_files import open_whole
 
 from .colors import identity_color
 

@@ -78,7 +78,7 @@ def in_nowhere(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
     monkeypatch.setenv('LOCAL_RANK', '0')
     # MiniDance would be rendered.
-    monkeypatch.setattr('mmfdta.datasets.minidance.dataset.make_minidance', None)
+    monkeypatch.setattr('mmfdta.minidance.dataset.make_minidance', None)
     return tmp_path
 
 

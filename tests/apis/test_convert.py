@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmfdta.apis.convert import main
-from mmfdta.utils.checkpoint import convert_state_dict
+from mmfdta.checkpoints import convert_state_dict
 
 ROOT = Path(__file__).parents[2]
 
@@ -122,7 +122,7 @@ def test_dry_run_reports_and_writes_no_checkpoint(
 
 def test_classes_of_the_command_line(tmp_path: Path) -> None:
     head = torch.arange(91.0)[:, None]
-    samples = load_module('tests/utils/checkpoint/samples.py')
+    samples = load_module('tests/checkpoints/samples.py')
     source = samples.deformable_detr(91)
     source |= {n: head for n in source if n.startswith('class_embed') and 'weight' in n}
     torch.save({'model': source}, tmp_path / 'src.pth')

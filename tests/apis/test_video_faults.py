@@ -17,7 +17,7 @@ from mmengine.structures import InstanceData
 from mmfdta.apis.track_outputs import TrackedFrame, VideoFacts, plan_outputs
 from mmfdta.apis.tracking_run import TrackingRun
 from mmfdta.apis.video_sources import FrameSource
-from mmfdta.utils.mot_text import read_mot_rows
+from mmfdta.structures.mot_text import read_mot_rows
 from mmfdta.visualization import TrackStyle
 
 
@@ -118,7 +118,7 @@ import resource, signal, sys
 tests, checkpoint, video, folder = sys.argv[1:]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 sys.path.insert(0, tests)
-import mmfdta
+import mmfdta.registry
 import conftest
 from mmfdta.apis import MOTInferencer
 inferencer = MOTInferencer(conftest.color_config(), checkpoint, device='cpu')

@@ -15,7 +15,7 @@ from mmfdta.apis import track as track_command
 from mmfdta.apis.track_outputs import TrackedFrame, VideoFacts, plan_outputs
 from mmfdta.apis.video_sources import open_source
 from mmfdta.evaluation.records import assemble, make_record
-from mmfdta.utils.mot_text import read_mot_rows, write_mot_rows
+from mmfdta.structures.mot_text import read_mot_rows, write_mot_rows
 from mmfdta.visualization import TrackStyle
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import mmfdta  # noqa: F401  (makes the operators available before MMDetection)
+import mmfdta.registry  # noqa: F401
 
 cv2.setNumThreads(0)
 

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from small_minidance import SIZE
 
 from mmfdta.apis.config import find_config
-from mmfdta.datasets.minidance import MiniDanceOptions, make_minidance
+from mmfdta.minidance import MiniDanceOptions, make_minidance
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from mmfdta.apis.config import find_config
 from mmfdta.engine.track_visualization_hook import ValTrackVisualizationHook
 from mmfdta.engine.worst_sequences_hook import WorstSequencesHook
-from mmfdta.utils.mot_text import read_mot_rows
+from mmfdta.structures.mot_text import read_mot_rows
 from mmfdta.visualization import identity_color
 
 OPTIONS = dict(width=128, height=80, frames=6, train=0, val=3, test=0, min_dancers=3)

@@ -14,7 +14,7 @@ from mmengine.structures import InstanceData
 
 from mmfdta.evaluation import Sequence, Settings, TrackBoxes, evaluate, summarise
 from mmfdta.evaluation.folders import find_sequences
-from mmfdta.utils.mot_text import read_mot_rows
+from mmfdta.structures.mot_text import read_mot_rows
 
 from .oracle import STYLES, official_combined, official_sequence, random_scene
 

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from small_fdta import build
 from tiny_run import command, logged_losses, write_sequence
 
-from mmfdta.utils.mot_text import read_mot_rows
+from mmfdta.structures.mot_text import read_mot_rows
 
 pytestmark = pytest.mark.faults
 

@@ -14,7 +14,7 @@ from mmfdta.apis.track_outputs import VideoFacts, plan_outputs
 from mmfdta.apis.tracking_run import TrackingRun
 from mmfdta.apis.video_sources import FrameSource
 from mmfdta.models.mot import FDTA
-from mmfdta.utils.mot_text import read_mot_rows
+from mmfdta.structures.mot_text import read_mot_rows
 from mmfdta.visualization import TrackStyle
 
 pytestmark = pytest.mark.faults

@@ -10,7 +10,7 @@ import pytest
 from mmengine.config import Config
 from tiny_run import OBJECTS, command, logged_losses, write_sequence
 
-from mmfdta.utils.mot_text import read_mot_rows
+from mmfdta.structures.mot_text import read_mot_rows
 
 pytestmark = pytest.mark.faults
 

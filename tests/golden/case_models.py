@@ -12,9 +12,9 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 from weights import formula_state_dict
 
-import mmfdta  # noqa: F401
+import mmfdta.registry  # noqa: F401
+from mmfdta.checkpoints import convert_state_dict
 from mmfdta.models import FDTA
-from mmfdta.utils.checkpoint import convert_state_dict
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 

@@ -11,9 +11,9 @@ from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor
 from weights import golden_weights
 
+from mmfdta.checkpoints.families import find_family
+from mmfdta.checkpoints.rules import to_source
 from mmfdta.models import FDTA
-from mmfdta.utils.checkpoint.families import find_family
-from mmfdta.utils.checkpoint.rules import to_source
 
 ID_FIELDS = [
     f'{side}_{field}'

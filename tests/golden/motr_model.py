@@ -13,9 +13,9 @@ from mmengine.registry import init_default_scope
 from torch import Tensor
 from weights import golden_weights
 
-import mmfdta  # noqa: F401
+import mmfdta.registry  # noqa: F401
+from mmfdta.checkpoints import convert_state_dict
 from mmfdta.models import MOTR
-from mmfdta.utils.checkpoint import convert_state_dict
 
 DATA = Path(__file__).parent / 'motr'
 CONFIG = Path(__file__).parents[2] / 'configs/_base_/models/motr_r50.py'

@@ -19,8 +19,8 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor
 from weights import golden_weights
 
+from mmfdta.checkpoints import convert_state_dict
 from mmfdta.models.detectors import DetectorOutputs
-from mmfdta.utils.checkpoint import convert_state_dict
 
 FOLDER = Path(__file__).parent / 'motip'
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ FRAMES = 24
 
 
 def _previous_names() -> dict[str, str]:
-    path = ROOT / 'tests/utils/checkpoint/samples.py'
+    path = ROOT / 'tests/checkpoints/samples.py'
     spec = importlib.util.spec_from_file_location('checkpoint_samples', path)
     samples = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(samples)

@@ -12,10 +12,10 @@ from mmengine.structures import InstanceData
 from motr_model import DATA, build_motr
 from weights import golden_weights
 
+from mmfdta.checkpoints.families import find_family
+from mmfdta.checkpoints.rules import to_source
 from mmfdta.models import MOTR
 from mmfdta.models.detectors import ClipTargets, DetectorOutputs
-from mmfdta.utils.checkpoint.families import find_family
-from mmfdta.utils.checkpoint.rules import to_source
 
 CASES = ('released', 'patient')
 

@@ -13,8 +13,8 @@ from mmengine.config import Config
 from torch import Tensor
 from weights import golden_weights
 
+from mmfdta.checkpoints import CheckpointError, convert_state_dict
 from mmfdta.models import TrackerDataPreprocessor
-from mmfdta.utils.checkpoint import CheckpointError, convert_state_dict
 
 FOLDER = Path(__file__).parent / 'yolox'
 CONFIG = Path(__file__).parents[2] / 'configs/bytetrack_yolox-x_dancetrack.py'
@@ -72,8 +72,8 @@ def test_every_tensor_is_used_and_none_is_made():
 
 def test_the_full_size_has_no_other_names():
     """Every tensor of the config's YOLOX-x comes from a name that converts to it."""
-    from mmfdta.utils.checkpoint.names_yolox import YOLOX_RULES
-    from mmfdta.utils.checkpoint.rules import to_source, to_target
+    from mmfdta.checkpoints.names_yolox import YOLOX_RULES
+    from mmfdta.checkpoints.rules import to_source, to_target
 
     with torch.device('meta'):
         names = list(MODELS.build(Config.fromfile(CONFIG).model).state_dict())

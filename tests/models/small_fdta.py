@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import BaseDataElement, InstanceData
 
-import mmfdta  # noqa: F401
+import mmfdta.registry  # noqa: F401
 from mmfdta.datasets import make_id_targets
 
 BASE = Path(__file__).parents[2] / 'configs/_base_/models/fdta_r50.py'

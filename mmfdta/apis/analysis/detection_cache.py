@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mmfdta.datasets import MOTSequenceDataset
 from mmfdta.models import FDTA
-from mmfdta.utils.whole_files import open_whole
+from mmfdta.structures.whole_files import open_whole
 
 from ..progress import Progress
 from .detection import detect_clip

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmfdta.evaluation import BENCHMARKS, get_benchmark
 from mmfdta.evaluation.folders import find_sequences
-from mmfdta.utils.mot_text import write_text_atomic
+from mmfdta.structures.mot_text import write_text_atomic
 from mmfdta.visualization import save_timeline
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from mmfdta.datasets import MOTSequenceDataset
 from mmfdta.models import FDTA
 from mmfdta.models.detectors import DetectorOutputs
-from mmfdta.utils.mot_text import write_text_atomic
+from mmfdta.structures.mot_text import write_text_atomic
 from mmfdta.visualization import SimilarityPanel, plot_similarity, save_figure
 
 from ..progress import Progress

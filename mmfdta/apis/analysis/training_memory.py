@@ -27,7 +27,7 @@ from mmfdta.datasets import make_id_targets
 from mmfdta.models import FDTA
 from mmfdta.models.detectors import DetectorOutputs, FDTADetector
 from mmfdta.models.mot.clip_detection import ClipDetection
-from mmfdta.utils.operators import plain_deformable_attention
+from mmfdta.utils.mmcv_ext import plain_deformable_attention
 
 from .live_memory import LiveMemory
 

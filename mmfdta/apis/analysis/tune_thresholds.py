@@ -26,7 +26,7 @@ from mmfdta.evaluation import (
 )
 from mmfdta.models import FDTA
 from mmfdta.models.trackers.assignment import PROTOCOLS
-from mmfdta.utils.mot_text import write_text_atomic
+from mmfdta.structures.mot_text import write_text_atomic
 
 from ..ground_truth import ground_truth
 from ..test import CheckpointMismatchError

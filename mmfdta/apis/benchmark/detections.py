@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmfdta.utils.whole_files import open_whole
+from mmfdta.structures.whole_files import open_whole
 
 TIMED = ('decode', 'preprocess', 'detector')
 """Stages that trackers with one detector share."""

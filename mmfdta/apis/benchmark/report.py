@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mmfdta.evaluation import summarise
-from mmfdta.utils.mot_text import write_text_atomic
+from mmfdta.structures.mot_text import write_text_atomic
 from mmfdta.visualization import (
     DifferenceRow,
     TrackerPoint,

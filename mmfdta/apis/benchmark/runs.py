@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mmfdta.evaluation import Sequence
-from mmfdta.utils.mot_text import write_mot_rows, write_text_atomic
+from mmfdta.structures.mot_text import write_mot_rows, write_text_atomic
 
 from .frame_runner import STAGES, Cost
 

@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
 """Transformer layers shared by detector, adapters and association."""
 
+from mmfdta.ops import Linear, attention, linear, use_fast_linears
+
 from .attention import DetrAttention, MultiheadAttention
-from .linear import Linear, linear, use_fast_linears
-from .long_attention import attention
 from .position import frame_position_encoding
 from .transformer import FFN, TransformerEncoderLayer
 

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import MultiheadAttention as MMCVAttention
 from torch import Tensor, nn
 
-from .linear import linear
-from .long_attention import attention
+from mmfdta.ops.linear import linear
+from mmfdta.ops.long_attention import attention
 
 
 class MultiheadAttention(nn.MultiheadAttention):

@@ -3,10 +3,10 @@
 
 from torch import Tensor, nn
 
-from mmfdta.utils.operators.onednn import Activation
+from mmfdta.ops.linear import Linear, linear
+from mmfdta.ops.onednn import Activation
 
 from .attention import MultiheadAttention
-from .linear import Linear, linear
 
 
 class FFN(nn.Module):

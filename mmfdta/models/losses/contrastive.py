@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import pad_sequence
 
-from mmfdta.utils.operators.onednn import matrix_products
+from mmfdta.ops.onednn import matrix_products
 
 # Added to what is no negative. A row without negatives then has N_i near -1e30, with
 # which its terms and their gradients are exactly 0.

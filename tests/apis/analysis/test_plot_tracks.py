@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mmfdta.apis.analysis import plot_tracks
-from mmfdta.utils.mot_text import write_mot_rows
+from mmfdta.structures.mot_text import write_mot_rows
 
 
 def _write(path, ids_by_frame):

@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mmfdta.apis import benchmark
 from mmfdta.apis.config import find_config
-from mmfdta.datasets.minidance import MiniDanceOptions, make_minidance
+from mmfdta.minidance import MiniDanceOptions, make_minidance
 
 OPTIONS = dict(train=1, val=1, test=2, frames=8, width=96, height=64)
 

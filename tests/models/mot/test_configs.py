@@ -11,7 +11,7 @@ from mmdet.registry import DATA_SAMPLERS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-import mmfdta  # noqa: F401
+import mmfdta.registry  # noqa: F401
 from mmfdta.datasets.structures import Sequence, SequenceAnnotations
 
 CONFIGS = Path(__file__).parents[3] / 'configs'

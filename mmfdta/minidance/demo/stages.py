@@ -1,0 +1,95 @@
+# Copyright (c) mmfdta authors.
+"""Stages that tell where they are and are not done twice."""
+
+import hashlib
+import json
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmfdta.structures.mot_text import write_text_atomic
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the demo.
+
+    Attributes:
+        name (str): Name of its record, ``<work_dir>/.stages/<name>.json``.
+        title (str): What it does.
+        minutes (float): About how long it takes on two cores.
+        inputs (str): Text that changes when the stage has to be done anew.
+        run (Callable): Does it.
+        products (tuple[Path, ...]): Files that it leaves.
+        unfinished (Path | None): Folder of what it needs to go on where it was
+            interrupted.
+    """
+
+    name: str
+    title: str
+    minutes: float
+    inputs: str
+    run: Callable[[], None]
+    products: tuple[Path, ...]
+    unfinished: Path | None = None
+
+
+def run_stages(stages: list[Stage], work_dir: Path) -> None:
+    """Run what has not been run yet, with a heading, the time and the memory.
+
+    A stage is done anew if its inputs or those of a stage before it changed, and
+    goes on where it was interrupted if a product is missing.
+
+    Args:
+        stages (list[Stage]): In their order.
+        work_dir (Path): Where the records are kept.
+    """
+    chain = ''
+    for number, stage in enumerate(stages, start=1):
+        chain = hashlib.sha256((chain + stage.inputs).encode()).hexdigest()
+        record = work_dir / '.stages' / f'{stage.name}.json'
+        head = f'[{number}/{len(stages)}] {stage.title}'
+        known = _read_record(record, chain)
+        if 'seconds' in known and all(path.exists() for path in stage.products):
+            say(f'{head}: reused (took {known["seconds"]:.0f} s)')
+            continue
+        if stage.unfinished and stage.unfinished.is_dir() and not known:
+            # Left by other inputs: nothing of it may get into the new result.
+            shutil.rmtree(stage.unfinished)
+        left = sum(rest.minutes for rest in stages[number - 1 :])
+        say(f'{head}: about {stage.minutes:.1f} min, {left:.0f} min to the end')
+        _write_record(record, dict(inputs=chain))
+        start = time.monotonic()
+        stage.run()
+        seconds = time.monotonic() - start
+        say(f'{head}: done in {seconds:.0f} s, peak memory {_peak_memory():.1f} GB')
+        _write_record(record, dict(inputs=chain, seconds=round(seconds, 1)))
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    print(text, flush=True)
+
+
+def _read_record(path: Path, inputs: str) -> dict:
+    """What is known of the stage with these inputs: nothing, begun, or done."""
+    try:
+        record = json.loads(path.read_text(encoding='utf-8'))
+        return record if record['inputs'] == inputs else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _write_record(path: Path, record: dict) -> None:
+    write_text_atomic(path, json.dumps(record) + '\n')
+
+
+def _peak_memory() -> float:
+    """Largest memory of this process or one of its children so far, GB."""
+    usage = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    peak = max(resource.getrusage(who).ru_maxrss for who in usage)
+    return peak / (2**30 if sys.platform == 'darwin' else 2**20)

@@ -1,0 +1,102 @@
+# Copyright (c) mmfdta authors.
+"""Attention to many keys on a CPU, at the speed of its two products."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmfdta.ops.onednn import onednn_applies, onednn_linear
+
+# Fewer keys are not worth the blocks.
+_FEWEST_KEYS = 1024
+# A block of scores is 2 MB, which stays in the caches.
+_QUERIES, _KEYS = 512, 1024
+# 2 to this power, times any number of keys and values, is a float32, and so is the
+# inverse.
+_LARGEST_SCORE = 60.0
+
+
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
+    """``scaled_dot_product_attention``, faster for many keys on a CPU.
+
+    Args:
+        q (Tensor): Queries (B, H, Lq, D).
+        k (Tensor): Keys (B, H, Lk, D).
+        v (Tensor): Values (B, H, Lk, D).
+        attn_mask (Tensor, optional): Broadcastable to (B, H, Lq, Lk). Bool: True =
+            may attend. Float: added to the scores.
+        dropout (float): Probability that a weight is dropped.
+
+    Returns:
+        Tensor: (B, H, Lq, D).
+    """
+    if _is_worthwhile(q, k, v, attn_mask):
+        # The weights do not change when all keys move; their norms become small.
+        k = (k - k.mean(2, keepdim=True)) * (k.shape[-1] ** -0.5 * math.log2(math.e))
+        largest = q.norm(dim=-1).amax() * k.norm(dim=-1).amax()
+        if largest <= _LARGEST_SCORE:
+            return _attend_in_blocks(q, k, v, attn_mask, dropout)
+        k = k * math.log(2)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask, dropout, scale=1.0)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask, dropout)
+
+
+def _is_worthwhile(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None) -> bool:
+    if k.shape[2] < _FEWEST_KEYS or q.numel() == 0 or not onednn_applies(q):
+        return False
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (q, k, v)):
+        return False
+    # Of masks only those that hide keys from all queries and heads.
+    return attn_mask is None or (
+        attn_mask.dtype == torch.bool
+        and attn_mask.shape == (len(k), 1, 1, k.shape[2])
+        and bool(attn_mask.any(-1).all())
+    )
+
+
+def _attend_in_blocks(
+    q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, dropout: float
+) -> Tensor:
+    """Attend with scores in powers of 2 that are small enough to need no maximum.
+
+    PyTorch's exponential takes twice as long as both products together, its power of
+    2 a quarter of that.
+    """
+    images, heads, queries, channels = q.shape
+    out = q.new_empty(images, queries, heads, channels)
+    for image in range(images):
+        seen = slice(None) if attn_mask is None else attn_mask[image, 0, 0]
+        for head in range(heads):
+            keys = k[image, head][seen].split(_KEYS)
+            values = [
+                part.t().contiguous() for part in v[image, head][seen].split(_KEYS)
+            ]
+            for start in range(0, queries, _QUERIES):
+                block = slice(start, start + _QUERIES)
+                out[image, block, head] = _attend_block(
+                    q[image, head, block].contiguous(), keys, values, dropout
+                )
+    return out.transpose(1, 2)
+
+
+def _attend_block(
+    q: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], dropout: float
+) -> Tensor:
+    """Attend from some queries (L, D) of a head to blocks of keys and of values."""
+    out, total = q.new_zeros(len(q), values[0].shape[0]), q.new_zeros(len(q))
+    for key, value in zip(keys, values, strict=True):
+        weights = onednn_linear(q, key).exp2_()
+        # On two threads half the time of a sum.
+        total += weights.mv(weights.new_ones(len(key)))
+        weights = F.dropout(weights, dropout, inplace=True) if dropout else weights
+        out += onednn_linear(weights, value)
+    return out.div_(total[:, None])

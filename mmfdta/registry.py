@@ -1,0 +1,9 @@
+# Copyright (c) mmfdta authors.
+"""Register every class of the project in MMDetection's registries.
+
+A config does it with ``custom_imports = dict(imports=['mmfdta.registry'])``.
+"""
+
+from mmfdta import datasets, engine, evaluation, minidance, models, visualization
+
+__all__ = ['datasets', 'engine', 'evaluation', 'minidance', 'models', 'visualization']

@@ -1,0 +1,70 @@
+# Copyright (c) mmfdta authors.
+"""MMCV operators with or without their compiled extension.
+
+MMCV's wheels hold no compiled operators, and `import mmdet.models` asks for the
+extension `mmcv._ext` that holds them. `install_operators` leaves a compiled extension
+alone. Where there is none, it puts a stand-in in its place: operators that PyTorch can
+express take that path, on any device, and every other operator raises
+`OperatorNotCompiledError` when it is called. In both cases deformable attention on a
+CPU, which MMCV computes by PyTorch, takes the path of this package.
+"""
+
+import importlib
+import importlib.util
+import sys
+import warnings
+
+from mmfdta.ops.deformable_attention import (
+    deformable_attention,
+    install_deformable_attention,
+    plain_deformable_attention,
+)
+
+from .stand_in import (
+    EXTENSION,
+    OperatorNotCompiledError,
+    StandIn,
+    install_command,
+    make_stand_in,
+)
+
+__all__ = [
+    'EXTENSION',
+    'OperatorNotCompiledError',
+    'deformable_attention',
+    'has_compiled_operators',
+    'install_command',
+    'install_operators',
+    'make_stand_in',
+    'plain_deformable_attention',
+]
+
+
+def install_operators() -> bool:
+    """Make `mmcv._ext` importable; call it before anything imports `mmcv.ops`.
+
+    Returns:
+        Whether the compiled operators are in use.
+    """
+    if EXTENSION not in sys.modules:
+        reason = 'not found'
+        if importlib.util.find_spec(EXTENSION) is not None:
+            try:
+                importlib.import_module(EXTENSION)
+            except ImportError as error:
+                # Built for another PyTorch: unusable, but no reason to stop.
+                reason = str(error)
+                warnings.warn(
+                    f'The compiled MMCV operators do not load ({error}); PyTorch '
+                    f'paths take their place. Compile them again: {install_command()}',
+                    stacklevel=2,
+                )
+        if EXTENSION not in sys.modules:
+            sys.modules[EXTENSION] = make_stand_in(reason)
+    install_deformable_attention()
+    return has_compiled_operators()
+
+
+def has_compiled_operators() -> bool:
+    """Tell whether the extension in use is the compiled one."""
+    return not isinstance(sys.modules.get(EXTENSION), StandIn)

@@ -1,0 +1,2 @@
+# Copyright (c) mmfdta authors.
+"""Tests of mmfdta.checkpoints."""

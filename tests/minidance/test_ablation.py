@@ -1,0 +1,83 @@
+# Copyright (c) mmfdta authors.
+"""The ablation, tiny: variants differ in their adapters only, and are reused."""
+
+import json
+import statistics
+
+import pytest
+import tiny_demo
+import torch
+from mmengine.config import Config
+
+from mmfdta.apis.config import find_config
+from mmfdta.minidance.demo import ablation
+
+PARTS = dict(S='detector.spatial_adapter', T='temporal_adapter', I='identity_adapter')
+
+
+def run(folder, capsys):
+    settings = tiny_demo.command_line()
+    folders = ['--work-dir', str(folder / 'work'), '--data-root', str(folder / 'data')]
+    what = ['--seeds', '3', '5', '--variants', 'none', 'TA+IA']
+    code = ablation.main([*folders, *what, '--cfg-options', *settings])
+    return code, capsys.readouterr().out
+
+
+def test_variants_are_trained_once_and_tabled(tmp_path, capsys):
+    code, first = run(tmp_path, capsys)
+    assert code == 0
+    work = tmp_path / 'work'
+    found = json.loads((work / 'ablation.json').read_text())
+    assert {name: list(seeds) for name, seeds in found.items()} == {
+        'none': ['seed3', 'seed5'],
+        'TA+IA': ['seed3', 'seed5'],
+    }
+    for folder, kept in (('none', ''), ('TI', 'TI')):
+        state = torch.load(work / 'seed3' / folder / 'fdta.pth', weights_only=True)
+        for letter, part in PARTS.items():
+            there = any(name.startswith(part) for name in state['state_dict'])
+            assert there == (letter in kept)
+    rows = (work / 'ablation.csv').read_text().splitlines()
+    assert [row.split(',')[:2] for row in rows[1:]] == [
+        ['none', '3'],
+        ['none', '5'],
+        ['TA+IA', '3'],
+        ['TA+IA', '5'],
+    ]
+    assert (work / 'ablation.md').read_text() in first
+    code, second = run(tmp_path, capsys)
+    assert code == 0
+    assert second.count('reused') == 12
+    assert 'done in' not in second
+
+
+def test_the_table_has_mean_and_deviation():
+    values = dict(HOTA=[0.5, 0.6, 0.61], IDSW=[3, 5, 10])
+    rows = {
+        f'seed{i}': {c: values.get(c, [0.25] * 3)[i] for c in ablation.COLUMNS}
+        for i in range(3)
+    }
+    line = ablation.markdown_table({'all': rows}).splitlines()[-1]
+    cells = [cell.strip() for cell in line.strip('|').split('|')]
+    spread = statistics.stdev([50, 60, 61])
+    assert cells[:3] == ['all', '3', f'57.0 ± {spread:.1f}']
+    assert cells[6] == '6 ± 4'
+    assert cells[7] == '25.0 ± 0.0'
+
+
+@pytest.mark.parametrize('name', ablation.VARIANTS)
+def test_every_other_setting_stays(name):
+    kept = ablation.VARIANTS[name]
+    full = Config.fromfile(find_config('fdta_mini'))
+    config = ablation.without_adapters(Config.fromfile(find_config('fdta_mini')), kept)
+    for adapter in ('temporal_adapter', 'identity_adapter'):
+        wanted = full.model[adapter] if adapter[0].upper() in kept else None
+        assert config.model.pop(adapter) == wanted
+        full.model.pop(adapter)
+    if 'S' not in kept:
+        assert config.model.detector.spatial_adapter is None
+        full.model.detector.spatial_adapter = None
+        full.model.detector.bbox_head.loss_depth = None
+    assert config.model == full.model
+    assert config.train_dataloader == full.train_dataloader
+    assert config.param_scheduler == full.param_scheduler

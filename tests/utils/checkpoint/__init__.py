@@ -1,2 +1,0 @@
-# Copyright (c) mmfdta authors.
-"""Tests of mmfdta.utils.checkpoint."""
