@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-_GOLDEN = Path(__file__).parents[2] / 'golden'
+_GOLDEN = Path(__file__).parents[1] / 'golden'
 _SPEC = importlib.util.spec_from_file_location(
     'formula_weights', _GOLDEN / 'weights.py'
 )
