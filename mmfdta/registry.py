@@ -4,6 +4,14 @@
 A config does it with ``custom_imports = dict(imports=['mmfdta.registry'])``.
 """
 
-from mmfdta import datasets, engine, evaluation, minidance, models, visualization
+from mmfdta import datasets, engine, evaluation, models, visualization
+from mmfdta.minidance import MiniDanceDataset
 
-__all__ = ['datasets', 'engine', 'evaluation', 'minidance', 'models', 'visualization']
+__all__ = [
+    'MiniDanceDataset',
+    'datasets',
+    'engine',
+    'evaluation',
+    'models',
+    'visualization',
+]

@@ -1,9 +1,13 @@
 # Copyright (c) mmfdta authors.
-"""MiniDance: rendered dancers with exact boxes, identities and depth."""
+"""MiniDance: rendered dancers with exact boxes, identities and depth.
 
-from .dataset import MiniDanceDataset
-from .options import SPLITS, MiniDanceOptions
-from .scene import Frame, Scene, build_scene
+The renderer needs NumPy and OpenCV only; :class:`MiniDanceDataset` and the demo
+need MMDetection, which is imported when they are asked for.
+"""
+
+from typing import Any
+
+from .scene import SPLITS, Frame, MiniDanceOptions, Scene, build_scene
 from .writing import make_minidance
 
 __all__ = [
@@ -15,3 +19,11 @@ __all__ = [
     'build_scene',
     'make_minidance',
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == 'MiniDanceDataset':
+        from .dataset import MiniDanceDataset
+
+        return MiniDanceDataset
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 
 from mmfdta.datasets.mot_sequence import MOTSequenceDataset
 
-from .options import MiniDanceOptions
+from .scene import MiniDanceOptions
 from .writing import make_minidance
 
 
@@ -18,8 +18,8 @@ class MiniDanceDataset(MOTSequenceDataset):
     """Rendered dancers, in DanceTrack's layout; see docs/minidance.md.
 
     Args:
-        data_root (str): The data set's folder; made if it is missing.
-        options (dict | None): Fields of :class:`MiniDanceOptions`.
+        data_root: The data set's folder; made if it is missing.
+        options: Fields of :class:`MiniDanceOptions`.
         **kwargs: See :class:`MOTSequenceDataset`.
     """
 

@@ -1,22 +1,113 @@
 # Copyright (c) mmfdta authors.
-"""A sequence: its stage, dancers and props, and what a frame of it shows."""
+"""A sequence: the options it follows, and what each of its frames shows."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
-from .appearance import Appearance, dress_cast
-from .backdrop import Backdrop, build_backdrop
-from .camera import Camera, encode_depth, hold_camera
-from .choreography import choreograph
-from .figure import draw_figure
-from .options import SPLITS, MiniDanceOptions
-from .props import Prop, place_props
-from .skeleton import Dance, teach_dances
-from .sprite import Sprite
+from .figures import Appearance, Dance, Sprite, draw_figure, dress_cast, teach_dances
+from .stage import (
+    Backdrop,
+    Camera,
+    Prop,
+    build_backdrop,
+    choreograph,
+    encode_depth,
+    hold_camera,
+    place_props,
+)
+
+SPLITS = ('train', 'val', 'test')
+
+
+@dataclass(frozen=True)
+class MiniDanceOptions:
+    """Everything that decides the pixels of a MiniDance data set.
+
+    Equal options give equal files, byte for byte.
+    """
+
+    width: int = 256
+    """Image width, pixels."""
+    height: int = 144
+    """Image height, pixels."""
+    frames: int = 60
+    """Frames of a sequence."""
+    train: int = 40
+    """Training sequences."""
+    val: int = 10
+    """Validation sequences."""
+    test: int = 10
+    """Test sequences."""
+    min_dancers: int = 4
+    """Fewest dancers of a sequence."""
+    max_dancers: int = 6
+    """Most dancers of a sequence."""
+    similarity: float = 0.2
+    """Likeness of the dancers of a sequence: 1 = the same clothes, hair and
+    build, 0 = as different as they get."""
+    crossing: float = 0.5
+    """Probability that two neighbours meet in a beat of the dance."""
+    speed: float = 1.3
+    """Pace of the dance; moves get larger from frame to frame."""
+    shake: float = 1.0
+    """Amplitude of the camera shake, percent of the image width."""
+    max_props: int = 2
+    """Most distractor shapes of a sequence."""
+    jpeg_quality: int = 92
+    """Quality of the images, 1..100."""
+    seed: int = 0
+    """Seed of the whole set."""
+
+    def __post_init__(self) -> None:
+        self._within('width', 64, 4096)
+        self._within('height', 48, 4096)
+        self._within('frames', 2, 100_000)
+        for split in SPLITS:
+            self._within(split, 0, 10_000)
+        self._within('min_dancers', 1, 30)
+        self._within('max_dancers', self.min_dancers, 30)
+        self._within('similarity', 0, 1)
+        self._within('crossing', 0, 1)
+        self._within('speed', 0.1, 4)
+        self._within('shake', 0, 10)
+        self._within('max_props', 0, 50)
+        self._within('jpeg_quality', 1, 100)
+        self._within('seed', 0, 2**63 - 1)
+
+    def _within(self, name: str, low: float, high: float) -> None:
+        value = getattr(self, name)
+        if not low <= value <= high:
+            raise ValueError(
+                f'MiniDance option {name} = {value}, expected {low} to {high}.'
+            )
+
+    def sequences(self, split: str) -> int:
+        """Return the number of sequences of ``train``, ``val`` or ``test``."""
+        return getattr(self, split)
+
+    def as_dict(self) -> dict[str, int | float]:
+        """Return the options as plain values."""
+        return asdict(self)
+
+    def differences(self, other: dict) -> list[str]:
+        """Describe where stored options differ from these.
+
+        Args:
+            other: Options as :meth:`as_dict` gave them.
+
+        Returns:
+            One ``name: stored, asked for`` per difference.
+        """
+        return [
+            f'{f.name}: {other.get(f.name)!r} there, {getattr(self, f.name)!r} wanted'
+            for f in fields(self)
+            if other.get(f.name) != getattr(self, f.name)
+        ]
+
 
 MIN_VISIBILITY = 0.1
-"""Dancers that are hidden more than this are not annotated."""
+"""Dancers with a smaller share of visible pixels are not annotated."""
 MIN_PIXELS = 12
 """Dancers with fewer visible pixels are not annotated."""
 
@@ -57,11 +148,11 @@ class Scene:
         """Draw one dancer alone.
 
         Args:
-            index (int): Which dancer.
-            frame (int): Index of the frame.
+            index: Which dancer.
+            frame: Index of the frame.
 
         Returns:
-            Sprite: The whole dancer, also where he leaves the image.
+            The whole dancer, also the part outside the image.
         """
         x, z = self.ways[index, frame]
         return draw_figure(
@@ -75,10 +166,10 @@ class Scene:
         """Render a frame and find its ground truth.
 
         Args:
-            frame (int): Index of the frame, from 0.
+            frame: Index of the frame, from 0.
 
         Returns:
-            Frame: Picture, depth map and annotations.
+            Picture, depth map and annotations.
         """
         image, depth = self.backdrop.view(self.camera, frame)
         owner = np.full(depth.shape, -1, np.int16)
@@ -121,12 +212,12 @@ def build_scene(options: MiniDanceOptions, split: str, number: int) -> Scene:
     """Make a sequence of a data set; it depends on nothing but the arguments.
 
     Args:
-        options (MiniDanceOptions): The data set.
-        split (str): ``train``, ``val`` or ``test``.
-        number (int): Which sequence of the split, from 0.
+        options: The data set.
+        split: ``train``, ``val`` or ``test``.
+        number: Which sequence of the split, from 0.
 
     Returns:
-        Scene: The sequence.
+        The sequence.
     """
     seed = [options.seed, SPLITS.index(split), number]
     rng = np.random.default_rng(seed)

@@ -14,8 +14,7 @@ import numpy as np
 
 from mmfdta.structures.mot_text import write_text_atomic
 
-from .options import SPLITS, MiniDanceOptions
-from .scene import Frame, build_scene
+from .scene import SPLITS, Frame, MiniDanceOptions, build_scene
 
 MANIFEST = 'minidance.json'
 VERSION = 1
@@ -35,15 +34,13 @@ def make_minidance(
     when they are complete. The files do not depend on ``processes``.
 
     Args:
-        root (str | os.PathLike): The data set's folder.
-        options (MiniDanceOptions, optional): What to render.
-        processes (int, optional): Processes to render with; by default one a
-            core.
-        progress (Callable, optional): Called with the number of sequences that
-            are written and of all.
+        root: The data set's folder.
+        options: What to render.
+        processes: Processes to render with; by default one per core.
+        progress: Called with the number of sequences that are written and of all.
 
     Returns:
-        bool: True if it was rendered, False if it was there.
+        True if it was rendered, False if it was there.
 
     Raises:
         FileExistsError: If ``root`` holds something else, or a MiniDance set
@@ -142,10 +139,10 @@ def write_sequence(
     """Render one sequence into ``<folder>/<split>/minidance<number>``.
 
     Args:
-        folder (str | os.PathLike): The data set's folder.
-        options (MiniDanceOptions): The data set.
-        split (str): ``train``, ``val`` or ``test``.
-        number (int): Which sequence of the split, from 0.
+        folder: The data set's folder.
+        options: The data set.
+        split: ``train``, ``val`` or ``test``.
+        number: Which sequence of the split, from 0.
     """
     name = sequence_name(number)
     base = Path(folder, split, name)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from mmfdta.minidance import MiniDanceOptions, build_scene
-from mmfdta.minidance.camera import encode_depth
 from mmfdta.minidance.scene import MIN_PIXELS, MIN_VISIBILITY
+from mmfdta.minidance.stage import encode_depth
 
 OPTIONS = MiniDanceOptions(width=160, height=96, frames=30, seed=3)
 FRAMES = (0, 7, 13, 22, 29)
