@@ -1,7 +1,8 @@
 # Copyright (c) mmfdta authors.
 """A sequence: the options it follows, and what each of its frames shows."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
@@ -20,67 +21,56 @@ from .stage import (
 SPLITS = ('train', 'val', 'test')
 
 
+def _option(default: float, low: float, high: float, text: str) -> Any:
+    """Declare an option with its range and what ``--help`` says of it."""
+    return field(default=default, metadata=dict(low=low, high=high, text=text))
+
+
 @dataclass(frozen=True)
 class MiniDanceOptions:
     """Everything that decides the pixels of a MiniDance data set.
 
     Equal options give equal files, byte for byte.
+
+    Raises:
+        ValueError: If an option is out of its range.
     """
 
-    width: int = 256
-    """Image width, pixels."""
-    height: int = 144
-    """Image height, pixels."""
-    frames: int = 60
-    """Frames of a sequence."""
-    train: int = 40
-    """Training sequences."""
-    val: int = 10
-    """Validation sequences."""
-    test: int = 10
-    """Test sequences."""
-    min_dancers: int = 4
-    """Fewest dancers of a sequence."""
-    max_dancers: int = 6
-    """Most dancers of a sequence."""
-    similarity: float = 0.2
-    """Likeness of the dancers of a sequence: 1 = the same clothes, hair and
-    build, 0 = as different as they get."""
-    crossing: float = 0.5
-    """Probability that two neighbours meet in a beat of the dance."""
-    speed: float = 1.3
-    """Pace of the dance; moves get larger from frame to frame."""
-    shake: float = 1.0
-    """Amplitude of the camera shake, percent of the image width."""
-    max_props: int = 2
-    """Most distractor shapes of a sequence."""
-    jpeg_quality: int = 92
-    """Quality of the images, 1..100."""
-    seed: int = 0
-    """Seed of the whole set."""
+    width: int = _option(256, 64, 4096, 'image width, pixels')
+    height: int = _option(144, 48, 4096, 'image height, pixels')
+    frames: int = _option(60, 2, 100_000, 'frames of each sequence')
+    train: int = _option(40, 0, 10_000, 'training sequences')
+    val: int = _option(10, 0, 10_000, 'validation sequences')
+    test: int = _option(10, 0, 10_000, 'test sequences')
+    min_dancers: int = _option(4, 1, 30, 'fewest dancers of a sequence')
+    max_dancers: int = _option(6, 1, 30, 'most dancers of a sequence')
+    similarity: float = _option(
+        0.2, 0, 1, '1: the same clothes, hair and build; 0: as different as they get'
+    )
+    crossing: float = _option(
+        0.5, 0, 1, 'probability that two neighbours meet in a beat of the dance'
+    )
+    speed: float = _option(
+        1.3, 0.1, 4, 'pace of the dance; moves get larger from frame to frame'
+    )
+    shake: float = _option(
+        1.0, 0, 10, 'standard deviation of the camera shake, percent of the width'
+    )
+    max_props: int = _option(2, 0, 50, 'most distractor shapes of a sequence')
+    jpeg_quality: int = _option(92, 1, 100, 'quality of the images')
+    seed: int = _option(0, 0, 2**63 - 1, 'seed of the whole set')
 
     def __post_init__(self) -> None:
-        self._within('width', 64, 4096)
-        self._within('height', 48, 4096)
-        self._within('frames', 2, 100_000)
-        for split in SPLITS:
-            self._within(split, 0, 10_000)
-        self._within('min_dancers', 1, 30)
-        self._within('max_dancers', self.min_dancers, 30)
-        self._within('similarity', 0, 1)
-        self._within('crossing', 0, 1)
-        self._within('speed', 0.1, 4)
-        self._within('shake', 0, 10)
-        self._within('max_props', 0, 50)
-        self._within('jpeg_quality', 1, 100)
-        self._within('seed', 0, 2**63 - 1)
-
-    def _within(self, name: str, low: float, high: float) -> None:
-        value = getattr(self, name)
-        if not low <= value <= high:
-            raise ValueError(
-                f'MiniDance option {name} = {value}, expected {low} to {high}.'
-            )
+        for option in fields(self):
+            value = getattr(self, option.name)
+            low, high = option.metadata['low'], option.metadata['high']
+            if option.name == 'max_dancers':
+                low = self.min_dancers
+            if not low <= value <= high:
+                raise ValueError(
+                    f'MiniDance option {option.name} = {value}, expected {low} to '
+                    f'{high}.'
+                )
 
     def sequences(self, split: str) -> int:
         """Return the number of sequences of ``train``, ``val`` or ``test``."""
