@@ -87,5 +87,6 @@ setup(
     install_requires=read_requirements('runtime'),
     extras_require=EXTRAS,
     cmdclass={'build_py': BuildWithMim},
+    entry_points={'console_scripts': ['mmfdta=mmfdta.cli.main:main']},
     zip_safe=False,
 )

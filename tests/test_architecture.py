@@ -44,9 +44,10 @@ ALLOWED = {
 ALLOWED['models'] = {p for p in ALLOWED if p.startswith(MODELS)} | BELOW
 ALLOWED['apis'] = {*ALLOWED}
 ALLOWED['minidance'] = {*ALLOWED}
+ALLOWED['cli'] = {*ALLOWED, 'mmfdta'}
 ALLOWED['registry'] = {*ALLOWED, 'mmfdta'}
 ALLOWED['mmfdta'] = {'version'}
-ALLOWED['__main__'] = {*ALLOWED}
+ALLOWED['__main__'] = {'cli'}
 
 
 def module_files() -> dict[str, Path]:

@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Train the small FDTA with and without each adapter; see --help."""
+"""The same as `mmfdta ablation`."""
 
 import sys
 
-from mmfdta.minidance.demo.ablation import main
+from mmfdta.cli.main import main
 
 if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(['ablation', *sys.argv[1:]]))

@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Compare trackers on a data set; the same as `python -m mmfdta benchmark`."""
+"""The same as `mmfdta benchmark`."""
 
 import sys
 
-from mmfdta.apis.benchmark import main
+from mmfdta.cli.main import main
 
 if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(['benchmark', *sys.argv[1:]]))

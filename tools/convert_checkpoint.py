@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Convert a checkpoint; the same as `python -m mmfdta convert`."""
+"""The same as `mmfdta convert`."""
 
 import sys
 
-from mmfdta.apis.convert import main
+from mmfdta.cli.main import main
 
 if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(['convert', *sys.argv[1:]]))

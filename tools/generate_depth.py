@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Make depth maps for training; see docs/depth.md."""
+"""The same as `mmfdta generate-depth`."""
 
 import sys
 
-from mmfdta.datasets.generate import main
+from mmfdta.cli.main import main
 
 if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(['generate-depth', *sys.argv[1:]]))

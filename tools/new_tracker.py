@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Start a tracker of your own; the same as `python -m mmfdta new-tracker`."""
+"""The same as `mmfdta new-tracker`."""
 
 import sys
 
-from mmfdta.apis.new_tracker import main
+from mmfdta.cli.main import main
 
 if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(['new-tracker', *sys.argv[1:]]))

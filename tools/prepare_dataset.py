@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Prepare or check a data set; see docs/data.md."""
+"""The same as `mmfdta prepare-dataset`."""
 
 import sys
 
-from mmfdta.datasets.prepare import main
+from mmfdta.cli.main import main
 
 if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(['prepare-dataset', *sys.argv[1:]]))

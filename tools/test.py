@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Track and score with a checkpoint; the same as `python -m mmfdta test`."""
+"""The same as `mmfdta test`."""
 
 import sys
 
-from mmfdta.apis.test import main
+from mmfdta.cli.main import main
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(main(['test', *sys.argv[1:]]))

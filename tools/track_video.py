@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Track the objects of a video; the same as `python -m mmfdta track`."""
+"""The same as `mmfdta track`."""
 
 import sys
 
-from mmfdta.apis.track import main
+from mmfdta.cli.main import main
 
 if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(['track', *sys.argv[1:]]))

@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Train the model of a config; the same as `python -m mmfdta train`."""
+"""The same as `mmfdta train`."""
 
 import sys
 
-from mmfdta.apis.train import main
+from mmfdta.cli.main import main
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(main(['train', *sys.argv[1:]]))

@@ -2,6 +2,7 @@
 """What stands on the pages: code blocks, links, commands."""
 
 import argparse
+import importlib
 import re
 import runpy
 import shlex
@@ -9,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
+
+from mmfdta.cli.main import VERBS, build_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -101,8 +104,22 @@ def parser_of_module(main, *arguments) -> argparse.ArgumentParser:
     raise AssertionError('the command has read no arguments')
 
 
+def parser_of_verb(verb: str) -> argparse.ArgumentParser:
+    """The parser of `mmfdta VERB`."""
+    module = importlib.import_module(VERBS[verb][0])
+    if not hasattr(module, 'add_arguments'):
+        return parser_of_module(module.main, [])
+    (verbs,) = build_parser(verb)._subparsers._group_actions
+    return verbs.choices[verb]
+
+
 def parser_of_script(path: Path) -> argparse.ArgumentParser:
     """The parser of a script."""
+    verb = re.search(
+        r"main\(\['([\w-]+)', \*sys.argv", path.read_text(encoding='utf-8')
+    )
+    if verb:
+        return parser_of_verb(verb[1])
     folder = str(path.parent)
     with (
         patch.object(sys, 'argv', [str(path)]),

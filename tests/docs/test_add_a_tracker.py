@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from small_minidance import OPTIONS
 
-import mmfdta.__main__ as command_line
+from mmfdta.cli import main as command_line
 
 PAGE = Path(__file__).parents[2] / 'docs' / 'add_a_tracker.md'
 

@@ -7,7 +7,7 @@ import numpy as np
 from pages import ROOT, code_blocks, shell_words
 from small_minidance import OPTIONS
 
-import mmfdta.__main__ as command_line
+from mmfdta.cli import main as command_line
 
 PAGE = ROOT / 'docs' / 'getting_started.md'
 # Installing, rendering and training are other tests'.

@@ -24,12 +24,12 @@ from pages import (
     all_commands,
     code_blocks,
     page_name,
-    parser_of_module,
     parser_of_script,
+    parser_of_verb,
 )
 
-import mmfdta.__main__ as command_line
 from mmfdta.apis.config import find_config
+from mmfdta.cli.main import VERBS
 
 COMMANDS = all_commands()
 TARGETS = set(re.findall(r'^([\w-]+):', (ROOT / 'Makefile').read_text(), re.M))
@@ -39,9 +39,8 @@ FOREIGN = {'source', 'git', 'cd', 'cp', 'export', 'tensorboard'}
 
 @functools.cache
 def parser_of(command: str):
-    if command in command_line.COMMANDS:
-        module = importlib.import_module(command_line.COMMANDS[command][0])
-        return parser_of_module(module.main, [])
+    if command in VERBS:
+        return parser_of_verb(command)
     return parser_of_script(ROOT / command)
 
 
@@ -121,8 +120,8 @@ def check_mim(arguments: list[str], own: Path, what: str) -> None:
 
 def check_python(arguments: list[str], own: Path, what: str) -> None:
     if arguments[:2] == ['-m', 'mmfdta']:
-        if len(arguments) > 2 and arguments[2] not in ('COMMAND', '--help'):
-            assert arguments[2] in command_line.COMMANDS, what
+        if len(arguments) > 2 and arguments[2] not in ('VERB', 'COMMAND', '--help'):
+            assert arguments[2] in VERBS, what
             check_own(arguments[2], arguments[3:], own, what)
     elif arguments[:2] == ['-m', 'pytest']:
         markers = (ROOT / 'pyproject.toml').read_text()
@@ -163,6 +162,10 @@ def run_checks(command: Command, own: Path) -> None:
         check_python(arguments, own, what)
     elif program == 'mim':
         check_mim(arguments, own, what)
+    elif program == 'mmfdta':
+        if arguments[0] not in ('VERB', '--help'):
+            assert arguments[0] in VERBS, what
+            check_own(arguments[0], arguments[1:], own, what)
     elif program == 'pip':
         check_pip(arguments, what)
     elif program == 'make':
@@ -277,10 +280,10 @@ def build_page() -> str:
     return run.stdout
 
 
-@pytest.mark.parametrize('name', command_line.COMMANDS)
+@pytest.mark.parametrize('name', VERBS)
 def test_commands_are_alike(name, capsys):
     parser = parser_of(name)
-    assert parser.prog == f'python -m mmfdta {name}'
+    assert parser.prog.endswith(f'mmfdta {name}')
     for action in parser._actions:
         assert action.help, f'{name}: {action.dest} has no help'
         for flag in action.option_strings:
@@ -298,7 +301,7 @@ def test_commands_are_alike(name, capsys):
 def test_an_option_means_the_same_in_all_commands():
     """Of one kind: taking a value, a list, or none; settings read alike."""
     kinds: dict[str, dict[str, tuple]] = {}
-    for name in command_line.COMMANDS:
+    for name in VERBS:
         for action in parser_of(name)._actions:
             for flag in action.option_strings:
                 kind = (type(action), action.nargs)

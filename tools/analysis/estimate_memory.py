@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Estimate the peak memory of training a config."""
+"""The same as `mmfdta estimate-memory`."""
 
 import sys
 
-from mmfdta.apis.analysis.estimate_memory import main
+from mmfdta.cli.main import main
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(main(['estimate-memory', *sys.argv[1:]]))

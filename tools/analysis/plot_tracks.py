@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Draw timelines of tracks; the same as `python -m mmfdta plot-tracks`."""
+"""The same as `mmfdta plot-tracks`."""
 
 import sys
 
-from mmfdta.apis.analysis.plot_tracks import main
+from mmfdta.cli.main import main
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(main(['plot-tracks', *sys.argv[1:]]))

@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Measure how alike embeddings are; the same as `python -m mmfdta similarity`."""
+"""The same as `mmfdta similarity`."""
 
 import sys
 
-from mmfdta.apis.analysis.similarity import main
+from mmfdta.cli.main import main
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(main(['similarity', *sys.argv[1:]]))

@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Search the thresholds of FDTA; the same as `python -m mmfdta tune`."""
+"""The same as `mmfdta tune`."""
 
 import sys
 
-from mmfdta.apis.analysis.tune_thresholds import main
+from mmfdta.cli.main import main
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(main(['tune', *sys.argv[1:]]))

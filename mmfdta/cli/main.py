@@ -1,0 +1,115 @@
+# Copyright (c) mmfdta authors.
+"""Entry of the command `mmfdta VERB`; `python -m mmfdta VERB` is the same."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from mmfdta.version import __version__
+
+from .errors import report_errors
+
+# Verb -> (module, what it does). A module is imported only when its verb is named.
+VERBS = {
+    'train': ('mmfdta.apis.train', 'train the model of a config'),
+    'test': ('mmfdta.apis.test', 'track and score with a checkpoint'),
+    'track': ('mmfdta.apis.track', 'track a video, folder or camera'),
+    'evaluate': ('mmfdta.evaluation.cli', 'score tracks in MOTChallenge text'),
+    'benchmark': ('mmfdta.apis.benchmark', 'compare several trackers on a data set'),
+    'tune': ('mmfdta.apis.analysis.tune_thresholds', 'search thresholds and protocol'),
+    'convert': ('mmfdta.apis.convert', 'convert a checkpoint of another project'),
+    'check-data': ('mmfdta.datasets.check_data', 'check a data set and its depth maps'),
+    'prepare-dataset': (
+        'mmfdta.datasets.prepare',
+        'write the annotations of a data set',
+    ),
+    'generate-depth': (
+        'mmfdta.datasets.generate',
+        'write the depth maps of a data set',
+    ),
+    'minidance': ('mmfdta.cli.minidance', 'render a MiniDance data set'),
+    'submit': ('mmfdta.cli.submit', 'check and pack results for a test server'),
+    'new-tracker': ('mmfdta.apis.new_tracker', 'start a tracker of your own'),
+    'similarity': (
+        'mmfdta.apis.analysis.similarity',
+        'measure how alike objects are',
+    ),
+    'plot-tracks': ('mmfdta.apis.analysis.plot_tracks', 'draw timelines of tracks'),
+    'estimate-memory': (
+        'mmfdta.apis.analysis.estimate_memory',
+        'estimate the peak memory of training a config',
+    ),
+    'env': ('mmfdta.cli.env', 'show versions and the state of the operators'),
+    'demo': ('mmfdta.minidance.demo', 'train and compare the small FDTA on MiniDance'),
+    'ablation': (
+        'mmfdta.minidance.demo.ablation',
+        'train the small FDTA with and without each adapter',
+    ),
+}
+
+
+def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """Make the tree of arguments.
+
+    Args:
+        verb: The only one whose own arguments are added, because that takes importing
+            its module.
+
+    Returns:
+        The parser; what it parses has ``verb`` and, with a verb, ``run`` and
+        ``traceback``.
+    """
+    parser = argparse.ArgumentParser(
+        'mmfdta',
+        description='Train, compare and use multi-object trackers.',
+        epilog='mmfdta VERB --help shows the arguments of a verb.',
+    )
+    parser.add_argument('--version', action='version', version=__version__)
+    verbs = parser.add_subparsers(dest='verb', metavar='VERB', title='verbs')
+    for name, (_, text) in VERBS.items():
+        branch = verbs.add_parser(
+            name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        if name == verb:
+            module = _import_verb(name)
+            branch.description = module.__doc__
+            module.add_arguments(branch)
+            branch.add_argument(
+                '--traceback', action='store_true', help='show where an error arose'
+            )
+            branch.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb.
+
+    Args:
+        arguments: Verb and its arguments; None takes those of the process.
+
+    Returns:
+        Exit code: 0, 1 if the work could not be done, 130 if it was interrupted.
+
+    Raises:
+        SystemExit: With 2 if the arguments are not understood, with 0 after a help.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    verb = arguments[0] if arguments and arguments[0] in VERBS else None
+    if verb is None:
+        parser = build_parser()
+        parser.parse_args(arguments)
+        parser.print_help(sys.stderr)
+        return 2
+    with report_errors(verb, '--traceback' in arguments) as ending:
+        if hasattr(_import_verb(verb), 'add_arguments'):
+            options = build_parser(verb).parse_args(arguments)
+            ending.code = options.run(options) or 0
+        else:
+            ending.code = _import_verb(verb).main(arguments[1:]) or 0
+    return ending.code
+
+
+def _import_verb(verb: str) -> ModuleType:
+    return importlib.import_module(VERBS[verb][0])

@@ -1,0 +1,33 @@
+# Copyright (c) mmfdta authors.
+"""Check results on a test set without ground truth and pack them for its server."""
+
+import argparse
+from pathlib import Path
+
+from mmfdta.evaluation.submission import LAYOUTS, make_submission
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument('benchmark', choices=sorted(LAYOUTS))
+    parser.add_argument(
+        '--results', required=True, type=Path, help='folder with <sequence>.txt'
+    )
+    parser.add_argument(
+        '--data',
+        required=True,
+        type=Path,
+        help='folder of the test split, with a folder for each sequence',
+    )
+    parser.add_argument('--out', required=True, type=Path, help='the zip to write')
+
+
+def run(options: argparse.Namespace) -> None:
+    """Pack, and say what was packed."""
+    made = make_submission(
+        options.benchmark, options.results, options.data, options.out
+    )
+    if made.left_out:
+        print(f'left out, no such sequence: {", ".join(made.left_out)}')
+    total = sum(made.rows.values())
+    print(f'{made.path}: {len(made.rows)} sequences, {total} rows')
