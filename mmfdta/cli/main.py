@@ -63,6 +63,7 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     """
     parser = argparse.ArgumentParser(
         'mmfdta',
+        formatter_class=_formatter,
         description='Train, compare and use multi-object trackers.',
         epilog='mmfdta VERB --help shows the arguments of a verb.',
     )
@@ -109,6 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             ending.code = _import_verb(verb).main(arguments[1:]) or 0
     return ending.code
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    return argparse.HelpFormatter(prog, max_help_position=22)
 
 
 def _import_verb(verb: str) -> ModuleType:

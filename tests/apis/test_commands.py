@@ -255,7 +255,7 @@ def test_no_verb_is_an_error_and_help_is_not(capsys):
     assert caught.value.code == 0
     listed = capsys.readouterr().out
     for name in command_line.VERBS:
-        assert f'\n    {name} ' in listed
+        assert f'\n    {name} ' in listed, name
 
 
 def test_env_reports_the_operators(capsys):
