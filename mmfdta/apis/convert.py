@@ -13,13 +13,13 @@ from mmengine.utils import import_modules_from_strings
 from torch import Tensor
 
 from mmfdta.apis.config import find_config
-from mmfdta.apis.test import compare_weights
 from mmfdta.checkpoints import (
     FAMILIES,
     TARGETS,
     CheckpointError,
     ClassChoice,
     ConversionReport,
+    compare_weights,
     convert_checkpoint,
 )
 

@@ -3,20 +3,22 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config, ConfigDict
-from mmengine.fileio import get_local_path
 from mmengine.logging import print_log
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from torch import nn
 
+from mmfdta.checkpoints import (
+    CheckpointMismatchError,
+    matching_weights,
+    read_content,
+)
+
 from .config import find_config
-from .test import CheckpointMismatchError, matching_weights
 
 
 def read_config(
@@ -66,7 +68,9 @@ def load_tracker(
         nn.Module: In evaluation mode, with ``dataset_meta``.
 
     Raises:
-        ValueError: If there is no checkpoint, or it holds more than weights.
+        ValueError: If no checkpoint is named.
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If it cannot be read, or not without running code.
         CheckpointMismatchError: If it is another model's.
     """
     init_default_scope(config.get('default_scope') or 'mmdet')
@@ -94,30 +98,15 @@ def _load_weights(
     model: nn.Module, checkpoint: str, modules: Sequence[str] | None = None
 ) -> dict:
     """Load exactly the model's weights; return what else is known of them."""
-    if '://' not in checkpoint and not Path(checkpoint).is_file():
-        raise FileNotFoundError(f'there is no checkpoint {checkpoint}')
+    content = read_content(checkpoint)
     try:
-        with get_local_path(checkpoint) as path:
-            state = torch.load(path, map_location='cpu', weights_only=True)
-    except UnpicklingError as error:
-        raise ValueError(
-            f'{checkpoint} is not loaded: it holds more than weights and training '
-            f'state, or is no checkpoint ({error}). Convert a foreign one with '
-            'tools/convert_checkpoint.py'
-        ) from None
-    except (RuntimeError, EOFError) as error:
-        raise ValueError(
-            f'{checkpoint} cannot be read ({error}); was the download interrupted?'
-        ) from None
-    try:
-        weights = matching_weights(model, state, modules)
+        model.load_state_dict(matching_weights(model, content, modules))
     except CheckpointMismatchError as error:
         raise CheckpointMismatchError(
             f'{checkpoint} does not fit the model of the config: {error}. Convert a '
-            'foreign checkpoint with tools/convert_checkpoint.py'
+            'foreign checkpoint with mmfdta convert'
         ) from None
-    model.load_state_dict(weights)
-    return state.get('meta') or {}
+    return content.get('meta') or {}
 
 
 def _without_pretrained(model: ConfigDict) -> ConfigDict:

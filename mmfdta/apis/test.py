@@ -7,31 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 
-import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
 
 from mmfdta.apis.config import add_common_arguments, join_processes, load_config
 from mmfdta.apis.config_check import check_config
-from mmfdta.checkpoints import CheckpointError, read_content
+from mmfdta.checkpoints import CheckpointMismatchError, matching_weights, read_content
 from mmfdta.utils.safe_loading import require_safe_loading
-
-# Keys of each kind that an error lists before it only counts them.
-MAX_LISTED = 5
-
-
-class CheckpointMismatchError(RuntimeError):
-    """A checkpoint does not hold exactly the weights of the model."""
 
 
 class ExactWeightsHook(Hook):
     """Refuse a checkpoint that leaves a weight of the model as it was initialised.
 
     Args:
-        modules: See `keep_modules`.
+        modules: The config's `checkpoint_modules`, which alone are taken out of the
+            checkpoint; None takes all of it.
     """
 
     def __init__(self, modules: Sequence[str] | None = None) -> None:
@@ -44,103 +35,7 @@ class ExactWeightsHook(Hook):
             CheckpointMismatchError: If they differ.
         """
         weights = matching_weights(runner.model, checkpoint, self.modules)
-        if self.modules:
-            checkpoint['state_dict'] = weights
-
-
-def matching_weights(
-    model: nn.Module, checkpoint: object, modules: Sequence[str] | None = None
-) -> dict[str, torch.Tensor]:
-    """Take exactly a model's weights out of a checkpoint.
-
-    Args:
-        model: The model; one that a wrapper for several processes holds counts as
-            unwrapped.
-        checkpoint: What a checkpoint file holds.
-        modules: See `keep_modules`.
-
-    Raises:
-        CheckpointMismatchError: If names or shapes differ.
-    """
-    model = model.module if is_model_wrapper(model) else model
-    weights = weights_in(checkpoint)
-    if modules:
-        weights = keep_modules(weights, modules)
-    problems = compare_weights(shapes_of(weights), shapes_of(model.state_dict()))
-    if problems:
-        raise CheckpointMismatchError('; '.join(problems))
-    return weights
-
-
-def weights_in(checkpoint: object) -> dict[str, torch.Tensor]:
-    """Return the weights of a checkpoint by name.
-
-    Args:
-        checkpoint: What a checkpoint file holds: names and tensors, at the top
-            or under ``state_dict``.
-
-    Raises:
-        CheckpointMismatchError: If it is anything else.
-    """
-    weights = checkpoint
-    if isinstance(checkpoint, dict):
-        weights = checkpoint.get('state_dict', checkpoint)
-    if not isinstance(weights, dict) or not all(
-        isinstance(value, torch.Tensor) for value in weights.values()
-    ):
-        raise CheckpointMismatchError(
-            'it holds no weights by name, neither at the top nor under "state_dict"'
-        )
-    return {name.removeprefix('module.'): value for name, value in weights.items()}
-
-
-def keep_modules(
-    weights: dict[str, torch.Tensor], modules: Sequence[str]
-) -> dict[str, torch.Tensor]:
-    """Take the weights of some modules out of a checkpoint of a larger model.
-
-    Args:
-        weights: All weights by name.
-        modules: Names of the modules, the config's `checkpoint_modules`: a tracker
-            on FDTA's detections takes the detector out of FDTA's checkpoint.
-    """
-    prefixes = tuple(f'{module}.' for module in modules)
-    return {name: w for name, w in weights.items() if name.startswith(prefixes)}
-
-
-def shapes_of(weights: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each weight."""
-    return {name: tuple(value.shape) for name, value in weights.items()}
-
-
-def compare_weights(
-    found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]
-) -> list[str]:
-    """Describe how the weights of a checkpoint differ from those of a model.
-
-    Args:
-        found: Shape of each weight in the checkpoint.
-        expected: Shape of each weight of the model.
-
-    Returns:
-        A line for each kind of difference; none if they agree.
-    """
-    differing = [
-        f'{name} {found[name]} instead of {shape}'
-        for name, shape in expected.items()
-        if name in found and found[name] != shape
-    ]
-    kinds = {
-        'missing': [name for name in expected if name not in found],
-        'unknown': [name for name in found if name not in expected],
-        'of another shape': differing,
-    }
-    return [
-        f'{len(names)} {kind}: {", ".join(names[:MAX_LISTED])}'
-        + (', ...' if len(names) > MAX_LISTED else '')
-        for kind, names in kinds.items()
-        if names
-    ]
+        checkpoint['state_dict'] = weights
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -223,7 +118,7 @@ def main(arguments: list[str]) -> None:
         if checkpoint is not None and '://' not in checkpoint:
             content = read_content(checkpoint)
         write_tracks_to(config, options.out)
-    except (CheckpointError, FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, ValueError) as error:
         sys.exit(f'mmfdta test: {error}')
     config.resume = False
     config.load_from = checkpoint

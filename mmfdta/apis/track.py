@@ -11,7 +11,6 @@ from mmfdta.visualization import VIDEO_SUFFIXES, TrackStyle
 
 from .config import add_cfg_options
 from .inferencer import MOTInferencer
-from .test import CheckpointMismatchError
 
 _INTERRUPTED = 130  # the shell's code for a process that Ctrl-C ended
 
@@ -125,7 +124,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print('mmfdta track: interrupted', file=sys.stderr)
         return _INTERRUPTED
-    except (OSError, ValueError, CheckpointMismatchError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f'mmfdta track: {error}')
     finally:
         signal.signal(signal.SIGTERM, before)

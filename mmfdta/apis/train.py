@@ -10,8 +10,13 @@ from torch import nn
 
 from mmfdta.apis.config import add_common_arguments, join_processes, load_config
 from mmfdta.apis.config_check import check_config
-from mmfdta.apis.test import CheckpointMismatchError, compare_weights, shapes_of
-from mmfdta.checkpoints import CheckpointError, read_state_dict
+from mmfdta.checkpoints import (
+    CheckpointError,
+    CheckpointMismatchError,
+    compare_weights,
+    read_state_dict,
+)
+from mmfdta.checkpoints.comparison import shapes_of
 from mmfdta.engine import NonFiniteLossError, resume_from_work_dir
 from mmfdta.utils.safe_loading import require_safe_loading
 
@@ -86,6 +91,7 @@ def check_start(model: nn.Module, checkpoint: str, resume: bool) -> None:
         resume: Whether every weight has to fit, or just some.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         CheckpointError: If the file cannot be read.
         CheckpointMismatchError: If the weights do not fit.
     """
@@ -104,7 +110,7 @@ def check_start(model: nn.Module, checkpoint: str, resume: bool) -> None:
         raise CheckpointMismatchError(
             f'load_from={checkpoint}: none of its {len(found)} weights fits the model '
             f'(found {next(iter(found))}, expected {next(iter(expected))}). Convert a '
-            'foreign checkpoint with tools/convert_checkpoint.py'
+            'foreign checkpoint with mmfdta convert'
         )
 
 
@@ -130,5 +136,5 @@ def main(arguments: list[str]) -> None:
             model = getattr(runner.model, 'module', runner.model)
             check_start(model, config.load_from, config.resume)
         runner.train()
-    except (CheckpointError, CheckpointMismatchError, NonFiniteLossError) as error:
+    except (CheckpointError, FileNotFoundError, NonFiniteLossError) as error:
         sys.exit(f'mmfdta train: {error}')

@@ -1,26 +1,33 @@
 # Copyright (c) mmfdta authors.
-"""Reading, recognising, converting and writing checkpoints."""
+"""Reading, comparing, recognising, converting and writing checkpoints."""
 
 from .class_heads import ClassChoice
-from .convert import Conversion, convert_checkpoint, convert_state_dict
-from .errors import CheckpointError
+from .comparison import CheckpointMismatchError, compare_weights, matching_weights
+from .convert import (
+    Conversion,
+    ConversionReport,
+    TensorRecord,
+    convert_checkpoint,
+    convert_state_dict,
+)
 from .families import FAMILIES, TARGETS, Alias, Family, recognise
-from .reading import read_content, read_state_dict
-from .report import ConversionReport, TensorRecord
-from .writing import write_checkpoint
+from .files import CheckpointError, read_content, read_state_dict, write_checkpoint
 
 __all__ = [
     'FAMILIES',
     'TARGETS',
     'Alias',
     'CheckpointError',
+    'CheckpointMismatchError',
     'ClassChoice',
     'Conversion',
     'ConversionReport',
     'Family',
     'TensorRecord',
+    'compare_weights',
     'convert_checkpoint',
     'convert_state_dict',
+    'matching_weights',
     'read_content',
     'read_state_dict',
     'recognise',

@@ -8,7 +8,7 @@ gaps; MMDetection's has a row for each of the 80 categories in use.
 import difflib
 from dataclasses import dataclass
 
-from .errors import CheckpointError
+from .files import CheckpointError
 
 # Index = COCO's category number; None = a number that is not in use.
 _COCO_91 = (

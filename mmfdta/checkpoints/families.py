@@ -2,8 +2,7 @@
 """The families of checkpoints and how to tell them apart.
 
 A family is a code base with its own parameter names. To add one, write its
-tables in a module beside `names_released`, make a `Family` of them and put it
-into `FAMILIES`.
+tables in `names`, make a `Family` of them and put it into `FAMILIES`.
 """
 
 import re
@@ -12,18 +11,20 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from .errors import CheckpointError
-from .names_mmdet import MMDET_RULES, MMDET_YOLOX_RULES, MMFDTA_RULES
-from .names_motr import MOTR_RULES
-from .names_released import (
+from .files import CheckpointError
+from .names import (
     BBOX_ALIASES,
     CLASS_ALIASES,
     DETECTOR_RULES,
+    MMDET_RULES,
+    MMDET_YOLOX_RULES,
+    MMFDTA_RULES,
+    MOTR_RULES,
     PREVIOUS_RULES,
     RELEASED_RULES,
     WORD_ALIASES,
+    YOLOX_RULES,
 )
-from .names_yolox import YOLOX_RULES
 from .rules import Rule, Template
 
 TWO_STAGE = 'a two-stage detector makes its queries with it, one-stage ones do not'

@@ -145,7 +145,7 @@ def test_a_full_disk_does_not_hide_the_fault(tmp_path: Path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('mmfdta.checkpoints.writing.torch.save', full)
+    monkeypatch.setattr('mmfdta.checkpoints.files.torch.save', full)
     with pytest.raises(NonFiniteLossError, match='loss_list = nan.*No space left'):
         run(tmp_path, [NAN], 'stop').train()
 

@@ -72,7 +72,7 @@ def test_every_tensor_is_used_and_none_is_made():
 
 def test_the_full_size_has_no_other_names():
     """Every tensor of the config's YOLOX-x comes from a name that converts to it."""
-    from mmfdta.checkpoints.names_yolox import YOLOX_RULES
+    from mmfdta.checkpoints.names import YOLOX_RULES
     from mmfdta.checkpoints.rules import to_source, to_target
 
     with torch.device('meta'):

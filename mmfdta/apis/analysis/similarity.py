@@ -23,7 +23,6 @@ from mmfdta.structures.mot_text import write_text_atomic
 from mmfdta.visualization import SimilarityPanel, plot_similarity, save_figure
 
 from ..progress import Progress
-from ..test import CheckpointMismatchError
 from .detection import add_model_arguments, detect_clip, open_model
 
 _BINS = 200
@@ -346,7 +345,7 @@ def main(arguments: list[str]) -> None:
         panels = [stage.panel(name) for name, stage in stages.items()]
         figure = plot_similarity(panels, Path(options.config).stem)
         save_figure(figure, out / 'similarity.png')
-    except (OSError, ValueError, CheckpointMismatchError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f'mmfdta similarity: {error}')
     print(f'{found:.1%} of the annotated boxes were found. Similarity above', end=' ')
     print(

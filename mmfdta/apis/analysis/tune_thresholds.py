@@ -29,7 +29,6 @@ from mmfdta.models.trackers.assignment import PROTOCOLS
 from mmfdta.structures.mot_text import write_text_atomic
 
 from ..ground_truth import ground_truth
-from ..test import CheckpointMismatchError
 from .detection import add_model_arguments, open_model
 from .detection_cache import CachedSequence, cache_detections, fingerprint
 
@@ -268,7 +267,7 @@ def main(arguments: list[str]) -> None:
     options = build_parser().parse_args(arguments)
     try:
         trials = _search(options)
-    except (OSError, ValueError, CheckpointMismatchError) as error:
+    except (OSError, ValueError) as error:
         sys.exit(f'mmfdta tune: {error}')
     print(format_trials(trials))
     best = max(trials, key=lambda trial: trial.scores['HOTA'])

@@ -13,7 +13,6 @@ from mmfdta.evaluation.records import assemble
 
 from ..model_loading import load_tracker
 from ..progress import Progress
-from ..test import CheckpointMismatchError
 from .detections import SequenceDetections
 from .frame_runner import FrameRunner
 from .machine import peak_memory
@@ -76,7 +75,7 @@ def main(arguments: list[str]) -> int:
     job = Job.load(Path(arguments[0]))
     try:
         run_job(job)
-    except (OSError, ValueError, CheckpointMismatchError) as error:
+    except (OSError, ValueError) as error:
         print(f'mmfdta benchmark: {job.name}: {error}', file=sys.stderr)
         return 1
     return 0

@@ -1,20 +1,36 @@
 # Copyright (c) mmfdta authors.
-"""Parameter names of Deformable DETR, MOTIP and FDTA as released.
+"""Tables of parameter names: other code bases and mmfdta.
 
-All three grew from one code base: MOTIP holds Deformable DETR as ``detr``, and
-FDTA adds the depth branch to it and the temporal adapter beside it. In
-Deformable DETR's decoder layers ``norm2`` follows self-attention, ``norm1``
-deformable attention and ``norm3`` the FFN; MMDetection numbers them in the order
-of use.
+Deformable DETR, MOTIP and FDTA as released grew from one code base: MOTIP holds
+Deformable DETR as ``detr``, and FDTA adds the depth branch to it and the temporal
+adapter beside it. In Deformable DETR's decoder layers ``norm2`` follows
+self-attention, ``norm1`` deformable attention and ``norm3`` the FFN; MMDetection
+numbers them in the order of use.
+
+MOTR's detector has the names of Deformable DETR. Its decoder layers have a second
+self-attention, for tracks alone, with ``norm4`` after it; ``track_embed`` is the
+query interaction module.
+
+YOLOX is as Megvii's code has it, in any size; ByteTrack, OC-SORT and DanceTrack
+publish detectors with these names.
+
+mmfdta's detectors are MMDetection's, so one table serves both: MMDetection's names
+are those of mmfdta without ``detector.``.
 """
 
-from .rules import Rule, table
+from collections.abc import Iterator
 
+from .rules import Rule, Template, table
+
+# The parts of the models.
 DETECTOR = 'detector'
 SPATIAL = 'spatial adapter'
 TEMPORAL = 'temporal adapter'
 IDENTITY = 'identity adapter'
 ASSOCIATION = 'association'
+TRACK_ATTENTION = 'track attention'
+QUERY_INTERACTION = 'query interaction'
+YOLOX = 'YOLOX'
 
 _BACKBONE = tuple(
     (f'backbone.0.body.{name}', f'backbone.{name}')
@@ -240,3 +256,140 @@ WORD_ALIASES = (
         'id_decoder.rel_pos_embeds',
     ),
 )
+
+_TRACK_ATTENTION_NAMES = (
+    ('update_attn.{attn}', 'track_attn.attn.{attn}'),
+    ('norm4.{p}', 'track_norm.{p}'),
+)
+_QUERY_INTERACTION_NAMES = (
+    ('self_attn.{attn}', 'layer.self_attn.{attn}'),
+    ('norm1.{p}', 'layer.norm1.{p}'),
+    ('linear1.{p}', 'layer.ffn.linear1.{p}'),
+    ('linear2.{p}', 'layer.ffn.linear2.{p}'),
+    ('norm2.{p}', 'layer.norm2.{p}'),
+    ('linear_pos1.{p}', 'position_ffn.linear1.{p}'),
+    ('linear_pos2.{p}', 'position_ffn.linear2.{p}'),
+    ('norm_pos.{p}', 'position_norm.{p}'),
+    ('linear_feat1.{p}', 'content_ffn.linear1.{p}'),
+    ('linear_feat2.{p}', 'content_ffn.linear2.{p}'),
+    ('norm_feat.{p}', 'content_norm.{p}'),
+)
+
+TRACK_RULES = (
+    *table(
+        TRACK_ATTENTION,
+        _TRACK_ATTENTION_NAMES,
+        'transformer.decoder.layers.{i}.',
+        'detector.decoder.layers.{i}.',
+    ),
+    *table(
+        QUERY_INTERACTION,
+        _QUERY_INTERACTION_NAMES,
+        'track_embed.',
+        'query_interaction.',
+    ),
+)
+MOTR_RULES = DETECTOR_RULES + TRACK_RULES
+
+# Convolutions with normalisation and activation: name there, name in MMDetection.
+_YOLOX_CSP = (
+    ('conv1', 'main_conv'),
+    ('conv2', 'short_conv'),
+    ('conv3', 'final_conv'),
+    ('m.{k}.conv1', 'blocks.{k}.conv1'),
+    ('m.{k}.conv2', 'blocks.{k}.conv2'),
+)
+_YOLOX_PYRAMID = (
+    ('lateral_conv0', 'reduce_layers.0'),
+    ('reduce_conv1', 'reduce_layers.1'),
+    ('bu_conv2', 'downsamples.0'),
+    ('bu_conv1', 'downsamples.1'),
+)
+_YOLOX_PYRAMID_CSP = (
+    ('C3_p4', 'top_down_blocks.0'),
+    ('C3_p3', 'top_down_blocks.1'),
+    ('C3_n3', 'bottom_up_blocks.0'),
+    ('C3_n4', 'bottom_up_blocks.1'),
+)
+_YOLOX_HEAD = (
+    ('head.stems.{i}', 'neck.out_convs.{i}'),
+    ('head.cls_convs.{i}.{j}', 'bbox_head.multi_level_cls_convs.{i}.{j}'),
+    ('head.reg_convs.{i}.{j}', 'bbox_head.multi_level_reg_convs.{i}.{j}'),
+)
+_YOLOX_PREDICTIONS = (
+    ('head.cls_preds.{i}.{p}', 'bbox_head.multi_level_conv_cls.{i}.{p}'),
+    ('head.reg_preds.{i}.{p}', 'bbox_head.multi_level_conv_reg.{i}.{p}'),
+    ('head.obj_preds.{i}.{p}', 'bbox_head.multi_level_conv_obj.{i}.{p}'),
+)
+_YOLOX_LEAVES = ('conv.weight', 'bn.{bn}', 'bn.num_batches_tracked')
+
+
+def _yolox_backbone() -> Iterator[tuple[str, str]]:
+    yield 'stem.conv', 'stem.conv'
+    for stage in range(1, 5):
+        theirs, ours = f'dark{stage + 1}', f'stage{stage}'
+        yield f'{theirs}.0', f'{ours}.0'
+        csp = 1
+        if stage == 4:  # spatial pyramid pooling comes before
+            csp = 2
+            for conv in ('conv1', 'conv2'):
+                yield f'{theirs}.1.{conv}', f'{ours}.1.{conv}'
+        for old, new in _YOLOX_CSP:
+            yield f'{theirs}.{csp}.{old}', f'{ours}.{csp}.{new}'
+
+
+def _yolox_convolutions() -> Iterator[tuple[str, str]]:
+    for old, new in _yolox_backbone():
+        yield f'backbone.backbone.{old}', f'backbone.{new}'
+    for old, new in _YOLOX_PYRAMID:
+        yield f'backbone.{old}', f'neck.{new}'
+    for old, new in _YOLOX_PYRAMID_CSP:
+        for old_conv, new_conv in _YOLOX_CSP:
+            yield f'backbone.{old}.{old_conv}', f'neck.{new}.{new_conv}'
+    yield from _YOLOX_HEAD
+
+
+def _yolox_pairs() -> Iterator[tuple[str, str, bool]]:
+    for old, new in _yolox_convolutions():
+        for leaf in _YOLOX_LEAVES:
+            yield f'{old}.{leaf}', f'{new}.{leaf}', leaf.endswith('tracked')
+    for old, new in _YOLOX_PREDICTIONS:
+        yield old, new, False
+
+
+YOLOX_RULES = tuple(
+    Rule(Template(old), Template(f'detector.{new}'), YOLOX, optional)
+    for old, new, optional in _yolox_pairs()
+)
+
+COUNTERS = tuple(
+    f'backbone.{norm}.num_batches_tracked'
+    for norm in (
+        'bn1',
+        'layer{i}.{j}.bn1',
+        'layer{i}.{j}.bn2',
+        'layer{i}.{j}.bn3',
+        'layer{i}.0.downsample.1',
+    )
+)
+
+
+def _own(prefix: str, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """The target side of ``rules`` on both sides, without ``prefix`` at left."""
+    counters = table(
+        'detector', [(n, n) for n in COUNTERS], target='detector.', optional=True
+    )
+    return tuple(
+        Rule(
+            Template(rule.target.text.removeprefix(prefix)),
+            rule.target,
+            rule.part,
+            rule.optional,
+        )
+        for rule in (*rules, *counters)
+    )
+
+
+MMFDTA_RULES = _own('', RELEASED_RULES + TRACK_RULES + YOLOX_RULES)
+MMDET_RULES = _own('detector.', DETECTOR_RULES)
+MMDET_YOLOX_RULES = _own('detector.', YOLOX_RULES)

@@ -1,17 +1,19 @@
 # Copyright (c) mmfdta authors.
-"""Read the state dict of a checkpoint file without running anything in it."""
+"""Read checkpoint files without running anything in them, and write whole ones."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
+from mmengine.fileio import get_local_path
 from mmengine.utils import digit_version
 from torch import Tensor
 
-from .errors import CheckpointError
+from mmfdta.structures.whole_files import open_whole
 
 WRAPPERS = ('state_dict', 'model', 'model_state_dict')
+# What training scripts and wrappers put before every name.
 PREFIXES = ('module.', '_orig_mod.')
 # What training scripts put beside the weights. It is not wanted, so it is not
 # built either: each such object is read as an `_Ignored`. (The training state of
@@ -21,6 +23,10 @@ _BESIDE_WEIGHTS = (
     'collections.defaultdict',
     'mmengine.config.config.ConfigDict',
 )
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read, recognised, converted, used or written."""
 
 
 class _Ignored(dict):
@@ -43,32 +49,44 @@ def _ignore_beside_weights() -> AbstractContextManager:
 
 
 def read_content(path: str | Path) -> object:
-    """Read a checkpoint file with ``weights_only=True``.
+    """Read a checkpoint with ``weights_only=True``.
 
-    Only tensors and plain values are built.
+    Only tensors and plain values are built. Every command reads checkpoints with
+    this function; what MMEngine loads itself is made safe by
+    `mmfdta.utils.safe_loading`.
 
     Args:
-        path: A file written by ``torch.save``.
+        path: A file written by ``torch.save``, or its address, which MMEngine's
+            file clients fetch.
 
     Returns:
         What it holds, on the CPU.
 
     Raises:
+        FileNotFoundError: There is no such file.
         CheckpointError: The file cannot be read, or not without running code.
     """
-    path = Path(path)
+    if '://' in str(path):
+        with get_local_path(str(path)) as local:
+            return _read_file(Path(local), str(path))
+    return _read_file(Path(path), str(path))
+
+
+def _read_file(path: Path, name: str) -> object:
+    if path.is_dir():
+        raise CheckpointError(f'{name}: expected a checkpoint file, found a folder.')
     if not path.is_file():
-        found = 'a folder' if path.is_dir() else 'nothing'
-        raise CheckpointError(f'{path}: expected a checkpoint file, found {found}.')
-    if path.stat().st_size == 0:
+        raise FileNotFoundError(f'there is no checkpoint {name}')
+    size = path.stat().st_size
+    if size == 0:
         raise CheckpointError(
-            f'{path}: the file is empty (0 bytes); download or copy it again.'
+            f'{name}: the file is empty (0 bytes); download or copy it again.'
         )
     try:
         with _ignore_beside_weights():
             return torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # whatever a damaged or hostile file provokes
-        raise CheckpointError(_explain(path, error)) from error
+        raise CheckpointError(_explain(name, size, error)) from error
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -86,6 +104,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         Parameter name to tensor, on the CPU, in the order of the file.
 
     Raises:
+        FileNotFoundError: There is no such file.
         CheckpointError: The file cannot be read as weights.
     """
     content = read_content(path)
@@ -95,21 +114,21 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise CheckpointError(f'{path}: {error}') from None
 
 
-def _explain(path: Path, error: Exception) -> str:
+def _explain(name: str, size: int, error: Exception) -> str:
     detail = str(error).strip().split('\n')[0]
     if 'Unsupported global' in str(error) or 'GLOBAL' in str(error):
         found = next(
             (s for s in str(error).split('\n') if 'GLOBAL' in s), detail
         ).strip()
         return (
-            f'{path}: refused, because reading it would run code that comes with the '
+            f'{name}: refused, because reading it would run code that comes with the '
             f'file ({found}). A checkpoint should hold tensors and plain values only; '
             'nothing was run. If you trust its origin, save its state dict alone.'
         )
     return (
-        f'{path}: not a readable PyTorch checkpoint ({type(error).__name__}: '
+        f'{name}: not a readable PyTorch checkpoint ({type(error).__name__}: '
         f'{detail}). The file is truncated, damaged, or of another kind; it has '
-        f'{path.stat().st_size} bytes. Download or copy it again.'
+        f'{size} bytes. Download or copy it again.'
     )
 
 
@@ -150,3 +169,22 @@ def clean_state_dict(content: object) -> dict[str, Tensor]:
                 state_dict = {n.removeprefix(prefix): t for n, t in state_dict.items()}
                 stripping = True
     return state_dict
+
+
+def write_checkpoint(content: dict, path: str | Path) -> None:
+    """Save ``content`` under a temporary name, then rename it.
+
+    Args:
+        content: Tensors and plain values, so that the file can be read with
+            ``weights_only=True``.
+        path: Where to write; missing folders are made.
+
+    Raises:
+        CheckpointError: The disk is full or cannot be written; a file that was
+            there before is left as it was.
+    """
+    try:
+        with open_whole(path) as file:
+            torch.save(content, file)
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f'{path}: cannot write it: {error}') from error

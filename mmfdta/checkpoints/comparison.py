@@ -1,0 +1,96 @@
+# Copyright (c) mmfdta authors.
+"""Compare the weights in a checkpoint with those of a model.
+
+A model runs only with weights that fill it exactly; a training run may start from
+some of them.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from .files import CheckpointError, clean_state_dict
+
+# Names of each kind that an error lists before it only counts them.
+MAX_LISTED = 5
+
+
+class CheckpointMismatchError(CheckpointError):
+    """A checkpoint does not hold exactly the weights of the model."""
+
+
+def matching_weights(
+    model: nn.Module, checkpoint: object, modules: Sequence[str] | None = None
+) -> dict[str, torch.Tensor]:
+    """Take exactly a model's weights out of a checkpoint.
+
+    Args:
+        model: The model; one that a wrapper for several processes holds counts as
+            unwrapped.
+        checkpoint: What a checkpoint file holds.
+        modules: See `keep_modules`.
+
+    Raises:
+        CheckpointMismatchError: If names or shapes differ, or there are no weights.
+    """
+    model = model.module if is_model_wrapper(model) else model
+    try:
+        weights = clean_state_dict(checkpoint)
+    except CheckpointError as error:
+        raise CheckpointMismatchError(f'it holds no weights by name: {error}') from None
+    if modules:
+        weights = keep_modules(weights, modules)
+    problems = compare_weights(shapes_of(weights), shapes_of(model.state_dict()))
+    if problems:
+        raise CheckpointMismatchError('; '.join(problems))
+    return weights
+
+
+def keep_modules(
+    weights: dict[str, torch.Tensor], modules: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """Take the weights of some modules out of a checkpoint of a larger model.
+
+    Args:
+        weights: All weights by name.
+        modules: Names of the modules, the config's `checkpoint_modules`: a tracker
+            on FDTA's detections takes the detector out of FDTA's checkpoint.
+    """
+    prefixes = tuple(f'{module}.' for module in modules)
+    return {name: w for name, w in weights.items() if name.startswith(prefixes)}
+
+
+def shapes_of(weights: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each weight."""
+    return {name: tuple(value.shape) for name, value in weights.items()}
+
+
+def compare_weights(
+    found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
+) -> list[str]:
+    """Describe how the weights of a checkpoint differ from those of a model.
+
+    Args:
+        found: Shape of each weight in the checkpoint.
+        expected: Shape of each weight of the model.
+
+    Returns:
+        A line for each kind of difference; none if they agree.
+    """
+    kinds = {
+        'missing': [name for name in expected if name not in found],
+        'unknown': [name for name in found if name not in expected],
+        'of another shape': [
+            f'{name} {found[name]} instead of {shape}'
+            for name, shape in expected.items()
+            if name in found and found[name] != shape
+        ],
+    }
+    return [
+        f'{len(names)} {kind}: {", ".join(names[:MAX_LISTED])}'
+        + (', ...' if len(names) > MAX_LISTED else '')
+        for kind, names in kinds.items()
+        if names
+    ]
