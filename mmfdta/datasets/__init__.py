@@ -7,12 +7,12 @@ prepare_mmdet()
 
 from . import transforms
 from .crowdhuman import CrowdHumanClipDataset
-from .id_targets import IDTargets, make_id_targets
 from .joint import JointMOTDataset
 from .mot_sequence import MOTSequenceDataset
 from .named import BFTDataset, DanceTrackDataset, MOT17Dataset, SportsMOTDataset
 from .samplers import ClipSampler, SequenceSampler
 from .structures import ClipIndex
+from .transforms.id_targets import IDTargets, make_id_targets
 
 __all__ = [
     'BFTDataset',

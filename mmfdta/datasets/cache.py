@@ -29,10 +29,10 @@ def save_cache(
     """Write a split's sequences atomically.
 
     Args:
-        path (str | os.PathLike): Where to write.
-        data_root (str): Paths are stored relative to this.
-        sequences (list[Sequence]): The split.
-        files (list[str]): Annotation files they were read from.
+        path: Where to write.
+        data_root: Paths are stored relative to this.
+        sequences: The split.
+        files: Annotation files they were read from.
     """
     header = dict(
         version=_VERSION,
@@ -56,11 +56,11 @@ def load_cache(path: str | os.PathLike, data_root: str) -> list[Sequence] | None
     """Read a split's sequences.
 
     Args:
-        path (str | os.PathLike): The cache.
-        data_root (str): The data set's folder.
+        path: The cache.
+        data_root: The data set's folder.
 
     Returns:
-        list[Sequence] | None: None if there is no cache, or if it is out of date
+        None if there is no cache, or if it is out of date
         or unreadable (which is said in the log).
     """
     path = Path(path)

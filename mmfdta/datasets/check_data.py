@@ -27,12 +27,12 @@ def check_split(
     """Check the sequences of a split, one after the other.
 
     Args:
-        dataset (MOTSequenceDataset): The split; need not be read.
-        depth_only (bool): Check depth maps only, and require them.
-        decode (bool): Decode every image completely.
+        dataset: The split; need not be read.
+        depth_only: Check depth maps only, and require them.
+        decode: Decode every image completely.
 
     Yields:
-        SequenceReport: What was found in a sequence.
+        What was found in a sequence.
     """
     if isinstance(dataset, CrowdHumanClipDataset):
         yield check_static_images(dataset, decode)
@@ -67,11 +67,11 @@ def check_static_images(dataset: CrowdHumanClipDataset, decode: bool) -> Sequenc
     """Check a split of static images as if it were one sequence.
 
     Args:
-        dataset (CrowdHumanClipDataset): The split.
-        decode (bool): Decode every image completely.
+        dataset: The split.
+        decode: Decode every image completely.
 
     Returns:
-        SequenceReport: What was found.
+        What was found.
     """
     report = SequenceReport(f'{dataset.NAME} {dataset.split}')
     try:
@@ -108,10 +108,10 @@ def format_summary(reports: Sequence[SequenceReport]) -> str:
     """Make a table with a line for every sequence and the totals.
 
     Args:
-        reports (Sequence[SequenceReport]): What was found.
+        reports: What was found.
 
     Returns:
-        str: The table.
+        The table.
     """
     header = (
         'sequence',
@@ -171,15 +171,15 @@ def run_checks(
     """Check splits of a data set and print the report.
 
     Args:
-        kind (str): A key of ``KINDS``.
-        data_root (str): The data set's folder.
-        splits (Sequence[str] | None): Names of splits; None: all that are there.
-        depth_only (bool): Check depth maps only, and require them.
-        decode (bool): Decode every image completely.
-        max_findings (int): Findings printed of each sequence; 0: all.
+        kind: A key of ``KINDS``.
+        data_root: The data set's folder.
+        splits: Names of splits; None: all that are there.
+        depth_only: Check depth maps only, and require them.
+        decode: Decode every image completely.
+        max_findings: Findings printed of each sequence; 0: all.
 
     Returns:
-        int: Number of errors.
+        Number of errors.
     """
     console = Console(stderr=True)
     errors = 0
@@ -213,7 +213,7 @@ def add_check_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of a check to a parser.
 
     Args:
-        parser (argparse.ArgumentParser): The parser.
+        parser: The parser.
     """
     parser.add_argument(
         '--splits', nargs='+', help='splits; by default those that are there'
@@ -233,11 +233,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Check a data set.
 
     Args:
-        arguments (Sequence[str] | None): Command line; by default that of the
+        arguments: Command line; by default that of the
             process.
 
     Returns:
-        int: 0 without errors, 1 with errors or nothing to check.
+        0 without errors, 1 with errors or nothing to check.
     """
     parser = argparse.ArgumentParser(
         prog='python -m mmfdta check-data',

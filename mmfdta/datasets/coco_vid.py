@@ -21,11 +21,11 @@ def write_coco_vid(dataset: MOTSequenceDataset, path: str | os.PathLike) -> int:
     whole split from 1; ``mot_instance_id`` is that of the text.
 
     Args:
-        dataset (MOTSequenceDataset): The split.
-        path (str | os.PathLike): Where to write.
+        dataset: The split.
+        path: Where to write.
 
     Returns:
-        int: Number of rows left out.
+        Number of rows left out.
     """
     classes = dataset.metainfo['classes']
     content = dict(

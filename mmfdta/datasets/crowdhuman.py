@@ -31,7 +31,7 @@ class CrowdHumanClipDataset(MOTSequenceDataset):
         """Read every image of the split.
 
         Returns:
-            tuple[list[Sequence], list[str], list[str]]: One static sequence an
+            One static sequence an
             image in the order of the file; remarks; the annotation file.
         """
         path = os.path.join(self.data_root, f'annotation_{self.split}.odgt')
@@ -67,11 +67,11 @@ def find_image_folder(data_root: str, split: str) -> str:
     """Find the images of a split.
 
     Args:
-        data_root (str): The data set's folder.
-        split (str): ``train`` or ``val``.
+        data_root: The data set's folder.
+        split: ``train`` or ``val``.
 
     Returns:
-        str: The first folder that exists.
+        The first folder that exists.
 
     Raises:
         FileNotFoundError: If none does.
@@ -95,10 +95,10 @@ def read_odgt(path: str) -> list[tuple[int, dict]]:
     """Read a file with one JSON record a line.
 
     Args:
-        path (str): The file.
+        path: The file.
 
     Returns:
-        list[tuple[int, dict]]: Line number and record.
+        Line number and record.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -130,11 +130,11 @@ def person_boxes(record: dict, place: str) -> tuple[np.ndarray, int]:
     """Take the boxes of persons out of a record.
 
     Args:
-        record (dict): One line of the annotation.
-        place (str): File and line, for messages.
+        record: One line of the annotation.
+        place: File and line, for messages.
 
     Returns:
-        tuple[np.ndarray, int]: float64 (M, 4) xywh, and how many boxes were
+        float64 (M, 4) xywh, and how many boxes were
         skipped because their width or height is not positive.
 
     Raises:

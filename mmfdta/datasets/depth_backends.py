@@ -24,10 +24,10 @@ class TransformersDepth:
     """Estimates depth with a model of the ``transformers`` library.
 
     Args:
-        model (str): Name on the model hub, or a folder.
-        revision (str | None): Revision on the hub.
-        device (str): ``auto``, ``cpu``, ``cuda``, ...
-        batch_size (int): Images a forward pass.
+        model: Name on the model hub, or a folder.
+        revision: Revision on the hub.
+        device: ``auto``, ``cpu``, ``cuda``, ...
+        batch_size: Images a forward pass.
 
     Raises:
         ImportError: If ``transformers`` is not installed.
@@ -69,7 +69,7 @@ class TransformersDepth:
         """Say what made the maps.
 
         Returns:
-            dict: For the JSON beside the maps.
+            For the JSON beside the maps.
         """
         licence = next(
             (text for part, text in _LICENCES.items() if part in self.name),
@@ -90,10 +90,10 @@ class TransformersDepth:
         """Estimate depth at the model's resolution.
 
         Args:
-            paths (Sequence[str]): Images of one size.
+            paths: Images of one size.
 
         Yields:
-            np.ndarray: float (h, w), near is large.
+            float (h, w), near is large.
         """
         for start in range(0, len(paths), self.batch_size):
             images = [
@@ -109,8 +109,8 @@ class FolderDepth:
     """Takes maps that exist: ``<folder>/<sequence>[/depth]/<stem>.{png,npy}``.
 
     Args:
-        folder (str): Folder with a folder a sequence.
-        near_is_dark (bool): In these maps far is large.
+        folder: Folder with a folder a sequence.
+        near_is_dark: In these maps far is large.
     """
 
     dtype = np.float32
@@ -125,7 +125,7 @@ class FolderDepth:
         """Say what made the maps.
 
         Returns:
-            dict: For the JSON beside the maps.
+            For the JSON beside the maps.
         """
         return dict(
             backend='folder',
@@ -139,11 +139,11 @@ class FolderDepth:
         """Read the map of each image.
 
         Args:
-            paths (Sequence[str]): Images, in ``<sequence>/img1`` or
+            paths: Images, in ``<sequence>/img1`` or
                 ``<sequence>``.
 
         Yields:
-            np.ndarray: float32 (h, w), near is large.
+            float32 (h, w), near is large.
 
         Raises:
             FileNotFoundError: If a map is missing.

@@ -48,11 +48,11 @@ def generate_depth(source: SequenceSource, backend: DepthBackend) -> int:
     """Make the depth maps of a sequence.
 
     Args:
-        source (SequenceSource): The sequence.
-        backend (DepthBackend): Where depth comes from.
+        source: The sequence.
+        backend: Where depth comes from.
 
     Returns:
-        int: Number of maps written; 0 if they were all there.
+        Number of maps written; 0 if they were all there.
 
     Raises:
         FileExistsError: If there are maps that this function did not make and

@@ -19,10 +19,10 @@ def guess_kind(data_root: str) -> str:
     """Tell which data set a folder holds, by what is special about it.
 
     Args:
-        data_root (str): The data set's folder.
+        data_root: The data set's folder.
 
     Returns:
-        str: A key of ``KINDS``; ``mot`` for any other MOTChallenge layout.
+        A key of ``KINDS``; ``mot`` for any other MOTChallenge layout.
 
     Raises:
         ValueError: For static images, which have no depth maps.
@@ -88,11 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Make or check depth maps.
 
     Args:
-        arguments (Sequence[str] | None): Command line; by default that of the
+        arguments: Command line; by default that of the
             process.
 
     Returns:
-        int: 0 if all is well, 1 if the check found errors or depth cannot be
+        0 if all is well, 1 if the check found errors or depth cannot be
         made.
     """
     options = _parse(arguments)

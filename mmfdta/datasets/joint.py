@@ -16,12 +16,12 @@ class JointMOTDataset(Dataset):
     """Several data sets as one; an epoch shows each as often as its weight.
 
     Args:
-        datasets (Sequence[dict | Dataset]): Configs of the data sets, without
+        datasets: Configs of the data sets, without
             pipelines.
-        pipeline (Sequence[dict | Callable]): Pipeline of all.
-        weights (Sequence[int] | None): How often an epoch shows every clip of
+        pipeline: Pipeline of all.
+        weights: How often an epoch shows every clip of
             each data set; None: once.
-        metainfo (dict | None): Meta information; by default that of the data
+        metainfo: Meta information; by default that of the data
             sets, whose classes must then agree.
 
     Raises:
@@ -48,7 +48,7 @@ class JointMOTDataset(Dataset):
 
     @property
     def metainfo(self) -> dict:
-        """dict: Meta information, with ``classes``."""
+        """Meta information, with ``classes``."""
         return dict(self._metainfo)
 
     def full_init(self) -> None:
@@ -72,10 +72,10 @@ class JointMOTDataset(Dataset):
         """Load a clip.
 
         Args:
-            idx (ClipIndex): Its ``sequence`` points into ``sequences``.
+            idx: Its ``sequence`` points into ``sequences``.
 
         Returns:
-            dict: What the pipeline makes of it.
+            What the pipeline makes of it.
         """
         number, local = self._owners[idx.sequence]
         index = ClipIndex(local, idx.frames, idx.seed)

@@ -22,11 +22,11 @@ def find_splits(kind: str, data_root: str) -> list[str]:
     """Find the splits that are there.
 
     Args:
-        kind (str): A key of ``KINDS``.
-        data_root (str): The data set's folder.
+        kind: A key of ``KINDS``.
+        data_root: The data set's folder.
 
     Returns:
-        list[str]: Names of splits; ``['']`` if the sequences lie in
+        Names of splits; ``['']`` if the sequences lie in
         ``data_root`` itself.
 
     Raises:
@@ -55,11 +55,11 @@ def open_split(kind: str, data_root: str, split: str) -> MOTSequenceDataset:
     """Make the data set of a split without reading it.
 
     Args:
-        kind (str): A key of ``KINDS``.
-        data_root (str): The data set's folder.
-        split (str): Name of the split.
+        kind: A key of ``KINDS``.
+        data_root: The data set's folder.
+        split: Name of the split.
 
     Returns:
-        MOTSequenceDataset: In test mode, so that hidden annotations are fine.
+        In test mode, so that hidden annotations are fine.
     """
     return KINDS[kind](data_root, split=split, test_mode=True, lazy_init=True)

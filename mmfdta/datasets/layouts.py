@@ -17,10 +17,10 @@ def list_folders(path: str | os.PathLike) -> list[str]:
     """List sub-folder names, sorted, without hidden ones.
 
     Args:
-        path (str | os.PathLike): The folder.
+        path: The folder.
 
     Returns:
-        list[str]: Names.
+        Names.
 
     Raises:
         FileNotFoundError: If the folder does not exist.
@@ -45,10 +45,10 @@ def list_images(path: str | os.PathLike) -> list[str]:
     """List image names of a folder, sorted, without hidden files.
 
     Args:
-        path (str | os.PathLike): The folder.
+        path: The folder.
 
     Returns:
-        list[str]: File names.
+        File names.
 
     Raises:
         FileNotFoundError: If the folder is missing or holds no image.
@@ -74,12 +74,12 @@ def mot_layout(data_root: str, split: str) -> list[SequenceSource]:
     """List ``<root>/<split>/<seq>/{img1,gt/gt.txt,seqinfo.ini,depth}``.
 
     Args:
-        data_root (str): The data set's folder.
-        split (str): Sub-folder of the split; ``''`` if the sequences are in
+        data_root: The data set's folder.
+        split: Sub-folder of the split; ``''`` if the sequences are in
             ``data_root`` itself.
 
     Returns:
-        list[SequenceSource]: Sorted by name.
+        Sorted by name.
     """
     base = Path(data_root, split)
     return [
@@ -93,11 +93,11 @@ def sportsmot_layout(data_root: str, split: str) -> list[SequenceSource]:
     """List SportsMOT, whose splits may lie below ``dataset/``.
 
     Args:
-        data_root (str): The data set's folder.
-        split (str): ``train``, ``val`` or ``test``.
+        data_root: The data set's folder.
+        split: ``train``, ``val`` or ``test``.
 
     Returns:
-        list[SequenceSource]: Sorted by name.
+        Sorted by name.
     """
     nested = Path(data_root, 'dataset')
     return mot_layout(str(nested if (nested / split).is_dir() else data_root), split)
@@ -109,11 +109,11 @@ def bft_layout(data_root: str, split: str) -> list[SequenceSource]:
     A converted tree (``img1`` and ``gt/gt.txt`` in the sequence) is read too.
 
     Args:
-        data_root (str): The data set's folder.
-        split (str): ``train``, ``val`` or ``test``.
+        data_root: The data set's folder.
+        split: ``train``, ``val`` or ``test``.
 
     Returns:
-        list[SequenceSource]: Sorted by name.
+        Sorted by name.
     """
     base = Path(data_root, split)
     sources = []
@@ -141,12 +141,12 @@ def mot17_layout(
     """List MOT17 once: its sequences repeat the images for three detectors.
 
     Args:
-        data_root (str): The data set's folder.
-        split (str): ``train`` or ``test``.
-        detector (str): ``DPM``, ``FRCNN`` or ``SDP``.
+        data_root: The data set's folder.
+        split: ``train`` or ``test``.
+        detector: ``DPM``, ``FRCNN`` or ``SDP``.
 
     Returns:
-        list[SequenceSource]: Sorted by name.
+        Sorted by name.
     """
     sources = [
         source

@@ -36,21 +36,21 @@ class MOTSequenceDataset(BaseDataset):
     yield; an ``int`` asks for a single frame of the whole data set.
 
     Args:
-        data_root (str): The data set's folder.
-        split (str): The split's folder.
-        sequences (list[str] | None): Names of the sequences to use; None
+        data_root: The data set's folder.
+        split: The split's folder.
+        sequences: Names of the sequences to use; None
             uses all.
-        dataset_name (str | None): Name in the meta information of a frame;
+        dataset_name: Name in the meta information of a frame;
             by default that of the class.
-        category_map (dict[int, int] | None): Column 8 of the text to label.
+        category_map: Column 8 of the text to label.
             None: one class, and column 8 means nothing.
-        use_marks (bool): Train only on rows whose column 7 is not 0.
-        min_visibility (float): Train only on rows whose column 9 is at least
+        use_marks: Train only on rows whose column 7 is not 0.
+        min_visibility: Train only on rows whose column 9 is at least
             this.
-        ann_file (str): Annotation cache, relative to ``data_root``. Empty: the
+        ann_file: Annotation cache, relative to ``data_root``. Empty: the
             cache of ``tools/prepare_dataset.py`` if it is there and up to date,
             else the original files.
-        test_mode (bool): Deliver all rows, with marks, categories and
+        test_mode: Deliver all rows, with marks, categories and
             visibilities for the metric, and allow missing annotations.
         **kwargs: See :class:`mmengine.dataset.BaseDataset` (``metainfo``,
             ``pipeline``, ``indices``, ``lazy_init``).
@@ -90,40 +90,40 @@ class MOTSequenceDataset(BaseDataset):
 
     @property
     def sequences(self) -> list[Sequence]:
-        """list[Sequence]: The sequences; ``ClipIndex.sequence`` points here."""
+        """The sequences; ``ClipIndex.sequence`` points here."""
         self.full_init()
         return self.data_list
 
     @property
     def sequence_weights(self) -> list[int]:
-        """list[int]: How often an epoch shows each sequence."""
+        """How often an epoch shows each sequence."""
         return [1] * len(self.sequences)
 
     def sources(self) -> list[SequenceSource]:
         """List where the sequences are on disk.
 
         Returns:
-            list[SequenceSource]: Sorted by name.
+            Sorted by name.
         """
         return mot_layout(self.data_root, self.split)
 
     @property
     def cache_path(self) -> str:
-        """str: The annotation cache, by default where the tool writes it."""
+        """The annotation cache, by default where the tool writes it."""
         if self.ann_file:
             return self.ann_file
         return os.path.join(self.data_root, 'annotations', self.cache_name)
 
     @property
     def cache_name(self) -> str:
-        """str: File name of the default annotation cache."""
+        """File name of the default annotation cache."""
         return f'{self.split}_mmfdta.npz'
 
     def read_sequences(self) -> tuple[list[Sequence], list[str], list[str]]:
         """Read every sequence of the split from its original files.
 
         Returns:
-            tuple[list[Sequence], list[str], list[str]]: The sequences, sorted by
+            The sequences, sorted by
             name; remarks worth a warning; and the annotation files read.
         """
         sequences, remarks, files = [], [], []
@@ -139,7 +139,7 @@ class MOTSequenceDataset(BaseDataset):
         """Read the sequences, from the annotation cache if it is there.
 
         Returns:
-            list[Sequence]: Sorted by name, or in the order of ``sequences``.
+            Sorted by name, or in the order of ``sequences``.
 
         Raises:
             FileNotFoundError: If a folder or, for training, an annotation is
@@ -200,7 +200,7 @@ class MOTSequenceDataset(BaseDataset):
 
     @property
     def _first_frame(self) -> np.ndarray:
-        """np.ndarray: int (S+1,), data set index of every sequence's frame 0."""
+        """Int (S+1,), data set index of every sequence's frame 0."""
         if self._numbered is not self.data_list:  # a subset replaces the list
             lengths = [len(sequence) for sequence in self.data_list]
             self._offsets = np.concatenate([[0], np.cumsum(lengths, dtype=int)])
@@ -216,10 +216,10 @@ class MOTSequenceDataset(BaseDataset):
         """Gather what the pipeline needs for a clip.
 
         Args:
-            idx (int | ClipIndex): A frame of the data set, or a clip.
+            idx: A frame of the data set, or a clip.
 
         Returns:
-            dict: ``img_paths`` list[str] (T), ``depth_dir``, ``frame_ids``
+            ``img_paths`` list[str] (T), ``depth_dir``, ``frame_ids``
             int (T,), ``img_ids`` int (T,), ``video_id``, ``video_length``,
             ``sequence``, ``dataset``, ``is_static``, ``rng`` and, where
             annotated, the boxes of all frames behind one another:

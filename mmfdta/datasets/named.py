@@ -47,9 +47,9 @@ class MOT17Dataset(MOTSequenceDataset):
     """MOT17: each sequence once; class 1 with mark 1 is trained on.
 
     Args:
-        detector (str): Which of the three copies of the images to read:
+        detector: Which of the three copies of the images to read:
             ``DPM``, ``FRCNN`` or ``SDP``.
-        half (str | None): ``'first'`` or ``'second'`` half of every sequence,
+        half: ``'first'`` or ``'second'`` half of every sequence,
             cut as is usual for MOT17, whose test annotations are hidden; None
             takes whole sequences.
         **kwargs: See :class:`MOTSequenceDataset`; ``category_map`` is
@@ -78,7 +78,7 @@ class MOT17Dataset(MOTSequenceDataset):
 
     @property
     def cache_name(self) -> str:
-        """str: File name of the default annotation cache."""
+        """File name of the default annotation cache."""
         return f'{self.split}_{self.detector}_mmfdta.npz'
 
     def sources(self) -> list[SequenceSource]:

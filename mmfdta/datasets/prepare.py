@@ -16,10 +16,10 @@ def prepare_split(kind: str, data_root: str, split: str, coco: bool = False) -> 
     """Write what speeds loading up; nothing of the user's is changed.
 
     Args:
-        kind (str): A key of ``KINDS``.
-        data_root (str): The data set's folder.
-        split (str): Name of the split.
-        coco (bool): Write CocoVID JSON too.
+        kind: A key of ``KINDS``.
+        data_root: The data set's folder.
+        split: Name of the split.
+        coco: Write CocoVID JSON too.
     """
     dataset = open_split(kind, data_root, split)
     sequences, remarks, files = dataset.read_sequences()
@@ -41,11 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prepare or check a data set.
 
     Args:
-        arguments (Sequence[str] | None): Command line; by default that of the
+        arguments: Command line; by default that of the
             process.
 
     Returns:
-        int: 0 if all is well, 1 if the check found errors, there is nothing to
+        0 if all is well, 1 if the check found errors, there is nothing to
         prepare or an annotation is broken.
     """
     parser = argparse.ArgumentParser(

@@ -19,9 +19,9 @@ class ClipIndex:
     before, so that a resumed run sees the samples it would have seen.
 
     Attributes:
-        sequence (int): Index into the data set's ``sequences``.
-        frames (tuple[int, ...]): 0-based frames, ascending.
-        seed (tuple[int, ...] | None): Entropy of the sample's generator; None
+        sequence: Index into the data set's ``sequences``.
+        frames: 0-based frames, ascending.
+        seed: Entropy of the sample's generator; None
             draws it from NumPy's global state.
     """
 
@@ -35,11 +35,11 @@ class SequenceSource:
     """Where the parts of a sequence are on disk.
 
     Attributes:
-        name (str): The sequence's name in results.
-        image_dir (str): Folder of the images.
-        gt_path (str | None): MOTChallenge text, None where it is hidden.
-        seqinfo_path (str | None): ``seqinfo.ini``, None if there is none.
-        depth_dir (str): Folder where depth maps are looked for.
+        name: The sequence's name in results.
+        image_dir: Folder of the images.
+        gt_path: MOTChallenge text, None where it is hidden.
+        seqinfo_path: ``seqinfo.ini``, None if there is none.
+        depth_dir: Folder where depth maps are looked for.
     """
 
     name: str
@@ -54,15 +54,15 @@ class SequenceAnnotations:
     """All boxes of a sequence, sorted by frame, in file order within a frame.
 
     Attributes:
-        offsets (np.ndarray): int64 (L+1,); frame ``t`` owns the rows
+        offsets: int64 (L+1,); frame ``t`` owns the rows
             ``offsets[t]:offsets[t+1]``.
-        ids (np.ndarray): int64 (M,) identities.
-        xywh (np.ndarray): float64 (M, 4), pixels of the original image.
-        labels (np.ndarray): int64 (M,) class labels from 0.
-        marks (np.ndarray): float32 (M,), column 7.
-        categories (np.ndarray): int64 (M,), column 8, -1 where absent.
-        visibilities (np.ndarray): float32 (M,), column 9, -1 where absent.
-        trainable (np.ndarray): bool (M,), rows that training may use; the
+        ids: int64 (M,) identities.
+        xywh: float64 (M, 4), pixels of the original image.
+        labels: int64 (M,) class labels from 0.
+        marks: float32 (M,), column 7.
+        categories: int64 (M,), column 8, -1 where absent.
+        visibilities: float32 (M,), column 9, -1 where absent.
+        trainable: bool (M,), rows that training may use; the
             others (distractors, unmarked rows) only serve the evaluation.
     """
 
@@ -79,10 +79,10 @@ class SequenceAnnotations:
         """Find the rows of some frames.
 
         Args:
-            frames (np.ndarray): int (T,), 0-based.
+            frames: int (T,), 0-based.
 
         Returns:
-            tuple[np.ndarray, np.ndarray]: Rows int64 (M,) in the order of
+            Rows int64 (M,) in the order of
             ``frames``, and for each the index int64 (M,) into ``frames``.
         """
         counts = self.offsets[frames + 1] - self.offsets[frames]
@@ -97,14 +97,14 @@ class Sequence:
     """A sequence of frames, or a static image that clips are made of.
 
     Attributes:
-        name (str): Name in results.
-        image_dir (str): Folder of the images.
-        image_names (np.ndarray): str (L,), file names in frame order.
-        annotations (SequenceAnnotations | None): None where there are none.
-        depth_place (str): Folder where depth maps are looked for.
-        is_static (bool): True for a single image.
-        frame_rate (float): Frames per second, 0 if unknown.
-        dataset (str): Name of the data set.
+        name: Name in results.
+        image_dir: Folder of the images.
+        image_names: str (L,), file names in frame order.
+        annotations: None where there are none.
+        depth_place: Folder where depth maps are looked for.
+        is_static: True for a single image.
+        frame_rate: Frames per second, 0 if unknown.
+        dataset: Name of the data set.
     """
 
     name: str
@@ -123,11 +123,11 @@ class Sequence:
         """Return the frames ``start`` to ``stop - 1`` as a sequence.
 
         Args:
-            start (int): First frame.
-            stop (int): Frame after the last one.
+            start: First frame.
+            stop: Frame after the last one.
 
         Returns:
-            Sequence: Counts its frames from 0 again.
+            Counts its frames from 0 again.
         """
         annotations = self.annotations
         if annotations is not None:
@@ -145,12 +145,12 @@ class Sequence:
 
     @cached_property
     def depth_dir(self) -> str | None:
-        """Str | None: Folder of the depth maps, None if there is none."""
+        """Folder of the depth maps, None if there is none."""
         return self.depth_place if os.path.isdir(self.depth_place) else None
 
     @cached_property
     def legal_frames(self) -> np.ndarray:
-        """np.ndarray: bool (L,), True where a frame may be trained on.
+        """Bool (L,), True where a frame may be trained on.
 
         A frame is legal with 1 to 300 objects (the detector's queries) whose
         identities are unique, as in the released sampler.
@@ -167,12 +167,12 @@ def legal_counts(frames: np.ndarray, ids: np.ndarray, length: int) -> np.ndarray
     """Apply the released rule: 1..300 objects a frame, unique identities.
 
     Args:
-        frames (np.ndarray): int (M,), the frame of every box.
-        ids (np.ndarray): int (M,), the identity of every box.
-        length (int): Number of frames T.
+        frames: int (M,), the frame of every box.
+        ids: int (M,), the identity of every box.
+        length: Number of frames T.
 
     Returns:
-        np.ndarray: bool (T,).
+        bool (T,).
     """
     counts = np.bincount(frames, minlength=length)
     legal = (counts >= 1) & (counts <= MAX_OBJECTS)
@@ -187,10 +187,10 @@ def xywh_to_xyxy(xywh: np.ndarray) -> np.ndarray:
     """Turn boxes into corners, summed in float32 as the released reader does.
 
     Args:
-        xywh (np.ndarray): float (M, 4), left, top, width, height.
+        xywh: float (M, 4), left, top, width, height.
 
     Returns:
-        np.ndarray: float32 (M, 4), left, top, right, bottom.
+        float32 (M, 4), left, top, right, bottom.
     """
     xyxy = xywh.astype(np.float32)
     xyxy[:, 2:] += xyxy[:, :2]

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmfdta.datasets.samplers import divide_sequences
 
 from mmfdta.datasets import ClipSampler, SequenceSampler
-from mmfdta.datasets.samplers import clip_sampler, sequence_sampler
-from mmfdta.datasets.samplers.sequence_sampler import divide_sequences
+from mmfdta.datasets import samplers
 from mmfdta.datasets.structures import Sequence, SequenceAnnotations
 
 
@@ -118,7 +118,7 @@ def test_ranks_share_one_order(dataset, monkeypatch):
     whole = list(ClipSampler(dataset, lengths=4, seed=3))
     shares = []
     for rank in range(3):
-        monkeypatch.setattr(clip_sampler, 'get_dist_info', lambda rank=rank: (rank, 3))
+        monkeypatch.setattr(samplers, 'get_dist_info', lambda rank=rank: (rank, 3))
         sampler = ClipSampler(dataset, lengths=4, seed=3)
         shares.append(list(sampler))
         assert len(sampler) == len(shares[-1]) == -(-len(whole) // 3)
@@ -132,7 +132,7 @@ def test_without_round_up_nothing_repeats(dataset, monkeypatch):
     total = len(ClipSampler(dataset, lengths=4, seed=3))
     lengths = []
     for rank in range(3):
-        monkeypatch.setattr(clip_sampler, 'get_dist_info', lambda rank=rank: (rank, 3))
+        monkeypatch.setattr(samplers, 'get_dist_info', lambda rank=rank: (rank, 3))
         sampler = ClipSampler(dataset, lengths=4, seed=3, round_up=False)
         assert len(sampler) == len(list(sampler))
         lengths.append(len(sampler))
@@ -189,7 +189,7 @@ def test_whole_sequences_in_order(monkeypatch):
         seen = []
         for rank in range(world):
             monkeypatch.setattr(
-                sequence_sampler, 'get_dist_info', lambda r=rank, w=world: (r, w)
+                samplers, 'get_dist_info', lambda r=rank, w=world: (r, w)
             )
             sampler = SequenceSampler(dataset, seed=0)
             indices = list(sampler)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmfdta.datasets.id_targets import make_id_targets
+from mmfdta.datasets.transforms.id_targets import make_id_targets
 
 GOLDEN = Path(__file__).parents[1] / 'golden' / 'data' / 'id_targets.npz'
 KEYS = ('trajectory_id_masks', 'trajectory_ann_idxs', 'unknown_id_masks')

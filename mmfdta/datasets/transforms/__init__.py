@@ -2,18 +2,17 @@
 """Clip transforms: geometry first, pixels once."""
 
 from .color import ClipColorJitter
-from .formatting import PackClipInputs
-from .loading import DecodeClip, LoadClipDepth, OpenClip
-from .resizing import (
+from .formatting import PackClipInputs, UnpackFrame
+from .geometry import (
     ClipRandomChoice,
     ClipRandomCrop,
     ClipRandomFlip,
     ClipRandomResize,
     ClipResize,
+    StaticClipShift,
 )
-from .static_shift import StaticClipShift
-from .targets import GenerateIDTargets
-from .unpacking import UnpackFrame
+from .id_targets import GenerateIDTargets
+from .loading import DecodeClip, LoadClipDepth, OpenClip
 
 __all__ = [
     'ClipColorJitter',

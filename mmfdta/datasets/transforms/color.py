@@ -23,11 +23,11 @@ class ClipColorJitter(BaseTransform):
     frame's own mean. The arithmetic is PIL's, on uint8 after every step.
 
     Args:
-        brightness (float): Amplitude a.
-        contrast (float): Amplitude a.
-        saturation (float): Amplitude a.
-        hue (float): At most 0.5.
-        exact (bool): Convert colours with PIL, to the bit; otherwise with
+        brightness: Amplitude a.
+        contrast: Amplitude a.
+        saturation: Amplitude a.
+        hue: At most 0.5.
+        exact: Convert colours with PIL, to the bit; otherwise with
             OpenCV, which rounds differently in places (on average 0.1 grey
             levels on photographs, 1 on saturated colours).
     """
@@ -54,10 +54,10 @@ class ClipColorJitter(BaseTransform):
         """Draw order and strength of the adjustments.
 
         Args:
-            rng (np.random.Generator): The clip's generator.
+            rng: The clip's generator.
 
         Returns:
-            list[tuple[str, float]]: Name and factor, in order of application.
+            Name and factor, in order of application.
         """
         factors = [rng.uniform(max(0, 1 - a), 1 + a) for a in self.amplitudes]
         factors.append(rng.uniform(-self.hue, self.hue))
@@ -68,10 +68,10 @@ class ClipColorJitter(BaseTransform):
         """Jitter the images in place.
 
         Args:
-            results (dict): The clip with ``imgs`` uint8 (T, H, W, 3) RGB.
+            results: The clip with ``imgs`` uint8 (T, H, W, 3) RGB.
 
         Returns:
-            dict: The clip.
+            The clip.
         """
         steps = self.draw(results['rng'])
         scratch = None if self.exact else Scratch.like(results['imgs'][0])
@@ -89,8 +89,8 @@ class Scratch:
     """Memory for intermediate images of a clip; fresh memory is slow.
 
     Attributes:
-        color (np.ndarray): uint8 (H, W, 3).
-        grey (np.ndarray): uint8 (H, W).
+        color: uint8 (H, W, 3).
+        grey: uint8 (H, W).
     """
 
     color: np.ndarray
@@ -101,10 +101,10 @@ class Scratch:
         """Make it for frames of one size.
 
         Args:
-            frame (np.ndarray): uint8 (H, W, 3).
+            frame: uint8 (H, W, 3).
 
         Returns:
-            Scratch: Of undefined content.
+            Of undefined content.
         """
         return cls(np.empty_like(frame), np.empty_like(frame[..., 0]))
 
@@ -113,9 +113,9 @@ def adjust_exact(frame: np.ndarray, name: str, factor: float) -> None:
     """Adjust a frame in place with PIL's arithmetic and colour conversions.
 
     Args:
-        frame (np.ndarray): uint8 (H, W, 3) RGB.
-        name (str): ``brightness``, ``contrast``, ``saturation`` or ``hue``.
-        factor (float): Blend factor, or turns of hue.
+        frame: uint8 (H, W, 3) RGB.
+        name: ``brightness``, ``contrast``, ``saturation`` or ``hue``.
+        factor: Blend factor, or turns of hue.
     """
     image = Image.fromarray(frame)
     if name == 'brightness':
@@ -136,10 +136,10 @@ def adjust_fast(frame: np.ndarray, name: str, factor: float, scratch: Scratch) -
     """Adjust a frame in place with OpenCV.
 
     Args:
-        frame (np.ndarray): uint8 (H, W, 3) RGB, contiguous.
-        name (str): ``brightness``, ``contrast``, ``saturation`` or ``hue``.
-        factor (float): Blend factor, or turns of hue.
-        scratch (Scratch): Of the frame's size.
+        frame: uint8 (H, W, 3) RGB, contiguous.
+        name: ``brightness``, ``contrast``, ``saturation`` or ``hue``.
+        factor: Blend factor, or turns of hue.
+        scratch: Of the frame's size.
     """
     # PIL cuts fractions off where OpenCV rounds: hence the halves.
     if name == 'brightness':
@@ -164,11 +164,11 @@ def blend_table(grey: int, factor: float) -> np.ndarray:
     """Tabulate PIL's blend of every value with one grey.
 
     Args:
-        grey (int): The other image's value.
-        factor (float): 0 gives the grey, 1 the value.
+        grey: The other image's value.
+        factor: 0 gives the grey, 1 the value.
 
     Returns:
-        np.ndarray: uint8 (256,).
+        uint8 (256,).
     """
     values = np.arange(256, dtype=np.float32)
     alpha, centre = np.float32(factor), np.float32(grey)
@@ -179,9 +179,9 @@ def hue_shift(turns: float) -> np.uint8:
     """Turn a hue shift into steps of 8-bit hue, modulo 256.
 
     Args:
-        turns (float): In [-0.5, 0.5].
+        turns: In [-0.5, 0.5].
 
     Returns:
-        np.uint8: Steps.
+        Steps.
     """
     return np.uint8(int(turns * 255) % 256)

@@ -27,10 +27,10 @@ def read_image_size(path: str) -> tuple[int, int]:
     """Read an image's size from its header; EXIF orientation is ignored.
 
     Args:
-        path (str): The image.
+        path: The image.
 
     Returns:
-        tuple[int, int]: (H, W).
+        (H, W).
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -47,10 +47,10 @@ def decode_exact(path: str) -> Image.Image:
     them, 16-bit grey is scaled by 1/257; what is RGB already is untouched.
 
     Args:
-        path (str): The image.
+        path: The image.
 
     Returns:
-        Image.Image: Mode RGB.
+        Mode RGB.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -85,10 +85,10 @@ def open_image(path: str) -> Image.Image:
     """Open an image and read its header.
 
     Args:
-        path (str): The image.
+        path: The image.
 
     Returns:
-        Image.Image: Not decoded yet.
+        Not decoded yet.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -109,8 +109,8 @@ def load_pixels(image: Image.Image, path: str) -> None:
     """Decode an opened image.
 
     Args:
-        image (Image.Image): From :func:`open_image`.
-        path (str): What the error calls it.
+        image: From :func:`open_image`.
+        path: What the error calls it.
 
     Raises:
         OSError: If it is broken or cut off.
@@ -128,11 +128,11 @@ def decode_fast(path: str, shrink: float) -> np.ndarray:
     """Decode an image, smaller if it is a JPEG that will be shrunk anyway.
 
     Args:
-        path (str): The image.
-        shrink (float): By how much the first resize shrinks it (2 halves it).
+        path: The image.
+        shrink: By how much the first resize shrinks it (2 halves it).
 
     Returns:
-        np.ndarray: uint8 (h, w, 3) **BGR**, as OpenCV decodes; sides divided by
+        uint8 (h, w, 3) **BGR**, as OpenCV decodes; sides divided by
         1, 2, 4 or 8 and rounded up.
 
     Raises:
@@ -162,10 +162,10 @@ def first_shrink(geometry: ClipGeometry) -> float:
     """Tell by how much the first resize shrinks the file's image.
 
     Args:
-        geometry (ClipGeometry): The clip's geometry.
+        geometry: The clip's geometry.
 
     Returns:
-        float: The smaller ratio of the two sides; 1 if the pixels are cropped
+        The smaller ratio of the two sides; 1 if the pixels are cropped
         or shifted first.
     """
     if geometry.shift is not None:
@@ -183,11 +183,11 @@ def apply_exact(image: Image.Image, geometry: ClipGeometry) -> Image.Image:
     """Apply the steps one after the other with PIL.
 
     Args:
-        image (Image.Image): One frame.
-        geometry (ClipGeometry): The clip's geometry.
+        image: One frame.
+        geometry: The clip's geometry.
 
     Returns:
-        Image.Image: The augmented frame.
+        The augmented frame.
     """
     for step in geometry.steps:
         if isinstance(step, Flip):
@@ -205,12 +205,12 @@ def resize_exact(image: Image.Image, height: int, width: int) -> Image.Image:
     """Resize with PIL's antialiased bilinear filter.
 
     Args:
-        image (Image.Image): The image.
-        height (int): New height.
-        width (int): New width.
+        image: The image.
+        height: New height.
+        width: New width.
 
     Returns:
-        Image.Image: The same image if it has that size.
+        The same image if it has that size.
     """
     if image.size == (width, height):
         return image
@@ -221,12 +221,12 @@ def shift_exact(image: Image.Image, window: Crop, num_frames: int) -> list[Image
     """Make a clip from a static image, each frame from the previous one.
 
     Args:
-        image (Image.Image): The first frame.
-        window (Crop): What remains of a frame.
-        num_frames (int): T.
+        image: The first frame.
+        window: What remains of a frame.
+        num_frames: T.
 
     Returns:
-        list[Image.Image]: T frames of one size.
+        T frames of one size.
     """
     frames = [image]
     box = (
@@ -246,14 +246,14 @@ def resize_fast(
     """Resize with PyTorch's antialiased bilinear uint8 kernel.
 
     Args:
-        image (np.ndarray): uint8 (H, W, C).
-        height (int): New height.
-        width (int): New width.
-        out (np.ndarray | None): uint8 (height, width, C) to write into; memory
+        image: uint8 (H, W, C).
+        height: New height.
+        width: New width.
+        out: uint8 (height, width, C) to write into; memory
             that is used again is much faster than fresh memory.
 
     Returns:
-        np.ndarray: uint8 (height, width, C); without ``out`` the same array if
+        uint8 (height, width, C); without ``out`` the same array if
         it has that size.
     """
     if image.shape[:2] == (height, width):
@@ -276,12 +276,12 @@ def shift_fast(image: np.ndarray, window: Crop, num_frames: int) -> list[np.ndar
     """Make a clip from a static image; see :func:`shift_exact`.
 
     Args:
-        image (np.ndarray): uint8 (H, W, C), the first frame.
-        window (Crop): What remains of a frame.
-        num_frames (int): T.
+        image: uint8 (H, W, C), the first frame.
+        window: What remains of a frame.
+        num_frames: T.
 
     Returns:
-        list[np.ndarray]: T frames uint8 (H, W, C).
+        T frames uint8 (H, W, C).
     """
     frames = [image]
     for _ in range(1, num_frames):
@@ -297,11 +297,11 @@ def apply_fast(image: np.ndarray, geometry: ClipGeometry, out: np.ndarray) -> No
     """Apply the steps to an array.
 
     Args:
-        image (np.ndarray): uint8 (h, w, C) of the whole frame; may be a
+        image: uint8 (h, w, C) of the whole frame; may be a
             reduced decoding of it if the first step that is not a flip is a
             resize.
-        geometry (ClipGeometry): The clip's geometry.
-        out (np.ndarray): uint8 (H, W, C), where the result goes.
+        geometry: The clip's geometry.
+        out: uint8 (H, W, C), where the result goes.
     """
     last = len(geometry.steps) - 1
     for number, step in enumerate(geometry.steps):

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Packs a clip into the model's inputs and a TrackDataSample."""
+"""Packs a clip for a tracker, or its only frame for a detector."""
 
 import numpy as np
 import torch
@@ -45,10 +45,10 @@ class PackClipInputs(BaseTransform):
         """Pack.
 
         Args:
-            results (dict): The clip after all other steps.
+            results: The clip after all other steps.
 
         Returns:
-            dict: ``inputs`` and ``data_samples``.
+            ``inputs`` and ``data_samples``.
         """
         inputs = dict(img=torch.from_numpy(results['imgs']).permute(0, 3, 1, 2))
         if 'depths' in results:
@@ -99,3 +99,33 @@ class PackClipInputs(BaseTransform):
                     **{field: part[t] for field, part in parts.items()}
                 )
         return frames
+
+
+@TRANSFORMS.register_module()
+class UnpackFrame(BaseTransform):
+    """Take the frame out of a packed clip of one frame.
+
+    What comes out is what MMDetection's detectors and ``DetDataPreprocessor``
+    take. Stands after ``PackClipInputs``; the sampler's clips have one frame.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Unpack.
+
+        Args:
+            results: ``inputs`` and ``data_samples`` of a clip.
+
+        Returns:
+            ``inputs`` uint8 (3, H, W) RGB and ``data_samples``, a
+            DetDataSample.
+
+        Raises:
+            ValueError: If the clip has more than one frame.
+        """
+        clip, sample = results['inputs']['img'], results['data_samples']
+        if len(clip) != 1:
+            raise ValueError(
+                f'UnpackFrame: found a clip of {len(clip)} frames, expected one; '
+                'set the length of the sampler to 1'
+            )
+        return dict(inputs=clip[0], data_samples=sample[0])

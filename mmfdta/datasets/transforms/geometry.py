@@ -8,9 +8,13 @@ and nothing but the result is kept in memory.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from mmcv.transforms import BaseTransform
+from mmdet.registry import TRANSFORMS
+from mmengine.dataset import Compose
 
 from ..structures import legal_counts
 
@@ -43,12 +47,12 @@ class ClipGeometry:
     """Steps that lead from the decoded frames to the augmented clip.
 
     Attributes:
-        source_shape (tuple[int, int]): (H, W) of every file of the clip.
-        steps (list[Flip | Resize | Crop]): In the order of application, the
+        source_shape: (H, W) of every file of the clip.
+        steps: In the order of application, the
             same for all frames.
-        shift (Crop | None): For static images: the window of a frame that,
+        shift: For static images: the window of a frame that,
             resized to full size, makes the next frame.
-        reverse (bool): The shifted frames run backwards.
+        reverse: The shifted frames run backwards.
     """
 
     source_shape: tuple[int, int]
@@ -58,7 +62,7 @@ class ClipGeometry:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """tuple[int, int]: (H, W) after all steps."""
+        """(H, W) after all steps."""
         for step in reversed(self.steps):
             if not isinstance(step, Flip):
                 return step.height, step.width
@@ -66,7 +70,7 @@ class ClipGeometry:
 
     @property
     def scale_factor(self) -> tuple[float, float]:
-        """tuple[float, float]: (w, h) product of all resizes."""
+        """(w, h) product of all resizes."""
         shape, scale = self.source_shape, (1.0, 1.0)
         for step in self.steps:
             if isinstance(step, Resize):
@@ -85,13 +89,13 @@ def training_size(
     """Size rule of training: the long side is rounded.
 
     Args:
-        shape (tuple[int, int]): (H, W) now.
-        short (int): Wanted short side.
-        max_long (int | None): The long side's limit; if it would be passed,
+        shape: (H, W) now.
+        short: Wanted short side.
+        max_long: The long side's limit; if it would be passed,
             the short side is floored to fit.
 
     Returns:
-        tuple[int, int]: New (H, W).
+        New (H, W).
     """
     height, width = shape
     low, high = float(min(shape)), float(max(shape))
@@ -108,12 +112,12 @@ def inference_size(
     """Size rule of inference: both sides are truncated.
 
     Args:
-        shape (tuple[int, int]): (H, W) now.
-        short (int): Wanted short side.
-        max_long (int | None): The long side's limit.
+        shape: (H, W) now.
+        short: Wanted short side.
+        max_long: The long side's limit.
 
     Returns:
-        tuple[int, int]: New (H, W).
+        New (H, W).
     """
     height, width = shape
     low, high = min(shape), max(shape)
@@ -137,12 +141,12 @@ def clip_boxes(
     """Clip boxes to an image and find those that keep an area.
 
     Args:
-        boxes (np.ndarray): float32 (M, 4) xyxy.
-        height (int): Image height.
-        width (int): Image width.
+        boxes: float32 (M, 4) xyxy.
+        height: Image height.
+        width: Image width.
 
     Returns:
-        tuple[np.ndarray, np.ndarray]: Clipped boxes and bool (M,).
+        Clipped boxes and bool (M,).
     """
     limit = np.array([width, height, width, height], dtype=boxes.dtype)
     clipped = np.clip(boxes, 0, limit)
@@ -152,3 +156,279 @@ def clip_boxes(
 def all_frames_legal(frames: np.ndarray, ids: np.ndarray, num_frames: int) -> bool:
     """Tell whether every frame has 1..300 objects with unique identities."""
     return bool(legal_counts(frames, ids, num_frames).all())
+
+
+def apply_resize(results: dict, shape: tuple[int, int]) -> None:
+    """Record a resize and scale the boxes.
+
+    Args:
+        results: The clip.
+        shape: New (H, W).
+    """
+    old_height, old_width = results['geometry'].shape
+    results['geometry'].steps.append(Resize(*shape))
+    if has_boxes(results):
+        ratio = np.array([shape[1] / old_width, shape[0] / old_height] * 2, np.float32)
+        results['gt_bboxes'] = results['gt_bboxes'] * ratio
+
+
+@TRANSFORMS.register_module()
+class ClipRandomFlip(BaseTransform):
+    """Flip the whole clip horizontally.
+
+    Args:
+        prob: Probability.
+    """
+
+    def __init__(self, prob: float = 0.5) -> None:
+        self.prob = prob
+
+    def transform(self, results: dict) -> dict:
+        """Maybe flip.
+
+        Args:
+            results: The clip.
+
+        Returns:
+            The clip.
+        """
+        if results['rng'].random() >= self.prob:
+            return results
+        geometry = results['geometry']
+        width = geometry.shape[1]
+        geometry.steps.append(Flip())
+        if has_boxes(results):
+            sign = np.array([-1, 1, -1, 1], dtype=np.float32)
+            offset = np.array([width, 0, width, 0], dtype=np.float32)
+            results['gt_bboxes'] = results['gt_bboxes'][:, [2, 1, 0, 3]] * sign + offset
+        return results
+
+
+@TRANSFORMS.register_module()
+class ClipRandomResize(BaseTransform):
+    """Resize the clip to one of several short sides.
+
+    Args:
+        short_sides: Short sides, equally likely.
+        max_long: Limit of the long side.
+    """
+
+    def __init__(self, short_sides: Sequence[int], max_long: int | None = None) -> None:
+        self.short_sides = tuple(short_sides)
+        self.max_long = max_long
+
+    def transform(self, results: dict) -> dict:
+        """Draw a size and resize.
+
+        Args:
+            results: The clip.
+
+        Returns:
+            The clip.
+        """
+        short = self.short_sides[results['rng'].integers(len(self.short_sides))]
+        shape = training_size(results['geometry'].shape, short, self.max_long)
+        apply_resize(results, shape)
+        return results
+
+
+@TRANSFORMS.register_module()
+class ClipResize(BaseTransform):
+    """Resize for inference: short side ``short``, long side at most ``max_long``.
+
+    Args:
+        short: Short side.
+        max_long: Limit of the long side.
+    """
+
+    def __init__(self, short: int = 800, max_long: int | None = 1440) -> None:
+        self.short = short
+        self.max_long = max_long
+
+    def transform(self, results: dict) -> dict:
+        """Resize.
+
+        Args:
+            results: The clip.
+
+        Returns:
+            The clip.
+        """
+        shape = inference_size(results['geometry'].shape, self.short, self.max_long)
+        apply_resize(results, shape)
+        return results
+
+
+@TRANSFORMS.register_module()
+class ClipRandomCrop(BaseTransform):
+    """Cut one random window out of all frames.
+
+    Boxes are clipped to the window and dropped if nothing is left of them. If
+    a frame becomes illegal (no object left), the clip stays as it is. A side
+    smaller than ``min_size`` is kept whole.
+
+    Args:
+        min_size: Smallest side.
+        max_size: Largest side.
+    """
+
+    def __init__(self, min_size: int = 384, max_size: int = 600) -> None:
+        if not 1 <= min_size <= max_size:
+            raise ValueError(
+                f'ClipRandomCrop(min_size={min_size}, max_size={max_size}): '
+                'expected 1 <= min_size <= max_size'
+            )
+        self.min_size = min_size
+        self.max_size = max_size
+
+    def transform(self, results: dict) -> dict:
+        """Draw a window and crop if every frame stays legal.
+
+        Args:
+            results: The clip.
+
+        Returns:
+            The clip.
+        """
+        crop = self._draw(results['geometry'].shape, results['rng'])
+        if has_boxes(results):
+            offset = np.array([crop.left, crop.top] * 2, dtype=np.float32)
+            boxes, kept = clip_boxes(
+                results['gt_bboxes'] - offset, crop.height, crop.width
+            )
+            frames, ids = results['gt_frames'][kept], results['gt_ids'][kept]
+            if not all_frames_legal(frames, ids, len(results['img_paths'])):
+                return results
+            results['gt_bboxes'] = boxes
+            for key in BOX_KEYS:
+                results[key] = results[key][kept]
+        results['geometry'].steps.append(crop)
+        return results
+
+    def _draw(self, shape: tuple[int, int], rng: np.random.Generator) -> Crop:
+        height, width = (
+            int(rng.integers(min(self.min_size, side), min(self.max_size, side) + 1))
+            for side in shape
+        )
+        top = int(rng.integers(shape[0] - height + 1))
+        left = int(rng.integers(shape[1] - width + 1))
+        return Crop(top, left, height, width)
+
+
+@TRANSFORMS.register_module()
+class ClipRandomChoice(BaseTransform):
+    """Apply one of several pipelines to the clip.
+
+    Args:
+        transforms: The pipelines.
+        prob: Their probabilities; None: all equal.
+    """
+
+    def __init__(
+        self,
+        transforms: Sequence[Sequence[dict]],
+        prob: Sequence[float] | None = None,
+    ) -> None:
+        if prob is not None and len(prob) != len(transforms):
+            raise ValueError(
+                f'ClipRandomChoice: found {len(prob)} probabilities for '
+                f'{len(transforms)} pipelines, expected as many'
+            )
+        self.pipelines = [Compose(pipeline) for pipeline in transforms]
+        self.prob = prob
+
+    def transform(self, results: dict) -> dict:
+        """Draw a pipeline and apply it.
+
+        Args:
+            results: The clip.
+
+        Returns:
+            The clip.
+        """
+        index = results['rng'].choice(len(self.pipelines), p=self.prob)
+        return self.pipelines[index](results)
+
+
+@TRANSFORMS.register_module()
+class StaticClipShift(BaseTransform):
+    """Shift a static image from frame to frame, as a camera would pan.
+
+    One shift of up to ``max_ratio`` of each side is drawn for the clip. Every
+    frame is the previous one without the strip that moved out, resized to full
+    size; boxes follow, are clipped, and dropped once nothing is left. If a
+    frame would have no object, the image is simply repeated. Half of the
+    shifted clips run backwards. Clips of real video pass unchanged.
+
+    Args:
+        max_ratio: Largest shift as a share of the side.
+    """
+
+    def __init__(self, max_ratio: float = 0.06) -> None:
+        if not 0 <= max_ratio < 1:
+            raise ValueError(
+                f'StaticClipShift(max_ratio={max_ratio}): expected 0 <= ratio < 1'
+            )
+        self.max_ratio = max_ratio
+
+    def transform(self, results: dict) -> dict:
+        """Draw a shift and move the boxes.
+
+        Args:
+            results: The clip.
+
+        Returns:
+            The clip.
+        """
+        if not results['is_static']:
+            return results
+        geometry, rng = results['geometry'], results['rng']
+        height, width = geometry.source_shape
+        limit_x = math.ceil(self.max_ratio * width)
+        limit_y = math.ceil(self.max_ratio * height)
+        shift_x = int(rng.integers(-limit_x, limit_x + 1))
+        shift_y = int(rng.integers(-limit_y, limit_y + 1))
+        window = Crop(
+            top=max(0, shift_y),
+            left=max(0, shift_x),
+            height=height - abs(shift_y),
+            width=width - abs(shift_x),
+        )
+        num_frames = len(results['img_paths'])
+        moved = self._move_boxes(results, window, (height, width), num_frames)
+        if not all_frames_legal(moved['gt_frames'], moved['gt_ids'], num_frames):
+            return results
+        geometry.shift = window
+        geometry.reverse = bool(rng.random() < 0.5)
+        if geometry.reverse:
+            moved['gt_frames'] = num_frames - 1 - moved['gt_frames']
+            order = np.argsort(moved['gt_frames'], kind='stable')
+            moved = {key: value[order] for key, value in moved.items()}
+        results.update(moved)
+        return results
+
+    def _move_boxes(
+        self, results: dict, window: Crop, shape: tuple[int, int], num_frames: int
+    ) -> dict[str, np.ndarray]:
+        """Follow the first frame's boxes through the clip."""
+        first = results['gt_frames'] == 0
+        boxes = results['gt_bboxes'][first]
+        rows = np.flatnonzero(first)
+        offset = np.array([window.left, window.top] * 2, dtype=np.float32)
+        ratio = np.array(
+            [shape[1] / window.width, shape[0] / window.height] * 2, dtype=np.float32
+        )
+        frame_boxes, frame_rows = [boxes], [rows]
+        for _ in range(1, num_frames):
+            boxes, kept = clip_boxes(boxes - offset, window.height, window.width)
+            boxes, rows = boxes[kept] * ratio, rows[kept]
+            frame_boxes.append(boxes)
+            frame_rows.append(rows)
+        rows = np.concatenate(frame_rows)
+        counts = [len(rows) for rows in frame_rows]
+        return dict(
+            gt_bboxes=np.concatenate(frame_boxes),
+            gt_labels=results['gt_labels'][rows],
+            gt_ids=results['gt_ids'][rows],
+            gt_frames=np.repeat(np.arange(num_frames), counts),
+        )

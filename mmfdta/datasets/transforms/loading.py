@@ -32,10 +32,10 @@ class OpenClip(BaseTransform):
         """Start the clip's geometry.
 
         Args:
-            results (dict): The clip.
+            results: The clip.
 
         Returns:
-            dict: The clip with ``ori_shape`` (H, W) and ``geometry``.
+            The clip with ``ori_shape`` (H, W) and ``geometry``.
         """
         shape = read_image_size(results['img_paths'][0])
         results['ori_shape'] = shape
@@ -48,7 +48,7 @@ class DecodeClip(BaseTransform):
     """Decode the frames and apply the recorded geometry.
 
     Args:
-        exact (bool): Decode and resize with PIL as the released code does, to
+        exact: Decode and resize with PIL as the released code does, to
             the bit. Otherwise decode no larger than needed and resize with a
             faster kernel of the same filter; the difference is below one grey
             level on average unless the image is decoded at reduced size.
@@ -61,10 +61,10 @@ class DecodeClip(BaseTransform):
         """Decode.
 
         Args:
-            results (dict): The clip.
+            results: The clip.
 
         Returns:
-            dict: The clip with ``imgs`` uint8 (T, H, W, 3) RGB and
+            The clip with ``imgs`` uint8 (T, H, W, 3) RGB and
             ``img_shape`` (H, W).
 
         Raises:
@@ -120,10 +120,10 @@ class LoadClipDepth(BaseTransform):
     by colour jitter.
 
     Args:
-        missing (str): ``'skip'``: a sequence without a ``depth`` folder gives
+        missing: ``'skip'``: a sequence without a ``depth`` folder gives
             clips without depth, whose depth loss is off. ``'error'``: raise.
             A missing file in an existing folder is always an error.
-        exact (bool): Resize with PIL, to the bit as the released code.
+        exact: Resize with PIL, to the bit as the released code.
     """
 
     def __init__(self, missing: str = 'skip', exact: bool = False) -> None:
@@ -138,10 +138,10 @@ class LoadClipDepth(BaseTransform):
         """Load.
 
         Args:
-            results (dict): The clip, after the geometry is known.
+            results: The clip, after the geometry is known.
 
         Returns:
-            dict: The clip with ``depths`` uint8 (T, H, W, 1), if there are any.
+            The clip with ``depths`` uint8 (T, H, W, 1), if there are any.
 
         Raises:
             OSError: If a map is missing or broken.
@@ -183,11 +183,11 @@ def find_depth_map(depth_dir: str, image_name: str) -> str:
     """Find the depth map of an image.
 
     Args:
-        depth_dir (str): The sequence's depth folder.
-        image_name (str): The image's file name.
+        depth_dir: The sequence's depth folder.
+        image_name: The image's file name.
 
     Returns:
-        str: Path of the map.
+        Path of the map.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -211,11 +211,11 @@ def read_depth_map(path: str, shape: tuple[int, int]) -> Image.Image:
     """Read a depth map.
 
     Args:
-        path (str): The map.
-        shape (tuple[int, int]): (H, W) of the image it belongs to.
+        path: The map.
+        shape: (H, W) of the image it belongs to.
 
     Returns:
-        Image.Image: Mode L.
+        Mode L.
 
     Raises:
         OSError: If the map is no image, or cut off.
@@ -233,11 +233,11 @@ def describe_depth_map(image: Image.Image, shape: tuple[int, int]) -> str | None
     """Say what is wrong with a depth map, judging by its header.
 
     Args:
-        image (Image.Image): The opened map.
-        shape (tuple[int, int]): (H, W) of the image it belongs to.
+        image: The opened map.
+        shape: (H, W) of the image it belongs to.
 
     Returns:
-        str | None: What is wrong, None if nothing is.
+        What is wrong, None if nothing is.
     """
     if image.mode.startswith('I'):
         return (

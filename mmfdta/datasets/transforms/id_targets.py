@@ -10,6 +10,8 @@ occlusions and identity switches), the unknown side what it has to answer
 from dataclasses import dataclass
 
 import numpy as np
+from mmcv.transforms import BaseTransform
+from mmdet.registry import TRANSFORMS
 
 
 @dataclass
@@ -22,13 +24,13 @@ class IDTargets:
     ``vocab`` ("newborn") on the unknown side.
 
     Attributes:
-        column_ids (np.ndarray): int64 (N,), identity of every column.
-        trajectory_id_labels (np.ndarray): int64 (G, T, N).
-        trajectory_id_masks (np.ndarray): bool (G, T, N).
-        trajectory_ann_idxs (np.ndarray): int64 (G, T, N).
-        unknown_id_labels (np.ndarray): int64 (G, T, N).
-        unknown_id_masks (np.ndarray): bool (G, T, N).
-        unknown_ann_idxs (np.ndarray): int64 (G, T, N).
+        column_ids: int64 (N,), identity of every column.
+        trajectory_id_labels: int64 (G, T, N).
+        trajectory_id_masks: bool (G, T, N).
+        trajectory_ann_idxs: int64 (G, T, N).
+        unknown_id_labels: int64 (G, T, N).
+        unknown_id_masks: bool (G, T, N).
+        unknown_ann_idxs: int64 (G, T, N).
     """
 
     column_ids: np.ndarray
@@ -53,22 +55,22 @@ def make_id_targets(
     """Make the ID targets of a clip.
 
     Args:
-        ids_per_frame (list[np.ndarray]): T arrays int (M_t,), the identities
+        ids_per_frame: T arrays int (M_t,), the identities
             of a frame's boxes; unique within a frame.
-        num_groups (int): Number of groups G.
-        vocab (int): Number of ID words K.
-        num_training_ids (int): Most identities that take part, at most K.
-        occlusion_prob (float): Chance that an identity of a group is hidden
+        num_groups: Number of groups G.
+        vocab: Number of ID words K.
+        num_training_ids: Most identities that take part, at most K.
+        occlusion_prob: Chance that an identity of a group is hidden
             for an interval.
-        switch_prob (float): Chance that a column takes part in the identity
+        switch_prob: Chance that a column takes part in the identity
             switch of a frame of a group.
-        rng (np.random.Generator): Source of every draw.
-        labels_per_frame (list[np.ndarray] | None): T arrays int (M_t,), class
+        rng: Source of every draw.
+        labels_per_frame: T arrays int (M_t,), class
             labels. Given, an identity is a (class, identity) pair, and only
             objects of one class change places. None: classes are ignored.
 
     Returns:
-        IDTargets: The targets; columns ascend by (class and) identity.
+        The targets; columns ascend by (class and) identity.
     """
     columns, classes, table = _index_table(ids_per_frame, labels_per_frame)
     limit = min(num_training_ids, vocab)
@@ -160,3 +162,72 @@ def _draw_switches(
     moves = np.empty(shape, dtype=np.int64)
     np.put_along_axis(moves, fixed.argsort(axis=2), mixed.argsort(axis=2), axis=2)
     return moves
+
+
+@TRANSFORMS.register_module()
+class GenerateIDTargets(BaseTransform):
+    """Make the ID targets of a clip; see :func:`make_id_targets`.
+
+    Args:
+        num_groups: Groups G, each with its own random ID words.
+        vocab: Number of ID words K.
+        num_training_ids: Most identities of a clip that take
+            part; by default K.
+        occlusion_prob: Chance that an identity is hidden for an
+            interval.
+        switch_prob: Chance that an identity takes part in a frame's
+            identity switch.
+        class_aware: An identity is a (class, identity) pair and
+            switches stay within a class.
+    """
+
+    def __init__(
+        self,
+        num_groups: int = 6,
+        vocab: int = 50,
+        num_training_ids: int | None = None,
+        occlusion_prob: float = 0.5,
+        switch_prob: float = 0.5,
+        class_aware: bool = False,
+    ) -> None:
+        num_training_ids = vocab if num_training_ids is None else num_training_ids
+        if not 1 <= num_training_ids <= vocab:
+            raise ValueError(
+                f'GenerateIDTargets(num_training_ids={num_training_ids}): expected '
+                f'1..vocab, vocab={vocab}'
+            )
+        for name, prob in (('occlusion', occlusion_prob), ('switch', switch_prob)):
+            if not 0 <= prob <= 1:
+                raise ValueError(
+                    f'GenerateIDTargets({name}_prob={prob}): expected 0..1'
+                )
+        self.num_groups = num_groups
+        self.vocab = vocab
+        self.num_training_ids = num_training_ids
+        self.occlusion_prob = occlusion_prob
+        self.switch_prob = switch_prob
+        self.class_aware = class_aware
+
+    def transform(self, results: dict) -> dict:
+        """Make the targets.
+
+        Args:
+            results: The clip.
+
+        Returns:
+            The clip with ``id_targets``.
+        """
+        num_frames = len(results['img_paths'])
+        cuts = np.searchsorted(results['gt_frames'], np.arange(1, num_frames))
+        labels = np.split(results['gt_labels'], cuts) if self.class_aware else None
+        results['id_targets'] = make_id_targets(
+            np.split(results['gt_ids'], cuts),
+            self.num_groups,
+            self.vocab,
+            self.num_training_ids,
+            self.occlusion_prob,
+            self.switch_prob,
+            results['rng'],
+            labels,
+        )
+        return results

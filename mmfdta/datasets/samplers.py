@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Draws training clips: every legal start frame once an epoch."""
+"""Samplers of clips for training and of whole sequences for tracking."""
 
 import random
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from mmdet.registry import DATA_SAMPLERS
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
-from ..structures import ClipIndex, Sequence
+from .structures import ClipIndex, Sequence
 
 
 @DATA_SAMPLERS.register_module()
@@ -26,12 +26,12 @@ class ClipSampler(Sampler):
     of ``w`` takes the samples ``r, r + w, ...`` (arXiv 2512.02392, Sec. 4).
 
     Args:
-        dataset (Dataset): Has ``sequences`` and ``sequence_weights``.
-        lengths (int | dict[int, int]): Frames in a clip T, or the epoch from
+        dataset: Has ``sequences`` and ``sequence_weights``.
+        lengths: Frames in a clip T, or the epoch from
             which on each length holds, as in ``{0: 2, 8: 5}``.
-        max_interval (int): Largest interval between two frames of a clip.
-        seed (int | None): None draws one that all ranks share.
-        round_up (bool): Repeat samples from the start so that every rank gets
+        max_interval: Largest interval between two frames of a clip.
+        seed: None draws one that all ranks share.
+        round_up: Repeat samples from the start so that every rank gets
             as many.
 
     Raises:
@@ -64,14 +64,14 @@ class ClipSampler(Sampler):
 
     @property
     def clip_length(self) -> int:
-        """int: Frames in a clip T in the current epoch."""
+        """Frames in a clip T in the current epoch."""
         return self.lengths[max(e for e in self.lengths if e <= self.epoch)]
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the clips of an epoch.
 
         Args:
-            epoch (int): 0-based.
+            epoch: 0-based.
         """
         self.epoch = epoch
         self._start = 0
@@ -95,7 +95,7 @@ class ClipSampler(Sampler):
         same augmentation: this resumes an interrupted epoch.
 
         Args:
-            num_samples (int): How many samples of this rank to leave out;
+            num_samples: How many samples of this rank to leave out;
                 holds until ``set_epoch``.
         """
         self._start = num_samples
@@ -141,3 +141,53 @@ class ClipSampler(Sampler):
         for place in places[self._start :]:
             sequence, frames = self.clips[place % total]
             yield ClipIndex(sequence, frames, (self.seed, self.epoch, place))
+
+
+@DATA_SAMPLERS.register_module()
+class SequenceSampler(Sampler):
+    """Yields the frames of whole sequences, for tracking.
+
+    Sequences go to the rank that has the fewest frames so far, longest first,
+    so ranks finish together; the division is the same on every rank. With
+    more ranks than sequences some ranks get nothing.
+
+    Args:
+        dataset: Has ``sequences``.
+        seed: Accepted because the runner gives one to every
+            sampler; nothing is random here.
+    """
+
+    def __init__(
+        self, dataset: torch.utils.data.Dataset, seed: int | None = None
+    ) -> None:
+        rank, world_size = get_dist_info()
+        lengths = [len(sequence) for sequence in dataset.sequences]
+        self.indices = divide_sequences(lengths, world_size)[rank]
+        self.lengths = lengths
+
+    def __len__(self) -> int:
+        return sum(self.lengths[i] for i in self.indices)
+
+    def __iter__(self) -> Iterator[ClipIndex]:
+        for index in self.indices:
+            for frame in range(self.lengths[index]):
+                yield ClipIndex(index, (frame,))
+
+
+def divide_sequences(lengths: list[int], world_size: int) -> list[list[int]]:
+    """Divide sequences among ranks, balanced by frames.
+
+    Args:
+        lengths: Frames of every sequence.
+        world_size: Number of ranks.
+
+    Returns:
+        Ascending sequence indices of every rank.
+    """
+    loads = [0] * world_size
+    shares: list[list[int]] = [[] for _ in range(world_size)]
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        rank = min(range(world_size), key=lambda r: (loads[r], r))
+        loads[rank] += lengths[index]
+        shares[rank].append(index)
+    return [sorted(share) for share in shares]
