@@ -4,6 +4,7 @@
 python docs/assets/data_flow.py
 """
 
+import ast
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,31 +150,72 @@ def draw_training() -> None:
     save(axes, 'fdta_data_flow.png', 9.4, 6.2)
 
 
-def draw_rooms() -> None:
-    """The rooms of the package in their layers; imports point downwards."""
-    _, axes = plt.subplots(figsize=(9, 5))
-    layers = [
-        (['tools/'], DATA),
-        (['apis/', '__main__.py'], DATA),
-        (['engine/', 'models/mot/'], ADAPTER),
-        (['visualization/', 'models/association/'], NETWORK),
-        (['evaluation/', 'datasets/', 'models/detectors/'], NETWORK),
-        (['models/trackers/', 'models/losses/', 'models/adapters/'], NETWORK),
-        (['models/data_preprocessors/', 'models/layers/'], NETWORK),
-        (['utils/'], DATA),
-    ]
-    for i, (names, color) in enumerate(layers):
-        y = len(layers) - i
+def find_imports() -> dict[str, set[str]]:
+    """Read from the code which package imports which.
+
+    Returns:
+        Package -> packages. Those below ``models`` are ``models/NAME``; modules beside
+        the packages are left out.
+    """
+    names = {
+        path.parent.relative_to(ROOT / 'mmfdta').as_posix()
+        for path in (ROOT / 'mmfdta').glob('**/__init__.py')
+    }
+    packages = {n for n in names if '/' not in n or n.startswith('models/')}
+    packages -= {'.', 'models'}
+    imports: dict[str, set[str]] = {name: set() for name in packages}
+    for path in (ROOT / 'mmfdta').rglob('*.py'):
+        place = path.relative_to(ROOT).parts[:-1]
+        package = package_of(path.relative_to(ROOT).parts, packages)
+        if package is None:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            modules: list[tuple[str, ...]] = []
+            if isinstance(node, ast.ImportFrom):
+                base = place[: len(place) - node.level + 1] if node.level else ()
+                base += tuple((node.module or '').split('.')) if node.module else ()
+                modules = [(*base, alias.name) for alias in node.names]
+            elif isinstance(node, ast.Import):
+                modules = [tuple(alias.name.split('.')) for alias in node.names]
+            found = {package_of(module, packages) for module in modules}
+            imports[package] |= {name for name in found if name} - {package}
+    return imports
+
+
+def package_of(module: tuple[str, ...], packages: set[str]) -> str | None:
+    """Return the package that a module such as (mmfdta, models, mot) belongs to."""
+    if module[0] != 'mmfdta':
+        return None
+    found = '/'.join(module[1 : 3 if module[1:2] == ('models',) else 2])
+    return found if found in packages else None
+
+
+def draw_packages() -> None:
+    """The packages in the layers that their imports make; imports point downwards."""
+    imports = find_imports()
+    layers = [['tools/']]
+    left = dict(imports)
+    below: list[list[str]] = []
+    while left:
+        ready = sorted(name for name in left if not left[name] & set(left))
+        if not ready:
+            raise ValueError(f'packages import each other: {sorted(left)}')
+        below.append(ready)
+        left = {name: found for name, found in left.items() if name not in ready}
+    layers += [[f'{name}/' for name in layer] for layer in reversed(below)]
+    width = 2.6 * max(len(layer) for layer in layers) + 1
+    _, axes = plt.subplots(figsize=(width, 0.62 * len(layers)))
+    for i, names in enumerate(layers):
         for j, name in enumerate(names):
-            x = 4.5 + (j - (len(names) - 1) / 2) * 2.6
-            draw_box(axes, Box(x, y, name, '', color, 2.45))
-    axes.annotate(
-        '', (0.05, 0.8), (0.05, 8.2), arrowprops=dict(arrowstyle='-|>', color='#333')
-    )
-    axes.text(0.15, 4.5, 'imports', rotation=90, va='center', size=8)
-    save(axes, 'rooms.png', 9, 8.5)
+            x = width / 2 + (j - (len(names) - 1) / 2) * 2.6
+            color = NETWORK if name.startswith('models/') else DATA
+            draw_box(axes, Box(x, len(layers) - i, name, '', color, 2.45))
+    arrow = dict(arrowstyle='-|>', color='#333')
+    axes.annotate('', (0.05, 0.8), (0.05, len(layers) + 0.2), arrowprops=arrow)
+    axes.text(0.15, len(layers) / 2, 'imports', rotation=90, va='center', size=8)
+    save(axes, 'packages.png', width, len(layers) + 0.5)
 
 
 if __name__ == '__main__':
     draw_training()
-    draw_rooms()
+    draw_packages()
