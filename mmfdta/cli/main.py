@@ -42,9 +42,9 @@ VERBS = {
         'estimate the peak memory of training a config',
     ),
     'env': ('mmfdta.cli.env', 'show versions and the state of the operators'),
-    'demo': ('mmfdta.minidance.demo', 'train and compare the small FDTA on MiniDance'),
+    'demo': ('mmfdta.cli.demo', 'train and compare the small FDTA on MiniDance'),
     'ablation': (
-        'mmfdta.minidance.demo.ablation',
+        'mmfdta.cli.ablation',
         'train the small FDTA with and without each adapter',
     ),
 }

@@ -10,7 +10,8 @@ import torch
 from mmengine.config import Config
 
 from mmfdta.apis.config import find_config
-from mmfdta.minidance.demo import ablation
+from mmfdta.cli.main import main
+from mmfdta.minidance import ablation
 
 PARTS = dict(S='detector.spatial_adapter', T='temporal_adapter', I='identity_adapter')
 
@@ -19,7 +20,7 @@ def run(folder, capsys):
     settings = tiny_demo.command_line()
     folders = ['--work-dir', str(folder / 'work'), '--data-root', str(folder / 'data')]
     what = ['--seeds', '3', '5', '--variants', 'none', 'TA+IA']
-    code = ablation.main([*folders, *what, '--cfg-options', *settings])
+    code = main(['ablation', *folders, *what, '--cfg-options', *settings])
     return code, capsys.readouterr().out
 
 
@@ -47,7 +48,7 @@ def test_variants_are_trained_once_and_tabled(tmp_path, capsys):
     assert (work / 'ablation.md').read_text() in first
     code, second = run(tmp_path, capsys)
     assert code == 0
-    assert second.count('reused') == 12
+    assert second.count('reused') == 16
     assert 'done in' not in second
 
 

@@ -12,19 +12,19 @@ import tiny_demo
 import torch
 from mmengine.config import Config
 
-from mmfdta.apis import demo
+from mmfdta.cli.main import main
 from mmfdta.evaluation import TrackBoxes
 from mmfdta.minidance.demo.comparison import Outcome, markdown_table, score, tune
 from mmfdta.minidance.demo.neighbours import NEIGHBOURS, FrameDetections, run_neighbour
 from mmfdta.minidance.demo.pictures import read_losses
-from mmfdta.minidance.demo.stages import Stage, run_stages
 from mmfdta.minidance.demo.tracking import TrackedSequence
+from mmfdta.minidance.stages import Stage, run_stages
 
 
 def run_demo(folder, capsys):
     settings = tiny_demo.command_line()
     folders = ['--work-dir', str(folder / 'work'), '--data-root', str(folder / 'data')]
-    code = demo.main([*folders, '--processes', '1', '--cfg-options', *settings])
+    code = main(['demo', *folders, '--processes', '1', '--cfg-options', *settings])
     return code, capsys.readouterr()
 
 

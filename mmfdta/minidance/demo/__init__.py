@@ -1,6 +1,6 @@
 # Copyright (c) mmfdta authors.
-"""The demo: `python -m mmfdta demo`."""
+"""The demo: FDTA and its baselines on MiniDance, trained and compared."""
 
-from .command import main
+from .command import run_demo
 
-__all__ = ['main']
+__all__ = ['run_demo']

@@ -1,23 +1,13 @@
 # Copyright (c) mmfdta authors.
-"""Render, train, track, compare: FDTA on a CPU in one command.
+"""The stages of the demo, and its tables, plots and video."""
 
-Trains the small FDTA on MiniDance from scratch, tracks the test sequences with
-it, lets ByteTrack, OC-SORT and SORT track the same detections, and leaves
-tables, plots, a video and the weights in the work dir. What an earlier run has
-finished is reused; an interrupted training goes on.
-"""
-
-import argparse
-import sys
 import time
 from pathlib import Path
 
 import torch
 from mmengine.registry import init_default_scope
 
-from mmfdta.apis.config import add_cfg_options
 from mmfdta.evaluation.hota import ALPHAS
-from mmfdta.minidance import MiniDanceOptions, make_minidance
 from mmfdta.visualization import (
     plot_hota_curves,
     plot_scores,
@@ -25,91 +15,55 @@ from mmfdta.visualization import (
     save_figure,
 )
 
+from ..stages import Stage, run_stages, say
+from ..training import (
+    DETECTOR,
+    TRACKER,
+    DemoPlan,
+    data_stage,
+    detector_stage,
+    tracker_stage,
+)
 from .comparison import FDTA, Outcome, compare, write_tables
 from .pictures import plot_training, read_losses, write_video
-from .plan import DemoPlan
 from .similarity import load_detector, measure_similarity
-from .stages import Stage, run_stages, say
 from .tracking import TrackedSequence, read_split, track_split
-from .training import train, train_tracker
 
-DETECTOR, TRACKER = 'deformable_detr_mini', 'fdta_mini'
 RESULTS = (
     *('scores.md', 'scores.csv', 'scores.json', 'scores.png', 'hota.png'),
     *('training.png', 'similarity.png', 'fdta_vs_bytetrack.mp4'),
 )
 
 
-def parse_arguments(arguments: list[str]) -> DemoPlan:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        'python -m mmfdta demo',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        '--work-dir',
-        type=Path,
-        default=Path('work_dirs/demo'),
-        help='folder for weights and results (default: work_dirs/demo)',
-    )
-    parser.add_argument(
-        '--data-root',
-        type=Path,
-        default=Path('data/minidance'),
-        help='folder of MiniDance, rendered if missing (default: data/minidance)',
-    )
-    parser.add_argument('--seed', type=int, default=0, help='seed of the training')
-    parser.add_argument(
-        '--processes', type=int, help='processes that render; default: one a core'
-    )
-    add_cfg_options(parser, 'settings to change in the configs of both trainings')
-    args = parser.parse_args(arguments)
-    return DemoPlan(
-        args.work_dir, args.data_root, args.seed, args.cfg_options, args.processes
-    )
-
-
-def main(arguments: list[str]) -> int:
-    """Run the demo.
+def run_demo(plan: DemoPlan) -> None:
+    """Do what an earlier run has not done yet, and say where the results are.
 
     Args:
-        arguments (list[str]): The command line.
+        plan: Folders, seed and settings.
 
-    Returns:
-        int: Exit code.
+    Raises:
+        FileExistsError: If the folder of the data holds something else.
     """
-    plan = parse_arguments(arguments)
     init_default_scope('mmdet')
     # More than two threads gain nothing with tensors this small.
     torch.set_num_threads(min(2, torch.get_num_threads()))
     start = time.monotonic()
-    try:
-        run_stages(list_stages(plan), plan.work_dir)
-    except FileExistsError as error:
-        print(f'mmfdta demo: {error}', file=sys.stderr)
-        return 1
+    run_stages(list_stages(plan), plan.work_dir)
     say(f'\n{(plan.work_dir / "scores.md").read_text(encoding="utf-8")}')
-    for name in RESULTS:
+    for name in (*RESULTS, 'fdta.pth'):
         say(str(plan.work_dir / name))
-    say(str(plan.work_dir / 'fdta.pth'))
     say(f'\nThe demo took {(time.monotonic() - start) / 60:.1f} minutes.')
-    return 0
 
 
 def list_stages(plan: DemoPlan) -> list[Stage]:
     """List what the demo does, in its order."""
-    detector, tracker = plan.config(DETECTOR), plan.config(TRACKER)
-    options = MiniDanceOptions(**tracker.train_dataloader.dataset.options)
+    tracker = plan.config(TRACKER)
     work_dir = plan.work_dir
-    weights = [work_dir / 'detector.pth', work_dir / 'fdta.pth']
-    tracks = work_dir / 'tracks'
-    folders = [work_dir / 'train_detector', work_dir / 'train_fdta']
-    tracker.load_from = str(folders[1] / 'start.pth')
+    weights, tracks = work_dir / 'fdta.pth', work_dir / 'tracks'
 
     def track() -> None:
         for split in ('val', 'test'):
-            track_split(tracker, weights[1], split, tracks / split / 'fdta')
+            track_split(tracker, weights, split, tracks / split / 'fdta')
 
     def report() -> None:
         val, test = (
@@ -119,32 +73,9 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
         write_report(plan, val, test)
 
     return [
-        Stage(
-            'data',
-            f'Render MiniDance into {plan.data_root}',
-            0.3,
-            repr(options),
-            lambda: _render(plan, options),
-            (plan.data_root / 'minidance.json',),
-        ),
-        Stage(
-            'detector',
-            'Train the detector on single frames',
-            7,
-            detector.dump(),
-            lambda: train(detector, folders[0], weights[0]),
-            (weights[0],),
-            folders[0],
-        ),
-        Stage(
-            'fdta',
-            'Train FDTA on clips',
-            11,
-            tracker.dump(),
-            lambda: train_tracker(tracker, weights[0], folders[1], weights[1]),
-            (weights[1],),
-            folders[1],
-        ),
+        data_stage(plan),
+        detector_stage(plan),
+        tracker_stage(plan, 'fdta', tracker, work_dir / 'train_fdta', weights),
         Stage('track', 'Track the val and test splits', 0.5, '', track, (tracks,)),
         Stage(
             'report',
@@ -155,14 +86,6 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
             tuple(work_dir / name for name in RESULTS),
         ),
     ]
-
-
-def _render(plan: DemoPlan, options: MiniDanceOptions) -> None:
-    def show(done: int, total: int) -> None:
-        if done % 10 == 0 or done == total:
-            say(f'      {done}/{total} sequences')
-
-    make_minidance(plan.data_root, options, plan.processes, show)
 
 
 def write_report(

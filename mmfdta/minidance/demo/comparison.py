@@ -10,8 +10,8 @@ from mmfdta.evaluation import Evaluation, Sequence, Settings, TrackBoxes, evalua
 from mmfdta.evaluation import summarise as average
 from mmfdta.structures.mot_text import write_mot_rows, write_text_atomic
 
+from ..stages import say
 from .neighbours import NEIGHBOURS, Neighbour, run_neighbour
-from .stages import say
 from .tracking import TrackedSequence
 
 FDTA = 'FDTA'

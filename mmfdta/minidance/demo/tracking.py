@@ -16,8 +16,8 @@ from mmfdta.datasets import ClipIndex, MOTSequenceDataset
 from mmfdta.evaluation import TrackBoxes
 from mmfdta.structures.mot_text import read_mot_rows, write_mot_rows
 
+from ..stages import say
 from .neighbours import FrameDetections
-from .stages import say
 
 LOWEST_SCORE = 0.05
 """Detections below are not kept; ByteTrack's lowest threshold is 0.1."""

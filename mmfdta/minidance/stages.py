@@ -19,13 +19,13 @@ class Stage:
     """One step of the demo.
 
     Attributes:
-        name (str): Name of its record, ``<work_dir>/.stages/<name>.json``.
-        title (str): What it does.
-        minutes (float): About how long it takes on two cores.
-        inputs (str): Text that changes when the stage has to be done anew.
-        run (Callable): Does it.
-        products (tuple[Path, ...]): Files that it leaves.
-        unfinished (Path | None): Folder of what it needs to go on where it was
+        name: Name of its record, ``<work_dir>/.stages/<name>.json``.
+        title: What it does.
+        minutes: About how long it takes on two cores.
+        inputs: Text that changes when the stage has to be done anew.
+        run: Does it.
+        products: Files that it leaves.
+        unfinished: Folder of what it needs to go on where it was
             interrupted.
     """
 
@@ -45,8 +45,8 @@ def run_stages(stages: list[Stage], work_dir: Path) -> None:
     goes on where it was interrupted if a product is missing.
 
     Args:
-        stages (list[Stage]): In their order.
-        work_dir (Path): Where the records are kept.
+        stages: In their order.
+        work_dir: Where the records are kept.
     """
     chain = ''
     for number, stage in enumerate(stages, start=1):

@@ -1,33 +1,28 @@
 # Copyright (c) mmfdta authors.
-"""Train the small FDTA with and without each adapter, and compare.
+"""The small FDTA with and without each adapter, trained and compared.
 
 Every variant of a seed starts from the same detector and sees the same clips;
-only the adapters differ. What an earlier run has finished is reused. Section
-4.3 of the paper asks the same questions on DanceTrack.
+only the adapters differ. Section 4.3 of the paper asks the same questions on
+DanceTrack.
 """
 
-import argparse
 import json
 import statistics
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmfdta.apis.config import add_cfg_options
-from mmfdta.minidance import MiniDanceOptions, make_minidance
 from mmfdta.structures.mot_text import write_text_atomic
 
-from .comparison import average, score
-from .plan import DemoPlan
-from .similarity import load_detector, measure_similarity
+from .demo.comparison import average, score
+from .demo.similarity import load_detector, measure_similarity
+from .demo.tracking import read_split, track_split
 from .stages import Stage, run_stages, say
-from .tracking import read_split, track_split
-from .training import train, train_tracker
+from .training import TRACKER, DemoPlan, data_stage, detector_stage, tracker_stage
 
-DETECTOR, TRACKER = 'deformable_detr_mini', 'fdta_mini'
 VARIANTS = {
     'none': '',
     'SA': 'S',
@@ -42,62 +37,51 @@ COLUMNS = ('HOTA', 'DetA', 'AssA', 'IDF1', 'IDSW', 'different', 'same')
 """Scores, and the shares of similar pairs of different objects and of one object."""
 
 
-def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(
-        'ablation',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/ablation'))
-    parser.add_argument('--data-root', type=Path, default=Path('data/minidance'))
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
-    parser.add_argument(
-        '--variants', nargs='+', choices=VARIANTS, default=list(VARIANTS)
-    )
-    add_cfg_options(parser, 'settings to change in the configs of both trainings')
-    return parser.parse_args(arguments)
-
-
-def main(arguments: list[str]) -> int:
+def run_ablation(
+    work_dir: Path,
+    data_root: Path,
+    seeds: Sequence[int],
+    variants: Sequence[str] = tuple(VARIANTS),
+    settings: dict | None = None,
+) -> None:
     """Run what has not been run yet, and write the tables after every variant.
 
     Args:
-        arguments (list[str]): The command line.
+        work_dir: Gets ``seed<N>/`` and ``ablation.{md,csv,json}``.
+        data_root: Folder of the rendered data.
+        seeds: Seeds of the trainings; every seed has all its variants before the
+            next one starts.
+        variants: Keys of :data:`VARIANTS`.
+        settings: Changes to the configs of both trainings.
 
-    Returns:
-        int: Exit code.
+    Raises:
+        FileExistsError: If the folder of the data holds something else.
+        ValueError: If a variant is unknown.
     """
-    args = parse_arguments(arguments)
+    unknown = [name for name in variants if name not in VARIANTS]
+    if unknown:
+        raise ValueError(f'variant: found {unknown[0]!r}, expected {list(VARIANTS)}')
     init_default_scope('mmdet')
+    # More than two threads gain nothing with tensors this small.
     torch.set_num_threads(min(2, torch.get_num_threads()))
-    # Every seed has all its variants before the next one starts.
-    for seed in args.seeds:
-        folder = args.work_dir / f'seed{seed}'
-        plan = DemoPlan(folder, args.data_root, seed, args.cfg_options)
-        try:
-            options = plan.config(TRACKER).train_dataloader.dataset.options
-            make_minidance(args.data_root, MiniDanceOptions(**options))
-        except FileExistsError as error:
-            print(f'ablation: {error}', file=sys.stderr)
-            return 1
-        for name in args.variants:
+    for seed in seeds:
+        plan = DemoPlan(work_dir / f'seed{seed}', data_root, seed, settings or {})
+        for name in variants:
             say(f'\nseed {seed}, {name}')
-            run_stages(list_stages(plan, VARIANTS[name]), folder)
-            write_results(args.work_dir)
-    say(f'\n{(args.work_dir / "ablation.md").read_text(encoding="utf-8")}')
-    return 0
+            run_stages(list_stages(plan, VARIANTS[name]), plan.work_dir)
+            write_results(work_dir)
+    say(f'\n{(work_dir / "ablation.md").read_text(encoding="utf-8")}')
 
 
 def without_adapters(config: Config, kept: str) -> Config:
     """Take adapters out of FDTA's config.
 
     Args:
-        config (Config): FDTA's config; it is changed.
-        kept (str): Letters of those that stay: S, T, I.
+        config: FDTA's config; it is changed.
+        kept: Letters of those that stay: S, T, I.
 
     Returns:
-        Config: The config.
+        The config.
     """
     if 'S' not in kept:
         config.model.detector.spatial_adapter = None
@@ -114,12 +98,18 @@ def without_adapters(config: Config, kept: str) -> Config:
 
 
 def list_stages(plan: DemoPlan, kept: str) -> list[Stage]:
-    """List the detector of a seed, which its variants share, and one variant."""
-    detector = plan.config(DETECTOR)
+    """List the detector of a seed, which its variants share, and one variant.
+
+    Args:
+        plan: Folders, seed and settings of the seed.
+        kept: As in :func:`without_adapters`.
+
+    Returns:
+        The stages.
+    """
+    letters = kept or 'none'
     tracker = without_adapters(plan.config(TRACKER), kept)
-    folder = plan.work_dir / (kept or 'none')
-    tracker.load_from = str(folder / 'start.pth')
-    weights = plan.work_dir / 'detector.pth'
+    folder = plan.work_dir / letters
     trained, tracks = folder / 'fdta.pth', folder / 'tracks'
     results = folder / 'scores.json'
 
@@ -134,26 +124,10 @@ def list_stages(plan: DemoPlan, kept: str) -> list[Stage]:
         found |= dict(different=panel.share_different, same=panel.share_same)
         write_text_atomic(results, json.dumps(found, indent=1) + '\n')
 
-    letters = kept or 'none'
     return [
-        Stage(
-            'detector',
-            'Train the detector on single frames',
-            7,
-            detector.dump(),
-            lambda: train(detector, plan.work_dir / 'train_detector', weights),
-            (weights,),
-            plan.work_dir / 'train_detector',
-        ),
-        Stage(
-            f'train-{letters}',
-            'Train on clips',
-            11,
-            tracker.dump(),
-            lambda: train_tracker(tracker, weights, folder / 'train', trained),
-            (trained,),
-            folder / 'train',
-        ),
+        data_stage(plan),
+        detector_stage(plan),
+        tracker_stage(plan, f'train-{letters}', tracker, folder / 'train', trained),
         Stage(f'test-{letters}', 'Track and score', 1, '', measure, (results,)),
     ]
 
@@ -162,7 +136,7 @@ def write_results(work_dir: Path) -> None:
     """Write ``ablation.{md,csv,json}`` from all scores that are there.
 
     Args:
-        work_dir (Path): Folder of the seeds' folders.
+        work_dir: Folder of the seeds' folders.
     """
     found: dict[str, dict[str, dict]] = {}
     for name, letters in VARIANTS.items():
@@ -187,10 +161,10 @@ def markdown_table(found: dict[str, dict[str, dict]]) -> str:
     """Write mean and standard deviation over the seeds, rates in percent.
 
     Args:
-        found (dict): Variant -> seed -> its scores.
+        found: Variant -> seed -> its scores.
 
     Returns:
-        str: A Markdown table.
+        A Markdown table.
     """
     titles = [*COLUMNS[:5], 'different > 0.9', 'same > 0.9']
     lines = [

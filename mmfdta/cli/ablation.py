@@ -1,0 +1,42 @@
+# Copyright (c) mmfdta authors.
+"""Train the small FDTA with and without each adapter, and compare.
+
+Every variant of a seed starts from the same detector and sees the same clips;
+only the adapters differ. What an earlier run has finished is reused; an
+interrupted training goes on.
+"""
+
+import argparse
+
+from .demo import add_folders
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_folders(parser, 'work_dirs/ablation')
+    parser.add_argument(
+        '--seeds',
+        type=int,
+        nargs='+',
+        default=[0, 1, 2],
+        help='seeds of the trainings (default: 0 1 2)',
+    )
+    parser.add_argument(
+        '--variants',
+        nargs='+',
+        metavar='VARIANT',
+        help='none, SA, TA, IA, SA+TA, TA+IA, all (default: each of them)',
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train, track and compare."""
+    from mmfdta.minidance.ablation import VARIANTS, run_ablation
+
+    run_ablation(
+        options.work_dir,
+        options.data_root,
+        options.seeds,
+        options.variants or list(VARIANTS),
+        options.cfg_options,
+    )
