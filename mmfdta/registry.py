@@ -5,9 +5,11 @@ A config does it with ``custom_imports = dict(imports=['mmfdta.registry'])``.
 """
 
 from mmfdta import datasets, engine, evaluation, models, visualization
+from mmfdta.evaluation import MOTMetric
 from mmfdta.minidance import MiniDanceDataset
 
 __all__ = [
+    'MOTMetric',
     'MiniDanceDataset',
     'datasets',
     'engine',

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from mmfdta.structures.mot_text import MOTRows, scan_mot_rows
+from mmfdta.structures.mot_text import ScannedText, scan_mot_text
+from mmfdta.structures.tracks import Tracks
 
 from .layouts import list_images
 from .readers import SequenceInfo, huge_boxes, read_seqinfo
@@ -252,44 +253,46 @@ def _check_text(
         report.findings.append(Finding(level, source.image_dir, message))
         return
     try:
-        rows, problems = scan_mot_rows(source.gt_path)
+        text = scan_mot_text(source.gt_path)
     except ValueError as error:
         report.findings.append(Finding(ERROR, source.gt_path, str(error)))
         return
+    rows = text.select(~text.degenerate)
     report.boxes = len(rows)
-    report.identities = len(np.unique(rows.identity))
-    for problem in (*problems, *rows.duplicates()):
+    report.identities = len(np.unique(rows.tracks.identity))
+    for problem in (*text.problems, *rows.duplicates()):
         report.findings.append(
             Finding(ERROR, problem.path, problem.message, problem.line)
         )
+    for line in text.line[text.degenerate]:
+        message = 'width or height <= 0; the row is skipped'
+        report.findings.append(Finding(WARNING, text.path, message, int(line)))
     report.findings.extend(_check_rows(rows, names, shapes))
 
 
 def _check_rows(
-    rows: MOTRows, names: list[str], shapes: list[tuple[int, int] | None]
+    rows: ScannedText, names: list[str], shapes: list[tuple[int, int] | None]
 ) -> Iterator[Finding]:
-    for line in rows.degenerate_line:
-        message = 'width or height <= 0; the row is skipped'
-        yield Finding(WARNING, rows.path, message, int(line))
-    has_image = _frames_with_image(rows, names)
-    for frame in np.unique(rows.frame[~has_image]):
-        lines = rows.line[rows.frame == frame]
+    tracks = rows.tracks
+    has_image = _frames_with_image(tracks, names)
+    for frame in np.unique(tracks.frame[~has_image]):
+        lines = rows.line[tracks.frame == frame]
         message = f'frame {frame} has no image, but {len(lines)} rows from this one on'
         yield Finding(ERROR, rows.path, message, int(lines[0]))
-    for i in np.flatnonzero(rows.identity < 0):
-        message = f'identity {rows.identity[i]}, expected identities from 0'
+    for i in np.flatnonzero(tracks.identity < 0):
+        message = f'identity {tracks.identity[i]}, expected identities from 0'
         yield Finding(ERROR, rows.path, message, int(rows.line[i]))
     for i in huge_boxes(rows):
-        message = f'the box {rows.xywh[i].tolist()} (x,y,w,h) is no box of an image'
+        message = f'the box {tracks.xywh[i].tolist()} (x,y,w,h) is no box of an image'
         yield Finding(ERROR, rows.path, message, int(rows.line[i]))
     shape = next((shape for shape in shapes if shape is not None), None)
     if shape is not None:
-        x, y, w, h = rows.xywh.T
+        x, y, w, h = tracks.xywh.T
         outside = (x >= shape[1]) | (y >= shape[0]) | (x + w <= 0) | (y + h <= 0)
         for i in np.flatnonzero(outside):
             message = f'the box lies outside the image of {shape[1]}x{shape[0]}'
             yield Finding(WARNING, rows.path, message, int(rows.line[i]))
-    frames, counts = np.unique(rows.frame, return_counts=True)
+    frames, counts = np.unique(tracks.frame, return_counts=True)
     for frame, count in zip(frames, counts, strict=True):
         if count > MAX_OBJECTS:
             message = (
@@ -303,20 +306,20 @@ def _check_rows(
         yield Finding(NOTE, rows.path, message)
 
 
-def _frames_with_image(rows: MOTRows, names: list[str]) -> np.ndarray:
+def _frames_with_image(tracks: Tracks, names: list[str]) -> np.ndarray:
     """Return bool (R,): rows whose frame has an image.
 
     Frames are the numbers in the names if these begin at 1 or if the text goes
     beyond 1..L; otherwise they count the images.
     """
     stems = [os.path.splitext(name)[0] for name in names]
-    counted = (rows.frame >= 1) & (rows.frame <= len(names))
+    counted = (tracks.frame >= 1) & (tracks.frame <= len(names))
     if not all(stem.isdecimal() for stem in stems):
         return counted
     numbers = np.array([int(stem) for stem in stems])
     if numbers[0] != 1 and counted.all():
         return counted
-    return np.isin(rows.frame, numbers)
+    return np.isin(tracks.frame, numbers)
 
 
 def _check_depth(

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from mmfdta.structures.mot_text import MOTRows, read_mot_rows
+from mmfdta.structures.mot_text import ScannedText, scan_mot_text
 
 from .layouts import list_images
 from .structures import Sequence, SequenceAnnotations, SequenceSource
@@ -144,14 +144,14 @@ def frame_numbers(image_names: list[str], folder: str) -> np.ndarray:
     return numbers
 
 
-def frame_positions(rows: MOTRows, numbers: np.ndarray) -> np.ndarray:
+def frame_positions(rows: ScannedText, numbers: np.ndarray) -> np.ndarray:
     """Find the 0-based frame of every row.
 
     Text frames count from 1. Where a row does not fit, the text may count as
     the image names do (a cut-out that starts later): then names decide.
 
     Args:
-        rows (MOTRows): Rows of the text.
+        rows (ScannedText): Rows of the text.
         numbers (np.ndarray): int (L,), frame numbers of the images.
 
     Returns:
@@ -162,24 +162,25 @@ def frame_positions(rows: MOTRows, numbers: np.ndarray) -> np.ndarray:
     """
     length = len(numbers)
     for start in (1, int(numbers[0])):
-        positions = rows.frame - start
+        positions = rows.tracks.frame - start
         outside = (positions < 0) | (positions >= length)
         if not outside.any():
             return positions
-    first = np.flatnonzero((rows.frame < 1) | (rows.frame > length))[0]
+    frame = rows.tracks.frame
+    first = np.flatnonzero((frame < 1) | (frame > length))[0]
     raise ValueError(
-        f'{rows.path}:{rows.line[first]}: found frame {rows.frame[first]}, expected '
+        f'{rows.path}:{rows.line[first]}: found frame {frame[first]}, expected '
         f'frames 1 to {length}, as many as there are images. Are images missing?'
     )
 
 
 def build_annotations(
-    rows: MOTRows, positions: np.ndarray, length: int
+    rows: ScannedText, positions: np.ndarray, length: int
 ) -> SequenceAnnotations:
     """Sort rows by frame.
 
     Args:
-        rows (MOTRows): Rows of the text.
+        rows (ScannedText): Rows of the text.
         positions (np.ndarray): int64 (R,), 0-based frame of every row.
         length (int): Number of frames.
 
@@ -190,11 +191,11 @@ def build_annotations(
     rows, positions = rows.select(order), positions[order]
     return SequenceAnnotations(
         offsets=np.searchsorted(positions, np.arange(length + 1)),
-        ids=rows.identity,
-        xywh=rows.xywh,
+        ids=rows.tracks.identity,
+        xywh=rows.tracks.xywh,
         labels=np.zeros(len(rows), dtype=np.int64),
-        marks=rows.mark.astype(np.float32),
-        categories=rows.category.astype(np.int64),
+        marks=rows.tracks.score.astype(np.float32),
+        categories=rows.tracks.label,
         visibilities=rows.visibility.astype(np.float32),
         trainable=np.ones(len(rows), dtype=bool),
     )
@@ -228,18 +229,20 @@ def read_sequence(
         )
     annotations = None
     if source.gt_path is not None:
-        rows = read_mot_rows(source.gt_path)
-        if rows.num_degenerate:
+        rows = scan_mot_text(source.gt_path)
+        rows.require()
+        if rows.degenerate.any():
             remarks.append(
-                f'{source.gt_path}:{rows.degenerate_line[0]}: skipped '
-                f'{rows.num_degenerate} rows with width or height <= 0'
+                f'{source.gt_path}:{rows.line[rows.degenerate][0]}: skipped '
+                f'{rows.degenerate.sum()} rows with width or height <= 0'
             )
+            rows = rows.select(~rows.degenerate)
         huge = huge_boxes(rows)
         if len(huge):
+            box = rows.tracks.xywh[huge[0]].tolist()
             raise ValueError(
-                f'{rows.path}:{rows.line[huge[0]]}: found box '
-                f'{rows.xywh[huge[0]].tolist()} (x,y,w,h), expected pixels, less '
-                f'than {LARGEST_PIXEL:.0e}'
+                f'{rows.path}:{rows.line[huge[0]]}: found box {box} (x,y,w,h), '
+                f'expected pixels, less than {LARGEST_PIXEL:.0e}'
             )
         positions = frame_positions(rows, numbers)
         remarks.extend(_doubtful_identities(rows))
@@ -256,23 +259,24 @@ def read_sequence(
     return sequence, remarks
 
 
-def huge_boxes(rows: MOTRows) -> np.ndarray:
+def huge_boxes(rows: ScannedText) -> np.ndarray:
     """Find the rows whose numbers are no pixels of any image.
 
     Args:
-        rows (MOTRows): Rows of a text.
+        rows (ScannedText): Rows of a text.
 
     Returns:
         np.ndarray: int64, their indices.
     """
-    return np.flatnonzero((np.abs(rows.xywh) >= LARGEST_PIXEL).any(axis=1))
+    return np.flatnonzero((np.abs(rows.tracks.xywh) >= LARGEST_PIXEL).any(axis=1))
 
 
-def _doubtful_identities(rows: MOTRows) -> list[str]:
+def _doubtful_identities(rows: ScannedText) -> list[str]:
     """Reject negative identities, and mention those that repeat in a frame."""
-    negative = np.flatnonzero(rows.identity < 0)
+    identities = rows.tracks.identity
+    negative = np.flatnonzero(identities < 0)
     if len(negative):
-        line, identity = rows.line[negative[0]], rows.identity[negative[0]]
+        line, identity = rows.line[negative[0]], identities[negative[0]]
         raise ValueError(
             f'{rows.path}:{line}: found identity {identity}, expected identities '
             'from 0; is this a detection file?'

@@ -11,7 +11,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
-from mmfdta.evaluation import Evaluation, MOTMetric, Sequence, get_benchmark, summarise
+from mmfdta.evaluation import Evaluation, MOTMetric, Sequence, select_scored, summarise
 from mmfdta.evaluation.records import FrameRecord, assemble, make_record
 from mmfdta.structures.mot_text import write_mot_rows
 from mmfdta.visualization import (
@@ -146,7 +146,7 @@ class WorstSequencesHook(Hook):
         write_mot_rows(
             folder / 'tracks.txt', pred.frame, pred.identity, pred.xywh, pred.mark
         )
-        scored = get_benchmark('mot_challenge').prepare(sequence)
+        scored = select_scored(sequence, 'mot_challenge')
         switches = save_timeline(scored, folder / 'timeline.png')
         if self.video:
             self._write_video(sequence, switches, folder / 'tracks.mp4')

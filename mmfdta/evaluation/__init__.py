@@ -1,16 +1,21 @@
 # Copyright (c) mmfdta authors.
-"""Scores of tracking results: in a run, and of any MOTChallenge text."""
+"""Scores of tracking results: in a run, and of any MOTChallenge text.
 
-from mmfdta.utils.mmdet_setup import prepare_mmdet
+Only :class:`MOTMetric`, which is loaded when it is asked for, needs PyTorch and
+MMDetection.
+"""
 
-prepare_mmdet()
+from typing import TYPE_CHECKING, Any
 
-from mmfdta.structures.tracks import Sequence, TrackBoxes
+from mmfdta.structures.benchmarks import BENCHMARKS, Benchmark, get_benchmark
+from mmfdta.structures.tracks import Sequence, TrackBoxes, Tracks
 
-from .benchmarks import BENCHMARKS, Benchmark, get_benchmark
-from .mot_metric import MOTMetric
+from .benchmarks import select_scored
 from .runner import Settings, evaluate
 from .scores import Counts, Evaluation, count_sequence, summarise
+
+if TYPE_CHECKING:
+    from .mot_metric import MOTMetric
 
 __all__ = [
     'BENCHMARKS',
@@ -21,8 +26,18 @@ __all__ = [
     'Sequence',
     'Settings',
     'TrackBoxes',
+    'Tracks',
     'count_sequence',
     'evaluate',
     'get_benchmark',
+    'select_scored',
     'summarise',
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == 'MOTMetric':
+        from .mot_metric import MOTMetric
+
+        return MOTMetric
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

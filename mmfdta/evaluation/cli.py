@@ -8,9 +8,9 @@ from collections.abc import Sequence as SequenceOf
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from mmfdta.structures.mot_text import write_text_atomic
+from mmfdta.structures.benchmarks import BENCHMARKS, get_benchmark
+from mmfdta.structures.whole_files import write_text
 
-from .benchmarks import BENCHMARKS, get_benchmark
 from .folders import find_sequences
 from .runner import Settings, evaluate
 from .scores import FAMILIES, Evaluation
@@ -105,7 +105,9 @@ def _evaluate(options: argparse.Namespace) -> Evaluation:
         families=tuple(options.metrics),
         classes=dict(options.classes) if options.classes else None,
     )
-    has_classes = get_benchmark(options.benchmark).distractors or options.classes
+    has_classes = options.classes or (
+        get_benchmark(options.benchmark).scored_class is not None
+    )
     files, extra = find_sequences(
         options.gt,
         options.results,
@@ -125,7 +127,7 @@ def _keep(evaluation: Evaluation, path: Path) -> None:
     """Write scores in the format that the path asks for."""
     writers = {'.json': format_json, '.csv': format_csv}
     if path.suffix in writers and not path.is_dir():
-        write_text_atomic(path, writers[path.suffix](evaluation))
+        write_text(path, writers[path.suffix](evaluation))
     elif path.suffix and not path.is_dir():
         raise ValueError(
             f'--out: found {path}, expected a name that ends in .json or .csv, or a '
@@ -133,7 +135,7 @@ def _keep(evaluation: Evaluation, path: Path) -> None:
         )
     else:
         for suffix, write in writers.items():
-            write_text_atomic(path / f'scores{suffix}', write(evaluation))
+            write_text(path / f'scores{suffix}', write(evaluation))
 
 
 def _count_cores() -> int:

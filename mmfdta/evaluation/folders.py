@@ -7,10 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from mmfdta.structures.mot_text import MOTRows, read_mot_rows
-from mmfdta.structures.tracks import Sequence, TrackBoxes
+from mmfdta.structures.mot_text import read_tracks
+from mmfdta.structures.tracks import Sequence
 
 
 @dataclass(frozen=True)
@@ -42,60 +40,12 @@ class SequenceFiles:
             FileNotFoundError: If a file does not exist.
             ValueError: At a bad line; the message names file and line.
         """
-        gt = read_boxes(self.gt_path, self.num_frames, self.gt_columns)
-        pred = read_boxes(self.pred_path, self.num_frames)
         length = self.num_frames
+        gt = read_tracks(self.gt_path, self.gt_columns, unique=True, num_frames=length)
+        pred = read_tracks(self.pred_path, unique=True, num_frames=length)
         if length is None:
             length = int(max(gt.frame.max(initial=1), pred.frame.max(initial=1)))
         return Sequence(self.name, length, gt, pred)
-
-
-def read_boxes(
-    path: str | os.PathLike, num_frames: int | None = None, min_columns: int = 6
-) -> TrackBoxes:
-    """Read a text strictly, in the order of its lines.
-
-    Args:
-        path (str | os.PathLike): The file.
-        num_frames (int | None): Length of the sequence, if known.
-        min_columns (int): Fewest columns a row may have.
-
-    Returns:
-        TrackBoxes: All rows.
-
-    Raises:
-        FileNotFoundError: If the file does not exist.
-        ValueError: At a bad line; the message names file and line.
-    """
-    rows = read_mot_rows(path, min_columns=min_columns, unique=True)
-    beyond = np.flatnonzero(rows.frame > (num_frames or np.inf))
-    if len(beyond):
-        first = beyond[0]
-        raise ValueError(
-            f'{path}:{rows.line[first]}: found frame {rows.frame[first]}, but the '
-            f'sequence has {num_frames} frames ({len(beyond)} such rows)'
-        )
-    boxes = TrackBoxes.create(
-        rows.frame, rows.identity, rows.xywh, rows.mark, rows.category
-    )
-    return _with_degenerate(boxes, rows) if rows.num_degenerate else boxes
-
-
-def _with_degenerate(boxes: TrackBoxes, rows: MOTRows) -> TrackBoxes:
-    """Put the rows back that the reader set aside, each in its place."""
-    lines = Path(rows.path).read_text(encoding='utf-8-sig').splitlines()
-    cells = [
-        [float(cell) for cell in lines[number - 1].split(',')[:8]]
-        for number in rows.degenerate_line
-    ]
-    table = np.array([row + [1.0, -1.0][len(row) - 6 :] for row in cells])
-    line = np.concatenate([rows.line, rows.degenerate_line])
-    whole = TrackBoxes.concatenate([boxes, TrackBoxes.create(*_columns(table))])
-    return whole.select(np.argsort(line))
-
-
-def _columns(table: np.ndarray) -> tuple[np.ndarray, ...]:
-    return table[:, 0], table[:, 1], table[:, 2:6], table[:, 6], table[:, 7]
 
 
 def find_sequences(

@@ -8,15 +8,19 @@ from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 from typing import Any
 
+from mmfdta.utils.mmdet_setup import prepare_mmdet
+
+prepare_mmdet()
+
 from mmdet.registry import METRICS
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from mmfdta.structures.mot_text import write_mot_rows
+from mmfdta.structures.benchmarks import get_benchmark
+from mmfdta.structures.mot_text import write_tracks
 from mmfdta.structures.tracks import Sequence
 
-from .benchmarks import get_benchmark
 from .records import FrameRecord, assemble, make_record
 from .runner import Settings, evaluate
 from .scores import FAMILIES, Evaluation, summarise
@@ -105,7 +109,7 @@ class MOTMetric(BaseMetric):
             ValueError: If a frame lacks what is needed.
             OSError: If a finished sequence cannot be written.
         """
-        mot_classes = bool(get_benchmark(self.settings.benchmark).distractors)
+        mot_classes = get_benchmark(self.settings.benchmark).scored_class is not None
         for sample in data_samples:
             for frame in sample['video_data_samples']:
                 record = make_record(frame, mot_classes)
@@ -228,9 +232,8 @@ class MOTMetric(BaseMetric):
 
     def _write(self, folder: Path, sequence: Sequence) -> None:
         path = folder / f'{sequence.name}.txt'
-        boxes = sequence.pred
         try:
-            write_mot_rows(path, boxes.frame, boxes.identity, boxes.xywh, boxes.mark)
+            write_tracks(path, sequence.pred)
         except OSError as error:
             raise OSError(
                 error.errno,

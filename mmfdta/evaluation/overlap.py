@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmfdta.structures.tracks import Sequence, TrackBoxes
+from mmfdta.structures.tracks import Sequence, Tracks
 
 EPS = np.finfo('float').eps
 _CHUNK = 1 << 17
@@ -169,15 +169,13 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return intersection / union
 
 
-def _make_side(boxes: TrackBoxes, frames: np.ndarray) -> tuple[np.ndarray, Side]:
+def _make_side(tracks: Tracks, frames: np.ndarray) -> tuple[np.ndarray, Side]:
     """Order rows by frame, renumber frames and identities, make corners."""
-    boxes = boxes.in_frame_order()
-    unique, identity = np.unique(boxes.identity, return_inverse=True)
-    frame = np.searchsorted(frames, boxes.frame)
+    tracks = tracks.in_frame_order()
+    unique, identity = np.unique(tracks.identity, return_inverse=True)
+    frame = np.searchsorted(frames, tracks.frame)
     start = np.searchsorted(frame, np.arange(len(frames) + 1))
-    corners = boxes.xywh.copy()
-    corners[:, 2:] += corners[:, :2]
-    return corners, Side(identity, frame, start, len(unique))
+    return tracks.xyxy, Side(identity, frame, start, len(unique))
 
 
 def _shape_groups(gt: Side, pred: Side) -> Iterator[tuple[np.ndarray, int, int]]:

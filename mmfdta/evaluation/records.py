@@ -3,14 +3,12 @@
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from mmengine.structures import BaseDataElement, InstanceData
 
-from mmfdta.structures.mot_text import BOX_DECIMALS, SCORE_DECIMALS
-from mmfdta.structures.tracks import Sequence, TrackBoxes
+from mmfdta.structures.tracks import Sequence, Tracks, as_array
 
 
 @dataclass(frozen=True)
@@ -22,16 +20,16 @@ class FrameRecord:
         video_id (int): Number of the sequence in its data set.
         frame_id (int): Frame, from 0.
         num_frames (int): Length of the sequence.
-        pred (TrackBoxes): What the tracker found, as it stands in result text.
-        gt (TrackBoxes | None): The ground truth; None where it is hidden.
+        pred (Tracks): What the tracker found, as it stands in result text.
+        gt (Tracks | None): The ground truth; None where it is hidden.
     """
 
     sequence: str
     video_id: int
     frame_id: int
     num_frames: int
-    pred: TrackBoxes
-    gt: TrackBoxes | None
+    pred: Tracks
+    gt: Tracks | None
 
 
 def make_record(sample: BaseDataElement, mot_classes: bool) -> FrameRecord:
@@ -65,10 +63,10 @@ def make_record(sample: BaseDataElement, mot_classes: bool) -> FrameRecord:
         )
     frame = int(sample.frame_id) + 1
     try:
-        pred = _pred_boxes(sample.pred_track_instances, frame, mot_classes)
+        pred = _pred_tracks(sample.pred_track_instances, frame, mot_classes)
         gt = None
         if 'gt_instances' in sample:
-            gt = _gt_boxes(sample.gt_instances, frame, mot_classes)
+            gt = _gt_tracks(sample.gt_instances, frame, mot_classes)
     except ValueError as error:
         raise ValueError(f'{where}: {error}') from None
     return FrameRecord(
@@ -120,12 +118,8 @@ def assemble(records: Iterable[FrameRecord]) -> tuple[list[Sequence], list[Seque
                 'gt_instances while others have; an annotated frame without '
                 'objects needs empty gt_instances'
             )
-        pred = TrackBoxes.concatenate([record.pred for record in frames])
-        gt = (
-            pred.select(np.zeros(0, int))
-            if is_hidden[0]
-            else TrackBoxes.concatenate(truths)
-        )
+        pred = Tracks.concatenate([record.pred for record in frames])
+        gt = Tracks.concatenate(truths)
         (hidden if is_hidden[0] else known).append(Sequence(name, length, gt, pred))
     return known, hidden
 
@@ -141,50 +135,32 @@ def _same_video(group: Iterable[FrameRecord]) -> list[FrameRecord]:
     return records
 
 
-def _pred_boxes(instances: InstanceData, frame: int, mot_classes: bool) -> TrackBoxes:
+def _pred_tracks(instances: InstanceData, frame: int, mot_classes: bool) -> Tracks:
     """Round to what the text holds, so that text and memory score the same."""
-    xywh = _to_xywh(instances.bboxes)
-    scores = _to_numpy(instances.scores).astype(np.float64)
-    if not np.isfinite(scores).all():
+    tracks = Tracks.from_instances(instances, frame)
+    if not np.isfinite(tracks.score).all():
         raise ValueError('found a track score that is not finite')
-    return TrackBoxes.create(
-        frame=np.full(len(xywh), frame),
-        identity=_to_numpy(instances.instances_id),
-        xywh=xywh.round(BOX_DECIMALS),
-        mark=scores.round(SCORE_DECIMALS),
-        # Labels count from 0 and are no MOTChallenge classes.
-        category=None if mot_classes else _to_numpy(instances.labels),
-    )
+    if mot_classes:  # labels count from 0 and are no MOTChallenge classes
+        tracks = replace(tracks, label=np.full(len(tracks), -1))
+    return tracks.rounded()
 
 
-def _gt_boxes(instances: InstanceData, frame: int, mot_classes: bool) -> TrackBoxes:
-    if 'xywh' in instances:
-        xywh = _to_numpy(instances.xywh)
-    else:
-        xywh = _to_xywh(instances.bboxes)
+def _gt_tracks(instances: InstanceData, frame: int, mot_classes: bool) -> Tracks:
+    """Take the rows of the text where they are known, else the boxes."""
     classes = 'categories' if mot_classes else 'labels'
     for name in ('instances_ids', *(('marks',) if mot_classes else ()), classes):
         if name not in instances:
             raise ValueError(
                 f'gt_instances has no {name}, which this benchmark is scored by'
             )
-    return TrackBoxes.create(
+    if 'xywh' not in instances:
+        xywh = Tracks.from_instances(instances, frame).xywh
+    else:
+        xywh = as_array(instances.xywh)
+    return Tracks.create(
         frame=np.full(len(xywh), frame),
-        identity=_to_numpy(instances.instances_ids),
+        identity=as_array(instances.instances_ids),
         xywh=xywh,
-        mark=_to_numpy(instances.marks) if 'marks' in instances else None,
-        category=_to_numpy(instances.get(classes)),
+        score=as_array(instances.marks) if 'marks' in instances else None,
+        label=as_array(instances.get(classes)),
     )
-
-
-def _to_xywh(boxes: Any) -> np.ndarray:
-    """Turn corners (N, 4) into float64 left, top, width, height."""
-    xywh = _to_numpy(boxes).astype(np.float64).reshape(-1, 4)
-    xywh[:, 2:] -= xywh[:, :2]
-    return xywh
-
-
-def _to_numpy(values: Any) -> np.ndarray:
-    """Turn an array, a tensor or MMDetection's boxes into an array."""
-    values = getattr(values, 'tensor', values)
-    return values.detach().cpu().numpy() if hasattr(values, 'detach') else values

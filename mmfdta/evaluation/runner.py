@@ -8,9 +8,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
+from mmfdta.structures.benchmarks import get_benchmark
 from mmfdta.structures.tracks import Sequence
 
-from .benchmarks import get_benchmark
+from .benchmarks import select_scored
 from .scores import FAMILIES, Counts, Evaluation, count_sequence
 
 
@@ -50,7 +51,7 @@ class Settings:
                 f'metric: found {list(self.families)}, expected some of '
                 f'{", ".join(FAMILIES)}'
             )
-        if self.classes is not None and benchmark.distractors:
+        if self.classes is not None and benchmark.scored_class is not None:
             raise ValueError(
                 f'class_aware: benchmark {benchmark.name} scores pedestrians only; '
                 'choose mot_challenge for scores by class'
@@ -103,10 +104,10 @@ def _score(job: SequenceJob, settings: Settings) -> dict[str, Counts]:
     sequence = job.load()
     for side, boxes in (('ground truth', sequence.gt), ('result', sequence.pred)):
         boxes.check(f'{sequence.name}: {side}', sequence.num_frames)
-    sequence = get_benchmark(settings.benchmark).prepare(sequence)
+    sequence = select_scored(sequence, settings.benchmark)
     if settings.classes is None:
         return {'all': count_sequence(sequence, settings.families)}
     return {
-        name: count_sequence(sequence.of_category(number), settings.families)
+        name: count_sequence(sequence.of_label(number), settings.families)
         for name, number in settings.classes.items()
     }

@@ -6,13 +6,18 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmfdta.structures.mot_text import read_mot_rows
+from mmfdta.structures.benchmarks import BENCHMARKS
+from mmfdta.structures.mot_text import scan_mot_text
 from mmfdta.structures.whole_files import open_whole
 
-from .folders import read_boxes, read_length
+from .folders import read_length
 
 # Folder in the zip that holds the files, by benchmark.
-LAYOUTS = {'dancetrack': 'tracker/', 'sportsmot': ''}
+LAYOUTS = {
+    name: benchmark.zip_folder
+    for name, benchmark in BENCHMARKS.items()
+    if benchmark.zip_folder is not None
+}
 _COLUMNS = 10
 _DATE = (1980, 1, 1, 0, 0, 0)
 _MOST_PROBLEMS = 20
@@ -101,19 +106,20 @@ def _find_lengths(data_dir: Path) -> dict[str, int]:
 
 def _check_file(path: Path, length: int) -> int:
     """Raise at the first fault of a result; number of rows."""
-    boxes = read_boxes(path, length, min_columns=_COLUMNS)
-    degenerate = read_mot_rows(path).degenerate_line
+    text = scan_mot_text(path, _COLUMNS)
+    text.require(unique=True, num_frames=length)
+    degenerate = text.line[text.degenerate]
     if len(degenerate):
         raise ValueError(
             f'{path}:{degenerate[0]}: the width or height is not above 0 '
             f'({len(degenerate)} such rows); such a box can only count as wrong'
         )
-    if not len(boxes):
+    if not len(text):
         raise ValueError(
             f'{path}: the file is empty; a sequence without any track points to a '
             'run that was broken off'
         )
-    return len(boxes)
+    return len(text)
 
 
 def _shorten(problems: list[str]) -> list[str]:

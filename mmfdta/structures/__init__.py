@@ -1,6 +1,17 @@
 # Copyright (c) mmfdta authors.
-"""The ground that every package stands on: tracks, their text, whole files."""
+"""The ground that every package stands on; it needs no PyTorch.
 
-from .tracks import Sequence, TrackBoxes
+Tracks and their text, facts and rules of the benchmarks, tables, whole files.
+"""
 
-__all__ = ['Sequence', 'TrackBoxes']
+from .benchmarks import BENCHMARKS, Benchmark, get_benchmark
+from .tracks import Sequence, TrackBoxes, Tracks
+
+__all__ = [
+    'BENCHMARKS',
+    'Benchmark',
+    'Sequence',
+    'TrackBoxes',
+    'Tracks',
+    'get_benchmark',
+]

@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
-"""Strict reading and atomic writing of MOTChallenge text rows.
+"""Strict reading and atomic writing of MOTChallenge text.
 
-A row is ``frame,id,x,y,w,h[,mark[,class[,visibility[,...]]]]``: frames count
+A row is ``frame,id,x,y,w,h[,score[,class[,visibility[,...]]]]``: frames count
 from 1, boxes are pixels of the original image. The reader is shared by data
 sets, the checker and the evaluation, so that a bad line is named the same way
 everywhere.
@@ -10,17 +10,16 @@ everywhere.
 import io
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from .whole_files import open_whole
+from .tracks import Tracks
+from .whole_files import write_text
 
-# Digits after the point in tracks that a test or a tracked video writes.
-BOX_DECIMALS, SCORE_DECIMALS = 3, 6
 _COLUMN_NAMES = ('frame', 'id', 'x', 'y', 'w', 'h', 'column 7')
-_KEPT_COLUMNS = 10
+_KEPT_COLUMNS = 9
 _NOT_GIVEN = -1.0
 # Up to here a float64 holds every whole number.
 _LARGEST_WHOLE = 2**53
@@ -33,9 +32,9 @@ class TextProblem:
     """One thing that is wrong in a text file.
 
     Attributes:
-        path (str): The file.
-        line (int): Line number, from 1.
-        message (str): What was found and what was expected.
+        path: The file.
+        line: Line number, from 1.
+        message: What was found and what was expected.
     """
 
     path: str
@@ -46,57 +45,50 @@ class TextProblem:
         return f'{self.path}:{self.line}: {self.message}'
 
 
-@dataclass
-class MOTRows:
-    """The rows of one MOTChallenge text file, in the order of the file.
+@dataclass(frozen=True)
+class ScannedText:
+    """A MOTChallenge text file: its readable rows in their order, and its faults.
 
     Attributes:
-        path (str): The file the rows come from.
-        frame (np.ndarray): int64 (R,), 1-based frame numbers.
-        identity (np.ndarray): int64 (R,); identity 0 is an identity.
-        xywh (np.ndarray): float64 (R, 4), left, top, width, height in pixels.
-        mark (np.ndarray): float64 (R,), column 7 (confidence of a result, the
-            "consider" mark of a ground truth), 1 where the file has no such
-            column.
-        category (np.ndarray): float64 (R,), column 8, -1 where absent.
-        visibility (np.ndarray): float64 (R,), column 9, -1 where absent.
-        extra (np.ndarray): float64 (R,), column 10, -1 where absent.
-        line (np.ndarray): int64 (R,), line numbers from 1.
-        degenerate_line (np.ndarray): int64 (D,), lines that were skipped
-            because their width or height is not positive.
+        path: The file.
+        tracks: The rows, R of them, also those with a width or height <= 0.
+            Column 7 is the score, 1 where the file has none; column 8 the
+            label, -1 where it has none.
+        visibility: float64 (R,), column 9, -1 where absent.
+        line: int64 (R,), line numbers from 1.
+        problems: The lines that are not readable.
     """
 
     path: str
-    frame: np.ndarray
-    identity: np.ndarray
-    xywh: np.ndarray
-    mark: np.ndarray
-    category: np.ndarray
+    tracks: Tracks
     visibility: np.ndarray
-    extra: np.ndarray
     line: np.ndarray
-    degenerate_line: np.ndarray = field(
-        default_factory=lambda: np.zeros(0, dtype=np.int64)
-    )
+    problems: tuple[TextProblem, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.frame)
+        return len(self.tracks)
 
     @property
-    def num_degenerate(self) -> int:
-        """int: Number of rows skipped for a width or height <= 0."""
-        return len(self.degenerate_line)
+    def degenerate(self) -> np.ndarray:
+        """Bool (R,), rows whose width or height is not above 0."""
+        return ~(self.tracks.xywh[:, 2:] > 0).all(axis=1)
+
+    def select(self, keep: np.ndarray) -> 'ScannedText':
+        """Return the rows chosen by a mask, bool (R,), or indices, int (K,)."""
+        return replace(
+            self,
+            tracks=self.tracks.select(keep),
+            visibility=self.visibility[keep],
+            line=self.line[keep],
+        )
 
     def duplicates(self) -> list[TextProblem]:
-        """List the rows that repeat an identity within a frame.
-
-        Returns:
-            list[TextProblem]: One entry for each repeated row, in file order.
-        """
+        """List the rows that repeat an identity within a frame, in file order."""
         if not len(self):
             return []
-        order = np.lexsort((self.line, self.identity, self.frame))
-        frame, identity = self.frame[order], self.identity[order]
+        tracks = self.tracks
+        order = np.lexsort((self.line, tracks.identity, tracks.frame))
+        frame, identity = tracks.frame[order], tracks.identity[order]
         repeats = (frame[1:] == frame[:-1]) & (identity[1:] == identity[:-1])
         if not repeats.any():
             return []
@@ -108,36 +100,36 @@ class MOTRows:
                 TextProblem(
                     self.path,
                     int(self.line[order[i]]),
-                    f'identity {self.identity[order[i]]} occurs again in frame '
-                    f'{self.frame[order[i]]} (first on line {self.line[first[i]]}); '
-                    'an identity may have one box in a frame: remove one of the rows',
+                    f'identity {identity[i]} occurs again in frame {frame[i]} (first '
+                    f'on line {self.line[first[i]]}); an identity may have one box in '
+                    'a frame: remove one of the rows',
                 )
                 for i in again
             ),
             key=lambda problem: problem.line,
         )
 
-    def select(self, keep: np.ndarray) -> 'MOTRows':
-        """Return the rows chosen by a boolean mask or index array.
+    def require(self, unique: bool = False, num_frames: int | None = None) -> None:
+        """Refuse a text with faults.
 
         Args:
-            keep (np.ndarray): bool (R,) or int (K,).
+            unique: Refuse an identity that occurs twice in a frame.
+            num_frames: Length of the sequence, if known; refuse frames beyond it.
 
-        Returns:
-            MOTRows: The chosen rows; the skipped lines stay listed.
+        Raises:
+            ValueError: At the first fault; the message names file and line.
         """
-        return MOTRows(
-            path=self.path,
-            frame=self.frame[keep],
-            identity=self.identity[keep],
-            xywh=self.xywh[keep],
-            mark=self.mark[keep],
-            category=self.category[keep],
-            visibility=self.visibility[keep],
-            extra=self.extra[keep],
-            line=self.line[keep],
-            degenerate_line=self.degenerate_line,
-        )
+        problems = self.problems or (self.duplicates() if unique else ())
+        if problems:
+            more = f' ({len(problems) - 1} more bad lines)' if len(problems) > 1 else ''
+            raise ValueError(f'{problems[0]}{more}')
+        frame = self.tracks.frame
+        beyond = np.flatnonzero(frame > (num_frames or np.inf))
+        if len(beyond):
+            raise ValueError(
+                f'{self.path}:{self.line[beyond[0]]}: found frame {frame[beyond[0]]}, '
+                f'but the sequence has {num_frames} frames ({len(beyond)} such rows)'
+            )
 
 
 def _describe_row(cells: list[str], min_columns: int) -> str | None:
@@ -222,40 +214,18 @@ def _parse_slow(
     return table, np.array(lines, dtype=np.int64), problems
 
 
-def _build_rows(path: str, table: np.ndarray, lines: np.ndarray) -> MOTRows:
-    padded = np.full((len(table), _KEPT_COLUMNS), np.nan)
-    width = min(table.shape[1], _KEPT_COLUMNS)
-    padded[:, :width] = table[:, :width]
-    mark = np.where(np.isnan(padded[:, 6]), 1.0, padded[:, 6])
-    rest = np.where(np.isnan(padded[:, 7:]), _NOT_GIVEN, padded[:, 7:])
-    positive = (padded[:, 4] > 0) & (padded[:, 5] > 0)
-    rows = MOTRows(
-        path=path,
-        frame=padded[:, 0].astype(np.int64),
-        identity=padded[:, 1].astype(np.int64),
-        xywh=padded[:, 2:6].copy(),
-        mark=mark,
-        category=rest[:, 0],
-        visibility=rest[:, 1],
-        extra=rest[:, 2],
-        line=lines,
-        degenerate_line=lines[~positive],
-    )
-    return rows if positive.all() else rows.select(positive)
-
-
-def scan_mot_rows(
-    path: str | os.PathLike, min_columns: int = 6
-) -> tuple[MOTRows, list[TextProblem]]:
+def scan_mot_text(path: str | os.PathLike, min_columns: int = 6) -> ScannedText:
     """Read every readable row of a file and list the lines that are not.
 
+    Spaces after commas, Windows line ends, a byte order mark, blank lines and
+    float boxes are accepted.
+
     Args:
-        path (str | os.PathLike): The text file.
-        min_columns (int): Fewest columns a row may have.
+        path: The text file.
+        min_columns: Fewest columns a row may have.
 
     Returns:
-        tuple[MOTRows, list[TextProblem]]: The rows and the bad lines. Rows
-        with a width or height <= 0 are in ``MOTRows.degenerate_line``.
+        The rows and the bad lines.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -263,50 +233,56 @@ def scan_mot_rows(
     """
     path = Path(path)
     text = _read_text(path)
-    if not text.strip():
-        empty = np.zeros((0, _KEPT_COLUMNS))
-        return _build_rows(str(path), empty, np.zeros(0, dtype=np.int64)), []
-    table = _parse_fast(text, min_columns)
-    if table is None:
-        table, lines, problems = _parse_slow(str(path), text, min_columns)
-        return _build_rows(str(path), table, lines), problems
-    if text.count('\n') - (text[-1] == '\n') + 1 == len(table):
-        lines = np.arange(1, len(table) + 1)
-    else:  # blank lines were skipped
-        lines = np.array(
-            [n for n, line in enumerate(_LINE_END.split(text), 1) if line.strip()]
-        )
-    return _build_rows(str(path), table, lines), []
+    table, lines = np.zeros((0, min_columns)), np.zeros(0, dtype=np.int64)
+    problems: list[TextProblem] = []
+    if text.strip():
+        fast = _parse_fast(text, min_columns)
+        if fast is None:
+            table, lines, problems = _parse_slow(str(path), text, min_columns)
+        elif text.count('\n') - (text[-1] == '\n') + 1 == len(fast):
+            table, lines = fast, np.arange(1, len(fast) + 1)
+        else:  # blank lines were skipped
+            numbered = enumerate(_LINE_END.split(text), 1)
+            table, lines = fast, np.array([n for n, line in numbered if line.strip()])
+    padded = np.full((len(table), _KEPT_COLUMNS), np.nan)
+    width = min(table.shape[1], _KEPT_COLUMNS)
+    padded[:, :width] = table[:, :width]
+    rest = np.where(np.isnan(padded[:, 7:]), _NOT_GIVEN, padded[:, 7:])
+    rest[np.abs(rest[:, 0]) >= _LARGEST_WHOLE, 0] = _NOT_GIVEN  # no class at all
+    tracks = Tracks.create(
+        frame=padded[:, 0],
+        identity=padded[:, 1],
+        xywh=padded[:, 2:6].copy(),
+        score=np.where(np.isnan(padded[:, 6]), 1.0, padded[:, 6]),
+        label=rest[:, 0],
+    )
+    return ScannedText(str(path), tracks, rest[:, 1], lines, tuple(problems))
 
 
-def read_mot_rows(
-    path: str | os.PathLike, min_columns: int = 6, unique: bool = False
-) -> MOTRows:
-    """Read a MOTChallenge text file strictly.
-
-    Spaces after commas, Windows line ends, a byte order mark, blank lines and
-    float boxes are accepted. Rows with a width or height <= 0 are skipped and
-    listed in ``MOTRows.degenerate_line``.
+def read_tracks(
+    path: str | os.PathLike,
+    min_columns: int = 6,
+    unique: bool = False,
+    num_frames: int | None = None,
+) -> Tracks:
+    """Read a MOTChallenge text file strictly, in the order of its lines.
 
     Args:
-        path (str | os.PathLike): The text file.
-        min_columns (int): Fewest columns a row may have.
-        unique (bool): Raise if an identity occurs twice in a frame.
+        path: The text file.
+        min_columns: Fewest columns a row may have.
+        unique: Raise if an identity occurs twice in a frame.
+        num_frames: Length of the sequence, if known; raise at a frame beyond it.
 
     Returns:
-        MOTRows: The rows in the order of the file.
+        All rows, also those with a width or height <= 0.
 
     Raises:
         FileNotFoundError: If the file does not exist.
         ValueError: At the first bad line; the message names file and line.
     """
-    rows, problems = scan_mot_rows(path, min_columns)
-    if not problems and unique:
-        problems = rows.duplicates()
-    if problems:
-        more = f' ({len(problems) - 1} more bad lines)' if len(problems) > 1 else ''
-        raise ValueError(f'{problems[0]}{more}')
-    return rows
+    text = scan_mot_text(path, min_columns)
+    text.require(unique, num_frames)
+    return text.tracks
 
 
 def _format_number(value: float, decimals: int | None) -> str:
@@ -317,44 +293,65 @@ def _format_number(value: float, decimals: int | None) -> str:
     return text.rstrip('0').rstrip('.') if '.' in text else text
 
 
-def format_mot_rows(
-    frame: np.ndarray,
-    identity: np.ndarray,
-    xywh: np.ndarray,
-    score: np.ndarray | None = None,
-    decimals: int | None = None,
-) -> str:
-    """Format result rows ``frame,id,x,y,w,h,conf,-1,-1,-1``.
+def format_tracks(tracks: Tracks, decimals: int | None = None) -> str:
+    """Format result rows ``frame,id,x,y,w,h,score,-1,-1,-1``.
 
     Args:
-        frame (np.ndarray): int (R,), frames from 1.
-        identity (np.ndarray): int (R,).
-        xywh (np.ndarray): float (R, 4), pixels of the original image.
-        score (np.ndarray | None): float (R,), 1 if None.
-        decimals (int | None): Digits after the point; None writes every
-            float in full, so that reading gives the same numbers.
+        tracks: The rows.
+        decimals: Digits after the point; None writes every float in full, so
+            that reading gives the same numbers.
 
     Returns:
-        str: One line a row, each with its line end.
+        One line per row, each with its line end.
 
     Raises:
-        ValueError: If lengths differ or a number is not finite.
+        ValueError: If a number is not finite.
     """
-    xywh = np.asarray(xywh, dtype=np.float64).reshape(-1, 4)
-    score = np.ones(len(xywh)) if score is None else np.asarray(score, np.float64)
-    if not len(frame) == len(identity) == len(xywh) == len(score):
-        raise ValueError(
-            f'found {len(frame)} frames, {len(identity)} identities, '
-            f'{len(xywh)} boxes and {len(score)} scores, expected equal numbers'
-        )
-    if not (np.isfinite(xywh).all() and np.isfinite(score).all()):
+    if not (np.isfinite(tracks.xywh).all() and np.isfinite(tracks.score).all()):
         raise ValueError('boxes and scores must be finite numbers')
+    columns = tracks.frame, tracks.identity, tracks.xywh, tracks.score
     return ''.join(
-        f'{int(f)},{int(i)},'
-        + ''.join(f'{_format_number(v, decimals)},' for v in (*box, s))
+        f'{int(frame)},{int(identity)},'
+        + ''.join(f'{_format_number(value, decimals)},' for value in (*box, score))
         + '-1,-1,-1\n'
-        for f, i, box, s in zip(frame, identity, xywh, score, strict=True)
+        for frame, identity, box, score in zip(*columns, strict=True)
     )
+
+
+def write_tracks(
+    path: str | os.PathLike, tracks: Tracks, decimals: int | None = None
+) -> None:
+    """Write result rows as :func:`format_tracks` formats them.
+
+    The text appears under its name only when it is complete. Folders are made
+    as needed; no rows give an empty file.
+
+    Args:
+        path: Where to write.
+        tracks: The rows.
+        decimals: Digits after the point, None for all.
+
+    Raises:
+        ValueError: If a number is not finite.
+        OSError: If the file cannot be written.
+    """
+    try:
+        text = format_tracks(tracks, decimals)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from None
+    write_text(path, text)
+
+
+# Until their last users have moved.
+write_text_atomic = write_text
+
+
+def read_mot_rows(
+    path: str | os.PathLike, min_columns: int = 6, unique: bool = False
+) -> Tracks:
+    """:func:`read_tracks` without the rows of a width or height <= 0."""
+    tracks = read_tracks(path, min_columns, unique)
+    return tracks.select((tracks.xywh[:, 2:] > 0).all(axis=1))
 
 
 def write_mot_rows(
@@ -365,35 +362,5 @@ def write_mot_rows(
     score: np.ndarray | None = None,
     decimals: int | None = None,
 ) -> None:
-    """Write result rows atomically, as :func:`format_mot_rows` formats them.
-
-    The text appears under its name only when it is complete. Directories are
-    made as needed; no rows give an empty file.
-
-    Args:
-        path (str | os.PathLike): Where to write; the rest is described there.
-        frame (np.ndarray): int (R,).
-        identity (np.ndarray): int (R,).
-        xywh (np.ndarray): float (R, 4).
-        score (np.ndarray | None): float (R,).
-        decimals (int | None): Digits.
-
-    Raises:
-        ValueError: If lengths differ or a number is not finite.
-    """
-    try:
-        text = format_mot_rows(frame, identity, xywh, score, decimals)
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}') from None
-    write_text_atomic(path, text)
-
-
-def write_text_atomic(path: str | os.PathLike, text: str) -> None:
-    """Write a text file under a temporary name, then rename it.
-
-    Args:
-        path (str | os.PathLike): Where to write; directories are made.
-        text (str): The whole content.
-    """
-    with open_whole(path) as file:
-        file.write(text.encode('utf-8'))
+    """:func:`write_tracks` of columns."""
+    write_tracks(path, Tracks.create(frame, identity, xywh, score), decimals)

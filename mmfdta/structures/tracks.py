@@ -1,107 +1,99 @@
 # Copyright (c) mmfdta authors.
-"""The boxes of one sequence, as arrays."""
+"""Boxes with identities: the one type that every package hands on."""
 
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+# Digits after the point in tracks that a test or a tracked video writes.
+BOX_DECIMALS, SCORE_DECIMALS = 3, 6
+
 
 @dataclass(frozen=True)
-class TrackBoxes:
-    """Boxes with identities: a ground truth or a result of one sequence.
+class Tracks:
+    """Boxes with identities: a ground truth or a result, of a frame or a sequence.
 
     Rows may come in any order of frames; within a frame their order is kept,
     because it decides which of two equally good matches an assignment takes.
 
     Attributes:
-        frame (np.ndarray): int64 (N,), frame numbers from 1.
-        identity (np.ndarray): int64 (N,), any whole numbers, unique in a frame.
-        xywh (np.ndarray): float64 (N, 4), left, top, width, height in pixels.
-        mark (np.ndarray): float64 (N,), confidence of a result, or the
-            "consider" mark of a ground truth (0: not evaluated).
-        category (np.ndarray): int64 (N,), class number, -1 where none is known.
+        frame: int64 (N,), frame numbers from 1.
+        identity: int64 (N,), any whole numbers, unique in a frame.
+        xywh: float64 (N, 4), left, top, width, height in pixels of the original
+            image.
+        score: float64 (N,), confidence of a result, or column 7 of a ground truth
+            (0: not evaluated).
+        label: int64 (N,), class number, -1 where none is known.
     """
 
     frame: np.ndarray
     identity: np.ndarray
     xywh: np.ndarray
-    mark: np.ndarray
-    category: np.ndarray
+    score: np.ndarray
+    label: np.ndarray
 
     @classmethod
     def create(
         cls,
-        frame: np.ndarray,
-        identity: np.ndarray,
-        xywh: np.ndarray,
-        mark: np.ndarray | None = None,
-        category: np.ndarray | None = None,
-    ) -> 'TrackBoxes':
-        """Build from anything array-like, with marks 1 and classes -1 by default.
+        frame: np.ndarray | SequenceOf[int],
+        identity: np.ndarray | SequenceOf[int],
+        xywh: np.ndarray | SequenceOf[SequenceOf[float]],
+        score: np.ndarray | SequenceOf[float] | None = None,
+        label: np.ndarray | SequenceOf[int] | None = None,
+    ) -> 'Tracks':
+        """Build from anything array-like, with scores 1 and labels -1 by default.
 
         Args:
-            frame (np.ndarray): (N,), frame numbers from 1.
-            identity (np.ndarray): (N,).
-            xywh (np.ndarray): (N, 4).
-            mark (np.ndarray | None): (N,).
-            category (np.ndarray | None): (N,).
+            frame: (N,), frame numbers from 1.
+            identity: (N,).
+            xywh: (N, 4).
+            score: (N,).
+            label: (N,).
 
         Returns:
-            TrackBoxes: The arrays in their own types.
+            The arrays in their own types.
 
         Raises:
             ValueError: If the lengths differ or a box is not finite.
         """
         frame = np.asarray(frame, dtype=np.int64).reshape(-1)
         rows = len(frame)
-        boxes = cls(
+        tracks = cls(
             frame=frame,
             identity=np.asarray(identity, dtype=np.int64).reshape(-1),
             xywh=np.asarray(xywh, dtype=np.float64).reshape(-1, 4),
-            mark=np.ones(rows) if mark is None else np.asarray(mark, np.float64),
-            category=(
+            score=np.ones(rows) if score is None else np.asarray(score, np.float64),
+            label=(
                 np.full(rows, -1, dtype=np.int64)
-                if category is None
-                else np.asarray(category).astype(np.int64)
+                if label is None
+                else np.asarray(label).astype(np.int64)
             ),
         )
-        lengths = {name: len(getattr(boxes, name)) for name in cls.__dataclass_fields__}
+        lengths = {
+            name: len(getattr(tracks, name)) for name in cls.__dataclass_fields__
+        }
         if len(set(lengths.values())) > 1:
             raise ValueError(f'found columns of different lengths: {lengths}')
-        if not np.isfinite(boxes.xywh).all():
-            row = int(np.flatnonzero(~np.isfinite(boxes.xywh).all(axis=1))[0])
+        if not np.isfinite(tracks.xywh).all():
+            row = int(np.flatnonzero(~np.isfinite(tracks.xywh).all(axis=1))[0])
             raise ValueError(
-                f'found box {boxes.xywh[row].tolist()} in row {row} (frame '
-                f'{boxes.frame[row]}), expected finite numbers'
+                f'found box {tracks.xywh[row].tolist()} in row {row} (frame '
+                f'{tracks.frame[row]}), expected finite numbers'
             )
-        return boxes
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    def select(self, keep: np.ndarray) -> 'TrackBoxes':
-        """Return the rows chosen by a mask or index array.
-
-        Args:
-            keep (np.ndarray): bool (N,) or int (K,).
-
-        Returns:
-            TrackBoxes: The chosen rows.
-        """
-        return TrackBoxes(
-            **{name: getattr(self, name)[keep] for name in self.__dataclass_fields__}
-        )
+        return tracks
 
     @classmethod
-    def concatenate(cls, parts: list['TrackBoxes']) -> 'TrackBoxes':
-        """Put rows behind one another.
+    def empty(cls) -> 'Tracks':
+        """Return no rows."""
+        return cls.create([], [], np.zeros((0, 4)))
 
-        Args:
-            parts (list[TrackBoxes]): At least one.
-
-        Returns:
-            TrackBoxes: All rows.
-        """
+    @classmethod
+    def concatenate(cls, parts: SequenceOf['Tracks']) -> 'Tracks':
+        """Put rows behind one another; no parts give no rows."""
+        if not parts:
+            return cls.empty()
         return cls(
             **{
                 name: np.concatenate([getattr(part, name) for part in parts])
@@ -109,18 +101,80 @@ class TrackBoxes:
             }
         )
 
-    def in_frame_order(self) -> 'TrackBoxes':
+    @classmethod
+    def from_instances(cls, instances: Any, frame: int) -> 'Tracks':
+        """Take the tracks or the ground truth of a frame out of MMEngine's type.
+
+        Args:
+            instances: An ``InstanceData`` or its like, with ``bboxes`` (N, 4),
+                left, top, right, bottom in pixels; identities as
+                ``instances_id`` (of a result) or ``instances_ids`` (of a ground
+                truth); and, if there are any, ``scores`` and ``labels`` (N,).
+                Arrays, tensors of any device or MMDetection's box types.
+            frame: Number of the frame, from 1.
+
+        Returns:
+            The rows in their order.
+
+        Raises:
+            ValueError: If boxes or identities lack, lengths differ, or a box is
+                not finite.
+        """
+        names = 'instances_id', 'instances_ids'
+        name = next((name for name in names if name in instances), None)
+        if name is None or 'bboxes' not in instances:
+            raise ValueError(
+                f'frame {frame}: expected instances with bboxes and instances_id, '
+                f'found {", ".join(instances.keys()) or "none"}'
+            )
+        xywh = as_array(instances.get('bboxes')).astype(np.float64).reshape(-1, 4)
+        xywh[:, 2:] -= xywh[:, :2]
+        return cls.create(
+            frame=np.full(len(xywh), frame),
+            identity=as_array(instances.get(name)),
+            xywh=xywh,
+            score=as_array(instances.get('scores')) if 'scores' in instances else None,
+            label=as_array(instances.get('labels')) if 'labels' in instances else None,
+        )
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def xyxy(self) -> np.ndarray:
+        """float64 (N, 4), left, top, right, bottom in pixels."""
+        xyxy = self.xywh.copy()
+        xyxy[:, 2:] += xyxy[:, :2]
+        return xyxy
+
+    def select(self, keep: np.ndarray | slice) -> 'Tracks':
+        """Return the rows chosen by a mask, bool (N,), or indices, int (K,)."""
+        return Tracks(
+            **{name: getattr(self, name)[keep] for name in self.__dataclass_fields__}
+        )
+
+    def in_frame_order(self) -> 'Tracks':
         """Return the rows sorted by frame, rows of a frame in their order."""
         if len(self) < 2 or (self.frame[1:] >= self.frame[:-1]).all():
             return self
         return self.select(np.argsort(self.frame, kind='stable'))
 
+    def rounded(self) -> 'Tracks':
+        """Return the numbers that result text holds: 3 decimals, scores 6."""
+        return Tracks(
+            self.frame,
+            self.identity,
+            self.xywh.round(BOX_DECIMALS),
+            self.score.round(SCORE_DECIMALS),
+            self.label,
+        )
+
     def check(self, name: str, num_frames: int) -> None:
         """Refuse what no score is defined for.
 
         Args:
-            name (str): What the rows are, for the message.
-            num_frames (int): Length of the sequence.
+            name: What the rows are, for the message.
+            num_frames: Length of the sequence.
 
         Raises:
             ValueError: If a frame number is outside of the sequence or an
@@ -143,39 +197,54 @@ class TrackBoxes:
                 f'{frame[again[0]]}; an identity may have one box in a frame'
             )
 
+    # Names of 0.1.
+    @property
+    def mark(self) -> np.ndarray:
+        """The scores under their name of 0.1."""
+        return self.score
+
+    @property
+    def category(self) -> np.ndarray:
+        """The labels under their name of 0.1."""
+        return self.label
+
+
+TrackBoxes = Tracks
+
+
+def as_array(values: Any) -> np.ndarray:
+    """Turn an array, a tensor or MMDetection's boxes into an array on the host."""
+    values = getattr(values, 'tensor', values)
+    if hasattr(values, 'detach'):
+        return values.detach().cpu().numpy()
+    return np.asarray(values)
+
 
 @dataclass(frozen=True)
 class Sequence:
     """Ground truth and result of one sequence.
 
     Attributes:
-        name (str): Name of the sequence.
-        num_frames (int): Its length in frames.
-        gt (TrackBoxes): The ground truth.
-        pred (TrackBoxes): What a tracker found.
+        name: Name of the sequence.
+        num_frames: Its length in frames.
+        gt: The ground truth.
+        pred: What a tracker found.
     """
 
     name: str
     num_frames: int
-    gt: TrackBoxes
-    pred: TrackBoxes
+    gt: Tracks
+    pred: Tracks
 
     def load(self) -> 'Sequence':
         """Return itself; the evaluation also takes sequences still to be read."""
         return self
 
-    def of_category(self, category: int) -> 'Sequence':
-        """Return the boxes of one class.
-
-        Args:
-            category (int): The class number.
-
-        Returns:
-            Sequence: The rows of both sides with this class.
-        """
+    def of_label(self, label: int) -> 'Sequence':
+        """Return the boxes of one class, of both sides."""
         return Sequence(
             self.name,
             self.num_frames,
-            self.gt.select(self.gt.category == category),
-            self.pred.select(self.pred.category == category),
+            self.gt.select(self.gt.label == label),
+            self.pred.select(self.pred.label == label),
         )

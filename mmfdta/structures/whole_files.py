@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-# What a process that was killed while writing leaves has a hidden name with this end.
+# What a process that was killed while writing leaves has a dotted name with this end.
 UNFINISHED = '.part'
 
 
@@ -16,14 +16,14 @@ UNFINISHED = '.part'
 def open_whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under its name when it is complete.
 
-    It is written beside its place under a hidden temporary name, handed to the
+    It is written beside its place under a temporary name with a dot, handed to the
     disk and renamed. After an error what stood under the name is as it was.
 
     Args:
-        path (str | os.PathLike): Where it will stand; folders are made.
+        path: Where it will stand; folders are made.
 
     Yields:
-        BinaryIO: The file.
+        The file.
 
     Raises:
         OSError: If it cannot be written; the error names ``path``.
@@ -47,12 +47,26 @@ def open_whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
         raise
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text file, UTF-8, that appears under its name when it is complete.
+
+    Args:
+        path: Where it will stand; folders are made.
+        text: The whole content.
+
+    Raises:
+        OSError: If it cannot be written; the error names ``path``.
+    """
+    with open_whole(path) as file:
+        file.write(text.encode('utf-8'))
+
+
 def remove_unfinished(folder: str | os.PathLike, suffix: str) -> None:
     """Remove what killed processes left in a folder that nobody else writes to.
 
     Args:
-        folder (str | os.PathLike): The folder; it need not be there.
-        suffix (str): Only files that would have become ``*<suffix>``.
+        folder: The folder; it need not be there.
+        suffix: Only files that would have become ``*<suffix>``.
     """
     for path in Path(folder).glob(f'.*{suffix}.*{UNFINISHED}'):
         path.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import numpy as np
 import trackeval
 from trackeval.datasets import MotChallenge2DBox
 
-from mmfdta.evaluation import Sequence, TrackBoxes
+from mmfdta.evaluation import Sequence, Tracks
 
 _QUIET = {'PRINT_CONFIG': False}
 METRICS = (
@@ -116,7 +116,7 @@ def random_scene(seed: int, style: SceneStyle, name: str = 'scene') -> Sequence:
                     rows.append((frame, identities[i] * 3, *box))
         table = np.array(rows, dtype=float).reshape(-1, 6)
         table = table[rng.permutation(len(table))] if rng.random() < 0.5 else table
-        sides.append(TrackBoxes.create(table[:, 0], table[:, 1], table[:, 2:]))
+        sides.append(Tracks.create(table[:, 0], table[:, 1], table[:, 2:]))
     return Sequence(name, frames, *sides)
 
 

@@ -11,9 +11,9 @@ from mmfdta.evaluation import (
     BENCHMARKS,
     Sequence,
     Settings,
-    TrackBoxes,
+    Tracks,
     evaluate,
-    get_benchmark,
+    select_scored,
 )
 from mmfdta.evaluation.folders import find_sequences
 
@@ -31,7 +31,7 @@ def with_classes(scene: Sequence, seed: int) -> Sequence:
     rng = np.random.default_rng(seed)
     of_object = rng.choice([1, 1, 1, 2, 3, 6, 7, 8, 12, 13], 64)
     gt = scene.gt
-    gt = TrackBoxes.create(
+    gt = Tracks.create(
         gt.frame,
         gt.identity,
         gt.xywh,
@@ -50,7 +50,7 @@ def write(root: Path, sequence: Sequence) -> None:
         f'[Sequence]\nname={sequence.name}\nseqLength={sequence.num_frames}\n'
     )
     gt, pred = sequence.gt, sequence.pred
-    rows = zip(gt.frame, gt.identity, gt.xywh, gt.mark, gt.category, strict=True)
+    rows = zip(gt.frame, gt.identity, gt.xywh, gt.score, gt.label, strict=True)
     (folder / 'gt' / 'gt.txt').write_text(
         ''.join(
             f'{f},{i},{",".join(str(v) for v in box)},{m:.0f},{c},1\n'
@@ -117,13 +117,13 @@ def test_files_equal_official(tmp_path, benchmark):
 def test_distractors_make_a_difference():
     """A result on a static person is no false positive in MOT17, elsewhere it is."""
     box = [[0.0, 0.0, 10.0, 20.0], [50.0, 0.0, 10.0, 20.0]]
-    gt = TrackBoxes.create([1, 1], [1, 2], box, category=[1, 7])
-    pred = TrackBoxes.create([1, 1], [8, 9], box)
+    gt = Tracks.create([1, 1], [1, 2], box, label=[1, 7])
+    pred = Tracks.create([1, 1], [8, 9], box)
     sequence = Sequence('s', 1, gt, pred)
-    prepared = get_benchmark('mot17').prepare(sequence)
+    prepared = select_scored(sequence, 'mot17')
     assert prepared.gt.identity.tolist() == [1]
     assert prepared.pred.identity.tolist() == [8]
-    prepared = get_benchmark('mot_challenge').prepare(sequence)
+    prepared = select_scored(sequence, 'mot_challenge')
     assert prepared.pred.identity.tolist() == [8, 9]
 
 
@@ -136,9 +136,9 @@ def test_rules_that_differ():
 
 def test_strange_classes():
     box = [[0.0, 0.0, 10.0, 20.0]]
-    one = TrackBoxes.create([1], [1], box, category=[1])
-    other = TrackBoxes.create([1], [1], box, category=[99])
+    one = Tracks.create([1], [1], box, label=[1])
+    other = Tracks.create([1], [1], box, label=[99])
     with pytest.raises(ValueError, match=r's: .*ground truth of class 99.*1 to 13'):
-        get_benchmark('mot17').prepare(Sequence('s', 1, other, one))
+        select_scored(Sequence('s', 1, other, one), 'mot17')
     with pytest.raises(ValueError, match=r's: .*result of class 99.*pedestrians'):
-        get_benchmark('mot17').prepare(Sequence('s', 1, one, other))
+        select_scored(Sequence('s', 1, one, other), 'mot17')

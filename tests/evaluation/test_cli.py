@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mmfdta.evaluation.cli import main
-from mmfdta.evaluation.folders import find_sequences, read_boxes
+from mmfdta.evaluation.folders import find_sequences
+from mmfdta.structures.mot_text import read_tracks
 
 from .oracle import STYLES, official_combined, official_sequence, random_scene
 from .test_benchmarks import write
@@ -186,10 +187,10 @@ def test_bad_arguments(folders, capsys):
 def test_rows_without_area_count_as_errors(tmp_path):
     path = tmp_path / 's.txt'
     path.write_text('1,1,0,0,9,9,1\n1,2,5,5,0,9,1\n1,3,7,7,9,9,1\n2,2,5,5,9,-1,0.5\n')
-    boxes = read_boxes(path)
-    assert boxes.identity.tolist() == [1, 2, 3, 2]
-    assert boxes.xywh[3].tolist() == [5, 5, 9, -1]
-    assert boxes.mark.tolist() == [1, 1, 1, 0.5]
+    tracks = read_tracks(path)
+    assert tracks.identity.tolist() == [1, 2, 3, 2]
+    assert tracks.xywh[3].tolist() == [5, 5, 9, -1]
+    assert tracks.score.tolist() == [1, 1, 1, 0.5]
 
 
 def test_length_from_images(tmp_path):

@@ -12,9 +12,9 @@ from mmdet.registry import METRICS
 from mmdet.structures import DetDataSample, TrackDataSample
 from mmengine.structures import InstanceData
 
-from mmfdta.evaluation import Sequence, Settings, TrackBoxes, evaluate, summarise
+from mmfdta.evaluation import Sequence, Settings, Tracks, evaluate, summarise
 from mmfdta.evaluation.folders import find_sequences
-from mmfdta.structures.mot_text import read_mot_rows
+from mmfdta.structures.mot_text import read_tracks
 
 from .oracle import STYLES, official_combined, official_sequence, random_scene
 
@@ -38,15 +38,15 @@ def make_samples(sequence, video_id=0, hidden=False, labels=None) -> list[dict]:
         if not hidden:
             sample.gt_instances = InstanceData(
                 bboxes=torch.tensor(xyxy(gt.xywh), dtype=torch.float32),
-                labels=torch.from_numpy(gt.category),
+                labels=torch.from_numpy(gt.label),
                 instances_ids=torch.from_numpy(gt.identity),
-                marks=torch.from_numpy(gt.mark),
-                categories=torch.from_numpy(gt.category),
+                marks=torch.from_numpy(gt.score),
+                categories=torch.from_numpy(gt.label),
             )
         sample.pred_track_instances = InstanceData(
             bboxes=torch.tensor(xyxy(pred.xywh), dtype=torch.float32),
-            scores=torch.from_numpy(pred.mark).float(),
-            labels=torch.from_numpy(pred.category),
+            scores=torch.from_numpy(pred.score).float(),
+            labels=torch.from_numpy(pred.label),
             instances_id=torch.from_numpy(pred.identity),
         )
         track = TrackDataSample()
@@ -65,7 +65,7 @@ def scenes(count: int) -> list[Sequence]:
     for seed in range(count):
         scene = random_scene(seed + 40, MOVING, f'seq{seed}')
         sides = [
-            TrackBoxes.create(side.frame, side.identity, (side.xywh * 8).round() / 8)
+            Tracks.create(side.frame, side.identity, (side.xywh * 8).round() / 8)
             for side in (scene.gt, scene.pred)
         ]
         result.append(Sequence(scene.name, scene.num_frames, *sides))
@@ -103,7 +103,7 @@ def test_scores_and_text(tmp_path):
     files = sorted(path.name for path in (tmp_path / 'out').iterdir())
     assert files == ['seq0.txt', 'seq1.txt', 'seq2.txt']
     for sequence in sequences:
-        rows = read_mot_rows(tmp_path / 'out' / f'{sequence.name}.txt')
+        rows = read_tracks(tmp_path / 'out' / f'{sequence.name}.txt')
         pred = sequence.pred.in_frame_order()
         np.testing.assert_array_equal(rows.frame, pred.frame)
         np.testing.assert_array_equal(rows.identity, pred.identity)
@@ -182,8 +182,8 @@ def test_text_scores_like_the_run(tmp_path):
 def test_mot17_rules():
     """A result on a static person is taken out, one on a pedestrian scored."""
     box = [[0.0, 0.0, 10.0, 20.0], [50.0, 0.0, 10.0, 20.0], [90.0, 0.0, 9.0, 9.0]]
-    gt = TrackBoxes.create([1] * 3, [1, 2, 3], box, [1, 1, 0], [1, 7, 1])
-    pred = TrackBoxes.create([1, 1], [8, 9], box[:2], category=[0, 5])
+    gt = Tracks.create([1] * 3, [1, 2, 3], box, [1, 1, 0], [1, 7, 1])
+    pred = Tracks.create([1, 1], [8, 9], box[:2], label=[0, 5])
     sequence = Sequence('MOT17-02', 1, gt, pred)
     metric = METRICS.build(dict(type='MOTMetric', benchmark='mot17'))
     scores = run_metric(metric, [sequence])
@@ -217,7 +217,7 @@ def test_finished_sequences_stand_apart_until_all_are(tmp_path):
         metric.process({}, samples[-1:])
         # A sampler may repeat frames.
         metric.process({}, samples[:1])
-        rows = read_mot_rows(partial / f'{sequence.name}.txt')
+        rows = read_tracks(partial / f'{sequence.name}.txt')
         expected = sequence.pred.in_frame_order()
         np.testing.assert_array_equal(rows.frame, expected.frame)
         np.testing.assert_array_equal(rows.xywh, expected.xywh)
@@ -225,7 +225,7 @@ def test_finished_sequences_stand_apart_until_all_are(tmp_path):
     metric.evaluate(1)
     assert sorted(p.name for p in out.iterdir()) == ['seq0.txt', 'seq1.txt']
     for sequence in sequences:
-        rows = read_mot_rows(out / f'{sequence.name}.txt')
+        rows = read_tracks(out / f'{sequence.name}.txt')
         assert len(rows) == len(sequence.pred)
     assert [p.name for p in partial.iterdir()] == ['other.txt']
     # The next test begins anew.
@@ -239,7 +239,7 @@ def test_hidden_ground_truth_is_written_only(tmp_path):
     for sample in make_samples(sequence, hidden=True):
         metric.process({}, [sample])
     assert metric.evaluate(1) == {}
-    assert len(read_mot_rows(tmp_path / 'seq0.txt')) == len(sequence.pred)
+    assert len(read_tracks(tmp_path / 'seq0.txt')) == len(sequence.pred)
 
 
 def test_classes():
@@ -247,16 +247,14 @@ def test_classes():
     colours = []
     for scene in scenes(2):
         sides = [
-            TrackBoxes.create(
-                side.frame, side.identity, side.xywh, None, side.identity % 2
-            )
+            Tracks.create(side.frame, side.identity, side.xywh, None, side.identity % 2)
             for side in (scene.gt, scene.pred)
         ]
         colours.append(Sequence(scene.name, scene.num_frames, *sides))
     metric = METRICS.build(dict(type='MOTMetric', class_aware=True))
     metric.dataset_meta = dict(classes=('even', 'odd'))
     scores = run_metric(metric, colours, rng.permutation)
-    by_class = [official([s.of_category(label) for s in colours]) for label in (0, 1)]
+    by_class = [official([s.of_label(label) for s in colours]) for label in (0, 1)]
     for label, name in enumerate(('even', 'odd')):
         for key, value in by_class[label].items():
             ours = scores[key.replace('mot/', f'mot/{name}_')]
@@ -288,14 +286,14 @@ def test_same_name_of_two_sequences():
 
 def test_repeated_identity_is_named():
     box = [[1.0, 2.0, 3.0, 4.0]]
-    pred = TrackBoxes.create([1, 2, 2], [5, 5, 5], box * 3)
-    sequence = Sequence('twice', 2, TrackBoxes.create([1], [1], box), pred)
+    pred = Tracks.create([1, 2, 2], [5, 5, 5], box * 3)
+    sequence = Sequence('twice', 2, Tracks.create([1], [1], box), pred)
     with pytest.raises(ValueError, match=r'twice: result: identity 5.*frame 2'):
         run_metric(METRICS.build(dict(type='MOTMetric')), [sequence])
 
 
 def test_not_finite_box_is_named():
-    boxes = TrackBoxes.create([1, 2], [5, 5], [[1.0, 2.0, 3.0, 4.0]] * 2)
+    boxes = Tracks.create([1, 2], [5, 5], [[1.0, 2.0, 3.0, 4.0]] * 2)
     samples = make_samples(Sequence('seq0', 2, boxes, boxes))
     frame = samples[1]['video_data_samples'][0]
     frame.pred_track_instances.bboxes[0, 2] = float('nan')

@@ -11,7 +11,7 @@ import motmetrics
 import numpy as np
 import pytest
 
-from mmfdta.evaluation import Sequence, TrackBoxes, count_sequence
+from mmfdta.evaluation import Sequence, Tracks, count_sequence
 
 from .oracle import STYLES, official_data, random_scene
 
@@ -37,7 +37,7 @@ def scores_of(gt_rows, pred_rows) -> tuple[Sequence, dict]:
     sides = []
     for rows in (gt_rows, pred_rows):
         table = np.array(rows, dtype=float)
-        sides.append(TrackBoxes.create(table[:, 0], table[:, 1], table[:, 2:]))
+        sides.append(Tracks.create(table[:, 0], table[:, 1], table[:, 2:]))
     last = max(side.frame.max() for side in sides)
     sequence = Sequence('s', int(last), *sides)
     return sequence, count_sequence(sequence).scores(of_sequence=True)

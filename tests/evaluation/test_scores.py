@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mmfdta.evaluation import (
     Evaluation,
     Sequence,
-    TrackBoxes,
+    Tracks,
     count_sequence,
     summarise,
 )
@@ -36,9 +36,9 @@ def assert_equal(ours: dict, official: list[dict]) -> None:
     assert difference < TOLERANCE, f'{name} differs by {difference}'
 
 
-def boxes(rows) -> TrackBoxes:
+def boxes(rows) -> Tracks:
     table = np.array(rows, dtype=float).reshape(-1, 6)
-    return TrackBoxes.create(table[:, 0], table[:, 1], table[:, 2:])
+    return Tracks.create(table[:, 0], table[:, 1], table[:, 2:])
 
 
 @pytest.mark.parametrize('style', [*STYLES, CROWD, LONG], ids=lambda s: repr(s)[11:-1])
@@ -196,7 +196,7 @@ def test_combined_classes():
 def test_perfect_tracker_scores_one():
     truth = random_scene(5, LONG).gt
     assert len(truth) > 100
-    renamed = TrackBoxes.create(truth.frame, truth.identity + 1000, truth.xywh)
+    renamed = Tracks.create(truth.frame, truth.identity + 1000, truth.xywh)
     scores = summarise(count_sequence(Sequence('s', 120, truth, renamed)).scores())
     for name in ('HOTA', 'DetA', 'AssA', 'LocA', 'MOTA', 'MOTP', 'IDF1', 'IDP', 'IDR'):
         assert scores[name] == pytest.approx(1, abs=1e-12), name
@@ -227,7 +227,7 @@ def test_identities_between_scores(seed, style):
 @given(seed=st.integers(0, 2**32))
 def test_names_of_identities_do_not_matter(seed):
     sequence = random_scene(seed, STYLES[3])
-    renamed = TrackBoxes.create(
+    renamed = Tracks.create(
         sequence.pred.frame, 7 - 5 * sequence.pred.identity, sequence.pred.xywh
     )
     other = Sequence('s', sequence.num_frames, sequence.gt, renamed)
@@ -250,8 +250,8 @@ def test_memory_grows_with_rows_only():
     count = 20_000
     frame = np.arange(1, count + 1) * 10**8
     box = np.tile([5.0, 5.0, 10.0, 20.0], (count, 1))
-    gt = TrackBoxes.create(frame, np.arange(count), box)
-    pred = TrackBoxes.create(frame, np.arange(count)[::-1] + 7, box)
+    gt = Tracks.create(frame, np.arange(count), box)
+    pred = Tracks.create(frame, np.arange(count)[::-1] + 7, box)
     tracemalloc.start()
     scores = summarise(count_sequence(Sequence('s', int(frame[-1]), gt, pred)).scores())
     _, peak = tracemalloc.get_traced_memory()

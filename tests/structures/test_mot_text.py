@@ -4,7 +4,8 @@
 import numpy as np
 import pytest
 
-from mmfdta.structures.mot_text import read_mot_rows, scan_mot_rows, write_mot_rows
+from mmfdta.structures.mot_text import read_tracks, scan_mot_text, write_tracks
+from mmfdta.structures.tracks import Tracks
 
 
 def _write(tmp_path, text, newline=None):
@@ -18,27 +19,31 @@ def test_reads_spaces_windows_ends_blank_lines_and_identity_zero(tmp_path):
     path = _write(
         tmp_path, '1, 0, 1.5, -2, 3, 4, 1, 1, 1\r\n\r\n2,7,5,6,7,8.25,1,1,0.5\r\n', ''
     )
-    rows = read_mot_rows(path)
+    text = scan_mot_text(path)
+    text.require(unique=True, num_frames=2)
+    rows = text.tracks
     np.testing.assert_array_equal(rows.frame, [1, 2])
     np.testing.assert_array_equal(rows.identity, [0, 7])
     np.testing.assert_array_equal(rows.xywh, [[1.5, -2, 3, 4], [5, 6, 7, 8.25]])
-    np.testing.assert_array_equal(rows.visibility, [1, 0.5])
-    np.testing.assert_array_equal(rows.line, [1, 3])
+    np.testing.assert_array_equal(text.visibility, [1, 0.5])
+    np.testing.assert_array_equal(text.line, [1, 3])
 
 
 def test_byte_order_mark_and_missing_last_newline(tmp_path):
     path = tmp_path / 'gt.txt'
     path.write_bytes(b'\xef\xbb\xbf1,2,3,4,5,6')
-    rows = read_mot_rows(path)
+    rows = read_tracks(path)
     assert rows.identity.tolist() == [2]
-    assert rows.mark.tolist() == [1] and rows.category.tolist() == [-1]
+    assert rows.score.tolist() == [1] and rows.label.tolist() == [-1]
 
 
 def test_rows_of_different_length_are_read(tmp_path):
-    rows = read_mot_rows(_write(tmp_path, '1,1,1,1,2,2,0.5\n1,2,1,1,2,2,1,7,0.25\n'))
-    assert rows.mark.tolist() == [0.5, 1]
-    assert rows.category.tolist() == [-1, 7]
-    assert rows.visibility.tolist() == [-1, 0.25]
+    path = _write(tmp_path, '1,1,1,1,2,2,0.5\n1,2,1,1,2,2,1,7,0.25\n')
+    text = scan_mot_text(path)
+    rows = text.tracks
+    assert rows.score.tolist() == [0.5, 1]
+    assert rows.label.tolist() == [-1, 7]
+    assert text.visibility.tolist() == [-1, 0.25]
 
 
 @pytest.mark.parametrize(
@@ -57,51 +62,62 @@ def test_rows_of_different_length_are_read(tmp_path):
 def test_bad_line_is_named(tmp_path, line, expected):
     path = _write(tmp_path, f'1,1,1,1,2,2\n\n{line}\n4,1,1,1,2,2\n')
     with pytest.raises(ValueError, match=f'gt.txt:3: .*{expected}'):
-        read_mot_rows(path)
-    rows, problems = scan_mot_rows(path)
-    assert rows.frame.tolist() == [1, 4] and rows.line.tolist() == [1, 4]
-    assert [p.line for p in problems] == [3]
+        read_tracks(path)
+    text = scan_mot_text(path)
+    assert text.tracks.frame.tolist() == [1, 4] and text.line.tolist() == [1, 4]
+    assert [p.line for p in text.problems] == [3]
 
 
-def test_degenerate_boxes_are_skipped_and_listed(tmp_path):
-    rows = read_mot_rows(
-        _write(tmp_path, '1,1,0,0,2,2\n1,2,0,0,0,2\n2,1,0,0,2,2\n2,2,0,0,2,-1\n')
-    )
-    assert rows.line.tolist() == [1, 3]
-    assert rows.degenerate_line.tolist() == [2, 4]
-    assert rows.num_degenerate == 2
+def test_degenerate_boxes_stay_and_are_flagged(tmp_path):
+    path = _write(tmp_path, '1,1,0,0,2,2\n1,2,0,0,0,2\n2,1,0,0,2,2\n2,2,0,0,2,-1\n')
+    text = scan_mot_text(path)
+    assert text.line.tolist() == [1, 2, 3, 4]
+    assert text.degenerate.tolist() == [False, True, False, True]
+    kept = text.select(~text.degenerate)
+    assert kept.line.tolist() == [1, 3] and kept.tracks.frame.tolist() == [1, 2]
+    assert read_tracks(path).xywh[3].tolist() == [0, 0, 2, -1]
+
+
+@pytest.mark.parametrize('label', ['inf', '-1e300', 'nan'])
+def test_a_class_that_is_no_number_is_none(tmp_path, label):
+    path = _write(tmp_path, f'1,1,0,0,2,2,1,{label}\n1,2,0,0,2,2,1,3\n')
+    assert read_tracks(path).label.tolist() == [-1, 3]
+
+
+def test_frames_beyond_the_sequence_are_named(tmp_path):
+    path = _write(tmp_path, '1,1,0,0,2,2\n\n3,1,0,0,0,2\n4,1,0,0,2,2\n')
+    with pytest.raises(ValueError, match=r'gt.txt:3: found frame 3, .* 2 frames \(2 '):
+        read_tracks(path, num_frames=2)
 
 
 def test_duplicates_name_both_lines(tmp_path):
     path = _write(
         tmp_path, '1,5,0,0,2,2\n2,5,0,0,2,2\n1,6,0,0,2,2\n1,5,9,9,2,2\n1,5,8,8,2,2\n'
     )
-    problems = read_mot_rows(path).duplicates()
+    problems = scan_mot_text(path).duplicates()
     assert [p.line for p in problems] == [4, 5]
     assert all('first on line 1' in p.message for p in problems)
     with pytest.raises(ValueError, match=r'gt.txt:4: identity 5 .*1 more'):
-        read_mot_rows(path, unique=True)
+        read_tracks(path, unique=True)
 
 
 def test_empty_missing_and_binary_files(tmp_path):
-    assert len(read_mot_rows(_write(tmp_path, '\n \n'))) == 0
+    assert len(read_tracks(_write(tmp_path, '\n \n'))) == 0
     with pytest.raises(FileNotFoundError, match='absent.txt'):
-        read_mot_rows(tmp_path / 'absent.txt')
+        read_tracks(tmp_path / 'absent.txt')
     (tmp_path / 'gt.txt').write_bytes(b'1,1,1,1,1,1\n\xff\xfe\x00')
     with pytest.raises(ValueError, match='gt.txt:2: .*not UTF-8'):
-        read_mot_rows(tmp_path / 'gt.txt')
+        read_tracks(tmp_path / 'gt.txt')
 
 
 def test_writes_the_challenge_columns(tmp_path):
-    write_mot_rows(
-        tmp_path / 'a.txt', [1], [3], [[1.25, 2, 3.125, 4]], [0.5], decimals=2
-    )
+    tracks = Tracks.create([1], [3], [[1.25, 2, 3.125, 4]], [0.5])
+    write_tracks(tmp_path / 'a.txt', tracks, decimals=2)
     assert (tmp_path / 'a.txt').read_text() == '1,3,1.25,2,3.12,4,0.5,-1,-1,-1\n'
 
 
 def test_refuses_to_write_nonsense(tmp_path):
-    with pytest.raises(ValueError, match='2 frames, 1 identities'):
-        write_mot_rows(tmp_path / 'a.txt', [1, 2], [3], [[1, 2, 3, 4]])
-    with pytest.raises(ValueError, match='finite'):
-        write_mot_rows(tmp_path / 'a.txt', [1], [3], [[1, 2, np.nan, 4]])
+    tracks = Tracks.create([1], [3], [[1, 2, 3, 4]], [np.nan])
+    with pytest.raises(ValueError, match=r'a\.txt: .*finite'):
+        write_tracks(tmp_path / 'a.txt', tracks)
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mmfdta.structures.mot_text import read_mot_rows, scan_mot_rows, write_mot_rows
+from mmfdta.structures.mot_text import read_tracks, scan_mot_text, write_tracks
+from mmfdta.structures.tracks import Tracks
 
 WHOLE = st.integers(-3, 40).map(str)
 NUMBER = st.one_of(
@@ -63,7 +64,7 @@ def path(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp('text') / 'gt.txt'
 
 
-@given(text=texts())
+@given(content=texts())
 @example('1,1e30,1,1,2,2\n')
 @example('1e30,1,1,1,2,2\n')
 @example('1,9223372036854775808,1,1,2,2\n')
@@ -71,42 +72,42 @@ def path(tmp_path_factory) -> Path:
 @example('1,٣,1,1,2,2\n')
 @example('1,1,1,1,2,2,0.5\n1,2,1,1,2,2\n')
 @example('1,1,1,1,2,2\x0c\n2,1,1,1,2,2\x1c3,1,1,1,2,2\n')
-def test_reading_is_strict_and_complete(path: Path, text: str):
-    path.write_bytes(text.encode('utf-8', 'surrogatepass'))
+def test_reading_is_strict_and_complete(path: Path, content: str):
+    path.write_bytes(content.encode('utf-8', 'surrogatepass'))
     expected, bad = [], []
-    for number, line in enumerate(text.split('\n'), 1):
+    for number, line in enumerate(content.split('\n'), 1):
         if not line.strip():
             continue
         row = plain_row(line)
         (bad if row is None else expected).append((number, row))
     try:
-        rows, problems = scan_mot_rows(path)
+        text = scan_mot_text(path)
     except ValueError as error:  # no text at all
         assert 'not UTF-8' in str(error) and str(path) in str(error)
         return
-    assert [problem.line for problem in problems] == [number for number, _ in bad]
-    area = [(n, r) for n, r in expected if r[4] > 0 and r[5] > 0]
-    flat = [n for n, r in expected if not (r[4] > 0 and r[5] > 0)]
-    assert rows.degenerate_line.tolist() == flat
-    assert rows.line.tolist() == [number for number, _ in area]
-    assert rows.frame.tolist() == [row[0] for _, row in area]
-    assert rows.identity.tolist() == [row[1] for _, row in area]
-    assert rows.xywh.tolist() == [row[2:6] for _, row in area]
-    assert rows.mark.tolist() == [(row + [1.0])[6] for _, row in area]
+    assert [problem.line for problem in text.problems] == [number for number, _ in bad]
+    flat = [number for number, row in expected if row[4] <= 0 or row[5] <= 0]
+    assert text.line[text.degenerate].tolist() == flat
+    assert text.line.tolist() == [number for number, _ in expected]
+    tracks = text.tracks
+    assert tracks.frame.tolist() == [row[0] for _, row in expected]
+    assert tracks.identity.tolist() == [row[1] for _, row in expected]
+    assert tracks.xywh.tolist() == [row[2:6] for _, row in expected]
+    assert tracks.score.tolist() == [(row + [1.0])[6] for _, row in expected]
     if bad:
         with pytest.raises(ValueError, match=f'gt.txt:{bad[0][0]}: '):
-            read_mot_rows(path)
+            read_tracks(path)
 
 
 @given(data=st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused_by_name(path: Path, data: bytes):
     path.write_bytes(data)
     try:
-        rows = read_mot_rows(path)
+        tracks = read_tracks(path)
     except ValueError as error:
         assert f'{path}:' in str(error)
     else:
-        assert np.isfinite(rows.xywh).all() and (rows.frame >= 1).all()
+        assert np.isfinite(tracks.xywh).all() and (tracks.frame >= 1).all()
 
 
 ROW = st.tuples(
@@ -123,14 +124,10 @@ def test_what_is_written_is_read_again(path: Path, table: list, decimals: int | 
     frame, identity = (np.array(column, dtype=np.int64) for column in columns[:2])
     xywh = np.array(columns[2:6], dtype=np.float64).T.reshape(-1, 4)
     score = np.array(columns[6], dtype=np.float64)
-    write_mot_rows(path, frame, identity, xywh, score, decimals)
-    back = read_mot_rows(path)
-    # Three decimals leave nothing of a box that is thinner.
-    thin = 0 if decimals is None else 6e-4
-    seen = np.isin(np.arange(len(frame)) + 1, back.line)
-    assert seen[(xywh[:, 2:] > thin).all(1)].all()
+    write_tracks(path, Tracks.create(frame, identity, xywh, score), decimals)
+    back = read_tracks(path)
     tolerance = 0 if decimals is None else 5.001e-4
-    np.testing.assert_array_equal(back.frame, frame[seen])
-    np.testing.assert_array_equal(back.identity, identity[seen])
-    np.testing.assert_allclose(back.xywh, xywh[seen], rtol=0, atol=tolerance)
-    np.testing.assert_allclose(back.mark, score[seen], rtol=0, atol=tolerance)
+    np.testing.assert_array_equal(back.frame, frame)
+    np.testing.assert_array_equal(back.identity, identity)
+    np.testing.assert_allclose(back.xywh, xywh, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(back.score, score, rtol=0, atol=tolerance)

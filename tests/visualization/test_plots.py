@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from mmfdta.evaluation import Sequence, TrackBoxes
+from mmfdta.evaluation import Sequence, Tracks
 from mmfdta.evaluation.clear import count_clear
 from mmfdta.evaluation.overlap import find_overlaps
 from mmfdta.visualization import (
@@ -55,7 +55,7 @@ def test_similarity_is_in_percent_of_pairs():
 def _boxes(rows):
     frame, identity, x = np.array(rows).T
     xywh = np.stack([x, 0 * x, 0 * x + 10, 0 * x + 10], axis=1)
-    return TrackBoxes.create(frame, identity, xywh)
+    return Tracks.create(frame, identity, xywh)
 
 
 def test_timeline_follows_who_follows_whom():

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from mmfdta.evaluation import BENCHMARKS, get_benchmark
+from mmfdta.evaluation import BENCHMARKS, select_scored
 from mmfdta.evaluation.folders import find_sequences
 from mmfdta.structures.mot_text import write_text_atomic
 from mmfdta.visualization import save_timeline
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
     try:
         files, _ = find_sequences(options.gt, options.results, options.sequences)
         for file in files:
-            sequence = get_benchmark(options.benchmark).prepare(file.load())
+            sequence = select_scored(file.load(), options.benchmark)
             path = out / f'{sequence.name}.png'
             switches[sequence.name] = save_timeline(sequence, path)
             print(f'{path}: {len(switches[sequence.name])} switches')

@@ -1,0 +1,69 @@
+# Copyright (c) mmfdta authors.
+"""Tables as plain text, Markdown and CSV, from a head and rows of cells."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+
+
+def plain_table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """Write a table to print: columns two spaces apart, all but the first right.
+
+    Args:
+        head: Titles of the columns.
+        rows: Cells of each row, as many as titles; written with ``str``.
+
+    Returns:
+        The lines, without a line end after the last.
+    """
+    lines, widths = _measure(head, rows)
+    return '\n'.join('  '.join(_align(line, widths)).rstrip() for line in lines)
+
+
+def markdown_table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """Write a Markdown table with aligned columns, all but the first to the right.
+
+    Args:
+        head: Titles of the columns.
+        rows: Cells of each row, as many as titles; written with ``str``.
+
+    Returns:
+        The table, each line with its end.
+    """
+    lines, widths = _measure(head, rows)
+    title, *body = ['| ' + ' | '.join(_align(line, widths)) + ' |' for line in lines]
+    rule = '|'.join(['-' * (widths[0] + 2), *('-' * (w + 1) + ':' for w in widths[1:])])
+    return '\n'.join([title, f'|{rule}|', *body]) + '\n'
+
+
+def csv_table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    """Write CSV with commas and Unix line ends; floats in full precision.
+
+    Args:
+        head: Titles of the columns.
+        rows: Cells of each row; None gives an empty cell.
+
+    Returns:
+        The text, each line with its end.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _measure(
+    head: Sequence[object], rows: Iterable[Sequence[object]]
+) -> tuple[list[list[str]], list[int]]:
+    """Cells as text, the head first, and the widths of the columns."""
+    lines = [[str(cell) for cell in row] for row in (head, *rows)]
+    columns = zip(*lines, strict=True)
+    return lines, [max(len(cell) for cell in column) for column in columns]
+
+
+def _align(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [
+        cell.rjust(width) if i else cell.ljust(width)
+        for i, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
