@@ -13,7 +13,8 @@ from typing import IO, Protocol
 import numpy as np
 from mmengine.structures import InstanceData
 
-from mmfdta.structures.mot_text import BOX_DECIMALS, SCORE_DECIMALS, format_mot_rows
+from mmfdta.structures.mot_text import format_tracks
+from mmfdta.structures.tracks import BOX_DECIMALS, SCORE_DECIMALS, Tracks
 from mmfdta.visualization import (
     VIDEO_SUFFIXES,
     TrackDrawer,
@@ -192,7 +193,7 @@ class MOTText(_StreamedText):
         number = np.full(len(xywh), frame.index + 1)
         identity = frame.tracks.instances_id.numpy()
         try:
-            return format_mot_rows(number, identity, xywh, scores)
+            return format_tracks(Tracks.create(number, identity, xywh, scores))
         except ValueError as error:
             raise ValueError(f'{self.path}: frame {number[0]}: {error}') from None
 
