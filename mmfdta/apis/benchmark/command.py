@@ -19,7 +19,7 @@ from mmengine.registry import init_default_scope
 
 from mmfdta.evaluation import Sequence as ScoredSequence
 from mmfdta.evaluation import Settings, evaluate
-from mmfdta.evaluation.folders import read_boxes
+from mmfdta.structures.mot_text import read_tracks
 
 from ..config import add_cfg_options
 from . import bootstrap
@@ -207,7 +207,9 @@ def _score(
 ) -> Outcome:
     """Score the text of a folder, which a run has left or another program."""
     sequences = [
-        ScoredSequence(name, length, truth, read_boxes(tracks / f'{name}.txt', length))
+        ScoredSequence(
+            name, length, truth, read_tracks(tracks / f'{name}.txt', num_frames=length)
+        )
         for name, length, truth in course.sequences
     ]
     evaluation = evaluate(sequences, Settings(course.benchmark))
