@@ -7,10 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mmfdta.datasets.samplers import divide_sequences
 
-from mmfdta.datasets import ClipSampler, SequenceSampler
-from mmfdta.datasets import samplers
+from mmfdta.datasets import ClipSampler, SequenceSampler, samplers
+from mmfdta.datasets.samplers import divide_sequences
 from mmfdta.datasets.structures import Sequence, SequenceAnnotations
 
 

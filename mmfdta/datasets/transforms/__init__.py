@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Clip transforms: geometry first, pixels once."""
 
+from .clip_transform import ClipTransform
 from .color import ClipColorJitter
 from .formatting import PackClipInputs, UnpackFrame
 from .geometry import (
@@ -21,6 +22,7 @@ __all__ = [
     'ClipRandomFlip',
     'ClipRandomResize',
     'ClipResize',
+    'ClipTransform',
     'DecodeClip',
     'GenerateIDTargets',
     'LoadClipDepth',
