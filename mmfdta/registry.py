@@ -17,3 +17,7 @@ __all__ = [
     'models',
     'visualization',
 ]
+
+# Networks and trackers are registered when their names are asked for.
+for _name in models.__all__:
+    getattr(models, _name)
