@@ -7,10 +7,12 @@ A config does it with ``custom_imports = dict(imports=['mmfdta.registry'])``.
 from mmfdta import datasets, engine, evaluation, models, visualization
 from mmfdta.evaluation import MOTMetric
 from mmfdta.minidance import MiniDanceDataset
+from mmfdta.visualization import TrackVisualizer
 
 __all__ = [
     'MOTMetric',
     'MiniDanceDataset',
+    'TrackVisualizer',
     'datasets',
     'engine',
     'evaluation',
