@@ -48,7 +48,7 @@ def build_inferencer(short: int) -> MOTInferencer:
     """Build the small FDTA for frames of this short side."""
     config = read_config('fdta_mini')
     resize = dict(type='ClipResize', short=short, max_long=2 * short)
-    config.test_dataloader.dataset.pipeline.insert(1, resize)
+    config.test_dataloader.dataset.pipeline[0].transforms.insert(1, resize)
     config.model.tracker.update(det_thr=0.0, newborn_thr=0.0)
     return MOTInferencer(config, allow_random_weights=True)
 
@@ -70,7 +70,7 @@ def track_in_steps(
         times.append(time.perf_counter())
         sample = inferencer.preprocessor(image, FrameContext(index, video))
         times.append(time.perf_counter())
-        (tracks,) = inferencer.predict_prepared([sample], index + 1)
+        (tracks,) = inferencer.predict_prepared([sample])
         times.append(time.perf_counter())
         output.write(TrackedFrame(index, image, tracks))
         times.append(time.perf_counter())

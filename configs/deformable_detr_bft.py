@@ -6,4 +6,7 @@ train_cfg = dict(max_epochs=max_epochs)
 param_scheduler = [
     dict(type='MultiStepLR', by_epoch=True, end=max_epochs, milestones=[45], gamma=0.1)
 ]
-train_dataloader = dict(dataset=dict(type='BFTDataset', data_root='data/BFT'))
+source = dict(type='BFTDataset', data_root='data/BFT')
+train_dataloader = dict(dataset=source)
+val_dataloader = dict(dataset=dict(source, split='test'))
+test_dataloader = val_dataloader

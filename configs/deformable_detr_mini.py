@@ -3,6 +3,7 @@
 _base_ = [
     './_base_/models/fdta_mini.py',
     './_base_/datasets/minidance.py',
+    './_base_/datasets/single_frames.py',
     './_base_/mini_runtime.py',
     './_base_/schedules/mini.py',
 ]
@@ -15,6 +16,7 @@ detector.data_preprocessor = dict(
     type='DetDataPreprocessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
+    bgr_to_rgb=True,
 )
 model = dict(_delete_=True, **detector)
 
@@ -24,19 +26,29 @@ train_pipeline = [
     dict(type='DecodeClip'),
     dict(type='ClipColorJitter', brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1),
     dict(type='PackClipInputs'),
-    dict(type='UnpackFrame'),
+    dict(type='UnpackFrame', bgr=True),
 ]
 train_dataloader = dict(
     batch_size=8,
     sampler=dict(lengths=1, max_interval=1),
     dataset=dict(pipeline=train_pipeline),
 )
-val_dataloader = None
-val_cfg = None
-val_evaluator = None
-test_dataloader = None
-test_cfg = None
-test_evaluator = None
+# Frames are used at their size.
+frame_pipeline = _base_.frame_pipeline
+tta_pipeline = _base_.tta_pipeline
+frame_pipeline[1] = tta_pipeline[1] = dict(type='Resize', scale_factor=1.0)
+val_dataloader = dict(
+    batch_size=8,
+    sampler=dict(_delete_=True, type='DefaultSampler', shuffle=False),
+    dataset=dict(single_frames=True, pipeline=frame_pipeline),
+)
+test_dataloader = dict(
+    val_dataloader, dataset=dict(val_dataloader['dataset'], split='test')
+)
+val_evaluator = dict(_delete_=True, type='CocoMetric', metric='bbox')
+test_evaluator = val_evaluator
+default_hooks = dict(visualization=dict(type='DetVisualizationHook'))
+visualizer = dict(type='DetectionVisualizer')
 
 max_iters = 3400
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)

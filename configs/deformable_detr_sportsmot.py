@@ -1,6 +1,7 @@
 # The plain detector on SportsMOT's frames; its weights start fdta_sportsmot.py.
 _base_ = ['./deformable_detr_dancetrack.py']
 
-train_dataloader = dict(
-    dataset=dict(type='SportsMOTDataset', data_root='data/SportsMOT')
-)
+source = dict(type='SportsMOTDataset', data_root='data/SportsMOT')
+train_dataloader = dict(dataset=source)
+val_dataloader = dict(dataset=source)
+test_dataloader = val_dataloader

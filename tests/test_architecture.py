@@ -44,8 +44,8 @@ ALLOWED = {
 ALLOWED['models'] = {p for p in ALLOWED if p.startswith(MODELS)} | BELOW
 ALLOWED['apis'] = {*ALLOWED}
 ALLOWED['minidance'] = {*ALLOWED}
-ALLOWED['cli'] = {*ALLOWED, 'mmfdta'}
 ALLOWED['registry'] = {*ALLOWED, 'mmfdta'}
+ALLOWED['cli'] = {*ALLOWED, 'mmfdta'}
 ALLOWED['mmfdta'] = {'version'}
 ALLOWED['__main__'] = {'cli'}
 

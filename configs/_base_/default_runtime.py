@@ -13,6 +13,8 @@ default_hooks = dict(
     checkpoint=dict(type='WholeCheckpointHook', interval=1),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     finite_loss=dict(type='FiniteLossHook', action='stop'),
+    # Draws with the option --show-dir of MMDetection's tools.
+    visualization=dict(type='TrackVisualizationHook'),
 )
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 log_level = 'INFO'

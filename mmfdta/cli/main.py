@@ -41,6 +41,7 @@ VERBS = {
         'mmfdta.apis.analysis.estimate_memory',
         'estimate the peak memory of training a config',
     ),
+    'mmdet': ('mmfdta.cli.mmdet', 'run a tool of MMDetection, with all registered'),
     'env': ('mmfdta.cli.env', 'show versions and the state of the operators'),
     'demo': ('mmfdta.cli.demo', 'train and compare the small FDTA on MiniDance'),
     'ablation': (

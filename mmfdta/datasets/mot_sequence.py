@@ -23,6 +23,7 @@ from .structures import (
     SequenceSource,
     xywh_to_xyxy,
 )
+from .transforms.decoding import read_image_size
 from .transforms.loading import LoadClipDepth
 
 
@@ -52,6 +53,9 @@ class MOTSequenceDataset(BaseDataset):
             else the original files.
         test_mode: Deliver all rows, with marks, categories and
             visibilities for the metric, and allow missing annotations.
+        single_frames: Deliver single frames as MMDetection's detection data
+            sets do, for any detector, pipeline and metric of MMDetection; samples
+            are asked for by ``int``.
         **kwargs: See :class:`mmengine.dataset.BaseDataset` (``metainfo``,
             ``pipeline``, ``indices``, ``lazy_init``).
     """
@@ -70,14 +74,17 @@ class MOTSequenceDataset(BaseDataset):
         min_visibility: float = 0.0,
         ann_file: str = '',
         test_mode: bool = False,
+        single_frames: bool = False,
         pipeline: SequenceOf[dict | Callable] = (),
         **kwargs: Any,
     ) -> None:
         self.split = split
+        self.single_frames = single_frames
         self.sequence_names = sequences
         self.dataset_name = dataset_name or self.NAME
         self.rule = RowRule(category_map, use_marks, min_visibility)
         self._numbered: list[Sequence] | None = None
+        self._sizes: dict[int, tuple[int, int]] = {}
         kwargs.setdefault('data_prefix', {})
         super().__init__(
             ann_file=ann_file,
@@ -221,13 +228,19 @@ class MOTSequenceDataset(BaseDataset):
         Returns:
             ``img_paths`` list[str] (T), ``depth_dir``, ``frame_ids``
             int (T,), ``img_ids`` int (T,), ``video_id``, ``video_length``,
-            ``sequence``, ``dataset``, ``is_static``, ``test_mode``, ``rng`` and, where
+            ``sequence``, ``dataset``, ``is_static``, ``rng`` and, where
             annotated, the boxes of all frames behind one another:
             ``gt_bboxes`` float32 (M, 4) xyxy, ``gt_labels``, ``gt_ids`` int64
-            (M,), ``gt_frames`` int64 (M,) index into the clip.
+            (M,), ``gt_frames`` int64 (M,) index into the clip. With
+            ``single_frames``: ``img_path``, ``img_id``, ``height``, ``width``,
+            ``video_id``, ``frame_id`` from 0 and ``instances``, a dict for each box
+            with ``bbox`` xyxy, ``bbox_label``, ``instance_id`` and ``ignore_flag``
+            (1 where training does not use the row).
         """
         if not isinstance(idx, ClipIndex):
             idx = self._frame_index(int(idx))
+        if self.single_frames:
+            return self._describe_frame(idx)
         sequence = self.sequences[idx.sequence]
         frames = np.asarray(idx.frames)
         info = dict(
@@ -243,7 +256,6 @@ class MOTSequenceDataset(BaseDataset):
             sequence=sequence.name,
             dataset=sequence.dataset,
             is_static=sequence.is_static,
-            test_mode=self.test_mode,
             rng=_make_generator(idx.seed),
         )
         if sequence.annotations is not None:
@@ -256,6 +268,42 @@ class MOTSequenceDataset(BaseDataset):
         idx %= len(self)
         sequence = int(np.searchsorted(self._first_frame, idx, side='right')) - 1
         return ClipIndex(sequence, (idx - int(self._first_frame[sequence]),))
+
+    def _describe_frame(self, idx: ClipIndex) -> dict:
+        sequence, (frame,) = self.sequences[idx.sequence], idx.frames
+        path = os.path.join(sequence.image_dir, str(sequence.image_names[frame]))
+        if idx.sequence not in self._sizes:
+            self._sizes[idx.sequence] = read_image_size(path)
+        height, width = self._sizes[idx.sequence]
+        info = dict(
+            img_path=path,
+            img_id=int(self._first_frame[idx.sequence]) + frame,
+            height=height,
+            width=width,
+            video_id=idx.sequence,
+            frame_id=frame,
+            instances=[],
+        )
+        annotations = sequence.annotations
+        if annotations is not None:
+            rows = slice(*annotations.offsets[frame : frame + 2])
+            info['instances'] = [
+                dict(
+                    bbox=box,
+                    # The class of a distractor is not known; it is ignored in all.
+                    bbox_label=max(label, 0),
+                    instance_id=identity,
+                    ignore_flag=int(not used),
+                )
+                for box, label, identity, used in zip(
+                    xywh_to_xyxy(annotations.xywh[rows]).tolist(),
+                    annotations.labels[rows].tolist(),
+                    annotations.ids[rows].tolist(),
+                    annotations.trainable[rows].tolist(),
+                    strict=True,
+                )
+            ]
+        return info
 
     def _gather_boxes(
         self, annotations: SequenceAnnotations, frames: np.ndarray

@@ -13,8 +13,9 @@ from mmengine.runner import BaseLoop, Runner
 
 from mmfdta.evaluation import Evaluation, MOTMetric, Sequence, select_scored, summarise
 from mmfdta.evaluation.records import FrameRecord, assemble, make_record
-from mmfdta.structures.mot_text import write_tracks
+from mmfdta.structures.mot_text import write_mot_rows
 from mmfdta.visualization import (
+    DrawnTracks,
     TrackDrawer,
     TrackStyle,
     VideoWriter,
@@ -33,11 +34,11 @@ class WorstSequencesHook(Hook):
     video. Identity switches are written into the video as they happen.
 
     Args:
-        num: How many sequences.
-        metric: By which score of a sequence, the lowest first.
-        out_dir: Folder in the work dir.
-        video: Write videos.
-        frame_rate: Frames per second of the videos.
+        num (int): How many sequences.
+        metric (str): By which score of a sequence, the lowest first.
+        out_dir (str): Folder in the work dir.
+        video (bool): Write videos.
+        frame_rate (float): Frames per second of the videos.
     """
 
     priority = 'LOW'
@@ -141,7 +142,10 @@ class WorstSequencesHook(Hook):
 
     def _write(self, sequence: Sequence, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        write_tracks(folder / 'tracks.txt', sequence.pred)
+        pred = sequence.pred
+        write_mot_rows(
+            folder / 'tracks.txt', pred.frame, pred.identity, pred.xywh, pred.mark
+        )
         scored = select_scored(sequence, 'mot_challenge')
         switches = save_timeline(scored, folder / 'timeline.png')
         if self.video:
@@ -159,8 +163,15 @@ class WorstSequencesHook(Hook):
                     self._paths[sequence.name, frame - 1],
                     flag='color_ignore_orientation',
                 )
-                tracks = sequence.pred.select(sequence.pred.frame == frame)
-                picture = drawer.draw(image, tracks)
+                rows = sequence.pred.frame == frame
+                boxes = sequence.pred.xywh[rows].copy()
+                boxes[:, 2:] += boxes[:, :2]
+                picture = drawer.draw(
+                    image,
+                    DrawnTracks(
+                        boxes, sequence.pred.identity[rows], sequence.pred.mark[rows]
+                    ),
+                )
                 recent = [
                     f'{s["from"]} to {s["to"]}'
                     for s in switches

@@ -8,6 +8,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 
 from mmfdta.datasets.mot_sequence import MOTSequenceDataset
+from mmfdta.datasets.structures import Sequence
 
 from .scene import MiniDanceOptions
 from .writing import make_minidance
@@ -29,9 +30,16 @@ class MiniDanceDataset(MOTSequenceDataset):
     def __init__(
         self, data_root: str, options: dict | None = None, **kwargs: Any
     ) -> None:
-        if is_main_process():
-            made = make_minidance(data_root, MiniDanceOptions(**(options or {})))
-            if made:
-                print_log(f'Rendered MiniDance into {data_root}', 'current')
-        barrier()
+        self.options = MiniDanceOptions(**(options or {}))
         super().__init__(data_root, **kwargs)
+
+    def load_data_list(self) -> list[Sequence]:
+        """Read the sequences, rendered first where they are missing.
+
+        With ``lazy_init``, as MMDetection's inference asks for classes, nothing is
+        rendered.
+        """
+        if is_main_process() and make_minidance(self.data_root, self.options):
+            print_log(f'Rendered MiniDance into {self.data_root}', 'current')
+        barrier()
+        return super().load_data_list()

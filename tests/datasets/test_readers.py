@@ -2,6 +2,7 @@
 """Five layouts and their quirks, read directly and from the cache."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,6 +96,29 @@ def test_mot17_trains_on_marked_pedestrians_and_tests_on_all(tmp_path, make_sequ
     assert info['gt_labels'].tolist() == [0, 0, -1]
     assert info['gt_visibilities'].tolist() == [0.5, 1, 1]
     assert info['gt_xywh'].dtype == np.float64
+
+
+def test_single_frames_are_those_of_mmdetections_detection_data_sets(
+    tmp_path, make_sequence
+):
+    """Marked pedestrians are trained on, all other rows are ignored."""
+    make_sequence(
+        tmp_path / 'train' / 'MOT17-02-FRCNN',
+        2,
+        rows='1,4,11,7,10,20,1,1,0.5\n1,5,2,3,4,5,0,1,1\n1,6,2,3,4,5,1,8,1\n',
+        size=(48, 64),
+    )
+    dataset = MOT17Dataset(str(tmp_path), single_frames=True)
+    first, second = dataset[0], dataset[1]
+    assert (first['height'], first['width']) == (48, 64)
+    assert Path(first['img_path']).name == '000001.jpg'
+    assert [first['img_id'], second['img_id'], second['frame_id']] == [0, 1, 1]
+    assert first['instances'] == [
+        dict(bbox=[11, 7, 21, 27], bbox_label=0, instance_id=4, ignore_flag=0),
+        dict(bbox=[2, 3, 6, 8], bbox_label=0, instance_id=5, ignore_flag=1),
+        dict(bbox=[2, 3, 6, 8], bbox_label=0, instance_id=6, ignore_flag=1),
+    ]
+    assert second['instances'] == []
 
 
 def test_mot17_halves(tmp_path, make_sequence):

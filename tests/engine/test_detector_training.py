@@ -22,9 +22,10 @@ def test_the_detector_of_a_run_starts_fdta(tiny_run, tmp_path: Path):
     plain.model = whole.model.detector.to_dict()
     plain.model.update(spatial_adapter=None, data_preprocessor=preprocessor)
     plain.model.bbox_head.loss_depth = None
-    loader = plain.train_dataloader
-    loader.update(num_workers=0, persistent_workers=False)
-    loader.dataset.data_root = whole.train_dataloader.dataset.data_root
+    for name in ('val', 'train'):
+        loader = plain[f'{name}_dataloader']
+        loader.update(num_workers=0, persistent_workers=False)
+        loader.dataset.data_root = whole.train_dataloader.dataset.data_root
     loader.dataset.pipeline[2] = whole.train_dataloader.dataset.pipeline[3]
     plain.default_hooks.logger.interval = 1
     plain.train_cfg.max_epochs = 1
@@ -36,6 +37,7 @@ def test_the_detector_of_a_run_starts_fdta(tiny_run, tmp_path: Path):
     losses = runner.message_hub.log_scalars
     assert {'train/loss_cls', 'train/d0.loss_iou'} <= losses.keys()
     assert 'train/loss_depth' not in losses
+    assert 'val/coco/bbox_mAP' in losses
 
     start = tmp_path / 'start.pth'
     assert convert.main([f'{plain.work_dir}/epoch_1.pth', str(start)]) == 0

@@ -63,7 +63,8 @@ def make_config(folder: Path, **changes) -> Path:
         loader = config[f'{name}_dataloader']
         loader.update(num_workers=0, persistent_workers=False)
         loader.dataset.data_root = str(folder / 'data')
-    config.test_dataloader.dataset.pipeline[1].update(short=64, max_long=96)
+    resize = config.test_dataloader.dataset.pipeline[0].transforms[1]
+    resize.update(short=64, max_long=96)
     config.val_dataloader.dataset = config.test_dataloader.dataset
     config.default_hooks.logger.interval = 1
     config.log_processor.window_size = 1

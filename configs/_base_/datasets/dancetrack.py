@@ -32,9 +32,14 @@ train_pipeline = [
     dict(type='PackClipInputs'),
 ]
 test_pipeline = [
-    dict(type='OpenClip'),
-    dict(type='ClipResize', short=800, max_long=1440),
-    dict(type='DecodeClip', exact=True),
+    dict(
+        type='ClipSteps',
+        transforms=[
+            dict(type='OpenClip'),
+            dict(type='ClipResize', short=800, max_long=1440),
+            dict(type='DecodeClip', exact=True),
+        ],
+    ),
     dict(type='PackClipInputs'),
 ]
 

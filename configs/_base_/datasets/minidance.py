@@ -24,8 +24,13 @@ train_pipeline = [
     dict(type='PackClipInputs'),
 ]
 test_pipeline = [
-    dict(type='OpenClip'),
-    dict(type='DecodeClip', exact=True),
+    dict(
+        type='ClipSteps',
+        transforms=[
+            dict(type='OpenClip'),
+            dict(type='DecodeClip', exact=True),
+        ],
+    ),
     dict(type='PackClipInputs'),
 ]
 

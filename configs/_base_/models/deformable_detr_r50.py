@@ -8,5 +8,6 @@ detector.data_preprocessor = dict(
     type='DetDataPreprocessor',
     mean=[123.675, 116.28, 103.53],
     std=[58.395, 57.12, 57.375],
+    bgr_to_rgb=True,
 )
 model = dict(_delete_=True, **detector)

@@ -3,9 +3,7 @@
 _base_ = ['./fdta_13e.py']
 
 max_epochs = 20
-train_cfg = dict(max_epochs=max_epochs)
-val_cfg = None
-test_cfg = None
+train_cfg = dict(max_epochs=max_epochs, val_interval=5)
 optim_wrapper = dict(clip_groups=dict(_delete_=True))
 param_scheduler = [
     dict(type='MultiStepLR', by_epoch=True, end=max_epochs, milestones=[15], gamma=0.1)

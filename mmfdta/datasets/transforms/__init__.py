@@ -1,7 +1,6 @@
 # Copyright (c) mmfdta authors.
 """Clip transforms: geometry first, pixels once."""
 
-from .clip_transform import ClipTransform
 from .color import ClipColorJitter
 from .formatting import PackClipInputs, UnpackFrame
 from .geometry import (
@@ -13,7 +12,7 @@ from .geometry import (
     StaticClipShift,
 )
 from .id_targets import GenerateIDTargets
-from .loading import DecodeClip, LoadClipDepth, OpenClip
+from .loading import ClipSteps, DecodeClip, LoadClipDepth, OpenClip
 
 __all__ = [
     'ClipColorJitter',
@@ -22,7 +21,7 @@ __all__ = [
     'ClipRandomFlip',
     'ClipRandomResize',
     'ClipResize',
-    'ClipTransform',
+    'ClipSteps',
     'DecodeClip',
     'GenerateIDTargets',
     'LoadClipDepth',

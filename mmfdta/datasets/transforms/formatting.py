@@ -107,7 +107,14 @@ class UnpackFrame(BaseTransform):
 
     What comes out is what MMDetection's detectors and ``DetDataPreprocessor``
     take. Stands after ``PackClipInputs``; the sampler's clips have one frame.
+
+    Args:
+        bgr: Give B, G, R, as MMDetection's own loading does, for a
+            ``DetDataPreprocessor`` with ``bgr_to_rgb=True``.
     """
+
+    def __init__(self, bgr: bool = False) -> None:
+        self.bgr = bgr
 
     def transform(self, results: dict) -> dict:
         """Unpack.
@@ -116,7 +123,7 @@ class UnpackFrame(BaseTransform):
             results: ``inputs`` and ``data_samples`` of a clip.
 
         Returns:
-            ``inputs`` uint8 (3, H, W) RGB and ``data_samples``, a
+            ``inputs`` uint8 (3, H, W) and ``data_samples``, a
             DetDataSample.
 
         Raises:
@@ -128,4 +135,5 @@ class UnpackFrame(BaseTransform):
                 f'UnpackFrame: found a clip of {len(clip)} frames, expected one; '
                 'set the length of the sampler to 1'
             )
-        return dict(inputs=clip[0], data_samples=sample[0])
+        image = clip[0].flip(0) if self.bgr else clip[0]
+        return dict(inputs=image, data_samples=sample[0])

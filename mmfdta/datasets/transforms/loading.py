@@ -5,7 +5,7 @@ import os
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
+from mmcv.transforms import BaseTransform, Compose
 from mmdet.registry import TRANSFORMS
 from PIL import Image
 
@@ -25,8 +25,39 @@ from .geometry import ClipGeometry
 
 
 @TRANSFORMS.register_module()
+class ClipSteps(BaseTransform):
+    """Several steps as one.
+
+    MMDetection's ``inference_mot`` takes the first step of a test pipeline, with
+    the ``transforms`` inside of it, and the last one, which packs.
+
+    Args:
+        transforms: The steps, from ``OpenClip`` to ``DecodeClip``.
+    """
+
+    def __init__(self, transforms: list[dict]) -> None:
+        self.transforms = Compose(transforms)
+
+    def transform(self, results: dict) -> dict | None:
+        """Run the steps.
+
+        Args:
+            results: The clip.
+
+        Returns:
+            The clip after the last step; None if a step dropped it.
+        """
+        return self.transforms(results)
+
+
+@TRANSFORMS.register_module()
 class OpenClip(BaseTransform):
-    """Read the size of the clip's first frame; nothing is decoded yet."""
+    """Read the size of the clip's first frame; nothing is decoded yet.
+
+    A clip whose frames are in memory, as MMDetection's ``inference_mot`` makes it,
+    has ``img``, a list of uint8 (H, W, 3) BGR, ``frame_id`` and ``img_id``, lists of
+    int, and ``ori_video_length``, a list too. It gets what a data set would say.
+    """
 
     def transform(self, results: dict) -> dict:
         """Start the clip's geometry.
@@ -37,15 +68,38 @@ class OpenClip(BaseTransform):
         Returns:
             The clip with ``ori_shape`` (H, W) and ``geometry``.
         """
-        shape = read_image_size(results['img_paths'][0])
+        if 'img' in results:
+            results = self._describe(results)
+            shape = results['img'][0].shape[:2]
+        else:
+            shape = read_image_size(results['img_paths'][0])
         results['ori_shape'] = shape
         results['geometry'] = ClipGeometry(shape)
         return results
+
+    @staticmethod
+    def _describe(results: dict) -> dict:
+        frame_ids = np.asarray(results['frame_id'])
+        defaults = dict(
+            img_paths=[f'frame {number + 1}' for number in frame_ids],
+            depth_dir=None,
+            frame_ids=frame_ids,
+            img_ids=np.asarray(results['img_id']),
+            video_id=0,
+            video_length=results['ori_video_length'][0],
+            sequence='',
+            dataset='',
+            is_static=False,
+            rng=np.random.default_rng(0),
+        )
+        return defaults | results
 
 
 @TRANSFORMS.register_module()
 class DecodeClip(BaseTransform):
     """Decode the frames and apply the recorded geometry.
+
+    Frames in memory (see :class:`OpenClip`) are not decoded.
 
     Args:
         exact: Decode and resize with PIL as the released code does, to
@@ -74,7 +128,9 @@ class DecodeClip(BaseTransform):
         geometry = results['geometry']
         paths = results['img_paths']
         clip = np.empty((len(paths), *geometry.shape, 3), dtype=np.uint8)
-        if results['is_static']:
+        if 'img' in results:
+            self._fill_from_memory(clip, results['img'], geometry)
+        elif results['is_static']:
             self._fill_static(clip, paths[0], geometry)
         elif self.exact:
             for frame, path in zip(clip, paths, strict=True):
@@ -91,6 +147,20 @@ class DecodeClip(BaseTransform):
         results['imgs'] = clip
         results['img_shape'] = geometry.shape
         return results
+
+    def _fill_from_memory(
+        self, clip: np.ndarray, images: list[np.ndarray], geometry: ClipGeometry
+    ) -> None:
+        """Convert BGR frames to RGB and apply the geometry."""
+        for number, (frame, image) in enumerate(zip(clip, images, strict=True)):
+            _check_size(
+                f'frame {number} of the clip', image.shape[:2], geometry.source_shape
+            )
+            pixels = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            if self.exact:
+                frame[:] = np.asarray(apply_exact(Image.fromarray(pixels), geometry))
+            else:
+                apply_fast(pixels, geometry, out=frame)
 
     def _fill_static(self, clip: np.ndarray, path: str, geometry: ClipGeometry) -> None:
         """Decode a static image once and make every frame from it."""
@@ -145,14 +215,8 @@ class LoadClipDepth(BaseTransform):
 
         Raises:
             OSError: If a map is missing or broken.
-            ValueError: If a map has colour, 16 bits or another size, or the step
-                stands after one that moves pixels.
+            ValueError: If a map has colour, 16 bits or another size.
         """
-        if 'moved_by' in results:
-            raise ValueError(
-                f'LoadClipDepth: found frames that {results["moved_by"]} has moved '
-                'already; put it before ClipTransform'
-            )
         if results['depth_dir'] is None:
             if self.missing == 'error':
                 raise FileNotFoundError(

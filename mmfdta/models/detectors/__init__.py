@@ -1,11 +1,7 @@
 # Copyright (c) mmfdta authors.
 """The detectors of FDTA and MOTR, both of them Deformable DETR."""
 
-from mmfdta.utils.mmdet_setup import prepare_mmdet
-
-prepare_mmdet()
-
-from .fdta_detector import DetectorOutputs, FDTADetector, host_detections
+from .fdta_detector import DetectorOutputs, FDTADetector
 from .fdta_head import FDTAHead
 from .matcher import ClipMatcher, ClipMatches, ClipTargets
 from .motr_detector import EncodedFrames, MOTRDetector
@@ -28,5 +24,4 @@ __all__ = [
     'TrackletMatcher',
     'TrackletMatches',
     'Tracklets',
-    'host_detections',
 ]
