@@ -70,7 +70,7 @@ def track_in_steps(
         times.append(time.perf_counter())
         sample = inferencer.preprocessor(image, FrameContext(index, video))
         times.append(time.perf_counter())
-        (tracks,) = inferencer.predict_prepared([sample])
+        (tracks,) = inferencer.predict_prepared([sample], index + 1)
         times.append(time.perf_counter())
         output.write(TrackedFrame(index, image, tracks))
         times.append(time.perf_counter())

@@ -1,6 +1,5 @@
 # SORT on FDTA's detections, so that association alone is compared.
 # Takes the detector out of a checkpoint of fdta_dancetrack.py.
-# DeepSORT is the name of MMDetection's class; without ReID it is SORT.
 _base_ = ['./_base_/detections/fdta_dancetrack.py', './_base_/trackers/sort.py']
 
-model = dict(type='DeepSORT', tracker=_base_.tracker)
+model = dict(type='TrackingByDetection', tracker=_base_.tracker)

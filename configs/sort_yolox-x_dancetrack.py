@@ -1,6 +1,5 @@
 # SORT with the YOLOX-x that the authors of DanceTrack, ByteTrack or OC-SORT trained
 # on DanceTrack, converted (docs/benchmark.md). MMDetection's configs train YOLOX.
-# DeepSORT is the name of MMDetection's class; without ReID it is SORT.
 _base_ = [
     './_base_/models/yolox_x.py',
     './_base_/datasets/dancetrack.py',
@@ -8,7 +7,7 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 
-model = dict(type='DeepSORT', tracker=_base_.tracker)
+model = dict(type='TrackingByDetection', tracker=_base_.tracker)
 train_dataloader = None
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

@@ -1,6 +1,5 @@
 # SORT on the second halves of MOT17, with the YOLOX-x of ByteTrack's ablation, which
 # has seen the first halves and CrowdHuman, converted (docs/benchmark.md).
-# DeepSORT is the name of MMDetection's class; without ReID it is SORT.
 _base_ = [
     './_base_/models/yolox_x.py',
     './_base_/datasets/mot17.py',
@@ -8,7 +7,7 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 
-model = dict(type='DeepSORT', tracker=_base_.tracker)
+model = dict(type='TrackingByDetection', tracker=_base_.tracker)
 train_dataloader = None
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

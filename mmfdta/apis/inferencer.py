@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.structures import InstanceData
 
+from mmfdta.structures.tracks import Tracks
 from mmfdta.visualization import TrackStyle
 
 from .frame_preprocessing import FrameContext, FramePreprocessor, collate_frames
@@ -31,27 +31,26 @@ class MOTInferencer:
         >>> inferencer = MOTInferencer('fdta_dancetrack', 'fdta.pth')
         >>> report = inferencer('dance.mp4', out=['tracks.mp4', 'tracks.txt'])
         >>> for frame in inferencer.track('rtsp://camera/1'):
-        ...     print(frame.index, frame.tracks.instances_id, frame.tracks.bboxes)
+        ...     print(frame.index, frame.tracks.identity, frame.tracks.xyxy)
 
     Args:
-        config (str | os.PathLike | Config): Path of a config, the name of one of
+        config: Path of a config, the name of one of
             this project, or the config itself; MMDetection's trackers work too.
-        checkpoint (str | os.PathLike | None): Weights, path or address.
-        device (str | torch.device | None): None takes the first GPU if there is
-            one.
-        channel_order (str): ``'bgr'`` (OpenCV's, MMDetection's) or ``'rgb'``: the
-            order of the frames given to :meth:`step`.
-        classes (Sequence[str | int] | None): Return only tracks of these
-            classes, by name or number; None returns all.
-        batch_size (int): Frames of a video that the detector takes at a time,
-            where the tracker can; live sources are taken one by one.
-        allow_random_weights (bool): Allow to have no checkpoint.
-        cfg_options (dict | None): Settings of the config to change.
+        checkpoint: Weights, path or address.
+        device: None takes the first GPU if there is one.
+        channel_order: ``'bgr'`` (OpenCV's, MMDetection's) or ``'rgb'``: the order
+            of the frames given to :meth:`step`.
+        classes: Return only tracks of these classes, by name or number; None
+            returns all.
+        batch_size: Frames of a video that the detector takes at a time, where the
+            tracker can; live sources are taken one by one.
+        allow_random_weights: Allow to have no checkpoint.
+        cfg_options: Settings of the config to change.
 
     Attributes:
-        model (nn.Module): The tracker.
-        classes (tuple[str, ...]): Names of the model's classes, where known.
-        preprocessor (FramePreprocessor): Makes model inputs of frames.
+        model: The tracker.
+        classes: Names of the model's classes, where known.
+        preprocessor: Makes model inputs of frames.
 
     Raises:
         ValueError: If there is no checkpoint, or an argument is wrong.
@@ -85,7 +84,7 @@ class MOTInferencer:
         self._kept = None if classes is None else self._find_labels(classes)
         self._next_frame = 0
 
-    def _find_labels(self, classes: Sequence[str | int]) -> torch.Tensor:
+    def _find_labels(self, classes: Sequence[str | int]) -> np.ndarray:
         """Turn names or numbers of classes into labels."""
         labels = []
         for wanted in [classes] if isinstance(classes, str | int) else classes:
@@ -99,23 +98,21 @@ class MOTInferencer:
                     f'classes: found {wanted!r}, expected some of '
                     f'{", ".join(self.classes) or "the numbers of the classes"}'
                 )
-        return torch.tensor(labels)
+        return np.array(labels)
 
     def reset(self) -> None:
         """Start a new video: the next frame given to :meth:`step` is its first."""
         self._next_frame = 0
 
-    def step(self, frame: np.ndarray) -> InstanceData:
+    def step(self, frame: np.ndarray) -> Tracks:
         """Track the next frame of a video.
 
         Args:
-            frame (np.ndarray): uint8 (H, W, 3), channels in ``channel_order``.
+            frame: uint8 (H, W, 3), channels in ``channel_order``.
 
         Returns:
-            InstanceData: On the CPU, possibly empty: ``bboxes`` float32 (N, 4),
-            left, top, right, bottom in pixels of the frame, which they may
-            leave; ``scores`` float32 (N,); ``labels`` int64 (N,);
-            ``instances_id`` int64 (N,), identities.
+            What is tracked in it, possibly nothing; boxes in pixels of the frame,
+            which they may leave. Frames count from 1 since the last reset.
 
         Raises:
             ValueError: If it is no such array.
@@ -123,9 +120,8 @@ class MOTInferencer:
         _check_frame(frame)
         image = np.ascontiguousarray(frame[..., ::-1]) if self._rgb else frame
         sample = self.preprocessor(image, FrameContext(self._next_frame, 'frames'))
-        tracks = self.predict_prepared([sample])[0]
         self._next_frame += 1
-        return tracks
+        return self.predict_prepared([sample], self._next_frame)[0]
 
     def track(
         self,
@@ -147,21 +143,21 @@ class MOTInferencer:
         is and named ``NAME.partial.SUFFIX``; a live source may end at any time.
 
         Args:
-            source (str | os.PathLike | int): See :func:`open_source`.
-            out (str | os.PathLike | Sequence | None): Files to write: annotated
-                video (mp4, mov, mkv, avi, webm), MOTChallenge text (txt), JSON.
-            style (TrackStyle | None): How tracks are drawn.
-            caption (bool): Draw the frame's number, its tracks and the speed.
-            frame_rate (float | None): Frames per second of what is written; None
-                takes the source's, or 25 if it says nothing.
-            max_frames (int | None): Stop after so many frames.
-            progress (bool): Show a progress bar.
+            source: See :func:`open_source`.
+            out: Files to write: annotated video (mp4, mov, mkv, avi, webm),
+                MOTChallenge text (txt), JSON.
+            style: How tracks are drawn.
+            caption: Draw the frame's number, its tracks and the speed.
+            frame_rate: Frames per second of what is written; None takes the
+                source's, or 25 if it says nothing.
+            max_frames: Stop after so many frames.
+            progress: Show a progress bar.
 
         Yields:
-            TrackedFrame: Each frame with its tracks.
+            Each frame with its tracks.
 
         Returns:
-            TrackingReport: The value of the generator.
+            How it went; the value of the generator.
 
         Raises:
             FileNotFoundError: If there is no such source.
@@ -193,11 +189,11 @@ class MOTInferencer:
         """Track a whole video.
 
         Args:
-            source (str | os.PathLike | int): See :meth:`track`.
+            source: See :meth:`track`.
             **options: See :meth:`track`.
 
         Returns:
-            TrackingReport: How many frames, how fast, what was written.
+            How many frames, how fast, what was written.
         """
         frames = self.track(source, **options)
         try:
@@ -209,18 +205,18 @@ class MOTInferencer:
             frames.close()
 
     @torch.no_grad()
-    def predict_prepared(self, samples: list[dict]) -> list[InstanceData]:
+    def predict_prepared(self, samples: list[dict], first_frame: int) -> list[Tracks]:
         """Track prepared frames, the next ones of a video.
 
         Args:
-            samples (list[dict]): Outputs of :class:`FramePreprocessor`, of one
-                size, in order.
+            samples: Outputs of :class:`FramePreprocessor`, of one size, in order.
+            first_frame: Number of the first of them, from 1.
 
         Returns:
-            list[InstanceData]: See :meth:`step`, one for each frame.
+            See :meth:`step`, one for each frame.
 
         Raises:
-            ValueError: If the model does not track.
+            ValueError: If the model does not track, or a box is not finite.
         """
         clip = self.model.test_step(collate_frames(samples))[0]
         if any('pred_track_instances' not in frame for frame in clip):
@@ -228,19 +224,13 @@ class MOTInferencer:
                 f'model.type: {type(self.model).__name__} gives no '
                 'pred_track_instances; expected a tracker, not a detector'
             )
-        return [self._finish(frame.pred_track_instances) for frame in clip]
-
-    def _finish(self, tracks: InstanceData) -> InstanceData:
-        tracks = tracks.cpu()
-        tracks = InstanceData(
-            bboxes=tracks.bboxes.float(),
-            scores=tracks.scores.float(),
-            labels=tracks.labels.long(),
-            instances_id=tracks.instances_id.long(),
-        )
-        if self._kept is not None:
-            tracks = tracks[torch.isin(tracks.labels, self._kept)]
-        return tracks
+        found = [
+            Tracks.from_instances(frame.pred_track_instances, number)
+            for number, frame in enumerate(clip, start=first_frame)
+        ]
+        if self._kept is None:
+            return found
+        return [tracks.select(np.isin(tracks.label, self._kept)) for tracks in found]
 
 
 def _check_frame(frame: np.ndarray) -> None:

@@ -7,12 +7,12 @@ there.
 """
 
 import argparse
+import importlib.util
 import os
 import re
 import sys
 from pathlib import Path
 
-from mmfdta.models.trackers import iou_embedding_tracker
 from mmfdta.structures.mot_text import write_text_atomic
 
 from .config import find_config
@@ -124,7 +124,8 @@ def write_tracker(name: str, into: Path) -> list[Path]:
 
 def _tracker_text(name: str) -> str:
     """The source of the project's small tracker, from its imports on."""
-    source = Path(iou_embedding_tracker.__file__).read_text(encoding='utf-8')
+    spec = importlib.util.find_spec('mmfdta.models.trackers.iou_embedding_tracker')
+    source = Path(spec.origin).read_text(encoding='utf-8')
     code = source[source.index('import torch') :]
     return f'"""Tracker {name}."""\n\n{code.replace(_CLASS, name)}'
 

@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import IO, Protocol
 
 import numpy as np
-from mmengine.structures import InstanceData
 
 from mmfdta.structures.mot_text import format_tracks
-from mmfdta.structures.tracks import BOX_DECIMALS, SCORE_DECIMALS, Tracks
+from mmfdta.structures.tracks import Tracks
 from mmfdta.visualization import (
     VIDEO_SUFFIXES,
     TrackDrawer,
     TrackStyle,
     VideoWriter,
     draw_caption,
-    drawn_tracks,
 )
 from mmfdta.visualization.drawing import class_name
 from mmfdta.visualization.video_writer import check_folder, temporary_path
@@ -32,17 +30,15 @@ class TrackedFrame:
     """One frame of a video and what was found in it.
 
     Attributes:
-        index (int): Number of the frame, from 0.
-        image (np.ndarray): uint8 (H, W, 3), BGR.
-        tracks (InstanceData): On the CPU: ``bboxes`` float32 (N, 4) xyxy in
-            pixels of the frame, ``scores`` float32 (N,), ``labels`` int64 (N,),
-            ``instances_id`` int64 (N,).
-        fps (float): Frames per second that are tracked at the moment.
+        index: Number of the frame, from 0.
+        image: uint8 (H, W, 3), BGR.
+        tracks: What was found; its frame number counts from 1.
+        fps: Frames per second that are tracked at the moment.
     """
 
     index: int
     image: np.ndarray
-    tracks: InstanceData
+    tracks: Tracks
     fps: float = 0.0
 
 
@@ -51,9 +47,9 @@ class VideoFacts:
     """What results say about a video.
 
     Attributes:
-        name (str): The video.
-        frame_rate (float): Frames per second.
-        classes (Sequence[str]): Names of the classes, as far as they are known.
+        name: The video.
+        frame_rate: Frames per second.
+        classes: Names of the classes, as far as they are known.
     """
 
     name: str
@@ -80,10 +76,10 @@ class AnnotatedVideo:
     """A video with the tracks drawn into it.
 
     Args:
-        path (Path): Where it will stand.
-        facts (VideoFacts): About the video.
-        style (TrackStyle): How tracks are drawn.
-        caption (bool): Write the frame's number and the speed into a corner.
+        path: Where it will stand.
+        facts: About the video.
+        style: How tracks are drawn.
+        caption: Write the frame's number and the speed into a corner.
     """
 
     def __init__(
@@ -96,7 +92,7 @@ class AnnotatedVideo:
 
     def write(self, frame: TrackedFrame) -> None:
         """Draw and encode."""
-        image = self._drawer.draw(frame.image, drawn_tracks(frame.tracks))
+        image = self._drawer.draw(frame.image, frame.tracks)
         if self._caption:
             draw_caption(
                 image,
@@ -189,13 +185,10 @@ class MOTText(_StreamedText):
     """MOTChallenge rows, to the digit those of the metric on the same tracks."""
 
     def _format(self, frame: TrackedFrame) -> str:
-        xywh, scores = _rounded(frame)
-        number = np.full(len(xywh), frame.index + 1)
-        identity = frame.tracks.instances_id.numpy()
         try:
-            return format_tracks(Tracks.create(number, identity, xywh, scores))
+            return format_tracks(frame.tracks.rounded())
         except ValueError as error:
-            raise ValueError(f'{self.path}: frame {number[0]}: {error}') from None
+            raise ValueError(f'{self.path}: frame {frame.index + 1}: {error}') from None
 
 
 class TrackJSON(_StreamedText):
@@ -210,9 +203,9 @@ class TrackJSON(_StreamedText):
         return json.dumps(facts)[:-1] + ', "frames": ['
 
     def _format(self, frame: TrackedFrame) -> str:
-        found = frame.tracks
-        xywh, scores = (values.tolist() for values in _rounded(frame))
-        columns = found.instances_id.tolist(), xywh, scores, found.labels.tolist()
+        found = frame.tracks.rounded()
+        columns = found.identity, found.xywh, found.score, found.label
+        columns = (column.tolist() for column in columns)
         tracks = [
             dict(
                 id=identity,
@@ -232,14 +225,6 @@ class TrackJSON(_StreamedText):
         return '\n], ' + json.dumps(end)[1:] + '\n'
 
 
-def _rounded(frame: TrackedFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (N, 4) as left, top, width, height, and scores (N,), as written."""
-    xywh = frame.tracks.bboxes.numpy().astype(np.float64)
-    xywh[:, 2:] -= xywh[:, :2]
-    scores = frame.tracks.scores.numpy().astype(np.float64)
-    return xywh.round(BOX_DECIMALS), scores.round(SCORE_DECIMALS)
-
-
 def final_path(path: Path, complete: bool) -> Path:
     """Name a result: one that is not whole says so."""
     return path if complete else path.with_name(f'{path.stem}.partial{path.suffix}')
@@ -254,14 +239,14 @@ def plan_outputs(
     """Choose what is written by the suffixes of the names.
 
     Args:
-        out (str | os.PathLike | Sequence | None): Files: a video (mp4, m4v,
-            mov, mkv, avi, webm), MOTChallenge text (txt), JSON (json).
-        facts (VideoFacts): About the video.
-        style (TrackStyle): How tracks are drawn.
-        caption (bool): Write number and speed into the video.
+        out: Files: a video (mp4, m4v, mov, mkv, avi, webm), MOTChallenge text
+            (txt), JSON (json).
+        facts: About the video.
+        style: How tracks are drawn.
+        caption: Write number and speed into the video.
 
     Returns:
-        list[TrackOutput]: Nothing is opened yet.
+        The outputs; nothing is opened yet.
 
     Raises:
         ValueError: If a suffix is unknown or two names are the same.

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.logging import print_log
-from mmengine.structures import InstanceData
+
+from mmfdta.structures.tracks import Tracks
 
 from .background import BackgroundConsumer, Prefetcher
 from .frame_preprocessing import FrameContext, FramePreprocessor
@@ -86,7 +87,7 @@ class TrackingRun:
     Args:
         source (FrameSource): The frames.
         prepare (FramePreprocessor): Makes model inputs.
-        predict (Callable): Prepared frames to tracks.
+        predict (Callable): Prepared frames, and the number of the first, to tracks.
         outputs (list[TrackOutput]): Take the tracked frames.
         batch_size (int): Frames given to the model at a time.
         max_frames (int | None): Stop after so many.
@@ -97,7 +98,7 @@ class TrackingRun:
         self,
         source: FrameSource,
         prepare: FramePreprocessor,
-        predict: Callable[[list[dict]], list[InstanceData]],
+        predict: Callable[[list[dict], int], list[Tracks]],
         outputs: list[TrackOutput],
         batch_size: int = 1,
         max_frames: int | None = None,
@@ -183,7 +184,7 @@ class TrackingRun:
 
     def _track(self, batch: list[_Prepared]) -> list[TrackedFrame]:
         begin = time.perf_counter()
-        tracks = self._predict([item.sample for item in batch])
+        tracks = self._predict([item.sample for item in batch], self._num_frames + 1)
         spent = time.perf_counter() - begin
         self._model_seconds += spent
         fps = len(batch) / max(spent, 1e-9)

@@ -228,7 +228,7 @@ class MOTSequenceDataset(BaseDataset):
         Returns:
             ``img_paths`` list[str] (T), ``depth_dir``, ``frame_ids``
             int (T,), ``img_ids`` int (T,), ``video_id``, ``video_length``,
-            ``sequence``, ``dataset``, ``is_static``, ``rng`` and, where
+            ``sequence``, ``dataset``, ``is_static``, ``test_mode``, ``rng`` and, where
             annotated, the boxes of all frames behind one another:
             ``gt_bboxes`` float32 (M, 4) xyxy, ``gt_labels``, ``gt_ids`` int64
             (M,), ``gt_frames`` int64 (M,) index into the clip. With
@@ -256,6 +256,7 @@ class MOTSequenceDataset(BaseDataset):
             sequence=sequence.name,
             dataset=sequence.dataset,
             is_static=sequence.is_static,
+            test_mode=self.test_mode,
             rng=_make_generator(idx.seed),
         )
         if sequence.annotations is not None:

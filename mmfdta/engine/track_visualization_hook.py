@@ -2,6 +2,7 @@
 """Shows what is tracked while a model is trained."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import mmcv
@@ -10,9 +11,9 @@ from mmdet.registry import HOOKS
 from mmdet.structures import DetDataSample, TrackDataSample
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmengine.structures import InstanceData
 
-from mmfdta.visualization import TrackDrawer, TrackStyle, draw_caption, drawn_tracks
+from mmfdta.structures.tracks import Tracks
+from mmfdta.visualization import TrackDrawer, TrackStyle, draw_caption
 
 
 @HOOKS.register_module()
@@ -25,12 +26,12 @@ class ValTrackVisualizationHook(Hook):
     ``SequenceSampler`` does.
 
     Args:
-        interval (int): Draw the frames 0, n, 2n, ... of each sequence.
-        max_sequences (int | None): Draw only so many sequences of a process.
-        draw_gt (bool): Put the ground truth beside the tracks, on the left.
-        show_scores (bool): Write scores.
-        out_dir (str | None): Folder in the work dir; None writes no files.
-        to_backends (bool): Also hand the pictures to the visualizer.
+        interval: Draw the frames 0, n, 2n, ... of each sequence.
+        max_sequences: Draw only so many sequences of a process.
+        draw_gt: Put the ground truth beside the tracks, on the left.
+        show_scores: Write scores.
+        out_dir: Folder in the work dir; None writes no files.
+        to_backends: Also hand the pictures to the visualizer.
     """
 
     priority = 'LOW'
@@ -70,10 +71,10 @@ class ValTrackVisualizationHook(Hook):
         """Draw the frames whose turn it is.
 
         Args:
-            runner (Runner): The runner.
-            batch_idx (int): Unused; part of MMEngine's interface.
-            data_batch (dict | None): Unused; part of MMEngine's interface.
-            outputs (Sequence[TrackDataSample] | None): The tracked frames.
+            runner: The runner.
+            batch_idx: Unused; part of MMEngine's interface.
+            data_batch: Unused; part of MMEngine's interface.
+            outputs: The tracked frames.
         """
         for sample in outputs or ():
             for frame in sample:
@@ -97,32 +98,27 @@ class ValTrackVisualizationHook(Hook):
         classes = (getattr(runner.visualizer, 'dataset_meta', None) or {}).get(
             'classes'
         )
-        picture = TrackDrawer(self.style, classes).draw(
-            image, drawn_tracks(frame.pred_track_instances)
-        )
-        draw_caption(picture, f'{frame.sequence}, frame {frame.frame_id + 1}: tracks')
+        number = frame.frame_id + 1
+        tracks = Tracks.from_instances(frame.pred_track_instances, number)
+        picture = TrackDrawer(self.style, classes).draw(image, tracks)
+        draw_caption(picture, f'{frame.sequence}, frame {number}: tracks')
         if self.draw_gt and 'gt_instances' in frame:
-            truth = TrackDrawer(self.style, classes).draw(
-                image, drawn_tracks(_in_original_pixels(frame))
-            )
+            style = replace(self.style, show_scores=False)
+            truth = TrackDrawer(style, classes).draw(image, _ground_truth(frame))
             draw_caption(truth, 'ground truth')
             picture = np.concatenate([truth, picture], axis=1)
-        number = f'{frame.frame_id + 1:06d}'
         if self.out_dir is not None:
             epoch = Path(runner.work_dir, self.out_dir, f'epoch_{runner.epoch}')
-            path = epoch / str(frame.sequence) / f'{number}.jpg'
+            path = epoch / str(frame.sequence) / f'{number:06d}.jpg'
             mmcv.imwrite(np.ascontiguousarray(picture[..., ::-1]), str(path))
         if self.to_backends:
             # The local backend makes no folders: no slash in the name.
-            name = f'val_{frame.sequence}_{number}'
+            name = f'val_{frame.sequence}_{number:06d}'
             runner.visualizer.add_image(name, picture, step=runner.iter)
 
 
-def _in_original_pixels(frame: DetDataSample) -> InstanceData:
+def _ground_truth(frame: DetDataSample) -> Tracks:
     """Ground truth boxes are those of the resized image; undo that."""
-    truth = frame.gt_instances.clone()
+    truth = Tracks.from_instances(frame.gt_instances, frame.frame_id + 1)
     width, height = frame.scale_factor
-    truth.bboxes = truth.bboxes / truth.bboxes.new_tensor(
-        [width, height, width, height]
-    )
-    return truth
+    return replace(truth, xywh=truth.xywh / [width, height, width, height])

@@ -13,9 +13,8 @@ from mmengine.runner import BaseLoop, Runner
 
 from mmfdta.evaluation import Evaluation, MOTMetric, Sequence, select_scored, summarise
 from mmfdta.evaluation.records import FrameRecord, assemble, make_record
-from mmfdta.structures.mot_text import write_mot_rows
+from mmfdta.structures.mot_text import write_tracks
 from mmfdta.visualization import (
-    DrawnTracks,
     TrackDrawer,
     TrackStyle,
     VideoWriter,
@@ -34,11 +33,11 @@ class WorstSequencesHook(Hook):
     video. Identity switches are written into the video as they happen.
 
     Args:
-        num (int): How many sequences.
-        metric (str): By which score of a sequence, the lowest first.
-        out_dir (str): Folder in the work dir.
-        video (bool): Write videos.
-        frame_rate (float): Frames per second of the videos.
+        num: How many sequences.
+        metric: By which score of a sequence, the lowest first.
+        out_dir: Folder in the work dir.
+        video: Write videos.
+        frame_rate: Frames per second of the videos.
     """
 
     priority = 'LOW'
@@ -142,10 +141,7 @@ class WorstSequencesHook(Hook):
 
     def _write(self, sequence: Sequence, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        pred = sequence.pred
-        write_mot_rows(
-            folder / 'tracks.txt', pred.frame, pred.identity, pred.xywh, pred.mark
-        )
+        write_tracks(folder / 'tracks.txt', sequence.pred)
         scored = select_scored(sequence, 'mot_challenge')
         switches = save_timeline(scored, folder / 'timeline.png')
         if self.video:
@@ -163,15 +159,8 @@ class WorstSequencesHook(Hook):
                     self._paths[sequence.name, frame - 1],
                     flag='color_ignore_orientation',
                 )
-                rows = sequence.pred.frame == frame
-                boxes = sequence.pred.xywh[rows].copy()
-                boxes[:, 2:] += boxes[:, :2]
-                picture = drawer.draw(
-                    image,
-                    DrawnTracks(
-                        boxes, sequence.pred.identity[rows], sequence.pred.mark[rows]
-                    ),
-                )
+                tracks = sequence.pred.select(sequence.pred.frame == frame)
+                picture = drawer.draw(image, tracks)
                 recent = [
                     f'{s["from"]} to {s["to"]}'
                     for s in switches

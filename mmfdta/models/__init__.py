@@ -1,46 +1,27 @@
 # Copyright (c) mmfdta authors.
-"""Networks, losses and trackers, registered in MMDetection's registries."""
+"""Networks, losses and trackers, registered in MMDetection's registries.
 
-from mmfdta.utils.mmdet_setup import prepare_mmdet
+Names are loaded, and classes registered, when they are asked for;
+``mmfdta.registry`` asks for all of them.
+"""
 
-prepare_mmdet()
+from mmfdta.utils.lazy import lazy_names
 
-from .adapters import IdentityAdapter, SpatialAdapter, TemporalAdapter
-from .association import IDDecoder, QueryInteraction, TrajectoryModeling
-from .data_preprocessors import ClipDataPreprocessor, TrackerDataPreprocessor
-from .detectors import (
-    ClipMatcher,
-    FDTADetector,
-    FDTAHead,
-    MOTRDetector,
-    MOTRHead,
-    TrackletMatcher,
-)
-from .losses import DepthBinLoss, IDLoss, QualityAwareContrastiveLoss
-from .mot import FDTA, MOTR
-from .trackers import FDTATracker, IoUEmbeddingTracker, MOTRTracker
-
-__all__ = [
-    'FDTA',
-    'MOTR',
-    'ClipDataPreprocessor',
-    'ClipMatcher',
-    'DepthBinLoss',
-    'FDTADetector',
-    'FDTAHead',
-    'FDTATracker',
-    'IDDecoder',
-    'IDLoss',
-    'IdentityAdapter',
-    'IoUEmbeddingTracker',
-    'MOTRDetector',
-    'MOTRHead',
-    'MOTRTracker',
-    'QualityAwareContrastiveLoss',
-    'QueryInteraction',
-    'SpatialAdapter',
-    'TemporalAdapter',
-    'TrackletMatcher',
-    'TrackerDataPreprocessor',
-    'TrajectoryModeling',
-]
+_NAMES = {
+    'adapters': ('IdentityAdapter', 'SpatialAdapter', 'TemporalAdapter'),
+    'association': ('IDDecoder', 'QueryInteraction', 'TrajectoryModeling'),
+    'data_preprocessors': ('ClipDataPreprocessor', 'TrackerDataPreprocessor'),
+    'detectors': (
+        'ClipMatcher',
+        'FDTADetector',
+        'FDTAHead',
+        'MOTRDetector',
+        'MOTRHead',
+        'TrackletMatcher',
+    ),
+    'losses': ('DepthBinLoss', 'IDLoss', 'QualityAwareContrastiveLoss'),
+    'mot': ('FDTA', 'MOTR', 'TrackingByDetection'),
+    'trackers': ('FDTATracker', 'IoUEmbeddingTracker', 'MOTRTracker'),
+}
+__all__ = [name for names in _NAMES.values() for name in names]
+__getattr__ = lazy_names(__name__, _NAMES)

@@ -1,35 +1,40 @@
 # Copyright (c) mmfdta authors.
-"""Tracks on pictures, and figures."""
+"""Tracks on pictures, and figures.
 
-from mmfdta.utils.mmdet_setup import prepare_mmdet
+Only :class:`TrackVisualizer`, which is loaded when it is asked for, needs PyTorch
+and MMDetection.
+"""
 
-prepare_mmdet()
+from typing import TYPE_CHECKING, Any
 
 from .colors import identity_color
-from .comparison_plots import (
+from .drawing import TrackDrawer, TrackStyle, draw_caption
+from .plots import (
     DifferenceRow,
+    SimilarityPanel,
     TrackerPoint,
     plot_differences,
-    plot_plane,
-)
-from .drawing import DrawnTracks, TrackDrawer, TrackStyle, draw_caption
-from .plots import (
-    SimilarityPanel,
-    TimelineRow,
     plot_hota_curves,
+    plot_plane,
     plot_scores,
     plot_similarity,
-    plot_timeline,
     save_figure,
 )
-from .timeline import build_timeline, list_switches, save_timeline
-from .track_visualizer import TrackVisualizer, drawn_tracks
+from .timeline import (
+    TimelineRow,
+    build_timeline,
+    list_switches,
+    plot_timeline,
+    save_timeline,
+)
 from .video_writer import VIDEO_SUFFIXES, VideoWriter
+
+if TYPE_CHECKING:
+    from .track_visualizer import TrackVisualizer
 
 __all__ = [
     'VIDEO_SUFFIXES',
     'DifferenceRow',
-    'DrawnTracks',
     'SimilarityPanel',
     'TimelineRow',
     'TrackDrawer',
@@ -39,7 +44,6 @@ __all__ = [
     'VideoWriter',
     'build_timeline',
     'draw_caption',
-    'drawn_tracks',
     'identity_color',
     'list_switches',
     'plot_differences',
@@ -51,3 +55,11 @@ __all__ = [
     'save_figure',
     'save_timeline',
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == 'TrackVisualizer':
+        from .track_visualizer import TrackVisualizer
+
+        return TrackVisualizer
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -1,15 +1,21 @@
 # Copyright (c) mmfdta authors.
-"""Draws tracks on frames: boxes, identities and trails."""
+"""Draws tracks on frames: boxes, identities and trails, and text with a background."""
 
+import functools
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
-from .colors import Color, identity_color
-from .text import draw_text, text_size
+from mmfdta.structures.tracks import Tracks
+
+from .colors import Color, identity_color, text_color
 
 _SMALLEST_FONT = 8  # pixels; what is smaller cannot be read
 _LARGEST = 1 << 15  # OpenCV's drawing overflows far outside of the image
@@ -50,23 +56,6 @@ class TrackStyle:
         return round(float(np.clip(box_height / 7, smallest, largest)))
 
 
-@dataclass(frozen=True)
-class DrawnTracks:
-    """The objects of one frame, as arrays.
-
-    Attributes:
-        boxes (np.ndarray): float (N, 4), left, top, right, bottom in pixels.
-        ids (np.ndarray): int (N,), identities.
-        scores (np.ndarray | None): float (N,).
-        labels (np.ndarray | None): int (N,), classes.
-    """
-
-    boxes: np.ndarray
-    ids: np.ndarray
-    scores: np.ndarray | None = None
-    labels: np.ndarray | None = None
-
-
 class TrackDrawer:
     """Draws the frames of one video, one after the other.
 
@@ -100,28 +89,29 @@ class TrackDrawer:
         self._trails.clear()
         self._frame = 0
 
-    def draw(self, image: np.ndarray, tracks: DrawnTracks) -> np.ndarray:
+    def draw(self, image: np.ndarray, tracks: Tracks) -> np.ndarray:
         """Draw the next frame.
 
         Args:
-            image (np.ndarray): uint8 (H, W, 3); stays as it is.
-            tracks (DrawnTracks): Its objects.
+            image: uint8 (H, W, 3); stays as it is.
+            tracks: Its objects.
 
         Returns:
-            np.ndarray: uint8 (H, W, 3), a new image.
+            uint8 (H, W, 3), a new image.
         """
         image = np.array(image, order='C')
+        boxes = tracks.xyxy
         # Nearer objects usually end lower; they go on top.
-        order = np.argsort(tracks.boxes[:, 3], kind='stable')
-        self._remember(tracks)
+        order = np.argsort(boxes[:, 3], kind='stable')
+        self._remember(tracks.identity, boxes)
         line = self.style.line_pixels(image.shape)
         if self.style.trail_length > 1:
             for identity in self._trails:
                 self._draw_trail(image, identity, line)
         for i in order:
-            self._draw_box(image, tracks.boxes[i], int(tracks.ids[i]), line)
+            self._draw_box(image, boxes[i], int(tracks.identity[i]), line)
         for i in order:
-            self._draw_label(image, tracks, i, line)
+            self._draw_label(image, boxes[i], tracks, i, line)
         return image
 
     def color(self, identity: int) -> Color:
@@ -129,16 +119,14 @@ class TrackDrawer:
         color = identity_color(identity)
         return color if self.channel_order == 'rgb' else color[::-1]
 
-    def _remember(self, tracks: DrawnTracks) -> None:
+    def _remember(self, identities: np.ndarray, boxes: np.ndarray) -> None:
         length = self.style.trail_length
         if length < 1:
             return
         self._frame += 1
-        feet = np.stack(
-            [tracks.boxes[:, [0, 2]].mean(axis=1), tracks.boxes[:, 3]], axis=1
-        )
+        feet = np.stack([boxes[:, [0, 2]].mean(axis=1), boxes[:, 3]], axis=1)
         feet = _fixed_point(feet)
-        for identity, (x, y) in zip(tracks.ids, feet, strict=True):
+        for identity, (x, y) in zip(identities, feet, strict=True):
             trail = self._trails.setdefault(int(identity), deque(maxlen=length))
             trail.append((self._frame, int(x), int(y)))
         oldest = self._frame - length
@@ -179,30 +167,30 @@ class TrackDrawer:
         )
 
     def _draw_label(
-        self, image: np.ndarray, tracks: DrawnTracks, i: int, line: int
+        self, image: np.ndarray, box: np.ndarray, tracks: Tracks, i: int, line: int
     ) -> None:
-        left, top, _, bottom = np.clip(tracks.boxes[i], -_LARGEST, _LARGEST)
+        left, top, right, bottom = np.clip(box, -_LARGEST, _LARGEST)
         text = self._label(tracks, i)
         size = self.style.font_pixels(image.shape, bottom - top)
         width, height = text_size(text, size)
         x = round(float(left - line / 2))
         y = round(float(top - line / 2)) - height
-        if y < 0 < bottom:  # no room above: inside of the box
+        if y < 0 < bottom:  # the label does not fit above: inside of the box
             y = max(0, round(float(top + line / 2)))
         if left < image.shape[1]:
             x = min(x, image.shape[1] - width)
-        if tracks.boxes[i][2] > 0:
+        if right > 0:
             x = max(x, 0)
-        color = self.color(int(tracks.ids[i]))
+        color = self.color(int(tracks.identity[i]))
         keep = not self.style.show_scores  # scores differ in every frame
         draw_text(image, text, (x, y), size, color, keep)
 
-    def _label(self, tracks: DrawnTracks, i: int) -> str:
-        parts = [str(int(tracks.ids[i]))]
-        if self.style.show_classes and tracks.labels is not None:
-            parts.insert(0, class_name(self.classes, int(tracks.labels[i])))
-        if self.style.show_scores and tracks.scores is not None:
-            parts.append(f'{float(tracks.scores[i]):.2f}')
+    def _label(self, tracks: Tracks, i: int) -> str:
+        parts = [str(tracks.identity[i])]
+        if self.style.show_classes and tracks.label[i] >= 0:
+            parts.insert(0, class_name(self.classes, int(tracks.label[i])))
+        if self.style.show_scores:
+            parts.append(f'{tracks.score[i]:.2f}')
         return ' '.join(parts)
 
 
@@ -239,3 +227,69 @@ def _fixed_point(values: np.ndarray) -> np.ndarray:
     """Turn pixels into OpenCV's integers with fractional bits."""
     limited = np.clip(np.nan_to_num(values), -_LARGEST, _LARGEST)
     return np.rint(limited * (1 << _SHIFT)).astype(np.int32)
+
+
+@functools.lru_cache(maxsize=32)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    path = Path(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans-Bold.ttf')
+    return ImageFont.truetype(str(path), size)
+
+
+def _margin(size: int) -> int:
+    return max(2, size // 5)
+
+
+@functools.lru_cache(maxsize=512)
+def _kept_label(text: str, size: int, background: Color) -> np.ndarray:
+    return _label(text, size, background)
+
+
+def _label(text: str, size: int, background: Color) -> np.ndarray:
+    """Render a line of text with margins on its background; uint8 (h, w, 3)."""
+    image = Image.new('RGB', text_size(text, size), background)
+    position = (_margin(size), 0)
+    ImageDraw.Draw(image).text(position, text, text_color(background), _font(size))
+    return np.asarray(image)
+
+
+def text_size(text: str, size: int) -> tuple[int, int]:
+    """Tell how large a label will be, with its margins.
+
+    Args:
+        text (str): One line.
+        size (int): Height of the font in pixels.
+
+    Returns:
+        tuple[int, int]: Width and height in pixels.
+    """
+    font = _font(size)
+    width = math.ceil(font.getlength(text)) + 2 * _margin(size)
+    return width, sum(font.getmetrics())
+
+
+def draw_text(
+    image: np.ndarray,
+    text: str,
+    corner: tuple[int, int],
+    size: int,
+    background: Color,
+    keep: bool = True,
+) -> None:
+    """Draw a line of text on a coloured box, in place; clipped to the image.
+
+    Args:
+        image (np.ndarray): uint8 (H, W, 3).
+        text (str): One line.
+        corner (tuple[int, int]): Left and top in pixels.
+        size (int): Height of the font in pixels.
+        background (tuple[int, int, int]): Colour in the order of the image.
+        keep (bool): The text will be drawn again: keep it in memory.
+    """
+    # White and black text are the same in either order of channels.
+    label = (_kept_label if keep else _label)(text, size, background)
+    left, top = corner
+    x0, y0 = max(left, 0), max(top, 0)
+    x1 = min(left + label.shape[1], image.shape[1])
+    y1 = min(top + label.shape[0], image.shape[0])
+    if x0 < x1 and y0 < y1:
+        image[y0:y1, x0:x1] = label[y0 - top : y1 - top, x0 - left : x1 - left]

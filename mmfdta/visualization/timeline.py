@@ -1,15 +1,79 @@
 # Copyright (c) mmfdta authors.
 """Who followed whom, and when: from ground truth and result to a timeline."""
 
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from mmfdta.evaluation import Sequence
 from mmfdta.evaluation.clear import match_clear
 from mmfdta.evaluation.overlap import find_overlaps
+from mmfdta.structures.tracks import Sequence
 
-from .plots import TimelineRow, plot_timeline, save_figure
+from .colors import identity_color
+from .plots import new_figure, save_figure, tidy
+
+
+@dataclass(frozen=True)
+class TimelineRow:
+    """Who followed one ground truth identity, and when.
+
+    Attributes:
+        identity (int): The ground truth identity.
+        present (np.ndarray): int (P,), frames in which it is annotated.
+        frames (np.ndarray): int (M,), frames in which it was found, ascending.
+        ids (np.ndarray): int (M,), by which result identity.
+    """
+
+    identity: int
+    present: np.ndarray
+    frames: np.ndarray
+    ids: np.ndarray
+
+    @property
+    def switches(self) -> np.ndarray:
+        """np.ndarray: int (S,), frames in which the result identity changes."""
+        return self.frames[1:][self.ids[1:] != self.ids[:-1]]
+
+
+def plot_timeline(
+    rows: SequenceOf[TimelineRow], num_frames: int, title: str = ''
+) -> Figure:
+    """Draw a line for each ground truth identity, coloured by who follows it.
+
+    Grey is where the identity is there and not found; a black mark is an
+    identity switch. The colours are those of the annotated video.
+
+    Args:
+        rows (SequenceOf[TimelineRow]): From the top down.
+        num_frames (int): Length of the sequence.
+        title (str): Above the plot.
+
+    Returns:
+        Figure: The figure.
+    """
+    figure, axes = new_figure(11, max(2.0, 0.8 + 0.2 * len(rows)))
+    axis = axes[0, 0]
+    for y, row in enumerate(rows):
+        axis.broken_barh(_runs(row.present), (y - 0.18, 0.36), color='0.8')
+        for identity in np.unique(row.ids):
+            red, green, blue = identity_color(int(identity))
+            axis.broken_barh(
+                _runs(row.frames[row.ids == identity]),
+                (y - 0.38, 0.76),
+                color=(red / 255, green / 255, blue / 255),
+            )
+        places = np.full(len(row.switches), y)
+        axis.plot(row.switches - 0.5, places, 'k|', markersize=13, markeredgewidth=1.8)
+    axis.set_yticks(range(len(rows)), [str(row.identity) for row in rows], fontsize=7)
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.set_xlim(0.5, num_frames + 0.5)
+    axis.set_xlabel('frame')
+    axis.set_ylabel('ground truth identity')
+    tidy(axis, title, grid='x')
+    return figure
 
 
 def build_timeline(sequence: Sequence) -> list[TimelineRow]:
@@ -81,3 +145,11 @@ def save_timeline(sequence: Sequence, path: Path) -> list[dict]:
     title = f'{sequence.name}: {len(rows)} identities, {len(switches)} switches'
     save_figure(plot_timeline(rows, sequence.num_frames, title), path)
     return switches
+
+
+def _runs(frames: np.ndarray) -> list[tuple[float, float]]:
+    """Turn ascending frames into (start, width) of runs without gaps."""
+    if not len(frames):
+        return []
+    parts = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
+    return [(float(part[0]) - 0.5, float(len(part))) for part in parts]

@@ -2,7 +2,12 @@
 """The visualizer that MMEngine's runner and hooks draw tracks with."""
 
 import itertools
+from dataclasses import replace
 from typing import Any
+
+from mmfdta.utils.mmdet_setup import prepare_mmdet
+
+prepare_mmdet()
 
 import numpy as np
 from mmdet.registry import VISUALIZERS
@@ -10,7 +15,9 @@ from mmdet.visualization import DetLocalVisualizer, TrackLocalVisualizer
 from mmengine.structures import InstanceData
 from mmengine.visualization import Visualizer
 
-from .drawing import DrawnTracks, TrackDrawer, TrackStyle
+from mmfdta.structures.tracks import Tracks
+
+from .drawing import TrackDrawer, TrackStyle
 
 _numbers = itertools.count()
 
@@ -52,9 +59,9 @@ class TrackVisualizer(_OwnName, TrackLocalVisualizer):
     and a frame with 40 objects takes milliseconds instead of seconds.
 
     Args:
-        name (str): Name of the instance.
-        show_scores (bool): Write scores beside identities.
-        show_classes (bool): Write classes beside identities.
+        name: Name of the instance.
+        show_scores: Write scores beside identities.
+        show_classes: Write classes beside identities.
         **kwargs: Arguments of MMDetection's ``TrackLocalVisualizer``;
             ``line_width`` is chosen by the image's size unless it is given.
     """
@@ -79,37 +86,14 @@ class TrackVisualizer(_OwnName, TrackLocalVisualizer):
         """Draw the ground truth or the tracks of a frame.
 
         Args:
-            image (np.ndarray): uint8 (H, W, 3) RGB.
-            instances (InstanceData): ``bboxes`` and identities.
+            image: uint8 (H, W, 3) RGB.
+            instances: ``bboxes`` and identities.
 
         Returns:
-            np.ndarray: uint8 (H, W, 3) RGB.
+            uint8 (H, W, 3) RGB.
         """
-        drawer = TrackDrawer(self.style, self.dataset_meta.get('classes'))
-        return drawer.draw(image, drawn_tracks(instances))
-
-
-def drawn_tracks(instances: InstanceData) -> DrawnTracks:
-    """Take what is drawn out of ground truth or predictions.
-
-    Args:
-        instances (InstanceData): ``bboxes`` (N, 4) xyxy, identities as
-            ``instances_id`` (predictions) or ``instances_ids`` (ground truth)
-            and optionally ``scores`` and ``labels``.
-
-    Returns:
-        DrawnTracks: As arrays.
-    """
-    ids = 'instances_id' if 'instances_id' in instances else 'instances_ids'
-    boxes = _to_numpy(instances.bboxes).reshape(-1, 4)
-    return DrawnTracks(
-        boxes=boxes.astype(np.float64),
-        ids=_to_numpy(instances.get(ids)).astype(np.int64),
-        scores=_to_numpy(instances.scores) if 'scores' in instances else None,
-        labels=_to_numpy(instances.labels) if 'labels' in instances else None,
-    )
-
-
-def _to_numpy(values: Any) -> np.ndarray:
-    values = getattr(values, 'tensor', values)  # MMDetection's box types
-    return values.detach().cpu().numpy() if hasattr(values, 'detach') else values
+        style = self.style
+        if 'scores' not in instances:  # a ground truth
+            style = replace(style, show_scores=False)
+        drawer = TrackDrawer(style, self.dataset_meta.get('classes'))
+        return drawer.draw(image, Tracks.from_instances(instances, 1))

@@ -15,9 +15,9 @@ from mmfdta.checkpoints import CheckpointMismatchError
 
 def _check(tracks, expected, tolerance=0.01):
     """Compare tracks with the true boxes by class."""
-    assert sorted(tracks.labels.tolist()) == sorted(expected)
-    for label, box in zip(tracks.labels.tolist(), tracks.bboxes, strict=True):
-        np.testing.assert_allclose(box.numpy(), expected[label], atol=tolerance)
+    assert sorted(tracks.label.tolist()) == sorted(expected)
+    for label, box in zip(tracks.label.tolist(), tracks.xyxy, strict=True):
+        np.testing.assert_allclose(box, expected[label], atol=tolerance)
 
 
 def test_step_finds_the_boxes_in_pixels_of_the_frame(inferencer, scene):
@@ -25,8 +25,7 @@ def test_step_finds_the_boxes_in_pixels_of_the_frame(inferencer, scene):
         frame = np.ascontiguousarray(scene.render(index)[..., ::-1])
         tracks = inferencer.step(frame)
         _check(tracks, scene.true_boxes(index))
-        assert tracks.bboxes.dtype == tracks.scores.dtype == torch.float32
-        assert tracks.labels.dtype == tracks.instances_id.dtype == torch.int64
+        assert tracks.frame.tolist() == [index + 1] * len(tracks)
 
 
 @pytest.mark.parametrize('order', ['rgb', 'bgr'])
@@ -35,15 +34,15 @@ def test_channel_order_is_that_of_the_argument(toys, scene, order):
     frame = scene.render(6)
     right = frame if order == 'rgb' else frame[..., ::-1]
     wrong = frame[..., ::-1] if order == 'rgb' else frame
-    assert sorted(inferencer.step(right).labels.tolist()) == [0, 1, 2]
+    assert sorted(inferencer.step(right).label.tolist()) == [0, 1, 2]
     # Red and blue change places.
     _check_swapped = inferencer.step(wrong)
     boxes = scene.true_boxes(6)
     swapped = {0: boxes[2], 2: boxes[0], 1: boxes[1]}
     for label, box in zip(
-        _check_swapped.labels.tolist(), _check_swapped.bboxes, strict=True
+        _check_swapped.label.tolist(), _check_swapped.xyxy, strict=True
     ):
-        np.testing.assert_allclose(box.numpy(), swapped[label], atol=0.01)
+        np.testing.assert_allclose(box, swapped[label], atol=0.01)
 
 
 def test_boxes_are_scaled_back_from_the_resized_frame(toys, scene):
@@ -134,18 +133,18 @@ def test_config_without_pipeline_gets_the_usual_size(toys):
 def test_frame_without_objects_gives_empty_tracks(inferencer):
     tracks = inferencer.step(np.zeros((120, 160, 3), np.uint8))
     assert len(tracks) == 0
-    assert tracks.bboxes.shape == (0, 4)
+    assert tracks.xywh.shape == (0, 4)
 
 
 def test_reset_starts_a_new_video(inferencer, scene):
     bgr = [np.ascontiguousarray(scene.render(i)[..., ::-1]) for i in (0, 4, 6)]
-    ids = [inferencer.step(frame).instances_id.tolist() for frame in bgr]
+    ids = [inferencer.step(frame).identity.tolist() for frame in bgr]
     assert ids == [[0], [0, 1], [0, 1, 2]]
     only_blue = bgr[2].copy()
     only_blue[:60] = 0
-    assert inferencer.step(only_blue).instances_id.tolist() == [2]
+    assert inferencer.step(only_blue).identity.tolist() == [2]
     inferencer.reset()
-    assert inferencer.step(only_blue).instances_id.tolist() == [0]
+    assert inferencer.step(only_blue).identity.tolist() == [0]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +154,7 @@ def test_class_filter_takes_names_and_numbers(toys, scene, classes, expected):
     inferencer = MOTInferencer(
         toys.config, toys.checkpoint, channel_order='rgb', classes=classes
     )
-    assert inferencer.step(scene.render(8)).labels.tolist() == expected
+    assert inferencer.step(scene.render(8)).label.tolist() == expected
 
 
 @pytest.mark.parametrize('wrong', ['yellow', 3, -1])

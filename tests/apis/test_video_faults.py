@@ -10,14 +10,13 @@ import warnings
 
 import numpy as np
 import pytest
-import torch
 from mmdet.structures import DetDataSample
-from mmengine.structures import InstanceData
 
 from mmfdta.apis.track_outputs import TrackedFrame, VideoFacts, plan_outputs
 from mmfdta.apis.tracking_run import TrackingRun
 from mmfdta.apis.video_sources import FrameSource
-from mmfdta.structures.mot_text import read_mot_rows
+from mmfdta.structures import Tracks
+from mmfdta.structures.mot_text import read_tracks
 from mmfdta.visualization import TrackStyle
 
 
@@ -54,7 +53,7 @@ def test_broken_image_in_the_middle_ends_the_video(inferencer, toys):
     report = inferencer(images, out=toys.folder / 'b.txt')
     assert report.num_frames == 4
     assert 'frame 5 of 8' in report.problem and '5.png' in report.problem
-    assert read_mot_rows(toys.folder / 'b.partial.txt').frame.max() == 4
+    assert read_tracks(toys.folder / 'b.partial.txt').frame.max() == 4
 
 
 def test_missing_images_are_said(inferencer, toys):
@@ -82,7 +81,7 @@ def test_error_in_the_model_leaves_what_was_tracked(inferencer, toys, read_video
     inferencer.model.colors = None
     with pytest.raises(TypeError):
         list(frames)
-    assert read_mot_rows(toys.folder / 'm.partial.txt').frame.max() == 7
+    assert read_tracks(toys.folder / 'm.partial.txt').frame.max() == 7
     assert len(read_video(toys.folder / 'm.partial.mp4')[0]) == 7
     assert not out[0].exists() and not out[1].exists()
 
@@ -94,7 +93,7 @@ def test_leaving_the_loop_finishes_the_files_and_the_threads(inferencer, toys):
         if frame.index == 4:
             break
     del frame
-    assert read_mot_rows(toys.folder / 'l.partial.txt').frame.max() == 5
+    assert read_tracks(toys.folder / 'l.partial.txt').frame.max() == 5
     assert threading.active_count() == before
 
 
@@ -153,7 +152,7 @@ def test_full_disk_is_one_error_and_earlier_results_stay(toys, request, names_in
     assert names_in(folder) == ['a.txt', 'b.mp4', 'b.txt']
     assert (folder / 'a.txt').read_text() == 'earlier'
     assert (folder / 'b.mp4').read_text() == 'earlier'
-    assert read_mot_rows(folder / 'b.txt').frame.max() == 60
+    assert read_tracks(folder / 'b.txt').frame.max() == 60
 
 
 # -------------------------------------------------------------- memory and threads
@@ -190,18 +189,13 @@ def test_memory_does_not_grow_with_the_video(inferencer, tmp_path):
         tracemalloc.stop()
     # A frame's image alone has 2.3 kB; 800 of them would be 1.8 MB.
     assert peaks[2] < peaks[1] + 100_000
-    assert len(read_mot_rows(out[0])) == 2400
+    assert len(read_tracks(out[0])) == 2400
 
 
-def _one_track(samples):
+def _one_track(samples, first_frame):
     return [
-        InstanceData(
-            bboxes=torch.tensor([[1.0, 2.0, 9.0, 12.0]]),
-            scores=torch.ones(1),
-            labels=torch.zeros(1, dtype=torch.long),
-            instances_id=torch.tensor([int(s['data_samples'][0].frame_id) // 50]),
-        )
-        for s in samples
+        Tracks.create([number], [(number - 1) // 50], [[1, 2, 8, 10]], label=[0])
+        for number in range(first_frame, first_frame + len(samples))
     ]
 
 
@@ -238,9 +232,9 @@ def test_live_source_drops_what_it_cannot_keep_and_counts_it(inferencer):
             yield from super().__iter__()
             read.set()
 
-    def slow(samples):
+    def slow(samples, first_frame):
         assert read.wait(20)  # all frames have come before the first is tracked
-        return _one_track(samples)
+        return _one_track(samples, first_frame)
 
     run = TrackingRun(Camera(50, live=True), inferencer.preprocessor, slow, [])
     frames = run.frames()

@@ -15,7 +15,8 @@ from mmfdta.apis import track as track_command
 from mmfdta.apis.track_outputs import TrackedFrame, VideoFacts, plan_outputs
 from mmfdta.apis.video_sources import open_source
 from mmfdta.evaluation.records import assemble, make_record
-from mmfdta.structures.mot_text import read_mot_rows, write_mot_rows
+from mmfdta.structures import Tracks
+from mmfdta.structures.mot_text import read_tracks, write_tracks
 from mmfdta.visualization import TrackStyle
 
 
@@ -39,9 +40,9 @@ def test_every_kind_of_source_gives_the_same_boxes(inferencer, toys, scene, kind
     # Frame 10 comes after frame 9 although '10' < '9'.
     for frame in frames:
         expected = scene.true_boxes(frame.index)
-        assert sorted(frame.tracks.labels.tolist()) == sorted(expected)
+        assert sorted(frame.tracks.label.tolist()) == sorted(expected)
         for label, box in zip(
-            frame.tracks.labels.tolist(), frame.tracks.bboxes, strict=True
+            frame.tracks.label.tolist(), frame.tracks.xyxy, strict=True
         ):
             # A lossy codec smears borders.
             tolerance = 3 if kind == 'video' else 0.01
@@ -75,17 +76,14 @@ def test_text_and_json_equal_the_predictions(inferencer, toys, names_in):
     assert names_in(toys.folder / 'r') == ['t.json', 't.mp4', 't.txt']
 
     expected = [
-        (f.index + 1, int(i), *(box[:2].tolist()), *((box[2:] - box[:2]).tolist()), s)
+        (f.index + 1, i, *box, s)
         for f in frames
         for i, box, s in zip(
-            f.tracks.instances_id,
-            f.tracks.bboxes.double(),
-            f.tracks.scores.tolist(),
-            strict=True,
+            f.tracks.identity, f.tracks.xywh, f.tracks.score, strict=True
         )
     ]
-    rows = read_mot_rows(out[0], unique=True)
-    found = np.column_stack([rows.frame, rows.identity, rows.xywh, rows.mark])
+    rows = read_tracks(out[0], unique=True)
+    found = np.column_stack([rows.frame, rows.identity, rows.xywh, rows.score])
     np.testing.assert_allclose(found, np.array(expected), rtol=0, atol=5.001e-4)
     assert out[0].read_text().splitlines()[0].endswith(',-1,-1,-1')
 
@@ -119,17 +117,15 @@ def test_text_is_to_the_digit_that_of_the_metric(tmp_path):
         )
         if index == 2:
             tracks.bboxes[0] = torch.tensor([-0.0001, 10.0, 20.5, 30.25])
-        output.write(TrackedFrame(index, np.zeros((8, 8, 3), np.uint8), tracks))
+        found = Tracks.from_instances(tracks, index + 1)
+        output.write(TrackedFrame(index, np.zeros((8, 8, 3), np.uint8), found))
         meta = dict(sequence='seq', frame_id=index, video_id=0, video_length=4)
         sample = DetDataSample(metainfo=meta)
         sample.pred_track_instances = tracks
         records.append(make_record(sample, mot_classes=False))
     output.finish(complete=True)
     _, (hidden,) = assemble(records)
-    boxes = hidden.pred
-    write_mot_rows(
-        tmp_path / 'metric.txt', boxes.frame, boxes.identity, boxes.xywh, boxes.mark
-    )
+    write_tracks(tmp_path / 'metric.txt', hidden.pred)
     text = (tmp_path / 'video.txt').read_text()
     assert text == (tmp_path / 'metric.txt').read_text()
     assert len(text.splitlines()) == 36
@@ -138,12 +134,7 @@ def test_text_is_to_the_digit_that_of_the_metric(tmp_path):
 def test_tracks_that_are_no_numbers_are_refused(tmp_path):
     facts = VideoFacts('seq', 10.0)
     (output,) = plan_outputs(tmp_path / 'n.txt', facts, TrackStyle(), caption=False)
-    tracks = InstanceData(
-        bboxes=torch.tensor([[0.0, 0.0, float('nan'), 5.0]]),
-        scores=torch.ones(1),
-        labels=torch.zeros(1, dtype=torch.int64),
-        instances_id=torch.zeros(1, dtype=torch.int64),
-    )
+    tracks = Tracks.create([7], [0], [[0, 0, 5, 5]], score=[np.nan])
     with pytest.raises(ValueError, match=r'n\.txt: frame 7: .*finite'):
         output.write(TrackedFrame(6, np.zeros((8, 8, 3), np.uint8), tracks))
 
@@ -185,8 +176,10 @@ def test_batches_give_what_single_frames_give(inferencer, toys):
     assert inferencer.model.batch_sizes == [1] * 11
     for one, other in zip(single, together, strict=True):
         assert one.index == other.index
-        for key in ('bboxes', 'scores', 'labels', 'instances_id'):
-            assert torch.equal(one.tracks[key], other.tracks[key])
+        for key in ('frame', 'identity', 'xywh', 'score', 'label'):
+            np.testing.assert_array_equal(
+                getattr(one.tracks, key), getattr(other.tracks, key)
+            )
 
 
 def test_frames_of_two_sizes_are_not_batched_together(toys):
@@ -203,8 +196,8 @@ def test_frames_of_two_sizes_are_not_batched_together(toys):
 
 def test_videos_do_not_leak_state_into_each_other(inferencer, toys):
     video = toys.video('v.mp4', 9)
-    first = [frame.tracks.instances_id.tolist() for frame in inferencer.track(video)]
-    again = [frame.tracks.instances_id.tolist() for frame in inferencer.track(video)]
+    first = [frame.tracks.identity.tolist() for frame in inferencer.track(video)]
+    again = [frame.tracks.identity.tolist() for frame in inferencer.track(video)]
     assert first == again
 
 
@@ -213,8 +206,8 @@ def test_max_frames_and_class_filter(toys):
     out = toys.folder / 'red.txt'
     report = red(toys.video('v.mp4', 20), out=out, max_frames=6)
     assert report.complete and report.num_frames == 6
-    assert set(read_mot_rows(out).identity.tolist()) == {0}
-    assert len(read_mot_rows(out)) == 6
+    assert set(read_tracks(out).identity.tolist()) == {0}
+    assert len(read_tracks(out)) == 6
 
 
 # ---------------------------------------------------------------------- the command
@@ -237,7 +230,7 @@ def test_command_writes_video_and_text_and_reports(toys, capsys, read_video):
     report = capsys.readouterr().out
     assert 'tracked 12 frames' in report and str(out) in report
     assert len(read_video(out)[0]) == 12
-    assert len(read_mot_rows(out.with_suffix('.txt'))) == 12 + 9 + 7
+    assert len(read_tracks(out.with_suffix('.txt'))) == 12 + 9 + 7
 
 
 def test_command_refuses_in_one_line(toys):
@@ -255,14 +248,14 @@ def test_interrupted_command_keeps_what_was_tracked(toys, monkeypatch):
     step = MOTInferencer.predict_prepared
     calls = []
 
-    def interrupted(self, samples):
+    def interrupted(self, samples, first_frame):
         calls.append(1)
         if len(calls) == 10:
             raise KeyboardInterrupt
-        return step(self, samples)
+        return step(self, samples, first_frame)
 
     monkeypatch.setattr(MOTInferencer, 'predict_prepared', interrupted)
     out = toys.folder / 'i.txt'
     assert track_command.main(_command(toys, '--out', out)) == 130
     assert not out.exists()
-    assert read_mot_rows(toys.folder / 'i.partial.txt').frame.max() == 9
+    assert read_tracks(toys.folder / 'i.partial.txt').frame.max() == 9

@@ -7,9 +7,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from case_models import build_model, tensors
+from mmdet.structures import DetDataSample
 from torch import Tensor
 
 from mmfdta.models import FDTATracker
+from mmfdta.models.detectors import host_detections
 
 PROTOCOLS = ('object-max', 'hungarian', 'id-max')
 
@@ -24,6 +26,16 @@ def _tracker(settings: dict, protocol: str) -> FDTATracker:
         area_thr=options['area_thresh'],
         protocol=protocol,
     )
+
+
+def _detected(
+    boxes: Tensor, scores: Tensor, embeddings: Tensor, size: tuple[int, int]
+) -> DetDataSample:
+    frame = DetDataSample()
+    labels = torch.zeros(len(scores), dtype=torch.int64)
+    columns = (x[None] for x in (boxes, scores, labels))
+    (frame.pred_instances,) = host_detections(*columns, [size], embeddings[None])
+    return frame
 
 
 def _replay(
@@ -46,17 +58,13 @@ def _replay(
         if tracker.protocol == 'id-max' and not (scores > tracker.det_thr).any():
             continue
         tracks = tracker.track(
-            boxes=boxes[t],
-            scores=scores,
-            labels=torch.zeros(len(scores), dtype=torch.int64),
-            embeddings=x[f'{scenario}_outputs'][t],
-            image_size=size,
-            id_scorer=scorer(t),
+            _detected(boxes[t], scores, x[f'{scenario}_outputs'][t], size),
+            score_identities=scorer(t),
         )
         xywh = tracks.bboxes.clone()
         xywh[:, 2:] -= xywh[:, :2]
         rows['frame'].append(torch.full((len(xywh),), t))
-        rows['id'].append(tracks.ids)
+        rows['id'].append(tracks.instances_id)
         rows['xywh'].append(xywh)
         rows['score'].append(tracks.scores)
     return {k: torch.cat(v).numpy() for k, v in rows.items()}

@@ -14,8 +14,8 @@ from mmdet.registry import VISUALIZERS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
+from mmfdta.structures import Tracks
 from mmfdta.visualization import (
-    DrawnTracks,
     TrackDrawer,
     TrackStyle,
     colors,
@@ -23,15 +23,15 @@ from mmfdta.visualization import (
     identity_color,
 )
 from mmfdta.visualization.colors import text_color
-from mmfdta.visualization.text import draw_text, text_size
+from mmfdta.visualization.drawing import draw_text, text_size
 
 PLAIN = TrackStyle(trail_length=0)
 
 
 def _tracks(boxes, ids, **more):
-    return DrawnTracks(
-        np.array(boxes, dtype=float).reshape(-1, 4), np.array(ids), **more
-    )
+    xywh = np.array(boxes, dtype=float).reshape(-1, 4)
+    xywh[:, 2:] -= xywh[:, :2]
+    return Tracks.create(np.ones(len(ids)), ids, xywh, **more)
 
 
 def _lab(colors):
@@ -117,7 +117,7 @@ def test_labels_stay_inside_of_the_image():
     image = np.zeros((120, 160, 3), np.uint8)
     drawer = TrackDrawer(TrackStyle(trail_length=0, show_scores=True))
     for box in ([-20, -30, 40, 60], [150, 2, 220, 60], [140, -5, 159, 119]):
-        drawn = drawer.draw(image, _tracks([box], [88], scores=np.array([0.5])))
+        drawn = drawer.draw(image, _tracks([box], [88], score=[0.5]))
         size = drawer.style.font_pixels(image.shape, box[3] - box[1])
         width, height = text_size('88 0.50', size)
         color = np.array(identity_color(88))

@@ -4,21 +4,19 @@
 import numpy as np
 import pytest
 
-from mmfdta.evaluation import Sequence, Tracks
-from mmfdta.evaluation.clear import count_clear
-from mmfdta.evaluation.overlap import find_overlaps
 from mmfdta.visualization import (
+    DifferenceRow,
     SimilarityPanel,
-    TimelineRow,
-    build_timeline,
-    identity_color,
-    list_switches,
+    TrackerPoint,
+    plot_differences,
     plot_hota_curves,
+    plot_plane,
     plot_scores,
     plot_similarity,
-    plot_timeline,
     save_figure,
 )
+
+POINTS = [TrackerPoint('A', 60.0, 40.0, 0), TrackerPoint('B', 75.0, 30.0, 1)]
 
 
 def test_bars_have_the_scores_as_height():
@@ -52,61 +50,6 @@ def test_similarity_is_in_percent_of_pairs():
     assert '75.0%' in figure.axes[0].get_title()
 
 
-def _boxes(rows):
-    frame, identity, x = np.array(rows).T
-    xywh = np.stack([x, 0 * x, 0 * x + 10, 0 * x + 10], axis=1)
-    return Tracks.create(frame, identity, xywh)
-
-
-def test_timeline_follows_who_follows_whom():
-    gt = _boxes([(f, 1, 0) for f in range(1, 7)] + [(f, 2, 100) for f in (4, 5, 6)])
-    pred = _boxes(
-        [(1, 8, 0), (2, 8, 1), (4, 9, 0), (5, 9, 0), (6, 8, 0)]
-        + [(4, 7, 100), (5, 7, 106), (6, 7, 100)]  # frame 5: IoU below 0.5
-    )
-    rows = build_timeline(Sequence('s', 6, gt, pred))
-    assert [row.identity for row in rows] == [1, 2]
-    assert rows[0].frames.tolist() == [1, 2, 4, 5, 6]
-    assert rows[0].ids.tolist() == [8, 8, 9, 9, 8]
-    assert rows[0].switches.tolist() == [4, 6]
-    assert rows[1].frames.tolist() == [4, 6] and not len(rows[1].switches)
-    assert list_switches(rows) == [
-        {'frame': 4, 'identity': 1, 'from': 8, 'to': 9},
-        {'frame': 6, 'identity': 1, 'from': 9, 'to': 8},
-    ]
-
-
-def test_switches_are_those_that_clear_counts():
-    rng = np.random.default_rng(1)
-    total = 0
-    for _ in range(20):
-        gt, pred = [], []
-        for frame in range(1, 16):
-            for ids, rows in ((rng.permutation(5), gt), (rng.permutation(6), pred)):
-                for identity in ids[: rng.integers(0, 6)]:
-                    rows.append((frame, identity, rng.integers(0, 25)))
-        sequence = Sequence('s', 15, _boxes(gt), _boxes(pred))
-        expected = count_clear(find_overlaps(sequence))
-        timeline = build_timeline(sequence)
-        assert len(list_switches(timeline)) == expected.idsw
-        assert sum(len(row.frames) for row in timeline) == expected.tp
-        total += expected.idsw
-    assert total > 100
-
-
-def test_timeline_uses_the_colors_of_the_video():
-    row = TimelineRow(
-        3, np.arange(1, 9), np.array([2, 3, 6, 7]), np.array([5, 5, 6, 6])
-    )
-    figure = plot_timeline([row], 8)
-    collections = figure.axes[0].collections
-    faces = [tuple(np.rint(c.get_facecolor()[0][:3] * 255)) for c in collections[1:]]
-    assert faces == [identity_color(5), identity_color(6)]
-    (marks,) = figure.axes[0].get_lines()
-    assert marks.get_xdata().tolist() == [5.5]
-    assert plot_timeline([], 5).axes
-
-
 def test_figure_is_whole_or_not_there(tmp_path, monkeypatch):
     figure = plot_scores({'A': dict(HOTA=0.5)}, metrics=('HOTA',))
     path = save_figure(figure, tmp_path / 'deep' / 'a.png')
@@ -122,3 +65,48 @@ def test_figure_is_whole_or_not_there(tmp_path, monkeypatch):
         save_figure(figure, path)
     assert path.read_bytes() == before
     assert [p.name for p in path.parent.iterdir()] == ['a.png']
+
+
+def markers(axis, marker: str) -> list[tuple[float, float]]:
+    lines = [line for line in axis.lines if line.get_marker() == marker]
+    return [tuple(point) for line in lines for point in line.get_xydata().tolist()]
+
+
+def test_every_tracker_has_its_place_and_name():
+    axis = plot_plane(POINTS, ('DetA', 'AssA')).axes[0]
+    assert markers(axis, 'o') == [(60, 40), (75, 30)]
+    texts = {text.get_text(): text.xy for text in axis.texts}
+    assert texts == dict(A=(60, 40), B=(75, 30))
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ('DetA', 'AssA')
+
+
+def test_lines_join_places_of_one_hota():
+    axis = plot_plane(POINTS, ('DetA', 'AssA'), hota_lines=True).axes[0]
+    lines = [line for line in axis.lines if line.get_linestyle() == ':']
+    assert len(lines) >= 2
+    for line in lines:
+        x, y = line.get_xydata().T
+        np.testing.assert_allclose(x * y, (x * y)[0])
+    assert axis.get_xlim()[0] < 60 < 75 < axis.get_xlim()[1]
+
+
+def test_nobody_cannot_be_drawn():
+    with pytest.raises(ValueError, match='no trackers'):
+        plot_plane([], ('x', 'y'))
+
+
+def test_differences_show_each_sequence_and_the_interval(tmp_path):
+    row = DifferenceRow(np.array([0.3, -0.1, 0.1]), 0.08, -0.02, 0.2, 2)
+    figure = plot_differences({'B': row, 'C': row}, 'A', 'HOTA', 0.95)
+    axis = figure.axes[0]
+    dots = markers(axis, '.')
+    assert [x for x, _ in dots] == [30, -10, 10] * 2
+    # Spread upwards in their order, so that equal ones do not hide each other.
+    assert np.argsort([y for _, y in dots[:3]]).tolist() == [1, 2, 0]
+    assert markers(axis, 'D') == [(8, 0), (8, 1)]
+    bars = [
+        line.get_xdata().tolist() for line in axis.lines if line.get_linewidth() == 3
+    ]
+    assert [list(map(float, bar)) for bar in bars] == [[-2, 20]] * 2
+    assert 'to A' in axis.get_xlabel()
+    assert save_figure(figure, tmp_path / 'd.png').stat().st_size > 1000

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 
 from mmfdta.datasets import MOTSequenceDataset
 from mmfdta.evaluation import (
@@ -25,6 +26,7 @@ from mmfdta.evaluation import (
     summarise,
 )
 from mmfdta.models import FDTA
+from mmfdta.models.detectors import host_detections
 from mmfdta.models.trackers.assignment import PROTOCOLS
 from mmfdta.structures.mot_text import write_text_atomic
 
@@ -133,16 +135,19 @@ class ThresholdTuner:
         frames, ids, boxes, scores = [], [], [], []
         for frame in range(len(cached)):
             rows = slice(cached.offsets[frame], cached.offsets[frame + 1])
-            tracks = tracker.track(
-                boxes=cached.boxes[rows],
-                scores=cached.scores[rows],
-                labels=cached.labels[rows],
-                embeddings=cached.embeddings[rows],
-                image_size=cached.image_size,
-                id_scorer=self._model.score_identities,
+            sample = DetDataSample(metainfo=dict(frame_id=frame))
+            (sample.pred_instances,) = host_detections(
+                cached.boxes[None, rows],
+                cached.scores[None, rows],
+                cached.labels[None, rows],
+                [cached.image_size],
+                cached.embeddings[None, rows],
             )
-            frames.append(np.full(len(tracks.ids), frame + 1))
-            ids.append(tracks.ids.numpy())
+            tracks = tracker.track(
+                sample, score_identities=self._model.score_identities
+            )
+            frames.append(np.full(len(tracks), frame + 1))
+            ids.append(tracks.instances_id.numpy())
             boxes.append(tracks.bboxes.numpy())
             scores.append(tracks.scores.numpy())
         xywh = np.concatenate(boxes).astype(np.float64)

@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Clip transforms: geometry first, pixels once."""
 
+from .clip_transform import ClipTransform
 from .color import ClipColorJitter
 from .formatting import PackClipInputs, UnpackFrame
 from .geometry import (
@@ -22,6 +23,7 @@ __all__ = [
     'ClipRandomResize',
     'ClipResize',
     'ClipSteps',
+    'ClipTransform',
     'DecodeClip',
     'GenerateIDTargets',
     'LoadClipDepth',

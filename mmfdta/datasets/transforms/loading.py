@@ -215,8 +215,14 @@ class LoadClipDepth(BaseTransform):
 
         Raises:
             OSError: If a map is missing or broken.
-            ValueError: If a map has colour, 16 bits or another size.
+            ValueError: If a map has colour, 16 bits or another size, or the step
+                stands after one that moves pixels.
         """
+        if 'moved_by' in results:
+            raise ValueError(
+                f'LoadClipDepth: found frames that {results["moved_by"]} has moved '
+                'already; put it before ClipTransform'
+            )
         if results['depth_dir'] is None:
             if self.missing == 'error':
                 raise FileNotFoundError(

@@ -2,14 +2,14 @@
 """Plots and the video of the demo."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from mmfdta.evaluation import TrackBoxes
-from mmfdta.visualization import DrawnTracks, TrackDrawer, VideoWriter, draw_caption
+from mmfdta.visualization import TrackDrawer, VideoWriter, draw_caption
 from mmfdta.visualization.plots import new_figure
 
 from .comparison import Outcome
@@ -45,20 +45,14 @@ def write_video(
             )
             halves = []
             for name, drawer, tracks in sides:
-                half = drawer.draw(image, _drawn(tracks, number))
+                here = tracks.select(tracks.frame == number)
+                half = drawer.draw(image, replace(here, xywh=here.xywh * _ZOOM))
                 draw_caption(half, name)
                 halves.append(np.pad(half, ((0, 0), (0, _GAP), (0, 0))))
             writer.write(np.hstack(halves)[:, :-_GAP])
         writer.finish()
     finally:
         writer.discard()
-
-
-def _drawn(tracks: TrackBoxes, number: int) -> DrawnTracks:
-    here = tracks.frame == number
-    boxes = tracks.xywh[here] * _ZOOM
-    boxes[:, 2:] += boxes[:, :2]
-    return DrawnTracks(boxes, tracks.identity[here])
 
 
 def read_losses(work_dir: Path) -> dict[str, np.ndarray]:

@@ -1,6 +1,10 @@
 # Copyright (c) mmfdta authors.
 """The three adapters of FDTA: spatial, temporal and identity."""
 
+from mmfdta.utils.mmdet_setup import prepare_mmdet
+
+prepare_mmdet()
+
 from .identity import IdentityAdapter
 from .spatial import DepthFeatures, SpatialAdapter
 from .temporal import TemporalAdapter

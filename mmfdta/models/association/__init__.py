@@ -1,6 +1,10 @@
 # Copyright (c) mmfdta authors.
 """Who is who: trajectories and ID words, or queries that follow objects."""
 
+from mmfdta.utils.mmdet_setup import prepare_mmdet
+
+prepare_mmdet()
+
 from .id_decoder import IDDecoder
 from .query_interaction import QueryInteraction
 from .query_sampling import QuerySampling

@@ -1,6 +1,10 @@
 # Copyright (c) mmfdta authors.
 """Batches of clips on the device."""
 
+from mmfdta.utils.mmdet_setup import prepare_mmdet
+
+prepare_mmdet()
+
 from .clip_data_preprocessor import ClipDataPreprocessor
 from .tracker_data_preprocessor import TrackerDataPreprocessor
 

@@ -1,7 +1,11 @@
 # Copyright (c) mmfdta authors.
 """The detectors of FDTA and MOTR, both of them Deformable DETR."""
 
-from .fdta_detector import DetectorOutputs, FDTADetector
+from mmfdta.utils.mmdet_setup import prepare_mmdet
+
+prepare_mmdet()
+
+from .fdta_detector import DetectorOutputs, FDTADetector, host_detections
 from .fdta_head import FDTAHead
 from .matcher import ClipMatcher, ClipMatches, ClipTargets
 from .motr_detector import EncodedFrames, MOTRDetector
@@ -24,4 +28,5 @@ __all__ = [
     'TrackletMatcher',
     'TrackletMatches',
     'Tracklets',
+    'host_detections',
 ]

@@ -1,13 +1,16 @@
 # Copyright (c) mmfdta authors.
 """Deformable DETR that also hands on embeddings and depth."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
 from mmdet.models.detectors import DeformableDETR
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
-from mmdet.utils import OptConfigType
+from mmdet.utils import InstanceList, OptConfigType
+from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ..adapters import DepthFeatures
@@ -47,11 +50,74 @@ class DetectorOutputs:
                 merged[field.name] = torch.cat(values, dim).index_select(dim, order)
         return cls(**merged)
 
+    def on_host(self, frames: SampleList, with_embeddings: bool) -> InstanceList:
+        """Best class and box of every query, see :func:`host_detections`.
+
+        Args:
+            frames (list[DetDataSample]): The F frames; the boxes are in pixels of
+                their ``ori_shape``.
+            with_embeddings (bool): Hand on the embeddings too.
+        """
+        scores, labels = self.cls_scores[-1].sigmoid().max(-1)
+        return host_detections(
+            self.bbox_preds[-1],
+            scores,
+            labels,
+            [frame.ori_shape[:2] for frame in frames],
+            self.embeddings if with_embeddings else None,
+        )
+
     def float(self) -> 'DetectorOutputs':
         """Single-precision predictions; embeddings keep their type."""
         return replace(
             self, cls_scores=self.cls_scores.float(), bbox_preds=self.bbox_preds.float()
         )
+
+
+def host_detections(
+    boxes: Tensor,
+    scores: Tensor,
+    labels: Tensor,
+    image_sizes: Sequence[tuple[int, int]],
+    embeddings: Tensor | None = None,
+) -> InstanceList:
+    """Bring the detections of F frames to the host, in one copy.
+
+    Args:
+        boxes (Tensor): cxcywh in 0..1 of the image, (F, Q, 4).
+        scores (Tensor): (F, Q).
+        labels (Tensor): Classes (F, Q).
+        image_sizes (Sequence[tuple[int, int]]): Height and width of each frame, in
+            pixels, to give the boxes for.
+        embeddings (Tensor, optional): (F, Q, C); they stay where they are.
+
+    Returns:
+        list[InstanceData]: Of each frame, in the order of the queries and on the CPU:
+        ``bboxes`` (Q, 4) float32 xyxy in pixels, not clipped to the image;
+        ``scores`` float32, ``labels`` int64 and ``areas`` float32 (Q,), in square
+        pixels; and ``embeddings`` (Q, C).
+    """
+    columns = [boxes, scores[..., None], labels[..., None]]
+    packed = torch.cat([column.detach().float() for column in columns], dim=-1)
+    found = []
+    for i, (table, size) in enumerate(
+        zip(packed.cpu().numpy(), image_sizes, strict=True)
+    ):
+        height, width = size
+        scale = np.array([width, height, width, height], dtype=np.float32)
+        centre, half = table[:, :2], 0.5 * table[:, 2:4]
+        with np.errstate(invalid='ignore'):  # trackers refuse what is not finite
+            corners = np.concatenate([centre - half, centre + half], axis=1) * scale
+        instances = InstanceData(
+            bboxes=torch.from_numpy(corners),
+            scores=torch.from_numpy(table[:, 4].copy()),
+            labels=torch.from_numpy(table[:, 5].astype(np.int64)),
+            areas=torch.from_numpy(table[:, 2] * scale[0] * table[:, 3] * scale[1]),
+        )
+        if embeddings is not None:
+            instances.embeddings = embeddings[i]
+        found.append(instances)
+    return found
 
 
 @MODELS.register_module()

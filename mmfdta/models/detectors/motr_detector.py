@@ -48,9 +48,9 @@ class MOTRDetector(DeformableDETR):
     """The detector of MOTR (arXiv 2105.03247, Sec. 3.2).
 
     MMDetection's Deformable DETR (iterative box refinement, one stage) in two
-    halves: frames are encoded on their own, and decoded with the queries of
-    slots (the paper's detect queries), which find new objects, and of tracks.
-    ``num_queries`` counts the slots.
+    halves: frames are encoded on their own, and decoded with detect queries,
+    which find new objects, and track queries. ``num_queries`` counts the detect
+    queries.
 
     Args:
         *args: Arguments of MMDetection's ``DeformableDETR``.
@@ -62,10 +62,10 @@ class MOTRDetector(DeformableDETR):
         super()._init_layers()
         # MMDetection allocates it without values; only `init_weights` would fill it.
         nn.init.normal_(self.level_embed)
-        layer_cfg = dict(decoder['layer_cfg'], num_slots=self.num_queries)
+        layer_cfg = dict(decoder['layer_cfg'], num_detect_queries=self.num_queries)
         self.decoder = MOTRDecoder(**{**decoder, 'layer_cfg': layer_cfg})
 
-    def slot_queries(self) -> TrackQueries:
+    def detect_queries(self) -> TrackQueries:
         """The learned queries that find new objects."""
         embeddings = self.query_embedding.weight
         points = self.reference_points_fc(embeddings[:, : self.embed_dims])
@@ -100,7 +100,7 @@ class MOTRDetector(DeformableDETR):
 
         Args:
             encoded (EncodedFrames): The frame (F = 1).
-            queries (TrackQueries): Slots first, then tracks.
+            queries (TrackQueries): Detect queries first, then those of tracks.
 
         Returns:
             DetectorOutputs: Raw outputs of all decoder layers.

@@ -17,12 +17,12 @@ class MOTRDecoderLayer(FDTADecoderLayer):
     paper.
 
     Args:
-        num_slots (int): Queries before the first track query.
+        num_detect_queries (int): Queries before the first track query.
         **kwargs: Arguments of :class:`FDTADecoderLayer`.
     """
 
-    def __init__(self, num_slots: int, **kwargs) -> None:
-        self.num_slots = num_slots
+    def __init__(self, num_detect_queries: int, **kwargs) -> None:
+        self.num_detect_queries = num_detect_queries
         super().__init__(**kwargs)
 
     def _init_layers(self) -> None:
@@ -34,18 +34,19 @@ class MOTRDecoderLayer(FDTADecoderLayer):
         """Run the layer.
 
         Args:
-            query (Tensor): Content of the queries (F, Q, C), slots first.
+            query (Tensor): Content of the queries (F, Q, C), detect
+                queries first.
             query_pos (Tensor): Position of the queries (F, Q, C).
             **kwargs: Further arguments of :class:`FDTADecoderLayer`.
 
         Returns:
             Tensor: (F, Q, C).
         """
-        tracks, pos = query[:, self.num_slots :], query_pos[:, self.num_slots :]
+        detect, tracks = query.tensor_split((self.num_detect_queries,), dim=1)
         if tracks.shape[1]:
+            pos = query_pos[:, self.num_detect_queries :]
             tracks = self.track_attn(tracks, query_pos=pos, key_pos=pos)
-            slots = query[:, : self.num_slots]
-            query = torch.cat([slots, self.track_norm(tracks)], dim=1)
+            query = torch.cat([detect, self.track_norm(tracks)], dim=1)
         return super().forward(query, query_pos, **kwargs)
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""What MOTR's decoder is asked with: slots for new objects, then tracks."""
+"""What MOTR's decoder is asked with: detect queries for new objects, then tracks."""
 
 from dataclasses import dataclass
 

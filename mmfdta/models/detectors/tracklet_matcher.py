@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Tracklet-aware label assignment: tracks keep their objects, slots get new ones."""
+"""Tracklet-aware label assignment: tracks keep theirs."""
 
 from dataclasses import dataclass, replace
 
@@ -23,16 +23,16 @@ class Tracklets:
     """(Q,) float32, overlap with the object when it was last seen; 0 before."""
 
     @classmethod
-    def of_slots(cls, number: int) -> 'Tracklets':
+    def unassigned(cls, number: int) -> 'Tracklets':
         """Queries that follow nothing yet."""
         return cls(torch.full((number,), -1), torch.zeros(number))
 
-    def after_slots(self, number: int, kept: Tensor) -> 'Tracklets':
-        """New slots, and then the ``kept`` of these queries."""
-        slots = self.of_slots(number)
+    def after_new(self, number: int, kept: Tensor) -> 'Tracklets':
+        """New queries, and then the ``kept`` of these."""
+        new = self.unassigned(number)
         return Tracklets(
-            torch.cat([slots.identities, self.identities[kept]]),
-            torch.cat([slots.ious, self.ious[kept]]),
+            torch.cat([new.identities, self.identities[kept]]),
+            torch.cat([new.ious, self.ious[kept]]),
         )
 
 

@@ -1,6 +1,10 @@
 # Copyright (c) mmfdta authors.
 """Losses of FDTA beyond the detector's own."""
 
+from mmfdta.utils.mmdet_setup import prepare_mmdet
+
+prepare_mmdet()
+
 from .contrastive import QualityAwareContrastiveLoss
 from .depth_bin import DepthBinLoss, depth_targets, foreground_mask
 from .identity import IDLoss

@@ -1,7 +1,12 @@
 # Copyright (c) mmfdta authors.
 """Whole trackers."""
 
+from mmfdta.utils.mmdet_setup import prepare_mmdet
+
+prepare_mmdet()
+
 from .fdta import FDTA
 from .motr import MOTR
+from .tracking_by_detection import OnlineTracker, TrackingByDetection
 
-__all__ = ['FDTA', 'MOTR']
+__all__ = ['FDTA', 'MOTR', 'OnlineTracker', 'TrackingByDetection']

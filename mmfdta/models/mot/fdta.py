@@ -2,7 +2,6 @@
 """FDTA: From Detection to Association (arXiv 2512.02392)."""
 
 import torch
-from mmdet.models.mot import BaseMOTModel
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, SampleList, TrackSampleList
 from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
@@ -12,12 +11,13 @@ from torch import Tensor
 from ..association import Sequences, build_sequences
 from ..detectors import ClipMatches, ClipTargets, DetectorOutputs
 from ..layers import use_fast_linears
-from ..trackers import TrajectoryHistory
+from ..trackers.fdta_tracker import FDTATracker, TrajectoryHistory
 from .clip_detection import ClipDetection
+from .tracking_by_detection import OnlineTracker
 
 
 @MODELS.register_module()
-class FDTA(BaseMOTModel):
+class FDTA(OnlineTracker):
     """End-to-end tracker: detect, adapt, associate. Figure 2 of the paper.
 
     The three adapters can be taken out one by one: the spatial one in the
@@ -218,41 +218,32 @@ class FDTA(BaseMOTModel):
         return self.loss_id.scores(logits)
 
     # --------------------------------------------------------------- inference
-    def predict(
-        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
-    ) -> TrackSampleList:
-        """Track the next frames of a video.
+    def detect(self, imgs: Tensor, frames: SampleList) -> SampleList:
+        """Detect in frames, see :meth:`OnlineTracker.detect`.
 
         Args:
-            inputs (dict): ``img`` (B, T, 3, H, W); frames in their order.
-            data_samples (list[TrackDataSample]): Their meta information. A
-                frame with ``frame_id`` 0 starts a new sequence.
-            **kwargs: Unused; part of MMDetection's interface.
+            imgs (Tensor): Normalised frames (F, 3, H, W).
+            frames (list[DetDataSample]): Their meta information.
 
         Returns:
-            list[TrackDataSample]: The samples, each frame with
-            ``pred_det_instances`` and ``pred_track_instances`` (boxes xyxy in
-            pixels of the original frame, not clipped to it).
+            list[DetDataSample]: The frames with ``pred_instances`` of all queries, see
+            :func:`host_detections`; ``embeddings`` stay on the device.
         """
-        frames = [frame for clip in data_samples for frame in clip]
-        outputs = self.detector.detect(inputs['img'].flatten(0, 1), frames)
-        for i, frame in enumerate(frames):
-            if frame.frame_id == 0:
-                self.tracker.reset()
-            self._track(outputs, i, frame)
-        return data_samples
+        outputs = self.detector.detect(imgs, frames)
+        found = outputs.on_host(frames, with_embeddings=True)
+        for frame, instances in zip(frames, found, strict=True):
+            frame.pred_instances = instances
+        return frames
 
-    def _track(self, outputs: DetectorOutputs, i: int, frame: DetDataSample) -> None:
-        scores, labels = outputs.cls_scores[-1, i].sigmoid().max(-1)
-        tracks = self.tracker.track(
-            boxes=outputs.bbox_preds[-1, i],
-            scores=scores,
-            labels=labels,
-            embeddings=outputs.embeddings[i],
-            image_size=frame.ori_shape[:2],
-            id_scorer=self.score_identities,
-        )
-        tracks.write_to(frame)
+    def associate(
+        self, frame: DetDataSample, tracker: FDTATracker | None = None
+    ) -> DetDataSample:
+        """Give detections their identities, see :meth:`OnlineTracker.associate`."""
+        tracker = self.tracker if tracker is None else tracker
+        tracks = tracker.track(frame, score_identities=self.score_identities)
+        frame.pred_det_instances = tracker.detections(frame.pred_instances)
+        frame.pred_track_instances = tracks
+        return frame
 
     def _forward(
         self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs

@@ -22,6 +22,7 @@ from ..detectors import (
     TrackQueries,
 )
 from ..layers import use_fast_linears
+from ..trackers.motr_tracker import MOTRTracker
 
 # The released code keeps the activations of so many frames at the end of a clip.
 NUM_KEPT_FRAMES = 2
@@ -31,8 +32,8 @@ NUM_KEPT_FRAMES = 2
 class MOTR(BaseMOTModel):
     """End-to-end tracker whose queries are the tracks (the paper's Sec. 3.4, Fig. 3).
 
-    Frame by frame, slots find new objects and track queries the known ones; the
-    query interaction module makes the track queries of the next frame.
+    Frame by frame, detect queries find new objects and track queries the known ones;
+    the query interaction module makes the track queries of the next frame.
 
     Args:
         detector (dict): Config of :class:`MOTRDetector`.
@@ -70,7 +71,6 @@ class MOTR(BaseMOTModel):
         self.query_sampling = QuerySampling(**(query_sampling or {}))
         self.encode_chunk = encode_chunk
         self.with_cp = with_cp
-        self._tracks: TrackQueries | None = None
         use_fast_linears(self)
 
     def _encode(
@@ -145,15 +145,15 @@ class MOTR(BaseMOTModel):
             list[MatchedFrame]: One a frame.
         """
         recomputed = max(len(frames) - NUM_KEPT_FRAMES, 0) if self.with_cp else 0
-        slots = queries = self.detector.slot_queries()
-        tracklets = Tracklets.of_slots(len(slots))
+        detect = queries = self.detector.detect_queries()
+        tracklets = Tracklets.unassigned(len(detect))
         matched: list[MatchedFrame] = []
         for t, encoded in enumerate(self._encode(imgs, frames, recomputed)):
             if matched:
                 kept = self._choose_tracks(matched[-1])
-                tracklets = matched[-1].matches.tracklets.after_slots(len(slots), kept)
+                tracklets = matched[-1].matches.tracklets.after_new(len(detect), kept)
                 tracks = self._interact(queries, matched[-1].outputs, kept)
-                queries = slots.followed_by(tracks)
+                queries = detect.followed_by(tracks)
             outputs = _run(
                 self.detector.decode, encoded, queries, recompute=t < recomputed
             )
@@ -181,7 +181,11 @@ class MOTR(BaseMOTModel):
 
     # --------------------------------------------------------------- inference
     def predict(
-        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
+        self,
+        inputs: dict[str, Tensor],
+        data_samples: TrackSampleList,
+        tracker: MOTRTracker | None = None,
+        **kwargs,
     ) -> TrackSampleList:
         """Track the next frames of a video.
 
@@ -189,6 +193,8 @@ class MOTR(BaseMOTModel):
             inputs (dict): ``img`` (B, T, 3, H, W); frames in their order.
             data_samples (list[TrackDataSample]): Their meta information. A
                 frame with ``frame_id`` 0 starts a new sequence.
+            tracker (MOTRTracker, optional): State of the video; None takes the
+                model's own.
             **kwargs: Unused; part of MMDetection's interface.
 
         Returns:
@@ -196,35 +202,37 @@ class MOTR(BaseMOTModel):
             ``pred_det_instances`` and ``pred_track_instances`` (boxes xyxy in
             pixels of the original frame, not clipped to it).
         """
+        tracker = self.tracker if tracker is None else tracker
         frames = [frame for clip in data_samples for frame in clip]
         encoded = self._encode(inputs['img'].flatten(0, 1), frames)
         for one, frame in zip(encoded, frames, strict=True):
             if frame.frame_id == 0:
-                self.tracker.reset()
-                self._tracks = None
-            self._track(one, frame)
+                tracker.reset()
+            self._track(one, frame, tracker)
         return data_samples
 
-    def _track(self, encoded: EncodedFrames, frame: DetDataSample) -> None:
-        queries = self.detector.slot_queries()
-        if self._tracks is not None:
-            queries = queries.followed_by(self._tracks)
-        outputs = self.detector.decode(encoded, queries)
-        scores, labels = outputs.cls_scores[-1, 0].float().sigmoid().max(-1)
-        living = self.tracker.track(
-            outputs.bbox_preds[-1, 0], scores, labels, frame.ori_shape[:2]
+    def _track(
+        self, encoded: EncodedFrames, frame: DetDataSample, tracker: MOTRTracker
+    ) -> None:
+        """Ask a frame with the tracker's queries; one copy from the device."""
+        queries = self.detector.detect_queries()
+        if tracker.queries is not None:
+            queries = queries.followed_by(tracker.queries)
+        outputs = self.detector.decode(encoded, queries).float()
+        (frame.pred_instances,) = outputs.on_host([frame], with_embeddings=False)
+        frame.pred_track_instances = tracker.track(
+            frame, renew_queries=lambda kept: self._interact(queries, outputs, kept)
         )
-        self._tracks = self._interact(queries, outputs, living.alive)
-        living.tracks.write_to(frame)
+        frame.pred_det_instances = tracker.detections(frame.pred_instances)
 
     def _forward(
         self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
     ) -> list[DetectorOutputs]:
-        """Raw outputs of the slots for each frame, without tracks."""
+        """Raw outputs of the detect queries for each frame, without tracks."""
         frames = [frame for clip in data_samples for frame in clip]
-        slots = self.detector.slot_queries()
+        queries = self.detector.detect_queries()
         encoded = self._encode(inputs['img'].flatten(0, 1), frames)
-        return [self.detector.decode(one, slots) for one in encoded]
+        return [self.detector.decode(one, queries) for one in encoded]
 
 
 def _run(function: Callable, *args, recompute: bool):

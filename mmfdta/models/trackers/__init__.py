@@ -1,18 +1,51 @@
 # Copyright (c) mmfdta authors.
-"""What is kept between frames, and who gets which ID."""
+"""Trackers: who gets which identity, from frame to frame.
 
-from .assignment import PROTOCOLS
-from .fdta_tracker import FDTATracker, FrameTracks
-from .history import TrajectoryHistory
-from .iou_embedding_tracker import IoUEmbeddingTracker
-from .motr_tracker import LivingTracks, MOTRTracker
+They have one contract, MMDetection's: ``track(data_sample, **context)`` returns the
+frame's tracks (docs/add_a_tracker.md). A tracker is the state of one video.
+
+Names are loaded when they are asked for; the module `assignment` needs no PyTorch.
+"""
+
+import copy
+from typing import Any
+
+from mmfdta.utils.lazy import lazy_names
+from mmfdta.utils.mmdet_setup import prepare_mmdet
 
 __all__ = [
     'PROTOCOLS',
+    'EmbeddingMemory',
     'FDTATracker',
-    'FrameTracks',
+    'IdentityAssignment',
     'IoUEmbeddingTracker',
-    'LivingTracks',
     'MOTRTracker',
     'TrajectoryHistory',
+    'new_tracker',
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        'assignment': ('PROTOCOLS', 'IdentityAssignment'),
+        'fdta_tracker': ('EmbeddingMemory', 'FDTATracker', 'TrajectoryHistory'),
+        'iou_embedding_tracker': ('IoUEmbeddingTracker',),
+        'motr_tracker': ('MOTRTracker',),
+    },
+    before=prepare_mmdet,
+)
+
+
+def new_tracker(model: Any) -> Any:
+    """Return a tracker for another video on the same model.
+
+    Args:
+        model: A model that has a ``tracker``: FDTA, MOTR, TrackingByDetection. Its
+            ``predict(inputs, data_samples, tracker=...)`` takes the new one.
+
+    Returns:
+        A copy with the settings of ``model.tracker`` and nothing tracked yet.
+    """
+    tracker = copy.deepcopy(model.tracker)
+    tracker.reset()
+    return tracker

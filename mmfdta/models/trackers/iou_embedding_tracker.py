@@ -1,8 +1,7 @@
 # Copyright (c) mmfdta authors.
 """A small tracker: overlap and likeness with what was there before.
 
-docs/add_a_tracker.md explains it, and `python -m mmfdta new-tracker` starts yours
-from it.
+docs/add_a_tracker.md explains it, and `mmfdta new-tracker` starts yours from it.
 """
 
 import torch
@@ -59,13 +58,14 @@ class IoUEmbeddingTracker:
 
         Args:
             data_sample (DetDataSample): ``frame_id`` (0 starts a video) and
-                ``pred_instances`` with ``bboxes`` (n, 4) xyxy in pixels,
-                ``scores``, ``labels`` (n,) and ``embeddings`` (n, C).
-            **_: What other trackers of MMDetection ask for.
+                ``pred_instances``, on the CPU: ``bboxes`` (n, 4) xyxy in pixels,
+                ``scores``, ``labels`` (n,); and ``embeddings`` (n, C), which may be
+                on another device.
+            **_: What other trackers ask for.
 
         Returns:
-            InstanceData: ``bboxes``, ``scores``, ``labels`` and ``instances_id``
-            int64 (m,) of the objects that have an identity.
+            InstanceData: On the CPU: ``bboxes``, ``scores``, ``labels`` and
+            ``instances_id`` int64 (m,) of the objects that have an identity.
         """
         frame = data_sample.frame_id
         if frame == 0:
@@ -74,14 +74,12 @@ class IoUEmbeddingTracker:
         found = found[found.scores > self.score_thr]
         found.instances_id = torch.full_like(found.labels, -1)
         found.frames = torch.full_like(found.labels, frame)
-        found.embeddings = functional.normalize(found.embeddings, dim=-1)
+        found.embeddings = functional.normalize(found.embeddings.float().cpu(), dim=-1)
         if self._tracks is not None:
             self._take_identities(self._tracks, found)
         newborn = (found.instances_id < 0) & (found.scores > self.newborn_thr)
         count = int(newborn.sum())
-        found.instances_id[newborn] = self._next_id + torch.arange(
-            count, device=newborn.device
-        )
+        found.instances_id[newborn] = self._next_id + torch.arange(count)
         self._next_id += count
         found = found[found.instances_id >= 0]
         self._remember(found, frame)
@@ -91,8 +89,8 @@ class IoUEmbeddingTracker:
     def _take_identities(self, tracks: InstanceData, found: InstanceData) -> None:
         """Match with the tracks; matched detections get identity and memory."""
         scores = self._score_pairs(tracks, found)
-        rows, columns = linear_sum_assignment(scores.cpu(), maximize=True)
-        kept = (scores[rows, columns] > self.match_thr).cpu().numpy()
+        rows, columns = linear_sum_assignment(scores, maximize=True)
+        kept = (scores[rows, columns] > self.match_thr).numpy()
         rows, columns = rows[kept], columns[kept]
         found.instances_id[columns] = tracks.instances_id[rows]
         found.embeddings[columns] = functional.normalize(

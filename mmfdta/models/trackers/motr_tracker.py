@@ -1,40 +1,30 @@
 # Copyright (c) mmfdta authors.
 """Birth and death of MOTR's tracks: a matter of scores alone."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from .fdta_tracker import FrameTracks
-
-
-@dataclass
-class LivingTracks:
-    """What a frame leaves behind.
-
-    Attributes:
-        tracks: What is reported of the frame.
-        alive: int64 (n,), the queries that follow a track into the next frame, on
-            the host, in the order of the frame.
-    """
-
-    tracks: FrameTracks
-    alive: Tensor
+from .fdta_tracker import as_instances
 
 
 @MODELS.register_module()
 class MOTRTracker:
     """Keep the identities of track queries (arXiv 2105.03247, Sec. 3.5).
 
-    A slot whose score reaches `newborn_thr` starts a track. A track whose score
-    falls below `keep_thr` is missed; a score of `newborn_thr` forgives all misses,
-    and one in between changes nothing. The track ends with the miss number
-    `miss_tolerance`. No network is in here, and one transfer from the device is
-    made a frame.
+    A detect query whose score reaches `newborn_thr` starts a track. A track whose
+    score falls below `keep_thr` is missed; a score of `newborn_thr` forgives all
+    misses, and one in between changes nothing. The track ends with the miss number
+    `miss_tolerance`.
+
+    The object is the state of one video, its track queries among it; no network is
+    in it, and it copies nothing from the device.
 
     Args:
         newborn_thr: Lowest score that starts a track.
@@ -42,6 +32,12 @@ class MOTRTracker:
         miss_tolerance: Number of misses that end a track; at least 1.
         det_thr: Only tracks with a higher score are reported.
         area_thr: Only tracks with a larger area (pixels) are reported.
+
+    Attributes:
+        ids: (n,) int64 identities of the tracks.
+        misses: (n,) int64, how often each was missed since it was last seen well.
+        queries: What the next frame is asked with for the n tracks, made by the
+            model; None before the first frame.
 
     Raises:
         ValueError: If `miss_tolerance` is out of its range.
@@ -71,68 +67,65 @@ class MOTRTracker:
         self.ids = np.empty(0, np.int64)
         self.misses = np.empty(0, np.int64)
         self.num_ids = 0
+        self.queries: Any = None
+
+    def detections(self, found: InstanceData) -> InstanceData:
+        """Return bboxes, scores and labels of the queries above `det_thr`."""
+        boxes, scores, labels = _arrays(found)
+        confident = scores > self.det_thr
+        return as_instances(boxes[confident], scores[confident], labels[confident])
 
     @torch.no_grad()
     def track(
-        self, boxes: Tensor, scores: Tensor, labels: Tensor, image_size: tuple[int, int]
-    ) -> LivingTracks:
+        self,
+        data_sample: DetDataSample,
+        renew_queries: Callable[[Tensor], Any],
+        **_: object,
+    ) -> InstanceData:
         """Judge the queries of the next frame.
 
         Args:
-            boxes: (Q, 4) cxcywh in 0..1 of the image; slots first, then the queries
-                that were `alive` in the frame before, in that order.
-            scores: (Q,).
-            labels: (Q,) int64 classes.
-            image_size: (height, width) in pixels of the image to give boxes for.
+            data_sample: ``frame_id`` (0 starts a sequence) and ``pred_instances`` on
+                the CPU, one per query: ``bboxes`` (Q, 4) float32 xyxy in pixels,
+                ``scores``, ``labels`` (Q,); detect queries first, then the tracks of
+                the frame before in their order.
+            renew_queries: Makes `queries` of the queries (n,) int64, on the CPU, that
+                follow a track into the next frame.
+            **_: What other trackers ask for.
 
         Returns:
-            The tracks, in the order of the queries.
+            The tracks in the order of the queries, on the CPU: ``bboxes`` (n, 4),
+            ``scores``, ``labels`` and ``instances_id`` (n,) int64.
 
         Raises:
             ValueError: If there are fewer queries than tracks, or boxes or scores
                 are not finite; the state is then as before the frame.
         """
-        boxes, score, label = self._to_host(boxes, scores, labels, image_size)
-        ids, misses = self._live(score)
-        alive = ids >= 0
-        self.ids, self.misses = ids[alive], misses[alive]
-        area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        confident = score > self.det_thr
-        shown = alive & confident & (area > self.area_thr)
-        reported = _instances(boxes, score, label, shown)
-        tracks = FrameTracks(
-            bboxes=reported.bboxes,
-            scores=reported.scores,
-            labels=reported.labels,
-            ids=torch.from_numpy(ids[shown]),
-            detections=_instances(boxes, score, label, confident),
-        )
-        return LivingTracks(tracks, torch.from_numpy(np.flatnonzero(alive)))
-
-    def _to_host(
-        self, boxes: Tensor, scores: Tensor, labels: Tensor, image_size: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Boxes as float32 xyxy in pixels, scores and labels."""
+        if data_sample.metainfo.get('frame_id') == 0:
+            self.reset()
+        boxes, scores, labels = _arrays(data_sample.pred_instances)
         if len(boxes) < len(self.ids):
             raise ValueError(
                 f'{len(boxes)} queries: expected one for each of the {len(self.ids)} '
-                'tracks of the frame before, after those of the slots'
+                'tracks of the frame before, after the detect queries'
             )
-        table = torch.cat([boxes, scores[:, None]], dim=1).float()
-        table = torch.cat([table, labels[:, None].to(table)], dim=1).cpu().numpy()
-        if not np.isfinite(table).all():
+        if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
             raise ValueError('boxes or scores of the detector are not finite')
-        height, width = image_size
-        scale = np.array([width, height, width, height], dtype=np.float32)
-        centre, half = table[:, :2], 0.5 * table[:, 2:4]
-        corners = np.concatenate([centre - half, centre + half], axis=1) * scale
-        return corners, table[:, 4], table[:, 5].astype(np.int64)
+        ids, misses = self._live(scores)
+        alive = ids >= 0
+        self.ids, self.misses = ids[alive], misses[alive]
+        self.queries = renew_queries(torch.from_numpy(np.flatnonzero(alive)))
+        area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        shown = alive & (scores > self.det_thr) & (area > self.area_thr)
+        return as_instances(
+            boxes[shown], scores[shown], labels[shown], instances_id=ids[shown]
+        )
 
     def _live(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Identities (Q,), -1 without a track, and misses (Q,) after the frame."""
-        slots = len(scores) - len(self.ids)
-        ids = np.concatenate([np.full(slots, -1), self.ids])
-        misses = np.concatenate([np.zeros(slots, np.int64), self.misses])
+        num_detect = len(scores) - len(self.ids)
+        ids = np.concatenate([np.full(num_detect, -1), self.ids])
+        misses = np.concatenate([np.zeros(num_detect, np.int64), self.misses])
         strong = scores >= self.newborn_thr
         misses[strong] = 0
         newborn = (ids < 0) & strong
@@ -144,11 +137,5 @@ class MOTRTracker:
         return ids, misses
 
 
-def _instances(
-    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, which: np.ndarray
-) -> InstanceData:
-    return InstanceData(
-        bboxes=torch.from_numpy(boxes[which]),
-        scores=torch.from_numpy(scores[which]),
-        labels=torch.from_numpy(labels[which]),
-    )
+def _arrays(found: InstanceData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy()

@@ -142,8 +142,8 @@ def test_frame_without_objects():
     assert torch.equal(matches.tracklets.ious, tracklets.ious)
 
 
-def test_tracklets_after_slots():
+def test_tracklets_after_new():
     tracklets = Tracklets(torch.tensor([-1, 4, 7]), torch.tensor([0.0, 0.8, 0.6]))
-    after = tracklets.after_slots(2, torch.tensor([2, 0]))
+    after = tracklets.after_new(2, torch.tensor([2, 0]))
     assert after.identities.tolist() == [-1, -1, 7, -1]
     assert after.ious.tolist() == pytest.approx([0, 0, 0.6, 0])

@@ -11,6 +11,7 @@ from mmengine.logging import MessageHub
 from small_fdta import VOCABULARY, build, collate, make_clip, small_config
 from small_motr import small_motr_config
 from torch import Tensor, nn
+from tracker_inputs import detected
 
 from mmfdta.models.trackers import FDTATracker
 
@@ -151,14 +152,16 @@ def test_a_crowd_is_tracked(overflow: str):
     first = None
     for _ in range(12):
         tracks = tracker.track(
-            boxes,
-            torch.full((CROWD,), 0.9),
-            torch.zeros(CROWD, dtype=torch.int64),
-            embeddings,
-            (1000, 1000),
-            scorer,
+            detected(
+                boxes,
+                torch.full((CROWD,), 0.9),
+                torch.zeros(CROWD, dtype=torch.int64),
+                (1000, 1000),
+                embeddings,
+            ),
+            score_identities=scorer,
         )
-        ids = tracks.ids.tolist()
+        ids = tracks.instances_id.tolist()
         assert len(set(ids)) == len(ids)
         assert tracks.bboxes.isfinite().all()
         assert len(ids) == (words if overflow == 'drop' else CROWD)

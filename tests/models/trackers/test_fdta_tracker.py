@@ -6,6 +6,7 @@ import warnings
 import pytest
 import torch
 from torch import Tensor
+from tracker_inputs import detected
 
 from mmfdta.models.trackers import PROTOCOLS, FDTATracker, TrajectoryHistory
 
@@ -43,15 +44,17 @@ class Scene:
         scores = [0.9 + c / 1000 for c in codes] if scores is None else scores
         labels = [0] * len(codes) if labels is None else labels
         tracks = self.tracker.track(
-            boxes.reshape(-1, 4),
-            torch.tensor(scores),
-            torch.tensor(labels, dtype=torch.long),
-            embed(codes),
-            (480, 640),
-            self.scorer,
+            detected(
+                boxes.reshape(-1, 4),
+                torch.tensor(scores),
+                torch.tensor(labels, dtype=torch.long),
+                (480, 640),
+                embed(codes),
+            ),
+            score_identities=self.scorer,
         )
         places = ((tracks.bboxes[:, 0] + tracks.bboxes[:, 2]) / 20).round().int()
-        return dict(zip(places.tolist(), tracks.ids.tolist(), strict=True))
+        return dict(zip(places.tolist(), tracks.instances_id.tolist(), strict=True))
 
 
 def test_life_of_an_identity():
@@ -110,7 +113,7 @@ def test_recycled_word_ends_a_remembered_trajectory():
     assert scene.track([1, 2, 3]) == {1: 0, 2: 1, 3: 2}
     assert scene.track([2, 3]) == {2: 1, 3: 2}
     assert scene.track([2, 3, 4]) == {2: 1, 3: 2, 4: 3}
-    assert scene.tracker.history.live.all()
+    assert scene.tracker.live.all()
     with pytest.warns(UserWarning, match='overflow'):
         assert scene.track([1, 2, 3, 4]) == {2: 1, 3: 2, 4: 3}
     # 4 leaves; 1 takes the word that was least recently used.
@@ -136,7 +139,7 @@ def test_overflow_keep_tracks_without_words():
     everyone = {1: 0, 2: 1, 3: 2, 10: 3, 20: 4}
     for _ in range(6):
         assert scene.track(list(everyone)) == everyone
-    assert len(scene.tracker.spare) == 2
+    assert len(scene.tracker.wordless) == 2
     # A low score is enough to go on, and a gap is survived.
     assert scene.track([1, 2, 3, 20], scores=[0.9, 0.9, 0.9, 0.4]) == {
         k: v for k, v in everyone.items() if k != 10
@@ -146,31 +149,31 @@ def test_overflow_keep_tracks_without_words():
     rest = {k: v for k, v in everyone.items() if k != 1}
     for _ in range(3):
         assert scene.track(list(rest)) == rest
-    assert len(scene.tracker.spare) == 2
+    assert len(scene.tracker.wordless) == 2
     assert scene.track(list(rest)) == rest
-    assert scene.tracker.spare.identities.tolist() == [4]
+    assert scene.tracker.wordless.identities.tolist() == [4]
     assert 3 in scene.tracker.vocabulary.identities
     assert scene.track(list(rest)) == rest
-    # A spare track ends like any other.
+    # A track without a word ends like any other.
     for _ in range(3):
         scene.track([2, 3, 10])
-    assert len(scene.tracker.spare) == 0
+    assert len(scene.tracker.wordless) == 0
     assert scene.track([2, 3, 10, 20]) == {2: 1, 3: 2, 10: 3, 20: 5}
     assert scene.tracker.num_dropped == 0
 
 
-def test_spare_tracks_get_words_by_seniority_and_end_with_the_sequence():
+def test_tracks_without_a_word_get_words_by_seniority_and_end_with_the_sequence():
     scene = Scene(num_id_vocabulary=1, overflow='keep')
     assert scene.track([1, 9, 5]) == {1: 0, 9: 1, 5: 2}
     for _ in range(5):  # in another order
         assert scene.track([5, 9]) == {9: 1, 5: 2}
-    assert scene.tracker.spare.identities.tolist() == [2]
+    assert scene.tracker.wordless.identities.tolist() == [2]
     scene.tracker.reset()
     assert scene.track([5, 9]) == {5: 0, 9: 1}
 
 
 @pytest.mark.parametrize(('class_aware', 'identity'), [(False, 1), (True, 2)])
-def test_spare_tracks_keep_their_class(class_aware: bool, identity: int):
+def test_tracks_without_a_word_keep_their_class(class_aware: bool, identity: int):
     scene = Scene(num_id_vocabulary=1, overflow='keep', class_aware=class_aware)
     assert scene.track([1, 9], labels=[0, 0]) == {1: 0, 9: 1}
     assert scene.track([1, 9], labels=[0, 3]) == {1: 0, 9: identity}
@@ -182,7 +185,13 @@ def test_thousand_detections():
         grid = torch.arange(1000)
         boxes = torch.stack([grid % 40 / 40, grid // 40 / 25], dim=1)
         boxes = torch.cat([boxes, torch.full((1000, 2), 0.02)], dim=1)
-        embeddings = torch.randn(1000, 8)
+        frame = detected(
+            boxes,
+            torch.full((1000,), 0.9),
+            torch.zeros(1000, dtype=torch.long),
+            (1000, 1000),
+            torch.randn(1000, 8),
+        )
 
         def scorer(history: TrajectoryHistory, embeddings: Tensor) -> Tensor:
             scores = torch.full((len(embeddings), 51), 0.001)
@@ -192,19 +201,12 @@ def test_thousand_detections():
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             first, second = (
-                tracker.track(
-                    boxes,
-                    torch.full((1000,), 0.9),
-                    torch.zeros(1000, dtype=torch.long),
-                    embeddings,
-                    (1000, 1000),
-                    scorer,
-                )
-                for _ in range(2)
+                tracker.track(frame, score_identities=scorer) for _ in range(2)
             )
         number = 50 if overflow == 'drop' else 1000
-        assert first.ids.tolist() == second.ids.tolist() == list(range(number))
-        assert len(second.detections.scores) == 1000
+        assert first.instances_id.tolist() == list(range(number))
+        assert second.instances_id.tolist() == list(range(number))
+        assert len(tracker.detections(frame.pred_instances)) == 1000
 
 
 def test_class_aware():
@@ -231,8 +233,8 @@ def test_memory_stays_flat():
     for t in range(300):
         scene.track([(t // 5 + k) % 64 for k in range(5)])
         if t > 50:
-            sizes.add(scene.tracker.history._features.numel())
-            assert len(scene.tracker.spare) <= 15
+            sizes.add(scene.tracker.memory._buffer.numel())
+            assert len(scene.tracker.wordless) <= 15
     assert len(sizes) == 1
     assert scene.tracker.vocabulary.next_identity >= 60
 
@@ -242,18 +244,20 @@ def test_half_precision_and_gradients_stay_outside():
     embeddings = embed([1, 2]).to(torch.bfloat16).requires_grad_()
     for _ in range(2):
         tracks = scene.tracker.track(
-            torch.full((2, 4), 0.5, dtype=torch.bfloat16),
-            torch.full((2,), 0.9, dtype=torch.bfloat16, requires_grad=True),
-            torch.tensor([0, 3]),
-            embeddings,
-            (100, 200),
-            lambda history, x: scene.scorer(history, x).bfloat16(),
+            detected(
+                torch.full((2, 4), 0.5, dtype=torch.bfloat16),
+                torch.full((2,), 0.9, dtype=torch.bfloat16, requires_grad=True),
+                torch.tensor([0, 3]),
+                (100, 200),
+                embeddings,
+            ),
+            score_identities=lambda history, x: scene.scorer(history, x).bfloat16(),
         )
-        assert tracks.ids.tolist() == [0, 1]
+        assert tracks.instances_id.tolist() == [0, 1]
     assert tracks.labels.tolist() == [0, 3]
     assert tracks.bboxes.dtype == torch.float32
     assert tracks.bboxes[0].tolist() == [50, 25, 150, 75]
-    history = scene.tracker.history.read()
+    history = scene.tracker.history()
     assert history.features.dtype == torch.bfloat16
     assert not history.features.requires_grad
 
@@ -268,12 +272,14 @@ def test_not_finite(broken: str, value: float):
     {'boxes': boxes, 'scores': scores, 'ID scores': id_scores}[broken][1] = value
     with pytest.raises(ValueError, match=rf'{broken}.* 1 of 2 .* frame 1 .*number 1'):
         scene.tracker.track(
-            boxes,
-            scores,
-            torch.zeros(2, dtype=torch.long),
-            embed([1, 2]),
-            (10, 10),
-            lambda *_: id_scores,
+            detected(
+                boxes,
+                scores,
+                torch.zeros(2, dtype=torch.long),
+                (10, 10),
+                embed([1, 2]),
+            ),
+            score_identities=lambda *_: id_scores,
         )
     # The state is as it was.
     assert scene.track([1, 2]) == {1: 0, 2: 1}
@@ -283,12 +289,14 @@ def test_wrong_shapes():
     scene = Scene()
     with pytest.raises(ValueError, match=r'tracker.embed_dims is 64'):
         scene.tracker.track(
-            torch.rand(2, 4),
-            torch.rand(2),
-            torch.zeros(2).long(),
-            torch.rand(2, 32),
-            (10, 10),
-            scene.scorer,
+            detected(
+                torch.rand(2, 4),
+                torch.rand(2),
+                torch.zeros(2).long(),
+                (10, 10),
+                torch.rand(2, 32),
+            ),
+            score_identities=scene.scorer,
         )
     scene.track([1, 2])
     scene.scorer = lambda history, embeddings: torch.rand(2, 51)

@@ -19,6 +19,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
+from tracker_inputs import detected
 
 from mmfdta.models.trackers import IoUEmbeddingTracker, MOTRTracker
 
@@ -84,20 +85,20 @@ def iou_embedding() -> Step:
 
 
 def motr() -> Step:
-    """Slots find the detections, tracks are found again or missed at random."""
+    """Detect queries find the detections; tracks are found or missed at random."""
     tracker = MOTRTracker(miss_tolerance=RETAIN, area_thr=0.0)
 
     def step(frame: int, found: InstanceData) -> tuple[list[int], int]:
-        if frame == 0:
-            tracker.reset()
+        known = len(tracker.ids) if frame else 0
         tracked = torch.tensor([0.3, 0.65, 0.9])[
-            torch.randint(3, (len(tracker.ids),), generator=draws)
+            torch.randint(3, (known,), generator=draws)
         ]
         scores = torch.cat([found.scores, tracked])
         boxes = torch.full((len(scores), 4), 0.5)
         labels = torch.zeros(len(scores), dtype=torch.int64)
-        living = tracker.track(boxes, scores, labels, (SIZE, SIZE))
-        return living.tracks.ids.tolist(), len(tracker.ids)
+        sample = detected(boxes, scores, labels, (SIZE, SIZE), frame_id=frame)
+        tracks = tracker.track(sample, renew_queries=lambda kept: kept)
+        return tracks.instances_id.tolist(), len(tracker.ids)
 
     draws = torch.Generator().manual_seed(0)
     return step

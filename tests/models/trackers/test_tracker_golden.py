@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
+from mmengine.structures import InstanceData
 from torch import Tensor
+from tracker_inputs import detected
 
-from mmfdta.models.trackers import PROTOCOLS, FrameTracks, TrajectoryHistory
+from mmfdta.models.trackers import PROTOCOLS, TrajectoryHistory
 
 DATA = Path(__file__).parents[2] / 'golden/data/assignment.npz'
 
@@ -53,7 +55,7 @@ class Replay:
             )
         )
         self.frames: list[int] = []
-        self.tracks: list[FrameTracks] = []
+        self.tracks: list[InstanceData] = []
         self.states: list[list[int]] = []
 
     def run(self, frames: int) -> 'Replay':
@@ -64,21 +66,20 @@ class Replay:
             rows = -1
             if not skipped[t]:
                 tracks = self.frame(t)
-                rows = len(tracks.ids)
+                rows = len(tracks)
                 self.frames += [t] * rows
                 self.tracks.append(tracks)
-            history, vocabulary = self.tracker.history, self.tracker.vocabulary
             self.states.append(
                 [
-                    len(history),
-                    int(history.live.sum()),
-                    vocabulary.next_identity,
+                    len(self.tracker.missing),
+                    int(self.tracker.live.sum()),
+                    self.tracker.vocabulary.next_identity,
                     rows,
                 ]
             )
         return self
 
-    def frame(self, t: int) -> FrameTracks:
+    def frame(self, t: int) -> InstanceData:
         logits = torch.as_tensor(self.expected['id_logits'][t])
         rows = int((~logits[:, 0].isnan()).sum())
 
@@ -89,11 +90,14 @@ class Replay:
         class_logits = self.inputs['pred_logits'][t]
         scores, labels = class_logits.sigmoid().max(-1)
         boxes, embeddings = self.inputs['pred_boxes'][t], self.inputs['outputs'][t]
-        return self.tracker.track(boxes, scores, labels, embeddings, self.size, scorer)
+        return self.tracker.track(
+            detected(boxes, scores, labels, self.size, embeddings),
+            score_identities=scorer,
+        )
 
     def check_rows(self) -> None:
         assert np.array_equal(self.frames, self.expected['frame'])
-        ids = torch.cat([t.ids for t in self.tracks])
+        ids = torch.cat([t.instances_id for t in self.tracks])
         assert np.array_equal(ids, self.expected['id'])
         xyxy = torch.cat([t.bboxes for t in self.tracks])
         xywh = torch.cat([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], dim=1)
@@ -103,13 +107,13 @@ class Replay:
         assert np.array_equal(self.states, self.expected['state_T_N_nextid_nout'])
 
     def check_final_state(self) -> None:
-        history, vocabulary = self.tracker.history, self.tracker.vocabulary
+        history, vocabulary = self.tracker.history(), self.tracker.vocabulary
         assert np.array_equal(vocabulary.queue, self.expected['final_id_queue'])
         order = np.argsort(self.expected['final_traj_labels'])
         labels = self.expected['final_traj_labels'][order]
-        assert np.array_equal(history.read().id_labels, labels)
+        assert np.array_equal(history.id_labels, labels)
         masks = self.expected['final_traj_masks'][:, order]
-        assert np.array_equal(history.read().masks, masks)
+        assert np.array_equal(history.masks, masks)
         for label, identity in self.expected['final_label_to_id']:
             assert vocabulary.identities[label] == identity
 
@@ -133,9 +137,9 @@ def test_golden_overflow_that_fails_in_the_released_code(golden: dict, protocol:
         replay.run(1)
     replay.check_rows()
     assert replay.tracker.num_dropped == 10
-    before = {int(i) for i in replay.tracks[0].ids}
+    before = {int(i) for i in replay.tracks[0].instances_id}
     tracks = replay.frame(1)
-    ids = tracks.ids.tolist()
+    ids = tracks.instances_id.tolist()
     assert len(ids) == len(set(ids)) == 50
     assert sorted(set(ids) - before) == [50, 51]
     assert replay.tracker.num_dropped == 15

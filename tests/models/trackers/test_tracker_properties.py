@@ -9,12 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from mmengine.structures import InstanceData
 from torch import Tensor
+from tracker_inputs import detected
 
 from mmfdta.models.trackers import (
     PROTOCOLS,
     FDTATracker,
-    FrameTracks,
     TrajectoryHistory,
 )
 
@@ -96,15 +97,15 @@ class Frame:
         self.called_with = history
         return self.id_scores[embeddings[:, 0].long()]
 
-    def track(self, tracker: FDTATracker) -> FrameTracks:
-        return tracker.track(
+    def track(self, tracker: FDTATracker) -> InstanceData:
+        frame = detected(
             self.boxes,
             torch.tensor(self.scores),
             self.labels,
-            self.embeddings,
             (100, 200),
-            self.scorer,
+            self.embeddings,
         )
+        return tracker.track(frame, score_identities=self.scorer)
 
 
 @pytest.mark.parametrize('protocol', PROTOCOLS)
@@ -130,7 +131,7 @@ def test_equals_plain_loops(protocol: str, miss_tolerance: int, seeds: list[int]
         live = sorted(plain.live)
         expected = plain.track(frame.scores.tolist(), frame.id_scores.numpy())
         tracks = frame.track(tracker)
-        assert tracks.ids.tolist() == [identity for _, identity in expected]
+        assert tracks.instances_id.tolist() == [identity for _, identity in expected]
         scores = [frame.scores[i] for i, _ in expected]
         assert tracks.scores.tolist() == pytest.approx(scores)
         assert tracker.vocabulary.queue == plain.queue
@@ -171,7 +172,7 @@ class TrackerMachine(RuleBasedStateMachine):
     def frame(self, seed: int):
         frame = Frame(seed)
         self.tracks = frame.track(self.tracker)
-        ids = self.tracks.ids.tolist()
+        ids = self.tracks.instances_id.tolist()
         assert len(set(ids)) == len(ids), 'an identity twice in a frame'
         window = self.tracker.max_history
         for identity, label in zip(ids, self.tracks.labels.tolist(), strict=True):
@@ -196,16 +197,16 @@ class TrackerMachine(RuleBasedStateMachine):
     def memory_is_bounded(self):
         if not hasattr(self, 'tracker') or self.tracks is None:
             return
-        history = self.tracker.history
-        assert len(history) <= self.tracker.max_history
-        assert history._features.shape == (2 * self.tracker.max_history, WORDS, DIMS)
-        assert len(self.tracker.spare) <= self.tracker.max_history * QUERIES
+        window = self.tracker.max_history
+        assert len(self.tracker.missing) == len(self.tracker.memory) <= window
+        assert self.tracker.memory._buffer.shape == (2 * window, WORDS, DIMS)
+        assert len(self.tracker.wordless) <= self.tracker.max_history * QUERIES
 
     @invariant()
     def missing_features_are_zero(self):
         if not hasattr(self, 'tracker') or self.tracks is None:
             return
-        history = self.tracker.history.read()
+        history = self.tracker.history()
         visible = history.features[..., 1] == 1
         assert torch.equal(visible, ~history.masks)
         assert history.features[history.masks].abs().sum() == 0

@@ -1,0 +1,170 @@
+# Copyright (c) mmfdta authors.
+"""Detect, then associate: the loop of trackers, and any detector with any tracker."""
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from mmdet.models.mot import BaseMOTModel
+from mmdet.models.trackers import OCSORTTracker, SORTTracker
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample, SampleList, TrackSampleList
+from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+_HOST_COLUMNS = ('bboxes', 'scores', 'labels')
+
+
+class OnlineTracker(BaseMOTModel):
+    """A model that detects in frames and then associates one after the other.
+
+    Attributes:
+        tracker (Any): State of the video that :meth:`predict` follows by default;
+            :func:`mmfdta.models.trackers.new_tracker` makes one for another video.
+    """
+
+    tracker: Any
+
+    @abstractmethod
+    def detect(self, imgs: Tensor, frames: SampleList) -> SampleList:
+        """Detect in frames, which do not see each other.
+
+        Args:
+            imgs (Tensor): Normalised frames (F, 3, H, W).
+            frames (list[DetDataSample]): Their meta information.
+
+        Returns:
+            list[DetDataSample]: The same frames with ``pred_instances``, on the CPU:
+            ``bboxes`` (n, 4) float32 xyxy in pixels of the original frame,
+            ``scores``, ``labels`` (n,); what else there is, such as ``embeddings``,
+            may have stayed on the device.
+        """
+
+    @abstractmethod
+    def associate(self, frame: DetDataSample, tracker: Any = None) -> DetDataSample:
+        """Give the detections of the next frame of a video their identities.
+
+        Args:
+            frame (DetDataSample): As :meth:`detect` returns it, with ``frame_id``.
+            tracker (Any): State of the video; None takes the model's own.
+
+        Returns:
+            DetDataSample: The same frame with ``pred_det_instances``, the detections
+            that took part, and ``pred_track_instances``, the tracks, on the CPU.
+        """
+
+    def predict(
+        self, inputs: Any, data_samples: TrackSampleList, tracker: Any = None, **kwargs
+    ) -> TrackSampleList:
+        """Track the next frames of a video.
+
+        Args:
+            inputs (dict | Tensor): ``img`` (B, T, 3, H, W), or that tensor itself;
+                frames in their order.
+            data_samples (list[TrackDataSample]): Their meta information. A
+                frame with ``frame_id`` 0 starts a new sequence.
+            tracker (Any): State of the video; None takes the model's own.
+            **kwargs: Unused; part of MMDetection's interface.
+
+        Returns:
+            list[TrackDataSample]: The samples, each frame with
+            ``pred_det_instances`` and ``pred_track_instances`` (boxes xyxy in
+            pixels of the original frame, not clipped to it).
+        """
+        imgs = inputs['img'] if isinstance(inputs, dict) else inputs
+        frames = [frame for clip in data_samples for frame in clip]
+        for frame in self.detect(imgs.flatten(0, 1), frames):
+            self.associate(frame, tracker)
+        return data_samples
+
+
+@MODELS.register_module()
+class TrackingByDetection(OnlineTracker):
+    """Any detector of MMDetection with any tracker that takes its boxes.
+
+    The tracker is MMDetection's ``ByteTracker``, ``OCSORTTracker`` or
+    ``SORTTracker``, one of this project or your own (docs/add_a_tracker.md). Its
+    input comes to the CPU in one copy per frame: what such a tracker computes is
+    small, and on another device it would wait for every number.
+
+    Args:
+        detector (dict): Config of a detector.
+        tracker (dict): Config of a tracker.
+        data_preprocessor (dict, optional): Config of the data preprocessor.
+        init_cfg (dict, optional): Initialisation config.
+
+    Raises:
+        ValueError: If the tracker wants a network that compares crops.
+    """
+
+    def __init__(
+        self,
+        detector: ConfigType,
+        tracker: ConfigType,
+        data_preprocessor: OptConfigType = None,
+        init_cfg: OptMultiConfig = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        self.detector = MODELS.build(detector)
+        self.tracker = MODELS.build(tracker)
+        # OCSORTTracker has inherited settings for crops, and does not look at them.
+        compares_crops = isinstance(self.tracker, SORTTracker) and not isinstance(
+            self.tracker, OCSORTTracker
+        )
+        if compares_crops and self.tracker.with_reid:
+            raise ValueError(
+                f'model.tracker.reid: {type(self.tracker).__name__} wants a network '
+                'for crops, which TrackingByDetection has not; set it to None, or '
+                "take MMDetection's own model class (model.type='DeepSORT')"
+            )
+
+    def detect(self, imgs: Tensor, frames: SampleList) -> SampleList:
+        """Detect in frames, see :meth:`OnlineTracker.detect`."""
+        frames = self.detector.predict(imgs, frames)
+        for frame, instances in zip(
+            frames, _to_host([f.pred_instances for f in frames]), strict=True
+        ):
+            frame.pred_instances = instances
+        return frames
+
+    def associate(self, frame: DetDataSample, tracker: Any = None) -> DetDataSample:
+        """Give detections their identities, see :meth:`OnlineTracker.associate`."""
+        tracker = self.tracker if tracker is None else tracker
+        found = frame.pred_instances
+        frame.pred_det_instances = InstanceData(
+            **{name: found.get(name) for name in _HOST_COLUMNS}
+        )
+        # What MMDetection's trackers are given by its model classes; SORT asks for it.
+        frame.pred_track_instances = tracker.track(
+            model=self,
+            img=None,
+            feats=None,
+            data_sample=frame,
+            data_preprocessor=None,
+            rescale=True,
+        )
+        return frame
+
+    def loss(self, inputs: Tensor, data_samples: SampleList, **kwargs) -> dict:
+        """Train the detector alone, on what it takes by itself."""
+        return self.detector.loss(inputs, data_samples, **kwargs)
+
+
+def _to_host(frames: list[InstanceData]) -> list[InstanceData]:
+    """Bring boxes, scores and labels of F frames to the CPU, in one copy."""
+    tables = [
+        torch.cat([i.bboxes, i.scores[:, None], i.labels[:, None]], dim=1).detach()
+        for i in frames
+    ]
+    table = torch.cat(tables).float().cpu()
+    hosts = []
+    for rows, found in zip(table.split([len(i) for i in frames]), frames, strict=True):
+        host = InstanceData(metainfo=found.metainfo)
+        host.bboxes, host.scores = rows[:, :4].clone(), rows[:, 4].clone()
+        host.labels = rows[:, 5].long()
+        for name, column in found.items():
+            if name not in _HOST_COLUMNS:
+                host.set_field(column, name)
+        hosts.append(host)
+    return hosts

@@ -1,0 +1,176 @@
+# Copyright (c) mmfdta authors.
+"""One contract of trackers: equal to MMDetection's models, one state per video."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from frozen.make_frozen import FOLDER
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample, TrackDataSample
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.structures import InstanceData
+from small_fdta import build
+from torch import Tensor, nn
+
+from mmfdta.models import TrackingByDetection
+from mmfdta.models.trackers import new_tracker
+
+TRACKERS = Path(__file__).parents[3] / 'configs/_base_/trackers'
+SIZE = (64, 96)
+OF_MMDETECTION = dict(bytetrack='ByteTrack', ocsort='OCSORT', sort='DeepSORT')
+
+
+@MODELS.register_module()
+class PaintedDetector(nn.Module):
+    """Reads boxes off the image: a row per object of x1, y1, x2, y2, score, looks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def predict(self, imgs: Tensor, frames: list, rescale: bool = True) -> list:
+        for image, frame in zip(imgs, frames, strict=True):
+            rows = image[0][image[0, :, 4] > 0]
+            frame.pred_instances = InstanceData(
+                bboxes=rows[:, :4],
+                scores=rows[:, 4],
+                labels=torch.zeros(len(rows), dtype=torch.int64),
+                embeddings=rows[:, 5:9],
+            )
+        return frames
+
+
+def video(seed: int, num_frames: int = 25) -> list[Tensor]:
+    """Objects that walk, cross, and are missed now and then: (1, 1, 3, 8, 9)."""
+    rng = np.random.default_rng(seed)
+    start = rng.uniform(0, 60, (8, 2))
+    speed = rng.normal(0, 1.5, (8, 2))
+    looks = rng.normal(size=(8, 4))
+    frames = []
+    for t in range(num_frames):
+        corner = start + speed * t + rng.normal(0, 0.3, (8, 2))
+        score = rng.choice([0.0, 0.2, 0.55, 0.75, 0.9, 0.9, 0.8], (8, 1))
+        rows = np.concatenate([corner, corner + [14, 25], score, looks], axis=1)
+        image = torch.tensor(rows, dtype=torch.float32).expand(1, 1, 3, 8, 9)
+        frames.append(image.contiguous())
+    return frames
+
+
+def clip(frame_id: int) -> list[TrackDataSample]:
+    sample = TrackDataSample()
+    meta = dict(frame_id=frame_id, ori_shape=SIZE, img_shape=SIZE, scale_factor=(1, 1))
+    sample.video_data_samples = [DetDataSample(metainfo=meta)]
+    return [sample]
+
+
+def with_tracker(name: str, kind: str = 'TrackingByDetection') -> nn.Module:
+    if name == 'iou-embedding':
+        tracker = dict(type='IoUEmbeddingTracker')
+    else:
+        tracker = Config.fromfile(TRACKERS / f'{name}.py').tracker
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        detector = dict(type='PaintedDetector')
+        return MODELS.build(dict(type=kind, detector=detector, tracker=tracker))
+
+
+def frozen(name: str) -> nn.Module:
+    model = build(Config(json.loads((FOLDER / f'{name}.json').read_text())))
+    path = FOLDER / f'{name}.pth'
+    model.load_state_dict(torch.load(path, weights_only=True)['state_dict'])
+    return model.eval()
+
+
+def rows(clips: list[TrackDataSample]) -> list[list[float]]:
+    found = clips[0][0].pred_track_instances
+    columns = found.instances_id[:, None], found.bboxes, found.scores[:, None]
+    return torch.cat([c.double() for c in columns], dim=1).tolist()
+
+
+@pytest.mark.parametrize('name', OF_MMDETECTION)
+def test_tracks_are_those_of_mmdetections_own_models(name: str):
+    ours, theirs = with_tracker(name), with_tracker(name, OF_MMDETECTION[name])
+    for seed in (0, 1):
+        total = 0
+        for t, image in enumerate(video(seed)):
+            found = rows(ours.predict(image, clip(t)))
+            assert found == rows(theirs.predict(image, clip(t)))
+            total += len(found)
+        assert total > 60
+
+
+def images(name: str, seed: int) -> list[Tensor]:
+    if name not in ('fdta', 'motip', 'motr'):
+        return video(seed, num_frames=12)
+    rng = torch.Generator().manual_seed(seed)
+    still = torch.randn(1, 1, 3, *SIZE, generator=rng)
+    return [still.roll(3 * t, -1) for t in range(8)]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    'name', ['bytetrack', 'ocsort', 'sort', 'iou-embedding', 'fdta', 'motr']
+)
+def test_two_videos_share_a_model(name: str):
+    model = frozen(name) if name in ('fdta', 'motr') else with_tracker(name)
+    model.tracker.det_thr = 0.3
+
+    def predict(image: Tensor, t: int, tracker: object) -> list[list[float]]:
+        inputs = dict(img=image)
+        samples = clip(t)
+        samples[0][0].set_metainfo(dict(batch_input_shape=SIZE))
+        return rows(model(inputs, samples, mode='predict', tracker=tracker))
+
+    videos = [images(name, seed) for seed in (1, 2)]
+    alone = [[predict(x, t, None) for t, x in enumerate(video)] for video in videos]
+    assert alone[0] != alone[1]
+    assert all(any(frame) for frame in alone)
+    trackers = [new_tracker(model) for _ in videos]
+    together = [[], []]
+    for t, pair in enumerate(zip(*videos, strict=True)):
+        # The second video begins later and is a frame behind in odd places.
+        for k in (0, 1) if t % 2 else (1, 0):
+            together[k].append(predict(pair[k], t, trackers[k]))
+    assert together == alone
+    assert alone[1] == [predict(x, t, None) for t, x in enumerate(videos[1])]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(('name', 'expected'), [('fdta', 2), ('motip', 2), ('motr', 1)])
+def test_copies_to_the_host_per_frame(name: str, expected: int, monkeypatch):
+    """Detections in one, ID scores in another; none for the tracker's own sake."""
+    model, copies = frozen(name), []
+    cpu = Tensor.cpu
+    monkeypatch.setattr(Tensor, 'cpu', lambda x: copies.append(x.shape) or cpu(x))
+    monkeypatch.setattr(Tensor, 'item', lambda x: pytest.fail('waits for a number'))
+    for t, image in enumerate(images(name, 0)):
+        samples = clip(t)
+        samples[0][0].set_metainfo(dict(batch_input_shape=SIZE))
+        before = len(copies)
+        model(dict(img=image), samples, mode='predict')
+        found = samples[0][0].pred_track_instances
+        assert len(found)
+        assert len(copies) - before == (expected if t else 1)
+
+
+def test_the_state_machine_loads_neither_pytorch_nor_mmdetection():
+    code = (
+        'import sys\n'
+        'import mmfdta.models.trackers.assignment as a\n'
+        'a.IdentityAssignment()\n'
+        "assert not {'torch', 'mmdet', 'mmcv', 'mmengine'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_a_tracker_that_compares_crops_is_refused():
+    tracker = copy.deepcopy(Config.fromfile(TRACKERS / 'sort.py').tracker)
+    tracker.reid = dict(num_samples=10)
+    with pytest.raises(ValueError, match=r'model\.tracker\.reid: SORTTracker'):
+        TrackingByDetection(dict(type='PaintedDetector'), tracker)
