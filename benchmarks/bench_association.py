@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmfdta.models.trackers import TrajectoryHistory
-from mmfdta.ops.onednn import linear_flops
+from mmfdta.ops.linear import linear_flops
 
 OBJECTS = (10, 30, 50)
 FRAMES = 29

@@ -21,8 +21,8 @@ BELOW = {*GROUND, 'ops', 'checkpoints'}
 ALLOWED = {
     'version': set(),
     'structures': {'version'},
-    'ops': {'structures', 'version'},
-    'utils': {'ops', 'structures', 'version'},
+    'utils': {'structures', 'version'},
+    'ops': {*GROUND},
     'checkpoints': {*GROUND},
     'datasets': {*BELOW},
     'evaluation': {*BELOW},

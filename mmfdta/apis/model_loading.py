@@ -17,6 +17,7 @@ from mmfdta.checkpoints import (
     matching_weights,
     read_content,
 )
+from mmfdta.ops import accelerate
 
 from .config import find_config
 
@@ -91,7 +92,7 @@ def load_tracker(
     model.dataset_meta = _dataset_meta(config, meta)
     if device is None:
         device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
-    return revert_sync_batchnorm(model).to(device).eval()
+    return accelerate(revert_sync_batchnorm(model).to(device).eval())
 
 
 def _load_weights(

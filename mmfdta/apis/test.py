@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmfdta.apis.config import add_common_arguments, join_processes, load_config
 from mmfdta.apis.config_check import check_config
 from mmfdta.checkpoints import CheckpointMismatchError, matching_weights, read_content
+from mmfdta.ops import accelerate
 from mmfdta.utils.safe_loading import require_safe_loading
 
 
@@ -124,6 +125,7 @@ def main(arguments: list[str]) -> None:
     config.load_from = checkpoint
     join_processes(config)
     runner = Runner.from_cfg(config)
+    accelerate(runner.model)
     modules = config.get('checkpoint_modules')
     runner.register_hook(ExactWeightsHook(modules))
     if checkpoint is None:

@@ -18,6 +18,7 @@ from mmfdta.checkpoints import (
 )
 from mmfdta.checkpoints.comparison import shapes_of
 from mmfdta.engine import NonFiniteLossError, resume_from_work_dir
+from mmfdta.ops import accelerate
 from mmfdta.utils.safe_loading import require_safe_loading
 
 # Optimiser wrapper -> the same with automatic mixed precision.
@@ -131,6 +132,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(f'mmfdta train: {error}')
     join_processes(config)
     runner = Runner.from_cfg(config)
+    accelerate(runner.model)
     try:
         if config.get('load_from'):
             model = getattr(runner.model, 'module', runner.model)

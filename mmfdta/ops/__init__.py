@@ -1,7 +1,14 @@
 # Copyright (c) mmfdta authors.
-"""The operators that networks are written on, plain and faster."""
+"""The operators that networks are written on.
 
-from .linear import Linear, linear, use_fast_linears
-from .long_attention import attention
+Each has a plain PyTorch reference and, behind one function, faster ways for a device.
+Networks are built of plain modules; `accelerate` puts the faster ones in their place.
+"""
 
-__all__ = ['Linear', 'attention', 'linear', 'use_fast_linears']
+from mmfdta.utils.mmdet_setup import prepare_mmdet
+
+prepare_mmdet()
+
+from .acceleration import accelerate  # noqa: E402
+
+__all__ = ['accelerate']

@@ -1,68 +1,19 @@
 # Copyright (c) mmfdta authors.
-"""Deformable attention: the stand-in's, and the path that MMCV takes on a CPU."""
+"""Deformable attention as sparse products against MMCV's PyTorch path."""
 
-import importlib
-
-import numpy as np
 import pytest
 import torch
+from mmcv.ops.multi_scale_deform_attn import (
+    MultiScaleDeformableAttention,
+    multi_scale_deformable_attn_pytorch,
+)
 
-from mmfdta.ops import sparse_sampling
-from mmfdta.utils import mmcv_ext as operators
-
-STAND_IN = operators.make_stand_in('for the tests')
-DEFORM = importlib.import_module('mmcv.ops.multi_scale_deform_attn')
-
-
-def deform_case():
-    shapes = torch.tensor([[4, 5], [2, 3]])
-    value = torch.randn(2, 26, 2, 3, dtype=torch.float64)
-    # Some of the points fall outside the maps, where the value is zero.
-    locations = torch.rand(2, 3, 2, 2, 4, 2, dtype=torch.float64) * 1.6 - 0.3
-    weights = torch.rand(2, 3, 2, 2, 4, dtype=torch.float64)
-    return value, shapes, torch.tensor([0, 20]), locations, weights
-
-
-def brute_force_deform_attention(value, shapes, starts, locations, weights):
-    batch, queries, heads, levels, points, _ = locations.shape
-    output = np.zeros((batch, queries, heads, value.shape[-1]))
-    for b, q, m, lv, p in np.ndindex(batch, queries, heads, levels, points):
-        height, width = shapes[lv]
-        x = locations[b, q, m, lv, p, 0] * width - 0.5
-        y = locations[b, q, m, lv, p, 1] * height - 0.5
-        for row in (np.floor(y), np.floor(y) + 1):
-            for column in (np.floor(x), np.floor(x) + 1):
-                if 0 <= row < height and 0 <= column < width:
-                    share = (1 - abs(y - row)) * (1 - abs(x - column))
-                    key = int(starts[lv] + row * width + column)
-                    output[b, q, m] += (
-                        weights[b, q, m, lv, p] * share * value[b, key, m]
-                    )
-    return output.reshape(batch, queries, -1)
-
-
-def test_deformable_attention_is_bilinear_sampling(monkeypatch):
-    monkeypatch.setattr(DEFORM, 'ext_module', STAND_IN)
-    case = deform_case()
-    output = DEFORM.MultiScaleDeformableAttnFunction.apply(*case, 64)
-    expected = brute_force_deform_attention(*(tensor.numpy() for tensor in case))
-    np.testing.assert_allclose(output.numpy(), expected, rtol=0, atol=1e-12)
-
-
-def test_deformable_attention_gradients_match_finite_differences(monkeypatch):
-    monkeypatch.setattr(DEFORM, 'ext_module', STAND_IN)
-    value, shapes, starts, locations, weights = deform_case()
-    leaves = [tensor.requires_grad_() for tensor in (value, locations, weights)]
-    assert torch.autograd.gradcheck(
-        lambda v, x, w: DEFORM.MultiScaleDeformableAttnFunction.apply(
-            v, shapes, starts, x, w, 64
-        ),
-        leaves,
-    )
-
-
-def test_mmcv_takes_the_sparse_path_on_a_cpu():
-    assert DEFORM.multi_scale_deformable_attn_pytorch is operators.deformable_attention
+from mmfdta.ops import accelerate
+from mmfdta.ops import deformable_attention as sampling_file
+from mmfdta.ops.deformable_attention import (
+    FastDeformableAttention,
+    deformable_attention,
+)
 
 
 def random_case(shapes, batch, queries, heads, points, dim, dtype=torch.float32):
@@ -90,8 +41,8 @@ def test_sparse_path_is_the_plain_one(case):
     case = random_case(*case)
     results = []
     for function in (
-        operators.plain_deformable_attention,
-        operators.deformable_attention,
+        multi_scale_deformable_attn_pytorch,
+        deformable_attention,
     ):
         value, shapes, *points = (t.clone() for t in case)
         leaves = [t.requires_grad_() for t in (value, *points)]
@@ -107,10 +58,8 @@ def test_images_in_several_parts_give_the_same_gradients(monkeypatch):
     leaves = [case[i].requires_grad_() for i in (0, 2, 3)]
     gradients = []
     for points in (1 << 20, 2 * 6 * 2 * 2 * 3, 1):
-        monkeypatch.setattr(sparse_sampling, '_BACKWARD_POINTS', points)
-        output = operators.deformable_attention(
-            leaves[0], case[1], leaves[1], leaves[2]
-        )
+        monkeypatch.setattr(sampling_file, '_BACKWARD_POINTS', points)
+        output = deformable_attention(leaves[0], case[1], leaves[1], leaves[2])
         gradients.append(torch.autograd.grad(output.square().sum(), leaves))
     for other in gradients[1:]:
         torch.testing.assert_close(other, gradients[0], rtol=1e-12, atol=1e-12)
@@ -122,9 +71,7 @@ def test_points_far_out_and_on_the_border_give_nothing():
         [[-1e9, 0.5], [0.5, 1e9], [-0.125, 0.5], [0.5, 1 + 1 / 6], [1.125, 0.5]]
     ).view(1, 5, 1, 1, 1, 2)
     locations.requires_grad_()
-    output = operators.deformable_attention(
-        value, shapes, locations, torch.ones(1, 5, 1, 1, 1)
-    )
+    output = deformable_attention(value, shapes, locations, torch.ones(1, 5, 1, 1, 1))
     assert output.count_nonzero() == 0
     output.sum().backward()
     assert locations.grad[:, :2].count_nonzero() == 0
@@ -133,7 +80,7 @@ def test_points_far_out_and_on_the_border_give_nothing():
 def test_a_point_that_is_nan_spoils_its_query_only():
     case = random_case([(3, 4), (2, 2)], 1, 4, 1, 2, 3)
     case[2][0, 1, 0, 1, 0, 0] = torch.nan
-    output = operators.deformable_attention(*case)
+    output = deformable_attention(*case)
     assert output[0, 1].isnan().all()
     assert output[0, [0, 2, 3]].isfinite().all()
 
@@ -142,8 +89,8 @@ def test_a_point_that_is_nan_spoils_its_query_only():
 def test_half_precision_is_rounded_once(dtype):
     value, shapes, locations, weights = random_case([(5, 8), (3, 4)], 2, 6, 4, 4, 8)
     value, weights = value.to(dtype), weights.to(dtype)
-    output = operators.deformable_attention(value, shapes, locations, weights)
-    expected = operators.plain_deformable_attention(
+    output = deformable_attention(value, shapes, locations, weights)
+    expected = multi_scale_deformable_attn_pytorch(
         value.float(), shapes.tolist(), locations, weights.float()
     )
     assert output.dtype == dtype
@@ -153,7 +100,7 @@ def test_half_precision_is_rounded_once(dtype):
 def test_a_traced_model_holds_operations_of_pytorch():
     case = random_case([(3, 4), (2, 2)], 1, 4, 2, 2, 3)
     traced = torch.jit.trace(
-        lambda value, locations, weights: operators.deformable_attention(
+        lambda value, locations, weights: deformable_attention(
             value, case[1], locations, weights
         ),
         (case[0], *case[2:]),
@@ -161,7 +108,52 @@ def test_a_traced_model_holds_operations_of_pytorch():
     assert 'grid_sampler' in str(traced.graph)
     torch.testing.assert_close(
         traced(case[0], *case[2:]),
-        operators.deformable_attention(*case),
+        deformable_attention(*case),
         rtol=1e-4,
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize('batch_first', [True, False])
+@pytest.mark.parametrize('reference', [2, 4])
+@pytest.mark.parametrize('padded', [True, False])
+def test_the_module_is_mmcvs(batch_first, reference, padded):
+    shapes = torch.tensor([[5, 8], [3, 4]])
+    plain = MultiScaleDeformableAttention(
+        16, 4, num_levels=2, num_points=3, dropout=0.0, batch_first=batch_first
+    )
+    for parameter in plain.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    query, value = torch.randn(2, 7, 16), torch.randn(2, 52, 16)
+    inputs = dict(query=query, value=value, query_pos=torch.randn(2, 7, 16))
+    if not batch_first:
+        inputs = {name: x.transpose(0, 1) for name, x in inputs.items()}
+    padding = torch.rand(2, 52) < 0.3
+    results = []
+    for module in (plain, accelerate(plain)):
+        leaves = [x.clone().requires_grad_() for x in inputs.values()]
+        points = torch.rand(2, 7, 2, reference, generator=torch.manual_seed(0))
+        points.requires_grad_()
+        output = module(
+            **dict(zip(inputs, leaves, strict=True)),
+            key_padding_mask=padding if padded else None,
+            reference_points=points,
+            spatial_shapes=shapes,
+            level_start_index=torch.tensor([0, 40]),
+        )
+        leaves += [points, *module.parameters()]
+        probe = torch.linspace(-1, 1, output.numel()).view_as(output)
+        results.append([output, *torch.autograd.grad(output, leaves, probe)])
+    assert type(module) is FastDeformableAttention
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_query_is_value_and_identity_where_none_is_given():
+    shapes = torch.tensor([[2, 3]])
+    plain = MultiScaleDeformableAttention(8, 2, num_levels=1, batch_first=True).eval()
+    torch.nn.init.normal_(plain.sampling_offsets.weight)
+    query, points = torch.randn(1, 6, 8), torch.rand(1, 6, 1, 2)
+    options = dict(reference_points=points, spatial_shapes=shapes)
+    expected = plain(query, level_start_index=torch.tensor([0]), **options)
+    torch.testing.assert_close(accelerate(plain)(query, **options), expected)

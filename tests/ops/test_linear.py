@@ -1,23 +1,26 @@
 # Copyright (c) mmfdta authors.
 """Linear layers by oneDNN against PyTorch's."""
 
-import copy
-import importlib
-import pickle
-
 import pytest
 import torch
 import torch.nn.functional as F
-from mmcv.cnn.bricks.transformer import FFN
 from small_fdta import build, collate, make_clip, small_config
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmfdta.models.layers import Linear, linear, use_fast_linears
-from mmfdta.ops import onednn
-from mmfdta.ops.onednn import linear_flops, matrix_products
+from mmfdta.ops import accelerate, processor
+from mmfdta.ops import linear as linear_file
+from mmfdta.ops.linear import FastLinear, gram, linear, linear_flops, onednn_gains
 
-# The package's attribute of this name is the function.
-linear_file = importlib.import_module('mmfdta.ops.linear')
+pytestmark = pytest.mark.skipif(
+    linear_file._find_operator() is None, reason='PyTorch is built without oneDNN'
+)
+
+
+@pytest.fixture(autouse=True)
+def _onednn(monkeypatch):
+    """Take oneDNN on processors on which it gains nothing, too."""
+    monkeypatch.setattr(linear_file, 'onednn_gains', lambda: True)
 
 
 @pytest.fixture(params=[1, 2], ids='threads {}'.format)
@@ -32,9 +35,20 @@ def threads(request):
 def _sizes(request, monkeypatch):
     """Small products go to oneDNN too."""
     if request.param == 'every product':
-        monkeypatch.setattr(onednn, 'WORTHWHILE', 1)
-        monkeypatch.setattr(linear_file, 'WORTHWHILE', 1)
-        monkeypatch.setattr(linear_file, 'WORTHWHILE_WITH_GRADIENT', 1)
+        monkeypatch.setattr(linear_file, '_WORTHWHILE', 1)
+        monkeypatch.setattr(linear_file, '_WORTHWHILE_WITH_GRADIENT', 1)
+
+
+class CountOperators(TorchDispatchMode):
+    """Notes the names of the operators that are called."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.add(function.overloadpacket.__name__)
+        return function(*args, **(kwargs or {}))
 
 
 SHAPES = [(128, 5), (1, 301, 33), (3, 4, 77, 16), (5, 3, 8), (0, 8), (1, 1), (600, 257)]
@@ -63,20 +77,6 @@ def test_products_and_gradients_are_those_of_double_precision(shape, bias):
         rtol=1e-4,
         atol=1e-3,
     )
-
-
-@pytest.mark.parametrize('activation', ['relu', 'gelu'])
-@pytest.mark.parametrize('with_gradient', [True, False])
-@pytest.mark.usefixtures('_sizes')
-def test_activation_in_the_same_pass(activation, with_gradient):
-    x, weight, bias = torch.randn(300, 256), torch.randn(256, 256), torch.randn(256)
-    expected = getattr(F, activation)(
-        F.linear(x.double(), weight.double(), bias.double())
-    )
-    x.requires_grad_(with_gradient)
-    found = linear(x, weight, bias, activation)
-    assert found.requires_grad == with_gradient
-    torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.usefixtures('_sizes')
@@ -120,22 +120,60 @@ def test_autocast_decides_the_type():
         assert linear(x, weight).dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize(
+    ('family', 'avx512', 'gains'),
+    [(26, True, True), (25, False, False), (0, True, False)],
+)
+def test_the_processor_decides(monkeypatch, family, avx512, gains):
+    """Zen 5, Zen 3 and Intel."""
+    monkeypatch.setattr(linear_file, 'amd_family', lambda: family)
+    monkeypatch.setattr(linear_file, 'has_avx512', lambda: avx512)
+    monkeypatch.setattr(linear_file, 'onednn_gains', onednn_gains.__wrapped__)
+    assert linear_file.onednn_gains() is gains
+    x, weight = torch.randn(600, 256), torch.randn(256, 256)
+    with torch.no_grad(), CountOperators() as seen:
+        linear(x, weight)
+    assert ('_linear_pointwise' in seen.names) is gains
+
+
+@pytest.mark.parametrize(
+    ('text', 'family'),
+    [
+        ('vendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 33\n', 25),
+        ('AMD64 Family 26 Model 68 Stepping 0, AuthenticAMD', 26),
+        ('vendor_id\t: GenuineIntel\ncpu family\t: 6\n', 0),
+        ('CPU implementer\t: 0x41\n', 0),
+        ('', 0),
+    ],
+)
+def test_the_family_of_a_processor(monkeypatch, tmp_path, text, family):
+    (tmp_path / 'cpuinfo').write_text(text)
+    monkeypatch.setattr(processor, 'Path', lambda _: tmp_path / 'cpuinfo')
+    assert processor.amd_family.__wrapped__() == family
+
+
 def test_without_the_operator_it_is_pytorchs(monkeypatch):
-    monkeypatch.setattr(onednn, 'find_onednn_linear', lambda: None)
+    monkeypatch.setattr(linear_file, '_find_operator', lambda: None)
+    monkeypatch.setattr(linear_file, 'onednn_gains', onednn_gains.__wrapped__)
     x, weight = torch.randn(600, 256), torch.randn(256, 256)
     with torch.no_grad():
         assert linear(x, weight).equal(F.linear(x, weight))
     assert linear_flops() == {}
 
 
-@pytest.mark.parametrize('batch', [0, 1, 3])
+@pytest.mark.parametrize('rows', [0, 1, 90])
 @pytest.mark.usefixtures('_sizes')
-def test_products_of_matrices(batch):
-    x, other = torch.randn(batch, 90, 130), torch.randn(batch, 130, 100)
-    with torch.no_grad():
-        found = matrix_products(x, other.transpose(1, 2))
-    expected = (x.double() @ other.double()).float()
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+def test_products_of_all_pairs(rows):
+    x = torch.randn(rows, 130, requires_grad=True)
+    exact = x.detach().double().requires_grad_()
+    found, expected = gram(x), exact @ exact.T
+    torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(
+        torch.autograd.grad(found.sin().sum(), x)[0],
+        torch.autograd.grad(expected.sin().sum(), exact)[0].float(),
+        rtol=1e-4,
+        atol=1e-3,
+    )
 
 
 @pytest.mark.usefixtures('_sizes')
@@ -161,28 +199,22 @@ def test_other_types(dtype):
     torch.testing.assert_close(found, F.linear(x, weight), rtol=2e-2, atol=2e-2)
 
 
-def test_replaced_layers_keep_their_weights_and_copies():
-    net = FFN(16, 32, ffn_drop=0.0, add_identity=False).eval()
-    x, before = torch.randn(20_000, 16), copy.deepcopy(net.state_dict())
-    with torch.no_grad():
-        expected = net(x)
-        use_fast_linears(net)
-        for other in (net, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
-            assert sum(type(m) is Linear for m in other.modules()) == 2
-            torch.testing.assert_close(other(x), expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(net.state_dict(), before)
+def test_a_traced_layer_holds_operations_of_pytorch():
+    layer = FastLinear(256, 256)
+    traced = torch.jit.trace(layer, torch.randn(600, 256))
+    assert 'mkldnn' not in str(traced.graph)
 
 
 def test_a_whole_model_says_the_same_by_either_library(monkeypatch):
-    model = build(small_config()).eval()
+    model = accelerate(build(small_config()).eval())
     batch = model.data_preprocessor(collate(make_clip(num_frames=1, size=(96, 160))))
     frames = list(batch['data_samples'][0])
-    monkeypatch.setattr(linear_file, 'WORTHWHILE', 1)
+    monkeypatch.setattr(linear_file, '_WORTHWHILE', 1)
     outputs = []
     for _ in range(2):
         with torch.no_grad():
             outputs.append(model.detector.detect(batch['inputs']['img'][0], frames))
-        monkeypatch.setattr(onednn, 'find_onednn_linear', lambda: None)
+        monkeypatch.setattr(linear_file, 'onednn_gains', lambda: False)
     for name in ('cls_scores', 'bbox_preds', 'embeddings', 'depth_logits'):
         torch.testing.assert_close(
             getattr(outputs[1], name), getattr(outputs[0], name), rtol=1e-4, atol=1e-4

@@ -7,14 +7,16 @@ detector's memory is linear in the pixels and frames, the association's quadrati
 objects. The result is that of a GPU, whose operators keep less than those of a CPU.
 """
 
-import contextlib
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from mmcv.ops import multi_scale_deform_attn
+from mmcv.ops.multi_scale_deform_attn import (
+    MultiScaleDeformableAttention,
+    multi_scale_deformable_attn_pytorch,
+)
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, SampleList, TrackDataSample
 from mmengine.config import Config
@@ -27,7 +29,8 @@ from mmfdta.datasets import make_id_targets
 from mmfdta.models import FDTA
 from mmfdta.models.detectors import DetectorOutputs, FDTADetector
 from mmfdta.models.mot.clip_detection import ClipDetection
-from mmfdta.utils.mmcv_ext import plain_deformable_attention
+from mmfdta.ops.acceleration import replace as replace_modules
+from mmfdta.ops.deformable_attention import FastDeformableAttention
 
 from .live_memory import LiveMemory
 
@@ -131,8 +134,8 @@ def estimate_memory(config: Config, work: Workload) -> MemoryEstimate:
         nn.init.uniform_(parameter, -0.01, 0.01)
         if parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter)
-    with as_on_a_gpu(model, work.compiled_operators):
-        phases = _phases(model, work)
+    as_on_a_gpu(model, work.compiled_operators)
+    phases = _phases(model, work)
     # The optimiser's intermediate results are as large as the gradients.
     phases['optimiser'] = gradients
     if config.optim_wrapper.get('accumulative_counts', 1) > 1:
@@ -163,55 +166,66 @@ def _fixed(model: FDTA, config: Config, work: Workload) -> dict[str, float]:
     }
 
 
-class _CompiledAttention(torch.autograd.Function):
+class _CompiledSampling(torch.autograd.Function):
     """Deformable attention with the memory of the compiled operator, without values."""
 
     @staticmethod
     def forward(
         ctx: torch.autograd.function.FunctionCtx,
         value: Tensor,
-        shapes: Tensor,
-        locations: Tensor,
+        shapes: list[list[int]],
+        x: Tensor,
+        y: Tensor,
         weights: Tensor,
     ) -> Tensor:
-        ctx.save_for_backward(value, locations, weights)
-        return value.new_zeros(len(value), locations.shape[1], value[0, 0].numel())
+        ctx.save_for_backward(value, x, y, weights)
+        return value.new_zeros(len(value), x.shape[1], value[0, 0].numel())
 
     @staticmethod
     def backward(
         ctx: torch.autograd.function.FunctionCtx, grad_output: Tensor
     ) -> tuple[Tensor | None, ...]:
-        value, locations, weights = map(torch.zeros_like, ctx.saved_tensors)
-        return value, None, locations, weights
+        value, x, y, weights = map(torch.zeros_like, ctx.saved_tensors)
+        return value, None, x, y, weights
 
 
-@contextlib.contextmanager
-def as_on_a_gpu(model: FDTA, compiled_operators: bool = True) -> Iterator[None]:
-    """Make the model's operators keep what those of a GPU keep.
+class _CompiledAttention(FastDeformableAttention):
+    sample = staticmethod(_CompiledSampling.apply)
+
+
+class _RecomputedAttention(FastDeformableAttention):
+    """Computes its samples again in the backward pass."""
+
+    @staticmethod
+    def sample(
+        value: Tensor, shapes: list[list[int]], x: Tensor, y: Tensor, weights: Tensor
+    ) -> Tensor:
+        def run(value: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+            size = x.new_tensor([(width, height) for height, width in shapes])
+            locations = (torch.stack([x, y], dim=-1) + 0.5) / size[:, None]
+            return multi_scale_deformable_attn_pytorch(
+                value, shapes, locations, weights
+            )
+
+        return checkpoint(run, value, x, y, weights, use_reentrant=False)
+
+
+def as_on_a_gpu(model: FDTA, compiled_operators: bool = True) -> None:
+    """Make a model's operators keep what those of a GPU keep.
 
     There deformable attention computes its samples again in the backward pass,
     and attention stores neither weights nor what dropout left of them.
 
     Args:
-        model (FDTA): The model, whose attention loses its dropout.
+        model (FDTA): The model; its attention loses its dropout.
         compiled_operators (bool): Deformable attention is that of MMCV's compiled
             operators; its values are all zero here.
     """
     for module in model.modules():
         if isinstance(module, nn.MultiheadAttention):
             module.dropout = 0.0
-    name = 'multi_scale_deformable_attn_pytorch'
-    in_use = getattr(multi_scale_deform_attn, name)
-
-    def recomputed(*args: Tensor) -> Tensor:
-        return checkpoint(plain_deformable_attention, *args, use_reentrant=False)
-
-    operator = _CompiledAttention.apply if compiled_operators else recomputed
-    setattr(multi_scale_deform_attn, name, operator)
-    try:
-        yield
-    finally:
-        setattr(multi_scale_deform_attn, name, in_use)
+    kind = _CompiledAttention if compiled_operators else _RecomputedAttention
+    replace_modules(model, {MultiScaleDeformableAttention: kind})
 
 
 def _phases(model: FDTA, work: Workload) -> dict[str, float]:

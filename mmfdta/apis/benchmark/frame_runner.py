@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmfdta.datasets import ClipIndex, MOTSequenceDataset
 from mmfdta.evaluation.records import FrameRecord, make_record
-from mmfdta.ops.onednn import linear_flops
+from mmfdta.ops.linear import linear_flops
 
 from .detections import TIMED, SequenceDetections
 from .detector_tap import DetectorTap

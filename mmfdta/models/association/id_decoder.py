@@ -6,6 +6,7 @@ from mmdet.registry import MODELS
 from mmdet.utils import OptMultiConfig
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.utils.checkpoint import checkpoint
 
 from ..layers import FFN, MultiheadAttention
@@ -126,7 +127,8 @@ class IDDecoder(BaseModule):
         self.aux_loss = aux_loss
         self.with_cp = with_cp
         words = num_id_vocabulary + 1
-        self.word_to_embed = nn.Linear(words, id_dims, bias=False)
+        # A table that is read, not multiplied: quantisation must leave its weight.
+        self.word_to_embed = NonDynamicallyQuantizableLinear(words, id_dims, bias=False)
         self.embed_to_word = nn.Linear(id_dims, words, bias=False)
         self.rel_pos_embeds = nn.Parameter(
             torch.zeros(num_layers, max_relative_time, self.num_heads)

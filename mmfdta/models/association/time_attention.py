@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..layers import MultiheadAttention, linear
+from ..layers import MultiheadAttention
 
 # Added to the score of what may not be seen: its weight underflows to exactly 0,
 # and half precision can still represent it.
@@ -49,7 +49,7 @@ class TimeBiasedAttention(MultiheadAttention):
         weight = self.in_proj_weight[self.embed_dim :]
         bias = self.in_proj_bias[self.embed_dim :]
         table = F.linear(words, weight[:, channels:], bias)
-        projected = linear(features, weight[:, :channels])
+        projected = self.operators.linear(features, weight[:, :channels])
         of_words = F.embedding(labels, table).to(projected)
         # In place where no gradient can forbid it: the keys of a full window take 6 MB.
         if torch.is_grad_enabled():
@@ -100,4 +100,4 @@ class TimeBiasedAttention(MultiheadAttention):
         k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, frames, 0, 1))
         out = F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., : self.head_dim]
         out = out.transpose(1, 2).flatten(2)
-        return linear(out, self.out_proj.weight, self.out_proj.bias)
+        return self.operators.linear(out, self.out_proj.weight, self.out_proj.bias)

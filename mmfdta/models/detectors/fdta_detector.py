@@ -14,8 +14,6 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ..adapters import DepthFeatures
-from ..layers import use_fast_linears
-from .folding import FoldedBackbone
 from .layers import FDTADecoder
 
 
@@ -136,9 +134,7 @@ class FDTADetector(DeformableDETR):
 
     def __init__(self, *args, spatial_adapter: OptConfigType = None, **kwargs) -> None:
         self.spatial_adapter_cfg = spatial_adapter
-        self._folded_backbone = FoldedBackbone()
         super().__init__(*args, **kwargs)
-        use_fast_linears(self)
 
     def _init_layers(self) -> None:
         decoder = self.decoder
@@ -155,32 +151,6 @@ class FDTADetector(DeformableDETR):
     def with_spatial_adapter(self) -> bool:
         """Whether there is a depth branch."""
         return self.spatial_adapter_cfg is not None
-
-    def train(self, mode: bool = True) -> 'FDTADetector':
-        """Switch between training and evaluation."""
-        self._folded_backbone.clear()
-        return super().train(mode)
-
-    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
-        """Run backbone and neck; at inference on a CPU channels last, which is faster.
-
-        Args:
-            batch_inputs (Tensor): Normalised frames (F, 3, H, W).
-
-        Returns:
-            tuple[Tensor]: Levels (F, C, h, w), finest first.
-        """
-        if self.training or torch.is_grad_enabled():
-            # Channels last gains nothing here, and in PyTorch 2.13 the backward pass
-            # of a strided 1x1 convolution of 8 channels writes beyond its memory.
-            levels = self.backbone(batch_inputs)
-        else:
-            if batch_inputs.device.type == 'cpu':
-                batch_inputs = batch_inputs.contiguous(
-                    memory_format=torch.channels_last
-                )
-            levels = self._folded_backbone(self.backbone, batch_inputs)
-        return self.neck(levels) if self.with_neck else levels
 
     def pre_transformer(
         self, mlvl_feats: tuple[Tensor, ...], batch_data_samples: SampleList

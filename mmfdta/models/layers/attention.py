@@ -6,8 +6,7 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import MultiheadAttention as MMCVAttention
 from torch import Tensor, nn
 
-from mmfdta.ops.linear import linear
-from mmfdta.ops.long_attention import attention
+from mmfdta.ops.attention import Operators
 
 
 class MultiheadAttention(nn.MultiheadAttention):
@@ -41,6 +40,7 @@ class MultiheadAttention(nn.MultiheadAttention):
             add_zero_attn=add_zero_attn,
             batch_first=True,
         )
+        self.operators = Operators()
 
     def project(self, x: Tensor, part: int) -> Tensor:
         """Project to queries (part 0), keys (1) or values (2).
@@ -53,7 +53,7 @@ class MultiheadAttention(nn.MultiheadAttention):
             Tensor: Projected tokens split into heads, (B, H, L, C / H).
         """
         c = self.embed_dim
-        x = linear(
+        x = self.operators.linear(
             x,
             self.in_proj_weight[part * c : (part + 1) * c],
             self.in_proj_bias[part * c : (part + 1) * c],
@@ -81,9 +81,9 @@ class MultiheadAttention(nn.MultiheadAttention):
                 visible = True if attn_mask.dtype == torch.bool else 0.0
                 attn_mask = F.pad(attn_mask, (0, 1), value=visible)
         dropout = self.dropout if self.training else 0.0
-        out = attention(q, k, v, attn_mask, dropout)
+        out = self.operators.attention(q, k, v, attn_mask, dropout)
         out = out.transpose(1, 2).flatten(2)
-        return linear(out, self.out_proj.weight, self.out_proj.bias)
+        return self.operators.linear(out, self.out_proj.weight, self.out_proj.bias)
 
     def forward(  # type: ignore[override]
         self,

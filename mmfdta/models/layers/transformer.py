@@ -1,10 +1,10 @@
 # Copyright (c) mmfdta authors.
-"""Post-norm transformer encoder layer and feed-forward network."""
+"""Post-norm transformer encoder layer, its FFN and its positions."""
 
+from typing import Literal
+
+import torch
 from torch import Tensor, nn
-
-from mmfdta.ops.linear import Linear, linear
-from mmfdta.ops.onednn import Activation
 
 from .attention import MultiheadAttention
 
@@ -23,20 +23,18 @@ class FFN(nn.Module):
         self,
         embed_dims: int,
         feedforward_channels: int,
-        activation: Activation = 'relu',
+        activation: Literal['relu', 'gelu'] = 'relu',
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.linear1 = Linear(embed_dims, feedforward_channels)
-        self.linear2 = Linear(feedforward_channels, embed_dims)
-        self.activation = activation
+        self.linear1 = nn.Linear(embed_dims, feedforward_channels)
+        self.linear2 = nn.Linear(feedforward_channels, embed_dims)
+        self.activation = nn.GELU() if activation == 'gelu' else nn.ReLU()
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., C) to (..., C)."""
-        first = self.linear1
-        hidden = linear(x, first.weight, first.bias, self.activation)
-        return self.linear2(self.dropout(hidden))
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
 
 
 class TransformerEncoderLayer(nn.Module):
@@ -80,3 +78,35 @@ class TransformerEncoderLayer(nn.Module):
         q = x if pos is None else x + pos
         x = self.norm1(x + self.dropout(self.self_attn(q, q, x, attn_mask)))
         return self.norm2(x + self.dropout(self.ffn(x)))
+
+
+def frame_position_encoding(
+    num_frames: int,
+    embed_dims: int,
+    temperature: float = 10000.0,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Encode the 1-based index of a frame in its window.
+
+    Neighbouring channels hold sine and cosine of the same frequency. The index
+    is used as it is: neither normalised by the window nor scaled by 2 pi.
+
+    Args:
+        num_frames (int): Number of frames T.
+        embed_dims (int): Number of channels C; even.
+        temperature (float): Base of the frequencies.
+        device (torch.device, optional): Where to create the encoding.
+        dtype (torch.dtype): Type of the result; computed in float32.
+
+    Returns:
+        Tensor: (T, C).
+    """
+    index = torch.arange(1, num_frames + 1, dtype=torch.float32, device=device)
+    channel = torch.arange(embed_dims, dtype=torch.float32, device=device)
+    period = temperature ** (2 * (channel // 2) / embed_dims)
+    angle = index[:, None] / period
+    encoding = torch.empty_like(angle)
+    encoding[:, 0::2] = angle[:, 0::2].sin()
+    encoding[:, 1::2] = angle[:, 1::2].cos()
+    return encoding.to(dtype)

@@ -1,64 +1,12 @@
 # Copyright (c) mmfdta authors.
 """Contrastive supervision of the Identity Adapter."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
-from torch.nn.utils.rnn import pad_sequence
 
-from mmfdta.ops.onednn import matrix_products
-
-# Added to what is no negative. A row without negatives then has N_i near -1e30, with
-# which its terms and their gradients are exactly 0.
-_EXCLUDE = 1e30
-
-
-class _PairwiseContrast(torch.autograd.Function):
-    """Sum of weighted contrastive terms over all positive pairs of every chunk.
-
-    With s the similarities over the temperature, N_i the log of the summed
-    exponentials of anchor i's negatives, a pair's term is
-    `log(exp(s_ij) + exp(N_i)) - s_ij = softplus(N_i - s_ij)`. The gradient by s is
-    closed: `-w_ij sigmoid(N_i - s_ij)` for a positive and, g_i being minus the sum of
-    these over the row, `g_i exp(s_ik - N_i)` for a negative. It overwrites the
-    similarities, so one (n, n) matrix is kept for the backward pass. Masks act by
-    addition and multiplication, which is several times faster than filling. Exponents
-    are to the base 2, which PyTorch computes on a CPU four times as fast.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx,
-        unit: Tensor,
-        weight: Tensor,
-        negative: Tensor,
-        temperature: float,
-    ) -> Tensor:
-        sim = matrix_products(unit / (temperature * math.log(2)), unit)
-        probs = torch.add(sim, negative.to(sim).sub_(1), alpha=_EXCLUDE)
-        shift = probs.amax(2, keepdim=True)
-        total = probs.sub_(shift).exp2_().sum(2, keepdim=True)
-        gap = torch.sub(shift + total.log2(), sim, out=sim).mul_(math.log(2))
-        loss = F.softplus(gap).mul_(weight).sum()
-        if ctx.needs_input_grad[0]:
-            grad = gap.sigmoid_().mul_(weight).neg_()
-            grad.addcmul_(probs, grad.sum(2, keepdim=True) / total, value=-1)
-            ctx.save_for_backward(unit, grad)
-            ctx.temperature = temperature
-        return loss
-
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, grad_output: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        unit, grad = ctx.saved_tensors
-        grad_unit = matrix_products(grad + grad.transpose(1, 2), unit.transpose(1, 2))
-        return grad_unit.mul_(grad_output / ctx.temperature), None, None, None
+from mmfdta.ops.linear import gram
 
 
 @MODELS.register_module()
@@ -66,10 +14,16 @@ class QualityAwareContrastiveLoss(nn.Module):
     """Contrastive loss weighted by how well the boxes fit (paper, Sec. 3.4).
 
     Embeddings of one identity are pulled together and pushed off those of the other
-    identities of the same chunk of frames. The denominator of a positive pair (i, j)
-    holds j and all embeddings of other identities, neither i nor the other
-    positives; its weight is the harmonic mean of the two qualities. Every anchor
-    averages over its positives, every chunk over its anchors that have one.
+    identities of the same chunk of frames. With s_ij the cosine similarity over the
+    temperature t, P_i the other embeddings of anchor i's identity, N_i those of other
+    identities and q the qualities, a chunk's loss is::
+
+        l_ij = -log(exp(s_ij) / (exp(s_ij) + sum_{k in N_i} exp(s_ik)))
+        w_ij = 2 q_i q_j / (q_i + q_j)
+        L    = t mean_i mean_{j in P_i} w_ij l_ij
+
+    over the anchors that have a positive. A pair's denominator holds neither i nor the
+    other positives.
 
     Args:
         temperature: Divides the cosine similarities and multiplies the loss.
@@ -122,49 +76,33 @@ class QualityAwareContrastiveLoss(nn.Module):
         Returns:
             Scalar; 0 with a zero gradient if there is no positive pair.
         """
-        sizes = [len(embeddings)]
-        if len(embeddings) == 0:
-            return embeddings.sum() * 0
-        if chunk_ids is not None:
-            chunk_ids, order = chunk_ids.to(embeddings.device).sort(stable=True)
-            # The only transfer to the host: the sizes decide the padded layout.
-            sizes = chunk_ids.unique_consecutive(return_counts=True)[1].tolist()
-            embeddings = embeddings[order]
-            labels, qualities = labels[order], qualities[order]
-        with torch.autocast(embeddings.device.type, enabled=False):
-            return self._loss(embeddings, labels, qualities, sizes)
-
-    def _loss(
-        self, embeddings: Tensor, labels: Tensor, qualities: Tensor, sizes: list[int]
-    ) -> Tensor:
         dtype = torch.promote_types(embeddings.dtype, torch.float32)
-        unit = _by_chunk(F.normalize(embeddings.to(dtype), dim=1), sizes)
-        quality = _by_chunk(qualities.to(unit), sizes, padding=-1)
-        label = _by_chunk(labels, sizes)
-
-        taking_part = quality >= self.quality_thr
-        pair = taking_part[:, :, None] & taking_part[:, None, :]
-        same = label[:, :, None] == label[:, None, :]
-        negative = pair & ~same
-        positive = pair & same
-        positive.diagonal(dim1=1, dim2=2).fill_(False)
-
-        num_positives = positive.sum(2, keepdim=True)
-        num_anchors = (num_positives > 0).sum(1, keepdim=True)
-        scale = 2 / (num_positives.clamp(min=1) * num_anchors.clamp(min=1)).to(dtype)
-        # The harmonic mean by reciprocals: infinity, for what takes no part, gives 0.
-        inverse = (1 / quality).masked_fill(~taking_part, torch.inf)
-        weight = scale / (inverse[:, :, None] + inverse[:, None, :])
-        weight *= positive
-
-        loss = _PairwiseContrast.apply(unit, weight, negative, self.temperature)
+        # Keeps the gradient where nothing takes part.
+        loss = embeddings.sum(dtype=dtype) * 0
+        if chunk_ids is None:
+            chunk_ids = torch.zeros_like(labels)
+        good = qualities >= self.quality_thr
+        with torch.autocast(embeddings.device.type, enabled=False):
+            unit = F.normalize(embeddings.to(dtype), dim=1)
+            chunks = chunk_ids.unique()
+            for chunk in chunks:
+                here = good & (chunk_ids == chunk)
+                loss = loss + self._contrast(unit[here], labels[here], qualities[here])
         if self.reduction == 'mean':
-            loss = loss / len(sizes)
-        return self.loss_weight * self.temperature * loss
+            loss = loss / max(1, len(chunks))
+        return self.loss_weight * loss
 
-
-def _by_chunk(values: Tensor, sizes: list[int], padding: float = 0) -> Tensor:
-    """Split (n, ...) into (chunks, largest chunk, ...), padded at the end."""
-    return pad_sequence(
-        torch.split(values, sizes), batch_first=True, padding_value=padding
-    )
+    def _contrast(self, unit: Tensor, label: Tensor, quality: Tensor) -> Tensor:
+        """Loss of one chunk, of embeddings (n, C) of length 1."""
+        same = label[:, None] == label
+        similarity = gram(unit) / self.temperature
+        negatives = similarity.masked_fill(same, -torch.inf).logsumexp(1)
+        positive = same.clone().fill_diagonal_(False)
+        i, j = positive.nonzero(as_tuple=True)
+        # -log(exp(s) / (exp(s) + exp(n))) = log(1 + exp(n - s))
+        term = F.softplus(negatives[i] - similarity[i, j])
+        # The harmonic mean, which is 0 where a quality is.
+        weight = 2 / (1 / quality[i] + 1 / quality[j])
+        count = positive.sum(1)
+        anchors = (count > 0).sum().clamp(min=1)
+        return self.temperature * (weight * term / count[i]).sum() / anchors

@@ -1,22 +1,13 @@
 # Copyright (c) mmfdta authors.
 """Supervision of the Spatial Adapter's depth bins by pseudo depth maps."""
 
-import math
-from collections.abc import Iterator
-
 import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from mmfdta.ops.softmax_focal_loss import softmax_focal_loss
 from mmfdta.utils.depth import lid_bin_size
-
-# Added to the one-hot target, so that every bin contributes a trace of its term.
-_ONE_HOT_EPS = 1e-6
-# Elements worked on at a time: few enough to stay near the CPU's caches, enough to
-# hide what starting an operation costs.
-_BLOCK_ELEMENTS = 2**20
 
 
 def depth_targets(
@@ -110,108 +101,15 @@ def foreground_mask(
     return count[:, :-1, :-1] > 0
 
 
-class _Blocks:
-    """Softmax of (F, C, h, w) logits, by blocks of frames and rows of bounded size.
-
-    Logarithms are to the base 2: PyTorch computes powers of 2 on a CPU four times as
-    fast as exponentials. Three buffers of one block serve all blocks.
-
-    Args:
-        logits: (F, C, h, w), any floating dtype.
-    """
-
-    def __init__(self, logits: Tensor) -> None:
-        frames, channels, height, width = logits.shape
-        line = max(1, channels * width)
-        self.logits = logits
-        self.rows = min(max(1, _BLOCK_ELEMENTS // line), max(1, height))
-        self.frames = 1
-        if self.rows == height:
-            self.frames = min(
-                max(1, _BLOCK_ELEMENTS // (line * height)), max(1, frames)
-            )
-        dtype = torch.promote_types(logits.dtype, torch.float32)
-        size = self.frames * channels * self.rows * width
-        self._buffers = logits.new_empty((3, size), dtype=dtype)
-
-    def __iter__(self) -> Iterator[tuple[slice, slice, Tensor, Tensor, Tensor]]:
-        """Yield frames, rows, log2 p, p and 1 - p of each block, free to overwrite."""
-        frames, _, height, _ = self.logits.shape
-        for frame in range(0, frames, self.frames):
-            for row in range(0, height, self.rows):
-                here = slice(frame, frame + self.frames), slice(row, row + self.rows)
-                block = self.logits[here[0], :, here[1]]
-                log_p, p, q = self._buffers[:, : block.numel()].view(3, *block.shape)
-                torch.mul(block.to(log_p.dtype), 1 / math.log(2), out=log_p)
-                log_p -= log_p.amax(1, keepdim=True)
-                total = torch.exp2(log_p, out=p).sum(1, keepdim=True)
-                p /= total
-                log_p -= total.log2_()
-                torch.sub(1, p, out=q)
-                yield *here, log_p, p, q
-
-
-class _WeightedSoftmaxFocal(torch.autograd.Function):
-    """Weighted sum over pixels of the focal loss over a softmax of the bins.
-
-    With y the one-hot target plus 1e-6 and p the softmax, a pixel's loss is
-    `sum_c y_c * f(p_c)` with `f(p) = -alpha (1-p)^gamma log p`; its gradient is
-    `y_k u_k - p_k sum_c y_c u_c` with `u_c = p_c f'(p_c)`. Both are computed block
-    by block, in float32 at least, so that next to the gradient itself no array of
-    the size of the logits exists; the backward pass computes the softmax again,
-    which is cheaper than keeping it.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx,
-        logits: Tensor,
-        target: Tensor,
-        weight: Tensor,
-        alpha: float,
-        gamma: float,
-    ) -> Tensor:
-        ctx.save_for_backward(logits, target, weight)
-        ctx.alpha, ctx.gamma = alpha, gamma
-        pixel_loss = torch.empty_like(weight)
-        for frames, rows, log_p, _, q in _Blocks(logits):
-            term = q.pow_(gamma).mul_(log_p)
-            chosen = term.gather(1, target[frames, None, rows])[:, 0]
-            pixel_loss[frames, rows] = chosen.add_(term.sum(1), alpha=_ONE_HOT_EPS)
-        return -alpha * math.log(2) * pixel_loss.mul_(weight).sum()
-
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, grad_output: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        logits, target, weight = ctx.saved_tensors
-        scale = weight * (grad_output * -ctx.alpha)
-        grad = torch.empty_like(logits)
-        for frames, rows, log_p, p, q in _Blocks(logits):
-            index = target[frames, None, rows]
-            block_scale = scale[frames, None, rows]
-            power = q if ctx.gamma == 2 else q.pow(ctx.gamma - 1)
-            # -u / alpha = q^(gamma-1) (q - gamma p log p)
-            factor = -ctx.gamma * math.log(2)
-            u = torch.addcmul(q, p, log_p, value=factor, out=log_p).mul_(power)
-            chosen = u.gather(1, index)
-            total = u.sum(1, keepdim=True).mul_(_ONE_HOT_EPS).add_(chosen)
-            total.mul_(block_scale)
-            u.mul_(block_scale * _ONE_HOT_EPS)
-            u.scatter_add_(1, index, chosen.mul_(block_scale))
-            torch.addcmul(u, p, total, value=-1, out=grad[frames, :, rows])
-        return grad, None, None, None, None
-
-
 @MODELS.register_module()
 class DepthBinLoss(nn.Module):
     """Focal loss over depth bins, heavier inside of objects (paper, Sec. 3.2).
 
-    Every pixel's bin comes from a pseudo depth map; pixels in any ground-truth box
-    weigh `fg_weight`, the others `bg_weight`; frames are averaged over their pixels
-    and summed. The defaults are what the published weights were trained with; the
-    three switches at the end turn on the clean behaviour.
+    With d the bin probabilities and D the bin of the pseudo depth map in each of the
+    N pixels, ``L_depth = 1/N sum_ij w_ij FL(d_ij, D_ij)`` in every frame: pixels in any
+    ground-truth box weigh `fg_weight`, the others `bg_weight`. Frames are summed. The
+    defaults are what the published weights were trained with; the three switches at
+    the end turn on the clean behaviour.
 
     Args:
         num_bins: D; the logits have D + 1 channels, the last one is for depths
@@ -342,9 +240,7 @@ class DepthBinLoss(nn.Module):
                 self.clamp_depth,
             )
             weight = self._pixel_weight(depth_logits, cells, frame_inds, padding_mask)
-        loss = _WeightedSoftmaxFocal.apply(
-            depth_logits, target, weight, self.alpha, self.gamma
-        )
+        loss = softmax_focal_loss(depth_logits, target, weight, self.alpha, self.gamma)
         if avg_factor is not None:
             loss = loss / avg_factor
         return self.loss_weight * loss

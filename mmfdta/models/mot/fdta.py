@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ..association import Sequences, build_sequences
 from ..detectors import ClipMatches, ClipTargets, DetectorOutputs
-from ..layers import use_fast_linears
 from ..trackers.fdta_tracker import FDTATracker, TrajectoryHistory
 from .clip_detection import ClipDetection
 from .tracking_by_detection import OnlineTracker
@@ -64,7 +63,6 @@ class FDTA(OnlineTracker):
         self.loss_id = MODELS.build(loss_id or dict(type='IDLoss'))
         self.clip_detection = ClipDetection(**(clip_detection or {}))
         self.match_layer = match_layer
-        use_fast_linears(self)
         self._check_config()
 
     def _check_config(self) -> None:

@@ -21,7 +21,6 @@ from ..detectors import (
     Tracklets,
     TrackQueries,
 )
-from ..layers import use_fast_linears
 from ..trackers.motr_tracker import MOTRTracker
 
 # The released code keeps the activations of so many frames at the end of a clip.
@@ -71,7 +70,6 @@ class MOTR(BaseMOTModel):
         self.query_sampling = QuerySampling(**(query_sampling or {}))
         self.encode_chunk = encode_chunk
         self.with_cp = with_cp
-        use_fast_linears(self)
 
     def _encode(
         self, imgs: Tensor, frames: SampleList, num_recomputed: int = 0

@@ -5,20 +5,13 @@ MMCV's wheels hold no compiled operators, and `import mmdet.models` asks for the
 extension `mmcv._ext` that holds them. `install_operators` leaves a compiled extension
 alone. Where there is none, it puts a stand-in in its place: operators that PyTorch can
 express take that path, on any device, and every other operator raises
-`OperatorNotCompiledError` when it is called. In both cases deformable attention on a
-CPU, which MMCV computes by PyTorch, takes the path of this package.
+`OperatorNotCompiledError` when it is called. MMCV's own functions stay as they are.
 """
 
 import importlib
 import importlib.util
 import sys
 import warnings
-
-from mmfdta.ops.deformable_attention import (
-    deformable_attention,
-    install_deformable_attention,
-    plain_deformable_attention,
-)
 
 from .stand_in import (
     EXTENSION,
@@ -31,12 +24,10 @@ from .stand_in import (
 __all__ = [
     'EXTENSION',
     'OperatorNotCompiledError',
-    'deformable_attention',
     'has_compiled_operators',
     'install_command',
     'install_operators',
     'make_stand_in',
-    'plain_deformable_attention',
 ]
 
 
@@ -61,7 +52,6 @@ def install_operators() -> bool:
                 )
         if EXTENSION not in sys.modules:
             sys.modules[EXTENSION] = make_stand_in(reason)
-    install_deformable_attention()
     return has_compiled_operators()
 
 

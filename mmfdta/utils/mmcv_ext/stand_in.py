@@ -6,11 +6,7 @@ import importlib.metadata
 import types
 from collections.abc import Callable
 
-from mmfdta.ops.deformable_attention import (
-    ms_deform_attn_backward,
-    ms_deform_attn_forward,
-)
-
+from .deformable_attention import ms_deform_attn_backward, ms_deform_attn_forward
 from .focal_loss import (
     sigmoid_focal_loss_backward,
     sigmoid_focal_loss_forward,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from mmdet.registry import MODELS
 from torch import Tensor
 
-from mmfdta.models.losses import DepthBinLoss, depth_bin, depth_targets, foreground_mask
+from mmfdta.models.losses import DepthBinLoss, depth_targets, foreground_mask
+from mmfdta.ops import softmax_focal_loss as blocks
 
 DATA = Path(__file__).parents[2] / 'golden/data/loss_depth.npz'
 
@@ -93,7 +94,7 @@ def test_foreground_slices_like_python(rows: list[tuple]):
 def test_equals_written_out_formula(
     scene: dict, gamma: float, block: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(depth_bin, '_BLOCK_ELEMENTS', block)
+    monkeypatch.setattr(blocks, '_BLOCK_ELEMENTS', block)
     loss_module = DepthBinLoss(
         num_bins=8, fg_weight=5, bg_weight=0.5, gamma=gamma, loss_weight=2
     )

@@ -1,32 +1,29 @@
 # Copyright (c) mmfdta authors.
 """Attention in blocks against attention in double precision."""
 
-import importlib
-
 import pytest
 import torch
 import torch.nn.functional as F
 
-from mmfdta.models.layers import attention
-
-# The package's attributes may be functions of the same names.
-long_attention = importlib.import_module('mmfdta.ops.long_attention')
+from mmfdta.ops import attention as attention_file
+from mmfdta.ops.attention import attention
 
 
 @pytest.fixture
 def blocks(monkeypatch):
     """Take blocks from two keys on, and count the calls."""
     calls = []
-    attend = long_attention._attend_in_blocks
+    attend = attention_file._attend_in_blocks
 
     def count(*args):
         calls.append(1)
         return attend(*args)
 
-    monkeypatch.setattr(long_attention, '_FEWEST_KEYS', 2)
-    monkeypatch.setattr(long_attention, '_QUERIES', 16)
-    monkeypatch.setattr(long_attention, '_KEYS', 24)
-    monkeypatch.setattr(long_attention, '_attend_in_blocks', count)
+    monkeypatch.setattr(attention_file, '_blocks_gain', lambda: True)
+    monkeypatch.setattr(attention_file, '_FEWEST_KEYS', 2)
+    monkeypatch.setattr(attention_file, '_QUERIES', 16)
+    monkeypatch.setattr(attention_file, '_KEYS', 24)
+    monkeypatch.setattr(attention_file, '_attend_in_blocks', count)
     return calls
 
 
@@ -57,7 +54,8 @@ def test_blocks_of_any_size(blocks, queries, keys):
 
 
 @torch.no_grad()
-def test_the_size_it_is_made_for():
+def test_the_size_it_is_made_for(monkeypatch):
+    monkeypatch.setattr(attention_file, '_blocks_gain', lambda: True)
     q, k, v = qkv(1300, 2500, images=1, channels=32)
     torch.testing.assert_close(
         attention(q, k, v), exact(q, k, v).float(), rtol=1e-4, atol=1e-6
@@ -156,6 +154,17 @@ def test_no_queries_and_other_types(blocks):
     assert half.dtype == torch.bfloat16
     assert not blocks
     torch.testing.assert_close(half.float(), exact(q, k, v).float(), rtol=0.1, atol=0.1)
+
+
+@torch.no_grad()
+def test_blocks_are_taken_where_they_gain(blocks, monkeypatch):
+    """Without dropout on a Zen 5 only; with dropout they save the memory of weights."""
+    monkeypatch.setattr(attention_file, '_blocks_gain', lambda: False)
+    q, k, v = qkv(20, 60)
+    assert attention(q, k, v).equal(F.scaled_dot_product_attention(q, k, v))
+    assert not blocks
+    attention(q, k, v, None, 0.1)
+    assert len(blocks) == 1
 
 
 @torch.no_grad()
