@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageEnhance
 
-from mmfdta.datasets.layouts import list_images
+from mmfdta.datasets.sequences import list_images
 from mmfdta.datasets.transforms import (
     ClipColorJitter,
     ClipRandomChoice,

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from mmfdta.datasets.structures import Sequence
+from mmfdta.datasets.sequences import Sequence
 from mmfdta.evaluation import TrackBoxes
 
 

@@ -20,13 +20,13 @@ VERBS = {
     'benchmark': ('mmfdta.apis.benchmark', 'compare several trackers on a data set'),
     'tune': ('mmfdta.apis.analysis.tune_thresholds', 'search thresholds and protocol'),
     'convert': ('mmfdta.apis.convert', 'convert a checkpoint of another project'),
-    'check-data': ('mmfdta.datasets.check_data', 'check a data set and its depth maps'),
+    'check-data': ('mmfdta.cli.check_data', 'check a data set and its depth maps'),
     'prepare-dataset': (
-        'mmfdta.datasets.prepare',
+        'mmfdta.cli.prepare_dataset',
         'write the annotations of a data set',
     ),
     'generate-depth': (
-        'mmfdta.datasets.generate',
+        'mmfdta.cli.generate_depth',
         'write the depth maps of a data set',
     ),
     'minidance': ('mmfdta.cli.minidance', 'render a MiniDance data set'),

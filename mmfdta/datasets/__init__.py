@@ -6,12 +6,16 @@ from mmfdta.utils.mmdet_setup import prepare_mmdet
 prepare_mmdet()
 
 from . import transforms
-from .crowdhuman import CrowdHumanClipDataset
-from .joint import JointMOTDataset
-from .mot_sequence import MOTSequenceDataset
-from .named import BFTDataset, DanceTrackDataset, MOT17Dataset, SportsMOTDataset
+from .mot_sequence import JointMOTDataset, MOTSequenceDataset
+from .named import (
+    BFTDataset,
+    CrowdHumanClipDataset,
+    DanceTrackDataset,
+    MOT17Dataset,
+    SportsMOTDataset,
+)
 from .samplers import ClipSampler, SequenceSampler
-from .structures import ClipIndex
+from .sequences import ClipIndex
 from .transforms.id_targets import IDTargets, make_id_targets
 
 __all__ = [

@@ -17,7 +17,7 @@ from mmengine.logging import print_log
 
 from mmfdta.structures.whole_files import open_whole
 
-from .structures import Sequence, SequenceAnnotations
+from .sequences import Sequence, SequenceAnnotations
 
 _VERSION = 1
 _ROW_FIELDS = ('ids', 'xywh', 'marks', 'categories', 'visibilities')
@@ -135,7 +135,7 @@ def _digest(file: str) -> str:
 def _distrust(path: Path, reason: str) -> None:
     print_log(
         f'annotation cache {path} {reason}; reading the original files instead. '
-        'Run tools/prepare_dataset.py again',
+        'Run mmfdta prepare-dataset again',
         'current',
         logging.WARNING,
     )

@@ -1,23 +1,36 @@
 # Copyright (c) mmfdta authors.
-"""Checks a sequence on disk and says what is wrong, by file and line.
+"""Checks a data set on disk and says what is wrong, by file and line.
 
-Only headers of images are read unless decoding is asked for.
+Which checks there are, its class says (`MOTSequenceDataset.checks`). Only headers of
+images are read unless decoding is asked for.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from mmfdta.structures.mot_text import ScannedText, scan_mot_text
+from mmfdta.structures.tables import plain_table
 from mmfdta.structures.tracks import Tracks
 
-from .layouts import list_images
-from .readers import SequenceInfo, huge_boxes, read_seqinfo
-from .structures import MAX_OBJECTS, SequenceSource
-from .transforms.decoding import decode_exact, open_image
+from .sequences import (
+    MAX_OBJECTS,
+    Sequence,
+    SequenceInfo,
+    SequenceSource,
+    huge_boxes,
+    list_folders,
+    list_images,
+    match_frames,
+    numbers_in_names,
+    read_seqinfo,
+)
+from .transforms.decoding import decode_exact, open_image, read_image_size
 from .transforms.loading import describe_depth_map, find_depth_map
 
 ERROR, WARNING, NOTE = 'error', 'warning', 'note'
@@ -28,11 +41,11 @@ class Finding:
     """One thing found in a check.
 
     Attributes:
-        level (str): ``error``: training or testing would fail or be wrong;
+        level: ``error``: training or testing would fail or be wrong;
             ``warning``: worth a look; ``note``: for the record.
-        path (str): File or folder.
-        message (str): What was found, what was expected, what to do.
-        line (int | None): Line of a text file.
+        path: File or folder.
+        message: What was found, what was expected, what to do.
+        line: Line of a text file.
     """
 
     level: str
@@ -50,13 +63,13 @@ class SequenceReport:
     """What a check found in one sequence.
 
     Attributes:
-        name (str): The sequence.
-        images (int): Number of images.
-        size (str): ``WIDTHxHEIGHT``, or how many sizes there are.
-        boxes (int | None): Rows of the annotation, None if it is hidden.
-        identities (int | None): Different identities.
-        depth_maps (int): Number of depth maps that are in order.
-        findings (list[Finding]): In the order found.
+        name: The sequence.
+        images: Number of images.
+        size: ``WIDTHxHEIGHT``, or how many sizes there are.
+        boxes: Rows of the annotation, None if it is hidden.
+        identities: Different identities.
+        depth_maps: Number of depth maps that are in order.
+        findings: In the order found.
     """
 
     name: str
@@ -71,10 +84,10 @@ class SequenceReport:
         """Count the findings of a level.
 
         Args:
-            level (str): ``error``, ``warning`` or ``note``.
+            level: ``error``, ``warning`` or ``note``.
 
         Returns:
-            int: How many.
+            How many.
         """
         return sum(finding.level == level for finding in self.findings)
 
@@ -88,13 +101,13 @@ def check_sequence(
     """Check one sequence.
 
     Args:
-        source (SequenceSource): Where its parts are.
-        needs_text (bool): A missing annotation is an error.
-        depth_only (bool): Check depth maps only, and require them.
-        decode (bool): Decode every image and depth map completely.
+        source: Where its parts are.
+        needs_text: A missing annotation is an error.
+        depth_only: Check depth maps only, and require them.
+        decode: Decode every image and depth map completely.
 
     Returns:
-        SequenceReport: What was found.
+        What was found.
     """
     report = SequenceReport(source.name)
     try:
@@ -150,10 +163,10 @@ def is_cut_off(path: str) -> bool:
     """Tell whether a JPEG lacks its end marker; then only decoding can tell.
 
     Args:
-        path (str): An image.
+        path: An image.
 
     Returns:
-        bool: False for other formats.
+        False for other formats.
     """
     if not path.lower().endswith(('.jpg', '.jpeg')):
         return False
@@ -164,10 +177,13 @@ def is_cut_off(path: str) -> bool:
 
 def _check_names(folder: str, names: list[str]) -> Iterator[Finding]:
     stems = [os.path.splitext(name)[0] for name in names]
-    odd = [
-        name for name, stem in zip(names, stems, strict=True) if not stem.isdecimal()
-    ]
-    if odd:
+    numbers = numbers_in_names(names)
+    if numbers is None:
+        odd = [
+            name
+            for name, stem in zip(names, stems, strict=True)
+            if not stem.isdecimal()
+        ]
         level = WARNING if len(odd) == len(names) else ERROR
         message = (
             f'{len(odd)} names are not frame numbers, the first is {odd[0]}; frames '
@@ -178,7 +194,6 @@ def _check_names(folder: str, names: list[str]) -> Iterator[Finding]:
     if len({len(stem) for stem in stems}) > 1:
         message = 'names have numbers of different widths; expected one width'
         yield Finding(WARNING, folder, message)
-    numbers = [int(stem) for stem in stems]
     for before, after in zip(numbers[:-1], numbers[1:], strict=True):
         if after > before + 1:
             what = f'frame {before + 1}'
@@ -307,19 +322,11 @@ def _check_rows(
 
 
 def _frames_with_image(tracks: Tracks, names: list[str]) -> np.ndarray:
-    """Return bool (R,): rows whose frame has an image.
-
-    Frames are the numbers in the names if these begin at 1 or if the text goes
-    beyond 1..L; otherwise they count the images.
-    """
-    stems = [os.path.splitext(name)[0] for name in names]
-    counted = (tracks.frame >= 1) & (tracks.frame <= len(names))
-    if not all(stem.isdecimal() for stem in stems):
-        return counted
-    numbers = np.array([int(stem) for stem in stems])
-    if numbers[0] != 1 and counted.all():
-        return counted
-    return np.isin(tracks.frame, numbers)
+    """Return bool (R,): rows whose frame has an image."""
+    numbers = numbers_in_names(names)
+    if numbers is None:
+        numbers = np.arange(1, len(names) + 1)
+    return match_frames(tracks.frame, np.sort(numbers)) >= 0
 
 
 def _check_depth(
@@ -332,7 +339,7 @@ def _check_depth(
 ) -> None:
     if not os.path.isdir(source.depth_dir):
         if required:
-            message = 'no depth maps; make them with tools/generate_depth.py'
+            message = 'no depth maps; make them with mmfdta generate-depth'
             report.findings.append(Finding(ERROR, source.depth_dir, message))
         return
     for name, shape in zip(names, shapes, strict=True):
@@ -344,10 +351,108 @@ def _check_depth(
                 if decode:
                     image.load()
         except FileNotFoundError:
-            problem = f'no depth map for {name}; run tools/generate_depth.py again'
+            problem = f'no depth map for {name}; run mmfdta generate-depth again'
         except OSError as error:
             problem = f'cannot be read ({error})'
         if problem is None:
             report.depth_maps += 1
         else:
             report.findings.append(Finding(ERROR, path, problem))
+
+
+def check_strays(
+    folder: str, is_sequence: Callable[[Path], bool], layout: str
+) -> SequenceReport:
+    """Name the folders beside the sequences that are none.
+
+    Args:
+        folder: The folder of a split.
+        is_sequence: Tells whether a folder in it is a sequence.
+        layout: What a sequence looks like.
+
+    Returns:
+        A report without images.
+    """
+    paths = [Path(folder, name) for name in list_folders(folder)]
+    message = f'is no sequence ({layout}); not used'
+    strays = [Finding(NOTE, str(p), message) for p in paths if not is_sequence(p)]
+    return SequenceReport('(other folders)', findings=strays)
+
+
+def check_static_images(
+    name: str,
+    read: Callable[[], tuple[list[Sequence], list[str], list[str]]],
+    decode: bool = False,
+) -> SequenceReport:
+    """Check a split of static images as if it were one sequence.
+
+    Args:
+        name: The report's name.
+        read: Reads the split as :meth:`MOTSequenceDataset.read_sequences` does.
+        decode: Decode every image completely.
+
+    Returns:
+        What was found.
+    """
+    report = SequenceReport(name)
+    try:
+        sequences, remarks, files = read()
+    except (OSError, ValueError) as error:
+        path, _, message = str(error).partition(': ')
+        report.findings.append(Finding(ERROR, path, message))
+        return report
+    report.images = len(sequences)
+    boxes = [0 if s.annotations is None else len(s.annotations.ids) for s in sequences]
+    report.boxes = report.identities = sum(boxes)
+    sizes = set()
+    for sequence, count in zip(sequences, boxes, strict=True):
+        path = os.path.join(sequence.image_dir, str(sequence.image_names[0]))
+        try:
+            sizes.add(read_image_size(path))
+            if decode:
+                decode_exact(path)
+        except OSError as error:
+            report.findings.append(Finding(ERROR, path, str(error)))
+        if not sequence.legal_frames[0]:
+            message = f'{count} persons; training skips it'
+            report.findings.append(Finding(NOTE, path, message))
+    report.size = f'{len(sizes)} sizes'
+    report.findings.extend(Finding(WARNING, files[0], remark) for remark in remarks)
+    return report
+
+
+def summarise(reports: SequenceOf[SequenceReport]) -> str:
+    """Make a table with a line per sequence and the totals.
+
+    Args:
+        reports: What was found.
+
+    Returns:
+        The table, to print.
+    """
+    head = ('sequence', 'images', 'size', 'boxes', 'ids', 'depth', 'errors', 'warnings')
+    rows = [
+        (
+            report.name,
+            report.images,
+            report.size,
+            '-' if report.boxes is None else report.boxes,
+            '-' if report.identities is None else report.identities,
+            report.depth_maps or '-',
+            report.count(ERROR),
+            report.count(WARNING),
+        )
+        for report in reports
+        if report.images or report.count(ERROR)
+    ]
+    total = (
+        f'{len(rows)} sequences',
+        sum(report.images for report in reports),
+        '',
+        sum(report.boxes or 0 for report in reports),
+        '',
+        sum(report.depth_maps for report in reports),
+        sum(report.count(ERROR) for report in reports),
+        sum(report.count(WARNING) for report in reports),
+    )
+    return plain_table(head, [*rows, total])

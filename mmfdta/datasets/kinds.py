@@ -1,65 +1,79 @@
 # Copyright (c) mmfdta authors.
-"""The data sets that the command lines know by name."""
+"""Finds the class of a data set by the name that a command gets."""
 
-from pathlib import Path
+import importlib
 
-from .crowdhuman import CrowdHumanClipDataset
+from mmdet.registry import DATASETS
+
 from .mot_sequence import MOTSequenceDataset
-from .named import BFTDataset, DanceTrackDataset, MOT17Dataset, SportsMOTDataset
-
-KINDS: dict[str, type[MOTSequenceDataset]] = {
-    'dancetrack': DanceTrackDataset,
-    'sportsmot': SportsMOTDataset,
-    'bft': BFTDataset,
-    'mot17': MOT17Dataset,
-    'crowdhuman': CrowdHumanClipDataset,
-    'mot': MOTSequenceDataset,
-}
-SPLITS = ('train', 'val', 'test')
 
 
-def find_splits(kind: str, data_root: str) -> list[str]:
-    """Find the splits that are there.
+def known_kinds() -> dict[str, type[MOTSequenceDataset]]:
+    """Return the registered data sets of sequences by their short names.
+
+    A short name is that of the class's benchmark; ``mot`` stands for any other data
+    in the MOTChallenge layout.
+    """
+    kinds = {
+        kind.BENCHMARK.name: kind
+        for kind in DATASETS.module_dict.values()
+        if isinstance(kind, type)
+        and issubclass(kind, MOTSequenceDataset)
+        and 'BENCHMARK' in vars(kind)
+    }
+    del kinds[MOTSequenceDataset.BENCHMARK.name]
+    return {**kinds, 'mot': MOTSequenceDataset}
+
+
+def find_kind(name: str) -> type[MOTSequenceDataset]:
+    """Find the class of a data set.
 
     Args:
-        kind: A key of ``KINDS``.
+        name: A short name such as ``dancetrack``; the name of a registered class; or
+            a class of your own by module and name, ``my_package.data.MyDataset``.
+
+    Raises:
+        ValueError: If there is no such data set of sequences.
+    """
+    kind = known_kinds().get(name.lower()) or DATASETS.module_dict.get(name)
+    if kind is None and '.' in name:
+        module, _, attribute = name.rpartition('.')
+        try:
+            kind = getattr(importlib.import_module(module), attribute, None)
+        except ModuleNotFoundError as error:
+            raise ValueError(f'data set {name!r}: {error}') from None
+    if not (isinstance(kind, type) and issubclass(kind, MOTSequenceDataset)):
+        raise ValueError(
+            f'found data set {name!r}, expected one of {", ".join(known_kinds())}, or '
+            'a class derived from MOTSequenceDataset as my_package.my_module.MyDataset'
+        )
+    return kind
+
+
+def guess_kind(data_root: str) -> type[MOTSequenceDataset]:
+    """Find the class of which something special lies in a folder.
+
+    Args:
         data_root: The data set's folder.
 
     Returns:
-        Names of splits; ``['']`` if the sequences lie in
-        ``data_root`` itself.
-
-    Raises:
-        FileNotFoundError: If there is nothing of that kind.
+        :class:`MOTSequenceDataset` where nothing special is found.
     """
-    root = Path(data_root)
-    if not root.is_dir():
-        raise FileNotFoundError(f'{root}: no such folder')
-    if kind == 'crowdhuman':
-        found = [s for s in SPLITS if (root / f'annotation_{s}.odgt').is_file()]
-        expected = 'annotation_train.odgt or annotation_val.odgt'
-    else:
-        nested = [root / 'dataset'] if kind == 'sportsmot' else []
-        found = [s for s in SPLITS if any((p / s).is_dir() for p in (root, *nested))]
-        expected = f'a folder {", ".join(SPLITS)}, or sequences with img1/'
-    if not found and kind == 'mot' and any(root.glob('*/img1')):
-        return ['']
-    if not found:
-        raise FileNotFoundError(
-            f'{root}: found no split of {kind}, expected {expected}'
-        )
-    return found
+    kinds = known_kinds().values()
+    return next((k for k in kinds if k.recognises(data_root)), MOTSequenceDataset)
 
 
-def open_split(kind: str, data_root: str, split: str) -> MOTSequenceDataset:
+def open_split(
+    kind: type[MOTSequenceDataset], data_root: str, split: str
+) -> MOTSequenceDataset:
     """Make the data set of a split without reading it.
 
     Args:
-        kind: A key of ``KINDS``.
+        kind: The class.
         data_root: The data set's folder.
         split: Name of the split.
 
     Returns:
-        In test mode, so that hidden annotations are fine.
+        The data set, in test mode, so that hidden annotations are fine.
     """
-    return KINDS[kind](data_root, split=split, test_mode=True, lazy_init=True)
+    return kind(data_root, split=split, test_mode=True, lazy_init=True)

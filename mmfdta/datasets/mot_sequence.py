@@ -1,26 +1,38 @@
 # Copyright (c) mmfdta authors.
-"""Data set of video sequences in the MOTChallenge layout."""
+"""Data sets of video sequences: the MOTChallenge layout, and several sets as one.
+
+What is special about a data set stands in its class and nowhere else: what it is
+called, where its files lie, which splits it has, what is trained on and scored. The
+commands that check, prepare and complete data sets ask the class.
+"""
 
 import logging
 import os
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmdet.registry import DATASETS
-from mmengine.dataset import BaseDataset
+from mmengine.dataset import BaseDataset, Compose
 from mmengine.dataset.base_dataset import force_full_init
 from mmengine.logging import print_log
+from torch.utils.data import Dataset
+
+from mmfdta.structures.benchmarks import BENCHMARKS, Benchmark
 
 from .cache import load_cache
-from .layouts import mot_layout
-from .readers import RowRule, read_sequence
-from .structures import (
+from .checking import SequenceReport, check_sequence, check_strays
+from .sequences import (
     ClipIndex,
+    RowRule,
     Sequence,
     SequenceAnnotations,
     SequenceSource,
+    list_folders,
+    read_sequence,
     xywh_to_xyxy,
 )
 from .transforms.decoding import read_image_size
@@ -32,9 +44,14 @@ class MOTSequenceDataset(BaseDataset):
     """Sequences of frames with boxes and identities; a sample is a clip.
 
     Reads ``<data_root>/<split>/<sequence>/{img1,gt/gt.txt,seqinfo.ini}``
-    directly, or from the annotation cache that ``tools/prepare_dataset.py``
+    directly, or from the annotation cache that ``mmfdta prepare-dataset``
     writes. Samples are asked for by :class:`ClipIndex`, which the samplers
     yield; an ``int`` asks for a single frame of the whole data set.
+
+    A data set of your own in another layout is a subclass. It sets the facts
+    below and, where needed, overrides :meth:`split_folder`, :meth:`find_source`
+    or :meth:`read_sequences`; training, testing and the commands on data sets
+    then work with it.
 
     Args:
         data_root: The data set's folder.
@@ -43,13 +60,15 @@ class MOTSequenceDataset(BaseDataset):
             uses all.
         dataset_name: Name in the meta information of a frame;
             by default that of the class.
-        category_map: Column 8 of the text to label.
-            None: one class, and column 8 means nothing.
-        use_marks: Train only on rows whose column 7 is not 0.
+        category_map: Column 8 of the text to label. None: the class that the
+            benchmark scores, or, where it has none, one class, and column 8
+            means nothing.
+        use_marks: Train only on rows whose column 7 is not 0. None: if the
+            benchmark scores one class of several.
         min_visibility: Train only on rows whose column 9 is at least
             this.
         ann_file: Annotation cache, relative to ``data_root``. Empty: the
-            cache of ``tools/prepare_dataset.py`` if it is there and up to date,
+            cache of ``mmfdta prepare-dataset`` if it is there and up to date,
             else the original files.
         test_mode: Deliver all rows, with marks, categories and
             visibilities for the metric, and allow missing annotations.
@@ -58,10 +77,19 @@ class MOTSequenceDataset(BaseDataset):
             are asked for by ``int``.
         **kwargs: See :class:`mmengine.dataset.BaseDataset` (``metainfo``,
             ``pipeline``, ``indices``, ``lazy_init``).
+
+    Attributes:
+        BENCHMARK: Title, classes, which rows are trained on and scored.
+        SPLITS: Names of the splits that may be there.
+        HIDDEN_SPLITS: Splits whose annotations are not published.
+        LAYOUT: What a sequence looks like below its split, for messages.
     """
 
-    METAINFO = dict(classes=('object',))
-    NAME = 'MOT'
+    BENCHMARK: Benchmark = BENCHMARKS['mot_challenge']
+    METAINFO = dict(classes=BENCHMARK.classes)
+    SPLITS = ('train', 'val', 'test')
+    HIDDEN_SPLITS = ('test',)
+    LAYOUT = '<sequence>/img1/'
 
     def __init__(
         self,
@@ -70,7 +98,7 @@ class MOTSequenceDataset(BaseDataset):
         sequences: list[str] | None = None,
         dataset_name: str | None = None,
         category_map: dict[int, int] | None = None,
-        use_marks: bool = False,
+        use_marks: bool | None = None,
         min_visibility: float = 0.0,
         ann_file: str = '',
         test_mode: bool = False,
@@ -81,7 +109,12 @@ class MOTSequenceDataset(BaseDataset):
         self.split = split
         self.single_frames = single_frames
         self.sequence_names = sequences
-        self.dataset_name = dataset_name or self.NAME
+        self.dataset_name = dataset_name or self.BENCHMARK.title
+        scored = self.BENCHMARK.scored_class
+        if category_map is None and scored is not None:
+            category_map = {scored: 0}
+        if use_marks is None:
+            use_marks = scored is not None
         self.rule = RowRule(category_map, use_marks, min_visibility)
         self._numbered: list[Sequence] | None = None
         self._sizes: dict[int, tuple[int, int]] = {}
@@ -106,13 +139,102 @@ class MOTSequenceDataset(BaseDataset):
         """How often an epoch shows each sequence."""
         return [1] * len(self.sequences)
 
+    @classmethod
+    def recognises(cls, data_root: str) -> bool:
+        """Tell whether a folder can only be this data set, by what is special there."""
+        return False
+
+    @classmethod
+    def split_folder(cls, data_root: str, split: str) -> Path:
+        """Return the folder that holds the folders of a split's sequences."""
+        return Path(data_root, split)
+
+    @classmethod
+    def find_splits(cls, data_root: str) -> list[str]:
+        """Find the splits that are there.
+
+        Args:
+            data_root: The data set's folder.
+
+        Returns:
+            Names of splits; ``['']`` if the sequences lie in ``data_root`` itself.
+
+        Raises:
+            FileNotFoundError: If there is nothing of the data set.
+        """
+        if not os.path.isdir(data_root):
+            raise FileNotFoundError(f'{data_root}: no such folder')
+        found = [s for s in cls.SPLITS if cls.split_folder(data_root, s).is_dir()]
+        if not found and any(Path(data_root).glob('*/img1')):
+            return ['']
+        if not found:
+            raise FileNotFoundError(
+                f'{data_root}: found no split of {cls.BENCHMARK.title}, expected a '
+                f'folder {", ".join(cls.SPLITS)}, or sequences with img1/'
+            )
+        return found
+
+    def find_source(self, folder: Path) -> SequenceSource | None:
+        """Find the parts of a sequence.
+
+        Args:
+            folder: A folder in that of the split.
+
+        Returns:
+            Where they are, None if the folder is not a sequence of the split.
+        """
+        return mot_source(folder) if (folder / 'img1').is_dir() else None
+
+    def is_sequence(self, folder: Path) -> bool:
+        """Tell whether a folder is a sequence, be it of use here or not."""
+        return self.find_source(folder) is not None
+
     def sources(self) -> list[SequenceSource]:
-        """List where the sequences are on disk.
+        """List where the sequences of the split are on disk.
 
         Returns:
             Sorted by name.
+
+        Raises:
+            FileNotFoundError: If the folder of the split is missing or holds none.
         """
-        return mot_layout(self.data_root, self.split)
+        base = self.split_folder(self.data_root, self.split)
+        found = [self.find_source(base / name) for name in list_folders(base)]
+        sources = [source for source in found if source is not None]
+        if not sources:
+            raise FileNotFoundError(
+                f'{base}: found no sequence, expected {self.LAYOUT}. Check data_root '
+                'and split.'
+            )
+        return sources
+
+    def checks(
+        self, depth_only: bool = False, decode: bool = False
+    ) -> list[Callable[[], SequenceReport]]:
+        """List the checks of the split; they may run at the same time.
+
+        Args:
+            depth_only: Check depth maps only, and require them.
+            decode: Decode every image completely.
+
+        Returns:
+            One check per sequence, and one of what lies beside the sequences.
+        """
+        sources = self.sources()
+        base = self.split_folder(self.data_root, self.split)
+        return [
+            partial(check_strays, str(base), self.is_sequence, self.LAYOUT),
+            *(
+                partial(
+                    check_sequence,
+                    source,
+                    needs_text=self.split not in self.HIDDEN_SPLITS,
+                    depth_only=depth_only,
+                    decode=decode,
+                )
+                for source in sources
+            ),
+        ]
 
     @property
     def cache_path(self) -> str:
@@ -158,7 +280,7 @@ class MOTSequenceDataset(BaseDataset):
             if self.ann_file:
                 raise FileNotFoundError(
                     f'ann_file={self.ann_file}: missing or older than the data set; '
-                    'run tools/prepare_dataset.py, or leave ann_file empty'
+                    'run mmfdta prepare-dataset, or leave ann_file empty'
                 )
             sequences, remarks, _ = self.read_sequences()
             for remark in remarks:
@@ -200,7 +322,7 @@ class MOTSequenceDataset(BaseDataset):
         print_log(
             f'{self.dataset_name}: {len(without)} of {len(sequences)} sequences have '
             f'no depth folder ({", ".join(without[:3])}...): their depth loss is off. '
-            'tools/generate_depth.py makes depth maps',
+            'mmfdta generate-depth makes depth maps',
             'current',
             logging.WARNING,
         )
@@ -334,3 +456,113 @@ def _make_generator(seed: tuple[int, ...] | None) -> np.random.Generator:
     if seed is None:
         seed = (int(np.random.randint(2**31)),)
     return np.random.default_rng(seed)
+
+
+def mot_source(folder: Path) -> SequenceSource:
+    """Point to the parts of a sequence in the MOTChallenge layout.
+
+    Args:
+        folder: The sequence's folder, which holds ``img1`` and, where there are
+            any, ``gt/gt.txt``, ``seqinfo.ini`` and ``depth``.
+    """
+    text = folder / 'gt' / 'gt.txt'
+    seqinfo = folder / 'seqinfo.ini'
+    return SequenceSource(
+        name=folder.name,
+        image_dir=str(folder / 'img1'),
+        gt_path=str(text) if text.is_file() else None,
+        seqinfo_path=str(seqinfo) if seqinfo.is_file() else None,
+        depth_dir=str(folder / 'depth'),
+    )
+
+
+@DATASETS.register_module()
+class JointMOTDataset(Dataset):
+    """Several data sets as one; an epoch shows each as often as its weight.
+
+    Args:
+        datasets: Configs of the data sets, without
+            pipelines.
+        pipeline: Pipeline of all.
+        weights: How often an epoch shows every clip of
+            each data set; None: once.
+        metainfo: Meta information; by default that of the data
+            sets, whose classes must then agree.
+
+    Raises:
+        ValueError: If weights are not positive integers, one a data set, or
+            classes differ.
+    """
+
+    def __init__(
+        self,
+        datasets: SequenceOf[dict | Dataset],
+        pipeline: SequenceOf[dict | Callable] = (),
+        weights: SequenceOf[int] | None = None,
+        metainfo: dict | None = None,
+    ) -> None:
+        self.datasets = [
+            DATASETS.build(item) if isinstance(item, dict) else item
+            for item in datasets
+        ]
+        self.weights = [1] * len(self.datasets) if weights is None else list(weights)
+        self.pipeline = Compose(list(pipeline))
+        self._check_weights()
+        self._metainfo = self._check_classes() if metainfo is None else dict(metainfo)
+        self.full_init()
+
+    @property
+    def metainfo(self) -> dict:
+        """Meta information, with ``classes``."""
+        return dict(self._metainfo)
+
+    def full_init(self) -> None:
+        """Read the data sets and number their sequences."""
+        self.sequences: list[Sequence] = []
+        self.sequence_weights: list[int] = []
+        self._owners: list[tuple[int, int]] = []
+        self._first_frames = [0]
+        for number, dataset in enumerate(self.datasets):
+            dataset.full_init()
+            count = len(dataset.sequences)
+            self.sequences.extend(dataset.sequences)
+            self.sequence_weights.extend([self.weights[number]] * count)
+            self._owners.extend((number, local) for local in range(count))
+            self._first_frames.append(self._first_frames[-1] + len(dataset))
+
+    def __len__(self) -> int:
+        return self._first_frames[-1]
+
+    def __getitem__(self, idx: ClipIndex) -> dict:
+        """Load a clip.
+
+        Args:
+            idx: Its ``sequence`` points into ``sequences``.
+
+        Returns:
+            What the pipeline makes of it.
+        """
+        number, local = self._owners[idx.sequence]
+        index = ClipIndex(local, idx.frames, idx.seed)
+        info = self.datasets[number].get_data_info(index)
+        info['video_id'] = idx.sequence
+        info['img_ids'] = info['img_ids'] + self._first_frames[number]
+        return self.pipeline(info)
+
+    def _check_weights(self) -> None:
+        good = all(isinstance(w, int) and w >= 1 for w in self.weights)
+        if not good or len(self.weights) != len(self.datasets):
+            raise ValueError(
+                f'JointMOTDataset.weights={self.weights}: expected one positive '
+                f'integer for each of the {len(self.datasets)} data sets'
+            )
+
+    def _check_classes(self) -> dict:
+        classes = {tuple(dataset.metainfo['classes']) for dataset in self.datasets}
+        if len(classes) != 1:
+            raise ValueError(
+                f'JointMOTDataset: the data sets have the classes {sorted(classes)}; '
+                'labels would be mixed up. Give the common ones as '
+                "metainfo=dict(classes=('person',))"
+            )
+        return self.datasets[0].metainfo

@@ -1,45 +1,84 @@
 # Copyright (c) mmfdta authors.
-"""The named data sets: each says where its files are and what is trained on."""
+"""The named data sets: each says what it is, where its files are, what is trained on.
 
+Every class reads the data set as it unpacks; nothing has to be moved, renamed or
+converted.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmdet.registry import DATASETS
 
-from .layouts import bft_layout, mot17_layout, sportsmot_layout
+from mmfdta.structures.benchmarks import BENCHMARKS, Benchmark
+
+from .checking import SequenceReport, check_static_images
 from .mot_sequence import MOTSequenceDataset
-from .structures import Sequence, SequenceSource
+from .sequences import Sequence, SequenceAnnotations, SequenceSource, list_images
 
 
 @DATASETS.register_module()
 class DanceTrackDataset(MOTSequenceDataset):
     """DanceTrack: ``<split>/<seq>/{img1,gt/gt.txt,seqinfo.ini}``."""
 
-    METAINFO = dict(classes=('person',))
-    NAME = 'DanceTrack'
+    BENCHMARK = BENCHMARKS['dancetrack']
+    METAINFO = dict(classes=BENCHMARK.classes)
 
 
 @DATASETS.register_module()
 class SportsMOTDataset(MOTSequenceDataset):
     """SportsMOT, below ``dataset/`` or not; identities count from 0."""
 
-    METAINFO = dict(classes=('person',))
-    NAME = 'SportsMOT'
+    BENCHMARK = BENCHMARKS['sportsmot']
+    METAINFO = dict(classes=BENCHMARK.classes)
 
-    def sources(self) -> list[SequenceSource]:
-        """List where the sequences are on disk."""
-        return sportsmot_layout(self.data_root, self.split)
+    @classmethod
+    def recognises(cls, data_root: str) -> bool:
+        """Tell whether there is the archive's folder ``dataset``."""
+        return Path(data_root, 'dataset').is_dir()
+
+    @classmethod
+    def split_folder(cls, data_root: str, split: str) -> Path:
+        """Return the split's folder, below ``dataset/`` if it is there."""
+        nested = Path(data_root, 'dataset', split)
+        return nested if nested.is_dir() else Path(data_root, split)
 
 
 @DATASETS.register_module()
 class BFTDataset(MOTSequenceDataset):
-    """BFT v1.5: flat sequence folders, text in ``annotations_mot/<split>/``."""
+    """BFT v1.5: images in ``<split>/<seq>/``, text in ``annotations_mot/<split>/``.
 
-    METAINFO = dict(classes=('bird',))
-    NAME = 'BFT'
+    A converted tree (``img1`` and ``gt/gt.txt`` in the sequence) is read too.
+    """
 
-    def sources(self) -> list[SequenceSource]:
-        """List where the sequences are on disk."""
-        return bft_layout(self.data_root, self.split)
+    BENCHMARK = BENCHMARKS['bft']
+    METAINFO = dict(classes=BENCHMARK.classes)
+    HIDDEN_SPLITS = ()
+    LAYOUT = '<sequence>/*.jpg'
+
+    @classmethod
+    def recognises(cls, data_root: str) -> bool:
+        """Tell whether there is the archive's folder ``annotations_mot``."""
+        return Path(data_root, 'annotations_mot').is_dir()
+
+    def find_source(self, folder: Path) -> SequenceSource:
+        """Find the parts of a sequence in either layout."""
+        converted = super().find_source(folder)
+        if converted is not None:
+            return converted
+        text = Path(self.data_root, 'annotations_mot', self.split, f'{folder.name}.txt')
+        return SequenceSource(
+            name=folder.name,
+            image_dir=str(folder),
+            gt_path=str(text) if text.is_file() else None,
+            seqinfo_path=None,
+            depth_dir=str(folder / 'depth'),
+        )
 
 
 @DATASETS.register_module()
@@ -52,12 +91,13 @@ class MOT17Dataset(MOTSequenceDataset):
         half: ``'first'`` or ``'second'`` half of every sequence,
             cut as is usual for MOT17, whose test annotations are hidden; None
             takes whole sequences.
-        **kwargs: See :class:`MOTSequenceDataset`; ``category_map`` is
-            ``{1: 0}`` and ``use_marks`` True by default.
+        **kwargs: See :class:`MOTSequenceDataset`.
     """
 
-    METAINFO = dict(classes=('pedestrian',))
-    NAME = 'MOT17'
+    BENCHMARK = BENCHMARKS['mot17']
+    METAINFO = dict(classes=BENCHMARK.classes)
+    SPLITS = ('train', 'test')
+    LAYOUT = '<sequence>-{DPM,FRCNN,SDP}/img1/'
 
     def __init__(
         self,
@@ -72,8 +112,6 @@ class MOT17Dataset(MOTSequenceDataset):
             )
         self.detector = detector
         self.half = half
-        kwargs.setdefault('category_map', {1: 0})
-        kwargs.setdefault('use_marks', True)
         super().__init__(*args, **kwargs)
 
     @property
@@ -81,9 +119,15 @@ class MOT17Dataset(MOTSequenceDataset):
         """File name of the default annotation cache."""
         return f'{self.split}_{self.detector}_mmfdta.npz'
 
-    def sources(self) -> list[SequenceSource]:
-        """List where the sequences are on disk."""
-        return mot17_layout(self.data_root, self.split, self.detector)
+    def find_source(self, folder: Path) -> SequenceSource | None:
+        """Find the parts of a sequence, if it is the copy to read."""
+        if not folder.name.endswith(f'-{self.detector}'):
+            return None
+        return super().find_source(folder)
+
+    def is_sequence(self, folder: Path) -> bool:
+        """Tell whether a folder is a sequence; the other copies are some, too."""
+        return super().find_source(folder) is not None
 
     def load_data_list(self) -> list[Sequence]:
         """Read the sequences and cut them in halves if asked to."""
@@ -94,3 +138,202 @@ class MOT17Dataset(MOTSequenceDataset):
         if self.half == 'first':
             return [s.cut(0, m) for s, m in zip(sequences, middles, strict=True)]
         return [s.cut(m, len(s)) for s, m in zip(sequences, middles, strict=True)]
+
+
+@DATASETS.register_module()
+class CrowdHumanClipDataset(MOTSequenceDataset):
+    """CrowdHuman, read from ``annotation_<split>.odgt``; an image is a sequence.
+
+    The images lie in ``Images/``, ``<split>/images/``, ``images/<split>/`` or
+    ``CrowdHuman_<split>/Images/``. Full boxes (``fbox``) of persons are used;
+    masks and boxes to ignore are not. No box is the same person as another, so
+    identities count through the split. EXIF orientation is ignored, as the
+    annotation does.
+    """
+
+    BENCHMARK = Benchmark('crowdhuman', 'CrowdHuman', ('person',))
+    METAINFO = dict(classes=BENCHMARK.classes)
+
+    @classmethod
+    def recognises(cls, data_root: str) -> bool:
+        """Tell whether there are annotations in the data set's own format."""
+        return any(Path(data_root).glob('*.odgt'))
+
+    @classmethod
+    def find_splits(cls, data_root: str) -> list[str]:
+        """Find the splits whose annotations are there."""
+        found = [s for s in cls.SPLITS if cls.annotation_file(data_root, s).is_file()]
+        if not found:
+            raise FileNotFoundError(
+                f'{data_root}: found no split of CrowdHuman, expected '
+                'annotation_train.odgt or annotation_val.odgt'
+            )
+        return found
+
+    @classmethod
+    def annotation_file(cls, data_root: str, split: str) -> Path:
+        """Return the path of a split's annotation."""
+        return Path(data_root, f'annotation_{split}.odgt')
+
+    def sources(self) -> list[SequenceSource]:
+        """Refuse: there are images and no sequences.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            f'{self.data_root}: CrowdHuman holds static images; depth maps are made '
+            'for sequences, and CrowdHuman trains without depth'
+        )
+
+    def read_sequences(self) -> tuple[list[Sequence], list[str], list[str]]:
+        """Read every image of the split.
+
+        Returns:
+            One static sequence an
+            image in the order of the file; remarks; the annotation file.
+        """
+        path = str(self.annotation_file(self.data_root, self.split))
+        folder = find_image_folder(self.data_root, self.split)
+        names = {os.path.splitext(name)[0]: name for name in list_images(folder)}
+        sequences, skipped, first_id = [], 0, 1
+        for number, record in read_odgt(path):
+            if record['ID'] not in names:
+                raise FileNotFoundError(
+                    f'{path}:{number}: no image {record["ID"]}.jpg in {folder}; '
+                    'were all archives of the split unpacked?'
+                )
+            boxes, dropped = person_boxes(record, f'{path}:{number}')
+            skipped += dropped
+            sequences.append(
+                Sequence(
+                    name=record['ID'],
+                    image_dir=folder,
+                    image_names=np.array([names[record['ID']]]),
+                    annotations=_annotate(boxes, first_id),
+                    depth_place=os.path.join(os.path.dirname(folder), 'depth'),
+                    is_static=True,
+                )
+            )
+            first_id += len(boxes)
+        remarks = []
+        if skipped:
+            remarks.append(f'{path}: skipped {skipped} boxes with width or height <= 0')
+        return sequences, remarks, [path]
+
+    def checks(
+        self, depth_only: bool = False, decode: bool = False
+    ) -> list[Callable[[], SequenceReport]]:
+        """List one check: the split as if it were one sequence."""
+        if depth_only:
+            self.sources()
+        name = f'{self.BENCHMARK.title} {self.split}'
+        return [partial(check_static_images, name, self.read_sequences, decode)]
+
+
+def find_image_folder(data_root: str, split: str) -> str:
+    """Find the images of a split.
+
+    Args:
+        data_root: The data set's folder.
+        split: ``train`` or ``val``.
+
+    Returns:
+        The first folder that exists.
+
+    Raises:
+        FileNotFoundError: If none does.
+    """
+    places = [
+        Path(data_root, split, 'images'),
+        Path(data_root, 'images', split),
+        Path(data_root, f'CrowdHuman_{split}', 'Images'),
+        Path(data_root, 'Images'),
+    ]
+    for place in places:
+        if place.is_dir():
+            return str(place)
+    raise FileNotFoundError(
+        f'{data_root}: no image folder of split {split!r}, expected one of '
+        f'{", ".join(str(place.relative_to(data_root)) for place in places)}'
+    )
+
+
+def read_odgt(path: str) -> list[tuple[int, dict]]:
+    """Read a file with one JSON record a line.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Line number and record.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: At a line that is not a record; names file and line.
+    """
+    try:
+        text = Path(path).read_text(encoding='utf-8')
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f'{path}: no such file, expected the annotations of CrowdHuman'
+        ) from None
+    records = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f'{path}:{number}: expected one JSON record a line, found: {error}'
+            ) from None
+        if not isinstance(record, dict) or not {'ID', 'gtboxes'} <= record.keys():
+            raise ValueError(f'{path}:{number}: expected a record with ID and gtboxes')
+        records.append((number, record))
+    return records
+
+
+def person_boxes(record: dict, place: str) -> tuple[np.ndarray, int]:
+    """Take the boxes of persons out of a record.
+
+    Args:
+        record: One line of the annotation.
+        place: File and line, for messages.
+
+    Returns:
+        float64 (M, 4) xywh, and how many boxes were
+        skipped because their width or height is not positive.
+
+    Raises:
+        ValueError: If a box is not four finite numbers.
+    """
+    boxes = [
+        box.get('fbox')
+        for box in record['gtboxes']
+        if box.get('tag') == 'person' and not box.get('extra', {}).get('ignore', 0)
+    ]
+    try:
+        table = np.array(boxes, dtype=np.float64).reshape(len(boxes), 4)
+    except (TypeError, ValueError):
+        table = np.full((1, 4), np.nan)
+    if not np.isfinite(table).all():
+        raise ValueError(
+            f'{place}: found a person whose fbox is not four numbers [x, y, w, h]'
+        )
+    positive = (table[:, 2:] > 0).all(axis=1)
+    return table[positive], int((~positive).sum())
+
+
+def _annotate(boxes: np.ndarray, first_id: int) -> SequenceAnnotations:
+    count = len(boxes)
+    return SequenceAnnotations(
+        offsets=np.array([0, count]),
+        ids=np.arange(first_id, first_id + count),
+        xywh=boxes,
+        labels=np.zeros(count, dtype=np.int64),
+        marks=np.ones(count, dtype=np.float32),
+        categories=np.full(count, -1),
+        visibilities=np.full(count, -1, dtype=np.float32),
+        trainable=np.ones(count, dtype=bool),
+    )

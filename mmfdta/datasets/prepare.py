@@ -1,86 +1,127 @@
 # Copyright (c) mmfdta authors.
-"""Command line that prepares a data set: caches, JSON, checks."""
+"""Writes what speeds loading up, and CocoVID JSON for MMDetection's own trackers."""
 
-import argparse
+import json
 import os
-import sys
-from collections.abc import Sequence
+
+import numpy as np
+
+from mmfdta.structures.whole_files import write_text
 
 from .cache import save_cache
-from .check_data import add_check_arguments, run_checks
-from .coco_vid import write_coco_vid
-from .kinds import KINDS, find_splits, open_split
+from .mot_sequence import MOTSequenceDataset
+from .sequences import SequenceAnnotations
+from .transforms.decoding import read_image_size
 
 
-def prepare_split(kind: str, data_root: str, split: str, coco: bool = False) -> None:
-    """Write what speeds loading up; nothing of the user's is changed.
+def prepare_split(dataset: MOTSequenceDataset, coco: bool = False) -> list[str]:
+    """Write a split's annotation cache; nothing of the user's is changed.
 
     Args:
-        kind: A key of ``KINDS``.
-        data_root: The data set's folder.
-        split: Name of the split.
+        dataset: The split; need not be read.
         coco: Write CocoVID JSON too.
+
+    Returns:
+        Lines that say what was written, and remarks that begin with ``warning``.
     """
-    dataset = open_split(kind, data_root, split)
     sequences, remarks, files = dataset.read_sequences()
-    for remark in remarks:
-        print(f'warning {remark}')
-    save_cache(dataset.cache_path, data_root, sequences, files)
+    lines = [f'warning {remark}' for remark in remarks]
+    save_cache(dataset.cache_path, dataset.data_root, sequences, files)
     frames = sum(len(sequence) for sequence in sequences)
-    print(
-        f'{dataset.NAME} {split}: {len(sequences)} sequences, {frames} images -> '
-        f'{dataset.cache_path}'
+    title = f'{dataset.dataset_name} {dataset.split}'.strip()
+    lines.append(
+        f'{title}: {len(sequences)} sequences, {frames} images -> {dataset.cache_path}'
     )
     if coco:
         path = dataset.cache_path.replace('_mmfdta.npz', '_cocovid.json')
         left_out = write_coco_vid(dataset, path)
-        print(f'{dataset.NAME} {split}: {left_out} rows not trained on -> {path}')
+        lines.append(f'{title}: {left_out} rows not trained on -> {path}')
+    return lines
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Prepare or check a data set.
+def write_coco_vid(dataset: MOTSequenceDataset, path: str | os.PathLike) -> int:
+    """Write a split for MMDetection's ``MOTChallengeDataset`` and the like.
+
+    File names are relative to the data root. Rows that training does not use
+    (distractors) are left out. ``instance_id`` counts the identities of the
+    whole split from 1; ``mot_instance_id`` is that of the text.
 
     Args:
-        arguments: Command line; by default that of the
-            process.
+        dataset: The split.
+        path: Where to write.
 
     Returns:
-        0 if all is well, 1 if the check found errors, there is nothing to
-        prepare or an annotation is broken.
+        Number of rows left out.
     """
-    parser = argparse.ArgumentParser(
-        prog='python -m mmfdta prepare-dataset',
-        description='Write the annotation cache of a data set, or check it. Files of '
-        'the data set are never moved or changed.',
+    classes = dataset.metainfo['classes']
+    content = dict(
+        categories=[{'id': i, 'name': name} for i, name in enumerate(classes, 1)],
+        videos=[],
+        images=[],
+        annotations=[],
     )
-    parser.add_argument('kind', choices=sorted(KINDS), help='which data set it is')
-    parser.add_argument('root', help='folder of the data set')
-    parser.add_argument(
-        '--check', action='store_true', help='check the data set, write nothing'
-    )
-    parser.add_argument(
-        '--coco',
-        action='store_true',
-        help="write CocoVID JSON for MMDetection's trackers",
-    )
-    add_check_arguments(parser)
-    options = parser.parse_args(arguments)
-    try:
-        splits = options.splits or find_splits(options.kind, options.root)
-        if options.check:
-            errors = run_checks(
-                options.kind,
-                options.root,
-                splits,
-                decode=options.decode,
-                max_findings=options.max_findings,
+    left_out = num_instances = 0
+    for video_id, sequence in enumerate(dataset.sequences, start=1):
+        first_image = len(content['images']) + 1
+        paths = [os.path.join(sequence.image_dir, str(n)) for n in sequence.image_names]
+        height, width = read_image_size(paths[0])
+        content['videos'].append(
+            dict(
+                id=video_id,
+                name=sequence.name,
+                fps=sequence.frame_rate,
+                width=width,
+                height=height,
             )
-            return 1 if errors else 0
-        for split in splits:
-            prepare_split(
-                options.kind, os.path.normpath(options.root), split, options.coco
+        )
+        content['images'].extend(
+            dict(
+                id=first_image + t,
+                video_id=video_id,
+                file_name=os.path.relpath(image, dataset.data_root),
+                height=height,
+                width=width,
+                frame_id=t,
+                mot_frame_id=t + 1,
             )
-    except (FileNotFoundError, ValueError) as error:
-        print(f'mmfdta prepare-dataset: {error}', file=sys.stderr)
-        return 1
-    return 0
+            for t, image in enumerate(paths)
+        )
+        if sequence.annotations is not None:
+            first_ann = len(content['annotations']) + 1
+            rows, count = _rows(
+                sequence.annotations, first_ann, first_image, num_instances
+            )
+            content['annotations'].extend(rows)
+            left_out += len(sequence.annotations.ids) - len(rows)
+            num_instances += count
+    document = {**content, 'num_instances': num_instances}
+    write_text(path, json.dumps(document))
+    return left_out
+
+
+def _rows(
+    annotations: SequenceAnnotations,
+    first_ann: int,
+    first_image: int,
+    first_instance: int,
+) -> tuple[list[dict], int]:
+    """Turn a sequence's boxes into records; also count its identities."""
+    used = np.flatnonzero(annotations.trainable)
+    frames = np.searchsorted(annotations.offsets, used, side='right') - 1
+    identities, instance = np.unique(annotations.ids[used], return_inverse=True)
+    rows = [
+        dict(
+            id=first_ann + i,
+            image_id=first_image + int(frames[i]),
+            instance_id=first_instance + int(instance[i]) + 1,
+            mot_instance_id=int(annotations.ids[row]),
+            category_id=int(annotations.labels[row]) + 1,
+            bbox=annotations.xywh[row].tolist(),
+            area=float(annotations.xywh[row, 2] * annotations.xywh[row, 3]),
+            iscrowd=False,
+            visibility=float(annotations.visibilities[row]),
+            mot_conf=float(annotations.marks[row]),
+        )
+        for i, row in enumerate(used)
+    ]
+    return rows, len(identities)

@@ -10,7 +10,7 @@ from mmdet.registry import DATA_SAMPLERS
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
-from .structures import ClipIndex, Sequence
+from .sequences import ClipIndex, Sequence
 
 
 @DATA_SAMPLERS.register_module()

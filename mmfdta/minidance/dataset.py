@@ -8,7 +8,8 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 
 from mmfdta.datasets.mot_sequence import MOTSequenceDataset
-from mmfdta.datasets.structures import Sequence
+from mmfdta.datasets.sequences import Sequence
+from mmfdta.structures.benchmarks import BENCHMARKS
 
 from .scene import MiniDanceOptions
 from .writing import make_minidance
@@ -24,8 +25,9 @@ class MiniDanceDataset(MOTSequenceDataset):
         **kwargs: See :class:`MOTSequenceDataset`.
     """
 
-    METAINFO = dict(classes=('dancer',))
-    NAME = 'MiniDance'
+    BENCHMARK = BENCHMARKS['minidance']
+    METAINFO = dict(classes=BENCHMARK.classes)
+    HIDDEN_SPLITS = ()
 
     def __init__(
         self, data_root: str, options: dict | None = None, **kwargs: Any

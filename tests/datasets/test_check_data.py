@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmfdta.datasets.check_data import main as check
-from mmfdta.datasets.prepare import main as prepare
+from mmfdta.cli.main import main
+
+
+def check(arguments):
+    return main(['check-data', *arguments])
+
+
+def prepare(arguments):
+    return main(['prepare-dataset', *arguments])
 
 
 @pytest.fixture
@@ -164,7 +171,11 @@ def test_odd_but_usable_data(dance, capsys):
     (dance / 'train' / 'a' / 'gt' / 'gt.txt').write_text(rows)
     status, text = _run(capsys, str(dance))
     assert status == 0
-    for note in ('mode L', 'notes: has no img1', '3 of 4 frames have no box'):
+    for note in (
+        'mode L',
+        'notes: is no sequence (<sequence>/img1/)',
+        '3 of 4 frames have no box',
+    ):
         assert note in text
 
 
@@ -199,3 +210,72 @@ def test_prepare_names_a_broken_annotation(dance, capsys):
     _edit('gt/gt.txt', 2, '1,1,5')(dance)
     assert prepare(['dancetrack', str(dance)]) == 1
     assert 'gt.txt:2: found 3 columns' in capsys.readouterr().err
+
+
+OWN_DATA_SET = """
+from pathlib import Path
+
+from mmfdta.datasets import MOTSequenceDataset
+from mmfdta.datasets.sequences import SequenceSource
+from mmfdta.structures.benchmarks import Benchmark
+
+
+class FishDataset(MOTSequenceDataset):
+    BENCHMARK = Benchmark('fish', 'Fish', ('fish',))
+    METAINFO = dict(classes=BENCHMARK.classes)
+    SPLITS = ('pond',)
+    LAYOUT = '<sequence>/frames/'
+
+    def find_source(self, folder: Path) -> SequenceSource | None:
+        if not (folder / 'frames').is_dir():
+            return None
+        return SequenceSource(
+            folder.name,
+            str(folder / 'frames'),
+            str(folder / 'boxes.txt'),
+            None,
+            str(folder / 'depth'),
+        )
+"""
+
+
+def test_a_data_set_of_ones_own_is_one_class(
+    tmp_path, capsys, make_sequence, monkeypatch
+):
+    (tmp_path / 'aquarium.py').write_text(OWN_DATA_SET)
+    monkeypatch.syspath_prepend(tmp_path)
+    root, kind = tmp_path / 'data', 'aquarium.FishDataset'
+    folder = make_sequence(root / 'pond' / 'a', 3, depth=True)
+    (folder / 'img1').rename(folder / 'frames')
+    (folder / 'gt' / 'gt.txt').rename(folder / 'boxes.txt')
+    maps = tmp_path / 'maps'
+    maps.mkdir()
+    (folder / 'depth').rename(maps / 'frames')
+    (root / 'pond' / 'notes').mkdir()
+    assert check([kind, str(root)]) == 0
+    text = capsys.readouterr().out
+    assert 'Fish pond' in text and re.search(r'^a +3 +64x48 +6 +2 ', text, re.M)
+    assert 'notes: is no sequence (<sequence>/frames/)' in text
+    assert prepare([kind, str(root)]) == 0
+    assert (root / 'annotations' / 'pond_mmfdta.npz').is_file()
+    depth = ['generate-depth', str(root), '--kind', kind]
+    assert main([*depth, '--backend', 'folder', '--maps', str(maps)]) == 0
+    assert main([*depth, '--check']) == 0
+    (folder / 'boxes.txt').write_text('9,1,1,1,5,5\n')
+    assert check([kind, str(root)]) == 1
+    assert 'boxes.txt:1: frame 9 has no image' in capsys.readouterr().out
+    for name, message in (
+        ('dancetrak', "found data set 'dancetrak', expected one of dancetrack"),
+        ('aquarium.Path', 'a class derived from MOTSequenceDataset'),
+        ('aquarum.FishDataset', "No module named 'aquarum'"),
+    ):
+        assert check([name, str(root)]) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_published_annotations_must_be_there(tmp_path, capsys):
+    """BFT publishes those of its test split."""
+    (tmp_path / 'test' / 'bird').mkdir(parents=True)
+    Image.new('RGB', (40, 30)).save(tmp_path / 'test' / 'bird' / '000001.jpg')
+    assert check(['bft', str(tmp_path)]) == 1
+    assert 'bird: no annotation' in capsys.readouterr().out

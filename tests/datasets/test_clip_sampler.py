@@ -10,7 +10,7 @@ import torch
 
 from mmfdta.datasets import ClipSampler, SequenceSampler, samplers
 from mmfdta.datasets.samplers import divide_sequences
-from mmfdta.datasets.structures import Sequence, SequenceAnnotations
+from mmfdta.datasets.sequences import Sequence, SequenceAnnotations
 
 
 def _sequence(length, counts, repeat_in=(), is_static=False):

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmfdta.datasets.depth_maps import generate_depth
-from mmfdta.datasets.generate import main
-from mmfdta.datasets.layouts import mot_layout
+from mmfdta.cli.main import main as mmfdta
+from mmfdta.datasets.depth import generate_depth
+from mmfdta.datasets.mot_sequence import mot_source
+
+
+def main(arguments):
+    return mmfdta(['generate-depth', *arguments])
 
 
 class _Ramp:
@@ -35,7 +39,7 @@ class _Ramp:
 @pytest.fixture
 def source(tmp_path, make_sequence):
     make_sequence(tmp_path / 'train' / 'a', 4, size=(20, 30))
-    return mot_layout(str(tmp_path), 'train')[0]
+    return mot_source(tmp_path / 'train' / 'a')
 
 
 def _maps(source):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmfdta.cli.main import main
 from mmfdta.datasets import (
     BFTDataset,
     ClipIndex,
@@ -19,7 +20,10 @@ from mmfdta.datasets import (
     MOTSequenceDataset,
     SportsMOTDataset,
 )
-from mmfdta.datasets.prepare import main as prepare
+
+
+def prepare(arguments):
+    return main(['prepare-dataset', *arguments])
 
 
 def _boxes(dataset, sequence=0):

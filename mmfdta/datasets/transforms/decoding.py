@@ -68,8 +68,7 @@ def decode_exact(path: str) -> Image.Image:
 
 def _missing(path: str) -> FileNotFoundError:
     return FileNotFoundError(
-        f'{path}: no such image; check the data set with '
-        'tools/prepare_dataset.py --check'
+        f'{path}: no such image; check the data set with mmfdta check-data'
     )
 
 

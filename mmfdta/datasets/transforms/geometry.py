@@ -16,7 +16,7 @@ from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from mmengine.dataset import Compose
 
-from ..structures import legal_counts
+from ..sequences import legal_counts
 
 
 @dataclass(frozen=True)

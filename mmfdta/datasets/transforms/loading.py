@@ -228,7 +228,7 @@ class LoadClipDepth(BaseTransform):
                 raise FileNotFoundError(
                     f'sequence {results["sequence"]!r} of {results["dataset"]} has '
                     'no depth folder, expected 8-bit maps in <sequence>/depth/. '
-                    'Make them with tools/generate_depth.py, or load depth with '
+                    'Make them with mmfdta generate-depth, or load depth with '
                     "missing='skip'"
                 )
             return results
@@ -278,7 +278,7 @@ def find_depth_map(depth_dir: str, image_name: str) -> str:
             return padded
     raise FileNotFoundError(
         f'{path}: no depth map for {image_name}, expected an 8-bit one-channel '
-        'PNG under the stem of the image. Run tools/generate_depth.py again: it '
+        'PNG under the stem of the image. Run mmfdta generate-depth again: it '
         'makes what is missing'
     )
 
@@ -318,13 +318,13 @@ def describe_depth_map(image: Image.Image, shape: tuple[int, int]) -> str | None
     if image.mode.startswith('I'):
         return (
             'found 16-bit depth, expected 8 bit normalised to 0..255 over the '
-            'sequence; make it with tools/generate_depth.py'
+            'sequence; make it with mmfdta generate-depth'
         )
     if image.mode != 'L':
         return (
             f'found a colour image (mode {image.mode}), expected one grey channel; '
             'a colour map cannot be turned back into depth safely. Write depth '
-            'with --grayscale, or with tools/generate_depth.py'
+            'with --grayscale, or with mmfdta generate-depth'
         )
     if (image.height, image.width) != shape:
         return (

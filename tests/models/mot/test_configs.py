@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmfdta.registry  # noqa: F401
-from mmfdta.datasets.structures import Sequence, SequenceAnnotations
+from mmfdta.datasets.sequences import Sequence, SequenceAnnotations
 
 CONFIGS = Path(__file__).parents[3] / 'configs'
 # Clip length and history, depth bins, foreground weight, epochs, milestones, warm-up.

@@ -1,0 +1,122 @@
+# Copyright (c) mmfdta authors.
+"""Check images, annotations and depth maps of a data set.
+
+    mmfdta check-data dancetrack data/DanceTrack
+
+Only headers of images are read unless --decode is given. The exit code is 1 if there
+are errors.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from mmfdta.datasets import MOTSequenceDataset
+    from mmfdta.datasets.checking import SequenceReport
+
+Item = TypeVar('Item')
+_THREADS = 4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_data_set(parser)
+    add_check_options(parser)
+
+
+def add_data_set(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name a data set: ``kind`` and ``root``."""
+    parser.add_argument(
+        'kind',
+        help='which data set it is: dancetrack, sportsmot, bft, mot17, crowdhuman, mot '
+        '(any MOTChallenge layout), or a class of your own, my_module.MyDataset',
+    )
+    parser.add_argument('root', help='folder of the data set')
+
+
+def add_check_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a check."""
+    parser.add_argument(
+        '--splits', nargs='+', help='splits; by default those that are there'
+    )
+    parser.add_argument(
+        '--decode', action='store_true', help='check: decode every image completely'
+    )
+    parser.add_argument(
+        '--max-findings',
+        type=int,
+        default=20,
+        help='check: findings printed per sequence, 0 for all (default: 20)',
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check the data set.
+
+    Returns:
+        0 without errors, 1 with errors.
+    """
+    from mmfdta.datasets.kinds import find_kind
+
+    return check_splits(find_kind(options.kind), options)
+
+
+def check_splits(
+    kind: 'type[MOTSequenceDataset]',
+    options: argparse.Namespace,
+    depth_only: bool = False,
+) -> int:
+    """Check splits of a data set and print the report.
+
+    Args:
+        kind: Class of the data set.
+        options: With ``root`` and the options of a check.
+        depth_only: Check depth maps only, and require them.
+
+    Returns:
+        0 without errors, 1 with errors.
+    """
+    from mmfdta.datasets.checking import ERROR, summarise
+    from mmfdta.datasets.kinds import open_split
+
+    errors = 0
+    for split in options.splits or kind.find_splits(options.root):
+        dataset = open_split(kind, options.root, split)
+        title = f'{dataset.dataset_name} {split}'.strip()
+        checks = dataset.checks(depth_only, options.decode)
+        reports = []
+        with ThreadPoolExecutor(_THREADS) as pool:
+            done = pool.map(_call, checks)
+            for report in show_progress(done, title, len(checks)):
+                _print_findings(report, options.max_findings)
+                reports.append(report)
+        print(f'\n{title}\n{summarise(reports)}\n')
+        errors += sum(report.count(ERROR) for report in reports)
+    print(f'{errors} errors' if errors else 'no errors')
+    return 1 if errors else 0
+
+
+def show_progress(items: Iterable[Item], title: str, total: int) -> Iterator[Item]:
+    """Pass items on, with a bar on standard error that goes away at the end."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    yield from track(items, title, total, console=console, transient=True)
+
+
+def _call(check: 'Callable[[], SequenceReport]') -> 'SequenceReport':
+    return check()
+
+
+def _print_findings(report: 'SequenceReport', max_findings: int) -> None:
+    shown: Sequence = report.findings[: max_findings or None]
+    for finding in shown:
+        print(finding)
+    more = len(report.findings) - len(shown)
+    if more:
+        print(
+            f'        {report.name}: {more} more findings, --max-findings 0 shows all'
+        )

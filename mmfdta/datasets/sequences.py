@@ -1,0 +1,554 @@
+# Copyright (c) mmfdta authors.
+"""Sequences: where their parts lie on disk, how they are read, what they hold."""
+
+import configparser
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from mmfdta.structures.mot_text import ScannedText, scan_mot_text
+
+# Objects of a frame in training: as many as the released detector has queries.
+MAX_OBJECTS = 300
+# Far beyond any image; float32 boxes still hold a sixteenth of a pixel there.
+LARGEST_PIXEL = 1e6
+Number = TypeVar('Number', int, float)
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
+
+
+@dataclass(frozen=True)
+class ClipIndex:
+    """One sample: which frames of which sequence, and the seed of its draws.
+
+    The seed makes a sample's augmentation depend on (run seed, epoch, place
+    in the epoch) only, not on the number of workers or on what was loaded
+    before, so that a resumed run sees the samples it would have seen.
+
+    Attributes:
+        sequence: Index into the data set's ``sequences``.
+        frames: 0-based frames, ascending.
+        seed: Entropy of the sample's generator; None
+            draws it from NumPy's global state.
+    """
+
+    sequence: int
+    frames: tuple[int, ...]
+    seed: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class SequenceSource:
+    """Where the parts of a sequence are on disk.
+
+    Attributes:
+        name: The sequence's name in results.
+        image_dir: Folder of the images.
+        gt_path: MOTChallenge text, None where it is hidden.
+        seqinfo_path: ``seqinfo.ini``, None if there is none.
+        depth_dir: Folder where depth maps are looked for.
+    """
+
+    name: str
+    image_dir: str
+    gt_path: str | None
+    seqinfo_path: str | None
+    depth_dir: str
+
+
+@dataclass
+class SequenceAnnotations:
+    """All boxes of a sequence, sorted by frame, in file order within a frame.
+
+    Attributes:
+        offsets: int64 (L+1,); frame ``t`` owns the rows
+            ``offsets[t]:offsets[t+1]``.
+        ids: int64 (M,) identities.
+        xywh: float64 (M, 4), pixels of the original image.
+        labels: int64 (M,) class labels from 0.
+        marks: float32 (M,), column 7.
+        categories: int64 (M,), column 8, -1 where absent.
+        visibilities: float32 (M,), column 9, -1 where absent.
+        trainable: bool (M,), rows that training may use; the
+            others (distractors, unmarked rows) only serve the evaluation.
+    """
+
+    offsets: np.ndarray
+    ids: np.ndarray
+    xywh: np.ndarray
+    labels: np.ndarray
+    marks: np.ndarray
+    categories: np.ndarray
+    visibilities: np.ndarray
+    trainable: np.ndarray
+
+    def rows_of(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Find the rows of some frames.
+
+        Args:
+            frames: int (T,), 0-based.
+
+        Returns:
+            Rows int64 (M,) in the order of
+            ``frames``, and for each the index int64 (M,) into ``frames``.
+        """
+        counts = self.offsets[frames + 1] - self.offsets[frames]
+        clip_index = np.repeat(np.arange(len(frames)), counts)
+        ends = np.cumsum(counts)
+        within = np.arange(counts.sum()) - np.repeat(ends - counts, counts)
+        return np.repeat(self.offsets[frames], counts) + within, clip_index
+
+
+@dataclass
+class Sequence:
+    """A sequence of frames, or a static image that clips are made of.
+
+    Attributes:
+        name: Name in results.
+        image_dir: Folder of the images.
+        image_names: str (L,), file names in frame order.
+        annotations: None where there are none.
+        depth_place: Folder where depth maps are looked for.
+        is_static: True for a single image.
+        frame_rate: Frames per second, 0 if unknown.
+        dataset: Name of the data set.
+    """
+
+    name: str
+    image_dir: str
+    image_names: np.ndarray
+    annotations: SequenceAnnotations | None
+    depth_place: str = ''
+    is_static: bool = False
+    frame_rate: float = 0.0
+    dataset: str = ''
+
+    def __len__(self) -> int:
+        return len(self.image_names)
+
+    def cut(self, start: int, stop: int) -> 'Sequence':
+        """Return the frames ``start`` to ``stop - 1`` as a sequence.
+
+        Args:
+            start: First frame.
+            stop: Frame after the last one.
+
+        Returns:
+            Counts its frames from 0 again.
+        """
+        annotations = self.annotations
+        if annotations is not None:
+            offsets = annotations.offsets[start : stop + 1]
+            rows = slice(int(offsets[0]), int(offsets[-1]))
+            parts = {
+                item.name: getattr(annotations, item.name)[rows]
+                for item in fields(annotations)
+                if item.name != 'offsets'
+            }
+            annotations = SequenceAnnotations(offsets=offsets - offsets[0], **parts)
+        return replace(
+            self, image_names=self.image_names[start:stop], annotations=annotations
+        )
+
+    @cached_property
+    def depth_dir(self) -> str | None:
+        """Folder of the depth maps, None if there is none."""
+        return self.depth_place if os.path.isdir(self.depth_place) else None
+
+    @cached_property
+    def legal_frames(self) -> np.ndarray:
+        """Bool (L,), True where a frame may be trained on.
+
+        A frame is legal with 1 to 300 objects (the detector's queries) whose
+        identities are unique, as in the released sampler.
+        """
+        annotations = self.annotations
+        if annotations is None:
+            return np.zeros(len(self), dtype=bool)
+        frames = np.repeat(np.arange(len(self)), np.diff(annotations.offsets))
+        used = annotations.trainable
+        return legal_counts(frames[used], annotations.ids[used], len(self))
+
+
+def legal_counts(frames: np.ndarray, ids: np.ndarray, length: int) -> np.ndarray:
+    """Apply the released rule: 1..300 objects a frame, unique identities.
+
+    Args:
+        frames: int (M,), the frame of every box.
+        ids: int (M,), the identity of every box.
+        length: Number of frames T.
+
+    Returns:
+        bool (T,).
+    """
+    counts = np.bincount(frames, minlength=length)
+    legal = (counts >= 1) & (counts <= MAX_OBJECTS)
+    order = np.lexsort((ids, frames))
+    frames, ids = frames[order], ids[order]
+    repeated = (frames[1:] == frames[:-1]) & (ids[1:] == ids[:-1])
+    legal[frames[1:][repeated]] = False
+    return legal
+
+
+def xywh_to_xyxy(xywh: np.ndarray) -> np.ndarray:
+    """Turn boxes into corners, summed in float32 as the released reader does.
+
+    Args:
+        xywh: float (M, 4), left, top, width, height.
+
+    Returns:
+        float32 (M, 4), left, top, right, bottom.
+    """
+    xyxy = xywh.astype(np.float32)
+    xyxy[:, 2:] += xyxy[:, :2]
+    return xyxy
+
+
+def list_folders(path: str | os.PathLike) -> list[str]:
+    """List sub-folder names, sorted, without hidden ones.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        Names.
+
+    Raises:
+        FileNotFoundError: If the folder does not exist.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        above = path.parent
+        there = list_folders(above) if above.is_dir() else []
+        hint = f'; {above} holds {", ".join(there[:8])}' if there else ''
+        raise FileNotFoundError(
+            f'{path}: no such folder, expected one folder a sequence in it'
+            f'{hint}. Check data_root and split.'
+        )
+    return sorted(
+        entry.name
+        for entry in os.scandir(path)
+        if entry.is_dir() and not entry.name.startswith('.')
+    )
+
+
+def list_images(path: str | os.PathLike) -> list[str]:
+    """List image names of a folder, sorted, without hidden files.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        File names.
+
+    Raises:
+        FileNotFoundError: If the folder is missing or holds no image.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise FileNotFoundError(f'{path}: no such folder, expected images in it')
+    names = sorted(
+        entry.name
+        for entry in os.scandir(path)
+        if not entry.name.startswith('.')
+        and entry.name.lower().endswith(IMAGE_SUFFIXES)
+    )
+    if not names:
+        raise FileNotFoundError(
+            f'{path}: no images in it, expected files that end in '
+            f'{", ".join(IMAGE_SUFFIXES)}. Was the archive unpacked completely?'
+        )
+    return names
+
+
+@dataclass(frozen=True)
+class RowRule:
+    """Which rows training uses, and their labels.
+
+    Attributes:
+        category_map: Column 8 to label; rows of other
+            categories are not trained on. None: one class, column 8 unused.
+        use_marks: Train only on rows whose column 7 is not 0.
+        min_visibility: Train only on rows at least this visible.
+    """
+
+    category_map: dict[int, int] | None = None
+    use_marks: bool = False
+    min_visibility: float = 0.0
+
+    def apply(self, annotations: SequenceAnnotations) -> None:
+        """Set ``labels`` and ``trainable`` by what the text says.
+
+        Args:
+            annotations: Changed in place; categories that
+                are not mapped get label -1.
+        """
+        categories = annotations.categories
+        if self.category_map is None:
+            labels = np.zeros(len(categories), dtype=np.int64)
+        else:
+            labels = np.full(len(categories), -1, dtype=np.int64)
+            for category, label in self.category_map.items():
+                labels[categories == category] = label
+        keep = labels >= 0
+        if self.use_marks:
+            keep &= annotations.marks != 0
+        if self.min_visibility > 0:
+            keep &= annotations.visibilities >= self.min_visibility
+        annotations.labels, annotations.trainable = labels, keep
+
+
+@dataclass(frozen=True)
+class SequenceInfo:
+    """What ``seqinfo.ini`` says; None or 0 where it is silent.
+
+    Attributes:
+        length: ``seqLength``.
+        height: ``imHeight``.
+        width: ``imWidth``.
+        frame_rate: ``frameRate``.
+    """
+
+    length: int | None = None
+    height: int | None = None
+    width: int | None = None
+    frame_rate: float = 0.0
+
+
+def read_seqinfo(path: str | os.PathLike | None) -> SequenceInfo:
+    """Read ``seqinfo.ini``.
+
+    Args:
+        path: The file; None gives an empty answer.
+
+    Returns:
+        What the file says.
+
+    Raises:
+        ValueError: If the file is not an INI file with a ``[Sequence]`` or
+            holds a value that is not a number.
+    """
+    if path is None:
+        return SequenceInfo()
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read(os.fspath(path), encoding='utf-8-sig')
+        section = parser['Sequence']
+    except (configparser.Error, KeyError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f'{path}: expected an INI file with a section [Sequence], found: {error}'
+        ) from None
+
+    def number(key: str, kind: Callable[[str], Number]) -> Number | None:
+        value = section.get(key)
+        if value is None:
+            return None
+        try:
+            return kind(value)
+        except ValueError:
+            raise ValueError(
+                f'{path}: found {key}={value!r}, expected a number'
+            ) from None
+
+    return SequenceInfo(
+        length=number('seqLength', int),
+        height=number('imHeight', int),
+        width=number('imWidth', int),
+        frame_rate=number('frameRate', float) or 0.0,
+    )
+
+
+def numbers_in_names(image_names: list[str]) -> np.ndarray | None:
+    """Return the number that each name is, int64 (L,), or None if one is none."""
+    stems = [os.path.splitext(name)[0] for name in image_names]
+    if not all(stem.isdecimal() for stem in stems):
+        return None
+    return np.array([int(stem) for stem in stems])
+
+
+def frame_numbers(image_names: list[str], folder: str) -> np.ndarray:
+    """Get the frame number that each image name carries.
+
+    Args:
+        image_names: Sorted file names.
+        folder: Their folder, for messages.
+
+    Returns:
+        int64 (L,). Names that are not numbers count from 1.
+
+    Raises:
+        ValueError: If the numbers are not contiguous.
+    """
+    numbers = numbers_in_names(image_names)
+    if numbers is None:
+        return np.arange(1, len(image_names) + 1)
+    wrong = np.flatnonzero(np.diff(numbers) != 1)
+    if len(wrong):
+        before, after = image_names[wrong[0]], image_names[wrong[0] + 1]
+        raise ValueError(
+            f'{folder}: found {after} after {before}, expected contiguous frame '
+            'numbers of one width. Unpack the archive again, or remove the '
+            'stray file.'
+        )
+    return numbers
+
+
+def match_frames(frame: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Find the image of each row of a text: the one rule of frame numbering.
+
+    Frames of a text count the images from 1. Where a row does not fit, the text
+    may count as the names of the images do (a cut-out that starts later): then the
+    names decide.
+
+    Args:
+        frame: int (R,), frames in the text.
+        numbers: int (L,), ascending, the numbers in the names of the images.
+
+    Returns:
+        int64 (R,), index of the image, -1 where there is none.
+    """
+    if numbers[0] != 1 and ((frame >= 1) & (frame <= len(numbers))).all():
+        return frame - 1
+    place = np.searchsorted(numbers, frame).clip(max=len(numbers) - 1)
+    return np.where(numbers[place] == frame, place, -1)
+
+
+def frame_positions(rows: ScannedText, numbers: np.ndarray) -> np.ndarray:
+    """Find the 0-based frame of every row; see :func:`match_frames`.
+
+    Args:
+        rows: Rows of the text.
+        numbers: int (L,), frame numbers of the images.
+
+    Returns:
+        int64 (R,).
+
+    Raises:
+        ValueError: If a row has no image; names file and line.
+    """
+    positions = match_frames(rows.tracks.frame, numbers)
+    lost = np.flatnonzero(positions < 0)
+    if len(lost):
+        raise ValueError(
+            f'{rows.path}:{rows.line[lost[0]]}: found frame '
+            f'{rows.tracks.frame[lost[0]]}, expected frames 1 to {len(numbers)}, as '
+            'many as there are images. Are images missing?'
+        )
+    return positions
+
+
+def build_annotations(
+    rows: ScannedText, positions: np.ndarray, length: int
+) -> SequenceAnnotations:
+    """Sort rows by frame.
+
+    Args:
+        rows: Rows of the text.
+        positions: int64 (R,), 0-based frame of every row.
+        length: Number of frames.
+
+    Returns:
+        The boxes by frame, all of label 0.
+    """
+    order = np.argsort(positions, kind='stable')
+    rows, positions = rows.select(order), positions[order]
+    return SequenceAnnotations(
+        offsets=np.searchsorted(positions, np.arange(length + 1)),
+        ids=rows.tracks.identity,
+        xywh=rows.tracks.xywh,
+        labels=np.zeros(len(rows), dtype=np.int64),
+        marks=rows.tracks.score.astype(np.float32),
+        categories=rows.tracks.label,
+        visibilities=rows.visibility.astype(np.float32),
+        trainable=np.ones(len(rows), dtype=bool),
+    )
+
+
+def read_sequence(
+    source: SequenceSource, dataset: str = ''
+) -> tuple[Sequence, list[str]]:
+    """Read a sequence.
+
+    Args:
+        source: Where its parts are.
+        dataset: Name of the data set.
+
+    Returns:
+        The sequence and remarks worth a warning
+        (a length that differs from ``seqinfo.ini``, skipped rows).
+
+    Raises:
+        FileNotFoundError: If there are no images.
+        ValueError: At bad text or non-contiguous frames.
+    """
+    remarks = []
+    names = list_images(source.image_dir)
+    numbers = frame_numbers(names, source.image_dir)
+    info = read_seqinfo(source.seqinfo_path)
+    if info.length is not None and info.length != len(names):
+        remarks.append(
+            f'{source.seqinfo_path}: seqLength is {info.length}, but '
+            f'{source.image_dir} holds {len(names)} images; the images count'
+        )
+    annotations = None
+    if source.gt_path is not None:
+        rows = scan_mot_text(source.gt_path)
+        rows.require()
+        if rows.degenerate.any():
+            remarks.append(
+                f'{source.gt_path}:{rows.line[rows.degenerate][0]}: skipped '
+                f'{rows.degenerate.sum()} rows with width or height <= 0'
+            )
+            rows = rows.select(~rows.degenerate)
+        huge = huge_boxes(rows)
+        if len(huge):
+            box = rows.tracks.xywh[huge[0]].tolist()
+            raise ValueError(
+                f'{rows.path}:{rows.line[huge[0]]}: found box {box} (x,y,w,h), '
+                f'expected pixels, less than {LARGEST_PIXEL:.0e}'
+            )
+        positions = frame_positions(rows, numbers)
+        remarks.extend(_doubtful_identities(rows))
+        annotations = build_annotations(rows, positions, len(names))
+    sequence = Sequence(
+        name=source.name,
+        image_dir=source.image_dir,
+        image_names=np.array(names),
+        annotations=annotations,
+        depth_place=source.depth_dir,
+        frame_rate=info.frame_rate,
+        dataset=dataset,
+    )
+    return sequence, remarks
+
+
+def huge_boxes(rows: ScannedText) -> np.ndarray:
+    """Find the rows whose numbers are no pixels of any image.
+
+    Args:
+        rows: Rows of a text.
+
+    Returns:
+        int64, their indices.
+    """
+    return np.flatnonzero((np.abs(rows.tracks.xywh) >= LARGEST_PIXEL).any(axis=1))
+
+
+def _doubtful_identities(rows: ScannedText) -> list[str]:
+    """Reject negative identities, and mention those that repeat in a frame."""
+    identities = rows.tracks.identity
+    negative = np.flatnonzero(identities < 0)
+    if len(negative):
+        line, identity = rows.line[negative[0]], identities[negative[0]]
+        raise ValueError(
+            f'{rows.path}:{line}: found identity {identity}, expected identities '
+            'from 0; is this a detection file?'
+        )
+    repeated = rows.duplicates()
+    if not repeated:
+        return []
+    return [f'{repeated[0]} ({len(repeated)} such rows; training skips these frames)']
