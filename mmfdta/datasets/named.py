@@ -97,7 +97,6 @@ class MOT17Dataset(MOTSequenceDataset):
     BENCHMARK = BENCHMARKS['mot17']
     METAINFO = dict(classes=BENCHMARK.classes)
     SPLITS = ('train', 'test')
-    LAYOUT = '<sequence>-{DPM,FRCNN,SDP}/img1/'
 
     def __init__(
         self,
@@ -111,6 +110,7 @@ class MOT17Dataset(MOTSequenceDataset):
                 f"MOT17Dataset(half={half!r}): expected 'first', 'second' or None"
             )
         self.detector = detector
+        self.LAYOUT = f'<sequence>-{detector}/img1/'
         self.half = half
         super().__init__(*args, **kwargs)
 
