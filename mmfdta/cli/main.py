@@ -16,7 +16,7 @@ VERBS = {
     'train': ('mmfdta.apis.train', 'train the model of a config'),
     'test': ('mmfdta.apis.test', 'track and score with a checkpoint'),
     'track': ('mmfdta.apis.track', 'track a video, folder or camera'),
-    'evaluate': ('mmfdta.evaluation.cli', 'score tracks in MOTChallenge text'),
+    'evaluate': ('mmfdta.cli.evaluate', 'score tracks in MOTChallenge text'),
     'benchmark': ('mmfdta.apis.benchmark', 'compare several trackers on a data set'),
     'tune': ('mmfdta.apis.analysis.tune_thresholds', 'search thresholds and protocol'),
     'convert': ('mmfdta.apis.convert', 'convert a checkpoint of another project'),
@@ -36,7 +36,7 @@ VERBS = {
         'mmfdta.apis.analysis.similarity',
         'measure how alike objects are',
     ),
-    'plot-tracks': ('mmfdta.apis.analysis.plot_tracks', 'draw timelines of tracks'),
+    'plot-tracks': ('mmfdta.cli.plot_tracks', 'draw timelines of tracks'),
     'estimate-memory': (
         'mmfdta.apis.analysis.estimate_memory',
         'estimate the peak memory of training a config',

@@ -4,12 +4,15 @@
 import argparse
 from pathlib import Path
 
-from mmfdta.evaluation.submission import LAYOUTS, make_submission
+from mmfdta.structures.benchmarks import BENCHMARKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument('benchmark', choices=sorted(LAYOUTS))
+    parser.add_argument(
+        'benchmark',
+        choices=sorted(b.name for b in BENCHMARKS.values() if b.zip_folder is not None),
+    )
     parser.add_argument(
         '--results', required=True, type=Path, help='folder with <sequence>.txt'
     )
@@ -24,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Pack, and say what was packed."""
+    from mmfdta.evaluation.submission import make_submission
+
     made = make_submission(
         options.benchmark, options.results, options.data, options.out
     )

@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Any
 from mmfdta.structures.benchmarks import BENCHMARKS, Benchmark, get_benchmark
 from mmfdta.structures.tracks import Sequence, TrackBoxes, Tracks
 
-from .benchmarks import select_scored
-from .runner import Settings, evaluate
-from .scores import Counts, Evaluation, count_sequence, summarise
+from .scores import (
+    Counts,
+    Evaluation,
+    Settings,
+    count_sequence,
+    evaluate,
+    select_scored,
+    summarise,
+)
 
 if TYPE_CHECKING:
     from .mot_metric import MOTMetric

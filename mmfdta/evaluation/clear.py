@@ -5,29 +5,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .additive import Additive
-from .assignment import pair_bounds, solve_frame
-from .overlap import EPS, Overlaps
+from .matching import EPS, Overlaps, pair_bounds, solve_frame
 
 _THRESHOLD = 0.5 - EPS
 _KEEP_BONUS = 1000.0
 
 
 @dataclass(frozen=True)
-class CLEARCounts(Additive):
+class CLEARCounts:
     """What CLEAR adds up over sequences.
 
     Attributes:
-        tp (int): Matched boxes.
-        fn (int): Missed ground truth boxes.
-        fp (int): Result boxes without a match.
-        idsw (int): Identity switches.
-        mt (int): Ground truth tracks found in more than 80 % of their frames.
-        pt (int): Tracks found in at least 20 %, at most 80 %.
-        ml (int): Tracks found in less than 20 %.
-        frag (int): Times that a track is found again after a gap.
-        iou (float): IoU, summed over matched boxes.
-        frames (int): Frames of sequences that hold truth and result.
+        tp: Matched boxes.
+        fn: Missed ground truth boxes.
+        fp: Result boxes without a match.
+        idsw: Identity switches.
+        mt: Ground truth tracks found in more than 80 % of their frames.
+        pt: Tracks found in at least 20 %, at most 80 %.
+        ml: Tracks found in less than 20 %.
+        frag: Times that a track is found again after a gap.
+        iou: IoU, summed over matched boxes.
+        frames: Frames of sequences that hold truth and result.
     """
 
     tp: int
@@ -45,12 +43,12 @@ class CLEARCounts(Additive):
         """Compute the scores.
 
         Args:
-            of_sequence (bool): The counts are those of one sequence. The
+            of_sequence: The counts are those of one sequence. The
                 official evaluation sets all rates of a sequence without ground
                 truth to 0 and its share of mostly lost tracks to 1.
 
         Returns:
-            dict: ``MOTA``, ``MOTP`` (an overlap: mean IoU of the matches),
+            ``MOTA``, ``MOTP`` (an overlap: mean IoU of the matches),
             ``MODA``, ``sMOTA``, ``MOTAL``, ``CLR_Re``, ``CLR_Pr``, ``CLR_F1``,
             ``MTR``, ``PTR``, ``MLR``, ``FP_per_frame`` and the counts
             ``CLR_TP``, ``CLR_FN``, ``CLR_FP``, ``IDSW``, ``MT``, ``PT``,
@@ -97,10 +95,10 @@ def count_clear(overlaps: Overlaps) -> CLEARCounts:
     """Count what CLEAR needs of one sequence.
 
     Args:
-        overlaps (Overlaps): Pairs of boxes.
+        overlaps: Pairs of boxes.
 
     Returns:
-        CLEARCounts: The sums over the pairs of :func:`match_clear`.
+        The sums over the pairs of :func:`match_clear`.
     """
     truth, found = len(overlaps.gt), len(overlaps.pred)
     gt_size = overlaps.gt.per_id
@@ -140,10 +138,10 @@ def match_clear(overlaps: Overlaps) -> np.ndarray:
     both sides have boxes.
 
     Args:
-        overlaps (Overlaps): Pairs of boxes.
+        overlaps: Pairs of boxes.
 
     Returns:
-        np.ndarray: int64 (M,), the chosen pairs in the order of time.
+        int64 (M,), the chosen pairs in the order of time.
     """
     # A frame in which no box has two candidates has one matching, whatever came
     # before; only the others are solved one after the other.

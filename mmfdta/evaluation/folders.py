@@ -16,11 +16,11 @@ class SequenceFiles:
     """Where ground truth and result of a sequence are.
 
     Attributes:
-        name (str): Name of the sequence.
-        gt_path (Path): Ground truth text.
-        pred_path (Path): Result text.
-        num_frames (int | None): Length; None takes the last frame of the texts.
-        gt_columns (int): Fewest columns of the ground truth.
+        name: Name of the sequence.
+        gt_path: Ground truth text.
+        pred_path: Result text.
+        num_frames: Length; None takes the last frame of the texts.
+        gt_columns: Fewest columns of the ground truth.
     """
 
     name: str
@@ -33,7 +33,7 @@ class SequenceFiles:
         """Read both files.
 
         Returns:
-            Sequence: Every row, also those with a width or height <= 0, which
+            Every row, also those with a width or height <= 0, which
             count as boxes that overlap nothing.
 
         Raises:
@@ -60,13 +60,13 @@ def find_sequences(
     if there is one, or flat in ``<seq>.txt``; results lie in ``<seq>.txt``.
 
     Args:
-        gt_dir (str | os.PathLike): Folder of the ground truth.
-        results_dir (str | os.PathLike): Folder of the results.
-        names (Iterable[str] | None): Sequences to take; all if None.
-        gt_columns (int): Fewest columns of the ground truth.
+        gt_dir: Folder of the ground truth.
+        results_dir: Folder of the results.
+        names: Sequences to take; all if None.
+        gt_columns: Fewest columns of the ground truth.
 
     Returns:
-        tuple[list[SequenceFiles], list[str]]: Sequences by name, and the names
+        Sequences by name, and the names
         of results without ground truth.
 
     Raises:
@@ -106,10 +106,10 @@ def read_length(sequence_dir: Path) -> int | None:
     """Find the length of a sequence in its folder.
 
     Args:
-        sequence_dir (Path): Folder with ``seqinfo.ini`` or ``img1``.
+        sequence_dir: Folder with ``seqinfo.ini`` or ``img1``.
 
     Returns:
-        int | None: ``seqLength``, else the number of images, else None.
+        ``seqLength``, else the number of images, else None.
 
     Raises:
         ValueError: If ``seqinfo.ini`` holds no length.

@@ -5,25 +5,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .additive import Additive
-from .assignment import match_frames
-from .overlap import EPS, Overlaps
+from .matching import EPS, Overlaps, match_frames
 
 ALPHAS = np.arange(0.05, 0.99, 0.05)
 
 
 @dataclass(frozen=True)
-class HOTACounts(Additive):
+class HOTACounts:
     """What HOTA adds up over sequences; every array is float64 (19,).
 
     Attributes:
-        tp (np.ndarray): True positives at each localisation threshold.
-        fn (np.ndarray): Missed ground truth boxes.
-        fp (np.ndarray): Result boxes without a match.
-        ass_a (np.ndarray): Association accuracy, summed over true positives.
-        ass_re (np.ndarray): Association recall, summed likewise.
-        ass_pr (np.ndarray): Association precision, summed likewise.
-        iou (np.ndarray): IoU, summed over true positives.
+        tp: True positives at each localisation threshold.
+        fn: Missed ground truth boxes.
+        fp: Result boxes without a match.
+        ass_a: Association accuracy, summed over true positives.
+        ass_re: Association recall, summed likewise.
+        ass_pr: Association precision, summed likewise.
+        iou: IoU, summed over true positives.
     """
 
     tp: np.ndarray
@@ -38,7 +36,7 @@ class HOTACounts(Additive):
         """Compute the scores at each threshold.
 
         Returns:
-            dict[str, np.ndarray]: ``HOTA``, ``DetA``, ``AssA``, ``DetRe``,
+            ``HOTA``, ``DetA``, ``AssA``, ``DetRe``,
             ``DetPr``, ``AssRe``, ``AssPr``, ``LocA`` and ``OWTA`` in the shape
             of the counts, which here may be any.
         """
@@ -62,7 +60,7 @@ class HOTACounts(Additive):
         """Compute the scores.
 
         Returns:
-            dict: :meth:`curves` and the counts ``HOTA_TP``, ``HOTA_FN``,
+            :meth:`curves` and the counts ``HOTA_TP``, ``HOTA_FN``,
             ``HOTA_FP`` as float64 (19,), one for each threshold; ``HOTA(0)``,
             ``LocA(0)`` and ``HOTALocA(0)`` at the lowest one.
         """
@@ -87,10 +85,10 @@ def count_hota(overlaps: Overlaps) -> HOTACounts:
     keeps the matched pairs that reach it.
 
     Args:
-        overlaps (Overlaps): Pairs of boxes.
+        overlaps: Pairs of boxes.
 
     Returns:
-        HOTACounts: The sums.
+        The sums.
     """
     gt_size, pred_size = overlaps.gt.per_id, overlaps.pred.per_id
     gt_id, pred_id, pair_id = overlaps.id_pairs()

@@ -7,20 +7,19 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-from .additive import Additive
-from .overlap import Overlaps
+from .matching import Overlaps
 
 _THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
-class IdentityCounts(Additive):
+class IdentityCounts:
     """What the identity scores add up over sequences.
 
     Attributes:
-        idtp (int): Boxes explained by the best one-to-one map of identities.
-        idfn (int): Ground truth boxes that are not.
-        idfp (int): Result boxes that are not.
+        idtp: Boxes explained by the best one-to-one map of identities.
+        idfn: Ground truth boxes that are not.
+        idfp: Result boxes that are not.
     """
 
     idtp: int
@@ -31,7 +30,7 @@ class IdentityCounts(Additive):
         """Compute the scores.
 
         Returns:
-            dict: ``IDF1``, ``IDP``, ``IDR`` and the counts ``IDTP``, ``IDFN``,
+            ``IDF1``, ``IDP``, ``IDR`` and the counts ``IDTP``, ``IDFN``,
             ``IDFP``.
         """
         both = self.idtp + 0.5 * self.idfp + 0.5 * self.idfn
@@ -54,10 +53,10 @@ def count_identity(overlaps: Overlaps) -> IdentityCounts:
     of both sides.
 
     Args:
-        overlaps (Overlaps): Pairs of boxes.
+        overlaps: Pairs of boxes.
 
     Returns:
-        IdentityCounts: The sums.
+        The sums.
     """
     gt_id, pred_id, pair_id = overlaps.id_pairs(overlaps.iou >= _THRESHOLD)
     frames = np.bincount(pair_id, minlength=len(gt_id))

@@ -15,15 +15,14 @@ prepare_mmdet()
 from mmdet.registry import METRICS
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.evaluator import BaseMetric
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 
-from mmfdta.structures.benchmarks import get_benchmark
+from mmfdta.structures.benchmarks import FAMILIES, get_benchmark
 from mmfdta.structures.mot_text import write_tracks
 from mmfdta.structures.tracks import Sequence
 
 from .records import FrameRecord, assemble, make_record
-from .runner import Settings, evaluate
-from .scores import FAMILIES, Evaluation, summarise
+from .scores import Evaluation, Settings, evaluate, summarise
 from .table import format_table
 
 _REPORTED = {
@@ -46,34 +45,35 @@ class MOTMetric(BaseMetric):
     Takes one frame a data sample, from any number of processes, in any order.
     Results come as MMDetection's metrics give them: rates as fractions of 1,
     counts as they are, under keys such as ``mot/HOTA`` (so that
-    ``save_best='mot/HOTA', rule='greater'`` keeps the best checkpoint). The log
-    shows a table with rates in percent, a line for each sequence. Sequences whose
-    ground truth is hidden are written but not scored.
+    ``save_best='mot/HOTA', rule='greater'`` keeps the best checkpoint). A short
+    table is printed, rates in percent and a line for each sequence; the log file
+    holds one with all usual scores. Sequences without ground truth are written but
+    not scored.
 
     The text holds boxes with 3 decimals and scores with 6, and these rounded
-    numbers are what is scored: ``python -m mmfdta evaluate`` on the files gives
-    the same scores.
+    numbers are what is scored: ``mmfdta evaluate`` on the files gives the same
+    scores.
 
     Args:
-        metric (str | Sequence[str]): Of ``HOTA``, ``CLEAR``, ``Identity``.
-        benchmark (str): Whose rules to follow: ``mot_challenge``,
+        metric: Of ``HOTA``, ``CLEAR``, ``Identity``.
+        benchmark: Whose rules to follow: ``mot_challenge``,
             ``dancetrack``, ``sportsmot``, ``bft`` and ``minidance`` score all
             boxes alike, ``mot17`` and ``mot20`` know distractors.
-        out_dir (str | None): Where to write ``<sequence>.txt`` in the
+        out_dir: Where to write ``<sequence>.txt`` in the
             MOTChallenge format, when all sequences are there. Until then those
             that are finished stand in ``<out_dir>.partial``, which is what a
             test that was killed leaves.
-        num_workers (int): Processes that score sequences; 0 and 1 score in this
+        num_workers: Processes that score sequences; 0 and 1 score in this
             process, where 25 sequences of 1,000 frames take about a second.
-        class_aware (bool): Score the classes of the data set's ``metainfo`` one
+        class_aware: Score the classes of the data set's ``metainfo`` one
             by one. The keys then hold the mean over classes, and
             ``mot/<class>_HOTA`` and so on each class.
-        collect_device (str): See :class:`mmengine.evaluator.BaseMetric`;
+        collect_device: See :class:`mmengine.evaluator.BaseMetric`;
             frames travel through the default process group in either case.
-        prefix (str): Prefix of the keys.
+        prefix: Prefix of the keys.
 
     Attributes:
-        evaluation (Evaluation | None): The last outcome, in the main process.
+        evaluation: The last scores, in the main process.
     """
 
     default_prefix = 'mot'
@@ -101,8 +101,8 @@ class MOTMetric(BaseMetric):
         """Keep the boxes of a batch.
 
         Args:
-            data_batch (dict): Not needed.
-            data_samples (Sequence[dict]): ``TrackDataSample`` as dictionaries or
+            data_batch: Not needed.
+            data_samples: ``TrackDataSample`` as dictionaries or
                 as they are; each frame in it is kept.
 
         Raises:
@@ -124,10 +124,10 @@ class MOTMetric(BaseMetric):
         sample, and cuts off what it takes for padding; sequences are whole here.
 
         Args:
-            size (int): Not needed.
+            size: Not needed.
 
         Returns:
-            dict[str, float]: The scores, in every process.
+            The scores, in every process.
 
         Raises:
             ValueError: If frames are missing or cannot be scored.
@@ -135,48 +135,47 @@ class MOTMetric(BaseMetric):
             RuntimeError: In the other processes, if the main one failed.
         """
         gathered = all_gather_object(self.results)
-        outcome: list[Any] = [None]  # scores, or what went wrong
+        shared: list[Any] = [None]  # scores, or what went wrong
         failure = None
         if is_main_process():
             try:
                 scores = self.compute_metrics(list(itertools.chain(*gathered)))
-                outcome = [{f'{self.prefix}/{k}': v for k, v in scores.items()}]
+                shared = [{f'{self.prefix}/{k}': v for k, v in scores.items()}]
             except Exception as error:  # the others wait: tell them before raising
                 failure = error
-                outcome = [f'{type(error).__name__}: {error}']
-        broadcast_object_list(outcome)
+                shared = [f'{type(error).__name__}: {error}']
+        broadcast_object_list(shared)
         self.results.clear()
         self._unfinished.clear()
         if failure is not None:
             raise failure
-        if isinstance(outcome[0], str):
-            raise RuntimeError(f'the main process could not evaluate: {outcome[0]}')
-        return outcome[0]
+        if isinstance(shared[0], str):
+            raise RuntimeError(f'the main process could not evaluate: {shared[0]}')
+        return shared[0]
 
     def compute_metrics(self, results: list[FrameRecord]) -> dict[str, float]:
         """Write and score whole sequences.
 
         Args:
-            results (list[FrameRecord]): The frames of all processes.
+            results: The frames of all processes.
 
         Returns:
-            dict[str, float]: The scores without prefix; empty if all ground
-            truth is hidden.
+            The scores without prefix; empty if there is no ground truth.
         """
         if not results:
             raise ValueError(
                 'MOTMetric got no frames: the test data set is empty, or the '
                 'model returned no data samples'
             )
-        known, hidden = assemble(results)
+        known, unknown = assemble(results)
         if self.out_dir is not None:
-            for sequence in (*known, *hidden):
+            for sequence in (*known, *unknown):
                 self._write(self.out_dir, sequence)
-            self._remove_partial([sequence.name for sequence in (*known, *hidden)])
-        if hidden:
+            self._remove_partial([sequence.name for sequence in (*known, *unknown)])
+        if unknown:
             print_log(
-                f'{len(hidden)} of {len(known) + len(hidden)} sequences have no '
-                f'ground truth and are not scored, the first is {hidden[0].name}'
+                f'{len(unknown)} of {len(known) + len(unknown)} sequences have no '
+                f'ground truth and are not scored, the first is {unknown[0].name}'
                 + ('' if self.out_dir else '; set out_dir to keep their results'),
                 'current',
                 logging.WARNING,
@@ -187,7 +186,9 @@ class MOTMetric(BaseMetric):
         if self.class_aware:
             settings = Settings(settings.benchmark, settings.families, self._classes())
         self.evaluation = evaluate(known, settings, self.num_workers)
-        print_log('\n' + format_table(self.evaluation), 'current')
+        title = f'Scores of {len(known)} sequences, rates in percent:\n'
+        print_log(title + format_table(self.evaluation), 'current')
+        _log_to_file(title + format_table(self.evaluation, all_columns=True))
         return self._report(self.evaluation)
 
     def _classes(self) -> dict[str, int]:
@@ -209,7 +210,7 @@ class MOTMetric(BaseMetric):
 
     @property
     def partial_dir(self) -> Path:
-        """Path: Where finished sequences stand until all are."""
+        """Where finished sequences stand until all are."""
         assert self.out_dir is not None  # nothing is written without one
         return self.out_dir.with_name(f'{self.out_dir.name}.partial')
 
@@ -219,8 +220,8 @@ class MOTMetric(BaseMetric):
         frames = self._unfinished.setdefault(key, {})
         frames[record.frame_id] = record
         if len(frames) == record.num_frames:
-            known, hidden = assemble(frames.values())
-            self._write(self.partial_dir, *known, *hidden)
+            known, unknown = assemble(frames.values())
+            self._write(self.partial_dir, *known, *unknown)
             del self._unfinished[key]
 
     def _remove_partial(self, names: list[str]) -> None:
@@ -248,3 +249,12 @@ def _pick(scores: dict) -> dict[str, float]:
     """Choose what is reported, counts under MMDetection's names."""
     scores = summarise(scores)
     return {new: scores[old] for old, new in _REPORTED.items() if old in scores}
+
+
+def _log_to_file(text: str) -> None:
+    """Write into MMEngine's log file, not on the console."""
+    logger = MMLogger.get_current_instance()
+    record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, text, (), None)
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(record)

@@ -16,12 +16,12 @@ class FrameRecord:
     """Boxes of one frame; light enough to travel between processes.
 
     Attributes:
-        sequence (str): Name of the sequence.
-        video_id (int): Number of the sequence in its data set.
-        frame_id (int): Frame, from 0.
-        num_frames (int): Length of the sequence.
-        pred (Tracks): What the tracker found, as it stands in result text.
-        gt (Tracks | None): The ground truth; None where it is hidden.
+        sequence: Name of the sequence.
+        video_id: Number of the sequence in its data set.
+        frame_id: Frame, from 0.
+        num_frames: Length of the sequence.
+        pred: What the tracker found, as it stands in result text.
+        gt: The ground truth; None where there is none.
     """
 
     sequence: str
@@ -36,14 +36,14 @@ def make_record(sample: BaseDataElement, mot_classes: bool) -> FrameRecord:
     """Take what the scores need out of a frame's data sample.
 
     Args:
-        sample (DetDataSample): A frame with ``pred_track_instances`` and, where
+        sample: A frame with ``pred_track_instances`` and, where
             the ground truth is known, ``gt_instances``; boxes of both in pixels
             of the original image.
-        mot_classes (bool): Take the ground truth's MOTChallenge classes
+        mot_classes: Take the ground truth's MOTChallenge classes
             (``categories``) instead of its labels.
 
     Returns:
-        FrameRecord: The frame.
+        The frame.
 
     Raises:
         ValueError: If the sample lacks something or a box is not finite.
@@ -85,18 +85,17 @@ def assemble(records: Iterable[FrameRecord]) -> tuple[list[Sequence], list[Seque
     Frames that a sampler repeats to fill its last batch count once.
 
     Args:
-        records (Iterable[FrameRecord]): The frames of a whole data set.
+        records: The frames of a whole data set.
 
     Returns:
-        tuple[list[Sequence], list[Sequence]]: Sequences by name, those with
-        ground truth and those where it is hidden.
+        Sequences by name, those with ground truth and those without.
 
     Raises:
         ValueError: If frames of a sequence are missing or two sequences have
             the same name.
     """
     known: list[Sequence] = []
-    hidden: list[Sequence] = []
+    unknown: list[Sequence] = []
     ordered = sorted(records, key=lambda record: (record.sequence, record.frame_id))
     for name, group in itertools.groupby(ordered, lambda record: record.sequence):
         by_frame = {record.frame_id: record for record in _same_video(group)}
@@ -110,18 +109,18 @@ def assemble(records: Iterable[FrameRecord]) -> tuple[list[Sequence], list[Seque
                 f'{missing[0] if missing else None}. Every frame must be tested: '
                 'look at the sampler and at `indices` of the data set'
             )
-        is_hidden = [record.gt is None for record in frames]
+        lacks_gt = [record.gt is None for record in frames]
         truths = [record.gt for record in frames if record.gt is not None]
-        if any(is_hidden) and not all(is_hidden):
+        if any(lacks_gt) and not all(lacks_gt):
             raise ValueError(
-                f'sequence {name!r}: frame_id {is_hidden.index(True)} has no '
+                f'sequence {name!r}: frame_id {lacks_gt.index(True)} has no '
                 'gt_instances while others have; an annotated frame without '
                 'objects needs empty gt_instances'
             )
         pred = Tracks.concatenate([record.pred for record in frames])
         gt = Tracks.concatenate(truths)
-        (hidden if is_hidden[0] else known).append(Sequence(name, length, gt, pred))
-    return known, hidden
+        (unknown if lacks_gt[0] else known).append(Sequence(name, length, gt, pred))
+    return known, unknown
 
 
 def _same_video(group: Iterable[FrameRecord]) -> list[FrameRecord]:

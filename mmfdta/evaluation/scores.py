@@ -1,22 +1,30 @@
 # Copyright (c) mmfdta authors.
-"""Scores of sequences and classes, alone and combined."""
+"""From sequences to scores: which boxes count, what is counted, and the sums.
+
+Sequences are scored each on its own, in parallel processes; counts add up over
+sequences and classes.
+"""
 
 import functools
+import multiprocessing
 import operator
 from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence as SequenceOf
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
+from mmfdta.structures.benchmarks import FAMILIES, Benchmark, get_benchmark
 from mmfdta.structures.tracks import Sequence
 
-from .additive import Additive
 from .clear import CLEARCounts, count_clear
 from .hota import HOTACounts, count_hota
 from .identity import IdentityCounts, count_identity
-from .overlap import find_overlaps
+from .matching import EPS, find_overlaps, match_frames
 
-FAMILIES = ('HOTA', 'CLEAR', 'Identity')
 _COUNTS = frozenset(
     (
         *('HOTA_TP', 'HOTA_FN', 'HOTA_FP'),
@@ -27,13 +35,13 @@ _COUNTS = frozenset(
 
 
 @dataclass(frozen=True)
-class Counts(Additive):
+class Counts:
     """What the scores of a sequence, or of several, are made of.
 
     Attributes:
-        hota (HOTACounts | None): None where the family is not asked for.
-        clear (CLEARCounts | None): The same.
-        identity (IdentityCounts | None): The same.
+        hota: None where the family is not asked for.
+        clear: The same.
+        identity: The same.
     """
 
     hota: HOTACounts | None = None
@@ -44,11 +52,11 @@ class Counts(Additive):
         """Compute all scores under the names of the official evaluation.
 
         Args:
-            of_sequence (bool): These are the counts of one sequence, see
+            of_sequence: These are the counts of one sequence, see
                 :meth:`CLEARCounts.scores`.
 
         Returns:
-            dict: Fractions of 1 and counts; the scores of the HOTA family as
+            Fractions of 1 and counts; the scores of the HOTA family as
             float64 (19,), one for each localisation threshold.
         """
         scores: dict[str, float | np.ndarray] = {}
@@ -65,12 +73,12 @@ def count_sequence(sequence: Sequence, families: Iterable[str] = FAMILIES) -> Co
     """Count what the scores of a prepared sequence need.
 
     Args:
-        sequence (Sequence): The rows that are scored, see
+        sequence: The rows that are scored, see
             :meth:`Benchmark.prepare`.
-        families (Iterable[str]): Of ``HOTA``, ``CLEAR``, ``Identity``.
+        families: Of ``HOTA``, ``CLEAR``, ``Identity``.
 
     Returns:
-        Counts: The sums.
+        The sums.
     """
     overlaps = find_overlaps(sequence)
     return Counts(
@@ -80,12 +88,116 @@ def count_sequence(sequence: Sequence, families: Iterable[str] = FAMILIES) -> Co
     )
 
 
+def select_scored(sequence: Sequence, benchmark: str | Benchmark) -> Sequence:
+    """Keep the boxes that a benchmark scores.
+
+    Ground truth rows with a column 7 of 0 are never scored. With distractors
+    (MOT17 and its relatives) results are first matched with all of the ground
+    truth at an IoU of 0.5, those on a distractor are taken out, and of the
+    ground truth the pedestrians stay.
+
+    Args:
+        sequence: All rows.
+        benchmark: The rules, or their name.
+
+    Returns:
+        The rows to score.
+
+    Raises:
+        ValueError: If classes are found that the benchmark has not, or there is
+            no such benchmark.
+    """
+    if isinstance(benchmark, str):
+        benchmark = get_benchmark(benchmark)
+    gt, pred = sequence.gt, sequence.pred
+    keep = gt.score != 0
+    if benchmark.scored_class is not None:
+        _check_classes(sequence, benchmark)
+        pred = pred.in_frame_order()
+        pred = pred.select(~_on_distractor(sequence, benchmark))
+        keep &= gt.label == benchmark.scored_class
+    return Sequence(sequence.name, sequence.num_frames, gt.select(keep), pred)
+
+
+def _check_classes(sequence: Sequence, benchmark: Benchmark) -> None:
+    known, scored = benchmark.known_classes, benchmark.scored_class
+    strange = np.setdiff1d(sequence.gt.label, known)
+    if len(strange):
+        raise ValueError(
+            f'{sequence.name}: found ground truth of class {strange[0]}, expected '
+            f'the classes {known[0]} to {known[-1]} of {benchmark.name} in column 8; '
+            'for other data choose benchmark mot_challenge'
+        )
+    strange = sequence.pred.label[sequence.pred.label > scored]
+    if len(strange):
+        raise ValueError(
+            f'{sequence.name}: found a result of class {strange[0]}, but '
+            f'{benchmark.name} scores {benchmark.classes[0]}s only (class {scored}, or '
+            '-1 for none)'
+        )
+
+
+def _on_distractor(sequence: Sequence, benchmark: Benchmark) -> np.ndarray:
+    """Find results that match a distractor; bool (N,) in frame order."""
+    overlaps = find_overlaps(sequence)
+    score = np.where(overlaps.iou >= 0.5 - EPS, overlaps.iou, 0.0)
+    matched = match_frames(overlaps, score) & (score > 0)
+    label = sequence.gt.in_frame_order().label
+    hit = matched & np.isin(label[overlaps.gt_row], benchmark.distractors)
+    found = np.zeros(len(sequence.pred), dtype=bool)
+    found[overlaps.pred_row[hit]] = True
+    return found
+
+
+class SequenceJob(Protocol):
+    """Something that becomes a sequence in the process that scores it."""
+
+    @property
+    def name(self) -> str:
+        """Name of the sequence."""
+        ...
+
+    def load(self) -> Sequence:
+        """Return the sequence."""
+        ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How sequences are scored.
+
+    Attributes:
+        benchmark: Name of the benchmark, see :data:`BENCHMARKS`.
+        families: Of ``HOTA``, ``CLEAR``, ``Identity``.
+        classes: Names and numbers of the classes that
+            are scored one by one; None scores all boxes as one class.
+    """
+
+    benchmark: str = 'mot_challenge'
+    families: tuple[str, ...] = FAMILIES
+    classes: dict[str, int] | None = None
+
+    def __post_init__(self) -> None:
+        benchmark = get_benchmark(self.benchmark)
+        unknown = [name for name in self.families if name not in FAMILIES]
+        if unknown or not self.families:
+            raise ValueError(
+                f'metric: found {list(self.families)}, expected some of '
+                f'{", ".join(FAMILIES)}'
+            )
+        if self.classes is not None and benchmark.scored_class is not None:
+            raise ValueError(
+                f'class_aware: benchmark {benchmark.name} scores pedestrians only; '
+                'choose mot_challenge for scores by class'
+            )
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """The outcome of an evaluation.
 
     Attributes:
-        counts (dict[str, dict[str, Counts]]): By class name, then by sequence.
+        counts: By class name, then by sequence.
             Without classes there is the one class ``all``.
     """
 
@@ -93,23 +205,23 @@ class Evaluation:
 
     @property
     def classes(self) -> list[str]:
-        """list[str]: The classes."""
+        """The classes."""
         return list(self.counts)
 
     @property
     def sequences(self) -> list[str]:
-        """list[str]: The sequences."""
+        """The sequences."""
         return list(next(iter(self.counts.values())))
 
     def of_sequence(self, sequence: str, name: str | None = None) -> dict:
         """Return the scores of one sequence.
 
         Args:
-            sequence (str): The sequence.
-            name (str | None): The class, by default the first.
+            sequence: The sequence.
+            name: The class, by default the first.
 
         Returns:
-            dict: See :meth:`Counts.scores`.
+            See :meth:`Counts.scores`.
         """
         name = self.classes[0] if name is None else name
         return self.counts[name][sequence].scores(of_sequence=True)
@@ -118,28 +230,28 @@ class Evaluation:
         """Return the scores of a class over all sequences.
 
         Args:
-            name (str | None): The class, by default the first.
+            name: The class, by default the first.
 
         Returns:
-            dict: See :meth:`Counts.scores`.
+            See :meth:`Counts.scores`.
         """
         name = self.classes[0] if name is None else name
-        return self._sum(self.counts[name].values()).scores()
+        return _add(list(self.counts[name].values())).scores()
 
     def over_detections(self) -> dict:
         """Return the scores over all classes, every box weighing the same.
 
         Returns:
-            dict: See :meth:`Counts.scores`; with one class, that class's.
+            See :meth:`Counts.scores`; with one class, that class's.
         """
-        by_class = [self._sum(of.values()) for of in self.counts.values()]
-        return self._sum(by_class).scores()
+        by_class = [_add(list(of.values())) for of in self.counts.values()]
+        return _add(by_class).scores()
 
     def over_classes(self) -> dict:
         """Return the mean of the classes' scores and the sum of their counts.
 
         Returns:
-            dict: See :meth:`Counts.scores`; with one class, that class's.
+            See :meth:`Counts.scores`; with one class, that class's.
         """
         by_class = [self.of_class(name) for name in self.classes]
         return {
@@ -149,18 +261,89 @@ class Evaluation:
             for field in by_class[0]
         }
 
-    @staticmethod
-    def _sum(counts: Iterable[Counts]) -> Counts:
-        return functools.reduce(operator.add, counts)
+
+def _add(parts: SequenceOf[Any]) -> Any:
+    """Add counts of one kind field by field; None stays None."""
+    first = parts[0]
+    if first is None:
+        return None
+    if not is_dataclass(first):
+        return functools.reduce(operator.add, parts)
+    columns = ([getattr(part, field.name) for part in parts] for field in fields(first))
+    return type(first)(*map(_add, columns))
+
+
+def evaluate(
+    jobs: Iterable[SequenceJob], settings: Settings, processes: int = 1
+) -> Evaluation:
+    """Score sequences.
+
+    Args:
+        jobs: What to score: :class:`Sequence`, or
+            files that are read where they are scored.
+        settings: How.
+        processes: Number of parallel processes; 1 stays in this one.
+
+    Returns:
+        The scores, sequences in the order of ``jobs``.
+
+    Raises:
+        ValueError: If there is no sequence, or one that cannot be scored.
+        RuntimeError: If a process was ended from outside.
+    """
+    jobs = list(jobs)
+    if not jobs:
+        raise ValueError('found no sequences to evaluate')
+    score = functools.partial(_score, settings=settings)
+    processes = min(processes, len(jobs))
+    if processes <= 1:
+        results = [score(job) for job in jobs]
+    else:
+        # Forked processes share what is imported; others would import it anew.
+        methods = multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context('fork' if 'fork' in methods else None)
+        try:
+            with ProcessPoolExecutor(processes, mp_context=context) as pool:
+                results = list(pool.map(score, jobs))
+        except BrokenProcessPool:
+            raise RuntimeError(
+                f'one of {processes} scoring processes was ended from outside, for '
+                'want of memory perhaps; score with fewer processes'
+            ) from None
+        except (OSError, ValueError) as error:  # without the way through the pool
+            raise error.with_traceback(None) from None
+    return Evaluation(
+        {
+            name: {
+                job.name: result[name]
+                for job, result in zip(jobs, results, strict=True)
+            }
+            for name in results[0]
+        }
+    )
+
+
+def _score(job: SequenceJob, settings: Settings) -> dict[str, Counts]:
+    """Score one sequence; counts by class name."""
+    sequence = job.load()
+    for side, boxes in (('ground truth', sequence.gt), ('result', sequence.pred)):
+        boxes.check(f'{sequence.name}: {side}', sequence.num_frames)
+    sequence = select_scored(sequence, settings.benchmark)
+    if settings.classes is None:
+        return {'all': count_sequence(sequence, settings.families)}
+    return {
+        name: count_sequence(sequence.of_label(number), settings.families)
+        for name, number in settings.classes.items()
+    }
 
 
 def summarise(scores: dict[str, float | np.ndarray]) -> dict[str, float]:
     """Average scores over the localisation thresholds.
 
     Args:
-        scores (dict): See :meth:`Counts.scores`.
+        scores: See :meth:`Counts.scores`.
 
     Returns:
-        dict[str, float]: One number each.
+        One number each.
     """
     return {name: float(np.mean(value)) for name, value in scores.items()}

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Checked zip files for the servers that score hidden test sets."""
+"""Checked zip files for the servers that score test sets."""
 
 import os
 import zipfile
@@ -12,12 +12,6 @@ from mmfdta.structures.whole_files import open_whole
 
 from .folders import read_length
 
-# Folder in the zip that holds the files, by benchmark.
-LAYOUTS = {
-    name: benchmark.zip_folder
-    for name, benchmark in BENCHMARKS.items()
-    if benchmark.zip_folder is not None
-}
 _COLUMNS = 10
 _DATE = (1980, 1, 1, 0, 0, 0)
 _MOST_PROBLEMS = 20
@@ -28,9 +22,9 @@ class Submission:
     """What was packed.
 
     Attributes:
-        path (Path): The zip.
-        rows (dict[str, int]): Rows of each sequence.
-        left_out (list[str]): Files of the results folder that belong to no
+        path: The zip.
+        rows: Rows of each sequence.
+        left_out: Files of the results folder that belong to no
             sequence.
     """
 
@@ -48,24 +42,29 @@ def make_submission(
     """Check results and pack them as the benchmark's server wants them.
 
     Args:
-        benchmark (str): ``dancetrack`` (files in a folder ``tracker``) or
+        benchmark: ``dancetrack`` (files in a folder ``tracker``) or
             ``sportsmot`` (files in the root of the zip).
-        results_dir (str | os.PathLike): Folder with ``<sequence>.txt``.
-        data_dir (str | os.PathLike): The test split: a folder for each sequence
+        results_dir: Folder with ``<sequence>.txt``.
+        data_dir: The test split: a folder for each sequence
             with ``img1`` or ``seqinfo.ini``, which give its length.
-        zip_path (str | os.PathLike): Where to write; appears when complete.
+        zip_path: Where to write; appears when complete.
 
     Returns:
-        Submission: What was packed.
+        What was packed.
 
     Raises:
         FileNotFoundError: If a folder or results are missing.
         ValueError: If anything is wrong in the results; all faulty files are
             named, each with its first bad line.
     """
-    if benchmark not in LAYOUTS:
+    folders = {
+        name: rules.zip_folder
+        for name, rules in BENCHMARKS.items()
+        if rules.zip_folder is not None
+    }
+    if benchmark not in folders:
         raise ValueError(
-            f'benchmark: found {benchmark!r}, expected one of {", ".join(LAYOUTS)}'
+            f'benchmark: found {benchmark!r}, expected one of {", ".join(folders)}'
         )
     results_dir, zip_path = Path(results_dir), Path(zip_path)
     lengths = _find_lengths(Path(data_dir))
@@ -85,7 +84,7 @@ def make_submission(
             problems.append(str(error))
     if problems:
         raise ValueError('\n'.join(_shorten(problems)))
-    _pack(zip_path, results_dir, list(lengths), LAYOUTS[benchmark])
+    _pack(zip_path, results_dir, list(lengths), folders[benchmark])
     known = {f'{name}.txt' for name in lengths}
     left_out = sorted({path.name for path in results_dir.iterdir()} - known)
     return Submission(zip_path, rows, left_out)

@@ -1,17 +1,18 @@
 # Copyright (c) mmfdta authors.
 """Scores as text: a table to read, CSV and JSON to keep."""
 
-import csv
-import io
 import json
 
 import numpy as np
+
+from mmfdta.structures.tables import csv_table, plain_table
 
 from .hota import ALPHAS
 from .scores import Evaluation, summarise
 
 COMBINED = 'COMBINED'
-_COLUMNS = (
+_SHORT = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW')
+_ALL = (
     *('HOTA', 'DetA', 'AssA', 'DetRe', 'DetPr', 'AssRe', 'AssPr', 'LocA'),
     *('MOTA', 'MOTP', 'IDF1', 'IDP', 'IDR'),
     *('IDSW', 'CLR_FP', 'CLR_FN', 'Frag', 'MT', 'PT', 'ML'),
@@ -24,10 +25,10 @@ def list_rows(evaluation: Evaluation) -> list[tuple[str, str, dict[str, float]]]
     """List every scored thing.
 
     Args:
-        evaluation (Evaluation): The scores.
+        evaluation: The scores.
 
     Returns:
-        list[tuple]: Class, sequence and one number for each score. The
+        Class, sequence and one number for each score. The
         sequence is ``COMBINED`` for all; with several classes, the last rows
         are ``mean of classes`` and ``all detections``.
     """
@@ -46,29 +47,29 @@ def list_rows(evaluation: Evaluation) -> list[tuple[str, str, dict[str, float]]]
     return rows
 
 
-def format_table(evaluation: Evaluation) -> str:
+def format_table(evaluation: Evaluation, all_columns: bool = False) -> str:
     """Write the scores as a table, rates in percent.
 
     Args:
-        evaluation (Evaluation): The scores.
+        evaluation: The scores.
+        all_columns: Show all usual scores, not only HOTA, DetA, AssA, MOTA, IDF1
+            and IDSW.
 
     Returns:
-        str: One line for each sequence and one for all, ready to print.
+        One line for each sequence and one for all, ready to print.
     """
     rows = list_rows(evaluation)
-    columns = [name for name in _COLUMNS if name in rows[0][2]]
+    columns = [name for name in (_ALL if all_columns else _SHORT) if name in rows[0][2]]
     many = len(evaluation.classes) > 1
-    lines = [['sequence', *(_HEADERS.get(name, name) for name in columns)]]
-    for name, sequence, scores in rows:
-        title = f'{name} / {sequence}' if many else sequence
-        lines.append([title, *(_format_cell(c, scores[c]) for c in columns)])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return '\n'.join(
-        '  '.join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
+    return plain_table(
+        ['sequence', *(_HEADERS.get(name, name) for name in columns)],
+        [
+            [
+                f'{name} / {sequence}' if many else sequence,
+                *(_format_cell(column, scores[column]) for column in columns),
+            ]
+            for name, sequence, scores in rows
+        ],
     )
 
 
@@ -80,28 +81,26 @@ def format_csv(evaluation: Evaluation) -> str:
     """Write every score as CSV, fractions in full precision.
 
     Args:
-        evaluation (Evaluation): The scores.
+        evaluation: The scores.
 
     Returns:
-        str: A header and one line for each row of :func:`list_rows`.
+        A header and one line for each row of :func:`list_rows`.
     """
     rows = list_rows(evaluation)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(['class', 'sequence', *rows[0][2]])
-    for name, sequence, scores in rows:
-        writer.writerow([name, sequence, *scores.values()])
-    return text.getvalue()
+    return csv_table(
+        ['class', 'sequence', *rows[0][2]],
+        [[name, sequence, *scores.values()] for name, sequence, scores in rows],
+    )
 
 
 def format_json(evaluation: Evaluation) -> str:
     """Write every score as JSON, with the curves over the thresholds.
 
     Args:
-        evaluation (Evaluation): The scores.
+        evaluation: The scores.
 
     Returns:
-        str: ``alphas`` and, by class, ``sequences`` and ``COMBINED``.
+        ``alphas`` and, by class, ``sequences`` and ``COMBINED``.
     """
     classes = {
         name: {

@@ -6,6 +6,9 @@ Data set classes and the evaluation both refer to these objects.
 
 from dataclasses import dataclass
 
+# Families of scores.
+FAMILIES = ('HOTA', 'CLEAR', 'Identity')
+
 
 @dataclass(frozen=True)
 class Benchmark:

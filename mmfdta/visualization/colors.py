@@ -36,10 +36,10 @@ def identity_color(identity: int) -> Color:
     which are those seen together, get far colours.
 
     Args:
-        identity (int): Any whole number.
+        identity: Any whole number.
 
     Returns:
-        tuple[int, int, int]: Red, green and blue, 0 to 255.
+        Red, green and blue, 0 to 255.
     """
     hue = 2 * math.pi * ((identity * _GOLDEN) % 1.0)
     lightness, chroma = _RINGS[identity % len(_RINGS)]
@@ -64,10 +64,10 @@ def text_color(background: Color) -> Color:
     """Choose black or white, whichever reads better.
 
     Args:
-        background (tuple[int, int, int]): Red, green and blue behind the text.
+        background: Red, green and blue behind the text.
 
     Returns:
-        tuple[int, int, int]: Red, green and blue of the text.
+        Red, green and blue of the text.
     """
     red, green, blue = ((value / 255) ** 2.2 for value in background)
     luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -27,12 +27,12 @@ class TrackStyle:
     """What is drawn.
 
     Attributes:
-        show_scores (bool): Write the score after the identity.
-        show_classes (bool): Write the class before the identity.
-        trail_length (int): Frames of the trail behind each object; 0 for none.
-        line_width (float | None): Width of box lines in pixels; None: from the
+        show_scores: Write the score after the identity.
+        show_classes: Write the class before the identity.
+        trail_length: Frames of the trail behind each object; 0 for none.
+        line_width: Width of box lines in pixels; None: from the
             size of the image.
-        font_size (float | None): Height of the text in pixels; None: from the
+        font_size: Height of the text in pixels; None: from the
             size of the image, smaller on small boxes.
     """
 
@@ -63,9 +63,9 @@ class TrackDrawer:
     objects seen within as many frames.
 
     Args:
-        style (TrackStyle): What is drawn.
-        classes (Sequence[str] | None): Names of the classes; numbers if None.
-        channel_order (str): ``'rgb'`` or ``'bgr'``, that of the images.
+        style: What is drawn.
+        classes: Names of the classes; numbers if None.
+        channel_order: ``'rgb'`` or ``'bgr'``, that of the images.
     """
 
     def __init__(
@@ -198,11 +198,11 @@ def class_name(classes: Sequence[str] | None, label: int) -> str:
     """Name a class.
 
     Args:
-        classes (Sequence[str] | None): The names that are known.
-        label (int): Number of the class, from 0.
+        classes: The names that are known.
+        label: Number of the class, from 0.
 
     Returns:
-        str: Its name, or its number.
+        Its name, or its number.
     """
     if classes is not None and 0 <= label < len(classes):
         return str(classes[label])
@@ -213,8 +213,8 @@ def draw_caption(image: np.ndarray, text: str) -> None:
     """Write a line into the upper left corner, in place, small enough to fit.
 
     Args:
-        image (np.ndarray): uint8 (H, W, 3).
-        text (str): One line.
+        image: uint8 (H, W, 3).
+        text: One line.
     """
     size = max(_SMALLEST_FONT, round(min(image.shape[:2]) / 36))
     width = text_size(text, size)[0] + size
@@ -256,11 +256,11 @@ def text_size(text: str, size: int) -> tuple[int, int]:
     """Tell how large a label will be, with its margins.
 
     Args:
-        text (str): One line.
-        size (int): Height of the font in pixels.
+        text: One line.
+        size: Height of the font in pixels.
 
     Returns:
-        tuple[int, int]: Width and height in pixels.
+        Width and height in pixels.
     """
     font = _font(size)
     width = math.ceil(font.getlength(text)) + 2 * _margin(size)
@@ -278,12 +278,12 @@ def draw_text(
     """Draw a line of text on a coloured box, in place; clipped to the image.
 
     Args:
-        image (np.ndarray): uint8 (H, W, 3).
-        text (str): One line.
-        corner (tuple[int, int]): Left and top in pixels.
-        size (int): Height of the font in pixels.
-        background (tuple[int, int, int]): Colour in the order of the image.
-        keep (bool): The text will be drawn again: keep it in memory.
+        image: uint8 (H, W, 3).
+        text: One line.
+        corner: Left and top in pixels.
+        size: Height of the font in pixels.
+        background: Colour in the order of the image.
+        keep: The text will be drawn again: keep it in memory.
     """
     # White and black text are the same in either order of channels.
     label = (_kept_label if keep else _label)(text, size, background)

@@ -28,13 +28,13 @@ def new_figure(
     """Make an empty figure that no display or global state knows of.
 
     Args:
-        width (float): In inches.
-        height (float): In inches.
-        rows (int): Rows of axes.
-        columns (int): Columns of axes.
+        width: In inches.
+        height: In inches.
+        rows: Rows of axes.
+        columns: Columns of axes.
 
     Returns:
-        tuple[Figure, np.ndarray]: The figure and its axes (rows, columns).
+        The figure and its axes (rows, columns).
     """
     figure = Figure(figsize=(width, height), layout='constrained')
     FigureCanvasAgg(figure)
@@ -45,13 +45,13 @@ def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 150) -> Path
     """Write a figure; under its name stands a complete file or the earlier one.
 
     Args:
-        figure (Figure): What to write.
-        path (str | os.PathLike): The suffix decides the format (png, pdf, svg);
+        figure: What to write.
+        path: The suffix decides the format (png, pdf, svg);
             folders are made.
-        dpi (int): Dots per inch of a raster image.
+        dpi: Dots per inch of a raster image.
 
     Returns:
-        Path: The path.
+        The path.
     """
     path = Path(path)
     with open_whole(path) as file:
@@ -67,12 +67,12 @@ def plot_scores(
     """Draw scores as groups of bars, one group a metric, one bar a tracker.
 
     Args:
-        scores (Mapping): Tracker -> metric -> fraction of 1.
-        metrics (Sequence[str]): The groups, in this order.
-        title (str): Above the plot.
+        scores: Tracker -> metric -> fraction of 1.
+        metrics: The groups, in this order.
+        title: Above the plot.
 
     Returns:
-        Figure: The figure.
+        The figure.
 
     Raises:
         ValueError: If there is no tracker, or one lacks a metric.
@@ -113,13 +113,13 @@ def plot_hota_curves(
     """Draw scores of the HOTA family over the localisation threshold.
 
     Args:
-        curves (Mapping): Tracker -> metric -> (A,), fractions of 1.
-        alphas (np.ndarray): (A,), the thresholds.
-        metrics (Sequence[str]): One panel each.
-        title (str): Above the plot.
+        curves: Tracker -> metric -> (A,), fractions of 1.
+        alphas: (A,), the thresholds.
+        metrics: One panel each.
+        title: Above the plot.
 
     Returns:
-        Figure: The figure.
+        The figure.
     """
     figure, axes = new_figure(3.4 * len(metrics), 3.8, columns=len(metrics))
     for axis, metric in zip(axes[0], metrics, strict=True):
@@ -142,13 +142,13 @@ class SimilarityPanel:
     """Distribution of cosine similarities at one stage of a model.
 
     Attributes:
-        title (str): The stage.
-        edges (np.ndarray): float (E + 1,), borders of the bins.
-        different (np.ndarray): int (E,), pairs of different objects.
-        same (np.ndarray): int (E,), pairs of one object at two times.
-        threshold (float): Marked by a line.
-        share_different (float): Share of the first above the threshold.
-        share_same (float): Share of the second.
+        title: The stage.
+        edges: float (E + 1,), borders of the bins.
+        different: int (E,), pairs of different objects.
+        same: int (E,), pairs of one object at two times.
+        threshold: Marked by a line.
+        share_different: Share of the first above the threshold.
+        share_same: Share of the second.
     """
 
     title: str
@@ -164,11 +164,11 @@ def plot_similarity(panels: Sequence[SimilarityPanel], title: str = '') -> Figur
     """Draw histograms of similarities, a panel for each stage.
 
     Args:
-        panels (Sequence[SimilarityPanel]): From left to right.
-        title (str): Above the plot.
+        panels: From left to right.
+        title: Above the plot.
 
     Returns:
-        Figure: The figure.
+        The figure.
     """
     figure, axes = new_figure(3.6 * len(panels), 3.8, columns=len(panels))
     sides = (
@@ -203,10 +203,10 @@ class TrackerPoint:
     """A tracker in a plane of two figures.
 
     Attributes:
-        name (str): The tracker.
-        x (float): Place on the horizontal axis.
-        y (float): Place on the vertical axis.
-        number (int): Number of its colour.
+        name: The tracker.
+        x: Place on the horizontal axis.
+        y: Place on the vertical axis.
+        number: Number of its colour.
     """
 
     name: str
@@ -223,13 +223,13 @@ def plot_plane(
     """Draw trackers as points with their names.
 
     Args:
-        points (Sequence[TrackerPoint]): The trackers.
-        labels (tuple[str, str]): Of the axes.
-        hota_lines (bool): Draw where the geometric mean of both is the same; so
+        points: The trackers.
+        labels: Of the axes.
+        hota_lines: Draw where the geometric mean of both is the same; so
             HOTA is, nearly, that of DetA and AssA.
 
     Returns:
-        Figure: The figure.
+        The figure.
 
     Raises:
         ValueError: If there is no tracker.
@@ -262,10 +262,10 @@ def _name_places(points: Sequence[TrackerPoint]) -> list[tuple[int, int]]:
     """Choose where the names stand, so that those of near points do not cover.
 
     Args:
-        points (Sequence[TrackerPoint]): The points.
+        points: The points.
 
     Returns:
-        list[tuple[int, int]]: Offset of each name from its point, 1/72 inch.
+        Offset of each name from its point, 1/72 inch.
     """
     place = np.array([[p.x, p.y] for p in points])
     near = 0.12 * np.maximum(np.ptp(place, axis=0), 1e-9)
@@ -295,11 +295,11 @@ class DifferenceRow:
     """How a tracker differs from another.
 
     Attributes:
-        of_sequences (np.ndarray): float (S,), difference in each sequence.
-        overall (float): Difference over all sequences.
-        low (float): Lower end of its interval.
-        high (float): Upper end.
-        number (int): Number of the tracker's colour.
+        of_sequences: float (S,), difference in each sequence.
+        overall: Difference over all sequences.
+        low: Lower end of its interval.
+        high: Upper end.
+        number: Number of the tracker's colour.
     """
 
     of_sequences: np.ndarray
@@ -315,13 +315,13 @@ def plot_differences(
     """Draw differences to a reference: a dot a sequence, a bar for all.
 
     Args:
-        rows (Mapping[str, DifferenceRow]): By tracker, fractions of 1.
-        reference (str): The tracker they are compared with.
-        metric (str): What is compared.
-        level (float): Confidence level of the intervals.
+        rows: By tracker, fractions of 1.
+        reference: The tracker they are compared with.
+        metric: What is compared.
+        level: Confidence level of the intervals.
 
     Returns:
-        Figure: The figure.
+        The figure.
     """
     figure, axes = new_figure(7.5, 1.4 + 0.5 * len(rows))
     axis = axes[0, 0]

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mmfdta.evaluation.clear import match_clear
-from mmfdta.evaluation.overlap import find_overlaps
+from mmfdta.evaluation.matching import find_overlaps
 from mmfdta.structures.tracks import Sequence
 
 from .colors import identity_color
@@ -21,10 +21,10 @@ class TimelineRow:
     """Who followed one ground truth identity, and when.
 
     Attributes:
-        identity (int): The ground truth identity.
-        present (np.ndarray): int (P,), frames in which it is annotated.
-        frames (np.ndarray): int (M,), frames in which it was found, ascending.
-        ids (np.ndarray): int (M,), by which result identity.
+        identity: The ground truth identity.
+        present: int (P,), frames in which it is annotated.
+        frames: int (M,), frames in which it was found, ascending.
+        ids: int (M,), by which result identity.
     """
 
     identity: int
@@ -34,7 +34,7 @@ class TimelineRow:
 
     @property
     def switches(self) -> np.ndarray:
-        """np.ndarray: int (S,), frames in which the result identity changes."""
+        """Int (S,), frames in which the result identity changes."""
         return self.frames[1:][self.ids[1:] != self.ids[:-1]]
 
 
@@ -47,12 +47,12 @@ def plot_timeline(
     identity switch. The colours are those of the annotated video.
 
     Args:
-        rows (SequenceOf[TimelineRow]): From the top down.
-        num_frames (int): Length of the sequence.
-        title (str): Above the plot.
+        rows: From the top down.
+        num_frames: Length of the sequence.
+        title: Above the plot.
 
     Returns:
-        Figure: The figure.
+        The figure.
     """
     figure, axes = new_figure(11, max(2.0, 0.8 + 0.2 * len(rows)))
     axis = axes[0, 0]
@@ -82,10 +82,10 @@ def build_timeline(sequence: Sequence) -> list[TimelineRow]:
     Matches are those of CLEAR, so the switches are those that IDSW counts.
 
     Args:
-        sequence (Sequence): The rows that are scored.
+        sequence: The rows that are scored.
 
     Returns:
-        list[TimelineRow]: By the identity's first frame.
+        By the identity's first frame.
     """
     overlaps = find_overlaps(sequence)
     gt, pred = sequence.gt.in_frame_order(), sequence.pred.in_frame_order()
@@ -109,10 +109,10 @@ def list_switches(rows: list[TimelineRow]) -> list[dict]:
     """List identity switches in order of time.
 
     Args:
-        rows (list[TimelineRow]): A sequence's timeline.
+        rows: A sequence's timeline.
 
     Returns:
-        list[dict]: ``frame``, ``identity`` (of the ground truth), ``from`` and
+        ``frame``, ``identity`` (of the ground truth), ``from`` and
         ``to`` (of the result).
     """
     switches = []
@@ -134,11 +134,11 @@ def save_timeline(sequence: Sequence, path: Path) -> list[dict]:
     """Draw a sequence's timeline into a file.
 
     Args:
-        sequence (Sequence): The rows that are scored.
-        path (Path): The figure.
+        sequence: The rows that are scored.
+        path: The figure.
 
     Returns:
-        list[dict]: Its switches, see :func:`list_switches`.
+        Its switches, see :func:`list_switches`.
     """
     rows = build_timeline(sequence)
     switches = list_switches(rows)

@@ -31,9 +31,9 @@ class VideoWriter:
     """A video under a temporary name, renamed when it is finished.
 
     Args:
-        path (str | os.PathLike): Where the video will stand; the suffix, one
+        path: Where the video will stand; the suffix, one
             of mp4, m4v, mov, mkv, avi and webm, decides the container.
-        frame_rate (float): Frames per second.
+        frame_rate: Frames per second.
 
     Raises:
         ValueError: If the suffix is another.
@@ -57,7 +57,7 @@ class VideoWriter:
         """Append a frame.
 
         Args:
-            image (np.ndarray): uint8 (H, W, 3) BGR, of the first frame's size.
+            image: uint8 (H, W, 3) BGR, of the first frame's size.
 
         Raises:
             ValueError: If the size is another.
@@ -82,10 +82,10 @@ class VideoWriter:
         """Complete the file and give it its name.
 
         Args:
-            path (str | os.PathLike | None): Another name than planned.
+            path: Another name than planned.
 
         Returns:
-            Path | None: The video; None if there was no frame.
+            The video; None if there was no frame.
 
         Raises:
             OSError: If the file is not whole; what stood under the name before

@@ -10,6 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from mmdet.registry import METRICS
 from mmdet.structures import DetDataSample, TrackDataSample
+from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 
 from mmfdta.evaluation import Sequence, Settings, Tracks, evaluate, summarise
@@ -108,6 +109,23 @@ def test_scores_and_text(tmp_path):
         np.testing.assert_array_equal(rows.frame, pred.frame)
         np.testing.assert_array_equal(rows.identity, pred.identity)
         np.testing.assert_array_equal(rows.xywh, pred.xywh)
+
+
+def test_short_table_is_printed_and_the_whole_one_kept(tmp_path, capfd):
+    path = tmp_path / 'run.log'
+    logger = MMLogger.get_instance('mot-metric-test', log_file=str(path))
+    try:
+        run_metric(METRICS.build(dict(type='MOTMetric')), scenes(2))
+    finally:
+        MMLogger._instance_dict.pop('mot-metric-test')
+    printed = ''.join(capfd.readouterr())
+    assert 'Scores of 2 sequences, rates in percent:\nsequence' in printed
+    assert (
+        printed.count('COMBINED') == 1 and 'IDSW' in printed and 'Frag' not in printed
+    )
+    for handler in logger.handlers:
+        handler.close()
+    assert path.read_text().count('COMBINED') == 2 and 'Frag' in path.read_text()
 
 
 def test_runs_again_after_evaluation():

@@ -4,7 +4,7 @@
 import numpy as np
 
 from mmfdta.evaluation.clear import count_clear
-from mmfdta.evaluation.overlap import find_overlaps
+from mmfdta.evaluation.matching import find_overlaps
 from mmfdta.structures import Sequence, Tracks
 from mmfdta.visualization import (
     TimelineRow,

@@ -1,15 +1,21 @@
 # Copyright (c) mmfdta authors.
-"""All overlaps between ground truth and result of a sequence, found at once."""
+"""Overlaps between ground truth and result of a sequence, and best matches of frames.
+
+All overlaps are found at once; the assignment is solved only where it is needed.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from mmfdta.structures.tracks import Sequence, Tracks
 
 EPS = np.finfo('float').eps
 _CHUNK = 1 << 17
+# A lead in score that rounding cannot make.
+_MARGIN = 1e-9
 
 
 @dataclass(frozen=True)
@@ -17,11 +23,11 @@ class Side:
     """One side of a sequence, ordered by frame, identities renumbered.
 
     Attributes:
-        identity (np.ndarray): int64 (N,), 0 to ``num_ids - 1``.
-        frame (np.ndarray): int64 (N,), ascending, an index into the F frames
+        identity: int64 (N,), 0 to ``num_ids - 1``.
+        frame: int64 (N,), ascending, an index into the F frames
             in which either side has boxes.
-        start (np.ndarray): int64 (F + 1,), where the rows of each frame start.
-        num_ids (int): Number of different identities.
+        start: int64 (F + 1,), where the rows of each frame start.
+        num_ids: Number of different identities.
     """
 
     identity: np.ndarray
@@ -34,7 +40,7 @@ class Side:
 
     @property
     def per_id(self) -> np.ndarray:
-        """np.ndarray: int64 (num_ids,), boxes of each identity."""
+        """int64 (num_ids,), boxes of each identity."""
         return np.bincount(self.identity, minlength=self.num_ids)
 
 
@@ -45,13 +51,13 @@ class Overlaps:
     Pairs are ordered by frame, then ground truth row, then result row.
 
     Attributes:
-        length (int): Length of the sequence.
-        gt (Side): The ground truth.
-        pred (Side): The result.
-        gt_row (np.ndarray): int64 (K,), the pair's row of ``gt``.
-        pred_row (np.ndarray): int64 (K,), the pair's row of ``pred``.
-        iou (np.ndarray): float64 (K,), intersection over union, above 0.
-        share (np.ndarray): float64 (K,), the IoU divided by the sum of all
+        length: Length of the sequence.
+        gt: The ground truth.
+        pred: The result.
+        gt_row: int64 (K,), the pair's row of ``gt``.
+        pred_row: int64 (K,), the pair's row of ``pred``.
+        iou: float64 (K,), intersection over union, above 0.
+        share: float64 (K,), the IoU divided by the sum of all
             IoUs of the two boxes, the weight of a possible match in HOTA.
     """
 
@@ -65,32 +71,32 @@ class Overlaps:
 
     @property
     def num_frames(self) -> int:
-        """int: F, the frames in which either side has boxes."""
+        """F, the frames in which either side has boxes."""
         return len(self.gt.start) - 1
 
     @property
     def gt_id(self) -> np.ndarray:
-        """np.ndarray: int64 (K,), ground truth identity of each pair."""
+        """int64 (K,), ground truth identity of each pair."""
         return self.gt.identity[self.gt_row]
 
     @property
     def pred_id(self) -> np.ndarray:
-        """np.ndarray: int64 (K,), result identity of each pair."""
+        """int64 (K,), result identity of each pair."""
         return self.pred.identity[self.pred_row]
 
     @property
     def frame(self) -> np.ndarray:
-        """np.ndarray: int64 (K,), frame of each pair, one of the F."""
+        """int64 (K,), frame of each pair, one of the F."""
         return self.gt.frame[self.gt_row]
 
     def id_pairs(self, keep: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
         """Number the different pairs of identities.
 
         Args:
-            keep (np.ndarray | None): bool (K,), the pairs to look at.
+            keep: bool (K,), the pairs to look at.
 
         Returns:
-            tuple: ground truth identity (U,), result identity (U,) and, for
+            ground truth identity (U,), result identity (U,) and, for
             each kept pair of boxes, its pair of identities (K',).
         """
         chosen = slice(None) if keep is None else keep
@@ -108,10 +114,10 @@ def find_overlaps(sequence: Sequence) -> Overlaps:
     tie there tie here.
 
     Args:
-        sequence (Sequence): Ground truth and result.
+        sequence: Ground truth and result.
 
     Returns:
-        Overlaps: The pairs with an IoU above 0.
+        The pairs with an IoU above 0.
     """
     frames = np.union1d(sequence.gt.frame, sequence.pred.frame)
     gt_boxes, gt = _make_side(sequence.gt, frames)
@@ -150,11 +156,11 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Intersection over union of boxes, frame by frame.
 
     Args:
-        first (np.ndarray): float64 (F, N, 4), boxes as x1, y1, x2, y2.
-        second (np.ndarray): float64 (F, M, 4).
+        first: float64 (F, N, 4), boxes as x1, y1, x2, y2.
+        second: float64 (F, M, 4).
 
     Returns:
-        np.ndarray: float64 (F, N, M); 0 for boxes without area.
+        float64 (F, N, M); 0 for boxes without area.
     """
     a = [first[:, :, None, i] for i in range(4)]
     b = [second[:, None, :, i] for i in range(4)]
@@ -200,3 +206,106 @@ def _share(iou: np.ndarray) -> np.ndarray:
     share = np.zeros_like(iou)
     np.divide(iou, total, out=share, where=total > EPS)
     return share
+
+
+def match_frames(overlaps: Overlaps, score: np.ndarray) -> np.ndarray:
+    """Choose in every frame the one-to-one matches of the largest total score.
+
+    Where each ground truth box has one best partner, better than its second by
+    a margin above rounding, and no two share it, that choice is the only
+    optimum; the same holds from the result's side. Only the other frames go
+    through the assignment solver, with the same matrix as the official
+    evaluation builds, so that ties fall the same way.
+
+    Args:
+        overlaps: Pairs of boxes.
+        score: float64 (K,), not negative; pairs of the same frame
+            that are not listed score 0.
+
+    Returns:
+        bool (K,), the pairs that are matched.
+    """
+    by_gt, unclear_gt = _best_partners(
+        overlaps, overlaps.gt_row, overlaps.pred_row, score
+    )
+    by_pred, unclear_pred = _best_partners(
+        overlaps, overlaps.pred_row, overlaps.gt_row, score
+    )
+    chosen = np.where(unclear_gt[overlaps.frame], by_pred, by_gt)
+    hard = np.flatnonzero(unclear_gt & unclear_pred)
+    bounds = pair_bounds(overlaps, hard)
+    for frame, first, last in zip(hard, *bounds, strict=True):
+        pairs = slice(first, last)
+        chosen[pairs] = solve_frame(overlaps, frame, pairs, score[pairs])
+    return chosen
+
+
+def pair_bounds(
+    overlaps: Overlaps, frames: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find where the pairs of frames begin and end.
+
+    Args:
+        overlaps: Pairs of boxes.
+        frames: int64 (H,).
+
+    Returns:
+        int64 (H,), first pair and end.
+    """
+    frame = overlaps.frame
+    return np.searchsorted(frame, frames), np.searchsorted(frame, frames, 'right')
+
+
+def solve_frame(
+    overlaps: Overlaps, frame: int | np.integer, pairs: slice, score: np.ndarray
+) -> np.ndarray:
+    """Solve one frame's assignment on the full matrix.
+
+    Args:
+        overlaps: Pairs of boxes.
+        frame: The frame, one of the F.
+        pairs: The frame's pairs.
+        score: float64 (K',), their scores.
+
+    Returns:
+        bool (K',), the matched pairs.
+    """
+    gt_first, gt_last = overlaps.gt.start[frame : frame + 2]
+    pred_first, pred_last = overlaps.pred.start[frame : frame + 2]
+    matrix = np.zeros((gt_last - gt_first, pred_last - pred_first))
+    row = overlaps.gt_row[pairs] - gt_first
+    column = overlaps.pred_row[pairs] - pred_first
+    matrix[row, column] = score
+    rows, columns = linear_sum_assignment(-matrix)
+    partner = np.full(len(matrix), -1)
+    partner[rows] = columns
+    return partner[row] == column
+
+
+def _best_partners(
+    overlaps: Overlaps, row: np.ndarray, other: np.ndarray, score: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take the best pair of every row of one side, `other` being the other's.
+
+    Returns the chosen pairs, bool (K,), and the frames, bool (F,), in which
+    this choice is not certainly the only optimum.
+    """
+    unclear = np.zeros(overlaps.num_frames, dtype=bool)
+    if not len(row):
+        return np.zeros(0, dtype=bool), unclear
+    order = np.argsort(row, kind='stable')
+    ordered = score[order]
+    starts = np.flatnonzero(np.diff(row[order], prepend=-1))
+    sizes = np.diff(starts, append=len(row))
+    best = np.repeat(np.maximum.reduceat(ordered, starts), sizes)
+    is_best = ordered == best
+    second = np.maximum.reduceat(np.where(is_best, 0.0, ordered), starts)
+    repeated = np.add.reduceat(is_best, starts, dtype=np.int64) > 1
+    doubtful = repeated | (best[starts] - second <= _MARGIN)
+    unclear[overlaps.frame[order[starts[doubtful]]]] = True
+    chosen = np.zeros(len(row), dtype=bool)
+    chosen[order] = is_best
+    pairs = np.flatnonzero(chosen)
+    taken = np.bincount(other[pairs]) > 1
+    unclear[overlaps.frame[pairs[taken[other[pairs]]]]] = True
+    return chosen, unclear

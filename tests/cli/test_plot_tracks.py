@@ -3,11 +3,9 @@
 
 import json
 
-import numpy as np
-import pytest
-
-from mmfdta.apis.analysis import plot_tracks
-from mmfdta.structures.mot_text import write_mot_rows
+from mmfdta.cli.main import main
+from mmfdta.structures import Tracks
+from mmfdta.structures.mot_text import write_tracks
 
 
 def _write(path, ids_by_frame):
@@ -16,16 +14,15 @@ def _write(path, ids_by_frame):
     boxes = [
         [100.0 * place, 0, 50, 50] for ids in ids_by_frame for place in range(len(ids))
     ]
-    write_mot_rows(path, np.array(frames), np.array(ids), np.array(boxes))
+    write_tracks(path, Tracks.create(frames, ids, boxes))
 
 
 def test_command_draws_and_lists_switches(tmp_path, capsys):
     _write(tmp_path / 'gt/a.txt', [[1, 2]] * 6)
     _write(tmp_path / 'out/a.txt', [[10, 20]] * 3 + [[20, 10]] * 2 + [[20, 30]])
     plots = tmp_path / 'plots'
-    plot_tracks.main(
-        [f'--gt={tmp_path}/gt', f'--results={tmp_path}/out', f'--out={plots}']
-    )
+    folders = [f'--gt={tmp_path}/gt', f'--results={tmp_path}/out']
+    assert main(['plot-tracks', *folders, f'--out={plots}']) == 0
     assert (plots / 'a.png').stat().st_size > 5_000
     switches = json.loads((plots / 'switches.json').read_text())
     assert switches == {
@@ -38,8 +35,9 @@ def test_command_draws_and_lists_switches(tmp_path, capsys):
     assert '3 switches' in capsys.readouterr().out
 
 
-def test_missing_folder_is_one_line(tmp_path):
-    with pytest.raises(SystemExit, match='mmfdta plot-tracks: .*nowhere'):
-        plot_tracks.main(
-            [f'--gt={tmp_path}/nowhere', f'--results={tmp_path}', f'--out={tmp_path}']
-        )
+def test_missing_folder_is_one_line(tmp_path, capsys):
+    folders = [f'--gt={tmp_path}/nowhere', f'--results={tmp_path}']
+    assert main(['plot-tracks', *folders, f'--out={tmp_path}']) == 1
+    message = capsys.readouterr().err
+    assert message.startswith('mmfdta plot-tracks: ') and 'nowhere' in message
+    assert message.count('\n') == 1

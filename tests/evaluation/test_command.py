@@ -3,11 +3,15 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from mmfdta.evaluation.cli import main
+from mmfdta.cli.main import main
+from mmfdta.evaluation import scores as scores_module
 from mmfdta.evaluation.folders import find_sequences
 from mmfdta.structures.mot_text import read_tracks
 
@@ -29,7 +33,14 @@ def folders(tmp_path):
 
 def run(root, *arguments) -> int:
     return main(
-        ['--gt', str(root / 'gt'), '--results', str(root / 'results'), *arguments]
+        [
+            'evaluate',
+            '--gt',
+            str(root / 'gt'),
+            '--results',
+            str(root / 'results'),
+            *arguments,
+        ]
     )
 
 
@@ -60,9 +71,42 @@ def test_scores_are_kept(folders, capsys, processes):
         *('sequence', 'v_-41', 'v_-44', 'COMBINED')
     ]
     header, last = table[0].split(), table[-1].split()
+    assert header == ['sequence', 'HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW']
     assert float(last[header.index('HOTA')]) == pytest.approx(
         100 * expected['HOTA'], abs=6e-4
     )
+
+
+def test_all_columns_are_printed_when_asked_for(folders, capsys):
+    root, sequences = folders
+    assert run(root, '--all-columns') == 0
+    table = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert len(table[0]) == len(table[-1]) == 21
+    expected = official(sequences)
+    shown = dict(zip(table[0][1:], table[-1][1:], strict=True))
+    assert float(shown['MOTP']) == pytest.approx(100 * expected['MOTP'], abs=6e-4)
+    assert int(shown['Frag']) == expected['Frag']
+
+
+def test_scoring_needs_no_pytorch(folders):
+    root, _ = folders
+    arguments = ['evaluate', '--gt', f'{root}/gt', '--results', f'{root}/results']
+    code = (
+        'import sys; from mmfdta.cli.main import main; '
+        f'assert main({arguments + ["--out", str(root / "scores")]!r}) == 0; '
+        'loaded = {"torch", "mmengine", "mmcv", "mmdet"} & set(sys.modules); '
+        'assert not loaded, loaded'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], check=True, capture_output=True, text=True
+    )
+    assert 'COMBINED' in done.stdout and (root / 'scores' / 'scores.csv').is_file()
+
+
+def test_a_process_that_dies_is_one_line(folders, capsys, monkeypatch):
+    root, _ = folders
+    monkeypatch.setattr(scores_module, 'count_sequence', lambda *_: os._exit(9))
+    assert 'fewer processes' in fault(root, capsys, '--processes', '2')
 
 
 def test_flat_ground_truth(folders, capsys):
@@ -74,7 +118,15 @@ def test_flat_ground_truth(folders, capsys):
         (flat / f'{sequence.name}.txt').write_text(text.replace('\n', '\r\n'))
     out = root / 'flat.json'
     code = main(
-        ['--gt', str(flat), '--results', str(root / 'results'), '--out', str(out)]
+        [
+            'evaluate',
+            '--gt',
+            str(flat),
+            '--results',
+            str(root / 'results'),
+            '--out',
+            str(out),
+        ]
     )
     assert code == 0
     combined = json.loads(out.read_text())['classes']['all']['COMBINED']
@@ -140,12 +192,12 @@ def test_missing_result(folders, capsys):
 
 def test_missing_folders(folders, capsys, tmp_path):
     root, _ = folders
-    assert main(['--gt', str(root / 'nil'), '--results', str(root)]) == 1
+    assert main(['evaluate', '--gt', str(root / 'nil'), '--results', str(root)]) == 1
     assert 'nil: no such folder' in capsys.readouterr().err
-    assert main(['--gt', str(root / 'gt'), '--results', str(root)]) == 1
+    assert main(['evaluate', '--gt', str(root / 'gt'), '--results', str(root)]) == 1
     assert str(root / 'results') in capsys.readouterr().err
     (root / 'empty').mkdir()
-    assert main(['--gt', str(root / 'empty'), '--results', str(root)]) == 1
+    assert main(['evaluate', '--gt', str(root / 'empty'), '--results', str(root)]) == 1
     assert '<sequence>/gt/gt.txt' in capsys.readouterr().err
     message = fault(root, capsys, '--sequences', 'other')
     assert 'no ground truth of other' in message
