@@ -79,17 +79,26 @@ class MOTSequenceDataset(BaseDataset):
             ``pipeline``, ``indices``, ``lazy_init``).
 
     Attributes:
-        BENCHMARK: Title, classes, which rows are trained on and scored.
+        BENCHMARK: Title, classes, which rows are trained on and scored. The
+            metric follows these rules where its config names no others.
         SPLITS: Names of the splits that may be there.
         HIDDEN_SPLITS: Splits whose annotations are not published.
         LAYOUT: What a sequence looks like below its split, for messages.
     """
 
     BENCHMARK: Benchmark = BENCHMARKS['mot_challenge']
-    METAINFO = dict(classes=BENCHMARK.classes)
+    METAINFO = dict(classes=BENCHMARK.classes, benchmark=BENCHMARK.name)
     SPLITS = ('train', 'val', 'test')
     HIDDEN_SPLITS = ('test',)
     LAYOUT = '<sequence>/img1/'
+
+    def __init_subclass__(cls) -> None:
+        """Take the meta information from the benchmark, and make it known by name."""
+        super().__init_subclass__()
+        benchmark = cls.BENCHMARK
+        if 'BENCHMARK' in vars(cls):
+            BENCHMARKS.setdefault(benchmark.name, benchmark)
+            cls.METAINFO = dict(classes=benchmark.classes, benchmark=benchmark.name)
 
     def __init__(
         self,

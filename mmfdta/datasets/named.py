@@ -27,7 +27,6 @@ class DanceTrackDataset(MOTSequenceDataset):
     """DanceTrack: ``<split>/<seq>/{img1,gt/gt.txt,seqinfo.ini}``."""
 
     BENCHMARK = BENCHMARKS['dancetrack']
-    METAINFO = dict(classes=BENCHMARK.classes)
 
 
 @DATASETS.register_module()
@@ -35,7 +34,6 @@ class SportsMOTDataset(MOTSequenceDataset):
     """SportsMOT, below ``dataset/`` or not; identities count from 0."""
 
     BENCHMARK = BENCHMARKS['sportsmot']
-    METAINFO = dict(classes=BENCHMARK.classes)
 
     @classmethod
     def recognises(cls, data_root: str) -> bool:
@@ -57,7 +55,6 @@ class BFTDataset(MOTSequenceDataset):
     """
 
     BENCHMARK = BENCHMARKS['bft']
-    METAINFO = dict(classes=BENCHMARK.classes)
     HIDDEN_SPLITS = ()
     LAYOUT = '<sequence>/*.jpg'
 
@@ -95,7 +92,6 @@ class MOT17Dataset(MOTSequenceDataset):
     """
 
     BENCHMARK = BENCHMARKS['mot17']
-    METAINFO = dict(classes=BENCHMARK.classes)
     SPLITS = ('train', 'test')
 
     def __init__(
@@ -152,7 +148,6 @@ class CrowdHumanClipDataset(MOTSequenceDataset):
     """
 
     BENCHMARK = Benchmark('crowdhuman', 'CrowdHuman', ('person',))
-    METAINFO = dict(classes=BENCHMARK.classes)
 
     @classmethod
     def recognises(cls, data_root: str) -> bool:

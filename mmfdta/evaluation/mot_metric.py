@@ -56,9 +56,10 @@ class MOTMetric(BaseMetric):
 
     Args:
         metric: Of ``HOTA``, ``CLEAR``, ``Identity``.
-        benchmark: Whose rules to follow: ``mot_challenge``,
-            ``dancetrack``, ``sportsmot``, ``bft`` and ``minidance`` score all
-            boxes alike, ``mot17`` and ``mot20`` know distractors.
+        benchmark: Whose rules to follow; None: those of the data set.
+            ``mot_challenge``, ``dancetrack``, ``sportsmot``, ``bft`` and
+            ``minidance`` score all boxes alike, ``mot17`` and ``mot20`` know
+            distractors.
         out_dir: Where to write ``<sequence>.txt`` in the
             MOTChallenge format, when all sequences are there. Until then those
             that are finished stand in ``<out_dir>.partial``, which is what a
@@ -81,7 +82,7 @@ class MOTMetric(BaseMetric):
     def __init__(
         self,
         metric: str | SequenceOf[str] = FAMILIES,
-        benchmark: str = 'mot_challenge',
+        benchmark: str | None = None,
         out_dir: str | None = None,
         num_workers: int = 0,
         class_aware: bool = False,
@@ -91,7 +92,9 @@ class MOTMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         families = (metric,) if isinstance(metric, str) else tuple(metric)
         self.class_aware = class_aware
-        self.settings = Settings(benchmark, families, {} if class_aware else None)
+        self.benchmark, self.families = benchmark, families
+        # Refuses what does not go together.
+        Settings(self._benchmark(), families, {} if class_aware else None)
         self.out_dir = None if out_dir is None else Path(out_dir)
         self._unfinished: dict[tuple[str, int], dict[int, FrameRecord]] = {}
         self.num_workers = num_workers
@@ -109,7 +112,7 @@ class MOTMetric(BaseMetric):
             ValueError: If a frame lacks what is needed.
             OSError: If a finished sequence cannot be written.
         """
-        mot_classes = get_benchmark(self.settings.benchmark).scored_class is not None
+        mot_classes = get_benchmark(self._benchmark()).scored_class is not None
         for sample in data_samples:
             for frame in sample['video_data_samples']:
                 record = make_record(frame, mot_classes)
@@ -182,14 +185,18 @@ class MOTMetric(BaseMetric):
             )
         if not known:
             return {}
-        settings = self.settings
-        if self.class_aware:
-            settings = Settings(settings.benchmark, settings.families, self._classes())
+        classes = self._classes() if self.class_aware else None
+        settings = Settings(self._benchmark(), self.families, classes)
         self.evaluation = evaluate(known, settings, self.num_workers)
         title = f'Scores of {len(known)} sequences, rates in percent:\n'
         print_log(title + format_table(self.evaluation), 'current')
         _log_to_file(title + format_table(self.evaluation, all_columns=True))
         return self._report(self.evaluation)
+
+    def _benchmark(self) -> str:
+        """Name of the benchmark: of the config, else of the data set."""
+        of_data = (self.dataset_meta or {}).get('benchmark', 'mot_challenge')
+        return self.benchmark or of_data
 
     def _classes(self) -> dict[str, int]:
         names = (self.dataset_meta or {}).get('classes')

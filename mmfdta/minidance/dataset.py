@@ -26,7 +26,6 @@ class MiniDanceDataset(MOTSequenceDataset):
     """
 
     BENCHMARK = BENCHMARKS['minidance']
-    METAINFO = dict(classes=BENCHMARK.classes)
     HIDDEN_SPLITS = ()
 
     def __init__(

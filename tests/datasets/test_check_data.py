@@ -8,6 +8,9 @@ import pytest
 from PIL import Image
 
 from mmfdta.cli.main import main
+from mmfdta.datasets.kinds import find_kind
+from mmfdta.evaluation import MOTMetric
+from mmfdta.structures.benchmarks import get_benchmark
 
 
 def check(arguments):
@@ -222,7 +225,6 @@ from mmfdta.structures.benchmarks import Benchmark
 
 class FishDataset(MOTSequenceDataset):
     BENCHMARK = Benchmark('fish', 'Fish', ('fish',))
-    METAINFO = dict(classes=BENCHMARK.classes)
     SPLITS = ('pond',)
     LAYOUT = '<sequence>/frames/'
 
@@ -264,6 +266,11 @@ def test_a_data_set_of_ones_own_is_one_class(
     (folder / 'boxes.txt').write_text('9,1,1,1,5,5\n')
     assert check([kind, str(root)]) == 1
     assert 'boxes.txt:1: frame 9 has no image' in capsys.readouterr().out
+    meta = find_kind(kind)(str(root), 'pond', lazy_init=True).metainfo
+    assert meta['classes'] == ('fish',)
+    metric = MOTMetric()
+    metric.dataset_meta = meta
+    assert get_benchmark(metric._benchmark()).title == 'Fish'
     for name, message in (
         ('dancetrak', "found data set 'dancetrak', expected one of dancetrack"),
         ('aquarium.Path', 'a class derived from MOTSequenceDataset'),
