@@ -4,7 +4,7 @@
 set -euo pipefail
 if [ $# -lt 2 ]; then sed -n '2,3s/^# //p' "$0" >&2; exit 2; fi
 
-python -m torch.distributed.run \
+python -m mmfdta.cli.launch \
     --nnodes="${NNODES:-1}" \
     --node-rank="${NODE_RANK:-0}" \
     --nproc-per-node="$2" \

@@ -1,19 +1,29 @@
 # Copyright (c) mmfdta authors.
-"""What the training and testing commands share: arguments and the config."""
+"""From the name of a config to its runner: finding, reading, checking, building."""
 
-import argparse
+import importlib
 import os
+import traceback
+import warnings
 from datetime import timedelta
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
 
-from .config_check import check_new_keys
+import mmfdta.engine  # noqa: F401  (registers TrackingRunner)
+from mmfdta.ops import accelerate
+from mmfdta.utils.safe_loading import require_safe_loading
+
+from .config_check import ConfigError, check_config, check_new_keys
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # In a wheel, and beside the package in a source tree or an editable install.
 CONFIG_ROOTS = (PACKAGE / '.mim' / 'configs', PACKAGE.parent / 'configs')
+# What registered the classes in 0.1.
+_REGISTERED_ONCE = ('mmfdta', 'mmfdta.datasets.minidance')
 
 
 def find_config(name: str) -> Path:
@@ -44,74 +54,134 @@ def find_config(name: str) -> Path:
     )
 
 
-def add_cfg_options(parser: argparse.ArgumentParser, text: str) -> None:
-    """Add ``--cfg-options``; ``cfg_options`` is empty where it is not given.
+def read_config(
+    config: str | os.PathLike | Config, cfg_options: dict | None = None
+) -> Config:
+    """Read a config and import what its ``custom_imports`` name.
 
     Args:
-        parser: Receives the argument.
-        text: What is changed, for ``--help``.
-    """
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help=text,
-    )
+        config: Path, a name such as ``fdta_dancetrack``, or the config itself, which
+            stays as it is.
+        cfg_options: Settings to change, by keys with dots.
 
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that every command on a config takes."""
-    parser.add_argument('config', help='path of a config, or its name in mmfdta')
-    parser.add_argument(
-        '--work-dir', help='folder for logs and results; ./work_dirs/<config> if unset'
-    )
-    add_cfg_options(parser, 'settings to change, such as train_cfg.max_epochs=2')
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='what started the processes of a distributed job',
-    )
-    # torch.distributed.launch passes the rank in the first spelling or the second.
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS
-    )
-
-
-def load_config(options: argparse.Namespace) -> Config:
-    """Read the config and apply the arguments of `add_common_arguments`.
+    Returns:
+        The config with the settings.
 
     Raises:
-        FileNotFoundError: If the config is not found.
-        ValueError: If an option sets what nothing reads.
+        FileNotFoundError: If there is no such config.
+        ConfigError: If it cannot be parsed, or an import or a setting fails.
     """
-    path = find_config(options.config)
-    config = Config.fromfile(path)
-    config.launcher = options.launcher
-    if options.cfg_options:
-        check_new_keys(config, options.cfg_options)
-        config.merge_from_dict(options.cfg_options)
-    if options.work_dir:
-        config.work_dir = options.work_dir
-    elif config.get('work_dir') is None:
-        config.work_dir = str(Path('work_dirs', path.stem))
-    # For launchers that only pass the argument; torchrun has set it already.
-    os.environ.setdefault('LOCAL_RANK', str(options.local_rank))
+    if isinstance(config, Config):
+        config = config.copy()
+    else:
+        config = _parse(find_config(str(config)))
+    _import_modules(config)
+    if cfg_options:
+        try:
+            config.merge_from_dict(cfg_options)
+        except (KeyError, TypeError) as error:
+            raise ConfigError(f'--cfg-options: {error}') from error
     return config
 
 
-def join_processes(config: Config) -> None:
+def load_config(
+    name: str,
+    cfg_options: dict | None = None,
+    work_dir: str | None = None,
+    launcher: str = 'none',
+) -> Config:
+    """Read a config that a runner is to be made of.
+
+    Args:
+        name: Path or name.
+        cfg_options: Settings to change, by keys with dots.
+        work_dir: Folder for logs and results; None takes the config's, or
+            ``work_dirs/<name>``.
+        launcher: What started the processes of the job.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        ConfigError: If it cannot be read, or an option sets what nothing reads.
+    """
+    config = read_config(name)
+    if cfg_options:
+        check_new_keys(config, cfg_options)
+        config = read_config(config, cfg_options)
+    config.launcher = launcher
+    if work_dir or config.get('work_dir') is None:
+        config.work_dir = work_dir or str(Path('work_dirs', find_config(name).stem))
+    return config
+
+
+def build_runner(config: Config) -> Runner:
+    """Check a config and make its runner.
+
+    Every ``torch.load`` of the process loads safely from then on.
+
+    Args:
+        config: It gets a ``runner_type`` if it has none: the quiet console of
+            `TrackingRunner`.
+
+    Raises:
+        ConfigError: If the config cannot work.
+    """
+    require_safe_loading()
+    check_config(config)
+    _join_processes(config)
+    config.setdefault('runner_type', 'TrackingRunner')
+    runner = RUNNERS.build(config)
+    accelerate(runner.model)
+    return runner
+
+
+def _parse(path: Path) -> Config:
+    try:
+        return Config.fromfile(path, import_custom_modules=False)
+    except FileNotFoundError as error:  # of a base
+        raise ConfigError(f'{path}: {error}') from error
+    except SyntaxError as error:
+        # MMEngine's own names the file, also that of a base, and the line.
+        raise ConfigError(str(error)) from error
+    except Exception as error:
+        # MMEngine runs a config as code without a file name.
+        frames = traceback.extract_tb(error.__traceback__)
+        line = f', line {frames[-1].lineno}' if not frames[-1].filename else ''
+        reason = str(error.args[0] if isinstance(error, KeyError) else error)
+        raise ConfigError(
+            f'{path}{line}: {type(error).__name__}: {" ".join(reason.split())}'
+        ) from error
+
+
+def _import_modules(config: Config) -> None:
+    settings = config.get('custom_imports') or {}
+    imports = settings.get('imports') or []
+    for name in [imports] if isinstance(imports, str) else imports:
+        if name in _REGISTERED_ONCE:
+            raise ConfigError(
+                f'custom_imports: {name!r} registers nothing any more; write '
+                "custom_imports = dict(imports=['mmfdta.registry'])"
+            )
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            if settings.get('allow_failed_imports'):
+                warnings.warn(f'custom_imports: {name} fails: {error}', stacklevel=2)
+            elif f'{name}.'.startswith(f'{error.name}.'):
+                raise ConfigError(
+                    f'custom_imports: there is no module {error.name!r}; is the folder '
+                    'that holds it on PYTHONPATH?'
+                ) from error
+            else:
+                raise
+
+
+def _join_processes(config: Config) -> None:
     """Connect the processes of a job on a machine without a GPU.
 
     MMEngine connects them itself where there is one, and fails elsewhere: it selects a
     CUDA device first, and hands device numbers to the wrapper of the model.
-
-    Args:
-        config: Config of the job; receives the wrapper.
     """
-    if config.launcher != 'pytorch' or torch.cuda.is_available():
+    if config.get('launcher') != 'pytorch' or torch.cuda.is_available():
         return
     seconds = (config.get('env_cfg') or {}).get('dist_cfg', {}).get('timeout')
     timeout = None if seconds is None else timedelta(seconds=seconds)

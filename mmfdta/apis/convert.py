@@ -1,84 +1,62 @@
 # Copyright (c) mmfdta authors.
-"""Convert a checkpoint: `python -m mmfdta convert SRC DST`."""
+"""Convert a checkpoint and check that it fits a config; `mmfdta convert` is this."""
 
-import argparse
 import json
-import sys
-from pathlib import Path
 
 from mmdet.registry import MODELS
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.utils import import_modules_from_strings
 from torch import Tensor
 
-from mmfdta.apis.config import find_config
 from mmfdta.checkpoints import (
-    FAMILIES,
-    TARGETS,
     CheckpointError,
     ClassChoice,
     ConversionReport,
     compare_weights,
     convert_checkpoint,
 )
+from mmfdta.structures.whole_files import write_text_atomic
 
-# What `--target` means as a naming.
-PLAIN_DETECTOR = 'mmdet_deformable_detr'
+from .config import read_config
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command."""
-    parser = argparse.ArgumentParser('python -m mmfdta convert', description=__doc__)
-    parser.add_argument('src', help='checkpoint; what it is is found out')
-    parser.add_argument('dst', nargs='?', help='where to write; not with --dry-run')
-    naming = parser.add_mutually_exclusive_group()
-    naming.add_argument(
-        '--target',
-        choices=['fdta', 'detector'],
-        default='fdta',
-        help='which configs are to load it: fdta_*, motip_* and motr_* (default), or '
-        'the plain detector of deformable_detr_*',
-    )
-    naming.add_argument(
-        '--to', choices=TARGETS, help='write the names of another code base'
-    )
-    parser.add_argument(
-        '--from',
-        dest='family',
-        choices=[family.key for family in FAMILIES],
-        help='what the checkpoint is, instead of finding out',
-    )
-    classes = parser.add_mutually_exclusive_group()
-    classes.add_argument(
-        '--class-index',
-        type=int,
-        nargs='+',
-        default=(),
-        metavar='N',
-        help='rows of the class head to keep, in the order of the new labels',
-    )
-    classes.add_argument(
-        '--class-name',
-        nargs='+',
-        default=(),
-        metavar='NAME',
-        help='the same by COCO names, such as person; person alone is the default for '
-        'a head of 80 or 91 COCO classes',
-    )
-    classes.add_argument(
-        '--keep-classes', action='store_true', help='keep all rows of the class head'
-    )
-    parser.add_argument(
-        '--config', help='check that the model of this config takes the result'
-    )
-    parser.add_argument(
-        '--report', metavar='FILE.json', help='write what became of every tensor'
-    )
-    parser.add_argument(
-        '--dry-run', action='store_true', help='report only, write no checkpoint'
-    )
-    return parser
+def convert(
+    src: str,
+    dst: str | None,
+    to: str,
+    family: str | None,
+    classes: ClassChoice,
+    config: str | None = None,
+    report_path: str | None = None,
+) -> str:
+    """Convert a checkpoint.
+
+    Args:
+        src: The checkpoint.
+        dst: Where to write; None writes nothing.
+        to: Whose names to write, one of `mmfdta.checkpoints.TARGETS`.
+        family: What the checkpoint is; None finds out.
+        classes: Which rows of the class head stay.
+        config: Path or name of a config that has to take the result.
+        report_path: JSON file for what became of every tensor.
+
+    Returns:
+        A summary of some lines.
+
+    Raises:
+        CheckpointError: If it cannot be converted or does not fit the config.
+    """
+    fit: list[str] = []
+
+    def check(state_dict: dict[str, Tensor], report: ConversionReport) -> None:
+        if config:
+            fit.append(check_fit(state_dict, report, config))
+
+    report = convert_checkpoint(src, dst, to, family, classes, check).report
+    if report_path:
+        write_text_atomic(report_path, json.dumps(report.to_dict(), indent=1) + '\n')
+    lines = [report.summary(), *fit]
+    lines.append(f'wrote:     {dst}' if dst else 'nothing written')
+    return '\n'.join(lines)
 
 
 def check_fit(
@@ -98,9 +76,7 @@ def check_fit(
     Raises:
         CheckpointError: A tensor has no place in the model or another shape.
     """
-    settings = Config.fromfile(find_config(config))
-    if settings.get('custom_imports'):
-        import_modules_from_strings(**settings.custom_imports)
+    settings = read_config(config)
     init_default_scope(settings.get('default_scope', 'mmdet'))
     model = MODELS.build(settings.model)
     expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
@@ -118,50 +94,3 @@ def check_fit(
             'it with load_from'
         )
     return f'fits {config} exactly'
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        arguments: Command line without the program's name.
-
-    Returns:
-        Exit code: 0, or 1 after an error, which is printed.
-    """
-    parser = build_parser()
-    options = parser.parse_args(arguments)
-    if (options.dst is None) is not options.dry_run:
-        parser.error('give either DST or --dry-run')
-    try:
-        print(_run(options))
-    except (CheckpointError, OSError) as error:
-        print(f'mmfdta convert: {error}', file=sys.stderr)
-        return 1
-    return 0
-
-
-def _run(options: argparse.Namespace) -> str:
-    to = PLAIN_DETECTOR if options.target == 'detector' else options.to or 'mmfdta'
-    choice = ClassChoice(
-        tuple(options.class_index), tuple(options.class_name), options.keep_classes
-    )
-    fit: list[str] = []
-
-    def check(state_dict: dict[str, Tensor], report: ConversionReport) -> None:
-        if options.config:
-            fit.append(check_fit(state_dict, report, options.config))
-
-    report = convert_checkpoint(
-        options.src, options.dst, to, options.family, choice, check
-    ).report
-    if options.report:
-        content = json.dumps(report.to_dict(), indent=1)
-        Path(options.report).write_text(content + '\n', encoding='utf-8')
-    lines = [report.summary(), *fit]
-    lines.append(f'wrote:     {options.dst}' if options.dst else 'nothing written')
-    return '\n'.join(lines)
-
-
-if __name__ == '__main__':
-    sys.exit(main())

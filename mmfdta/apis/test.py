@@ -1,8 +1,6 @@
 # Copyright (c) mmfdta authors.
-"""Track and score with a checkpoint: `python -m mmfdta test CONFIG CHECKPOINT`."""
+"""Track and score with a checkpoint; `mmfdta test` is this."""
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -11,11 +9,14 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmfdta.apis.config import add_common_arguments, join_processes, load_config
-from mmfdta.apis.config_check import check_config
-from mmfdta.checkpoints import CheckpointMismatchError, matching_weights, read_content
-from mmfdta.ops import accelerate
-from mmfdta.utils.safe_loading import require_safe_loading
+from mmfdta.checkpoints import (
+    CheckpointError,
+    CheckpointMismatchError,
+    matching_weights,
+    read_content,
+)
+
+from .config import build_runner
 
 
 class ExactWeightsHook(Hook):
@@ -37,49 +38,6 @@ class ExactWeightsHook(Hook):
         """
         weights = matching_weights(runner.model, checkpoint, self.modules)
         checkpoint['state_dict'] = weights
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command."""
-    parser = argparse.ArgumentParser('python -m mmfdta test', description=__doc__)
-    add_common_arguments(parser)
-    parser.add_argument('checkpoint', nargs='?', help='checkpoint with the weights')
-    parser.add_argument(
-        '--checkpoint', dest='checkpoint_option', help='the same, as an option'
-    )
-    parser.add_argument(
-        '--out',
-        help='folder for the tracks as MOTChallenge text; <work dir>/tracks by default',
-    )
-    parser.add_argument(
-        '--allow-random-weights',
-        action='store_true',
-        help='test the model as initialised, without a checkpoint',
-    )
-    return parser
-
-
-def choose_checkpoint(options: argparse.Namespace) -> str | None:
-    """Return the checkpoint to load, or None for the initial weights.
-
-    Raises:
-        ValueError: If none or two are named.
-        FileNotFoundError: If the named one is not there.
-    """
-    named = {options.checkpoint, options.checkpoint_option} - {None}
-    if len(named) > 1:
-        raise ValueError(f'two checkpoints are named: {", ".join(sorted(named))}')
-    if not named:
-        if options.allow_random_weights:
-            return None
-        raise ValueError(
-            'no checkpoint is named; name one, or add --allow-random-weights to test '
-            'the model as initialised'
-        )
-    checkpoint = named.pop()
-    if '://' not in checkpoint and not Path(checkpoint).is_file():
-        raise FileNotFoundError(f'there is no checkpoint {checkpoint}')
-    return checkpoint
 
 
 def write_tracks_to(config: Config, folder: str | None) -> None:
@@ -104,28 +62,32 @@ def write_tracks_to(config: Config, folder: str | None) -> None:
         evaluator.out_dir = folder or default
 
 
-def main(arguments: list[str]) -> None:
-    """Test as the arguments say.
+def test(
+    config: Config, checkpoint: str | None, out: str | None = None
+) -> dict[str, float]:
+    """Track and score.
+
+    Args:
+        config: See `load_config`; it is checked first.
+        checkpoint: Path or address of the weights; None tests the initial weights.
+        out: Folder for the tracks, see `write_tracks_to`.
+
+    Returns:
+        Scores by name.
 
     Raises:
-        SystemExit: If the arguments, the config or the checkpoint are wrong.
+        ConfigError: If the config cannot work.
+        CheckpointError: If the checkpoint cannot be read or is another model's.
+        ValueError: If ``out`` is given and no metric writes tracks.
     """
-    options = build_parser().parse_args(arguments)
-    require_safe_loading()
-    try:
-        config = load_config(options)
-        check_config(config)
-        checkpoint, content = choose_checkpoint(options), None
-        if checkpoint is not None and '://' not in checkpoint:
-            content = read_content(checkpoint)
-        write_tracks_to(config, options.out)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'mmfdta test: {error}')
+    content = None
+    if checkpoint is not None and '://' not in checkpoint:
+        content = read_content(checkpoint)
+    if config.get('test_evaluator') is not None:
+        write_tracks_to(config, out)
     config.resume = False
     config.load_from = checkpoint
-    join_processes(config)
-    runner = Runner.from_cfg(config)
-    accelerate(runner.model)
+    runner = build_runner(config)
     modules = config.get('checkpoint_modules')
     runner.register_hook(ExactWeightsHook(modules))
     if checkpoint is None:
@@ -135,15 +97,14 @@ def main(arguments: list[str]) -> None:
             # MMEngine reads the data first.
             matching_weights(runner.model, content, modules)
             del content
-        runner.test()
+        return runner.test()
     except CheckpointMismatchError as error:
-        sys.exit(
-            f'mmfdta test: {checkpoint} does not fit the model of {options.config}: '
-            f'{error}. Convert a foreign checkpoint with tools/convert_checkpoint.py.'
-        )
+        raise CheckpointMismatchError(
+            f'{checkpoint} does not fit the model of {config.filename}: {error}. '
+            'Convert a foreign checkpoint with mmfdta convert.'
+        ) from None
     except UnpicklingError as error:
-        sys.exit(
-            f'mmfdta test: {checkpoint} is not loaded, because it holds more than '
-            f'weights and training state ({error}). Convert it with '
-            'tools/convert_checkpoint.py.'
-        )
+        raise CheckpointError(
+            f'{checkpoint} is not loaded, because it holds more than weights and '
+            f'training state ({error}). Convert it with mmfdta convert.'
+        ) from None

@@ -1,25 +1,18 @@
 # Copyright (c) mmfdta authors.
-"""Train the model of a config: `python -m mmfdta train CONFIG`."""
-
-import argparse
-import sys
+"""Train the model of a config; `mmfdta train` is this."""
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 from torch import nn
 
-from mmfdta.apis.config import add_common_arguments, join_processes, load_config
-from mmfdta.apis.config_check import check_config
 from mmfdta.checkpoints import (
-    CheckpointError,
     CheckpointMismatchError,
     compare_weights,
     read_state_dict,
 )
 from mmfdta.checkpoints.comparison import shapes_of
-from mmfdta.engine import NonFiniteLossError, resume_from_work_dir
-from mmfdta.ops import accelerate
-from mmfdta.utils.safe_loading import require_safe_loading
+from mmfdta.engine import resume_from_work_dir
+
+from .config import build_runner
 
 # Optimiser wrapper -> the same with automatic mixed precision.
 AMP_WRAPPERS = dict(
@@ -27,38 +20,27 @@ AMP_WRAPPERS = dict(
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command."""
-    parser = argparse.ArgumentParser('python -m mmfdta train', description=__doc__)
-    add_common_arguments(parser)
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        metavar='CHECKPOINT',
-        help='go on from a checkpoint; without a path, from the last in the work dir',
-    )
-    parser.add_argument(
-        '--amp', action='store_true', help='train with automatic mixed precision'
-    )
-    parser.add_argument(
-        '--auto-scale-lr',
-        action='store_true',
-        help='scale the learning rate from auto_scale_lr.base_batch_size to the '
-        'batch size in use, all processes and accumulated iterations together',
-    )
-    return parser
-
-
-def apply_training_options(config: Config, options: argparse.Namespace) -> None:
-    """Write `--amp`, `--auto-scale-lr` and `--resume` into the config.
+def apply_training_options(
+    config: Config,
+    resume: str | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+) -> None:
+    """Write the options of the command into a config.
 
     A run without a checkpoint to go on from starts as the config says.
+
+    Args:
+        config: It is changed.
+        resume: Checkpoint to go on from; ``auto`` finds the last of the work
+            directory.
+        amp: Train with automatic mixed precision.
+        auto_scale_lr: Scale the learning rate with the batch size.
 
     Raises:
         ValueError: If the config does not have what an option changes.
     """
-    if options.amp:
+    if amp:
         wrapper = config.optim_wrapper.get('type', 'OptimWrapper')
         if wrapper not in (*AMP_WRAPPERS, *AMP_WRAPPERS.values()):
             raise ValueError(
@@ -67,7 +49,7 @@ def apply_training_options(config: Config, options: argparse.Namespace) -> None:
             )
         config.optim_wrapper.type = AMP_WRAPPERS.get(wrapper, wrapper)
         config.optim_wrapper.setdefault('loss_scale', 'dynamic')
-    if options.auto_scale_lr:
+    if auto_scale_lr:
         if 'base_batch_size' not in config.get('auto_scale_lr', {}):
             raise ValueError(
                 '--auto-scale-lr needs auto_scale_lr.base_batch_size in the config'
@@ -76,10 +58,10 @@ def apply_training_options(config: Config, options: argparse.Namespace) -> None:
         # MMEngine compares the base with the batch of one iteration.
         accumulated = config.optim_wrapper.get('accumulative_counts', 1)
         config.auto_scale_lr.base_batch_size /= accumulated
-    if options.resume and options.resume != 'auto':
+    if resume and resume != 'auto':
         config.resume = True
-        config.load_from = options.resume
-    elif options.resume or (config.get('resume') and not config.get('load_from')):
+        config.load_from = resume
+    elif resume or (config.get('resume') and not config.get('load_from')):
         resume_from_work_dir(config)
 
 
@@ -115,28 +97,22 @@ def check_start(model: nn.Module, checkpoint: str, resume: bool) -> None:
         )
 
 
-def main(arguments: list[str]) -> None:
-    """Train as the arguments say.
+def train(config: Config) -> nn.Module:
+    """Train.
+
+    Args:
+        config: See `load_config`; it is checked first.
+
+    Returns:
+        The trained model.
 
     Raises:
-        SystemExit: If the arguments, the config or the checkpoint are wrong, or a
-            loss is not finite.
+        ConfigError: If the config cannot work.
+        CheckpointError: If ``load_from`` cannot be read or is another model's.
+        NonFiniteLossError: If a loss is NaN or infinite.
     """
-    options = build_parser().parse_args(arguments)
-    require_safe_loading()
-    try:
-        config = load_config(options)
-        apply_training_options(config, options)
-        check_config(config)
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f'mmfdta train: {error}')
-    join_processes(config)
-    runner = Runner.from_cfg(config)
-    accelerate(runner.model)
-    try:
-        if config.get('load_from'):
-            model = getattr(runner.model, 'module', runner.model)
-            check_start(model, config.load_from, config.resume)
-        runner.train()
-    except (CheckpointError, FileNotFoundError, NonFiniteLossError) as error:
-        sys.exit(f'mmfdta train: {error}')
+    runner = build_runner(config)
+    if config.get('load_from'):
+        model = getattr(runner.model, 'module', runner.model)
+        check_start(model, config.load_from, config.get('resume', False))
+    return runner.train()

@@ -1,10 +1,18 @@
 # Copyright (c) mmfdta authors.
-"""The one place where errors and interruptions become a line and an exit code."""
+"""The one place where errors and interruptions become a line and an exit code.
+
+A mistake of the user ends in one line: what the system refuses (files, disks, memory,
+connections), what the project raises on purpose, and what MMEngine says about a config.
+Everything else is a bug and keeps its traceback.
+"""
 
 import contextlib
+import json
 import os
+import re
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +23,21 @@ import mmfdta
 
 INTERRUPTED = 130  # the shell's code for a process that Ctrl-C ended
 _PACKAGE = Path(mmfdta.__file__).parent
+# What PyTorch says about the machine, beginning -> what to do.
+_KNOWN = {
+    'CUDA out of memory': 'lower the batch size or the image size',
+    'DefaultCPUAllocator: not enough memory': 'lower the batch size or the image size',
+    "DefaultCPUAllocator: can't allocate memory": 'lower the batch size or image size',
+    'DataLoader worker (pid': 'was the memory used up? lower num_workers',
+    'Invalid device string': 'name a device such as cpu or cuda:0',
+    'Expected one of cpu, cuda': 'name a device such as cpu or cuda:0',
+    'Torch not compiled with CUDA enabled': 'take cpu, or install PyTorch for CUDA',
+    'Found no NVIDIA driver': 'take cpu, or install a driver',
+    'CUDA error: invalid device ordinal': 'there are fewer GPUs',
+}
+_FILE = re.compile(r'^  File "(.+)", line \d+, in .+\n(?:    (.*))?', re.M)
+# How long a process of a job waits with its line for that of the first process.
+_PATIENCE = 3.0
 
 
 @dataclass
@@ -31,8 +54,6 @@ class Ending:
 @contextlib.contextmanager
 def report_errors(verb: str, show_traceback: bool = False) -> Iterator[Ending]:
     """Turn mistakes of the user, Ctrl-C and SIGTERM into one line on standard error.
-
-    Bugs pass through with their traceback.
 
     Args:
         verb: Names the command in the line.
@@ -64,29 +85,86 @@ def report_errors(verb: str, show_traceback: bool = False) -> Iterator[Ending]:
 def explain(error: Exception) -> str | None:
     """Say what the user can do something about.
 
-    These are errors of the system (files, disks, connections) and what the project
-    raises on purpose: errors with a message for the user.
-
     Args:
         error: What ended a command.
 
     Returns:
         A message, one line for each mistake; None for a bug.
     """
+    kind = type(error)
+    origin = _Origin.of(error)
+    text = origin.message
     if isinstance(error, OSError):
-        return str(error)
-    if isinstance(error, ValueError | RuntimeError | ImportError) and _is_ours(error):
-        return str(error)
+        if text == str(error) and error.strerror and error.filename is not None:
+            return f'{error.filename}: {error.strerror}'
+        return text
+    if isinstance(error, MemoryError):
+        return f'the memory is used up {text}'.strip()
+    for beginning, advice in _KNOWN.items():
+        if text.startswith(beginning):
+            return f'{_one_line(text)}; {advice}'
+    if origin.is_raised_by(_PACKAGE):
+        return text
+    if issubclass(kind, ValueError | KeyError | TypeError | AssertionError):
+        folders = ('mmengine/registry/', 'mmengine/runner/', 'mmengine/config/')
+        if any(folder in origin.path for folder in folders):
+            return _one_line(text)
     return None
 
 
-def _is_ours(error: Exception) -> bool:
-    """Tell whether a statement of the project raised an error."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and Path(frames[-1].filename).is_relative_to(_PACKAGE)
+@dataclass(frozen=True)
+class _Origin:
+    """Where an error arose first, be it in another process.
+
+    Attributes:
+        path: File of the statement.
+        statement: Its first line.
+        message: What the error says.
+    """
+
+    path: str
+    statement: str
+    message: str
+
+    def is_raised_by(self, folder: Path) -> bool:
+        """Tell whether a ``raise`` statement in a folder is the origin."""
+        inside = Path(self.path).is_relative_to(folder)
+        return inside and self.statement.startswith('raise')
+
+    @classmethod
+    def of(cls, error: BaseException) -> '_Origin':
+        """Find the origin of an error."""
+        # Of a worker of PyTorch's loader, of a pool of processes.
+        for text in (str(error), str(error.__cause__ or '')):
+            found = _FILE.findall(text) if 'Traceback (most recent' in text else []
+            if found:
+                name = re.escape(type(error).__name__)
+                *_, message = re.split(rf'^(?:[\w.]+\.)?{name}: ', text, flags=re.M)
+                path, statement = found[-1]
+                return cls(path, statement, message.strip().strip('"').strip())
+        frames = traceback.extract_tb(error.__traceback__)
+        last = frames[-1] if frames else None
+        path = '' if last is None else Path(last.filename).as_posix()
+        message = str(error.args[0] if isinstance(error, KeyError) else error)
+        return cls(path, (last and last.line) or '', message)
+
+
+def _one_line(text: str) -> str:
+    return ' '.join(text.split())
 
 
 def _say(verb: str, text: str) -> None:
+    """Print a message; of the processes of a job the first that fails says it."""
+    rank = int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0)
+    file = os.environ.get('TORCHELASTIC_ERROR_FILE')
+    if file:
+        # torchrun reports the first of its processes that fails.
+        content = dict(message=f'mmfdta {verb}: {text}', timestamp=int(time.time()))
+        Path(file).write_text(json.dumps(content), encoding='utf-8')
+        return
+    if rank:
+        time.sleep(_PATIENCE)  # if all fail alike, the launcher ends this one
+        text = f'process {rank}: {text}'
     for line in text.splitlines() or ['']:
         print(f'mmfdta {verb}: {line}', file=sys.stderr)
 

@@ -1,0 +1,72 @@
+# Copyright (c) mmfdta authors.
+"""Arguments that several verbs share."""
+
+import argparse
+import os
+from collections.abc import Sequence
+
+
+class CfgOptions(argparse.Action):
+    """MMEngine's ``DictAction``, imported only where ``--cfg-options`` is given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Add ``KEY=VALUE`` pairs to those of earlier options."""
+        from mmengine.config import DictAction
+
+        for text in values or ():
+            if '=' not in text:
+                raise argparse.ArgumentError(
+                    self, f'found {text!r}, expected KEY=VALUE'
+                )
+        given = dict(getattr(namespace, self.dest))
+        DictAction(self.option_strings, self.dest)(
+            parser, namespace, values, option_string
+        )
+        setattr(namespace, self.dest, given | getattr(namespace, self.dest))
+
+
+def add_cfg_options(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add ``--cfg-options``; ``cfg_options`` is empty where it is not given.
+
+    Args:
+        parser: Receives the argument.
+        text: What is changed, for ``--help``.
+    """
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=CfgOptions,
+        default={},
+        metavar='KEY=VALUE',
+        help=text,
+    )
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``train`` and ``test`` share: the config, its changes, the launcher."""
+    parser.add_argument('config', help='path of a config, or its name in mmfdta')
+    parser.add_argument(
+        '--work-dir', help='folder for logs and results; ./work_dirs/<config> if unset'
+    )
+    add_cfg_options(parser, 'settings to change, such as train_cfg.max_epochs=2')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes of a distributed job',
+    )
+    # torch.distributed.launch passes the rank in the first spelling or the second.
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS
+    )
+
+
+def keep_local_rank(options: argparse.Namespace) -> None:
+    """Tell MMEngine the local rank of launchers that only pass it as an argument."""
+    os.environ.setdefault('LOCAL_RANK', str(options.local_rank))

@@ -1,0 +1,53 @@
+# Copyright (c) mmfdta authors.
+"""Track and score with a checkpoint."""
+
+import argparse
+
+from .arguments import add_run_arguments, keep_local_rank
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_run_arguments(parser)
+    parser.add_argument('checkpoint', nargs='?', help='checkpoint with the weights')
+    parser.add_argument(
+        '--checkpoint', dest='checkpoint_option', help='the same, as an option'
+    )
+    parser.add_argument(
+        '--out',
+        help='folder for the tracks as MOTChallenge text; <work dir>/tracks by default',
+    )
+    parser.add_argument(
+        '--allow-random-weights',
+        action='store_true',
+        help='test the model as initialised, without a checkpoint',
+    )
+
+
+def choose_checkpoint(options: argparse.Namespace) -> str | None:
+    """Return the checkpoint to load, or None for the initial weights.
+
+    Raises:
+        ValueError: If none or two are named.
+    """
+    named = {options.checkpoint, options.checkpoint_option} - {None}
+    if len(named) > 1:
+        raise ValueError(f'two checkpoints are named: {", ".join(sorted(named))}')
+    if not named and not options.allow_random_weights:
+        raise ValueError(
+            'no checkpoint is named; name one, or add --allow-random-weights to test '
+            'the model as initialised'
+        )
+    return named.pop() if named else None
+
+
+def run(options: argparse.Namespace) -> None:
+    """Test."""
+    keep_local_rank(options)
+    from mmfdta.apis.config import load_config
+    from mmfdta.apis.test import test
+
+    config = load_config(
+        options.config, options.cfg_options, options.work_dir, options.launcher
+    )
+    test(config, choose_checkpoint(options), options.out)
