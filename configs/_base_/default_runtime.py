@@ -1,4 +1,5 @@
 default_scope = 'mmdet'
+runner_type = 'TrackingRunner'
 custom_imports = dict(imports=['mmfdta.registry'], allow_failed_imports=False)
 
 env_cfg = dict(
@@ -16,7 +17,7 @@ default_hooks = dict(
     # Draws with the option --show-dir of MMDetection's tools.
     visualization=dict(type='TrackVisualizationHook'),
 )
-log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
+log_processor = dict(type='TrackingLogProcessor', window_size=50, by_epoch=True)
 log_level = 'INFO'
 
 vis_backends = [dict(type='LocalVisBackend')]

@@ -1,5 +1,8 @@
 # Copyright (c) mmfdta authors.
-"""Finds mistakes in a config before any data is read."""
+"""Find mistakes in a config before any data is read.
+
+Names of keys and types first, then numbers of FDTA that have to agree.
+"""
 
 import difflib
 import inspect
@@ -8,20 +11,26 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import mmdet.registry
 import mmengine.registry
+from mmdet.registry import MODELS, TRANSFORMS
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from .config_relations import check_relations
-
 # What the runner and the commands understand at the top.
 TOP_KEYS = (
     *inspect.signature(Runner.__init__).parameters,
-    *('custom_imports', 'randomness', 'activation_checkpointing', 'vis_backends'),
+    *(
+        'custom_imports',
+        'runner_type',
+        'randomness',
+        'activation_checkpointing',
+        'vis_backends',
+    ),
     *('efficient_conv_bn_eval', 'compile', 'model_wrapper_cfg', 'checkpoint_modules'),
     *('find_unused_parameters', 'train_pipeline', 'val_pipeline', 'test_pipeline'),
     *('tta_model', 'tta_pipeline'),
@@ -47,6 +56,14 @@ _BUILT = re.compile(
     r'|^(default|custom)_hooks\.\w+$|_evaluator(\.\d+)?$|^model(\.detector)?$'
 )
 _CLOSE = 0.8
+# Part of FDTA -> its setting that has to equal the detector's channels.
+_CHANNELS = {
+    'temporal_adapter': 'embed_dims',
+    'identity_adapter': 'embed_dims',
+    'trajectory_modeling': 'embed_dims',
+    'id_decoder': 'feature_dims',
+    'tracker': 'embed_dims',
+}
 _REGISTRIES = [
     registry
     for module in (mmdet.registry, mmengine.registry)
@@ -64,8 +81,8 @@ class _Part:
     """A dict in a config.
 
     Attributes:
-        key (str): Where it stands, as ``--cfg-options`` spells it.
-        value (dict): The dict.
+        key: Where it stands, as ``--cfg-options`` spells it.
+        value: The dict.
     """
 
     key: str
@@ -80,7 +97,7 @@ def check_config(config: Config) -> None:
     """Refuse a config with misspelt keys or types, or parts that do not fit.
 
     Args:
-        config (Config): What is to be run.
+        config: What is to be run.
 
     Raises:
         ConfigError: With one line for each mistake, which names the key, what was
@@ -93,8 +110,11 @@ def check_config(config: Config) -> None:
             problems += _check_loader(part)
         elif isinstance(part.value.get('type'), str):
             problems += _check_part(part)
+    if 'mmfdta.registry' not in str(content.get('custom_imports')):
+        hint = '; custom_imports does not name mmfdta.registry'
+        problems = [p + hint if '.type: there is no ' in p else p for p in problems]
     # What does not fit together may follow from a misspelt key.
-    problems = problems or list(check_relations(content))
+    problems = problems or list(_check_relations(content))
     if problems:
         raise ConfigError('\n'.join(problems))
 
@@ -103,8 +123,8 @@ def check_new_keys(config: Config, options: dict[str, object]) -> None:
     """Refuse options that set something nothing reads.
 
     Args:
-        config (Config): Before the options are applied.
-        options (dict[str, object]): Key with dots and value, of ``--cfg-options``.
+        config: Before the options are applied.
+        options: Key with dots and value, of ``--cfg-options``.
 
     Raises:
         ConfigError: If the first part of a key is none of the config's and none
@@ -197,12 +217,12 @@ def _accepted(kind: Callable, accepted: dict[str, object]) -> bool:
     """List the arguments of a class and its bases with their annotations.
 
     Args:
-        kind (Callable): The class, or a function.
-        accepted (dict[str, object]): Receives them; only the annotations of this
+        kind: The class, or a function.
+        accepted: Receives them; only the annotations of this
             project are relied on.
 
     Returns:
-        bool: Whether any others are taken as well.
+        Whether any others are taken as well.
     """
     chain = [kind]
     if inspect.isclass(kind):
@@ -257,3 +277,123 @@ def _suggest(name: str, names: Iterable[str]) -> str:
     if close:
         return f', did you mean {close[0]!r}?'
     return f'; it takes {", ".join(listed)}' if len(listed) <= 25 else ''
+
+
+def _check_relations(content: dict) -> Iterator[str]:
+    """Compare the numbers of FDTA's parts with each other and with the data's.
+
+    Args:
+        content: A config whose keys and types are right.
+
+    Yields:
+        What does not agree, with the keys of both.
+    """
+    model = content.get('model') or {}
+    if model.get('type') != 'FDTA':
+        return
+    loader = content.get('train_dataloader') or {}
+    yield from _check_channels(model)
+    yield from _check_depth_bins(model)
+    yield from _check_vocabulary(model, loader)
+    yield from _check_window(model, loader)
+
+
+def _check_channels(model: dict) -> Iterator[str]:
+    head = (model['detector'].get('bbox_head') or {}).get('embed_dims')
+    for part, name in _CHANNELS.items():
+        found = _setting(MODELS, model.get(part), name)
+        if None not in (head, found) and found != head:
+            yield (
+                f'model.{part}.{name} = {found}, but '
+                f'model.detector.bbox_head.embed_dims = {head}; they must be equal'
+            )
+
+
+def _check_depth_bins(model: dict) -> Iterator[str]:
+    detector = model['detector']
+    adapter = _setting(MODELS, detector.get('spatial_adapter'), 'num_bins')
+    loss = (detector.get('bbox_head') or {}).get('loss_depth')
+    bins = _setting(MODELS, loss, 'num_bins')
+    if None not in (adapter, bins) and adapter != bins:
+        yield (
+            f'model.detector.spatial_adapter.num_bins = {adapter}, but '
+            f'model.detector.bbox_head.loss_depth.num_bins = {bins}; they must be equal'
+        )
+    if adapter is None and loss is not None:
+        yield (
+            'model.detector.bbox_head.loss_depth is set, but there is no '
+            'model.detector.spatial_adapter to train; set both or neither'
+        )
+
+
+def _check_vocabulary(model: dict, loader: dict) -> Iterator[str]:
+    words = _setting(MODELS, model['id_decoder'], 'num_id_vocabulary')
+    tracked = _setting(MODELS, model['tracker'], 'num_id_vocabulary')
+    if tracked != words:
+        yield (
+            f'model.tracker.num_id_vocabulary = {tracked}, but '
+            f'model.id_decoder.num_id_vocabulary = {words}; they must be equal'
+        )
+    for key, step in _steps(loader, 'train_dataloader'):
+        if step.get('type') != 'GenerateIDTargets':
+            continue
+        given = _setting(TRANSFORMS, step, 'vocab')
+        if given != words:
+            yield (
+                f'{key}.vocab = {given}, but model.id_decoder.num_id_vocabulary = '
+                f'{words}; they must be equal: the first names identities with the '
+                'words of the second'
+            )
+        taught = _setting(TRANSFORMS, step, 'num_training_ids')
+        if taught is not None and not 1 <= taught <= given:
+            yield (
+                f'{key}.num_training_ids = {taught}: expected 1 to {given}, the '
+                'number of ID words (vocab)'
+            )
+
+
+def _check_window(model: dict, loader: dict) -> Iterator[str]:
+    table = _setting(MODELS, model['id_decoder'], 'max_relative_time')
+    tolerance = _setting(MODELS, model['tracker'], 'miss_tolerance')
+    if tolerance - 1 > table:
+        yield (
+            f'model.tracker.miss_tolerance = {tolerance} keeps {tolerance - 1} frames '
+            f'of history, but model.id_decoder.max_relative_time = {table} knows no '
+            'larger distance in time; raise the second or lower the first'
+        )
+    lengths = (loader.get('sampler') or {}).get('lengths')
+    longest = max(lengths.values()) if isinstance(lengths, dict) else lengths
+    if longest is not None and longest > table:
+        yield (
+            f'train_dataloader.sampler.lengths = {longest} frames in a clip, but '
+            f'model.id_decoder.max_relative_time = {table}; shorten the clips or '
+            'raise the second'
+        )
+
+
+def _setting(registry: Registry, part: dict | None, name: str) -> Any:
+    """Read a setting of a part, or its class's default; None without the part.
+
+    What it is depends on the setting; `check_config` has compared it with its hint.
+    """
+    if not part:
+        return None
+    if name in part:
+        return part[name]
+    kind: Callable = registry.get(part['type'])
+    default = inspect.signature(kind).parameters[name].default
+    return None if default is inspect.Parameter.empty else default
+
+
+def _steps(value: object, key: str) -> Iterator[tuple[str, dict]]:
+    """List the dicts in a loader with their keys, also in nested pipelines."""
+    items: Iterable[tuple[object, object]]
+    if isinstance(value, dict):
+        yield key, value
+        items = value.items()
+    elif isinstance(value, list | tuple):
+        items = enumerate(value)
+    else:
+        return
+    for name, item in items:
+        yield from _steps(item, f'{key}.{name}')

@@ -14,7 +14,7 @@ from mmfdta.checkpoints import (
     compare_weights,
     convert_checkpoint,
 )
-from mmfdta.structures.whole_files import write_text_atomic
+from mmfdta.structures.whole_files import write_text
 
 from .config import read_config
 
@@ -53,7 +53,7 @@ def convert(
 
     report = convert_checkpoint(src, dst, to, family, classes, check).report
     if report_path:
-        write_text_atomic(report_path, json.dumps(report.to_dict(), indent=1) + '\n')
+        write_text(report_path, json.dumps(report.to_dict(), indent=1) + '\n')
     lines = [report.summary(), *fit]
     lines.append(f'wrote:     {dst}' if dst else 'nothing written')
     return '\n'.join(lines)

@@ -12,8 +12,9 @@ from mmengine.config import Config
 from mmfdta.structures.tracks import Tracks
 from mmfdta.visualization import TrackStyle
 
+from .config import read_config
 from .frame_preprocessing import FrameContext, FramePreprocessor, collate_frames
-from .model_loading import load_tracker, read_config
+from .model_loading import load_tracker
 from .track_outputs import TrackedFrame, VideoFacts, plan_outputs
 from .tracking_run import TrackingReport, TrackingRun
 from .video_sources import open_source

@@ -19,33 +19,6 @@ from mmfdta.checkpoints import (
 )
 from mmfdta.ops import accelerate
 
-from .config import find_config
-
-
-def read_config(
-    config: str | os.PathLike | Config, cfg_options: dict | None = None
-) -> Config:
-    """Read a config.
-
-    Args:
-        config (str | os.PathLike | Config): Path, a name such as
-            ``fdta_dancetrack``, or the config itself, which stays as it is.
-        cfg_options (dict | None): Settings to change.
-
-    Returns:
-        Config: With the options applied.
-
-    Raises:
-        FileNotFoundError: If there is no such config.
-    """
-    if isinstance(config, Config):
-        config = config.copy()
-    else:
-        config = Config.fromfile(find_config(str(config)))
-    if cfg_options:
-        config.merge_from_dict(cfg_options)
-    return config
-
 
 def load_tracker(
     config: Config,

@@ -1,23 +1,14 @@
 # Copyright (c) mmfdta authors.
-"""Start a tracker of your own: `python -m mmfdta new-tracker NAME`.
+"""Start a tracker of your own; `mmfdta new-tracker` is this."""
 
-Writes a package with a tracker that works, its config and its test. The tracker
-begins as the project's IoUEmbeddingTracker; docs/add_a_tracker.md goes on from
-there.
-"""
-
-import argparse
-import importlib.util
-import os
 import re
-import sys
 from pathlib import Path
 
-from mmfdta.structures.mot_text import write_text_atomic
-
-from .config import find_config
+import mmfdta
+from mmfdta.structures.whole_files import write_text
 
 _CLASS = 'IoUEmbeddingTracker'
+_SOURCE = 'models/trackers/iou_embedding_tracker.py'
 _CONFIG = 'iou-embedding_fdta-det_mini'
 _TEST = '''"""{name} follows two objects that cross, by their looks."""
 
@@ -56,48 +47,15 @@ def test_a_new_video_starts_anew():
 '''
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command."""
-    parser = argparse.ArgumentParser(
-        'python -m mmfdta new-tracker',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument('name', help='name of the class, such as GlueTracker')
-    parser.add_argument(
-        '--into', type=Path, default=Path(), help='folder of the package; this one'
-    )
-    return parser
-
-
-def main(arguments: list[str]) -> int:
-    """Run the command.
-
-    Args:
-        arguments (list[str]): The command line.
-
-    Returns:
-        int: Exit code; 1 if the name cannot be used.
-    """
-    options = build_parser().parse_args(arguments)
-    try:
-        files = write_tracker(options.name, options.into)
-    except (OSError, ValueError) as error:
-        print(f'mmfdta new-tracker: {error}', file=sys.stderr)
-        return 1
-    print('\n'.join(map(str, files)))
-    return 0
-
-
 def write_tracker(name: str, into: Path) -> list[Path]:
     """Write the package of a new tracker.
 
     Args:
-        name (str): Name of the class, in capitalised words.
-        into (Path): Where the package goes.
+        name: Name of the class, in capitalised words.
+        into: Where the package goes.
 
     Returns:
-        list[Path]: The files.
+        The files.
 
     Raises:
         ValueError: If it is no name for a class.
@@ -114,35 +72,31 @@ def write_tracker(name: str, into: Path) -> list[Path]:
     texts = {
         '__init__.py': f'from .tracker import {name}\n\n__all__ = [{name!r}]\n',
         'tracker.py': _tracker_text(name),
-        f'{package}_mini.py': _config_text(name, package, folder),
+        f'{package}_mini.py': _config_text(name, package),
         f'test_{package}.py': _TEST.format(name=name, package=package),
     }
     for file, text in texts.items():
-        write_text_atomic(folder / file, text)
+        write_text(folder / file, text)
     return [folder / file for file in texts]
 
 
 def _tracker_text(name: str) -> str:
     """The source of the project's small tracker, from its imports on."""
-    spec = importlib.util.find_spec('mmfdta.models.trackers.iou_embedding_tracker')
-    source = Path(spec.origin).read_text(encoding='utf-8')
+    path = Path(mmfdta.__file__).parent / _SOURCE
+    source = path.read_text(encoding='utf-8')
     code = source[source.index('import torch') :]
     return f'"""Tracker {name}."""\n\n{code.replace(_CLASS, name)}'
 
 
-def _config_text(name: str, package: str, folder: Path) -> str:
+def _config_text(name: str, package: str) -> str:
     """The config of the project's small tracker, with the new class."""
-    path = find_config(_CONFIG)
-    base = os.path.relpath(path.with_name('_base_'), folder)
-    source = path.read_text(encoding='utf-8')
-    source = source[source.index('_base_ = ') :]
-    source = source.replace('./_base_', Path(base).as_posix())
-    imports = (
-        f"imports = ['mmfdta.registry', '{package}']\n"
-        'custom_imports = dict(imports=imports)\n'
-    )
-    head, blank, rest = source.partition('\n\n')
+    source = Path(*mmfdta.config_paths(f'{_CONFIG}.py')).read_text(encoding='utf-8')
+    bases = re.search(r'^_base_ = \[(.*?)\]\n', source, re.M | re.S)
+    names = re.sub(r"'\./", "'", bases[1]).strip().rstrip(',')
     return (
         f"# {name} on FDTA's detections.\n"
-        f'{head}\n{imports}{blank[1:]}{rest.replace(_CLASS, name)}'
+        f"_base_ = __import__('mmfdta').config_paths({names})\n"
+        f"imports = ['mmfdta.registry', '{package}']\n"
+        'custom_imports = dict(imports=imports)\n'
+        f'{source[bases.end() :].replace(_CLASS, name)}'
     )

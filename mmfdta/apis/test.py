@@ -51,7 +51,7 @@ def write_tracks_to(config: Config, folder: str | None) -> None:
     Raises:
         ValueError: If a folder is asked for and no metric writes tracks.
     """
-    evaluators = config.test_evaluator
+    evaluators = config.get('test_evaluator') or []
     if isinstance(evaluators, dict):
         evaluators = [evaluators]
     writing = [evaluator for evaluator in evaluators if evaluator.type == 'MOTMetric']
@@ -83,8 +83,7 @@ def test(
     content = None
     if checkpoint is not None and '://' not in checkpoint:
         content = read_content(checkpoint)
-    if config.get('test_evaluator') is not None:
-        write_tracks_to(config, out)
+    write_tracks_to(config, out)
     config.resume = False
     config.load_from = checkpoint
     runner = build_runner(config)

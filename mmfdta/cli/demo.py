@@ -10,7 +10,7 @@ finished is reused; an interrupted training goes on.
 import argparse
 from pathlib import Path
 
-from mmfdta.apis.config import add_cfg_options
+from .arguments import add_cfg_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

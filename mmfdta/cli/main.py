@@ -13,13 +13,13 @@ from .errors import report_errors
 
 # Verb -> (module, what it does). A module is imported only when its verb is named.
 VERBS = {
-    'train': ('mmfdta.apis.train', 'train the model of a config'),
-    'test': ('mmfdta.apis.test', 'track and score with a checkpoint'),
-    'track': ('mmfdta.apis.track', 'track a video, folder or camera'),
+    'train': ('mmfdta.cli.train', 'train the model of a config'),
+    'test': ('mmfdta.cli.test', 'track and score with a checkpoint'),
+    'track': ('mmfdta.cli.track', 'track a video, folder or camera'),
     'evaluate': ('mmfdta.cli.evaluate', 'score tracks in MOTChallenge text'),
     'benchmark': ('mmfdta.apis.benchmark', 'compare several trackers on a data set'),
     'tune': ('mmfdta.apis.analysis.tune_thresholds', 'search thresholds and protocol'),
-    'convert': ('mmfdta.apis.convert', 'convert a checkpoint of another project'),
+    'convert': ('mmfdta.cli.convert', 'convert a checkpoint of another project'),
     'check-data': ('mmfdta.cli.check_data', 'check a data set and its depth maps'),
     'prepare-dataset': (
         'mmfdta.cli.prepare_dataset',
@@ -31,14 +31,14 @@ VERBS = {
     ),
     'minidance': ('mmfdta.cli.minidance', 'render a MiniDance data set'),
     'submit': ('mmfdta.cli.submit', 'check and pack results for a test server'),
-    'new-tracker': ('mmfdta.apis.new_tracker', 'start a tracker of your own'),
+    'new-tracker': ('mmfdta.cli.new_tracker', 'start a tracker of your own'),
     'similarity': (
         'mmfdta.apis.analysis.similarity',
         'measure how alike objects are',
     ),
     'plot-tracks': ('mmfdta.cli.plot_tracks', 'draw timelines of tracks'),
     'estimate-memory': (
-        'mmfdta.apis.analysis.estimate_memory',
+        'mmfdta.cli.estimate_memory',
         'estimate the peak memory of training a config',
     ),
     'mmdet': ('mmfdta.cli.mmdet', 'run a tool of MMDetection, with all registered'),
@@ -62,17 +62,22 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
         The parser; what it parses has ``verb`` and, with a verb, ``run`` and
         ``traceback``.
     """
+    # argparse breaks its own list of longer names into two lines each.
+    width = max(map(len, VERBS))
+    listed = [f'  {name:<{width}}  {text}' for name, (_, text) in VERBS.items()]
     parser = argparse.ArgumentParser(
         'mmfdta',
-        formatter_class=_formatter,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         description='Train, compare and use multi-object trackers.',
-        epilog='mmfdta VERB --help shows the arguments of a verb.',
+        epilog='\n'.join(
+            ['verbs:', *listed, '', 'mmfdta VERB --help shows the arguments of a verb.']
+        ),
     )
     parser.add_argument('--version', action='version', version=__version__)
-    verbs = parser.add_subparsers(dest='verb', metavar='VERB', title='verbs')
-    for name, (_, text) in VERBS.items():
+    verbs = parser.add_subparsers(dest='verb', metavar='VERB', help='what to do')
+    for name in VERBS:
         branch = verbs.add_parser(
-            name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter
+            name, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         if name == verb:
             module = _import_verb(name)
@@ -111,10 +116,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             ending.code = _import_verb(verb).main(arguments[1:]) or 0
     return ending.code
-
-
-def _formatter(prog: str) -> argparse.HelpFormatter:
-    return argparse.HelpFormatter(prog, max_help_position=22)
 
 
 def _import_verb(verb: str) -> ModuleType:

@@ -10,6 +10,7 @@ from .checkpoint_hook import (
     find_checkpoint_to_resume,
     resume_from_work_dir,
 )
+from .console import TrackingLogProcessor, TrackingRunner, quiet_console
 from .finite_loss_hook import FiniteLossHook, NonFiniteLossError
 from .loops import ResumableEpochTrainLoop, ResumableIterTrainLoop
 from .optim_wrapper import (
@@ -32,9 +33,12 @@ __all__ = [
     'NonFiniteLossError',
     'ResumableEpochTrainLoop',
     'ResumableIterTrainLoop',
+    'TrackingLogProcessor',
+    'TrackingRunner',
     'ValTrackVisualizationHook',
     'WholeCheckpointHook',
     'WorstSequencesHook',
     'find_checkpoint_to_resume',
+    'quiet_console',
     'resume_from_work_dir',
 ]

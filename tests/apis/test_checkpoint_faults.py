@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """Checkpoints that are broken, hostile or another model's, at every way in."""
 
+import contextlib
+import io
 import os
 import pickle
 import sys
@@ -11,9 +13,8 @@ import pytest
 import torch
 from tiny_run import tiny_run
 
-from mmfdta.apis import MOTInferencer, convert
-from mmfdta.apis import test as test_command
-from mmfdta.apis import train as train_command
+from mmfdta.apis import MOTInferencer
+from mmfdta.cli.main import main
 
 __all__ = ['tiny_run']
 
@@ -71,13 +72,22 @@ FAULTS = (
 TINY = {'weight': torch.ones(4)}
 
 
+def run(arguments: list[str]) -> None:
+    """Run a command that ends in one line."""
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        assert main(arguments) == 1
+    (line,) = [x for x in said.getvalue().splitlines() if x.startswith('mmfdta ')]
+    sys.exit(line)
+
+
 def resume(config: Path, checkpoint: Path) -> None:
-    train_command.main([str(config), '--resume', str(checkpoint)])
+    run(['train', str(config), '--resume', str(checkpoint)])
 
 
 def start(config: Path, checkpoint: Path) -> None:
     options = ['--cfg-options', f'load_from={checkpoint}']
-    train_command.main([str(config), *options])
+    run(['train', str(config), *options])
 
 
 def last(config: Path, checkpoint: Path) -> None:
@@ -85,11 +95,11 @@ def last(config: Path, checkpoint: Path) -> None:
     work = config.parent / 'work'
     work.mkdir()
     (work / 'last_checkpoint').write_text(str(checkpoint))
-    train_command.main([str(config), '--resume'])
+    run(['train', str(config), '--resume'])
 
 
 def test(config: Path, checkpoint: Path) -> None:
-    test_command.main([str(config), str(checkpoint)])
+    run(['test', str(config), str(checkpoint)])
 
 
 def infer(config: Path, checkpoint: Path) -> None:
@@ -100,9 +110,7 @@ def infer(config: Path, checkpoint: Path) -> None:
 
 
 def convert_it(config: Path, checkpoint: Path) -> None:
-    code = convert.main([str(checkpoint), str(config.parent / 'converted.pth')])
-    if code:
-        sys.exit(f'{checkpoint.name}: exit {code}')
+    run(['convert', str(checkpoint), str(config.parent / 'converted.pth')])
 
 
 WAYS = (resume, start, last, test, infer, convert_it)

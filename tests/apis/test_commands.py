@@ -13,10 +13,9 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmfdta.apis import config as config_module
 from mmfdta.apis import test as test_command
 from mmfdta.apis import train as train_command
-from mmfdta.apis.config import find_config
+from mmfdta.apis.config import find_config, load_config
 from mmfdta.cli import main as command_line
 
 MODEL = '''
@@ -90,32 +89,42 @@ def saved_weight(path):
     return torch.load(path, weights_only=True)['state_dict']['weight'].item()
 
 
-def error_of(command, *arguments):
-    with pytest.raises(SystemExit) as caught:
-        command.main(list(arguments))
-    return str(caught.value)
+@pytest.fixture
+def error_of(capsys):
+    """What a command that cannot do its work says, in one line."""
+
+    def call(*arguments):
+        capsys.readouterr()
+        assert command_line.main(arguments) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f'mmfdta {arguments[0]}: ')
+        return line
+
+    return call
 
 
 def seen(project, monkeypatch, *arguments):
     """What the metric reports for `test` with these arguments."""
     results = {}
     monkeypatch.setattr(Runner, 'test', lambda self: results.update(RUN_TEST(self)))
-    test_command.main(['tiny.py', *arguments])
+    command_line.main(['test', 'tiny.py', *arguments])
     return results
 
 
 def test_training_saves_resumes_and_tests(project, monkeypatch):
-    train_command.main(['tiny.py'])
+    command_line.main(['train', 'tiny.py'])
     work_dir = project / 'work_dirs' / 'tiny'
     # Two steps of 0.5 an epoch, down from 7.
     assert saved_weight(work_dir / 'epoch_1.pth') == 6
-    train_command.main(
-        ['tiny.py', '--resume', '--cfg-options', 'train_cfg.max_epochs=2']
+    command_line.main(
+        ['train', 'tiny.py', '--resume', '--cfg-options', 'train_cfg.max_epochs=2']
     )
     assert saved_weight(work_dir / 'epoch_2.pth') == 5
     first = str(work_dir / 'epoch_1.pth')
     options = ['--work-dir', 'other', '--resume', first]
-    train_command.main(['tiny.py', *options, '--cfg-options', 'train_cfg.max_epochs=2'])
+    command_line.main(
+        ['train', 'tiny.py', *options, '--cfg-options', 'train_cfg.max_epochs=2']
+    )
     assert saved_weight(project / 'other' / 'epoch_2.pth') == 5
     assert not (project / 'other' / 'epoch_1.pth').exists()
 
@@ -125,41 +134,38 @@ def test_training_saves_resumes_and_tests(project, monkeypatch):
 
 
 def test_auto_scale_lr_scales_by_the_batch(project):
-    train_command.main(['tiny.py', '--auto-scale-lr'])
+    command_line.main(['train', 'tiny.py', '--auto-scale-lr'])
     # Half of the base batch: two steps of 0.25.
     assert saved_weight(project / 'work_dirs/tiny/epoch_1.pth') == 6.5
 
 
-def test_auto_scale_lr_without_a_base_is_refused(project):
+def test_auto_scale_lr_without_a_base_is_refused(project, error_of):
     (project / 'tiny.py').write_text(CONFIG.replace('auto_scale_lr', 'other'))
-    message = error_of(train_command, 'tiny.py', '--auto-scale-lr')
+    message = error_of('train', 'tiny.py', '--auto-scale-lr')
     assert 'auto_scale_lr.base_batch_size' in message
 
 
 def test_amp_replaces_only_the_plain_wrapper(project):
-    options = train_command.build_parser().parse_args(['tiny.py', '--amp'])
-    config = config_module.load_config(options)
-    train_command.apply_training_options(config, options)
+    config = load_config('tiny.py')
+    train_command.apply_training_options(config, amp=True)
     assert config.optim_wrapper.type == 'AmpOptimWrapper'
     assert config.optim_wrapper.loss_scale == 'dynamic'
     config.optim_wrapper.type = 'ApexOptimWrapper'
     with pytest.raises(ValueError, match='ApexOptimWrapper'):
-        train_command.apply_training_options(config, options)
+        train_command.apply_training_options(config, amp=True)
 
 
-def test_testing_without_weights_has_to_be_asked_for(project, monkeypatch):
-    assert '--allow-random-weights' in error_of(test_command, 'tiny.py')
+def test_testing_without_weights_has_to_be_asked_for(project, monkeypatch, error_of):
+    assert '--allow-random-weights' in error_of('test', 'tiny.py')
     assert seen(project, monkeypatch, '--allow-random-weights')['weight'] == 7.0
 
 
-def test_a_checkpoint_that_is_not_there_is_an_error(project):
-    assert 'there is no checkpoint no.pth' in error_of(
-        test_command, 'tiny.py', 'no.pth'
-    )
+def test_a_checkpoint_that_is_not_there_is_an_error(project, error_of):
+    assert 'there is no checkpoint no.pth' in error_of('test', 'tiny.py', 'no.pth')
 
 
-def test_two_checkpoints_are_an_error(project):
-    message = error_of(test_command, 'tiny.py', 'a.pth', '--checkpoint', 'b.pth')
+def test_two_checkpoints_are_an_error(project, error_of):
+    message = error_of('test', 'tiny.py', 'a.pth', '--checkpoint', 'b.pth')
     assert 'a.pth, b.pth' in message
 
 
@@ -172,9 +178,9 @@ def test_two_checkpoints_are_an_error(project):
         (dict(weight=torch.ones(1), bias=torch.ones(1)), '1 unknown: bias'),
     ],
 )
-def test_weights_that_do_not_fit_are_an_error(project, weights, problem):
+def test_weights_that_do_not_fit_are_an_error(project, weights, problem, error_of):
     torch.save(dict(state_dict=weights), 'odd.pth')
-    message = error_of(test_command, 'tiny.py', 'odd.pth')
+    message = error_of('test', 'tiny.py', 'odd.pth')
     assert problem in message and 'odd.pth' in message
 
 
@@ -183,30 +189,25 @@ def test_weights_of_a_wrapped_model_fit(project, monkeypatch):
     assert seen(project, monkeypatch, 'ddp.pth')['weight'] == 3.0
 
 
-def test_code_in_a_checkpoint_is_not_run(project):
+def test_code_in_a_checkpoint_is_not_run(project, error_of):
     class Evil:
         def __reduce__(self):
             return os.mkdir, ('ran',)
 
     weights = dict(weight=torch.ones(1))
     torch.save(dict(state_dict=weights, meta=Evil()), 'evil.pth')
-    message = error_of(test_command, 'tiny.py', 'evil.pth')
+    message = error_of('test', 'tiny.py', 'evil.pth')
     assert 'evil.pth: refused' in message
     assert not (project / 'ran').exists()
 
 
-def test_out_needs_a_metric_that_writes(project):
-    message = error_of(
-        test_command, 'tiny.py', '--allow-random-weights', '--out', 'tracks'
-    )
+def test_out_needs_a_metric_that_writes(project, error_of):
+    message = error_of('test', 'tiny.py', '--allow-random-weights', '--out', 'tracks')
     assert 'MOTMetric' in message
 
 
 def test_out_reaches_the_metric(project):
-    options = config_module.argparse.Namespace(
-        config='tiny.py', launcher='none', cfg_options=None, work_dir='w', local_rank=0
-    )
-    config = config_module.load_config(options)
+    config = load_config('tiny.py')
     config.test_evaluator = [dict(type='Seen'), dict(type='MOTMetric')]
     test_command.write_tracks_to(config, 'tracks')
     assert config.test_evaluator[1].out_dir == 'tracks'
@@ -225,7 +226,7 @@ def test_configs_are_found_by_path_or_name(project, monkeypatch):
     shipped = project / '.mim' / 'configs'
     shipped.mkdir(parents=True)
     (shipped / 'fdta_mini.py').touch()
-    monkeypatch.setattr(config_module, 'CONFIG_ROOTS', (shipped,))
+    monkeypatch.setattr('mmfdta.apis.config.CONFIG_ROOTS', (shipped,))
     for name in ('configs/fdta_mini.py', 'fdta_mini.py', 'fdta_mini'):
         assert find_config(name) == shipped / 'fdta_mini.py'
     assert find_config('tiny.py').resolve() == project / 'tiny.py'
@@ -250,7 +251,7 @@ def test_no_verb_is_an_error_and_help_is_not(capsys):
     assert caught.value.code == 0
     listed = capsys.readouterr().out
     for name in command_line.VERBS:
-        assert f'\n    {name} ' in listed, name
+        assert f'\n  {name} ' in listed, name
 
 
 def test_env_reports_the_operators(capsys):

@@ -14,8 +14,9 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmfdta.apis.convert import main
-from mmfdta.checkpoints import convert_state_dict
+from mmfdta.checkpoints import FAMILIES, TARGETS, convert_state_dict
+from mmfdta.cli import convert as convert_verb
+from mmfdta.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,7 +77,7 @@ def test_released_checkpoint_loads_strictly(cfg: str) -> None:
 def test_trained_model_goes_back_to_the_released_names(tmp_path: Path) -> None:
     torch.save({'state_dict': build('fdta_bft').state_dict()}, tmp_path / 'src.pth')
     files = [str(tmp_path / 'src.pth'), str(tmp_path / 'dst.pth')]
-    assert main([*files, '--to', 'fdta']) == 0
+    assert main(['convert', *files, '--to', 'fdta']) == 0
     written = torch.load(tmp_path / 'dst.pth')['model']
     assert {n: tuple(t.shape) for n, t in written.items()} == (
         weights.official_shapes('bft')
@@ -87,12 +88,14 @@ def test_config_is_checked_before_anything_is_written(
     released: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     dst = tmp_path / 'dst.pth'
-    assert main([str(released), str(dst), '--config', 'fdta_sportsmot']) == 1
+    assert main(['convert', str(released), str(dst), '--config', 'fdta_sportsmot']) == 1
     assert 'id_decoder.rel_pos_embeds (6, 30, 16) instead of (6, 60, 16)' in (
         capsys.readouterr().err
     )
     assert not dst.exists()
-    assert main([str(released), str(dst), '--config', 'fdta_dancetrack']) == 0
+    assert (
+        main(['convert', str(released), str(dst), '--config', 'fdta_dancetrack']) == 0
+    )
     assert 'fits fdta_dancetrack exactly' in capsys.readouterr().out
 
 
@@ -100,9 +103,9 @@ def test_plain_detector_starts_fdta(
     released: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     detector = str(tmp_path / 'detector.pth')
-    assert main([str(released), detector, '--target', 'detector']) == 0
+    assert main(['convert', str(released), detector, '--target', 'detector']) == 0
     capsys.readouterr()
-    assert main([detector, '--dry-run', '--config', 'fdta_dancetrack']) == 0
+    assert main(['convert', detector, '--dry-run', '--config', 'fdta_dancetrack']) == 0
     out = capsys.readouterr().out
     assert 'start from scratch' in out
     assert 'load_from' in out
@@ -112,7 +115,7 @@ def test_dry_run_reports_and_writes_no_checkpoint(
     released: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     report = tmp_path / 'report.json'
-    assert main([str(released), '--dry-run', '--report', str(report)]) == 0
+    assert main(['convert', str(released), '--dry-run', '--report', str(report)]) == 0
     assert 'FDTA as released (fdta)' in capsys.readouterr().out
     content = json.loads(report.read_text())
     assert content['counts'] == {'used': 818, 'generated': 59, 'dropped': 41}
@@ -133,7 +136,7 @@ def test_classes_of_the_command_line(tmp_path: Path) -> None:
         (['--class-index', '3', '1'], [3, 1]),
         (['--keep-classes'], list(range(91))),
     ):
-        assert main([*files, *option]) == 0
+        assert main(['convert', *files, *option]) == 0
         written = torch.load(files[1])['state_dict']
         weight = written['detector.bbox_head.cls_branches.2.weight']
         assert weight.flatten().tolist() == rows
@@ -144,7 +147,7 @@ def test_classes_of_the_command_line(tmp_path: Path) -> None:
 )
 def test_wrong_arguments(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(arguments)
+        main(['convert', *arguments])
     assert stop.value.code == 2
 
 
@@ -159,3 +162,8 @@ def test_tool_ends_with_one_line_on_a_bad_file(tmp_path: Path) -> None:
     assert 'src.pth: the file is empty (0 bytes)' in done.stderr
     assert 'Traceback' not in done.stderr
     assert not (tmp_path / 'dst.pth').exists()
+
+
+def test_the_command_names_all_families_and_targets() -> None:
+    assert {family.key for family in FAMILIES} == set(convert_verb.FAMILIES)
+    assert TARGETS == convert_verb.TARGETS

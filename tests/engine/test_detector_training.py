@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmfdta.apis import convert
+from mmfdta.cli.main import main
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
@@ -40,7 +40,7 @@ def test_the_detector_of_a_run_starts_fdta(tiny_run, tmp_path: Path):
     assert 'val/coco/bbox_mAP' in losses
 
     start = tmp_path / 'start.pth'
-    assert convert.main([f'{plain.work_dir}/epoch_1.pth', str(start)]) == 0
+    assert main(['convert', f'{plain.work_dir}/epoch_1.pth', str(start)]) == 0
     whole.load_from = str(start)
     whole.train_cfg.max_epochs = 0
     whole.work_dir = str(tmp_path / 'fdta')

@@ -10,8 +10,8 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
-from mmfdta.apis import train as train_command
 from mmfdta.apis.config import load_config
+from mmfdta.apis.train import apply_training_options
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 # Epochs, epochs of warm-up, milestones: the released settings.
@@ -100,14 +100,8 @@ def test_every_parameter_is_in_the_group_of_the_released_rule(name: str):
 
 def test_scaling_the_learning_rate_counts_accumulated_clips():
     """One GPU that accumulates eight clips is worth the eight GPUs of the base."""
-    options = train_command.build_parser().parse_args(
-        [
-            str(CONFIGS / 'fdta_dancetrack.py'),
-            '--auto-scale-lr',
-            '--cfg-options',
-            'optim_wrapper.accumulative_counts=8',
-        ]
+    config = load_config(
+        str(CONFIGS / 'fdta_dancetrack.py'), {'optim_wrapper.accumulative_counts': 8}
     )
-    config = load_config(options)
-    train_command.apply_training_options(config, options)
+    apply_training_options(config, auto_scale_lr=True)
     assert config.auto_scale_lr == dict(base_batch_size=1, enable=True)

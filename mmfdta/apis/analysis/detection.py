@@ -14,8 +14,8 @@ from mmfdta.datasets import ClipIndex, MOTSequenceDataset
 from mmfdta.models import FDTA
 from mmfdta.models.detectors import DetectorOutputs
 
-from ..config import add_cfg_options
-from ..model_loading import load_tracker, read_config
+from ..config import add_cfg_options, read_config
+from ..model_loading import load_tracker
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

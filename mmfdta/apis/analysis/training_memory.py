@@ -8,7 +8,8 @@ objects. The result is that of a GPU, whose operators keep less than those of a 
 """
 
 import gc
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +24,8 @@ from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, init_default_scope
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from mmfdta.datasets import make_id_targets
@@ -32,14 +35,13 @@ from mmfdta.models.mot.clip_detection import ClipDetection
 from mmfdta.ops.acceleration import replace as replace_modules
 from mmfdta.ops.deformable_attention import FastDeformableAttention
 
-from .live_memory import LiveMemory
-
 # The coarsest feature map has a pixel for 64 of the image; images of whole multiples
 # make every map proportional to the pixels.
 STRIDE = 64
 SIZES = ((3 * STRIDE, 3 * STRIDE), (4 * STRIDE, 5 * STRIDE))
 OBJECTS = (1, 2, 3)
 MIB = 2**20
+WRAPPERS_WITH_AMP = ('AmpOptimWrapper', 'GroupClipAmpOptimWrapper')
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,65 @@ class MemoryEstimate:
                 indent = '' if name == 'peak' else '  '
                 lines.append(f'{indent + name:<40}{size / MIB:>10,.0f} MiB')
         return '\n'.join(lines)
+
+
+def read_workload(
+    config: Config,
+    size: tuple[int, int] | None = None,
+    clip_length: int | None = None,
+    num_objects: int = 20,
+    amp: bool = False,
+    compiled_operators: bool = True,
+) -> Workload:
+    """Find out what a training step works on.
+
+    Args:
+        config: The config.
+        size: Height and width of the images in pixels; None takes the largest of the
+            config.
+        clip_length: Frames of a clip; None takes those of the config.
+        num_objects: Objects per frame.
+        amp: Train with mixed precision, even if the config does not say so.
+        compiled_operators: MMCV's operators are compiled there.
+
+    Raises:
+        ValueError: If the config does not tell the size of the images.
+    """
+    loader = config.train_dataloader
+    steps = list(_steps(loader.dataset.get('pipeline', ())))
+    if size is None:
+        resizes = [step for step in steps if step['type'] == 'ClipRandomResize']
+        sizes = [
+            (max(r['short_sides']), r['max_long']) for r in resizes if 'max_long' in r
+        ]
+        if not sizes:
+            raise ValueError('the config does not limit the image size; give --size')
+        size = max(sizes, key=lambda s: s[0] * s[1])
+    if clip_length is None:
+        lengths = loader.sampler.get('lengths', 30)
+        clip_length = lengths if isinstance(lengths, int) else max(lengths.values())
+    groups = [step.get('num_groups') for step in steps]
+    height, width = size
+    return Workload(
+        height=height,
+        width=width,
+        clip_length=clip_length,
+        num_objects=num_objects,
+        batch_size=loader.batch_size,
+        num_groups=max(filter(None, groups), default=Workload.num_groups),
+        amp=amp or config.optim_wrapper.get('type') in WRAPPERS_WITH_AMP,
+        compiled_operators=compiled_operators,
+    )
+
+
+def _steps(pipeline: list) -> Iterator[dict]:
+    """Walk through a pipeline and the alternatives in it."""
+    for step in pipeline:
+        if isinstance(step, dict):
+            yield step
+            yield from _steps(step.get('transforms', ()))
+        else:
+            yield from _steps(step)
 
 
 def estimate_memory(config: Config, work: Workload) -> MemoryEstimate:
@@ -399,3 +460,53 @@ def _clip(model: FDTA, work: Workload, size: tuple[int, int]) -> TrackDataSample
 
 def _autocast(amp: bool) -> torch.autocast:
     return torch.autocast('cpu', torch.bfloat16, enabled=amp)
+
+
+class LiveMemory(TorchDispatchMode):
+    """Follows the memory that operations allocate, in the backward pass too.
+
+    Tensors from before, such as parameters, are not counted; neither is what an
+    operation allocates and frees within itself.
+
+    Attributes:
+        live (int): Bytes that are alive.
+        peak (int): Most bytes that were alive at a time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = 0
+        self.peak = 0
+        self._storages: dict[int, weakref.finalize] = {}
+
+    def __torch_dispatch__(
+        self,
+        func: Callable,
+        types: tuple[type, ...],
+        args: tuple = (),
+        kwargs: dict | None = None,
+    ) -> object:
+        """Run an operation and count what it makes."""
+        before = {
+            leaf.untyped_storage()._cdata
+            for leaf in tree_leaves((args, kwargs))
+            if isinstance(leaf, Tensor)
+        }
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                storage = leaf.untyped_storage()
+                if storage._cdata not in before:
+                    self._add(storage)
+        self.peak = max(self.peak, self.live)
+        return out
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._storages:
+            self.live += size
+            self._storages[key] = weakref.finalize(storage, self._remove, key, size)
+
+    def _remove(self, key: int, size: int) -> None:
+        self.live -= size
+        del self._storages[key]

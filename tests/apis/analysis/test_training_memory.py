@@ -9,12 +9,12 @@ from mmengine.optim import build_optim_wrapper
 from small_fdta import build, collate, make_clip, small_config
 from torch.profiler import ProfilerActivity, profile
 
-from mmfdta.apis.analysis.estimate_memory import build_parser, read_workload
-from mmfdta.apis.analysis.live_memory import LiveMemory
 from mmfdta.apis.analysis.training_memory import (
+    LiveMemory,
     Workload,
     as_on_a_gpu,
     estimate_memory,
+    read_workload,
 )
 
 # Large images, with and without recomputation; more objects than words.
@@ -107,15 +107,17 @@ def test_live_memory_sees_what_lives_and_dies():
 @pytest.mark.parametrize(
     ('arguments', 'expected'),
     [
-        ([], Workload(800, 1440, 30, 20, 1, 6)),
+        ({}, Workload(800, 1440, 30, 20, 1, 6)),
         (
-            ['--size', '64', '96', '--clip-length', '5', '--objects', '7', '--amp'],
+            dict(size=(64, 96), clip_length=5, num_objects=7, amp=True),
             Workload(64, 96, 5, 7, 1, 6, True),
         ),
-        (['--plain-operators'], Workload(800, 1440, 30, 20, 1, 6, False, False)),
+        (
+            dict(compiled_operators=False),
+            Workload(800, 1440, 30, 20, 1, 6, False, False),
+        ),
     ],
 )
-def test_what_the_command_reads_from_a_config(arguments: list, expected: Workload):
-    options = build_parser().parse_args(['fdta_dancetrack', *arguments])
+def test_what_is_read_from_a_config(arguments: dict, expected: Workload):
     config = Config.fromfile('configs/fdta_dancetrack.py')
-    assert read_workload(config, options) == expected
+    assert read_workload(config, **arguments) == expected

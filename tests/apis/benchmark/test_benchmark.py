@@ -13,12 +13,12 @@ import torch
 from mmengine.config import Config
 
 import mmfdta.apis.benchmark.command as command
-from mmfdta.apis import test
 from mmfdta.apis.benchmark import worker
 from mmfdta.apis.benchmark.contestants import read_line_up
 from mmfdta.apis.benchmark.fingerprints import detector_fingerprint, run_fingerprint
 from mmfdta.apis.benchmark.runs import Job
 from mmfdta.apis.config import find_config
+from mmfdta.cli.main import main
 from mmfdta.evaluation import cli
 
 BYTE, SORT = 'bytetrack_fdta-det_mini', 'sort_fdta-det_mini'
@@ -50,9 +50,9 @@ def test_tracks_and_scores_are_those_of_the_other_commands(arena, capsys):
         settings = ['test_dataloader.num_workers=0', *arena.options()]
         settings += ['test_dataloader.persistent_workers=False']
         folder = arena.folder / name
-        test.main(
+        main(
             [
-                *(name, str(weights), '--work-dir', str(folder / 'work')),
+                *('test', name, str(weights), '--work-dir', str(folder / 'work')),
                 *('--out', str(folder / 'tracks'), '--cfg-options', *settings),
             ]
         )

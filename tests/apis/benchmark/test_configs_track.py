@@ -4,8 +4,8 @@
 import pytest
 from mmengine.config import Config
 
-from mmfdta.apis import test
 from mmfdta.apis.config import CONFIG_ROOTS, find_config
+from mmfdta.cli.main import main
 
 FAMILIES = ('bytetrack', 'ocsort', 'sort', 'iou-embedding', 'motip')
 SHORT_SIDE = 64
@@ -34,9 +34,9 @@ def test_it_tracks(name: str, minidance, tmp_path):
     path = tmp_path / f'{name}.py'
     config.dump(path)
     out = tmp_path / 'tracks'
-    test.main(
+    main(
         [
-            *(str(path), '--allow-random-weights', '--out', str(out)),
+            *('test', str(path), '--allow-random-weights', '--out', str(out)),
             *('--work-dir', str(tmp_path / 'work')),
         ]
     )

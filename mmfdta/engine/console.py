@@ -1,0 +1,120 @@
+# Copyright (c) mmfdta authors.
+"""A console that shows how a run goes; everything else goes to the log file.
+
+A config asks for it with ``runner_type = 'TrackingRunner'`` and
+``log_processor = dict(type='TrackingLogProcessor')``.
+"""
+
+import logging
+import re
+import time
+
+from mmengine.logging import MMLogger
+from mmengine.registry import LOG_PROCESSORS, RUNNERS
+from mmengine.runner import LogProcessor, Runner
+
+# Stands before what a line of progress shows in the log file only.
+DETAILS = '  | '
+# Records of MMEngine and MMDetection for the log file only, as their messages begin:
+# what a run consists of, and warnings about MMEngine's own code.
+FILE_ONLY = (
+    *('\n' + '-' * 60 + '\nSystem environment', 'Config:\n', 'Hooks will be executed'),
+    *('Exp name: ', 'Distributed training is not used, all SyncBatchNorm'),
+    *('Checkpoints will be saved to', 'paramwise_options -- '),
+    *('"FileClient" will be deprecated', '"HardDiskBackend" is the alias'),
+    *('Because batch augmentation', 'Use the initialized weights'),
+)
+_PROGRESS = re.compile(r'(?:Epoch|Iter)\((train|val|test)\)')
+# Frames of a validation or test are counted this often.
+_SECONDS = 10.0
+# In this order at the beginning of a line.
+_FIRST = ('loss', 'eta', 'memory', 'time', 'data_time', 'lr')
+_SCORES = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW', 'bbox_mAP', 'bbox_mAP_50')
+
+
+class ConsoleFilter(logging.Filter):
+    """Keeps what is for the log file, and too frequent progress, off the console."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record is shown."""
+        text = record.getMessage()
+        if text.startswith(FILE_ONLY) or record.funcName == '_dump_init_info':
+            return False
+        progress = _PROGRESS.match(text)
+        if progress and progress[1] != 'train' and '  eta: ' in text:
+            if record.created - self._shown < _SECONDS:
+                return False
+            self._shown = record.created
+        return True
+
+
+class ConsoleFormatter(logging.Formatter):
+    """The time and the message; lines of progress without their details."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record."""
+        now = time.strftime('%m/%d %H:%M:%S', time.localtime(record.created))
+        text = record.getMessage()
+        if _PROGRESS.match(text):
+            text = text.partition(DETAILS)[0]
+        level = f'{record.levelname} ' if record.levelno > logging.INFO else ''
+        return f'{now}  {level}{text.strip()}'
+
+
+def quiet_console(logger: MMLogger) -> None:
+    """Let a logger of MMEngine show on the console how a run goes, and no more."""
+    for handler in logger.handlers:
+        if type(handler) is logging.StreamHandler:
+            handler.addFilter(ConsoleFilter())
+            handler.setFormatter(ConsoleFormatter())
+
+
+@RUNNERS.register_module()
+class TrackingRunner(Runner):
+    """MMEngine's runner with a quiet console, see `quiet_console`."""
+
+    def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
+        """Build MMEngine's logger and say where its file is."""
+        logger = super().build_logger(*args, **kwargs)
+        quiet_console(logger)
+        logger.info(f'The log is {logger.log_file}')
+        return logger
+
+
+@LOG_PROCESSORS.register_module()
+class TrackingLogProcessor(LogProcessor):
+    """MMEngine's log processor with loss, ETA and memory first.
+
+    What follows ``DETAILS`` in a line is for the log file.
+    """
+
+    def get_log_after_iter(
+        self, runner: Runner, batch_idx: int, mode: str
+    ) -> tuple[dict, str]:
+        """Format a line of progress; see MMEngine's ``LogProcessor``."""
+        tag, text = super().get_log_after_iter(runner, batch_idx, mode)
+        return tag, _sort_items(text, _FIRST)
+
+    def get_log_after_epoch(
+        self, runner: Runner, batch_idx: int, mode: str, with_non_scalar: bool = False
+    ) -> tuple[dict, str]:
+        """Format the scores of a validation or test, the usual ones first."""
+        tag, text = super().get_log_after_epoch(
+            runner, batch_idx, mode, with_non_scalar
+        )
+        return tag, _sort_items(text, _SCORES)
+
+
+def _sort_items(text: str, first: tuple[str, ...]) -> str:
+    """Put some ``name: value`` of a line first and the others behind ``DETAILS``."""
+    head, *items = re.split(r'\s+(?=[^\s:]+: )', text.strip())
+    named = [(item.partition(': ')[0].rpartition('/')[2], item) for item in items]
+    shown = [item for name in first for key, item in named if key == name]
+    rest = [item for key, item in named if key not in first]
+    if not shown:
+        shown, rest = rest, []
+    return '  '.join([head, *shown]) + (DETAILS + '  '.join(rest) if rest else '')
