@@ -42,7 +42,7 @@ ALLOWED = {
 }
 # What stands above sees all of it.
 ALLOWED['models'] = {p for p in ALLOWED if p.startswith(MODELS)} | BELOW
-ALLOWED['apis'] = {*ALLOWED}
+ALLOWED['apis'] = {*ALLOWED, 'mmfdta'}
 ALLOWED['minidance'] = {*ALLOWED}
 ALLOWED['registry'] = {*ALLOWED, 'mmfdta'}
 ALLOWED['cli'] = {*ALLOWED, 'mmfdta'}
