@@ -53,7 +53,7 @@ visualizer = dict(type='DetectionVisualizer')
 max_iters = 3400
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = _base_.param_scheduler
-param_scheduler[1].update(end=max_iters, T_max=max_iters - 100)
+param_scheduler[1].update(end=max_iters, T_max=max_iters - _base_.warmup_iters)
 
 optim_wrapper = dict(
     optimizer=dict(lr=8e-4),

@@ -9,6 +9,7 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 
+max_long = 1536
 resize_scales = [608, 640, 672, 704, 736, 768, 800, 832, 864, 896, 928, 960, 992]
 train_pipeline = [
     dict(type='OpenClip'),
@@ -16,11 +17,11 @@ train_pipeline = [
     dict(
         type='ClipRandomChoice',
         transforms=[
-            [dict(type='ClipRandomResize', short_sides=resize_scales, max_long=1536)],
+            [dict(type='ClipRandomResize', short_sides=resize_scales, max_long=max_long)],
             [
                 dict(type='ClipRandomResize', short_sides=[800, 1000, 1200]),
                 dict(type='ClipRandomCrop', min_size=800, max_size=1200),
-                dict(type='ClipRandomResize', short_sides=resize_scales, max_long=1536),
+                dict(type='ClipRandomResize', short_sides=resize_scales, max_long=max_long),
             ],
         ],
     ),
@@ -32,7 +33,7 @@ test_pipeline = [
         type='ClipSteps',
         transforms=[
             dict(type='OpenClip'),
-            dict(type='ClipResize', short=800, max_long=1536),
+            dict(type='ClipResize', short=800, max_long=max_long),
             dict(type='DecodeClip', exact=True),
         ],
     ),

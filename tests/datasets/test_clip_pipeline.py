@@ -24,7 +24,7 @@ def _scope():
 def _loaders(name, root, length=3, workers=0):
     config = Config.fromfile(CONFIGS / f'{name}.py')
     for key in ('train_dataloader', 'val_dataloader'):
-        if key in config:
+        if config.get(key):
             config[key].dataset.data_root = str(root)
             config[key].num_workers = workers
             config[key].persistent_workers = workers > 0
@@ -113,7 +113,7 @@ def test_other_configs_load(tmp_path, make_sequence, name):
     inputs, sample = _samples(config.train_dataloader)[0]
     assert inputs['img'][0].shape[:2] == (3, 3) and len(sample) == 3
     assert 'depth' not in inputs
-    if 'val_dataloader' in config:
+    if config.get('val_dataloader'):
         loader = Runner.build_dataloader(config.val_dataloader, seed=0)
         assert next(iter(loader))['inputs']['img'][0].shape[0] == 1
 

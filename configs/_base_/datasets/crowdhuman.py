@@ -1,43 +1,16 @@
-# CrowdHuman: static images that become clips by a constant shift. For training
-# only; take the test data of the set that you test on.
-dataset_type = 'CrowdHumanClipDataset'
-data_root = 'data/CrowdHuman'
-clip_length = 30
+# CrowdHuman: as DanceTrack, of static images that become clips by a constant shift. For
+# training only; take the test data of the set that you test on.
+_base_ = ['./dancetrack.py']
 
-resize_scales = [480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800]
-train_pipeline = [
-    dict(type='OpenClip'),
-    dict(type='StaticClipShift', max_ratio=0.06),
-    dict(type='ClipRandomFlip', prob=0.5),
-    dict(
-        type='ClipRandomChoice',
-        transforms=[
-            [dict(type='ClipRandomResize', short_sides=resize_scales, max_long=1440)],
-            [
-                dict(type='ClipRandomResize', short_sides=[400, 500, 600]),
-                dict(type='ClipRandomCrop', min_size=384, max_size=600),
-                dict(type='ClipRandomResize', short_sides=resize_scales, max_long=1440),
-            ],
-        ],
-    ),
-    dict(type='DecodeClip'),
-    dict(type='ClipColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2),
-    dict(
-        type='GenerateIDTargets',
-        num_groups=6,
-        vocab=50,
-        occlusion_prob=0.5,
-        switch_prob=0.5,
-    ),
-    dict(type='PackClipInputs'),
-]
-
+train_pipeline = [t for t in _base_.train_pipeline if t['type'] != 'LoadClipDepth']
 train_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='ClipSampler', lengths=clip_length, max_interval=4),
     dataset=dict(
-        type=dataset_type, data_root=data_root, split='train', pipeline=train_pipeline
-    ),
+        type='CrowdHumanClipDataset',
+        data_root='data/CrowdHuman',
+        pipeline=train_pipeline,
+    )
 )
+val_dataloader = None
+val_evaluator = None
+test_dataloader = None
+test_evaluator = None

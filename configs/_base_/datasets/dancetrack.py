@@ -2,6 +2,7 @@
 dataset_type = 'DanceTrackDataset'
 data_root = 'data/DanceTrack'
 clip_length = 30
+max_long = 1440  # longest side of an image
 
 resize_scales = [480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800]
 train_pipeline = [
@@ -11,11 +12,11 @@ train_pipeline = [
     dict(
         type='ClipRandomChoice',
         transforms=[
-            [dict(type='ClipRandomResize', short_sides=resize_scales, max_long=1440)],
+            [dict(type='ClipRandomResize', short_sides=resize_scales, max_long=max_long)],
             [
                 dict(type='ClipRandomResize', short_sides=[400, 500, 600]),
                 dict(type='ClipRandomCrop', min_size=384, max_size=600),
-                dict(type='ClipRandomResize', short_sides=resize_scales, max_long=1440),
+                dict(type='ClipRandomResize', short_sides=resize_scales, max_long=max_long),
             ],
         ],
     ),
@@ -36,7 +37,7 @@ test_pipeline = [
         type='ClipSteps',
         transforms=[
             dict(type='OpenClip'),
-            dict(type='ClipResize', short=800, max_long=1440),
+            dict(type='ClipResize', short=800, max_long=max_long),
             dict(type='DecodeClip', exact=True),
         ],
     ),

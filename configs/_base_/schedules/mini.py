@@ -1,6 +1,7 @@
 # AdamW with a warm-up and a cosine, counted in iterations: for a CPU. A run that is
 # resumed goes on as if never interrupted.
 max_iters = 2600
+warmup_iters = 100
 
 train_cfg = dict(
     type='ResumableIterTrainLoop', max_iters=max_iters, val_interval=max_iters
@@ -15,13 +16,13 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=0.5, norm_type=2),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup_iters),
     dict(
         type='CosineAnnealingLR',
         by_epoch=False,
-        begin=100,
+        begin=warmup_iters,
         end=max_iters,
-        T_max=max_iters - 100,
+        T_max=max_iters - warmup_iters,
         eta_min_ratio=0.02,
     ),
 ]
