@@ -12,6 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'benchmark',
         choices=sorted(b.name for b in BENCHMARKS.values() if b.zip_folder is not None),
+        help='whose server the zip is for',
     )
     parser.add_argument(
         '--results', required=True, type=Path, help='folder with <sequence>.txt'

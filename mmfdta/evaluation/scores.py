@@ -270,7 +270,8 @@ def _add(parts: SequenceOf[Any]) -> Any:
     if not is_dataclass(first):
         return functools.reduce(operator.add, parts)
     columns = ([getattr(part, field.name) for part in parts] for field in fields(first))
-    return type(first)(*map(_add, columns))
+    kind: Any = type(first)
+    return kind(*map(_add, columns))
 
 
 def evaluate(

@@ -71,7 +71,8 @@ class ScannedText:
     @property
     def degenerate(self) -> np.ndarray:
         """Bool (R,), rows whose width or height is not above 0."""
-        return ~(self.tracks.xywh[:, 2:] > 0).all(axis=1)
+        width, height = self.tracks.xywh[:, 2], self.tracks.xywh[:, 3]
+        return (width <= 0) | (height <= 0)
 
     def select(self, keep: np.ndarray) -> 'ScannedText':
         """Return the rows chosen by a mask, bool (R,), or indices, int (K,)."""

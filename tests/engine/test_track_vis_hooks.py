@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from mmfdta.apis.config import find_config
 from mmfdta.engine.track_visualization_hook import ValTrackVisualizationHook
 from mmfdta.engine.worst_sequences_hook import WorstSequencesHook
-from mmfdta.structures.mot_text import read_mot_rows
+from mmfdta.structures.mot_text import read_tracks
 from mmfdta.visualization import identity_color
 
 OPTIONS = dict(width=128, height=80, frames=6, train=0, val=3, test=0, min_dancers=3)
@@ -65,7 +65,7 @@ def test_every_nth_frame_is_drawn(config, tmp_path):
     # Ground truth on the left: a box of the annotation is drawn in its colour.
     picture = cv2.imread(str(folder / expected[0]))[..., ::-1].astype(int)
     assert picture.shape == (80, 256, 3)
-    rows = read_mot_rows(tmp_path / 'data' / 'val' / names[0] / 'gt' / 'gt.txt')
+    rows = read_tracks(tmp_path / 'data' / 'val' / names[0] / 'gt' / 'gt.txt')
     found = 0
     for i in np.flatnonzero(rows.frame == 1):
         x, y, w, h = rows.xywh[i]
@@ -93,7 +93,7 @@ def test_worst_sequences_are_the_worst(config, tmp_path):
     for name in found:
         files = sorted(path.name for path in (folder / name).iterdir())
         assert files == ['timeline.png', 'tracks.mp4', 'tracks.txt']
-        rows = read_mot_rows(folder / name / 'tracks.txt')
+        rows = read_tracks(folder / name / 'tracks.txt')
         assert set(rows.frame.tolist()) == set(range(1, 7))
         video = cv2.VideoCapture(str(folder / name / 'tracks.mp4'))
         assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 6

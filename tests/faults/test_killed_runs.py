@@ -16,7 +16,7 @@ from mmengine.config import Config
 from small_fdta import build
 from tiny_run import command, logged_losses, write_sequence
 
-from mmfdta.structures.mot_text import read_mot_rows
+from mmfdta.structures.mot_text import read_tracks
 
 pytestmark = pytest.mark.faults
 
@@ -176,7 +176,7 @@ def test_a_killed_track_is_never_taken_for_a_whole_one(
     subprocess.run(track, env=environment, check=True, capture_output=True)
     document = json.loads(out[1].read_text())
     assert document['complete'] and document['num_frames'] == 120
-    assert read_mot_rows(out[0]).frame.max() == 120
+    assert read_tracks(out[0]).frame.max() == 120
     again = [tmp_path / f'again/v.{suffix}' for suffix in ('txt', 'json')]
     track[-3:] = map(str, again)
     subprocess.run(track, env=environment, check=True, capture_output=True)

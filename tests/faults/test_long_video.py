@@ -14,7 +14,7 @@ from mmfdta.apis.track_outputs import VideoFacts, plan_outputs
 from mmfdta.apis.tracking_run import TrackingRun
 from mmfdta.apis.video_sources import FrameSource
 from mmfdta.models.mot import FDTA
-from mmfdta.structures.mot_text import read_mot_rows
+from mmfdta.structures.mot_text import read_tracks
 from mmfdta.visualization import TrackStyle
 
 pytestmark = pytest.mark.faults
@@ -106,7 +106,7 @@ def test_memory_is_flat_and_identities_are_new(model: FDTA, tmp_path: Path):
     print({count: f'{size / 2**20:.1f} MiB' for count, size in memory.items()})
     assert max(memory.values()) - memory[MEASURED[0]] < GROWTH
 
-    rows = read_mot_rows(out[0], unique=True)
+    rows = read_tracks(out[0], unique=True)
     window = model.tracker.max_history
     newest, last_seen = -1, {}
     for number, identity in zip(

@@ -10,7 +10,7 @@ import pytest
 from mmengine.config import Config
 from tiny_run import OBJECTS, command, logged_losses, write_sequence
 
-from mmfdta.structures.mot_text import read_mot_rows
+from mmfdta.structures.mot_text import read_tracks
 
 pytestmark = pytest.mark.faults
 
@@ -55,7 +55,7 @@ def test_train_and_test(tiny_run, environment, tmp_path: Path):
     subprocess.run(evaluate, env=environment, check=True, capture_output=True)
     found = json.loads(scores.read_text())['classes']['all']['sequences']
     for name, length in lengths.items():
-        rows = read_mot_rows(tracks / f'{name}.txt', unique=True)
+        rows = read_tracks(tracks / f'{name}.txt', unique=True)
         assert len(rows) and rows.frame.max() <= length
         # The official evaluation counts no frames where there is nobody.
         assert found[name]['CLR_Frames'] == (0 if name == 'nobody' else length)
