@@ -11,12 +11,13 @@ from mmengine.registry import init_default_scope
 
 import mmfdta.registry  # noqa: F401
 from mmfdta.models import FDTA
+from mmfdta.ops import accelerate
 
 CONFIG = Path(__file__).parents[1] / 'configs/fdta_dancetrack.py'
 
 
 def build_fdta(window: int = 30, num_id_vocabulary: int = 50) -> FDTA:
-    """Build the model of the DanceTrack config.
+    """Build the accelerated model of the DanceTrack config.
 
     Args:
         window: Frames that association looks back.
@@ -29,7 +30,7 @@ def build_fdta(window: int = 30, num_id_vocabulary: int = 50) -> FDTA:
         max_relative_time=window, num_id_vocabulary=num_id_vocabulary
     )
     model.tracker.update(miss_tolerance=window, num_id_vocabulary=num_id_vocabulary)
-    return MODELS.build(model)
+    return accelerate(MODELS.build(model))
 
 
 def make_frames(count: int, height: int, width: int) -> list[DetDataSample]:

@@ -95,8 +95,8 @@ class QualityAwareContrastiveLoss(nn.Module):
     def _contrast(self, unit: Tensor, label: Tensor, quality: Tensor) -> Tensor:
         """Loss of one chunk, of embeddings (n, C) of length 1."""
         same = label[:, None] == label
-        similarity = gram(unit) / self.temperature
-        negatives = similarity.masked_fill(same, -torch.inf).logsumexp(1)
+        similarity = gram(unit / self.temperature**0.5)
+        negatives = torch.where(same, -torch.inf, similarity).logsumexp(1)
         positive = same.clone().fill_diagonal_(False)
         i, j = positive.nonzero(as_tuple=True)
         # -log(exp(s) / (exp(s) + exp(n))) = log(1 + exp(n - s))
