@@ -11,17 +11,18 @@ _base_ = [
 
 max_long = 1536
 resize_scales = [608, 640, 672, 704, 736, 768, 800, 832, 864, 896, 928, 960, 992]
+to_scale = dict(type='ClipRandomResize', short_sides=resize_scales, max_long=max_long)
 train_pipeline = [
     dict(type='OpenClip'),
     dict(type='ClipRandomFlip', prob=0.5),
     dict(
         type='ClipRandomChoice',
         transforms=[
-            [dict(type='ClipRandomResize', short_sides=resize_scales, max_long=max_long)],
+            [to_scale],
             [
                 dict(type='ClipRandomResize', short_sides=[800, 1000, 1200]),
                 dict(type='ClipRandomCrop', min_size=800, max_size=1200),
-                dict(type='ClipRandomResize', short_sides=resize_scales, max_long=max_long),
+                to_scale,
             ],
         ],
     ),

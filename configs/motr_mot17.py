@@ -3,8 +3,7 @@
 # released code. Validated on the second halves of the sequences, which are trained on.
 _base_ = ['./motr_dancetrack.py']
 
-resize_scales = _base_.resize_scales
-max_long = _base_.max_long
+to_scale = _base_.to_scale
 train_pipeline = [
     dict(type='OpenClip'),
     dict(type='StaticClipShift', max_ratio=0.06),
@@ -12,11 +11,11 @@ train_pipeline = [
     dict(
         type='ClipRandomChoice',
         transforms=[
-            [dict(type='ClipRandomResize', short_sides=resize_scales, max_long=max_long)],
+            [to_scale],
             [
                 dict(type='ClipRandomResize', short_sides=[400, 500, 600]),
                 dict(type='ClipRandomCrop', min_size=384, max_size=600),
-                dict(type='ClipRandomResize', short_sides=resize_scales, max_long=max_long),
+                to_scale,
             ],
         ],
     ),

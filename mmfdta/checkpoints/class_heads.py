@@ -64,7 +64,7 @@ class ClassChoice:
 
 @dataclass(frozen=True)
 class KeptClasses:
-    """The outcome of a choice.
+    """What a choice comes to.
 
     Attributes:
         rows: Rows to keep, None for all.

@@ -256,7 +256,7 @@ class FolderDepth:
     """Takes maps that exist: ``<folder>/<sequence>[/depth]/<stem>.{png,npy}``.
 
     Args:
-        folder: Folder with a folder a sequence.
+        folder: Folder with one folder per sequence.
         near_is_dark: In these maps far is large.
     """
 

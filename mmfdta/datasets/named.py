@@ -80,7 +80,7 @@ class BFTDataset(MOTSequenceDataset):
 
 @DATASETS.register_module()
 class MOT17Dataset(MOTSequenceDataset):
-    """MOT17: each sequence once; class 1 with mark 1 is trained on.
+    """MOT17: each sequence once; rows of class 1 with a 1 in column 7 are trained on.
 
     Args:
         detector: Which of the three copies of the images to read:
@@ -255,7 +255,7 @@ def find_image_folder(data_root: str, split: str) -> str:
 
 
 def read_odgt(path: str) -> list[tuple[int, dict]]:
-    """Read a file with one JSON record a line.
+    """Read a file with one JSON record per line.
 
     Args:
         path: The file.
@@ -281,7 +281,7 @@ def read_odgt(path: str) -> list[tuple[int, dict]]:
             record = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(
-                f'{path}:{number}: expected one JSON record a line, found: {error}'
+                f'{path}:{number}: expected one JSON record per line, found: {error}'
             ) from None
         if not isinstance(record, dict) or not {'ID', 'gtboxes'} <= record.keys():
             raise ValueError(f'{path}:{number}: expected a record with ID and gtboxes')

@@ -175,7 +175,7 @@ class Sequence:
 
 
 def legal_counts(frames: np.ndarray, ids: np.ndarray, length: int) -> np.ndarray:
-    """Apply the released rule: 1..300 objects a frame, unique identities.
+    """Apply the released rule: 1..300 objects per frame, unique identities.
 
     Args:
         frames: int (M,), the frame of every box.
@@ -226,7 +226,7 @@ def list_folders(path: str | os.PathLike) -> list[str]:
         there = list_folders(above) if above.is_dir() else []
         hint = f'; {above} holds {", ".join(there[:8])}' if there else ''
         raise FileNotFoundError(
-            f'{path}: no such folder, expected one folder a sequence in it'
+            f'{path}: no such folder, expected one folder per sequence in it'
             f'{hint}. Check data_root and split.'
         )
     return sorted(

@@ -5,6 +5,7 @@ clip_length = 30
 max_long = 1440  # longest side of an image
 
 resize_scales = [480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800]
+to_scale = dict(type='ClipRandomResize', short_sides=resize_scales, max_long=max_long)
 train_pipeline = [
     dict(type='OpenClip'),
     dict(type='StaticClipShift', max_ratio=0.06),
@@ -12,11 +13,11 @@ train_pipeline = [
     dict(
         type='ClipRandomChoice',
         transforms=[
-            [dict(type='ClipRandomResize', short_sides=resize_scales, max_long=max_long)],
+            [to_scale],
             [
                 dict(type='ClipRandomResize', short_sides=[400, 500, 600]),
                 dict(type='ClipRandomCrop', min_size=384, max_size=600),
-                dict(type='ClipRandomResize', short_sides=resize_scales, max_long=max_long),
+                to_scale,
             ],
         ],
     ),

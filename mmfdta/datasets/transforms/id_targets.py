@@ -60,7 +60,7 @@ def make_id_targets(
         num_groups: Number of groups G.
         vocab: Number of ID words K.
         num_training_ids: Most identities that take part, at most K.
-        occlusion_prob: Chance that an identity of a group is hidden
+        occlusion_prob: Chance that an identity of a group is occluded
             for an interval.
         switch_prob: Chance that a column takes part in the identity
             switch of a frame of a group.
@@ -123,18 +123,18 @@ def _index_table(
 def _draw_occlusion(
     shape: tuple[int, int, int], prob: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw bool (G, T, N): True in the hidden interval of an identity.
+    """Draw bool (G, T, N): True in the occluded interval of an identity.
 
     The interval begins anywhere and ends before the last frame, which is thus
-    never hidden.
+    never occluded.
     """
     num_groups, num_frames, num_ids = shape
-    hidden = rng.random((num_groups, 1, num_ids)) < prob
+    occluded = rng.random((num_groups, 1, num_ids)) < prob
     begin = rng.integers(0, num_frames, (num_groups, 1, num_ids))
     rest = num_frames - 1 - begin
     end = begin + np.ceil(rest * rng.random(begin.shape)).astype(np.int64)
     frame = np.arange(num_frames)[:, None]
-    return hidden & (frame >= begin) & (frame < end)
+    return occluded & (frame >= begin) & (frame < end)
 
 
 def _draw_switches(
@@ -173,7 +173,7 @@ class GenerateIDTargets(BaseTransform):
         vocab: Number of ID words K.
         num_training_ids: Most identities of a clip that take
             part; by default K.
-        occlusion_prob: Chance that an identity is hidden for an
+        occlusion_prob: Chance that an identity is occluded for an
             interval.
         switch_prob: Chance that an identity takes part in a frame's
             identity switch.
