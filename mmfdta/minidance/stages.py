@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmfdta.structures.mot_text import write_text_atomic
+from mmfdta.structures.whole_files import write_text
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _read_record(path: Path, inputs: str) -> dict:
 
 
 def _write_record(path: Path, record: dict) -> None:
-    write_text_atomic(path, json.dumps(record) + '\n')
+    write_text(path, json.dumps(record) + '\n')
 
 
 def _peak_memory() -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmfdta.structures.mot_text import write_text_atomic
+from mmfdta.structures.whole_files import write_text
 
 from .scene import SPLITS, Frame, MiniDanceOptions, build_scene
 
@@ -56,7 +56,7 @@ def make_minidance(
         _write_sequences(partial, options, processes, progress)
         manifest = dict(version=VERSION, options=options.as_dict())
         text = json.dumps(manifest, indent=2) + '\n'
-        write_text_atomic(partial / MANIFEST, text)
+        write_text(partial / MANIFEST, text)
         partial.chmod(0o755)
         return _publish(partial, root, options)
     finally:
@@ -157,8 +157,8 @@ def write_sequence(
         _write_image(base / 'img1' / f'{stem}.jpg', frame.image, quality)
         _write_image(base / 'depth' / f'{stem}.png', frame.depth, [])
         lines += _rows(index + 1, frame)
-    write_text_atomic(base / 'gt' / 'gt.txt', ''.join(lines))
-    write_text_atomic(base / 'seqinfo.ini', _seqinfo(name, options))
+    write_text(base / 'gt' / 'gt.txt', ''.join(lines))
+    write_text(base / 'seqinfo.ini', _seqinfo(name, options))
 
 
 def sequence_name(number: int) -> str:
