@@ -40,7 +40,7 @@ demo: install
 	$(PY) -m mmfdta demo
 
 ablation: install
-	$(PY) tools/ablation.py
+	$(PY) -m mmfdta ablation
 
 benchmark: install
 	$(if $(RELEASED),$(PY) -m pip install -q einops)
