@@ -2,21 +2,19 @@
 """The trainings of the demo, which go on where an earlier run stopped."""
 
 import copy
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
 
-from mmfdta.apis.config import find_config
+from mmfdta.apis.config import load_config
 from mmfdta.apis.progress import Progress
-from mmfdta.engine import resume_from_work_dir
+from mmfdta.apis.train import apply_training_options, train
+from mmfdta.checkpoints import read_content, read_state_dict, write_checkpoint
+from mmfdta.engine import find_checkpoint_to_resume
 
 from .scene import SPLITS, MiniDanceOptions
-from .stages import Stage, say
+from .stages import Stage
 from .writing import MANIFEST, make_minidance
 
 DETECTOR, TRACKER = 'deformable_detr_mini', 'fdta_mini'
@@ -50,10 +48,8 @@ class DemoPlan:
         Returns:
             The config.
         """
-        config = Config.fromfile(find_config(name))
+        config = load_config(name, self.settings)
         config.randomness = dict(seed=self.seed)
-        config.launcher = 'none'
-        config.merge_from_dict(self.settings)
         options = config.train_dataloader.dataset.options
         for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
             if config.get(loader):
@@ -62,70 +58,23 @@ class DemoPlan:
         return config
 
 
-class ProgressHook(Hook):
-    """Print how far the training is, in place of MMEngine's long lines.
-
-    Args:
-        interval: Iterations from one line to the next.
-    """
-
-    priority = 'LOW'
-
-    def __init__(self, interval: int) -> None:
-        self.interval = interval
-
-    def before_train(self, runner: Runner) -> None:
-        """Start the clock."""
-        self._first = runner.iter
-        self._start = time.monotonic()
-
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
-    ) -> None:
-        """Maybe print a line."""
-        done, total = runner.iter + 1, runner.max_iters
-        if outputs is None or (done % self.interval and done != total):
-            return
-        pace = (time.monotonic() - self._start) / (done - self._first)
-        left = pace * (total - done)
-        say(
-            f'      iteration {done}/{total}, loss {outputs["loss"].item():.2f}, '
-            f'{left / 60:.1f} min left'
-        )
-
-
-def train(config: Config, work_dir: Path, weights: Path) -> None:
+def train_stage(config: Config, work_dir: Path, weights: Path) -> None:
     """Train and keep the last weights under a fixed name.
 
     Args:
         config: What to train.
-        work_dir: Folder for logs and checkpoints; its last checkpoint is
-            resumed.
+        work_dir: Folder for logs and checkpoints; its last checkpoint is resumed.
         weights: Where to put the trained weights.
     """
     config = copy.deepcopy(config)
     config.work_dir = str(work_dir)
-    config.log_level = 'WARNING'
-    # MMEngine keeps one visualizer per name: another one's folder would get the curves.
-    config.visualizer.name = f'{work_dir.name}-{time.time_ns()}'
-    # A stage of its own tracks and scores.
+    # Stages of their own track and score.
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
-    resume_from_work_dir(config)
-    runner = Runner.from_cfg(config)
-    runner.register_hook(ProgressHook(2 * config.default_hooks.logger.interval))
-    runner.train()
-    weights.parent.mkdir(parents=True, exist_ok=True)
-    runner.save_checkpoint(
-        str(weights.parent),
-        weights.name,
-        save_optimizer=False,
-        save_param_scheduler=False,
-        by_epoch=False,
-    )
+    apply_training_options(config, resume='auto')
+    train(config)
+    content = read_content(find_checkpoint_to_resume(work_dir))
+    kept = {name: content[name] for name in ('meta', 'state_dict')}
+    write_checkpoint(kept, weights)
 
 
 def data_stage(plan: DemoPlan) -> Stage:
@@ -159,7 +108,7 @@ def detector_stage(plan: DemoPlan) -> Stage:
         'Train the detector on single frames',
         7,
         config.dump(),
-        lambda: train(config, work_dir, weights),
+        lambda: train_stage(config, work_dir, weights),
         (weights,),
         work_dir,
     )
@@ -174,8 +123,8 @@ def tracker_stage(
         plan: The demo.
         name: Name of the stage.
         config: What to train; its ``load_from`` is set.
-        work_dir: As in :func:`train`.
-        weights: As in :func:`train`.
+        work_dir: As in :func:`train_stage`.
+        weights: As in :func:`train_stage`.
 
     Returns:
         The stage.
@@ -184,7 +133,7 @@ def tracker_stage(
 
     def run() -> None:
         start_from_detector(plan.work_dir / 'detector.pth', Path(config.load_from))
-        train(config, work_dir, weights)
+        train_stage(config, work_dir, weights)
 
     text = config.dump()
     return Stage(name, 'Train FDTA on clips', 11, text, run, (weights,), work_dir)
@@ -197,7 +146,6 @@ def start_from_detector(detector: Path, start: Path) -> None:
         detector: Checkpoint of the plain detector.
         start: Checkpoint for FDTA's ``load_from``.
     """
-    weights = torch.load(detector, map_location='cpu', weights_only=True)['state_dict']
-    start.parent.mkdir(parents=True, exist_ok=True)
+    weights = read_state_dict(detector)
     renamed = {f'detector.{name}': value for name, value in weights.items()}
-    torch.save(dict(state_dict=renamed), start)
+    write_checkpoint(dict(state_dict=renamed), start)

@@ -6,7 +6,7 @@ import tiny_demo
 import torch
 
 from mmfdta.cli.main import main
-from mmfdta.minidance.training import ProgressHook
+from mmfdta.engine import FiniteLossHook
 
 
 class Interrupted(Exception):
@@ -25,7 +25,7 @@ def train(tmp_path, capsys, monkeypatch):
             if runner.iter == stop_at and hasattr(runner.model, 'id_decoder'):
                 raise Interrupted
 
-        monkeypatch.setattr(ProgressHook, 'before_train_iter', stop)
+        monkeypatch.setattr(FiniteLossHook, 'before_train_iter', stop)
         monkeypatch.setitem(tiny_demo.SETTINGS, 'optim_wrapper.optimizer.lr', rate)
         work = tmp_path / folder
         folders = ['--work-dir', str(work), '--data-root', str(tmp_path / 'data')]
@@ -64,8 +64,8 @@ def test_it_goes_on_to_the_weights_of_an_uninterrupted_one(train):
     train('parts', 1e-3, stop_at=3)
     parts, said = train('parts', 1e-3)
     assert 'single frames: reused' in said
-    assert 'iteration 2/5' not in said
-    assert 'iteration 5/5' in said
+    assert 'Iter(train) [2/5]' not in said
+    assert 'Iter(train) [5/5]' in said
     assert largest_difference(whole, parts) == 0
 
 
@@ -75,5 +75,5 @@ def test_other_settings_begin_anew(train):
     train('changed', 1e-3, stop_at=3)
     changed, said = train('changed', 1e-4)
     assert said.count('reused') == 1  # the data
-    assert 'iteration 2/5' in said
+    assert 'Iter(train) [2/5]' in said
     assert largest_difference(fresh, changed) == 0
