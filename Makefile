@@ -1,4 +1,4 @@
-# make test | make faults | make demo | make ablation | make benchmark | make lint | make format | make install | make docs | make clean
+# make test | make faults | make tiers | make demo | make ablation | make benchmark | make lint | make format | make install | make docs | make clean
 # PYTHON=python3.12 chooses the interpreter, VENV=path the environment. RELEASED=path is a
 # checkout of the released FDTA for `make benchmark`.
 
@@ -19,13 +19,16 @@ test faults: export OMP_WAIT_POLICY ?= passive
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.11 python3.12 python3.10 python3 python)
 USABLE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 
-.PHONY: install test faults lint format demo ablation benchmark docs clean
+.PHONY: install test faults tiers lint format demo ablation benchmark docs clean
 
 test: install lint
-	$(PY) -m pytest -m "not slow and not faults" $(PYTEST_ARGS)
+	$(PY) -m pytest -m "not slow and not faults and not tiers" $(PYTEST_ARGS)
 
 faults: install
 	$(PY) -m pytest -m faults $(PYTEST_ARGS)
+
+tiers: install
+	$(PY) -m pytest -m tiers $(PYTEST_ARGS) tests/tiers
 
 lint: install
 	$(PY) -m ruff check .

@@ -1,0 +1,182 @@
+# Copyright (c) mmfdta authors.
+"""Every tier of docs/dependencies.md, installed afresh from a wheel and used.
+
+`make tiers` runs it; the tiers of the tests and of the pages are what `make test` and
+`make docs` install.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = (
+    *('mmfdta', 'configs', 'tools', 'requirements', 'setup.py', 'pyproject.toml'),
+    *('MANIFEST.in', 'model-index.yml', 'README.md', 'LICENSE', 'NOTICE'),
+)
+OPTIONS = (
+    *('--train', '1', '--val', '1', '--test', '1', '--frames', '6', '--width', '96'),
+    *('--height', '64', '--min-dancers', '2', '--max-dancers', '3'),
+)
+pytestmark = pytest.mark.tiers
+
+
+class Install:
+    """A new environment with nothing in it but what a tier brings."""
+
+    def __init__(self, folder: Path, wheel: Path) -> None:
+        self.folder = folder
+        self.wheel = wheel
+        venv.create(folder / 'env', with_pip=True)
+        self.bin = folder / 'env' / 'bin'
+
+    def run(self, *command: str, code: int = 0) -> str:
+        """Run a program of the environment; return what it wrote."""
+        environment = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
+        done = subprocess.run(
+            [str(self.bin / command[0]), *command[1:]],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == code, done.stdout
+        return done.stdout
+
+    def add(self, extras: str) -> None:
+        """Install the wheel with some extras."""
+        self.run('python', '-m', 'pip', 'install', '-q', f'{self.wheel}{extras}')
+        self.run('python', '-m', 'pip', 'check')
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    """The wheel, built of a copy, so that the checkout stays as it is."""
+    copy = tmp_path_factory.mktemp('project')
+    ignore = shutil.ignore_patterns('__pycache__', '.mim')
+    for name in PARTS:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, copy / name, ignore=ignore)
+        else:
+            shutil.copy2(ROOT / name, copy / name)
+    subprocess.run(
+        [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '-w', 'out', '.'],
+        cwd=copy,
+        check=True,
+    )
+    (wheel,) = (copy / 'out').glob('*.whl')
+    return wheel
+
+
+def keep_truth_as_result(data: Path, results: Path) -> None:
+    """Write a perfect result, with the ten columns of a server, for each sequence."""
+    results.mkdir()
+    for truth in data.glob('*/gt/gt.txt'):
+        rows = truth.read_text().splitlines()
+        path = results / f'{truth.parents[1].name}.txt'
+        path.write_text(''.join(f'{row},-1\n' for row in rows))
+
+
+def test_core(tmp_path, wheel):
+    """Scoring, packing and plotting without PyTorch."""
+    install = Install(tmp_path, wheel)
+    install.add('')
+    listed = install.run('python', '-m', 'pip', 'list', '--format=freeze')
+    for name in ('torch', 'mmengine', 'mmdet', 'lap', 'motmetrics', 'pandas'):
+        assert f'{name}==' not in listed
+    assert 'evaluate' in install.run('mmfdta', '--help')
+    install.run('mmfdta', 'minidance', 'data', *OPTIONS)
+    keep_truth_as_result(tmp_path / 'data/val', tmp_path / 'results')
+    places = ('--gt', 'data/val', '--results', 'results')
+    scores = install.run('mmfdta', 'evaluate', *places, '--benchmark', 'minidance')
+    assert 'HOTA' in scores
+    assert '100.0' in scores
+    install.run('mmfdta', 'plot-tracks', *places, '--out', 'plots')
+    assert list((tmp_path / 'plots').glob('*.png'))
+    for truth in (tmp_path / 'data/val').glob('*/gt'):
+        shutil.rmtree(truth)
+    packed = ('--results', 'results', '--data', 'data/val', '--out', 'packed.zip')
+    install.run('mmfdta', 'submit', 'dancetrack', *packed)
+    assert (tmp_path / 'packed.zip').is_file()
+    # What is missing is said in one line.
+    said = install.run('mmfdta', 'train', 'fdta_mini', code=1)
+    assert "pip install 'mmfdta[onedl]'" in said
+    assert 'Traceback' not in said
+
+
+def use_family(install: Install) -> None:
+    """Train the small FDTA for two iterations, score it, run a tool of MMDetection."""
+    install.run('mmfdta', 'env')
+    install.run('mmfdta', 'minidance', 'data/minidance', *OPTIONS)
+    settings = ('train=1', 'val=1', 'test=1', 'frames=6', 'width=96', 'height=64')
+    settings += ('min_dancers=2', 'max_dancers=3')
+    data = [
+        f'{part}_dataloader.dataset.options.{setting}'
+        for part in ('train', 'val', 'test')
+        for setting in settings
+    ]
+    changes = ('--cfg-options', *data, 'train_dataloader.sampler.lengths=4')
+    short = ('train_cfg.max_iters=2', 'train_cfg.val_interval=2')
+    where = ('--work-dir', 'work')
+    install.run('mmfdta', 'train', 'fdta_mini', *where, *changes, *short)
+    weights = next((install.folder / 'work').glob('iter_2.pth'))
+    scores = install.run('mmfdta', 'test', 'fdta_mini', str(weights), *where, *changes)
+    assert 'HOTA' in scores
+    # MMDetection's ByteTrack needs lap.
+    scores = install.run(
+        *('mmfdta', 'test', 'bytetrack_fdta-det_mini', str(weights), *where),
+        *changes[:-1],
+    )
+    assert 'HOTA' in scores
+    assert 'test_tracking' in install.run('mmfdta', 'mmdet')
+
+
+def test_onedl_and_depth(tmp_path, wheel):
+    """OneDL's family, and on top of it a depth network."""
+    install = Install(tmp_path, wheel)
+    install.add('[onedl]')
+    use_family(install)
+    install.add('[onedl,depth]')
+    (tmp_path / 'tiny.py').write_text(TINY_DEPTH_NETWORK)
+    install.run('python', 'tiny.py')
+    shutil.rmtree(next((tmp_path / 'data/minidance/train').glob('*/depth')))
+    install.run(
+        *('mmfdta', 'generate-depth', 'dancetrack', 'data/minidance'),
+        *('--model', 'tiny', '--device', 'cpu'),
+    )
+    assert len(list((tmp_path / 'data/minidance/train').glob('*/depth/*.png'))) == 6
+
+
+def test_openmmlab(tmp_path, wheel):
+    """OpenMMLab's family."""
+    install = Install(tmp_path, wheel)
+    install.add('[openmmlab]')
+    use_family(install)
+
+
+TINY_DEPTH_NETWORK = """
+import transformers
+
+backbone = transformers.Dinov2Config(
+    hidden_size=16, num_hidden_layers=4, num_attention_heads=2, mlp_ratio=1,
+    image_size=56, patch_size=14, reshape_hidden_states=False,
+    out_features=['stage1', 'stage2', 'stage3', 'stage4'],
+)
+config = transformers.DepthAnythingConfig(
+    backbone_config=backbone, reassemble_hidden_size=16, patch_size=14,
+    neck_hidden_sizes=[4, 4, 8, 8], fusion_hidden_size=8, head_hidden_size=4,
+)
+model = transformers.DepthAnythingForDepthEstimation(config)
+for parameter in model.head.parameters():
+    parameter.data.uniform_(0, 1)
+model.save_pretrained('tiny')
+transformers.DPTImageProcessor(
+    size={'height': 56, 'width': 56}, keep_aspect_ratio=True, ensure_multiple_of=14
+).save_pretrained('tiny')
+"""
