@@ -11,6 +11,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the report."""
     from mmfdta.utils.environment import describe_environment, find_environment
-    from mmfdta.utils.mmcv_ext import has_compiled_operators
 
-    print(describe_environment(find_environment(), has_compiled_operators()))
+    print(describe_environment(find_environment()))

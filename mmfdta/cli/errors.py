@@ -91,6 +91,12 @@ def explain(error: Exception) -> str | None:
     Returns:
         A message, one line for each mistake; None for a bug.
     """
+    if isinstance(error, ModuleNotFoundError):
+        from mmfdta.utils.environment import MODULES, say_missing
+
+        missing = (error.name or '').partition('.')[0]
+        if missing in (*MODULES, 'torch'):
+            return say_missing([missing])
     kind = type(error)
     origin = _Origin.of(error)
     text = origin.message

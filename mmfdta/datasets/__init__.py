@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Data: sequences, samplers, clip transforms and ID targets."""
 
-from mmfdta.utils.mmdet_setup import prepare_mmdet
+from mmfdta.utils.environment import prepare_mmdet
 
 prepare_mmdet()
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 from typing import Any
 
-from mmfdta.utils.mmdet_setup import prepare_mmdet
+from mmfdta.utils.environment import prepare_mmdet
 
 prepare_mmdet()
 

@@ -5,7 +5,7 @@ Each has a plain PyTorch reference and, behind one function, faster ways for a d
 Networks are built of plain modules; `accelerate` puts the faster ones in their place.
 """
 
-from mmfdta.utils.mmdet_setup import prepare_mmdet
+from mmfdta.utils.environment import prepare_mmdet
 
 prepare_mmdet()
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Small things that every room uses; nothing here imports another room."""
+"""The environment that MMDetection is imported in, and what many packages use."""
 
 # Each module is imported by its name.
 __all__: list[str] = []

@@ -4,6 +4,7 @@
 Two families share the import names `mmengine`, `mmcv` and `mmdet`: OneDL's maintained
 builds and OpenMMLab's releases. Either serves. None, or a mixture whose files
 overwrite each other, is what this module finds before it turns into an obscure error.
+`prepare_mmdet` does all that has to happen before MMDetection is imported.
 """
 
 import importlib
@@ -13,6 +14,7 @@ import platform
 import sys
 import warnings
 from dataclasses import dataclass, field
+from functools import cache
 
 MODULES = ('mmengine', 'mmcv', 'mmdet')
 INSTALL_COMMANDS = {
@@ -34,6 +36,28 @@ DISTRIBUTIONS = {
 TESTED_TORCH = '2.13'
 
 
+@cache
+def prepare_mmdet() -> None:
+    """Make MMDetection importable, and checkpoints loadable; once in a process.
+
+    Checks the installed family of packages, puts the stand-in for ``mmcv._ext`` in
+    where MMCV's operators are not compiled, and declares what MMEngine's training
+    states consist of safe to load. The order matters: ``mmdet.structures`` and
+    ``mmdet.models`` ask for ``mmcv._ext`` when they are imported.
+
+    Raises:
+        ImportError: If MMEngine, MMCV, MMDetection or PyTorch is missing.
+    """
+    check_environment(find_environment())
+    from .mmcv_ext import install_operators
+
+    install_operators()
+    import_mmdet()
+    from .safe_loading import allow_training_state
+
+    allow_training_state()
+
+
 @dataclass(frozen=True)
 class Environment:
     """What of the two families is installed.
@@ -47,6 +71,11 @@ class Environment:
     versions: dict[str, str]
     missing: list[str] = field(default_factory=list)
     torch: str | None = None
+
+    @property
+    def all_missing(self) -> list[str]:
+        """What networks need and nothing provides, PyTorch among it."""
+        return self.missing + ([] if self.torch else ['torch'])
 
     @property
     def families(self) -> list[str]:
@@ -77,6 +106,8 @@ def find_environment(path: list[str] | None = None) -> Environment:
     if path is None:
         # A source tree on the path needs no metadata.
         missing = [m for m in missing if importlib.util.find_spec(m) is None]
+        if torch_version is None and importlib.util.find_spec('torch') is not None:
+            torch_version = 'unknown'
     return Environment(dict(sorted(versions.items())), missing, torch_version)
 
 
@@ -89,15 +120,9 @@ def check_environment(environment: Environment) -> None:
     Raises:
         ImportError: If MMEngine, MMCV, MMDetection or PyTorch is missing.
     """
+    if environment.all_missing:
+        raise ImportError(say_missing(environment.all_missing))
     commands = ' or '.join(INSTALL_COMMANDS.values())
-    missing = list(environment.missing)
-    if environment.torch is None and importlib.util.find_spec('torch') is None:
-        missing.append('torch')
-    if missing:
-        raise ImportError(
-            f'mmfdta needs {", ".join(missing)}, which is not installed. Install one '
-            f'family of packages: {commands}'
-        )
     if len(environment.families) > 1:
         found = ', '.join(f'{n} {v}' for n, v in environment.versions.items())
         warnings.warn(
@@ -111,10 +136,19 @@ def check_environment(environment: Environment) -> None:
         warnings.warn(message, stacklevel=3)
 
 
+def say_missing(packages: list[str]) -> str:
+    """Return the message for packages that are needed and not installed."""
+    commands = ' or '.join(INSTALL_COMMANDS.values())
+    return (
+        f'this needs {", ".join(packages)}, which is not installed. Install one family '
+        f'of packages: {commands}'
+    )
+
+
 def untested_versions(environment: Environment) -> list[str]:
     """Return one message for each package in a version that was not tested."""
     tested = [(n, v, DISTRIBUTIONS[n][2]) for n, v in environment.versions.items()]
-    if environment.torch is not None:
+    if environment.torch not in (None, 'unknown'):
         tested.append(('torch', environment.torch, TESTED_TORCH))
     return [
         f'{name} {version} is installed; mmfdta is tested with {wanted} (see '
@@ -147,28 +181,37 @@ def import_mmdet() -> None:
             mmcv.__version__, mmengine.__version__ = found
 
 
-def describe_environment(environment: Environment, compiled: bool) -> str:
-    """Return the report of `python -m mmfdta env`.
+def describe_environment(environment: Environment) -> str:
+    """Return the report of `mmfdta env`; without PyTorch, what scoring needs.
 
     Args:
         environment: What `find_environment` found.
-        compiled: Whether the compiled MMCV operators are in use.
     """
     import numpy
-    import torch
 
     from mmfdta.version import __version__
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'none'
     lines = {
         'mmfdta': __version__,
         'Python': f'{platform.python_version()} ({platform.platform()})',
         'family': ' and '.join(environment.families) or 'source trees',
         **environment.versions,
-        'torch': torch.__version__,
-        'CUDA device': device,
         'numpy': numpy.__version__,
-        'compiled MMCV operators': 'yes' if compiled else 'no (PyTorch paths)',
     }
+    if environment.all_missing:
+        commands = ' or '.join(INSTALL_COMMANDS.values())
+        lines['family'] = f'none ({", ".join(environment.all_missing)} not found)'
+        lines['to train and track'] = commands
+    else:
+        import torch
+
+        from .mmcv_ext import install_operators
+
+        compiled = install_operators()
+        lines['torch'] = torch.__version__
+        lines['CUDA device'] = (
+            torch.cuda.get_device_name() if torch.cuda.is_available() else 'none'
+        )
+        lines['compiled MMCV operators'] = 'yes' if compiled else 'no (PyTorch paths)'
     width = max(map(len, lines))
     return '\n'.join(f'{name:{width}}  {value}' for name, value in lines.items())

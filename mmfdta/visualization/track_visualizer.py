@@ -5,7 +5,7 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
-from mmfdta.utils.mmdet_setup import prepare_mmdet
+from mmfdta.utils.environment import prepare_mmdet
 
 prepare_mmdet()
 

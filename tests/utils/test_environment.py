@@ -8,6 +8,7 @@ import warnings
 import mmcv
 import pytest
 
+from mmfdta.cli.errors import report_errors
 from mmfdta.utils.environment import (
     check_environment,
     describe_environment,
@@ -93,10 +94,26 @@ def test_this_environment_is_sound():
     environment = find_environment()
     assert len(environment.families) == 1
     assert environment.missing == []
-    report = describe_environment(environment, compiled=False)
+    report = describe_environment(environment)
     for name, version in environment.versions.items():
         assert any(line.split() == [name, version] for line in report.splitlines())
-    assert 'no (PyTorch paths)' in report
+    assert 'compiled MMCV operators' in report
+
+
+def test_the_report_without_a_family_says_what_to_install(install):
+    report = describe_environment(install({'numpy': '2.4.6'}))
+    assert 'mmengine, mmcv, mmdet, torch not found' in report
+    assert "pip install 'mmfdta[onedl]'" in report
+
+
+@pytest.mark.parametrize('name', ['torch', 'mmengine.config', 'mmcv', 'mmdet'])
+def test_a_command_says_what_to_install(capsys, name):
+    with report_errors('train') as ending:
+        raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+    assert ending.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f'mmfdta train: this needs {name.split(".")[0]}, which')
+    assert said.count('\n') == 1
 
 
 def test_a_version_assertion_of_mmdet_becomes_a_warning(monkeypatch, tmp_path):

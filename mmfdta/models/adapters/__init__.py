@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
 """The three adapters of FDTA: spatial, temporal and identity."""
 
-from mmfdta.utils.mmdet_setup import prepare_mmdet
+from mmfdta.utils.environment import prepare_mmdet
 
 prepare_mmdet()
 

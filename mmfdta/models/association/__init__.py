@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Who is who: trajectories and ID words, or queries that follow objects."""
 
-from mmfdta.utils.mmdet_setup import prepare_mmdet
+from mmfdta.utils.environment import prepare_mmdet
 
 prepare_mmdet()
 

@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
 """The detectors of FDTA and MOTR, both of them Deformable DETR."""
 
-from mmfdta.utils.mmdet_setup import prepare_mmdet
+from mmfdta.utils.environment import prepare_mmdet
 
 prepare_mmdet()
 

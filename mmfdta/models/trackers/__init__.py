@@ -10,8 +10,8 @@ Names are loaded when they are asked for; the module `assignment` needs no PyTor
 import copy
 from typing import Any
 
+from mmfdta.utils.environment import prepare_mmdet
 from mmfdta.utils.lazy import lazy_names
-from mmfdta.utils.mmdet_setup import prepare_mmdet
 
 __all__ = [
     'PROTOCOLS',
