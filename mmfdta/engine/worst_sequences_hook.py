@@ -124,7 +124,7 @@ class WorstSequencesHook(Hook):
                 'evaluator has none'
             )
         evaluation: Evaluation | None = evaluations[0]
-        if evaluation is None:  # the ground truth is hidden
+        if evaluation is None:  # there is no ground truth
             return []
         scores = {
             name: summarise(evaluation.of_sequence(name))

@@ -8,7 +8,7 @@ MMDetection.
 from typing import TYPE_CHECKING, Any
 
 from mmfdta.structures.benchmarks import BENCHMARKS, Benchmark, get_benchmark
-from mmfdta.structures.tracks import Sequence, TrackBoxes, Tracks
+from mmfdta.structures.tracks import Sequence, Tracks
 
 from .scores import (
     Counts,
@@ -39,6 +39,8 @@ __all__ = [
     'select_scored',
     'summarise',
 ]
+
+TrackBoxes = Tracks  # the name in 0.1
 
 
 def __getattr__(name: str) -> Any:

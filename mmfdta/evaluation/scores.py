@@ -74,7 +74,7 @@ def count_sequence(sequence: Sequence, families: Iterable[str] = FAMILIES) -> Co
 
     Args:
         sequence: The rows that are scored, see
-            :meth:`Benchmark.prepare`.
+            :func:`select_scored`.
         families: Of ``HOTA``, ``CLEAR``, ``Identity``.
 
     Returns:
@@ -167,7 +167,7 @@ class Settings:
     """How sequences are scored.
 
     Attributes:
-        benchmark: Name of the benchmark, see :data:`BENCHMARKS`.
+        benchmark: Name of the benchmark, one of ``BENCHMARKS``.
         families: Of ``HOTA``, ``CLEAR``, ``Identity``.
         classes: Names and numbers of the classes that
             are scored one by one; None scores all boxes as one class.
@@ -187,14 +187,14 @@ class Settings:
             )
         if self.classes is not None and benchmark.scored_class is not None:
             raise ValueError(
-                f'class_aware: benchmark {benchmark.name} scores pedestrians only; '
+                f'class_aware: benchmark {benchmark.name} scores one class only; '
                 'choose mot_challenge for scores by class'
             )
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The outcome of an evaluation.
+    """Counts of all sequences and classes, and the scores that they give.
 
     Attributes:
         counts: By class name, then by sequence.

@@ -5,13 +5,12 @@ Tracks and their text, facts and rules of the benchmarks, tables, whole files.
 """
 
 from .benchmarks import BENCHMARKS, Benchmark, get_benchmark
-from .tracks import Sequence, TrackBoxes, Tracks
+from .tracks import Sequence, Tracks
 
 __all__ = [
     'BENCHMARKS',
     'Benchmark',
     'Sequence',
-    'TrackBoxes',
     'Tracks',
     'get_benchmark',
 ]

@@ -9,7 +9,7 @@ import numpy as np
 Color = tuple[int, int, int]
 
 _GOLDEN = (5**0.5 - 1) / 2
-# Lightness and chroma in OKLCH; three rings keep neighbours in hue apart.
+# Lightness and chroma in OKLCH; three rings keep near hues apart.
 _RINGS = ((0.74, 0.17), (0.60, 0.19), (0.85, 0.14))
 # OKLab to the cube roots of cone responses, and those to linear sRGB (Ottosson).
 _TO_CONES = np.array(

@@ -43,7 +43,7 @@ def plot_timeline(
 ) -> Figure:
     """Draw a line for each ground truth identity, coloured by who follows it.
 
-    Grey is where the identity is there and not found; a black mark is an
+    Grey is where the identity is there and not found; a black line is an
     identity switch. The colours are those of the annotated video.
 
     Args:

@@ -155,7 +155,7 @@ class VideoWriter:
 
 
 def temporary_path(path: Path) -> Path:
-    """Name the file that becomes ``path``: hidden, with the same suffix."""
+    """Name the file that becomes ``path``: a dot first, the same suffix."""
     return path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
 
 

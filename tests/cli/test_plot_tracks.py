@@ -2,6 +2,8 @@
 """The command that draws timelines."""
 
 import json
+import subprocess
+import sys
 
 from mmfdta.cli.main import main
 from mmfdta.structures import Tracks
@@ -41,3 +43,17 @@ def test_missing_folder_is_one_line(tmp_path, capsys):
     message = capsys.readouterr().err
     assert message.startswith('mmfdta plot-tracks: ') and 'nowhere' in message
     assert message.count('\n') == 1
+
+
+def test_it_needs_no_pytorch(tmp_path):
+    _write(tmp_path / 'gt/a.txt', [[1]] * 3)
+    _write(tmp_path / 'out/a.txt', [[1]] * 3)
+    arguments = ['plot-tracks', f'--gt={tmp_path}/gt', f'--results={tmp_path}/out']
+    code = (
+        'import sys; from mmfdta.cli.main import main; '
+        f'assert main({[*arguments, f"--out={tmp_path}/plots"]!r}) == 0; '
+        'loaded = {"torch", "mmengine", "mmcv", "mmdet"} & set(sys.modules); '
+        'assert not loaded, loaded'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True)
+    assert (tmp_path / 'plots' / 'a.png').is_file()

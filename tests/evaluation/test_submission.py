@@ -5,6 +5,7 @@ import zipfile
 
 import pytest
 
+from mmfdta.cli.main import main
 from mmfdta.evaluation.submission import make_submission
 
 ROW = '1,1,10.5,20,30,40,0.9,-1,-1,-1\n'
@@ -51,6 +52,22 @@ def test_layout(folders, benchmark, folder):
             packed = archive.read(f'{folder}{name}.txt')
             assert packed == (folders / 'results' / f'{name}.txt').read_bytes()
     assert [path.name for path in made.path.parent.iterdir()] == ['made.zip']
+
+
+def test_the_verb_packs_and_names_faults(folders, capsys):
+    arguments = [
+        *('submit', 'dancetrack', '--results', str(folders / 'results')),
+        *('--data', str(folders / 'test'), '--out', str(folders / 'made.zip')),
+    ]
+    assert main(arguments) == 0
+    assert '2 sequences, 4 rows' in capsys.readouterr().out
+    (folders / 'made.zip').unlink()
+    for name in NAMES:
+        (folders / 'results' / f'{name}.txt').write_text('1,1,1\n')
+    assert main(arguments) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all(line.startswith('mmfdta submit: ') for line in lines)
+    assert not (folders / 'made.zip').exists()
 
 
 def test_equal_results_give_equal_zips(folders):
