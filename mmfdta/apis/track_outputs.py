@@ -205,7 +205,6 @@ class TrackJSON(_StreamedText):
     def _format(self, frame: TrackedFrame) -> str:
         found = frame.tracks.rounded()
         columns = found.identity, found.xywh, found.score, found.label
-        columns = (column.tolist() for column in columns)
         tracks = [
             dict(
                 id=identity,
@@ -214,7 +213,9 @@ class TrackJSON(_StreamedText):
                 label=label,
                 category=class_name(self.facts.classes, label),
             )
-            for identity, box, score, label in zip(*columns, strict=True)
+            for identity, box, score, label in zip(
+                *(column.tolist() for column in columns), strict=True
+            )
         ]
         separator = ',' if self._num_frames else ''
         line = json.dumps(dict(frame=frame.index + 1, tracks=tracks))

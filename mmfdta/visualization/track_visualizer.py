@@ -13,6 +13,7 @@ import numpy as np
 from mmdet.registry import VISUALIZERS
 from mmdet.visualization import DetLocalVisualizer, TrackLocalVisualizer
 from mmengine.structures import InstanceData
+from mmengine.utils import ManagerMixin
 from mmengine.visualization import Visualizer
 
 from mmfdta.structures.tracks import Tracks
@@ -22,7 +23,7 @@ from .drawing import TrackDrawer, TrackStyle
 _numbers = itertools.count()
 
 
-class _OwnName:
+class _OwnName(ManagerMixin):
     """A visualizer that is built without a name gets one of its own.
 
     MMEngine hands out the first visualizer of a name again, with the first run's
