@@ -57,7 +57,7 @@ def replace(
     for module in list(model.modules()):
         kind = drop_ins.get(type(module))
         if kind is not None:
-            replaced[module] = kind.__new__(kind)
+            replaced[module] = object.__new__(kind)
             replaced[module].__dict__.update(module.__dict__)
     for parent in list(model.modules()):
         # Old and new modules share this dictionary.

@@ -122,8 +122,21 @@ class Operators(nn.Module):
     computing can be put in its place. It has no parameters.
     """
 
-    linear = staticmethod(F.linear)
-    attention = staticmethod(F.scaled_dot_product_attention)
+    @staticmethod
+    def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Map (..., C) to (..., D) by a weight (D, C) and a bias (D,)."""
+        return F.linear(x, weight, bias)
+
+    @staticmethod
+    def attention(
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout: float = 0.0,
+    ) -> Tensor:
+        """Attend; arguments as of the function `attention`."""
+        return F.scaled_dot_product_attention(q, k, v, attn_mask, dropout)
 
 
 class FastOperators(Operators):

@@ -375,8 +375,9 @@ class FastDeformableAttention(MultiScaleDeformableAttention):
         identity: Tensor | None = None,
         query_pos: Tensor | None = None,
         key_padding_mask: Tensor | None = None,
-        reference_points: Tensor | None = None,
-        spatial_shapes: Tensor | None = None,
+        *,
+        reference_points: Tensor,
+        spatial_shapes: Tensor,
         level_start_index: Tensor | None = None,
         **kwargs: object,
     ) -> Tensor:
@@ -405,7 +406,7 @@ class FastDeformableAttention(MultiScaleDeformableAttention):
                 identity,
                 query_pos,
                 key_padding_mask,
-                reference_points,
+                reference_points=reference_points,
                 spatial_shapes=spatial_shapes,
                 level_start_index=level_start_index,
                 **kwargs,
@@ -431,8 +432,8 @@ class FastDeformableAttention(MultiScaleDeformableAttention):
         if reference_points.shape[-1] == 4:
             reach = reference_points[..., 2:] * size * (0.5 / self.num_points)
             offsets = offsets * reach[:, :, None, :, None]
-        pixels = offsets + centre[:, :, None, :, None]
-        output = self.sample(value, shapes, *pixels.unbind(-1), weights)
+        x, y = (offsets + centre[:, :, None, :, None]).unbind(-1)
+        output = self.sample(value, shapes, x, y, weights)
         output = self.output_proj(output)
         if not self.batch_first:
             output = output.transpose(0, 1)

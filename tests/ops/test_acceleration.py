@@ -19,6 +19,7 @@ from torch.ao.nn.quantized.dynamic import Linear as QuantisedLinear
 from torch.ao.quantization import quantize_dynamic
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmfdta.apis.model_loading import load_tracker, read_config
 from mmfdta.ops import accelerate
 from mmfdta.ops.acceleration import DROP_INS
 from mmfdta.ops.linear import FastLinear, linear_flops
@@ -216,3 +217,11 @@ def test_operations_are_counted(model):
         counts.append(counter.get_total_flops())
         accelerate(model)
     assert counts[0] == counts[1] > 1e6
+
+
+def test_commands_load_fast_models():
+    model = load_tracker(
+        read_config('fdta_mini'), None, 'cpu', allow_random_weights=True
+    )
+    assert count(model, FAST) > 40
+    assert count(model, DROP_INS) == 0
