@@ -19,7 +19,8 @@ from torch.ao.nn.quantized.dynamic import Linear as QuantisedLinear
 from torch.ao.quantization import quantize_dynamic
 from torch.utils.flop_counter import FlopCounterMode
 
-from mmfdta.apis.model_loading import load_tracker, read_config
+from mmfdta.apis.config import read_config
+from mmfdta.apis.model_loading import load_tracker
 from mmfdta.ops import accelerate
 from mmfdta.ops.acceleration import DROP_INS
 from mmfdta.ops.linear import FastLinear, linear_flops
