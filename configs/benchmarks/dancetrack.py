@@ -1,10 +1,10 @@
 # The trackers of this project on DanceTrack's val split. The checkpoints are the
 # released ones, converted; docs/benchmark.md says how.
-# `python -m mmfdta benchmark benchmarks/dancetrack`
+# `mmfdta benchmark benchmarks/dancetrack`
 data = 'val'
 checkpoint_dir = 'checkpoints/dancetrack'
 
-line_up = [
+entries = [
     dict(name='FDTA', config='fdta_dancetrack', checkpoint='fdta.pth'),
     dict(name='MOTIP', config='motip_dancetrack', checkpoint='motip.pth'),
     dict(name='MOTR', config='motr_dancetrack', checkpoint='motr.pth'),

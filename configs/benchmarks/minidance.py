@@ -1,9 +1,9 @@
 # The trackers of this project on MiniDance's test split.
-# `python -m mmfdta benchmark benchmarks/minidance`; see docs/benchmark.md.
+# `mmfdta benchmark benchmarks/minidance`; see docs/benchmark.md.
 data = 'test'
 checkpoint_dir = 'work_dirs/demo'
 
-line_up = [
+entries = [
     dict(name='FDTA', config='fdta_mini', checkpoint='fdta.pth'),
     dict(name='MOTIP', config='motip_mini', checkpoint='motip.pth'),
     dict(name='MOTR', config='motr_mini', checkpoint='motr.pth'),

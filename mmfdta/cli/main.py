@@ -17,8 +17,8 @@ VERBS = {
     'test': ('mmfdta.cli.test', 'track and score with a checkpoint'),
     'track': ('mmfdta.cli.track', 'track a video, folder or camera'),
     'evaluate': ('mmfdta.cli.evaluate', 'score tracks in MOTChallenge text'),
-    'benchmark': ('mmfdta.apis.benchmark', 'compare several trackers on a data set'),
-    'tune': ('mmfdta.apis.analysis.tune_thresholds', 'search thresholds and protocol'),
+    'benchmark': ('mmfdta.cli.benchmark', 'compare several trackers on a data set'),
+    'tune': ('mmfdta.cli.tune', "search a tracker's thresholds and settings"),
     'convert': ('mmfdta.cli.convert', 'convert a checkpoint of another project'),
     'check-data': ('mmfdta.cli.check_data', 'check a data set and its depth maps'),
     'prepare-dataset': (
@@ -32,10 +32,7 @@ VERBS = {
     'minidance': ('mmfdta.cli.minidance', 'render a MiniDance data set'),
     'submit': ('mmfdta.cli.submit', 'check and pack results for a test server'),
     'new-tracker': ('mmfdta.cli.new_tracker', 'start a tracker of your own'),
-    'similarity': (
-        'mmfdta.apis.analysis.similarity',
-        'measure how alike objects are',
-    ),
+    'similarity': ('mmfdta.cli.similarity', 'measure how alike objects are'),
     'plot-tracks': ('mmfdta.cli.plot_tracks', 'draw timelines of tracks'),
     'estimate-memory': (
         'mmfdta.cli.estimate_memory',

@@ -94,14 +94,15 @@ def check_own(name: str, arguments: list[str], own: Path, what: str) -> None:
         for key in ('config',)
         if isinstance(getattr(options, key, None), str)
     ]
-    configs += [text.partition('=')[0] for text in getattr(options, 'contestants', [])]
+    entries = getattr(options, 'entries', [])
+    configs += [text.partition('=')[0].rpartition(':')[2] for text in entries]
     for text in configs:
         if '/' in text and not text.startswith(('configs/', 'benchmarks/')):
             continue  # made by the commands before it, which another test runs
         if text in ('theirs', 'CONFIG', 'ours'):
             continue
         config = check_config_name(text, own)
-        if getattr(options, 'cfg_options', None) and 'line_up' not in config:
+        if getattr(options, 'cfg_options', None) and 'entries' not in config:
             check_options(config, options.cfg_options, what)
 
 

@@ -1,31 +1,25 @@
 # Copyright (c) mmfdta authors.
 """How alike the embeddings of objects are (figure 1 of the paper)."""
 
-import argparse
-import json
-import sys
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps
+from mmdet.structures.bbox import bbox_overlaps
+from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmfdta.datasets import MOTSequenceDataset
 from mmfdta.models import FDTA
-from mmfdta.models.detectors import DetectorOutputs
-from mmfdta.structures.mot_text import write_text_atomic
-from mmfdta.visualization import SimilarityPanel, plot_similarity, save_figure
+from mmfdta.visualization import SimilarityPanel
 
-from ..progress import Progress
-from .detection import add_model_arguments, detect_clip, open_model
+from ..sequence_loop import SequenceLoop
 
-_BINS = 200
+BINS = 200
 _MIN_IOU = 0.5
 
 
@@ -45,8 +39,8 @@ class Similarities:
     """
 
     threshold: float = 0.9
-    different: np.ndarray = field(default_factory=lambda: np.zeros(_BINS, np.int64))
-    same: np.ndarray = field(default_factory=lambda: np.zeros(_BINS, np.int64))
+    different: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    same: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
     above_different: int = 0
     above_same: int = 0
     sum_different: float = 0.0
@@ -70,7 +64,7 @@ class Similarities:
             ('same', same_object & ~same_frame & once),
         ):
             values = similarity[pairs]
-            counts = torch.histc(values.cpu(), _BINS, -1, 1).long().numpy()
+            counts = torch.histc(values.cpu(), BINS, -1, 1).long().numpy()
             setattr(self, name, getattr(self, name) + counts)
             above = int((values > self.threshold).sum())
             total = float(values.sum())
@@ -81,7 +75,7 @@ class Similarities:
         """Return what is plotted."""
         return SimilarityPanel(
             title=title,
-            edges=np.linspace(-1, 1, _BINS + 1),
+            edges=np.linspace(-1, 1, BINS + 1),
             different=self.different,
             same=self.same,
             threshold=self.threshold,
@@ -124,32 +118,29 @@ class MatchedClip:
 
 
 def match_clip(
-    outputs: DetectorOutputs, frames: list[DetDataSample], score_thr: float
+    found: Sequence[InstanceData], objects: Sequence[InstanceData], score_thr: float
 ) -> MatchedClip:
     """Find the detection of every annotated object.
 
     Args:
-        outputs (DetectorOutputs): Of the T frames.
-        frames (list[DetDataSample]): The frames with ground truth.
-        score_thr (float): Only detections with a higher score count.
+        found: Detections of the T frames, with ``bboxes`` (n, 4) xyxy, ``scores`` and
+            ``embeddings`` (n, C).
+        objects: Ground truth of the frames, ``bboxes`` (m, 4) xyxy in the same pixels
+            and ``instances_ids`` (m,).
+        score_thr: Only detections with a higher score count.
 
     Returns:
-        MatchedClip: One row for each object with an IoU of at least 0.5.
+        One row for each object with an IoU of at least 0.5.
     """
-    scores = outputs.cls_scores[-1].sigmoid().amax(-1)
     rows, times, names, annotated = [], [], [], 0
-    for t, frame in enumerate(frames):
-        height, width = frame.img_shape
-        scale = scores.new_tensor([width, height, width, height])
-        query = (scores[t] > score_thr).nonzero()[:, 0]
-        boxes = bbox_cxcywh_to_xyxy(outputs.bbox_preds[-1, t, query]) * scale
-        truth = frame.gt_instances
+    for t, (detections, truth) in enumerate(zip(found, objects, strict=True)):
+        detections = detections[detections.scores > score_thr]
         annotated += len(truth)
-        iou = bbox_overlaps(boxes, truth.bboxes.to(boxes)).cpu()
-        found, target = linear_sum_assignment(iou.numpy(), maximize=True)
-        good = iou[found, target] >= _MIN_IOU
-        rows.append(outputs.embeddings[t, query[torch.from_numpy(found)[good]]])
-        names.append(truth.instances_ids.cpu()[torch.from_numpy(target)[good]])
+        iou = bbox_overlaps(detections.bboxes, truth.bboxes.to(detections.bboxes))
+        query, target = linear_sum_assignment(iou.cpu().numpy(), maximize=True)
+        good = (iou.cpu()[query, target] >= _MIN_IOU).numpy()
+        rows.append(detections.embeddings[torch.from_numpy(query[good])])
+        names.append(truth.instances_ids[torch.from_numpy(target[good])])
         times += [t] * int(good.sum())
     identities = torch.cat(names).unique(return_inverse=True)[1]
     embeddings = torch.cat(rows)
@@ -158,14 +149,20 @@ def match_clip(
         embeddings,
         torch.tensor(times, dtype=torch.long, device=device),
         identities.to(device),
-        len(frames),
+        len(found),
         annotated,
     )
 
 
-def list_stages(model: FDTA) -> list[str]:
-    """Name the places at which embeddings are compared, in order."""
+def list_stages(model: nn.Module) -> list[str]:
+    """Name the places at which embeddings are compared, in order.
+
+    Args:
+        model: FDTA, or a detector whose detections have embeddings.
+    """
     stages = ['detector']
+    if not isinstance(model, FDTA):
+        return stages
     if model.identity_adapter is not None:
         stages.append('identity adapter')
     if model.temporal_adapter is not None:
@@ -174,24 +171,24 @@ def list_stages(model: FDTA) -> list[str]:
 
 
 @torch.no_grad()
-def features_by_stage(model: FDTA, clip: MatchedClip) -> dict[str, Tensor]:
+def features_by_stage(model: nn.Module, clip: MatchedClip) -> dict[str, Tensor]:
     """Follow the embeddings of a clip through the adapters.
 
     Args:
-        model (FDTA): In evaluation mode.
-        clip (MatchedClip): The objects.
+        model: In evaluation mode, see :func:`list_stages`.
+        clip: The objects.
 
     Returns:
-        dict[str, Tensor]: (M, C) for each of :func:`list_stages`. The identity
-        adapter projects single embeddings, the temporal adapter and trajectory
-        modelling refine trajectories over the clip.
+        (M, C) for each of :func:`list_stages`. The identity adapter projects single
+        embeddings, the temporal adapter and trajectory modelling refine trajectories
+        over the clip.
     """
     embeddings = clip.embeddings
+    if not len(embeddings) or not isinstance(model, FDTA):
+        return dict.fromkeys(list_stages(model), embeddings)
     features = {'detector': embeddings}
     if model.identity_adapter is not None:
         features['identity adapter'] = model.identity_adapter(embeddings)
-    if not len(embeddings):
-        return dict.fromkeys(list_stages(model), embeddings)
     num_ids = int(clip.identities.max()) + 1
     at = clip.frames, clip.identities
     trajectories = embeddings.new_zeros(clip.num_frames, num_ids, embeddings.shape[-1])
@@ -212,12 +209,15 @@ def cut_clips(
     """Choose clips spread evenly over every sequence.
 
     Args:
-        dataset (MOTSequenceDataset): The data.
-        clip_length (int): Frames T of a clip; shorter sequences give all.
-        clips_per_sequence (int): At most so many clips, which do not overlap.
+        dataset: The data.
+        clip_length: Frames T of a clip; shorter sequences give all.
+        clips_per_sequence: At most so many clips, which do not overlap.
 
     Yields:
-        tuple[int, list[int]]: Sequence and frames.
+        Index of the sequence, and its frames.
+
+    Raises:
+        ValueError: If a sequence has no ground truth.
     """
     for index, sequence in enumerate(dataset.sequences):
         if sequence.annotations is None:
@@ -232,126 +232,88 @@ def cut_clips(
             yield index, list(range(start, start + length))
 
 
+def annotated_objects(
+    dataset: MOTSequenceDataset, index: int, frames: Sequence[int]
+) -> list[InstanceData]:
+    """Return the ground truth of some frames.
+
+    Args:
+        dataset: The data.
+        index: Index of the sequence.
+        frames: Frames, from 0.
+
+    Returns:
+        For each frame ``bboxes`` float64 (m, 4) xyxy in pixels of the original image
+        and ``instances_ids`` int64 (m,).
+    """
+    rows = dataset.sequences[index].annotations
+    objects = []
+    for frame in frames:
+        here = np.arange(rows.offsets[frame], rows.offsets[frame + 1])
+        if not dataset.test_mode:
+            here = here[rows.trainable[here]]
+        boxes = rows.xywh[here].copy()
+        boxes[:, 2:] += boxes[:, :2]
+        objects.append(
+            InstanceData(
+                bboxes=torch.from_numpy(boxes),
+                instances_ids=torch.from_numpy(rows.ids[here]),
+            )
+        )
+    return objects
+
+
 def measure_similarity(
-    model: FDTA,
-    dataset: MOTSequenceDataset,
+    loop: SequenceLoop,
+    score_thr: float,
     clip_length: int = 30,
     clips_per_sequence: int = 4,
     threshold: float = 0.9,
-    batch_size: int = 8,
-    progress: bool = False,
+    on_clip: Callable[[], None] | None = None,
 ) -> tuple[dict[str, Similarities], float]:
     """Compare the embeddings of the objects of a data set at every stage.
 
+    Detections come from the store of the loop where they are known; else only the
+    frames of the clips are looked at.
+
     Args:
-        model (FDTA): In evaluation mode.
-        dataset (MOTSequenceDataset): The data, with ground truth.
-        clip_length (int): Frames that are looked at together; at most what the
-            model was trained with.
-        clips_per_sequence (int): Clips of each sequence.
-        threshold (float): Whose excess is counted.
-        batch_size (int): Frames the detector takes at a time.
-        progress (bool): Show a progress bar.
+        loop: A model, see :func:`list_stages`, on data with ground truth.
+        score_thr: Only detections with a higher score count.
+        clip_length: Frames that are looked at together; at most what the model was
+            trained with.
+        clips_per_sequence: Clips of each sequence.
+        threshold: Similarities above it are counted exactly.
+        on_clip: Called after each clip.
 
     Returns:
-        tuple[dict[str, Similarities], float]: By stage, and the share of the
-        annotated boxes that were found.
-    """
-    stages = {name: Similarities(threshold) for name in list_stages(model)}
-    clips = list(cut_clips(dataset, clip_length, clips_per_sequence))
-    bar = Progress(len(clips), unit='clips') if progress else None
-    matched = annotated = 0
-    for sequence, frames in clips:
-        parts, samples = [], []
-        for start in range(0, len(frames), batch_size):
-            chunk = frames[start : start + batch_size]
-            outputs, found = detect_clip(model, dataset, sequence, chunk)
-            parts.append(outputs)
-            samples += found
-        order = torch.arange(len(frames), device=parts[0].embeddings.device)
-        outputs = DetectorOutputs.merge(parts, order)
-        clip = match_clip(outputs, samples, model.tracker.det_thr)
-        for name, features in features_by_stage(model, clip).items():
-            stages[name].add(features, clip.frames, clip.identities)
-        matched += len(clip.embeddings)
-        annotated += clip.num_annotated
-        if bar is not None:
-            bar.update()
-    if bar is not None:
-        bar.close()
-    return stages, matched / max(1, annotated)
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command."""
-    parser = argparse.ArgumentParser('python -m mmfdta similarity', description=__doc__)
-    add_model_arguments(parser)
-    parser.add_argument(
-        '--out', required=True, help='folder for similarity.png and similarity.json'
-    )
-    parser.add_argument(
-        '--clip-length',
-        type=int,
-        help='frames compared with each other; the history the model knows',
-    )
-    parser.add_argument(
-        '--clips', type=int, default=4, help='clips of each sequence (default: 4)'
-    )
-    parser.add_argument(
-        '--threshold',
-        type=float,
-        default=0.9,
-        help='similarity above which pairs are counted (default: 0.9)',
-    )
-    parser.add_argument(
-        '--batch-size',
-        type=int,
-        default=8,
-        help='frames the detector takes at a time (default: 8)',
-    )
-    return parser
-
-
-def main(arguments: list[str]) -> None:
-    """Measure and plot as the arguments say.
+        Similarities by stage, and the share of the annotated boxes that were found.
 
     Raises:
-        SystemExit: If the arguments are wrong.
+        ValueError: If the model's detections have no embeddings, or a sequence has no
+            ground truth.
     """
-    options = build_parser().parse_args(arguments)
-    try:
-        model, dataset, config = open_model(options)
-        longest = model.id_decoder.max_relative_time
-        stages, found = measure_similarity(
-            model,
-            dataset,
-            min(options.clip_length or longest, longest),
-            options.clips,
-            options.threshold,
-            options.batch_size,
-            progress=True,
-        )
-        report = dict(
-            config=options.config,
-            checkpoint=options.checkpoint,
-            data=options.data,
-            threshold=options.threshold,
-            found=found,
-            bins=[-1, 1, _BINS],
-            stages={name: stage.summary() for name, stage in stages.items()},
-        )
-        out = Path(options.out)
-        write_text_atomic(out / 'similarity.json', json.dumps(report, indent=1) + '\n')
-        panels = [stage.panel(name) for name, stage in stages.items()]
-        figure = plot_similarity(panels, Path(options.config).stem)
-        save_figure(figure, out / 'similarity.png')
-    except (OSError, ValueError) as error:
-        sys.exit(f'mmfdta similarity: {error}')
-    print(f'{found:.1%} of the annotated boxes were found. Similarity above', end=' ')
-    print(
-        f'{options.threshold:g} (different objects of a frame | one object over time):'
-    )
-    for name, stage in stages.items():
-        panel = stage.panel(name)
-        print(f'  {name:<22}{panel.share_different:7.1%} | {panel.share_same:.1%}')
-    print(f'Wrote {out / "similarity.png"} and {out / "similarity.json"}')
+    stages = {name: Similarities(threshold) for name in list_stages(loop.model)}
+    matched = annotated = 0
+    clips = cut_clips(loop.dataset, clip_length, clips_per_sequence)
+    for index, group in itertools.groupby(clips, lambda clip: clip[0]):
+        known = loop.reads(index)
+        for _, frames in group:
+            if known is None:
+                found = loop.detect(index, frames).frames
+            else:
+                found = [known.frames[frame] for frame in frames]
+            if 'embeddings' not in found[0]:
+                raise ValueError(
+                    f'model.type: the detections of {type(loop.model).__name__} have '
+                    'no embeddings, expected those of FDTA, MOTIP or FDTADetector'
+                )
+            found = [detections.to(loop.device) for detections in found]
+            objects = annotated_objects(loop.dataset, index, frames)
+            clip = match_clip(found, objects, score_thr)
+            for name, features in features_by_stage(loop.model, clip).items():
+                stages[name].add(features, clip.frames, clip.identities)
+            matched += len(clip.embeddings)
+            annotated += clip.num_annotated
+            if on_clip is not None:
+                on_clip()
+    return stages, matched / max(1, annotated)

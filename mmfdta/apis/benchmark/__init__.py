@@ -1,6 +1,17 @@
 # Copyright (c) mmfdta authors.
-"""Several trackers on one data set: `python -m mmfdta benchmark`."""
+"""Compare several trackers on one data set, what `mmfdta benchmark` does."""
 
-from .command import main
+from .comparison import BenchmarkOptions, Comparison, run_benchmark
+from .entries import Entry, read_entries
+from .report import Report
+from .results import EntryResult
 
-__all__ = ['main']
+__all__ = [
+    'BenchmarkOptions',
+    'Comparison',
+    'Entry',
+    'EntryResult',
+    'Report',
+    'read_entries',
+    'run_benchmark',
+]

@@ -1,14 +1,13 @@
 # Copyright (c) mmfdta authors.
 """Tables and plots of a benchmark."""
 
-import csv
-import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mmfdta.evaluation import summarise
-from mmfdta.structures.mot_text import write_text_atomic
+from mmfdta.structures.tables import csv_table, markdown_table
+from mmfdta.structures.whole_files import write_text
 from mmfdta.visualization import (
     DifferenceRow,
     TrackerPoint,
@@ -18,10 +17,8 @@ from mmfdta.visualization import (
     save_figure,
 )
 
-from ..tables import markdown_table
-from .bootstrap import LEVEL, METRICS, Difference
-from .frame_runner import STAGES
-from .outcome import Outcome, Timing
+from ..sequence_loop import STAGES
+from .results import LEVEL, METRICS, Difference, EntryResult, Timing
 
 _SCORES = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1')
 _MILLION, _GIGA, _MEBI = 1e6, 1e9, 2**20
@@ -32,13 +29,13 @@ class Report:
     """Everything that is written.
 
     Attributes:
-        outcomes (list[Outcome]): In the order of the tables.
-        reference (str): The contestant that the others are compared with.
-        differences (dict[str, dict[str, Difference]]): By contestant and metric.
-        facts (dict): Data, machine and settings.
+        results: Of each entry, in the order of the tables.
+        reference: Name of the entry that the others are compared with.
+        differences: By entry and metric.
+        facts: Data, machine and settings.
     """
 
-    outcomes: list[Outcome]
+    results: list[EntryResult]
     reference: str
     differences: dict[str, dict[str, Difference]]
     facts: dict
@@ -47,14 +44,14 @@ class Report:
         """Write ``benchmark.{md,csv,json}`` and the plots.
 
         Args:
-            folder (Path): Where to.
+            folder: Where to.
 
         Returns:
-            list[Path]: The files.
+            The files.
         """
         texts = dict(md=self.markdown(), csv=self.csv(), json=self.json())
         for suffix, text in texts.items():
-            write_text_atomic(folder / f'benchmark.{suffix}', text)
+            write_text(folder / f'benchmark.{suffix}', text)
         figures = [
             save_figure(figure, folder / f'{name}.png')
             for name, figure in self._figures().items()
@@ -62,98 +59,94 @@ class Report:
         return [folder / f'benchmark.{suffix}' for suffix in texts] + figures
 
     def markdown(self) -> str:
-        """Write the tables to read."""
+        """Return the tables to read."""
         parts = [self._score_table(), self._difference_table(), self._cost_table()]
         lines = [f'- {name}: {value}' for name, value in self.facts.items()]
-        shared = [o.name for o in self.outcomes if o.shares_detections]
+        shared = [r.name for r in self.results if r.reused_detections]
         if shared:
             lines.append(
-                f'- detections shared, detector and images timed once: '
-                f'{", ".join(shared)}'
+                '- detections reused, decoding and detector timed when they were '
+                f'made: {", ".join(shared)}'
             )
         return '\n'.join([*(part for part in parts if part), *lines]) + '\n'
 
     def _score_table(self) -> str:
-        rows: list[tuple[str, ...]] = [('tracker', *_SCORES, 'IDSW')]
-        for outcome in self.outcomes:
-            cells = [f'{100 * outcome.scores[name]:.1f}' for name in _SCORES]
-            rows.append((outcome.name, *cells, f'{outcome.scores["IDSW"]:.0f}'))
-        return markdown_table(rows)
+        rows = []
+        for result in self.results:
+            cells = [f'{100 * result.scores[name]:.1f}' for name in _SCORES]
+            rows.append((result.name, *cells, f'{result.scores["IDSW"]:.0f}'))
+        return markdown_table(('tracker', *_SCORES, 'IDSW'), rows)
 
     def _difference_table(self) -> str:
         if not self.differences:
             return ''
-        head = (f'minus {self.reference}', *METRICS, 'better in')
-        rows: list[tuple[str, ...]] = [head]
+        rows = []
         for name, by_metric in self.differences.items():
             cells = [_interval(by_metric[metric]) for metric in METRICS]
             hota = by_metric['HOTA'].of_sequences
             rows.append((name, *cells, f'{(hota > 0).sum()}/{len(hota)}'))
-        return markdown_table(rows)
+        head = (f'minus {self.reference}', *METRICS, 'better in')
+        return markdown_table(head, rows)
 
     def _cost_table(self) -> str:
         if not self._timed:
             return ''
-        stages = [f'{stage} ms' for stage in STAGES]
-        rows = [('tracker', *stages, 'FPS', 'memory MB', 'params M', 'GFLOPs')]
-        for outcome, timing in self._timed:
-            cost = outcome.runs[0].cost
-            memory = max(run.peak_memory for run in outcome.runs)
+        rows = []
+        for result, timing in self._timed:
+            cost = result.runs[0].cost
             rows.append(
                 (
-                    outcome.name,
+                    result.name,
                     *(_milliseconds(timing.stages[s]['median']) for s in STAGES),
                     f'{timing.frames_per_second:.2f}',
-                    f'{memory / _MEBI:.0f}',
+                    f'{(result.peak_memory or 0) / _MEBI:.0f}',
                     f'{cost.parameters / _MILLION:.2f}',
                     f'{cost.flops / _GIGA:.2f}',
                 )
             )
-        return markdown_table(rows)
+        stages = [f'{stage} ms' for stage in STAGES]
+        head = ('tracker', *stages, 'FPS', 'memory MB', 'params M', 'GFLOPs')
+        return markdown_table(head, rows)
 
     @property
-    def _timed(self) -> list[tuple[Outcome, Timing]]:
-        """The contestants that ran, with their times."""
-        return [(o, o.timing) for o in self.outcomes if o.timing is not None]
+    def _timed(self) -> list[tuple[EntryResult, Timing]]:
+        """The entries that ran, with their times."""
+        return [(r, r.timing) for r in self.results if r.timing is not None]
 
     def csv(self) -> str:
-        """Write one line a contestant, rates as fractions."""
-        rows = [self._plain_row(outcome) for outcome in self.outcomes]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, rows[0], lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
+        """Return one line for each entry, rates as fractions."""
+        rows = [self._plain_row(result) for result in self.results]
+        return csv_table(tuple(rows[0]), [tuple(row.values()) for row in rows])
 
-    def _plain_row(self, outcome: Outcome) -> dict:
-        timing, cost = outcome.timing, outcome.runs[0].cost if outcome.runs else None
+    def _plain_row(self, result: EntryResult) -> dict:
+        timing, cost = result.timing, result.runs[0].cost if result.runs else None
         stages = timing.stages if timing else {}
         return dict(
-            tracker=outcome.name,
-            **{name: outcome.scores[name] for name in (*_SCORES, 'IDSW')},
+            tracker=result.name,
+            **{name: result.scores[name] for name in (*_SCORES, 'IDSW')},
             **{f'{s}_ms': stages[s]['median'] if stages else None for s in STAGES},
             frames_per_second=timing and timing.frames_per_second,
-            peak_memory=outcome.peak_memory,
+            peak_memory=result.peak_memory,
             parameters=cost and cost.parameters,
             flops=cost and cost.flops,
         )
 
     def json(self) -> str:
-        """Write everything."""
+        """Return everything."""
         trackers = [
             dict(
-                name=outcome.name,
-                scores=outcome.scores,
+                name=result.name,
+                scores=result.scores,
                 sequences={
-                    name: summarise(outcome.evaluation.of_sequence(name))
-                    for name in outcome.evaluation.sequences
+                    name: summarise(result.evaluation.of_sequence(name))
+                    for name in result.evaluation.sequences
                 },
-                timing=outcome.timing and asdict(outcome.timing),
-                peak_memory=outcome.peak_memory,
-                cost=asdict(outcome.runs[0].cost) if outcome.runs else None,
-                shares_detections=outcome.shares_detections,
+                timing=result.timing and asdict(result.timing),
+                peak_memory=result.peak_memory,
+                cost=asdict(result.runs[0].cost) if result.runs else None,
+                reused_detections=result.reused_detections,
             )
-            for outcome in self.outcomes
+            for result in self.results
         ]
         differences = {
             name: {
@@ -172,18 +165,18 @@ class Report:
         return json.dumps(document, indent=1) + '\n'
 
     def _figures(self) -> dict:
-        names = [outcome.name for outcome in self.outcomes]
-        detection = {o.name: 100 * o.scores['DetA'] for o in self.outcomes}
+        names = [result.name for result in self.results]
+        detection = {r.name: 100 * r.scores['DetA'] for r in self.results}
         figures = dict(
-            scores=plot_scores({o.name: o.scores for o in self.outcomes}),
+            scores=plot_scores({r.name: r.scores for r in self.results}),
             detection_association=plot_plane(
                 self._points(detection, 'AssA'), ('DetA', 'AssA'), hota_lines=True
             ),
         )
-        speed = {outcome.name: time.frames_per_second for outcome, time in self._timed}
+        speed = {result.name: time.frames_per_second for result, time in self._timed}
         if speed:
             figures['speed'] = plot_plane(
-                self._points(speed, 'HOTA'), ('frames a second', 'HOTA')
+                self._points(speed, 'HOTA'), ('frames per second', 'HOTA')
             )
         rows = {
             name: DifferenceRow(**asdict(d['HOTA']), number=names.index(name))
@@ -196,11 +189,11 @@ class Report:
         return figures
 
     def _points(self, across: dict[str, float], metric: str) -> list[TrackerPoint]:
-        """Trackers by a number of theirs, and in percent by a score over it."""
+        """Entries by a number of theirs, and in percent by a score over it."""
         return [
-            TrackerPoint(o.name, across[o.name], 100 * o.scores[metric], number)
-            for number, o in enumerate(self.outcomes)
-            if o.name in across
+            TrackerPoint(r.name, across[r.name], 100 * r.scores[metric], number)
+            for number, r in enumerate(self.results)
+            if r.name in across
         ]
 
 

@@ -1,16 +1,32 @@
 # Copyright (c) mmfdta authors.
-"""What a contestant's run leaves, sequence by sequence."""
+"""The run of an entry, in a process of its own, and the files that it leaves.
+
+`python -m mmfdta.apis.benchmark.runs JOB` is that process.
+"""
 
 import json
+import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from mmengine.config import Config
 
-from mmfdta.evaluation import Sequence
-from mmfdta.structures.mot_text import write_mot_rows, write_text_atomic
+from mmfdta.evaluation.records import make_record
+from mmfdta.structures.mot_text import write_tracks
+from mmfdta.structures.tracks import Tracks
+from mmfdta.structures.whole_files import write_text
 
-from .frame_runner import STAGES, Cost
+from ..detection_store import DetectionStore, detects_apart
+from ..evaluation_data import dataset_config, open_dataset
+from ..fingerprints import config_code_digest, digest, file_digest, images_digest
+from ..machine import peak_memory
+from ..model_loading import load_tracker
+from ..progress import Progress
+from ..sequence_loop import STAGES, Cost, SequenceLoop
+from .entries import Entry
 
 
 @dataclass(frozen=True)
@@ -18,16 +34,15 @@ class Job:
     """A run, as the process that does it is told.
 
     Attributes:
-        name (str): The contestant.
-        config (str): Path of its config.
-        checkpoint (str | None): Path of its weights.
-        data (str): ``val`` or ``test``.
-        folder (str): Where the run is kept.
-        fingerprint (str): What decides about its results.
-        detections (str | None): Where detections are shared.
-        device (str): Where it runs.
-        threads (int): Threads of PyTorch.
-        warmup (int): Frames that are not timed.
+        name: The entry.
+        config: Path of its config.
+        checkpoint: Path of its weights.
+        data: ``val`` or ``test``.
+        folder: Where the run is kept.
+        fingerprint: What decides about its results but for the images.
+        detections: Folder of the detection stores.
+        machine: What it runs on.
+        warmup: Frames that are not timed.
     """
 
     name: str
@@ -36,32 +51,60 @@ class Job:
     data: str
     folder: str
     fingerprint: str
-    detections: str | None
-    device: str
-    threads: int
+    detections: str
+    machine: dict
     warmup: int
 
     def save(self) -> Path:
         """Write the job into its folder.
 
         Returns:
-            Path: The file.
+            The file.
         """
         path = Path(self.folder) / 'job.json'
-        write_text_atomic(path, json.dumps(asdict(self), indent=1) + '\n')
+        write_text(path, json.dumps(asdict(self), indent=1) + '\n')
         return path
 
     @classmethod
     def load(cls, path: Path) -> 'Job':
-        """Read a job.
+        """Read what :meth:`save` wrote."""
+        return cls(**json.loads(path.read_text(encoding='utf-8')))
+
+    def open_folder(self, images: Mapping[str, str]) -> 'RunFolder':
+        """Open what the run leaves.
 
         Args:
-            path (Path): What :meth:`save` wrote.
-
-        Returns:
-            Job: The job.
+            images: What names the images of each sequence.
         """
-        return cls(**json.loads(path.read_text(encoding='utf-8')))
+        return RunFolder(Path(self.folder), self.fingerprint, images)
+
+
+def run_fingerprint(entry: Entry, data: str, machine: dict) -> str:
+    """Name what decides about an entry's tracks and times, but for the images.
+
+    Args:
+        entry: A tracker; its ``custom_imports`` are imported already.
+        data: ``val`` or ``test``: whose data loader is read.
+        machine: Device, threads and versions it runs with.
+
+    Returns:
+        16 hexadecimal digits of config, weights, code and machine.
+    """
+    config = entry.config
+    choices = ('data_root', 'split', 'sequences', 'indices')
+    dataset = {
+        key: value
+        for key, value in dataset_config(config, data).items()
+        if key not in choices
+    }
+    return digest(
+        config.model,
+        config.get('checkpoint_modules'),
+        dataset,
+        entry.checkpoint and file_digest(entry.checkpoint),
+        config_code_digest(config),
+        machine,
+    )
 
 
 @dataclass(frozen=True)
@@ -69,67 +112,68 @@ class SequenceRun:
     """The record of one tracked sequence.
 
     Attributes:
-        seconds (np.ndarray): float64 (L, 4), the times of :data:`STAGES`.
-        peak_memory (int): Bytes, so far in the process.
-        cost (Cost): Of the tracker.
-        replayed (bool): Whether the detections were those of an earlier run.
+        seconds: float64 (L, 4), the times of :data:`STAGES`.
+        peak_memory: Bytes, so far in the process.
+        cost: Of the tracker.
+        reused_detections: Whether the detections were those of an earlier run.
     """
 
     seconds: np.ndarray
     peak_memory: int
     cost: Cost
-    replayed: bool
+    reused_detections: bool
 
 
 class RunFolder:
     """The files of a run: ``tracks/<sequence>.txt``, ``sequences/<sequence>.json``.
 
     Args:
-        folder (Path): The folder.
-        fingerprint (str): What is older than it counts as not there.
+        folder: The folder.
+        fingerprint: What was made under another one counts as not there.
+        images: What names the images of each sequence.
     """
 
-    def __init__(self, folder: Path, fingerprint: str) -> None:
+    def __init__(
+        self, folder: Path, fingerprint: str, images: Mapping[str, str]
+    ) -> None:
         self.tracks = folder / 'tracks'
         self._records = folder / 'sequences'
-        self._fingerprint = fingerprint
+        self._decides = {name: digest(fingerprint, i) for name, i in images.items()}
 
-    def write(self, sequence: Sequence, run: SequenceRun) -> None:
-        """Keep a sequence; the record comes last, and stands for both files.
-
-        Args:
-            sequence (Sequence): The tracks, from the evaluation's ``assemble``.
-            run (SequenceRun): The record.
-        """
-        boxes = sequence.pred
-        write_mot_rows(
-            self.tracks / f'{sequence.name}.txt',
-            boxes.frame,
-            boxes.identity,
-            boxes.xywh,
-            boxes.mark,
-        )
+    def write(self, name: str, tracks: Tracks, run: SequenceRun) -> None:
+        """Keep a sequence; the record comes last, and stands for both files."""
+        write_tracks(self.tracks / f'{name}.txt', tracks)
         record = dict(
-            fingerprint=self._fingerprint,
+            fingerprint=self._decides[name],
             stages=STAGES,
             # Tenths of a microsecond are enough.
             seconds=run.seconds.round(7).tolist(),
             peak_memory=run.peak_memory,
             cost=asdict(run.cost),
-            replayed=run.replayed,
+            reused_detections=run.reused_detections,
         )
-        write_text_atomic(
-            self._records / f'{sequence.name}.json', json.dumps(record) + '\n'
-        )
+        write_text(self._records / f'{name}.json', json.dumps(record) + '\n')
+
+    def read(self, name: str) -> SequenceRun | None:
+        """Read the record of a sequence; None if it has to be tracked."""
+        path = self._records / f'{name}.json'
+        try:
+            record = json.loads(path.read_text(encoding='utf-8'))
+            if record['fingerprint'] != self._decides[name]:
+                return None
+            if not (self.tracks / f'{name}.txt').is_file():
+                return None
+            return SequenceRun(
+                np.array(record['seconds'], dtype=float),
+                record['peak_memory'],
+                Cost(**record['cost']),
+                record['reused_detections'],
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def require(self, name: str) -> SequenceRun:
         """Read the record of a sequence that a run has just finished.
-
-        Args:
-            name (str): The sequence.
-
-        Returns:
-            SequenceRun: Its record.
 
         Raises:
             FileNotFoundError: If it is not there.
@@ -142,27 +186,72 @@ class RunFolder:
             )
         return run
 
-    def read(self, name: str) -> SequenceRun | None:
-        """Read the record of a sequence.
+    def unfinished(self) -> list[str]:
+        """Names of the sequences that have to be tracked."""
+        return [name for name in self._decides if self.read(name) is None]
 
-        Args:
-            name (str): The sequence.
 
-        Returns:
-            SequenceRun | None: None if it has to be tracked.
-        """
-        path = self._records / f'{name}.json'
-        try:
-            record = json.loads(path.read_text(encoding='utf-8'))
-            if record['fingerprint'] != self._fingerprint:
-                return None
-            if not (self.tracks / f'{name}.txt').is_file():
-                return None
-            return SequenceRun(
-                np.array(record['seconds'], dtype=float),
-                record['peak_memory'],
-                Cost(**record['cost']),
-                record['replayed'],
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+def run_job(job: Job) -> None:
+    """Track the sequences that are not tracked yet.
+
+    Args:
+        job: What to do.
+
+    Raises:
+        OSError: If a file cannot be read or written.
+        ValueError: If config, weights or data do not fit.
+    """
+    torch.set_num_threads(job.machine['threads'])
+    config = Config.fromfile(job.config)
+    device = job.machine['device']
+    model = load_tracker(
+        config, job.checkpoint, device, allow_random_weights=job.checkpoint is None
+    )
+    model.requires_grad_(False)
+    dataset = open_dataset(config, job.data)
+    sequences = dataset.sequences
+    folder = job.open_folder({s.name: images_digest(s) for s in sequences})
+    left = set(folder.unfinished())
+    todo = [i for i, sequence in enumerate(sequences) if sequence.name in left]
+    if not todo:
+        return
+    store = None
+    if detects_apart(model) and job.checkpoint is not None:
+        store = DetectionStore(Path(job.detections), model, dataset)
+    loop = SequenceLoop(model, dataset, store, machine=job.machine)
+    cost = loop.warm_up(todo[0], job.warmup)
+    bar = Progress(sum(len(sequences[i]) for i in todo))
+    for index in todo:
+        known = loop.reads(index)
+        parts, seconds = [], []
+        for frame, spent in loop.track(index, known):
+            parts.append(make_record(frame, mot_classes=True).pred)
+            seconds.append(spent)
+            bar.update()
+        run = SequenceRun(
+            np.stack(seconds), peak_memory(device), cost, known is not None
+        )
+        folder.write(sequences[index].name, Tracks.concatenate(parts), run)
+    bar.close()
+
+
+def main(arguments: list[str]) -> int:
+    """Run the job of a file.
+
+    Args:
+        arguments: Path of the job.
+
+    Returns:
+        Exit code; 1 if config, weights or data are at fault, which is printed.
+    """
+    job = Job.load(Path(arguments[0]))
+    try:
+        run_job(job)
+    except (OSError, ValueError) as error:
+        print(f'mmfdta benchmark: {job.name}: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

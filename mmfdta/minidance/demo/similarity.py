@@ -4,20 +4,23 @@
 import copy
 from pathlib import Path
 
-import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from mmengine.runner import load_checkpoint
 from torch import nn
 
-from mmfdta.apis.analysis.similarity import Similarities, match_clip
-from mmfdta.datasets import ClipIndex
+from mmfdta.apis.analysis.similarity import (
+    Similarities,
+    annotated_objects,
+    match_clip,
+)
+from mmfdta.apis.sequence_loop import SequenceLoop
 from mmfdta.visualization import SimilarityPanel
 
 from .tracking import open_split
 
 _STRIDE = 3
+_FRAMES_AT_ONCE = 20
 _LOWEST_SCORE = 0.3
 THRESHOLD = 0.9
 """The paper counts the similarities of different objects above it."""
@@ -54,14 +57,15 @@ def measure_similarity(
         and of one object in two frames.
     """
     dataset = open_split(config, split)
-    preprocessor = MODELS.build(config.model.data_preprocessor)
+    detector.data_preprocessor = MODELS.build(config.model.data_preprocessor)
+    loop = SequenceLoop(detector, dataset, batch_size=_FRAMES_AT_ONCE)
     counted = Similarities(THRESHOLD)
     for index, sequence in enumerate(dataset.sequences):
-        numbers = tuple(range(0, len(sequence), _STRIDE))
-        batch = preprocessor(pseudo_collate([dataset[ClipIndex(index, numbers)]]))
-        frames = list(batch['data_samples'][0])
-        with torch.no_grad():
-            outputs = detector.detect(batch['inputs']['img'][0], frames)
-        found = match_clip(outputs, frames, _LOWEST_SCORE)
-        counted.add(found.embeddings, found.frames, found.identities)
+        numbers = range(0, len(sequence), _STRIDE)
+        clip = match_clip(
+            loop.detect(index, numbers).frames,
+            annotated_objects(dataset, index, numbers),
+            _LOWEST_SCORE,
+        )
+        counted.add(clip.embeddings, clip.frames, clip.identities)
     return counted.panel(title)

@@ -175,19 +175,24 @@ class FDTAHead(DeformableDETRHead):
         Returns:
             list[InstanceData]: One for each frame, best score first: ``bboxes``
             (Q, 4) xyxy, not clipped to the image; ``scores``, ``labels`` (Q,) of
-            the best class; ``embeddings`` (Q, C).
+            the best class; ``areas`` (Q,) in square pixels; ``embeddings`` (Q, C);
+            ``queries`` int64 (Q,), which query found the object.
         """
         scores, labels = outputs.cls_scores[-1].sigmoid().max(-1)
         scores, order = scores.sort(dim=-1, descending=True, stable=True)
         shapes = [frame.ori_shape if rescale else frame.img_shape for frame in frames]
         sizes = scores.new_tensor([shape[1::-1] for shape in shapes]).repeat(1, 2)
         boxes = bbox_cxcywh_to_xyxy(outputs.bbox_preds[-1]) * sizes[:, None]
+        width, height = outputs.bbox_preds[-1][..., 2:].unbind(-1)
+        areas = width * sizes[:, :1] * height * sizes[:, 1:2]
         return [
             InstanceData(
                 bboxes=boxes[i, kept],
                 scores=scores[i],
                 labels=labels[i, kept],
+                areas=areas[i, kept],
                 embeddings=outputs.embeddings[i, kept],
+                queries=kept,
             )
             for i, kept in enumerate(order)
         ]

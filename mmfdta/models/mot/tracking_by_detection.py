@@ -129,8 +129,15 @@ class TrackingByDetection(OnlineTracker):
         return frames
 
     def associate(self, frame: DetDataSample, tracker: Any = None) -> DetDataSample:
-        """Give detections their identities, see :meth:`OnlineTracker.associate`."""
+        """Give detections their identities, see :meth:`OnlineTracker.associate`.
+
+        The tracker gets them best score first, whatever their order is.
+        """
         tracker = self.tracker if tracker is None else tracker
+        scores = frame.pred_instances.scores
+        if (scores[1:] > scores[:-1]).any():
+            order = scores.argsort(descending=True, stable=True)
+            frame.pred_instances = frame.pred_instances[order]
         found = frame.pred_instances
         frame.pred_det_instances = InstanceData(
             **{name: found.get(name) for name in _HOST_COLUMNS}

@@ -37,4 +37,5 @@ def mini(tmp_path_factory):
         model=model,
         checkpoint=checkpoint,
         dataset=DATASETS.build(dataset),
+        dataset_options=OPTIONS,
     )

@@ -7,20 +7,22 @@ import json
 import numpy as np
 import pytest
 import torch
-from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from mmfdta.apis.analysis import similarity
 from mmfdta.apis.analysis.similarity import (
     MatchedClip,
     Similarities,
+    annotated_objects,
     cut_clips,
     features_by_stage,
     list_stages,
     match_clip,
     measure_similarity,
 )
-from mmfdta.models.detectors import DetectorOutputs
+from mmfdta.apis.detection_store import DetectionStore
+from mmfdta.apis.sequence_loop import SequenceLoop
+from mmfdta.cli.main import main
 
 
 def test_pairs_are_counted_as_a_loop_counts_them():
@@ -63,43 +65,55 @@ def test_no_objects_count_nothing():
     assert found.panel('x').share_different == 0
 
 
-def _frame(boxes, ids):
-    frame = DetDataSample(metainfo=dict(img_shape=(100, 200)))
-    frame.gt_instances = InstanceData(
-        bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+def _objects(boxes, ids):
+    return InstanceData(
+        bboxes=torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4),
         instances_ids=torch.tensor(ids, dtype=torch.long),
     )
-    return frame
+
+
+def _found(boxes, scores, embeddings):
+    return InstanceData(
+        bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        scores=torch.tensor(scores),
+        embeddings=embeddings,
+    )
 
 
 def test_objects_are_matched_to_their_detections():
-    # Frame 0: queries 2 and 0 lie on objects 7 and 9; query 1 is on 7 as well, but
-    # worse. Frame 1: the only query on object 9 has a low score; none on 7.
-    boxes = torch.zeros(1, 2, 3, 4)
-    boxes[0, 0] = torch.tensor(
-        [[0.75, 0.5, 0.1, 0.2], [0.26, 0.5, 0.1, 0.2], [0.25, 0.5, 0.1, 0.2]]
-    )
-    boxes[0, 1] = torch.tensor(
-        [[0.75, 0.5, 0.1, 0.2], [0.9, 0.9, 0.1, 0.1], [0.9, 0.9, 0.1, 0.1]]
-    )
-    scores = torch.full((1, 2, 3, 1), 3.0)
-    scores[0, 1, 0] = -3.0
+    # Frame 0: detections 2 and 0 lie on objects 7 and 9; 1 is on 7 as well, but worse.
+    # Frame 1: the only detection on object 9 has a low score; none on 7.
+    right, left, beside = [140, 40, 160, 60], [40, 40, 60, 60], [42, 40, 62, 60]
+    corner = [170, 85, 190, 95]
     embeddings = torch.arange(2 * 3 * 2.0).reshape(2, 3, 2)
-    outputs = DetectorOutputs(scores, boxes, embeddings)
-    objects = [[40, 40, 60, 60], [140, 40, 160, 60]]
-    clip = match_clip(outputs, [_frame(objects, [7, 9]), _frame(objects, [7, 9])], 0.5)
+    found = [
+        _found([right, beside, left], [0.9] * 3, embeddings[0]),
+        _found([right, corner, corner], [0.1, 0.9, 0.9], embeddings[1]),
+    ]
+    clip = match_clip(found, [_objects([left, right], [7, 9])] * 2, 0.5)
     assert clip.num_annotated == 4
     assert clip.frames.tolist() == [0, 0]
-    found = dict(zip(clip.identities.tolist(), clip.embeddings.tolist(), strict=True))
-    assert found == {0: embeddings[0, 2].tolist(), 1: embeddings[0, 0].tolist()}
+    matched = dict(zip(clip.identities.tolist(), clip.embeddings.tolist(), strict=True))
+    assert matched == {0: embeddings[0, 2].tolist(), 1: embeddings[0, 0].tolist()}
 
 
 def test_frames_without_objects_match_nothing():
-    outputs = DetectorOutputs(
-        torch.ones(1, 2, 3, 1), torch.rand(1, 2, 3, 4), torch.rand(2, 3, 4)
-    )
-    clip = match_clip(outputs, [_frame([], []), _frame([], [])], 0.1)
+    found = [_found([[0, 0, 9, 9]] * 3, [0.9] * 3, torch.rand(3, 4))] * 2
+    clip = match_clip(found, [_objects([], [])] * 2, 0.1)
     assert len(clip.embeddings) == clip.num_annotated == 0
+
+
+def test_annotated_objects_are_those_of_the_text(mini):
+    root = mini.folder / 'data' / 'val'
+    for index, sequence in enumerate(mini.dataset.sequences):
+        rows = np.loadtxt(root / sequence.name / 'gt' / 'gt.txt', delimiter=',')
+        for frame, objects in zip(
+            [5, 0], annotated_objects(mini.dataset, index, [5, 0]), strict=True
+        ):
+            here = rows[rows[:, 0] == frame + 1]
+            assert objects.instances_ids.tolist() == here[:, 1].tolist()
+            corners = np.c_[here[:, 2:4], here[:, 2:4] + here[:, 4:6]]
+            np.testing.assert_allclose(objects.bboxes.numpy(), corners)
 
 
 def test_stages_are_the_parts_of_the_model(mini):
@@ -139,22 +153,33 @@ def test_clips_are_spread_and_do_not_overlap(mini):
     assert list(cut_clips(mini.dataset, 30, 4)) == [(s, list(range(8))) for s in (0, 1)]
 
 
-def test_the_detectors_batches_do_not_matter(mini):
-    results = [
-        measure_similarity(mini.model, mini.dataset, 8, 1, 0.9, batch_size)[0]
-        for batch_size in (8, 3)
+def test_batches_and_the_store_do_not_matter(mini, tmp_path, lie_on_nothing):
+    store = DetectionStore(tmp_path, mini.model, mini.dataset)
+    SequenceLoop(mini.model, mini.dataset, store).detect(1)
+    loops = [
+        SequenceLoop(mini.model, mini.dataset, batch_size=8),
+        SequenceLoop(mini.model, mini.dataset, batch_size=3),
+        SequenceLoop(mini.model, mini.dataset, store, batch_size=8),
     ]
+    results = [measure_similarity(loop, 0.0, 8, 1, 0.9)[0] for loop in loops]
     for name in results[0]:
-        one, other = (result[name] for result in results)
-        assert one.sum_same == pytest.approx(other.sum_same, rel=1e-4)
-        assert one.same.sum() == other.same.sum()
+        one, *others = (result[name] for result in results)
+        assert one.same.sum() > 0
+        for other in others:
+            assert one.sum_same == pytest.approx(other.sum_same, rel=1e-4)
+            assert one.same.sum() == other.same.sum()
 
 
-def test_command_writes_figure_and_json(mini, tmp_path, capsys, monkeypatch):
-    # Untrained boxes lie on nothing; what matters here is that pairs are found.
+@pytest.fixture
+def lie_on_nothing(monkeypatch):
+    """As untrained boxes do; what matters here is that pairs are found."""
     monkeypatch.setattr(similarity, '_MIN_IOU', 0.0)
-    similarity.main(
+
+
+def test_command_writes_figure_and_json(mini, tmp_path, capsys, lie_on_nothing):
+    code = main(
         [
+            'similarity',
             str(mini.path),
             f'--checkpoint={mini.checkpoint}',
             f'--out={tmp_path}',
@@ -162,6 +187,7 @@ def test_command_writes_figure_and_json(mini, tmp_path, capsys, monkeypatch):
             '--threshold=0.5',
         ]
     )
+    assert code == 0
     report = json.loads((tmp_path / 'similarity.json').read_text())
     assert report['found'] == 1.0
     assert list(report['stages']) == list_stages(mini.model)
@@ -173,16 +199,38 @@ def test_command_writes_figure_and_json(mini, tmp_path, capsys, monkeypatch):
     assert 'temporal adapter' in capsys.readouterr().out
 
 
-def test_command_refuses_other_models_and_missing_weights(mini, tmp_path):
-    with pytest.raises(SystemExit, match='no checkpoint'):
-        similarity.main([str(mini.path), f'--out={tmp_path}'])
-    with pytest.raises(SystemExit, match='no test_dataloader'):
-        similarity.main(
-            [
-                str(mini.path),
-                f'--out={tmp_path}',
-                '--data=test',
-                '--cfg-options',
-                'test_dataloader=None',
-            ]
-        )
+def test_command_takes_a_plain_detector(mini, tmp_path, lie_on_nothing):
+    """Its data and preprocessing are those of the tracker that it will be part of."""
+    state = mini.model.detector.state_dict()
+    path = tmp_path / 'detector.pth'
+    torch.save(dict(state_dict=state), path)
+    config = mini.config.copy()
+    config.model = dict(
+        mini.config.model.detector,
+        data_preprocessor=dict(type='DetDataPreprocessor', mean=[0] * 3, std=[1] * 3),
+    )
+    config.dump(tmp_path / 'detector.py')
+    code = main(
+        [
+            *('similarity', str(tmp_path / 'detector.py'), '--device=cpu'),
+            *(f'--checkpoint={path}', f'--data-from={mini.path}', f'--out={tmp_path}'),
+        ]
+    )
+    assert code == 0
+    report = json.loads((tmp_path / 'similarity.json').read_text())
+    assert list(report['stages']) == ['detector']
+    loop = SequenceLoop(mini.model, mini.dataset)
+    (expected, *_) = measure_similarity(loop, 0.3)[0].values()
+    assert report['stages']['detector'] == expected.summary()
+
+
+def test_command_refuses_other_models_and_missing_weights(mini, tmp_path, capsys):
+    none = ['--data=test', '--cfg-options', 'test_dataloader=None']
+    motr = ['--allow-random-weights', '--device=cpu', f'--data-from={mini.path}']
+    for config, arguments, expected in (
+        (mini.path, [], 'no checkpoint'),
+        (mini.path, none, 'no test_dataloader'),
+        ('motr_mini', motr, 'model.type: found MOTR, expected FDTA'),
+    ):
+        assert main(['similarity', str(config), f'--out={tmp_path}', *arguments]) == 1
+        assert expected in capsys.readouterr().err

@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """A tiny data set, weights, and the benchmark as people call it."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from mmfdta.apis import benchmark
 from mmfdta.apis.config import find_config
+from mmfdta.cli.main import main
 from mmfdta.minidance import MiniDanceOptions, make_minidance
 
 OPTIONS = dict(train=1, val=1, test=2, frames=8, width=96, height=64)
@@ -25,21 +26,32 @@ class Arena:
     weights: Path
 
     def options(self) -> list[str]:
-        """Settings that point configs at the data, and let trackers track."""
+        """Settings that point configs at the data."""
         dataset = 'test_dataloader.dataset'
         sizes = [f'{dataset}.options.{k}={v}' for k, v in OPTIONS.items()]
         return [f'{dataset}.data_root={self.data}', *sizes]
 
     def run(self, *arguments: str) -> int:
         """Run the benchmark on the test split."""
-        return benchmark.main(
+        return main(
             [
-                *arguments,
+                'benchmark',
                 *('--data', 'test', '--out', str(self.folder / 'out')),
                 *('--device', 'cpu', '--threads', '1', '--warmup', '2'),
-                *('--resamples', '50', '--cfg-options', *self.options()),
+                *('--resamples', '50', *arguments),
+                *('--cfg-options', *self.options()),
             ]
         )
+
+    def tracks(self, name: str) -> dict[str, str]:
+        """Texts that the run of an entry has left."""
+        folder = self.folder / 'out' / 'runs' / name / 'tracks'
+        return {path.name: path.read_text() for path in sorted(folder.glob('*.txt'))}
+
+    def records(self, name: str) -> list[dict]:
+        """Records of the sequences of an entry."""
+        folder = self.folder / 'out' / 'runs' / name / 'sequences'
+        return [json.loads(path.read_text()) for path in sorted(folder.iterdir())]
 
 
 @pytest.fixture(scope='session')
@@ -85,5 +97,5 @@ def _see_a_grid_of_boxes(detector: torch.nn.Module) -> None:
 
 @pytest.fixture
 def arena(tmp_path, minidance, fdta_weights) -> Arena:
-    """Where trackers meet."""
+    """Data, weights and an empty folder."""
     return Arena(tmp_path, minidance, fdta_weights)

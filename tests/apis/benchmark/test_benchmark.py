@@ -3,8 +3,11 @@
 
 import csv
 import json
+import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +15,15 @@ import pytest
 import torch
 from mmengine.config import Config
 
-import mmfdta.apis.benchmark.command as command
-from mmfdta.apis.benchmark import worker
-from mmfdta.apis.benchmark.contestants import read_line_up
-from mmfdta.apis.benchmark.fingerprints import detector_fingerprint, run_fingerprint
-from mmfdta.apis.benchmark.runs import Job
+from mmfdta.apis.benchmark import comparison, read_entries, runs
+from mmfdta.apis.benchmark.results import Timing
+from mmfdta.apis.benchmark.runs import Job, run_fingerprint
 from mmfdta.apis.config import find_config
+from mmfdta.apis.detection_store import DetectionStore, detection_fingerprint
+from mmfdta.apis.evaluation_data import open_dataset
+from mmfdta.apis.model_loading import load_tracker
+from mmfdta.apis.sequence_loop import STAGES, SequenceLoop
 from mmfdta.cli.main import main
-from mmfdta.evaluation import cli
 
 BYTE, SORT = 'bytetrack_fdta-det_mini', 'sort_fdta-det_mini'
 
@@ -31,18 +35,39 @@ def in_process(monkeypatch):
 
     def run(process, check):
         done.append(Job.load(Path(process[-1])).name)
-        return subprocess.CompletedProcess(process, worker.main(process[-1:]))
+        return subprocess.CompletedProcess(process, runs.main(process[-1:]))
 
-    monkeypatch.setattr(command.subprocess, 'run', run)
+    monkeypatch.setattr(comparison.subprocess, 'run', run)
     return done
+
+
+@pytest.fixture
+def detected(monkeypatch):
+    """Sequences that a detector has looked at."""
+    looked = []
+    inner = SequenceLoop._detect_frames
+
+    def look(self, index, numbers=None):
+        looked.append(self.dataset.sequences[index].name)
+        yield from inner(self, index, numbers)
+
+    monkeypatch.setattr(SequenceLoop, '_detect_frames', look)
+    return looked
 
 
 def texts(folder) -> dict[str, str]:
     return {path.name: path.read_text() for path in sorted(folder.glob('*.txt'))}
 
 
+def edit(path: Path, text: str = '\n# edited\n') -> None:
+    """Append to a file, and see to it that its time changes."""
+    path.write_text(path.read_text() + text)
+    state = path.stat()
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1_000_000))
+
+
 def test_tracks_and_scores_are_those_of_the_other_commands(arena, capsys):
-    """Detections shared or not; processes of their own; a folder as contestant."""
+    """Detections shared or not; processes of their own; a folder as entry."""
     weights = arena.weights
     assert arena.run(f'fdta_mini={weights}', f'{BYTE}={weights}') == 0
     out = arena.folder / 'out'
@@ -50,21 +75,19 @@ def test_tracks_and_scores_are_those_of_the_other_commands(arena, capsys):
         settings = ['test_dataloader.num_workers=0', *arena.options()]
         settings += ['test_dataloader.persistent_workers=False']
         folder = arena.folder / name
-        main(
-            [
-                *('test', name, str(weights), '--work-dir', str(folder / 'work')),
-                *('--out', str(folder / 'tracks'), '--cfg-options', *settings),
-            ]
-        )
+        arguments = [name, str(weights), '--work-dir', str(folder / 'work')]
+        arguments += ['--out', str(folder / 'tracks'), '--cfg-options', *settings]
+        assert main(['test', *arguments]) == 0
         expected = texts(folder / 'tracks')
         assert all(expected.values())
-        assert texts(out / 'runs' / name / 'tracks') == expected
+        assert arena.tracks(name) == expected
     document = json.loads((out / 'benchmark.json').read_text())
-    shared = {t['name']: t['shares_detections'] for t in document['trackers']}
+    shared = {t['name']: t['reused_detections'] for t in document['trackers']}
     assert shared == {'fdta_mini': False, BYTE: True}
     folder = arena.folder / 'fdta_mini' / 'tracks'
     arguments = ['--gt', str(arena.data / 'test'), '--results', str(folder)]
-    cli.main([*arguments, '--benchmark', 'minidance', '--out', str(arena.folder)])
+    arguments += ['--benchmark', 'minidance', '--out', str(arena.folder)]
+    assert main(['evaluate', *arguments]) == 0
     evaluated = json.loads((arena.folder / 'scores.json').read_text())
     expected = evaluated['classes']['all']['COMBINED']
     capsys.readouterr()
@@ -72,8 +95,8 @@ def test_tracks_and_scores_are_those_of_the_other_commands(arena, capsys):
     assert 'fdta_mini: reused' in capsys.readouterr().out
     document = json.loads((out / 'benchmark.json').read_text())
     assert 0 < expected['HOTA'] < 1
-    for contestant in document['trackers']:
-        for metric, value in contestant['scores'].items():
+    for tracker in document['trackers']:
+        for metric, value in tracker['scores'].items():
             assert value == pytest.approx(expected[metric]), metric
     assert document['trackers'][1]['timing'] is None
     assert document['differences']['text']['HOTA']['overall'] == 0
@@ -92,85 +115,186 @@ def test_tracks_and_scores_are_those_of_the_other_commands(arena, capsys):
         assert (out / f'{name}.png').read_bytes().startswith(b'\x89PNG')
 
 
-def test_only_what_changed_runs_again(arena, in_process):
-    contestants = [f'{name}={arena.weights}' for name in (BYTE, SORT)]
-    assert arena.run(*contestants) == 0
+def test_only_what_changed_runs_again(arena, in_process, detected):
+    entries = [f'{name}={arena.weights}' for name in (BYTE, SORT)]
+    assert arena.run(*entries) == 0
     assert in_process == [BYTE, SORT]
-    assert arena.run(*contestants) == 0
+    assert detected == ['minidance0000', 'minidance0001']
+    assert arena.run(*entries) == 0
     assert in_process == [BYTE, SORT]
     record = arena.folder / 'out/runs' / SORT / 'sequences/minidance0000.json'
     kept = record.with_name('minidance0001.json').stat().st_mtime_ns
     record.unlink()
-    assert arena.run(*contestants) == 0
+    assert arena.run(*entries) == 0
     assert in_process == [BYTE, SORT, SORT]
     assert record.with_name('minidance0001.json').stat().st_mtime_ns == kept
-    text = (arena.folder / 'out/runs' / SORT / 'tracks/minidance0000.txt').read_text()
+    assert len(detected) == 2
+    text = arena.tracks(SORT)
     other = arena.folder / 'other.pth'
     content = torch.load(arena.weights, weights_only=True)
     name = 'detector.bbox_head.cls_branches.2.bias'
     content['state_dict'][name] -= 0.7
     torch.save(content, other)
-    assert (
-        arena.run(*[c.replace(str(arena.weights), str(other)) for c in contestants])
-        == 0
-    )
+    assert arena.run(*[e.replace(str(arena.weights), str(other)) for e in entries]) == 0
     assert in_process[3:] == [BYTE, SORT]
-    tracks = arena.folder / 'out/runs' / SORT / 'tracks/minidance0000.txt'
-    assert tracks.read_text() != text
+    assert len(detected) == 4
+    assert arena.tracks(SORT) != text
+
+
+def test_a_changed_image_is_looked_at_again(arena, in_process, detected):
+    data = arena.folder / 'data'
+    shutil.copytree(arena.data, data)
+    entry = f'{BYTE}={arena.weights}'
+    arena.data = data
+    assert arena.run(entry) == 0
+    image = sorted((data / 'test/minidance0001/img1').iterdir())[3]
+    state = image.stat()
+    os.utime(image, ns=(state.st_atime_ns, state.st_mtime_ns + 1_000_000))
+    assert arena.run(entry) == 0
+    assert detected == ['minidance0000', 'minidance0001', 'minidance0001']
+
+
+def test_an_edited_tracker_reuses_detections_and_an_edited_detector_does_not(
+    arena, in_process, detected, monkeypatch
+):
+    """A scaffolded package with a detector of its own beside the tracker."""
+    monkeypatch.chdir(arena.folder)
+    monkeypatch.syspath_prepend(str(arena.folder))
+    try:
+        assert main(['new-tracker', 'GlueTracker']) == 0
+        package = arena.folder / 'glue_tracker'
+        config = package / 'glue_tracker_mini.py'
+        (package / 'detector.py').write_text(
+            'from mmdet.registry import MODELS\n'
+            'from mmfdta.models import FDTADetector\n\n'
+            '@MODELS.register_module()\n'
+            'class GlueDetector(FDTADetector):\n'
+            '    """Another detector."""\n'
+        )
+        edit(package / '__init__.py', 'from . import detector\n')
+        theirs, ours = arena.folder / 'theirs.py', f'{BYTE}={arena.weights}'
+        text = config.read_text().replace(
+            "type='TrackingByDetection',",
+            "type='TrackingByDetection', detector=dict(type='GlueDetector'),",
+        )
+        assert 'GlueDetector' in text
+        # Beside the first one, whose bases it shares.
+        theirs = config.with_name('theirs_mini.py')
+        theirs.write_text(text)
+        entries = [f'{config}={arena.weights}', f'{theirs}={arena.weights}', ours]
+        names = ['glue_tracker_mini', 'theirs_mini', BYTE]
+        both = ['minidance0000', 'minidance0001']
+        assert arena.run(*entries) == 0
+        # The first and the third have one detector, the second has its own.
+        assert in_process == names
+        assert detected == both * 2
+        assert [r['reused_detections'] for r in arena.records(BYTE)] == [True, True]
+        before = {name: arena.tracks(name) for name in names}
+        assert before['glue_tracker_mini'] == before['theirs_mini']
+
+        edit(package / 'tracker.py')
+        in_process.clear()
+        detected.clear()
+        assert arena.run(*entries) == 0
+        assert in_process == names[:2] and not detected
+
+        edit(package / 'detector.py')
+        in_process.clear()
+        assert arena.run(*entries) == 0
+        # The package counts for both, its detector for one.
+        assert in_process == names[:2] and detected == both
+        assert {name: arena.tracks(name) for name in names} == before
+    finally:
+        for name in [n for n in sys.modules if n.split('.')[0] == 'glue_tracker']:
+            del sys.modules[name]
+
+
+def test_settings_of_a_tracker_share_detections(arena, in_process, detected):
+    """Options for one entry, on the command line and in a benchmark config."""
+    entries = [f'{name}:{BYTE}={arena.weights}' for name in ('plain', 'eager')]
+    settings = ['model.tracker.init_track_thr=0.4', 'model.tracker.num_frames_retain=3']
+    assert arena.run(*entries, '--cfg-options-for', 'eager', *settings) == 0
+    assert in_process == ['plain', 'eager'] and len(detected) == 2
+    assert arena.tracks('plain') != arena.tracks('eager')
+    listed = arena.folder / 'trackers.py'
+    tracker = dict(init_track_thr=0.4, num_frames_retain=3)
+    options = {f'model.tracker.{name}': value for name, value in tracker.items()}
+    listed.write_text(
+        f'entries = [dict(name="plain", config={BYTE!r}, checkpoint="fdta.pth"),\n'
+        f'    dict(name="eager", config={BYTE!r}, checkpoint="fdta.pth",\n'
+        f'         cfg_options={options})]\n'
+    )
+    folder = ['--checkpoint-dir', str(arena.weights.parent)]
+    assert arena.run(str(listed), *folder) == 0
+    # The same entries by another way.
+    assert in_process == ['plain', 'eager']
+    # The command line has the last word.
+    word = ['--cfg-options-for', 'eager', 'model.tracker.init_track_thr=0.7']
+    assert arena.run(str(listed), *folder, *word) == 0
+    assert in_process[2:] == ['eager'] and len(detected) == 2
+    config = Config.fromfile(arena.folder / 'out/runs/eager/config.py')
+    assert config.model.tracker.init_track_thr == 0.7
+    assert config.model.tracker.num_frames_retain == 3
+
+
+def test_options_for_nobody_and_of_nothing_are_refused(arena, capsys):
+    entry = f'{BYTE}={arena.weights}'
+    for options, expected in (
+        (['other', 'model.tracker.init_track_thr=1'], "found 'other', expected one of"),
+        ([BYTE, 'model.trackre.init_track_thr=1'], 'trackre'),
+    ):
+        assert arena.run(entry, '--cfg-options-for', *options) == 1
+        assert expected in capsys.readouterr().err
+    with pytest.raises(SystemExit, match='2'):
+        arena.run(entry, '--cfg-options-for', BYTE)
+    assert 'expected NAME KEY=VALUE' in capsys.readouterr().err
 
 
 def test_a_killed_run_goes_on(arena, in_process, monkeypatch):
     """The process dies in the middle of the second sequence."""
     assert arena.run(f'{BYTE}={arena.weights}') == 0
-    out = arena.folder / 'out'
-    expected = texts(out / 'runs' / BYTE / 'tracks')
-    shutil.rmtree(out)
-    update, frames = worker.Progress.update, []
+    expected = arena.tracks(BYTE)
+    shutil.rmtree(arena.folder / 'out')
+    update, frames = runs.Progress.update, []
 
-    def die(self):
+    def die(self, *args):
         frames.append(1)
         if len(frames) == 11:
             raise KeyboardInterrupt
-        update(self)
+        update(self, *args)
 
-    monkeypatch.setattr(worker.Progress, 'update', die)
-    with pytest.raises(KeyboardInterrupt):
-        arena.run(f'{BYTE}={arena.weights}')
-    assert list(texts(out / 'runs' / BYTE / 'tracks')) == ['minidance0000.txt']
+    monkeypatch.setattr(runs.Progress, 'update', die)
+    assert arena.run(f'{BYTE}={arena.weights}') == 130
+    assert list(arena.tracks(BYTE)) == ['minidance0000.txt']
     assert arena.run(f'{BYTE}={arena.weights}') == 0
     assert len(frames) == 11 + 8
-    assert texts(out / 'runs' / BYTE / 'tracks') == expected
+    assert arena.tracks(BYTE) == expected
 
 
 def test_stages_add_up_to_the_frame(arena, in_process):
     """Each stage gets the time that was spent in it, and no other."""
-    from mmfdta.apis.benchmark import frame_runner
-
-    contestants = [f'{name}={arena.weights}' for name in (BYTE, SORT)]
-    assert arena.run(*contestants) == 0
-    runs = arena.folder / 'out/runs'
-    records = [
-        json.loads((runs / name / 'sequences/minidance0001.json').read_text())
-        for name in (BYTE, SORT)
-    ]
-    seconds = [np.array(record['seconds']) for record in records]
-    assert all(part.shape == (8, len(frame_runner.STAGES)) for part in seconds)
+    assert arena.run(*[f'{name}={arena.weights}' for name in (BYTE, SORT)]) == 0
+    records = [arena.records(name) for name in (BYTE, SORT)]
+    seconds = [np.concatenate([r['seconds'] for r in part]) for part in records]
+    assert all(part.shape == (16, len(STAGES)) for part in seconds)
     assert all((part > 0).all() for part in seconds)
     np.testing.assert_array_equal(seconds[0][:, :3], seconds[1][:, :3])
-    assert [record['replayed'] for record in records] == [False, True]
+    reused = [[r['reused_detections'] for r in part] for part in records]
+    assert reused == [[False] * 2, [True] * 2]
     document = json.loads((arena.folder / 'out/benchmark.json').read_text())
-    for tracker, name in zip(document['trackers'], (BYTE, SORT), strict=True):
-        frames = np.concatenate(
-            [
-                np.array(json.loads(path.read_text())['seconds'])
-                for path in sorted((runs / name / 'sequences').iterdir())
-            ]
-        )
+    for tracker, frames in zip(document['trackers'], seconds, strict=True):
         middle = np.sort(frames.sum(axis=1))[7:9].mean()
         assert tracker['timing']['frames_per_second'] == pytest.approx(1 / middle)
         detector = np.sort(frames[:, 2])[7:9].mean()
         found = tracker['timing']['stages']['detector']['median']
         assert found == pytest.approx(1000 * detector)
+
+
+def test_times_of_another_machine_are_not_taken(arena, in_process, detected):
+    entry = f'{BYTE}={arena.weights}'
+    assert arena.run(entry) == 0
+    assert arena.run(entry, '--threads', '2') == 0
+    assert in_process == [BYTE] * 2 and len(detected) == 4
 
 
 def test_a_tracker_that_is_one_network_has_no_association(arena, in_process):
@@ -185,29 +309,84 @@ def test_a_tracker_that_is_one_network_has_no_association(arena, in_process):
     assert not (arena.folder / 'out/detections').exists()
 
 
-def test_fingerprints_follow_what_matters(arena):
+def test_run_fingerprints_follow_what_matters(arena):
     words = [f'{name}={arena.weights}' for name in ('fdta_mini', BYTE, SORT)]
-    fdta, byte, sort = read_line_up(words).contestants
-    detectors = {detector_fingerprint(c, 'test') for c in (fdta, byte, sort)}
-    assert len(detectors) == 1
+    fdta, byte, sort = read_entries(words).entries
     machine = dict(device='cpu')
-    prints = [run_fingerprint(c, 'test', machine) for c in (fdta, byte, sort)]
+    prints = [run_fingerprint(e, 'test', machine) for e in (fdta, byte, sort)]
     assert len(set(prints)) == 3
-    assert run_fingerprint(byte, 'val', machine) not in prints
     assert run_fingerprint(byte, 'test', dict(device='cuda:0')) not in prints
-    byte.config.model.tracker.init_track_thr = 0.5
+    byte.config.test_dataloader.dataset.split = 'val'
+    # Which images are read is looked up in the images.
+    assert run_fingerprint(byte, 'test', machine) in prints
+    byte.config.test_dataloader.dataset.pipeline[0].transforms[1].exact = False
     assert run_fingerprint(byte, 'test', machine) not in prints
-    assert detector_fingerprint(byte, 'test') in detectors
-    byte.config.model.detector.num_queries = 31
-    assert detector_fingerprint(byte, 'test') not in detectors
+    sort.config.model.tracker.match_iou_thr = 0.4
+    assert run_fingerprint(sort, 'test', machine) not in prints
+
+
+def test_trackers_on_one_detector_have_one_store(arena, tmp_path):
+    """Who asks first does not matter, and what decides about detections does."""
+    known = {}
+    pairs = (option.split('=') for option in arena.options())
+    options = {key: int(v) if v.isdigit() else v for key, v in pairs}
+    for name in ('fdta_mini', BYTE, 'iou-embedding_fdta-det_mini'):
+        (entry,) = read_entries(
+            [f'{name}={arena.weights}'], cfg_options=options
+        ).entries
+        model = load_tracker(entry.config, entry.checkpoint, 'cpu')
+        known[name] = model, open_dataset(entry.config, 'test')
+    prints = {detection_fingerprint(*parts) for parts in known.values()}
+    assert len(prints) == 1
+
+    tracks = {}
+    for first in known:
+        for name, (model, dataset) in known.items():
+            store = DetectionStore(tmp_path / first, model, dataset)
+            if name == first:
+                SequenceLoop(model, dataset, store).detect_all()
+        for name, (model, dataset) in known.items():
+            loop = SequenceLoop(
+                model, dataset, DetectionStore(tmp_path / first, model, dataset)
+            )
+            frames = loop.track(1, loop.reads(1))
+            tracks[name, first] = [
+                {k: v.tolist() for k, v in frame.pred_track_instances.items()}
+                for frame, _ in frames
+            ]
+    for name, (model, dataset) in known.items():
+        alone = [
+            {k: v.tolist() for k, v in frame.pred_track_instances.items()}
+            for frame, _ in SequenceLoop(model, dataset).track(1)
+        ]
+        assert any(frame['instances_id'] for frame in alone)
+        for first in known:
+            assert tracks[name, first] == alone, (name, first)
+
+    model, dataset = known['fdta_mini']
+    model.tracker.det_thr = 0.9
+    prints.add(detection_fingerprint(model, dataset))
+    assert len(prints) == 1
+    with torch.no_grad():
+        model.detector.bbox_head.cls_branches[0].bias += 1
+    prints.add(detection_fingerprint(model, dataset))
+    model.detector.as_two_stage = True
+    prints.add(detection_fingerprint(model, dataset))
+    model.data_preprocessor.pad_size_divisor = 32
+    prints.add(detection_fingerprint(model, dataset))
+    (steps, _) = dataset.pipeline.transforms
+    steps.transforms[1].exact = False
+    prints.add(detection_fingerprint(model, dataset))
+    prints.add(detection_fingerprint(model, dataset, precision='bf16'))
+    assert len(prints) == 6
 
 
 def test_what_is_missing_is_named(arena, capsys, tmp_path):
     weights = arena.weights
     (tmp_path / 'empty').mkdir()
-    line_up = tmp_path / 'line_up.py'
-    line_up.write_text(
-        "line_up = [dict(name='A', config='fdta_mini', checkpoint='none.pth')]\n"
+    listed = tmp_path / 'listed.py'
+    listed.write_text(
+        "entries = [dict(name='A', config='fdta_mini', checkpoint='none.pth')]\n"
     )
     for arguments, expected in (
         (['fdta_mini=nowhere.pth'], 'there is no checkpoint nowhere.pth'),
@@ -220,10 +399,10 @@ def test_what_is_missing_is_named(arena, capsys, tmp_path):
         ),
         (
             [f'fdta_mini={weights}', f'fdta_mini={weights}'],
-            'two contestants are called',
+            'two entries are called',
         ),
-        ([str(line_up)], 'A: there is no checkpoint'),
-        ([str(line_up), '--skip-missing'], 'every contestant is missing'),
+        ([str(listed)], 'A: there is no checkpoint'),
+        ([str(listed), '--skip-missing'], 'every entry is missing'),
         ([f'fdta_mini={weights}', '--reference', 'X'], "--reference: found 'X'"),
     ):
         assert arena.run(*arguments) == 1
@@ -232,7 +411,7 @@ def test_what_is_missing_is_named(arena, capsys, tmp_path):
         assert expected in said
 
 
-def test_contestants_must_see_the_same_images(arena, capsys):
+def test_entries_must_see_the_same_images(arena, capsys):
     config = Config.fromfile(find_config(SORT))
     config.test_dataloader.dataset.split = 'val'
     path = arena.folder / 'elsewhere.py'
@@ -241,10 +420,10 @@ def test_contestants_must_see_the_same_images(arena, capsys):
     assert 'on the same images only' in capsys.readouterr().err
 
 
-def test_a_contestant_that_fails_does_not_stop_the_others(arena, in_process, capsys):
+def test_an_entry_that_fails_does_not_stop_the_others(arena, in_process, capsys):
     """MOTIP has no place for the adapters in FDTA's checkpoint."""
-    contestants = (f'motip_mini={arena.weights}', f'{BYTE}={arena.weights}')
-    assert arena.run(*contestants) == 1
+    entries = (f'motip_mini={arena.weights}', f'{BYTE}={arena.weights}')
+    assert arena.run(*entries) == 1
     said = capsys.readouterr()
     assert 'mmfdta benchmark: motip_mini: ' in said.err
     assert 'does not fit the model of the config' in said.err
@@ -254,11 +433,31 @@ def test_a_contestant_that_fails_does_not_stop_the_others(arena, in_process, cap
 
 
 @pytest.mark.parametrize('name', ['minidance', 'dancetrack'])
-def test_line_ups_name_configs_that_exist(name: str, tmp_path):
+def test_benchmark_configs_name_configs_that_exist(name: str, tmp_path):
     config = Config.fromfile(find_config(f'benchmarks/{name}'))
-    for entry in config.line_up:
+    for entry in config.entries:
         (tmp_path / entry['checkpoint']).touch()
         find_config(entry['config'])
-    line_up = read_line_up([f'benchmarks/{name}'], checkpoint_dir=tmp_path)
-    assert [c.name for c in line_up.contestants] == [e['name'] for e in config.line_up]
-    assert line_up.data == config.data
+    listed = read_entries([f'benchmarks/{name}'], checkpoint_dir=tmp_path)
+    assert [e.name for e in listed.entries] == [e['name'] for e in config.entries]
+    assert listed.data == config.data
+
+
+def test_a_line_up_of_0_1_is_answered_by_a_line(arena, capsys, tmp_path):
+    path = tmp_path / 'old.py'
+    path.write_text('line_up = []\n')
+    assert arena.run(str(path)) == 1
+    assert re.fullmatch(
+        r'mmfdta benchmark: .*old.py: found line_up, which is called entries since '
+        r'0\.2\n',
+        capsys.readouterr().err,
+    )
+
+
+def test_times_are_medians_over_frames():
+    seconds = np.array([[1, 2, 3, np.nan], [1, 2, 5, np.nan], [1, 2, 30, np.nan]])
+    timing = Timing.of(seconds)
+    assert timing.stages['detector']['median'] == 5000
+    assert timing.stages['detector']['mean'] == pytest.approx(38000 / 3)
+    assert timing.stages['association']['median'] is None
+    assert timing.frames_per_second == pytest.approx(1 / 8)

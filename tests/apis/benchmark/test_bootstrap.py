@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmfdta.apis.benchmark.bootstrap import METRICS, compare, draw_sequences
+from mmfdta.apis.benchmark.results import METRICS, compare, draw_sequences
 from mmfdta.evaluation import Sequence, Settings, TrackBoxes, evaluate
 
 SEQUENCES, FRAMES, OBJECTS = 7, 12, 3

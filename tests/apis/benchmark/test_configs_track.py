@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Every config of the line-ups tracks a tiny data set with `mmfdta test`."""
+"""Every config of the benchmarks tracks a tiny data set with `mmfdta test`."""
 
 import pytest
 from mmengine.config import Config

@@ -15,6 +15,7 @@ from small_fdta import collate, make_clip
 from mmfdta.apis.model_loading import load_tracker
 from mmfdta.apis.test import ExactWeightsHook
 from mmfdta.checkpoints import CheckpointMismatchError
+from mmfdta.ops import accelerate
 
 CONFIGS = Path(__file__).parents[3] / 'configs'
 TRACKERS = ('bytetrack', 'ocsort', 'sort')
@@ -33,7 +34,8 @@ def fdta(tmp_path_factory):
     model.init_weights()
     path = tmp_path_factory.mktemp('weights') / 'fdta.pth'
     torch.save(dict(state_dict=model.state_dict()), path)
-    return model.eval(), path
+    # As commands load it.
+    return accelerate(model.eval()), path
 
 
 @torch.no_grad()

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""What a benchmark runs on, and what a process has used of it."""
+"""What a process runs on, how long it takes, and how much memory it needs."""
 
 import os
 import platform
@@ -8,36 +8,33 @@ import sys
 import time
 from pathlib import Path
 
-import mmdet
 import torch
 
-from mmfdta.version import __version__
+from .fingerprints import versions
 
 _STATUS = Path('/proc/self/status')
 
 
-def describe_machine(device: str, threads: int) -> dict[str, str | int]:
+def describe_machine(device: str | torch.device, threads: int) -> dict[str, str | int]:
     """Describe what times depend on.
 
     Args:
-        device (str): Where models run.
-        threads (int): Threads of PyTorch.
+        device: Where models run.
+        threads: Threads of PyTorch.
 
     Returns:
-        dict: Names and numbers for people.
+        Names and numbers for people.
     """
     name = _processor()
-    if device.startswith('cuda'):
+    if torch.device(device).type == 'cuda':
         name = torch.cuda.get_device_name(device)
     return dict(
-        device=device,
+        device=str(device),
         processor=name,
         cores=os.cpu_count() or 1,
         threads=threads,
         python=platform.python_version(),
-        torch=torch.__version__,
-        mmdet=mmdet.__version__,
-        mmfdta=__version__,
+        **versions(),
     )
 
 
@@ -50,17 +47,17 @@ def _processor() -> str:
     return names[0].strip() if names else platform.machine()
 
 
-def peak_memory(device: str) -> int:
+def peak_memory(device: str | torch.device) -> int:
     """Most memory that this process has used so far.
 
     Args:
-        device (str): Where the model runs.
+        device: Where the model runs.
 
     Returns:
-        int: Bytes that PyTorch allocated on a GPU; on a CPU, the resident memory
-        of the process.
+        Bytes that PyTorch allocated on a GPU; on a CPU, the resident memory of the
+        process.
     """
-    if device.startswith('cuda'):
+    if torch.device(device).type == 'cuda':
         return torch.cuda.max_memory_allocated(device)
     try:
         # The kernel's other counter, ru_maxrss, starts at what the parent used.
@@ -75,11 +72,12 @@ class Clock:
     """Reads the time after the device has done its work.
 
     Args:
-        device (str): Where the model runs.
+        device: Where the model runs.
     """
 
-    def __init__(self, device: str) -> None:
-        self._gpu = device if device.startswith('cuda') else None
+    def __init__(self, device: str | torch.device) -> None:
+        device = torch.device(device)
+        self._gpu = device if device.type == 'cuda' else None
 
     def now(self) -> float:
         """Seconds."""

@@ -1,0 +1,200 @@
+# Copyright (c) mmfdta authors.
+"""Runs the entries of a benchmark one after the other, and scores them."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mmfdta.structures.mot_text import read_tracks
+
+from ..detection_store import LOWEST_SCORE
+from ..evaluation_data import EvaluationData
+from ..machine import describe_machine
+from .entries import Entry, open_data
+from .report import Report
+from .results import LEVEL, EntryResult, compare, draw_sequences
+from .runs import Job, run_fingerprint
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """How entries are run and compared.
+
+    Attributes:
+        data: ``val`` or ``test``: whose data loader of the configs is read.
+        out: Folder of everything; None takes ``work_dirs/benchmark_<data>``.
+        detections: Folder of the detection stores; None takes ``<out>/detections``.
+        reference: The entry that the others are compared with; None takes the first.
+        device: Such as ``cuda:1``; None takes a GPU if there is one.
+        threads: Threads of PyTorch; None takes as many as it takes itself.
+        warmup: Frames before times are taken.
+        resamples: Draws of the intervals.
+        seed: Seed of the draws.
+    """
+
+    data: str = 'val'
+    out: Path | None = None
+    detections: Path | None = None
+    reference: str | None = None
+    device: str | None = None
+    threads: int | None = None
+    warmup: int = 5
+    resamples: int = 2000
+    seed: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """Where everything goes."""
+        return self.out or Path('work_dirs', f'benchmark_{self.data}')
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a benchmark gave.
+
+    Attributes:
+        report: Results, tables and plots; None if every entry failed.
+        files: What was written.
+        tracks: Folder of the tracks as text, by the name of the entry.
+        failed: Names of the entries whose run failed; they said why.
+    """
+
+    report: Report | None
+    files: list[Path]
+    tracks: dict[str, Path]
+    failed: list[str]
+
+
+def run_benchmark(
+    entries: Sequence[Entry],
+    options: BenchmarkOptions | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Comparison:
+    """Track with each entry, score all and write the report.
+
+    What an earlier call has finished is reused; an interrupted call goes on where it
+    was.
+
+    Args:
+        entries: What is compared.
+        options: How.
+        say: Is told how far it is, a line at a time.
+
+    Raises:
+        FileNotFoundError: If data or results are missing.
+        ValueError: If entries do not fit together, or there is no ground truth.
+    """
+    options = options or BenchmarkOptions()
+    data = open_data(entries, options.data)
+    names = [entry.name for entry in entries]
+    if options.reference is not None and options.reference not in names:
+        raise ValueError(
+            f'--reference: found {options.reference!r}, expected one of {names}'
+        )
+    device = options.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
+    machine = describe_machine(device, options.threads or torch.get_num_threads())
+    results: list[EntryResult] = []
+    tracks: dict[str, Path] = {}
+    failed: list[str] = []
+    for number, entry in enumerate(entries, start=1):
+        head = f'[{number}/{len(entries)}] {entry.name}'
+        runs: list = []
+        folder = entry.results
+        if folder is None:
+            job = plan_job(entry, options, machine)
+            if not _run(job, entry, data, lambda text, h=head: say(f'{h}: {text}')):
+                failed.append(entry.name)
+                continue
+            run_folder = job.open_folder(data.images)
+            runs = [run_folder.require(name) for name in data.names]
+            folder = run_folder.tracks
+        tracks[entry.name] = folder
+        results.append(_score(entry.name, data, folder, runs))
+        say(f'{head}: HOTA {results[-1].scores["HOTA"]:.1%}')
+    if not results:
+        return Comparison(None, [], {}, failed)
+    report = _report(results, options, _facts(data, machine, options))
+    return Comparison(report, report.write(options.folder), tracks, failed)
+
+
+def plan_job(entry: Entry, options: BenchmarkOptions, machine: dict) -> Job:
+    """Plan the run of a tracker.
+
+    Args:
+        entry: A tracker; its ``custom_imports`` are imported already.
+        options: How it is run.
+        machine: See :func:`describe_machine`.
+    """
+    folder = options.folder / 'runs' / entry.slug
+    return Job(
+        name=entry.name,
+        config=str(folder / 'config.py'),
+        checkpoint=None if entry.checkpoint is None else str(entry.checkpoint),
+        data=options.data,
+        folder=str(folder),
+        fingerprint=run_fingerprint(entry, options.data, machine),
+        detections=str(options.detections or options.folder / 'detections'),
+        machine=machine,
+        warmup=options.warmup,
+    )
+
+
+def _run(
+    job: Job, entry: Entry, data: EvaluationData, say: Callable[[str], None]
+) -> bool:
+    """Run a job in a process of its own unless it is done; whether it succeeded."""
+    left = job.open_folder(data.images).unfinished()
+    if not left:
+        say('reused')
+        return True
+    done = len(data.names) - len(left)
+    say(f'{len(left)} sequences' + (f', {done} reused' if done else ''))
+    path = job.save()
+    entry.config.dump(job.config)
+    worker = [sys.executable, '-m', 'mmfdta.apis.benchmark.runs', str(path)]
+    return subprocess.run(worker, check=False).returncode == 0
+
+
+def _score(
+    name: str, data: EvaluationData, folder: Path, runs: Sequence
+) -> EntryResult:
+    """Score the text of a folder, which a run has left or another program."""
+    found = [
+        read_tracks(
+            folder / f'{sequence.name}.txt', unique=True, num_frames=len(sequence)
+        )
+        for sequence in data.sequences
+    ]
+    return EntryResult(name, data.score(found), runs)
+
+
+def _report(
+    results: list[EntryResult], options: BenchmarkOptions, facts: dict
+) -> Report:
+    names = [result.name for result in results]
+    reference = options.reference if options.reference in names else names[0]
+    other = results[names.index(reference)]
+    draws = draw_sequences(
+        len(other.evaluation.sequences), options.resamples, options.seed
+    )
+    differences = {
+        result.name: compare(result.evaluation, other.evaluation, draws)
+        for result in results
+        if result is not other
+    }
+    return Report(results, reference, differences, facts)
+
+
+def _facts(data: EvaluationData, machine: dict, options: BenchmarkOptions) -> dict:
+    return dict(
+        data=data.describe(),
+        machine=', '.join(f'{name} {value}' for name, value in machine.items()),
+        detections=f'above a score of {LOWEST_SCORE:g}, or what a tracker asks for',
+        times=f'medians over frames, one at a time, after {options.warmup} frames of '
+        'warm-up; FPS of all stages one after the other',
+        intervals=f'{LEVEL:.0%}, {options.resamples} draws of sequences',
+    )

@@ -1,0 +1,167 @@
+# Copyright (c) mmfdta authors.
+"""Sequences with their ground truth, and scores of tracks in them."""
+
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from mmdet.registry import DATASETS
+from mmengine.config import Config, ConfigDict
+from mmengine.utils import import_modules_from_strings
+
+from mmfdta.datasets import MOTSequenceDataset
+from mmfdta.datasets.sequences import Sequence
+from mmfdta.evaluation import Evaluation, Settings, evaluate
+from mmfdta.evaluation import Sequence as ScoredSequence
+from mmfdta.structures.benchmarks import get_benchmark
+from mmfdta.structures.tracks import Tracks
+
+from .fingerprints import images_digest
+
+
+def dataset_config(config: Config, data: str) -> ConfigDict:
+    """Find the settings of a data set in a config.
+
+    Args:
+        config: The config.
+        data: ``val`` or ``test``: whose data loader is meant.
+
+    Raises:
+        ValueError: If there is no such data loader.
+    """
+    dataset = (config.get(f'{data}_dataloader') or {}).get('dataset')
+    if dataset is None:
+        raise ValueError(
+            f'{config.filename}: there is no {data}_dataloader.dataset; choose '
+            'another with --data'
+        )
+    return dataset
+
+
+def open_dataset(config: Config, data: str) -> MOTSequenceDataset:
+    """Build a data set of a config.
+
+    Args:
+        config: The config; what its ``custom_imports`` names is imported.
+        data: ``val`` or ``test``: whose data loader is meant.
+
+    Raises:
+        ValueError: If there is no such data set, or it has no sequences.
+    """
+    settings = dataset_config(config, data)
+    if config.get('custom_imports'):
+        import_modules_from_strings(**config.custom_imports)
+    dataset = DATASETS.build(settings)
+    if not isinstance(dataset, MOTSequenceDataset):
+        raise ValueError(
+            f'{data}_dataloader.dataset.type: found {type(dataset).__name__}, '
+            'expected MOTSequenceDataset or one of its kinds'
+        )
+    return dataset
+
+
+def ground_truth(sequence: Sequence, mot_classes: bool) -> Tracks:
+    """Take a sequence's rows as the metric does.
+
+    Args:
+        sequence: A sequence of a data set in test mode.
+        mot_classes: Take MOTChallenge classes instead of labels.
+
+    Returns:
+        All rows.
+
+    Raises:
+        ValueError: If its ground truth is not published.
+    """
+    rows = sequence.annotations
+    if rows is None:
+        raise ValueError(
+            f'sequence {sequence.name!r} has no ground truth to score with; choose '
+            'another split'
+        )
+    frames = np.repeat(np.arange(len(sequence)) + 1, np.diff(rows.offsets))
+    label = rows.categories if mot_classes else rows.labels
+    return Tracks.create(frames, rows.ids, rows.xywh, rows.marks, label)
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """The sequences of a data set and the rules that they are scored by.
+
+    Attributes:
+        dataset: The data.
+        benchmark: Name of the benchmark whose rules hold.
+        families: Families of scores, of ``HOTA``, ``CLEAR``, ``Identity``.
+    """
+
+    dataset: MOTSequenceDataset
+    benchmark: str = 'mot_challenge'
+    families: tuple[str, ...] = ('HOTA', 'CLEAR', 'Identity')
+
+    @classmethod
+    def open(cls, config: Config, data: str) -> 'EvaluationData':
+        """Open the data of a config, scored as its evaluator says, or its data set.
+
+        Args:
+            config: The config.
+            data: ``val`` or ``test``: whose data loader and evaluator are meant.
+
+        Raises:
+            ValueError: If there is no such data set, or it has no sequences.
+        """
+        evaluator = config.get(f'{data}_evaluator') or {}
+        evaluators: list = evaluator if isinstance(evaluator, list) else [evaluator]
+        rules = [e.get('benchmark') for e in evaluators if e.get('type') == 'MOTMetric']
+        dataset = open_dataset(config, data)
+        return cls(dataset, next(filter(None, rules), dataset.BENCHMARK.name))
+
+    @property
+    def sequences(self) -> list[Sequence]:
+        """The sequences, in the order of the data set."""
+        return self.dataset.sequences
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the sequences."""
+        return [sequence.name for sequence in self.sequences]
+
+    @cached_property
+    def images(self) -> dict[str, str]:
+        """What names the images of each sequence, see :func:`images_digest`."""
+        return {sequence.name: images_digest(sequence) for sequence in self.sequences}
+
+    @cached_property
+    def truths(self) -> list[Tracks]:
+        """Ground truth of each sequence.
+
+        Raises:
+            ValueError: If one is not published.
+        """
+        mot_classes = get_benchmark(self.benchmark).scored_class is not None
+        return [ground_truth(sequence, mot_classes) for sequence in self.sequences]
+
+    def describe(self) -> str:
+        """Describe the data in a line."""
+        frames = sum(map(len, self.sequences))
+        return (
+            f'{self.dataset.data_root} ({self.dataset.split}), {len(self.sequences)} '
+            f'sequences, {frames} frames, rules of {self.benchmark}'
+        )
+
+    def score(self, tracks: SequenceOf[Tracks]) -> Evaluation:
+        """Score the tracks of all sequences.
+
+        Args:
+            tracks: Of each sequence, in the order of the data set.
+
+        Raises:
+            ValueError: If tracks cannot be scored, or there is no ground truth.
+        """
+        jobs = [
+            ScoredSequence(sequence.name, len(sequence), truth, found)
+            for sequence, truth, found in zip(
+                self.sequences, self.truths, tracks, strict=True
+            )
+        ]
+        return evaluate(jobs, Settings(self.benchmark, self.families))

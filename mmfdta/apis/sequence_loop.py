@@ -1,0 +1,324 @@
+# Copyright (c) mmfdta authors.
+"""The loop of a model over the sequences of a data set, frame by frame.
+
+A model that detects and associates apart has two methods beside ``predict``:
+``detect(imgs, frames)`` sets ``pred_instances`` of each frame, and
+``associate(frame, tracker=None)`` sets ``pred_track_instances``. Its detections are
+taken from a store where they are known, and kept there where they are not. Any other
+tracker is asked with ``predict``, and a plain detector can only detect.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.dataset import pseudo_collate
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmfdta.datasets import ClipIndex, MOTSequenceDataset
+from mmfdta.ops.linear import linear_flops
+
+from .detection_store import (
+    LOWEST_SCORE,
+    TIMED,
+    DetectionStore,
+    SequenceDetections,
+    detects_apart,
+    move_embeddings,
+)
+from .machine import Clock
+
+STAGES = (*TIMED, 'association')
+"""decode: read, decode and resize; preprocess: normalise and pad on the device."""
+_SHAPES = ('ori_shape', 'img_shape', 'scale_factor')
+# Attributes in which trackers keep the score that a detection must have.
+_THRESHOLDS = ('det_thr', 'score_thr', 'obj_score_thr', 'obj_score_thrs')
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a tracker costs, whatever the machine.
+
+    Attributes:
+        parameters: Numbers in its networks.
+        flops: Floating point operations of one frame: matrix products and
+            convolutions, a multiplication and an addition counted as two.
+    """
+
+    parameters: int
+    flops: int
+
+
+class SequenceLoop:
+    """Runs a model over the sequences of a data set.
+
+    Args:
+        model: A tracker or a detector with its weights, in evaluation mode.
+        dataset: The data.
+        store: Where detections are read and kept; None keeps none.
+        lowest_score: Only detections with a higher score are handed on, whether they
+            come out of the store or not. None takes 0.05, or what the model's tracker
+            asks for if that is lower; a model that only predicts sees all.
+        batch_size: Frames that the detector takes at a time. Times are those of
+            single frames, as online tracking has them, with 1 only.
+        machine: What times are taken on; detections whose times were taken on
+            something else are made anew. None takes them as they are.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dataset: MOTSequenceDataset,
+        store: DetectionStore | None = None,
+        lowest_score: float | None = None,
+        batch_size: int = 1,
+        machine: dict | None = None,
+    ) -> None:
+        self.model = model
+        self.dataset = dataset
+        self.store = store
+        self.batch_size = batch_size
+        self.machine = machine
+        self.device = next(model.parameters()).device
+        if lowest_score is None:
+            lowest_score = lowest_used_score(getattr(model, 'tracker', None))
+        self.lowest_score = lowest_score
+        self._apart = detects_apart(model)
+        self._clock = Clock(self.device)
+
+    # ------------------------------------------------------------------ whole runs
+    @torch.no_grad()
+    def warm_up(self, index: int, frames: int) -> Cost:
+        """Run some frames for nothing, and count what the next one costs.
+
+        Args:
+            index: Index of the sequence.
+            frames: How many frames, if there are so many.
+        """
+        last = min(frames, len(self.dataset.sequences[index]) - 1)
+        for number in range(last):
+            self._predict(self._prepare(self._load(index, [number])))
+        batch = self._prepare(self._load(index, [last]))
+        with FlopCounterMode(display=False, custom_mapping=linear_flops()) as counter:
+            self._predict(batch)
+        parameters = sum(p.numel() for p in self.model.parameters())
+        return Cost(parameters, counter.get_total_flops())
+
+    def reads(self, index: int) -> SequenceDetections | None:
+        """Return the kept detections of a sequence; None if it has to be looked at.
+
+        Args:
+            index: Index of the sequence.
+        """
+        if self.store is None or not self._apart and hasattr(self.model, 'tracker'):
+            return None
+        batch_size = None if self.machine is None else self.batch_size
+        sequence = self.dataset.sequences[index]
+        return self.store.read(sequence, self.lowest_score, batch_size, self.machine)
+
+    def detect_all(
+        self, on_frame: Callable[[], None] | None = None
+    ) -> list[SequenceDetections]:
+        """Return the detections of all sequences, from the store or anew.
+
+        Args:
+            on_frame: Called after each frame that is looked at.
+        """
+        indices = range(len(self.dataset.sequences))
+        return [self.reads(i) or self.detect(i, on_frame=on_frame) for i in indices]
+
+    @torch.no_grad()
+    def track(
+        self,
+        index: int,
+        known: SequenceDetections | None = None,
+        tracker: Any = None,
+    ) -> Iterator[tuple[DetDataSample, np.ndarray]]:
+        """Track a sequence.
+
+        Args:
+            index: Index of the sequence.
+            known: What the detector found in it; None detects, and keeps the
+                detections in the store when all frames are done.
+            tracker: An object of the model's kind of tracker that takes the place of
+                the model's own; only of a model that detects and associates apart.
+
+        Yields:
+            Each frame with ``pred_track_instances``, and float64 (4,), the seconds
+            that the :data:`STAGES` took: of kept detections those of the run that
+            detected; NaN for the association of a model that only predicts.
+        """
+        if known is not None:
+            yield from self._associate_known(index, known, tracker)
+            return
+        if not self._apart:
+            for number in range(len(self.dataset.sequences[index])):
+                yield self._track_frame(index, number)
+            return
+        record = _Record()
+        for frame, seconds in self._detect_frames(index):
+            record.add(frame, seconds)
+            start = self._clock.now()
+            self._associate(frame, tracker)
+            yield frame, np.append(seconds, self._clock.now() - start)
+        self._finish(index, record, keep=True)
+
+    @torch.no_grad()
+    def detect(
+        self,
+        index: int,
+        numbers: Sequence[int] | None = None,
+        on_frame: Callable[[], None] | None = None,
+    ) -> SequenceDetections:
+        """Detect in a sequence, and keep what was found if that is all of it.
+
+        Args:
+            index: Index of the sequence.
+            numbers: Its frames, from 0; None takes all.
+            on_frame: Called after each frame.
+
+        Returns:
+            The detections in these frames.
+        """
+        record = _Record()
+        for frame, seconds in self._detect_frames(index, numbers):
+            record.add(frame, seconds)
+            if on_frame is not None:
+                on_frame()
+        return self._finish(index, record, keep=numbers is None)
+
+    # ---------------------------------------------------------------- single frames
+    def _load(self, index: int, numbers: Sequence[int]) -> dict:
+        return self.dataset[ClipIndex(index, tuple(numbers))]
+
+    def _prepare(self, sample: dict) -> dict:
+        return self.model.data_preprocessor(pseudo_collate([sample]), False)
+
+    def _predict(self, batch: dict) -> list[DetDataSample]:
+        """Whole way of a batch's frames, whatever the model is."""
+        if self._apart or hasattr(self.model, 'tracker'):
+            return list(self.model(**batch, mode='predict')[0])
+        return self._find(batch)
+
+    def _track_frame(self, index: int, number: int) -> tuple[DetDataSample, np.ndarray]:
+        start = self._clock.now()
+        sample = self._load(index, [number])
+        decoded = self._clock.now()
+        batch = self._prepare(sample)
+        prepared = self._clock.now()
+        (frame,) = self._predict(batch)
+        seconds = np.array([decoded - start, prepared - decoded, 0.0, np.nan])
+        seconds[2] = self._clock.now() - prepared
+        return frame, seconds
+
+    def _detect_frames(
+        self, index: int, numbers: Sequence[int] | None = None
+    ) -> Iterator[tuple[DetDataSample, np.ndarray]]:
+        """Yield frames with detections above the lowest score, and seconds (3,)."""
+        if numbers is None:
+            numbers = range(len(self.dataset.sequences[index]))
+        for first in range(0, len(numbers), self.batch_size):
+            batch_numbers = numbers[first : first + self.batch_size]
+            start = self._clock.now()
+            sample = self._load(index, batch_numbers)
+            decoded = self._clock.now()
+            batch = self._prepare(sample)
+            prepared = self._clock.now()
+            frames = self._find(batch)
+            found = self._clock.now()
+            seconds = np.diff([start, decoded, prepared, found]) / len(frames)
+            for frame in frames:
+                instances = frame.pred_instances
+                kept = instances.scores > self.lowest_score
+                frame.pred_instances = instances[kept]
+                yield frame, seconds
+
+    def _find(self, batch: dict) -> list[DetDataSample]:
+        imgs = batch['inputs']
+        imgs = (imgs['img'] if isinstance(imgs, dict) else imgs).flatten(0, 1)
+        frames = [frame for clip in batch['data_samples'] for frame in clip]
+        if self._apart:
+            self.model.detect(imgs, frames)
+            return frames
+        return self.model.predict(imgs, frames)
+
+    def _associate(self, frame: DetDataSample, tracker: Any) -> None:
+        if tracker is None:
+            self.model.associate(frame)
+        else:
+            self.model.associate(frame, tracker=tracker)
+
+    def _associate_known(
+        self, index: int, known: SequenceDetections, tracker: Any
+    ) -> Iterator[tuple[DetDataSample, np.ndarray]]:
+        """Track on what is known, without a look at a pixel."""
+        for number, found in enumerate(known.frames):
+            frame = self.empty_frame(index, number, known.shapes[number])
+            frame.pred_instances = move_embeddings(found, self.device)
+            start = self._clock.now()
+            self._associate(frame, tracker)
+            spent = self._clock.now() - start
+            yield frame, np.append(known.seconds[number], spent)
+
+    def empty_frame(self, index: int, number: int, shapes: dict) -> DetDataSample:
+        """Return a frame with its meta information and nothing in it."""
+        sequence = self.dataset.sequences[index]
+        meta = dict(
+            shapes,
+            frame_id=number,
+            video_id=index,
+            video_length=len(sequence),
+            sequence=sequence.name,
+        )
+        return DetDataSample(metainfo=meta)
+
+    def _finish(self, index: int, record: '_Record', keep: bool) -> SequenceDetections:
+        found = SequenceDetections(
+            record.frames,
+            record.shapes,
+            np.stack(record.seconds),
+            self.lowest_score,
+            self.batch_size,
+            self.machine or {},
+        )
+        if keep and self.store is not None:
+            self.store.write(self.dataset.sequences[index], found)
+        return found
+
+
+class _Record:
+    """Gathers the detections of a sequence."""
+
+    def __init__(self) -> None:
+        self.frames: list = []
+        self.shapes: list[dict] = []
+        self.seconds: list[np.ndarray] = []
+
+    def add(self, frame: DetDataSample, seconds: np.ndarray) -> None:
+        found = move_embeddings(frame.pred_instances, torch.device('cpu'))
+        if 'queries' in found:
+            found = found[found.pop('queries').argsort()]
+        self.frames.append(found)
+        self.shapes.append({k: frame.get(k) for k in _SHAPES if k in frame})
+        self.seconds.append(seconds)
+
+
+def lowest_used_score(tracker: Any) -> float:
+    """Say which detections a tracker has to see.
+
+    Args:
+        tracker: Any tracker, or None.
+
+    Returns:
+        0.05, or less if a threshold of the tracker for scores is lower.
+    """
+    found = [LOWEST_SCORE]
+    for name in _THRESHOLDS:
+        value = getattr(tracker, name, None)
+        values = value.values() if isinstance(value, dict) else [value]
+        found += [float(v) for v in values if isinstance(v, int | float)]
+    return min(found)
