@@ -26,10 +26,7 @@ def build_fdta(window: int = 30, num_id_vocabulary: int = 50) -> FDTA:
     init_default_scope('mmdet')
     torch.manual_seed(0)
     model = Config.fromfile(CONFIG).model
-    model.id_decoder.update(
-        max_relative_time=window, num_id_vocabulary=num_id_vocabulary
-    )
-    model.tracker.update(miss_tolerance=window, num_id_vocabulary=num_id_vocabulary)
+    model.update(window=window, num_id_vocabulary=num_id_vocabulary)
     return accelerate(MODELS.build(model))
 
 

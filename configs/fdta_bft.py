@@ -7,14 +7,12 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 
-window = 20
 model = dict(
     detector=dict(
         spatial_adapter=dict(num_bins=120),
-        bbox_head=dict(loss_depth=dict(num_bins=120, fg_weight=10.0)),
+        bbox_head=dict(loss_depth=dict(fg_weight=10.0)),
     ),
-    id_decoder=dict(max_relative_time=window),
-    tracker=dict(miss_tolerance=window),
+    window=20,
 )
 
 max_epochs = 22

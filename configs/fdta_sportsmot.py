@@ -7,11 +7,10 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 
-window = 60
 model = dict(
     detector=dict(bbox_head=dict(loss_depth=dict(fg_weight=7.0))),
-    id_decoder=dict(max_relative_time=window, with_cp=True),
-    tracker=dict(miss_tolerance=window),
+    id_decoder=dict(with_cp=True),
+    window=60,
 )
 
 param_scheduler = [

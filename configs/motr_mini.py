@@ -23,7 +23,6 @@ model = dict(
     matcher=dict(type='TrackletMatcher', newborn_matcher=matcher),
     query_interaction=dict(
         type='QueryInteraction',
-        embed_dims=_base_.embed_dims,
         num_heads=4,
         feedforward_channels=128,
     ),

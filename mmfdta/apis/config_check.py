@@ -15,11 +15,14 @@ from typing import Any
 
 import mmdet.registry
 import mmengine.registry
-from mmdet.registry import MODELS, TRANSFORMS
+from mmdet.registry import TRANSFORMS
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
+
+from mmfdta.models.detectors.fdta_detector import share_depth_bins
+from mmfdta.models.mot.fdta import share_sizes
 
 # What the runner and the commands understand at the top.
 TOP_KEYS = (
@@ -56,14 +59,6 @@ _BUILT = re.compile(
     r'|^(default|custom)_hooks\.\w+$|_evaluator(\.\d+)?$|^model(\.detector)?$'
 )
 _CLOSE = 0.8
-# Part of FDTA -> its setting that has to equal the detector's channels.
-_CHANNELS = {
-    'temporal_adapter': 'embed_dims',
-    'identity_adapter': 'embed_dims',
-    'trajectory_modeling': 'embed_dims',
-    'id_decoder': 'feature_dims',
-    'tracker': 'embed_dims',
-}
 _REGISTRIES = [
     registry
     for module in (mmdet.registry, mmengine.registry)
@@ -292,59 +287,39 @@ def _check_relations(content: dict) -> Iterator[str]:
     if model.get('type') != 'FDTA':
         return
     loader = content.get('train_dataloader') or {}
-    yield from _check_channels(model)
-    yield from _check_depth_bins(model)
-    yield from _check_vocabulary(model, loader)
-    yield from _check_window(model, loader)
-
-
-def _check_channels(model: dict) -> Iterator[str]:
-    head = (model['detector'].get('bbox_head') or {}).get('embed_dims')
-    for part, name in _CHANNELS.items():
-        found = _setting(MODELS, model.get(part), name)
-        if None not in (head, found) and found != head:
-            yield (
-                f'model.{part}.{name} = {found}, but '
-                f'model.detector.bbox_head.embed_dims = {head}; they must be equal'
-            )
-
-
-def _check_depth_bins(model: dict) -> Iterator[str]:
     detector = model['detector']
-    adapter = _setting(MODELS, detector.get('spatial_adapter'), 'num_bins')
     loss = (detector.get('bbox_head') or {}).get('loss_depth')
-    bins = _setting(MODELS, loss, 'num_bins')
-    if None not in (adapter, bins) and adapter != bins:
-        yield (
-            f'model.detector.spatial_adapter.num_bins = {adapter}, but '
-            f'model.detector.bbox_head.loss_depth.num_bins = {bins}; they must be equal'
-        )
+    adapter = detector.get('spatial_adapter')
     if adapter is None and loss is not None:
         yield (
             'model.detector.bbox_head.loss_depth is set, but there is no '
             'model.detector.spatial_adapter to train; set both or neither'
         )
+    try:
+        share_depth_bins(adapter, loss)
+    except ValueError as problem:
+        yield str(problem)
+    try:
+        sizes = share_sizes(model)
+    except ValueError as problem:
+        yield str(problem)
+        return
+    yield from _check_vocabulary(sizes['num_id_vocabulary'], loader)
+    yield from _check_clips(sizes['window'], loader)
 
 
-def _check_vocabulary(model: dict, loader: dict) -> Iterator[str]:
-    words = _setting(MODELS, model['id_decoder'], 'num_id_vocabulary')
-    tracked = _setting(MODELS, model['tracker'], 'num_id_vocabulary')
-    if tracked != words:
-        yield (
-            f'model.tracker.num_id_vocabulary = {tracked}, but '
-            f'model.id_decoder.num_id_vocabulary = {words}; they must be equal'
-        )
+def _check_vocabulary(words: int, loader: dict) -> Iterator[str]:
     for key, step in _steps(loader, 'train_dataloader'):
         if step.get('type') != 'GenerateIDTargets':
             continue
-        given = _setting(TRANSFORMS, step, 'vocab')
+        given = _setting(step, 'vocab')
         if given != words:
             yield (
-                f'{key}.vocab = {given}, but model.id_decoder.num_id_vocabulary = '
-                f'{words}; they must be equal: the first names identities with the '
-                'words of the second'
+                f'{key}.vocab = {given}, but model.num_id_vocabulary = {words}; they '
+                'must be equal: the first names identities with the words of the '
+                'second'
             )
-        taught = _setting(TRANSFORMS, step, 'num_training_ids')
+        taught = _setting(step, 'num_training_ids')
         if taught is not None and not 1 <= taught <= given:
             yield (
                 f'{key}.num_training_ids = {taught}: expected 1 to {given}, the '
@@ -352,35 +327,24 @@ def _check_vocabulary(model: dict, loader: dict) -> Iterator[str]:
             )
 
 
-def _check_window(model: dict, loader: dict) -> Iterator[str]:
-    table = _setting(MODELS, model['id_decoder'], 'max_relative_time')
-    tolerance = _setting(MODELS, model['tracker'], 'miss_tolerance')
-    if tolerance - 1 > table:
-        yield (
-            f'model.tracker.miss_tolerance = {tolerance} keeps {tolerance - 1} frames '
-            f'of history, but model.id_decoder.max_relative_time = {table} knows no '
-            'larger distance in time; raise the second or lower the first'
-        )
+def _check_clips(window: int, loader: dict) -> Iterator[str]:
     lengths = (loader.get('sampler') or {}).get('lengths')
     longest = max(lengths.values()) if isinstance(lengths, dict) else lengths
-    if longest is not None and longest > table:
+    if longest is not None and longest > window:
         yield (
             f'train_dataloader.sampler.lengths = {longest} frames in a clip, but '
-            f'model.id_decoder.max_relative_time = {table}; shorten the clips or '
-            'raise the second'
+            f'model.window = {window}; shorten the clips or raise the second'
         )
 
 
-def _setting(registry: Registry, part: dict | None, name: str) -> Any:
-    """Read a setting of a part, or its class's default; None without the part.
+def _setting(step: dict, name: str) -> Any:
+    """Read a setting of a transform, or its class's default.
 
     What it is depends on the setting; `check_config` has compared it with its hint.
     """
-    if not part:
-        return None
-    if name in part:
-        return part[name]
-    kind: Callable = registry.get(part['type'])
+    if name in step:
+        return step[name]
+    kind: Callable = TRANSFORMS.get(step['type'])
     default = inspect.signature(kind).parameters[name].default
     return None if default is inspect.Parameter.empty else default
 

@@ -54,17 +54,15 @@ TYPES = {
 }
 RELATIONS = {
     # Words and identities.
-    'train_dataloader.dataset.pipeline.5.vocab=20': (
-        'model.id_decoder.num_id_vocabulary = 16'
-    ),
-    'model.tracker.num_id_vocabulary=8': 'model.id_decoder.num_id_vocabulary = 16',
+    'train_dataloader.dataset.pipeline.5.vocab=20': 'model.num_id_vocabulary = 16',
+    'model.tracker.num_id_vocabulary=8': 'model.num_id_vocabulary = 16',
     'train_dataloader.dataset.pipeline.5.num_training_ids=17': 'expected 1 to 16',
     # Windows and the table of relative positions.
-    'train_dataloader.sampler.lengths=17': 'model.id_decoder.max_relative_time = 16',
-    'model.tracker.miss_tolerance=18': 'model.id_decoder.max_relative_time = 16',
+    'train_dataloader.sampler.lengths=17': 'model.window = 16',
+    'model.tracker.miss_tolerance=18': 'model.window = 16',
     'model.temporal_adapter.embed_dims=32': 'model.detector.bbox_head.embed_dims = 64',
     'model.tracker.embed_dims=32': 'model.detector.bbox_head.embed_dims = 64',
-    'model.detector.spatial_adapter.num_bins=20': 'loss_depth.num_bins = 40',
+    'model.detector.bbox_head.loss_depth.num_bins=20': 'num_bins = 40',
     'model.detector.spatial_adapter=None': 'model.detector.bbox_head.loss_depth',
 }
 CASES = {**UNKNOWN, **MISSPELT, **TYPES, **RELATIONS}

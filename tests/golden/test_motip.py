@@ -155,7 +155,7 @@ def test_both_namings_give_the_same_weights(settings):
     for conversion, window in ((current, 30), (previous, 40)):
         assert not (conversion.report.incomplete or conversion.report.optional)
         config = Config.fromfile(CONFIG)
-        config.model.id_decoder.max_relative_time = window
+        config.model.window = window
         with torch.device('meta'):
             expected = MODELS.build(config.model).state_dict()
         found = conversion.state_dict

@@ -97,8 +97,8 @@ def test_clips_are_not_longer_than_what_association_knows(configs):
     config = configs['fdta_mini']
     length = config.train_dataloader.sampler.lengths
     targets = config.train_pipeline[-2]
-    assert length <= config.model.id_decoder.max_relative_time
-    assert targets.vocab == config.model.id_decoder.num_id_vocabulary
+    assert length <= config.model.window
+    assert targets.vocab == config.model.num_id_vocabulary
     assert MiniDanceOptions().max_dancers <= targets.vocab
 
 

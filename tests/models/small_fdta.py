@@ -35,9 +35,7 @@ def small_config() -> Config:
         out_channels=CHANNELS,
         norm_cfg=dict(type='GN', num_groups=4),
     )
-    detector.spatial_adapter.update(
-        embed_dims=CHANNELS, num_bins=10, num_groups=4, num_heads=4
-    )
+    detector.spatial_adapter.update(num_bins=10, num_groups=4, num_heads=4)
     detector.encoder = dict(
         num_layers=1, layer_cfg=dict(self_attn_cfg=deformable, ffn_cfg=ffn)
     )
@@ -47,26 +45,11 @@ def small_config() -> Config:
     )
     detector.positional_encoding.num_feats = CHANNELS // 2
     detector.bbox_head.update(embed_dims=CHANNELS)
-    detector.bbox_head.loss_depth.num_bins = 10
-    model.temporal_adapter.update(
-        embed_dims=CHANNELS, num_layers=2, num_heads=4, feedforward_channels=48
-    )
-    model.identity_adapter.update(
-        embed_dims=CHANNELS, hidden_channels=CHANNELS, chunk_frames=2
-    )
+    model.temporal_adapter.update(num_layers=2, num_heads=4, feedforward_channels=48)
+    model.identity_adapter.update(hidden_channels=CHANNELS, chunk_frames=2)
     model.identity_adapter.loss.quality_thr = 0.0
-    model.trajectory_modeling.update(embed_dims=CHANNELS)
-    model.id_decoder.update(
-        feature_dims=CHANNELS,
-        id_dims=CHANNELS,
-        head_dims=16,
-        num_layers=2,
-        num_id_vocabulary=VOCABULARY,
-        max_relative_time=8,
-    )
-    model.tracker.update(
-        num_id_vocabulary=VOCABULARY, miss_tolerance=8, embed_dims=CHANNELS
-    )
+    model.id_decoder.update(id_dims=CHANNELS, head_dims=16, num_layers=2)
+    model.update(num_id_vocabulary=VOCABULARY, window=8)
     model.clip_detection = dict(num_grad_frames=2, grad_chunk=5, no_grad_chunk=20)
     return model
 

@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from mmengine.config import Config
-from small_fdta import CHANNELS, small_config
+from small_fdta import small_config
 
 BASE = Path(__file__).parents[2] / 'configs/_base_/models/motr_r50.py'
 
@@ -18,7 +18,5 @@ def small_motr_config() -> Config:
         detector.bbox_head.pop(part)
     model = Config.fromfile(BASE).model
     model.detector.update(detector)
-    model.query_interaction.update(
-        embed_dims=CHANNELS, num_heads=4, feedforward_channels=48
-    )
+    model.query_interaction.update(num_heads=4, feedforward_channels=48)
     return model

@@ -1,7 +1,5 @@
 # FDTA for a CPU: the classes of fdta_r50.py, small, and trained from scratch.
 embed_dims = 64
-num_id_vocabulary = 16
-history = 16  # frames of a clip; a track is remembered one less
 
 attention = dict(embed_dims=embed_dims, num_heads=4, dropout=0.0, batch_first=True)
 deformable_attention = dict(
@@ -44,7 +42,6 @@ detector = dict(
     ),
     spatial_adapter=dict(
         type='SpatialAdapter',
-        embed_dims=embed_dims,
         num_bins=40,
         num_heads=4,
         feedforward_channels=64,
@@ -76,14 +73,14 @@ detector = dict(
         ),
         loss_bbox=dict(type='L1Loss', loss_weight=5.0),
         loss_iou=dict(type='GIoULoss', loss_weight=2.0),
-        loss_depth=dict(
-            type='DepthBinLoss', num_bins=40, fg_weight=6.0, loss_weight=1.0
-        ),
+        loss_depth=dict(type='DepthBinLoss', fg_weight=6.0, loss_weight=1.0),
     ),
 )
 
 model = dict(
     type='FDTA',
+    num_id_vocabulary=16,
+    window=16,  # frames of a clip; a track is remembered one less
     data_preprocessor=dict(
         type='ClipDataPreprocessor',
         mean=[123.675, 116.28, 103.53],
@@ -92,7 +89,6 @@ model = dict(
     detector=detector,
     temporal_adapter=dict(
         type='TemporalAdapter',
-        embed_dims=embed_dims,
         num_layers=2,
         num_heads=4,
         feedforward_channels=128,
@@ -100,7 +96,6 @@ model = dict(
     ),
     identity_adapter=dict(
         type='IdentityAdapter',
-        embed_dims=embed_dims,
         chunk_frames=10,
         warmup_epochs=0,
         loss=dict(
@@ -110,22 +105,16 @@ model = dict(
             loss_weight=10.0,
         ),
     ),
-    trajectory_modeling=dict(type='TrajectoryModeling', embed_dims=embed_dims),
+    trajectory_modeling=dict(type='TrajectoryModeling'),
     id_decoder=dict(
         type='IDDecoder',
-        feature_dims=embed_dims,
         id_dims=64,
-        num_id_vocabulary=num_id_vocabulary,
-        max_relative_time=history,
         num_layers=3,
     ),
     loss_id=dict(type='IDLoss', loss_weight=1.0),
     clip_detection=dict(num_grad_frames=6, grad_chunk=0, no_grad_chunk=0),
     tracker=dict(
         type='FDTATracker',
-        embed_dims=embed_dims,
-        num_id_vocabulary=num_id_vocabulary,
-        miss_tolerance=history,
         det_thr=0.3,
         newborn_thr=0.5,
         id_thr=0.2,

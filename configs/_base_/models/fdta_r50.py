@@ -1,8 +1,6 @@
 # FDTA on Deformable DETR with ResNet-50, hyper-parameters of the released code
 # (DanceTrack). The initial weights of a training run are named in the schedule.
 embed_dims = 256
-num_id_vocabulary = 50
-window = 30  # frames that association looks back, at least the clip length
 
 attention = dict(embed_dims=embed_dims, num_heads=8, dropout=0.0, batch_first=True)
 deformable_attention = dict(
@@ -43,9 +41,7 @@ detector = dict(
         norm_cfg=dict(type='GN', num_groups=32),
         num_outs=4,
     ),
-    spatial_adapter=dict(
-        type='SpatialAdapter', embed_dims=embed_dims, num_bins=150, dropout=0.1
-    ),
+    spatial_adapter=dict(type='SpatialAdapter', num_bins=150, dropout=0.1),
     encoder=dict(
         num_layers=6,
         layer_cfg=dict(self_attn_cfg=deformable_attention, ffn_cfg=ffn),
@@ -72,24 +68,23 @@ detector = dict(
         ),
         loss_bbox=dict(type='L1Loss', loss_weight=5.0),
         loss_iou=dict(type='GIoULoss', loss_weight=2.0),
-        loss_depth=dict(
-            type='DepthBinLoss', num_bins=150, fg_weight=6.0, loss_weight=1.0
-        ),
+        loss_depth=dict(type='DepthBinLoss', fg_weight=6.0, loss_weight=1.0),
     ),
 )
 
 model = dict(
     type='FDTA',
+    num_id_vocabulary=50,
+    window=30,  # frames that association looks back, at least the clip length
     data_preprocessor=dict(
         type='ClipDataPreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
     ),
     detector=detector,
-    temporal_adapter=dict(type='TemporalAdapter', embed_dims=embed_dims, dropout=0.1),
+    temporal_adapter=dict(type='TemporalAdapter', dropout=0.1),
     identity_adapter=dict(
         type='IdentityAdapter',
-        embed_dims=embed_dims,
         chunk_frames=10,
         warmup_epochs=1,
         loss=dict(
@@ -99,20 +94,12 @@ model = dict(
             loss_weight=1.0,
         ),
     ),
-    trajectory_modeling=dict(type='TrajectoryModeling', embed_dims=embed_dims),
-    id_decoder=dict(
-        type='IDDecoder',
-        feature_dims=embed_dims,
-        id_dims=256,
-        num_id_vocabulary=num_id_vocabulary,
-        max_relative_time=window,
-    ),
+    trajectory_modeling=dict(type='TrajectoryModeling'),
+    id_decoder=dict(type='IDDecoder', id_dims=256),
     loss_id=dict(type='IDLoss', loss_weight=1.0),
     clip_detection=dict(num_grad_frames=4, grad_chunk=5, no_grad_chunk=20),
     tracker=dict(
         type='FDTATracker',
-        num_id_vocabulary=num_id_vocabulary,
-        miss_tolerance=window,
         det_thr=0.3,
         newborn_thr=0.6,
         id_thr=0.2,

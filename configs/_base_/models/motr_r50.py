@@ -5,7 +5,6 @@
 # submit_dance.py.
 _base_ = ['./fdta_r50.py']
 
-embed_dims = _base_.embed_dims
 detector = _base_.detector
 detector.type = 'MOTRDetector'
 detector.pop('spatial_adapter')
@@ -21,7 +20,6 @@ model = dict(
     matcher=dict(type='TrackletMatcher', newborn_matcher=matcher),
     query_interaction=dict(
         type='QueryInteraction',
-        embed_dims=embed_dims,
         num_heads=8,
         feedforward_channels=1024,
         dropout=0.0,

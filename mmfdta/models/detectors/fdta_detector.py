@@ -13,6 +13,8 @@ from mmdet.utils import InstanceList, OptConfigType
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmfdta.utils.shared_sizes import Place, share_number
+
 from ..adapters import DepthFeatures
 from .layers import FDTADecoder
 
@@ -128,13 +130,31 @@ class FDTADetector(DeformableDETR):
 
     Args:
         spatial_adapter (dict, optional): Config of the Spatial Adapter; None
-            takes the depth branch out.
+            takes the depth branch out. It has the channels of the detector, and its
+            ``num_bins`` are also those of ``bbox_head.loss_depth``.
+        bbox_head (dict): Config of :class:`FDTAHead`.
+        as_two_stage (bool): Has to be False.
         **kwargs: Arguments of MMDetection's ``DeformableDETR``.
+
+    Raises:
+        ValueError: If ``as_two_stage`` is set, or numbers do not agree.
     """
 
-    def __init__(self, *args, spatial_adapter: OptConfigType = None, **kwargs) -> None:
-        self.spatial_adapter_cfg = spatial_adapter
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        *args,
+        spatial_adapter: OptConfigType = None,
+        bbox_head: OptConfigType = None,
+        as_two_stage: bool = False,
+        **kwargs,
+    ) -> None:
+        refuse_two_stages(as_two_stage)
+        bbox_head = dict(bbox_head or {})
+        adapter, loss = share_depth_bins(spatial_adapter, bbox_head.get('loss_depth'))
+        if loss is not None:
+            bbox_head['loss_depth'] = loss
+        self.spatial_adapter_cfg = adapter
+        super().__init__(*args, bbox_head=bbox_head, **kwargs)
 
     def _init_layers(self) -> None:
         decoder = self.decoder
@@ -144,7 +164,15 @@ class FDTADetector(DeformableDETR):
         layer_cfg = decoder['layer_cfg']
         if self.spatial_adapter_cfg is not None:
             layer_cfg.setdefault('depth_attn_cfg', dict(layer_cfg['self_attn_cfg']))
-            self.spatial_adapter = MODELS.build(self.spatial_adapter_cfg)
+            adapter = dict(self.spatial_adapter_cfg)
+            place = Place('model.detector.spatial_adapter', adapter, 'embed_dims')
+            share_number(
+                'model.detector.bbox_head.embed_dims',
+                self.embed_dims,
+                [place],
+                default=self.embed_dims,
+            )
+            self.spatial_adapter = MODELS.build(adapter)
         self.decoder = FDTADecoder(**decoder)
 
     @property
@@ -244,3 +272,41 @@ class FDTADetector(DeformableDETR):
         outputs = self.detect(batch_inputs, batch_data_samples)
         results = self.bbox_head.detections(outputs, batch_data_samples, rescale)
         return self.add_pred_to_datasample(batch_data_samples, results)
+
+
+def share_depth_bins(
+    adapter: OptConfigType, loss: OptConfigType
+) -> tuple[dict | None, dict | None]:
+    """Hand the number of depth bins down to the Spatial Adapter and its loss.
+
+    Args:
+        adapter (dict, optional): Config of the adapter.
+        loss (dict, optional): Config of the depth loss.
+
+    Returns:
+        tuple[dict | None, dict | None]: The two configs with the number.
+
+    Raises:
+        ValueError: If they say different numbers.
+    """
+    adapter, loss = (None if part is None else dict(part) for part in (adapter, loss))
+    detector = 'model.detector'
+    share_number(
+        f'{detector}.spatial_adapter.num_bins',
+        None,
+        [
+            Place(f'{detector}.spatial_adapter', adapter, 'num_bins'),
+            Place(f'{detector}.bbox_head.loss_depth', loss, 'num_bins'),
+        ],
+        default=150,
+    )
+    return adapter, loss
+
+
+def refuse_two_stages(as_two_stage: bool) -> None:
+    """Raise a ValueError if a detector is to make proposals first."""
+    if as_two_stage:
+        raise ValueError(
+            'model.detector.as_two_stage: found True, expected False; the head has no '
+            'loss for the proposals of a first stage, which would stay untrained'
+        )

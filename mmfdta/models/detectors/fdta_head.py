@@ -46,7 +46,8 @@ class FDTAHead(DeformableDETRHead):
         hidden_states: Tensor,
         references: list[Tensor],
         depth: DepthFeatures | None = None,
-        **_,
+        enc_outputs_class: None = None,
+        enc_outputs_coord: None = None,
     ) -> DetectorOutputs:
         """Predict classes and boxes of all decoder layers.
 
@@ -54,6 +55,9 @@ class FDTAHead(DeformableDETRHead):
             hidden_states (Tensor): Decoder states (L, F, Q, C).
             references (list[Tensor]): Reference points or boxes of each layer.
             depth (DepthFeatures, optional): Output of the Spatial Adapter.
+            enc_outputs_class (None): Proposals of a first stage, which MMDetection's
+                detector hands over; there is none.
+            enc_outputs_coord (None): The same.
 
         Returns:
             DetectorOutputs: Raw outputs.

@@ -10,7 +10,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from .fdta_detector import DetectorOutputs
+from .fdta_detector import DetectorOutputs, refuse_two_stages
 from .motr_layers import MOTRDecoder
 from .track_queries import TrackQueries
 
@@ -54,8 +54,16 @@ class MOTRDetector(DeformableDETR):
 
     Args:
         *args: Arguments of MMDetection's ``DeformableDETR``.
-        **kwargs: The same.
+        as_two_stage (bool): Has to be False.
+        **kwargs: As ``args``.
+
+    Raises:
+        ValueError: If ``as_two_stage`` is set.
     """
+
+    def __init__(self, *args, as_two_stage: bool = False, **kwargs) -> None:
+        refuse_two_stages(as_two_stage)
+        super().__init__(*args, **kwargs)
 
     def _init_layers(self) -> None:
         decoder = self.decoder

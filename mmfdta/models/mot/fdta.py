@@ -6,7 +6,9 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, SampleList, TrackSampleList
 from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
 from mmengine.logging import MessageHub
-from torch import Tensor
+from torch import Tensor, nn
+
+from mmfdta.utils.shared_sizes import Place, share_number
 
 from ..association import Sequences, build_sequences
 from ..detectors import ClipMatches, ClipTargets, DetectorOutputs
@@ -22,6 +24,9 @@ class FDTA(OnlineTracker):
     The three adapters can be taken out one by one: the spatial one in the
     detector's config, the other two here. Without any this is MOTIP.
 
+    Numbers that several parts share are said once: the channels by the detector, the
+    others here; the parts receive them. A part may repeat one, as in configs of 0.1.
+
     Args:
         detector (dict): Config of :class:`FDTADetector`.
         trajectory_modeling (dict): Config of :class:`TrajectoryModeling`.
@@ -35,8 +40,17 @@ class FDTA(OnlineTracker):
         match_layer (int): Decoder layer whose matching picks the embeddings
             that association is trained on. The published weights were trained
             with -2 (the last auxiliary layer); -1 is the last layer itself.
+        num_id_vocabulary (int, optional): Number K of ID words; 50 if no part
+            says another.
+        window (int, optional): Frames that association looks back at most: length
+            of the ID decoder's table of time distances and longest clip, and the
+            tracker's ``miss_tolerance`` if it has none of its own; 30 if no part
+            says another.
         data_preprocessor (dict, optional): Config of the data preprocessor.
         init_cfg (dict, optional): Initialisation config.
+
+    Raises:
+        ValueError: If parts do not fit together.
     """
 
     def __init__(
@@ -50,38 +64,33 @@ class FDTA(OnlineTracker):
         loss_id: OptConfigType = None,
         clip_detection: OptConfigType = None,
         match_layer: int = -2,
+        num_id_vocabulary: int | None = None,
+        window: int | None = None,
         data_preprocessor: OptConfigType = None,
         init_cfg: OptMultiConfig = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
+        parts = dict(
+            detector=detector,
+            temporal_adapter=temporal_adapter,
+            identity_adapter=identity_adapter,
+            trajectory_modeling=trajectory_modeling,
+            id_decoder=id_decoder,
+            tracker=tracker,
+            num_id_vocabulary=num_id_vocabulary,
+            window=window,
+        )
+        parts = share_sizes(parts)
+        self.window = parts['window']
         self.detector = MODELS.build(detector)
-        self.temporal_adapter = temporal_adapter and MODELS.build(temporal_adapter)
-        self.identity_adapter = identity_adapter and MODELS.build(identity_adapter)
-        self.trajectory_modeling = MODELS.build(trajectory_modeling)
-        self.id_decoder = MODELS.build(id_decoder)
-        self.tracker = MODELS.build(tracker)
+        self.temporal_adapter = _build(parts['temporal_adapter'])
+        self.identity_adapter = _build(parts['identity_adapter'])
+        self.trajectory_modeling = MODELS.build(parts['trajectory_modeling'])
+        self.id_decoder = MODELS.build(parts['id_decoder'])
+        self.tracker = MODELS.build(parts['tracker'])
         self.loss_id = MODELS.build(loss_id or dict(type='IDLoss'))
         self.clip_detection = ClipDetection(**(clip_detection or {}))
         self.match_layer = match_layer
-        self._check_config()
-
-    def _check_config(self) -> None:
-        """Refuse combinations that would fail in the middle of a sequence."""
-        decoder, tracker = self.id_decoder, self.tracker
-        if tracker.max_history > decoder.max_relative_time:
-            raise ValueError(
-                f'model.tracker.miss_tolerance = {tracker.miss_tolerance} keeps '
-                f'{tracker.max_history} frames of history, but '
-                'model.id_decoder.max_relative_time = '
-                f'{decoder.max_relative_time} knows no larger distance in time. '
-                'Raise the second or lower the first.'
-            )
-        if tracker.num_id_vocabulary != decoder.num_id_vocabulary:
-            raise ValueError(
-                f'model.tracker.num_id_vocabulary = {tracker.num_id_vocabulary} and '
-                'model.id_decoder.num_id_vocabulary = '
-                f'{decoder.num_id_vocabulary} must be equal.'
-            )
 
     # ---------------------------------------------------------------- training
     def loss(
@@ -125,11 +134,10 @@ class FDTA(OnlineTracker):
         return losses
 
     def _check_clip(self, length: int) -> None:
-        if length > self.id_decoder.max_relative_time:
+        if length > self.window:
             raise ValueError(
-                f'a clip has {length} frames, but model.id_decoder.max_relative_time = '
-                f'{self.id_decoder.max_relative_time}. Shorten the clips of the '
-                'training sampler or raise max_relative_time.'
+                f'a clip has {length} frames, but model.window = {self.window}; '
+                'shorten the clips of the training sampler or raise model.window'
             )
 
     def _contrast(
@@ -249,3 +257,60 @@ class FDTA(OnlineTracker):
         """Raw outputs of the detector for all frames."""
         frames: SampleList = [frame for clip in data_samples for frame in clip]
         return self.detector.detect(inputs['img'].flatten(0, 1), frames)
+
+
+def share_sizes(model: dict) -> dict:
+    """Hand the numbers that several parts of FDTA share down to them.
+
+    Args:
+        model (dict): The arguments of :class:`FDTA`, as a config has them.
+
+    Returns:
+        dict: The same with the numbers in every part, and ``num_id_vocabulary`` and
+        ``window`` set.
+
+    Raises:
+        ValueError: If parts say different numbers, or the tracker remembers more
+            frames than the ID decoder can tell apart.
+    """
+    names = 'temporal_adapter', 'identity_adapter', 'trajectory_modeling'
+    names = *names, 'id_decoder', 'tracker'
+    parts = {name: model.get(name) and dict(model[name]) for name in names}
+
+    def places(argument: str, *names: str) -> list[Place]:
+        return [Place(f'model.{name}', parts[name], argument) for name in names]
+
+    head = model['detector'].get('bbox_head') or {}
+    share_number(
+        'model.detector.bbox_head.embed_dims',
+        head.get('embed_dims', 256),
+        [
+            *places('embed_dims', *names[:3], 'tracker'),
+            *places('feature_dims', 'id_decoder'),
+        ],
+        default=256,
+    )
+    words = share_number(
+        'model.num_id_vocabulary',
+        model.get('num_id_vocabulary'),
+        places('num_id_vocabulary', 'id_decoder', 'tracker'),
+        default=50,
+    )
+    window = share_number(
+        'model.window',
+        model.get('window'),
+        places('max_relative_time', 'id_decoder'),
+        default=30,
+    )
+    tolerance = parts['tracker'].setdefault('miss_tolerance', window)
+    if tolerance - 1 > window:
+        raise ValueError(
+            f'model.tracker.miss_tolerance = {tolerance} keeps {tolerance - 1} frames '
+            f'of history, but model.window = {window}: the ID decoder knows no larger '
+            'distance in time; raise the second or lower the first'
+        )
+    return {**model, **parts, 'num_id_vocabulary': words, 'window': window}
+
+
+def _build(part: OptConfigType) -> nn.Module | None:
+    return None if part is None else MODELS.build(part)

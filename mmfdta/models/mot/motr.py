@@ -11,6 +11,8 @@ from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from mmfdta.utils.shared_sizes import Place, share_number
+
 from ..association import QuerySampling
 from ..detectors import (
     ClipTargets,
@@ -36,7 +38,8 @@ class MOTR(BaseMOTModel):
 
     Args:
         detector (dict): Config of :class:`MOTRDetector`.
-        query_interaction (dict): Config of :class:`QueryInteraction`.
+        query_interaction (dict): Config of :class:`QueryInteraction`; it has the
+            channels of the detector.
         tracker (dict): Config of :class:`MOTRTracker`, which decides about birth and
             death in inference.
         matcher (dict, optional): Config of :class:`TrackletMatcher`, which decides
@@ -63,6 +66,13 @@ class MOTR(BaseMOTModel):
         init_cfg: OptMultiConfig = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
+        query_interaction = dict(query_interaction)
+        share_number(
+            'model.detector.bbox_head.embed_dims',
+            detector['bbox_head'].get('embed_dims', 256),
+            [Place('model.query_interaction', query_interaction, 'embed_dims')],
+            default=256,
+        )
         self.detector = MODELS.build(detector)
         self.query_interaction = MODELS.build(query_interaction)
         self.tracker = MODELS.build(tracker)

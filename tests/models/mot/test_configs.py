@@ -13,6 +13,8 @@ from mmengine.registry import init_default_scope
 
 import mmfdta.registry  # noqa: F401
 from mmfdta.datasets.sequences import Sequence, SequenceAnnotations
+from mmfdta.models.detectors.fdta_detector import share_depth_bins
+from mmfdta.models.mot.fdta import share_sizes
 
 CONFIGS = Path(__file__).parents[3] / 'configs'
 # Clip length and history, depth bins, foreground weight, epochs, milestones, warm-up.
@@ -33,8 +35,9 @@ def test_released_settings(name: str):
     model = config.model
     assert config.train_dataloader.sampler.lengths == window
     assert config.train_dataloader.sampler.max_interval == 4
-    assert model.id_decoder.max_relative_time == window
-    assert model.tracker.miss_tolerance == window
+    sizes = share_sizes(model)
+    assert sizes['id_decoder']['max_relative_time'] == window
+    assert sizes['tracker']['miss_tolerance'] == window
     assert config.train_cfg.max_epochs == epochs
     warm_up, steps = config.param_scheduler
     assert (warm_up.end, steps.milestones, steps.end) == (warmup, milestones, epochs)
@@ -46,9 +49,11 @@ def test_released_settings(name: str):
         assert model.detector.spatial_adapter is None
     else:
         assert len(steps_with_depth) == 1
-        loss = model.detector.bbox_head.loss_depth
-        assert (loss.num_bins, loss.fg_weight) == (bins, weight)
-        assert model.detector.spatial_adapter.num_bins == bins
+        adapter, loss = share_depth_bins(
+            model.detector.spatial_adapter, model.detector.bbox_head.loss_depth
+        )
+        assert (loss['num_bins'], loss['fg_weight']) == (bins, weight)
+        assert adapter['num_bins'] == bins
 
 
 # Epochs, the one of the smaller learning rate, sampler_steps and largest interval.

@@ -204,22 +204,57 @@ def test_tensor_mode(config: Config):
 
 
 def test_clip_longer_than_the_time_table(config: Config):
-    config.id_decoder.max_relative_time = 3
-    config.tracker.miss_tolerance = 3
+    config.window = 3
     with pytest.raises(ValueError, match='a clip has 4 frames'):
         _loss(build(config), make_clip(num_frames=4))
 
 
 @pytest.mark.parametrize(
-    ('part', 'key', 'value', 'message'),
+    ('key', 'value', 'said'),
     [
-        ('tracker', 'miss_tolerance', 20, 'miss_tolerance = 20'),
-        ('tracker', 'num_id_vocabulary', 7, 'num_id_vocabulary = 7'),
+        ('tracker.miss_tolerance', 20, 'model.window = 8'),
+        ('tracker.num_id_vocabulary', 7, 'model.num_id_vocabulary = 6'),
+        ('id_decoder.num_id_vocabulary', 7, 'model.num_id_vocabulary = 6'),
+        ('id_decoder.max_relative_time', 9, 'model.window = 8'),
+        ('temporal_adapter.embed_dims', 16, 'bbox_head.embed_dims = 32'),
+        ('detector.spatial_adapter.embed_dims', 16, 'bbox_head.embed_dims = 32'),
+        ('detector.bbox_head.loss_depth.num_bins', 9, 'spatial_adapter.num_bins = 10'),
+        ('detector.as_two_stage', True, 'expected False'),
     ],
 )
-def test_config_that_cannot_work(config: Config, part, key, value, message):
-    config[part][key] = value
-    with pytest.raises(ValueError, match=message):
+def test_config_that_cannot_work(config: Config, key: str, value, said: str):
+    *path, name = key.split('.')
+    part = config
+    for step in path:
+        part = part[step]
+    part[name] = value
+    with pytest.raises(ValueError, match=f'model.{key}') as caught:
+        build(config)
+    assert said in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_numbers_are_handed_down(config: Config):
+    model = build(config)
+    assert model.temporal_adapter.layers[0].norm1.weight.shape == (32,)
+    assert model.id_decoder.num_id_vocabulary == 6
+    assert model.id_decoder.max_relative_time == 8
+    tracker = model.tracker
+    assert (tracker.embed_dims, tracker.num_id_vocabulary) == (32, 6)
+    assert tracker.miss_tolerance == 8
+    assert model.detector.bbox_head.loss_depth.num_bins == 10
+
+
+def test_a_config_of_0_1_says_numbers_in_every_part(config: Config):
+    for name in ('num_id_vocabulary', 'window'):
+        config.pop(name)
+    config.id_decoder.update(feature_dims=32, num_id_vocabulary=9, max_relative_time=12)
+    config.tracker.update(embed_dims=32, num_id_vocabulary=9, miss_tolerance=11)
+    model = build(config)
+    assert model.window == model.id_decoder.max_relative_time == 12
+    assert model.tracker.num_id_vocabulary == model.id_decoder.num_id_vocabulary == 9
+    assert model.tracker.miss_tolerance == 11
+    config.tracker.num_id_vocabulary = 8
+    with pytest.raises(ValueError, match='it is enough to set model.num_id_vocab'):
         build(config)
 
 

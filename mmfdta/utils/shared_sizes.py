@@ -1,0 +1,61 @@
+# Copyright (c) mmfdta authors.
+"""Numbers that several parts of a model share, and a config says once."""
+
+import inspect
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Place(NamedTuple):
+    """Where a part of a model takes a number."""
+
+    key: str
+    """Where the part stands in a config."""
+    part: dict | None
+    """The part's config, which receives the number; None if it is left out."""
+    argument: str
+    """What its class calls the number."""
+
+
+def share_number(
+    name: str, stated: int | None, places: Sequence[Place], default: int
+) -> int:
+    """Hand a number down to the parts that take it.
+
+    Args:
+        name: Key that a config is to say the number by.
+        stated: What it says there; None takes what the parts say, as configs of 0.1
+            do.
+        places: The parts.
+        default: The number if nobody says it.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: If two places say different numbers.
+    """
+    said = {} if stated is None else {name: stated}
+    for key, part, argument in places:
+        if part and part.get(argument) is not None:
+            said[f'{key}.{argument}'] = part[argument]
+    value = next(iter(said.values()), default)
+    for other, found in said.items():
+        if found != value:
+            raise ValueError(
+                f'{other} = {found}, but {next(iter(said))} = {value}; they must be '
+                f'equal, and it is enough to set {name}'
+            )
+    for _, part, argument in places:
+        if part is not None and _takes(part, argument):
+            part[argument] = value
+    return value
+
+
+def _takes(part: dict, argument: str) -> bool:
+    """Whether the class of a config has an argument of that name."""
+    from mmdet.registry import MODELS
+
+    kind = part['type']
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    return kind is not None and argument in inspect.signature(kind).parameters
