@@ -32,7 +32,8 @@ def test_dataset(cfg: Config, root: Path, settings: dict):
     """The config's test data set, with root and sizes of the case."""
     dataset = cfg.test_dataloader.dataset
     dataset.update(data_root=str(root), split='val')
-    resize = next(t for t in dataset.pipeline if t.type == 'ClipResize')
+    steps = [t for step in dataset.pipeline for t in step.get('transforms', [step])]
+    resize = next(t for t in steps if t.type == 'ClipResize')
     resize.update(short=settings['max_shorter'], max_long=settings['max_longer'])
     return DATASETS.build(dataset)
 
