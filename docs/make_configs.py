@@ -115,10 +115,10 @@ def read_arguments(cls: type) -> dict[str, str]:
     texts: dict[str, str] = {}
     name = ''
     for line in section.group(1).splitlines() if section else ():
-        start = re.match(r'    (\**\w+)(?: \([^)]*\))?: (.*)', line)
+        start = re.match(r'    (\**\w+)(?: \([^)]*\))?:(?: (.*)|$)', line)
         if start:
             name = start.group(1).lstrip('*')
-            texts[name] = start.group(2)
+            texts[name] = start.group(2) or ''
         elif name:
             texts[name] += f' {line.strip()}'
     return texts
