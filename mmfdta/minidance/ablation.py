@@ -15,11 +15,11 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmfdta.structures.mot_text import write_text_atomic
+from mmfdta.apis.benchmark import Entry
+from mmfdta.structures.tables import csv_table, markdown_table
+from mmfdta.structures.whole_files import write_text
 
-from .demo.comparison import average, score
-from .demo.similarity import load_detector, measure_similarity
-from .demo.tracking import read_split, track_split
+from .demo import benchmark, compare_embeddings
 from .stages import Stage, run_stages, say
 from .training import TRACKER, DemoPlan, data_stage, detector_stage, tracker_stage
 
@@ -110,19 +110,15 @@ def list_stages(plan: DemoPlan, kept: str) -> list[Stage]:
     letters = kept or 'none'
     tracker = without_adapters(plan.config(TRACKER), kept)
     folder = plan.work_dir / letters
-    trained, tracks = folder / 'fdta.pth', folder / 'tracks'
-    results = folder / 'scores.json'
+    trained, results = folder / 'fdta.pth', folder / 'scores.json'
 
     def measure() -> None:
-        track_split(tracker, trained, 'test', tracks)
-        test = read_split(tracker, 'test', tracks)
-        scores = average(score(test, [t.tracks for t in test]).of_class('all'))
-        panel = measure_similarity(
-            load_detector(tracker, trained), tracker, 'test', 'detector'
-        )
-        found = {name: float(scores[name]) for name in COLUMNS[:5]}
+        entry = Entry('FDTA', tracker, trained)
+        (result,), _ = benchmark([entry], folder)
+        panel = compare_embeddings(tracker, trained, folder, 'detector')
+        found = {name: float(result.scores[name]) for name in COLUMNS[:5]}
         found |= dict(different=panel.share_different, same=panel.share_same)
-        write_text_atomic(results, json.dumps(found, indent=1) + '\n')
+        write_text(results, json.dumps(found, indent=1) + '\n')
 
     return [
         data_stage(plan),
@@ -146,18 +142,18 @@ def write_results(work_dir: Path) -> None:
                 p.parent.parent.name: json.loads(p.read_text(encoding='utf-8'))
                 for p in paths
             }
-    write_text_atomic(work_dir / 'ablation.json', json.dumps(found, indent=1) + '\n')
-    lines = [','.join(('variant', 'seed', *COLUMNS))]
-    lines += [
-        ','.join([name, seed.removeprefix('seed'), *(str(row[c]) for c in COLUMNS)])
+    write_text(work_dir / 'ablation.json', json.dumps(found, indent=1) + '\n')
+    rows = [
+        (name, seed.removeprefix('seed'), *(row[column] for column in COLUMNS))
         for name, seeds in found.items()
         for seed, row in seeds.items()
     ]
-    write_text_atomic(work_dir / 'ablation.csv', '\n'.join(lines) + '\n')
-    write_text_atomic(work_dir / 'ablation.md', markdown_table(found))
+    text = csv_table(('adapters', 'seed', *COLUMNS), rows)
+    write_text(work_dir / 'ablation.csv', text)
+    write_text(work_dir / 'ablation.md', summarise_seeds(found))
 
 
-def markdown_table(found: dict[str, dict[str, dict]]) -> str:
+def summarise_seeds(found: dict[str, dict[str, dict]]) -> str:
     """Write mean and standard deviation over the seeds, rates in percent.
 
     Args:
@@ -166,18 +162,16 @@ def markdown_table(found: dict[str, dict[str, dict]]) -> str:
     Returns:
         A Markdown table.
     """
-    titles = [*COLUMNS[:5], 'different > 0.9', 'same > 0.9']
-    lines = [
-        '| adapters | seeds | ' + ' | '.join(titles) + ' |',
-        '| --- ' + '| ---: ' * (len(titles) + 1) + '|',
+    rows = [
+        (
+            name,
+            len(seeds),
+            *(_mean_and_spread([row[c] for row in seeds.values()], c) for c in COLUMNS),
+        )
+        for name, seeds in found.items()
     ]
-    for name, seeds in found.items():
-        cells = [
-            _mean_and_spread([row[column] for row in seeds.values()], column)
-            for column in COLUMNS
-        ]
-        lines.append(f'| {name} | {len(seeds)} | ' + ' | '.join(cells) + ' |')
-    return '\n'.join(lines) + '\n'
+    titles = (*COLUMNS[:5], 'different > 0.9', 'same > 0.9')
+    return markdown_table(('adapters', 'seeds', *titles), rows)
 
 
 def _mean_and_spread(values: list[float], column: str) -> str:

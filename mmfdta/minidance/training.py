@@ -4,6 +4,7 @@
 import copy
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -72,7 +73,7 @@ def train_stage(config: Config, work_dir: Path, weights: Path) -> None:
     config.val_dataloader = config.val_cfg = config.val_evaluator = None
     apply_training_options(config, resume='auto')
     train(config)
-    content = read_content(find_checkpoint_to_resume(work_dir))
+    content: Any = read_content(str(find_checkpoint_to_resume(work_dir)))
     kept = {name: content[name] for name in ('meta', 'state_dict')}
     write_checkpoint(kept, weights)
 

@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """The demo, tiny: every stage once, then nothing again."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -10,15 +11,19 @@ import numpy as np
 import pytest
 import tiny_demo
 import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
 
+from mmfdta.apis.benchmark import Entry, EntryResult
+from mmfdta.apis.config import find_config
 from mmfdta.cli.main import main
-from mmfdta.evaluation import TrackBoxes
-from mmfdta.minidance.demo.comparison import Outcome, markdown_table, score, tune
-from mmfdta.minidance.demo.neighbours import NEIGHBOURS, FrameDetections, run_neighbour
-from mmfdta.minidance.demo.pictures import read_losses
-from mmfdta.minidance.demo.tracking import TrackedSequence
+from mmfdta.evaluation import Settings, evaluate
+from mmfdta.minidance.demo import BASELINES, read_losses, write_scores
 from mmfdta.minidance.stages import Stage, run_stages
+from mmfdta.structures import Sequence, Tracks
 
 
 def run_demo(folder, capsys):
@@ -28,6 +33,7 @@ def run_demo(folder, capsys):
     return code, capsys.readouterr()
 
 
+@pytest.mark.usefixtures('one_process')
 def test_the_demo_leaves_everything_and_reuses_it(tmp_path, capsys):
     code, first = run_demo(tmp_path, capsys)
     assert code == 0
@@ -42,6 +48,16 @@ def test_the_demo_leaves_everything_and_reuses_it(tmp_path, capsys):
     ]
     document = json.loads((work / 'scores.json').read_text())
     assert [t['name'] for t in document['trackers']] == rows[2:]
+    assert (
+        document['trackers'][0]['settings']
+        == Config.fromfile(find_config('fdta_mini')).model.tracker
+    )
+    chosen = json.loads((work / 'baselines.json').read_text())
+    for baseline in BASELINES:
+        tuned = document['trackers'][rows.index(f'{baseline.name} (tuned)') - 2]
+        assert chosen[baseline.name].items() <= tuned['settings'].items()
+    shares = json.loads((work / 'similarity.json').read_text())['shares_above']
+    assert list(shares) == ['plain detector', 'FDTA']
     assert (work / 'scores.csv').read_text().count('\n') == 8
     for name in ('scores', 'hota', 'training', 'similarity'):
         assert cv2.imread(str(work / f'{name}.png')) is not None
@@ -55,20 +71,22 @@ def test_the_demo_leaves_everything_and_reuses_it(tmp_path, capsys):
     curves = [read_losses(work / f'train_{name}') for name in ('detector', 'fdta')]
     assert [len(line['loss_cls']) for line in curves] == [2, 2]
     assert ['loss_id' in line for line in curves] == [False, True]
-    for stage in range(1, 6):
-        assert f'[{stage}/5]' in first.out
-        assert f'{stage}/5' in first.out
+    for stage in range(1, 7):
+        assert f'[{stage}/6]' in first.out
 
     stamps = {p: p.stat().st_mtime_ns for p in work.rglob('*') if p.is_file()}
     code, second = run_demo(tmp_path, capsys)
     assert code == 0
-    assert second.out.count('reused') == 5
+    assert second.out.count('reused') == 6
     assert table in second.out
     assert {p: p.stat().st_mtime_ns for p in work.rglob('*') if p.is_file()} == stamps
 
     (work / 'scores.png').unlink()
     code, third = run_demo(tmp_path, capsys)
-    assert third.out.count('reused') == 4
+    assert code == 0
+    assert '[5/6]' in third.out
+    assert third.out.count(': reused (took') == 5
+    assert third.out.count(': reused\n') == 7  # the entries of the benchmark
     assert (work / 'scores.png').is_file()
 
 
@@ -112,29 +130,56 @@ def test_a_stage_is_done_anew_when_what_it_stands_on_changes(tmp_path, capsys):
 
 
 def walk(jump_at=None, frames=12):
-    """Two objects that walk side by side; from a frame on they change places."""
+    """Two objects that walk side by side; from a frame on they change places.
+
+    Returns:
+        Boxes (2, 4) xyxy of each frame, and the ground truth.
+    """
     detections, rows = [], []
     for t in range(frames):
         places = [(10.0 + 2 * t, 20.0), (10.0 + 2 * t, 200.0)]
         if jump_at is not None and t >= jump_at:
             places.reverse()
-        boxes = np.array([(x, y, x + 40, y + 60) for x, y in places], np.float32)
-        detections.append(FrameDetections(boxes, np.full(2, 0.9, np.float32)))
+        boxes = [(x, y, x + 40, y + 60) for x, y in places]
+        detections.append(np.array(boxes, np.float32))
         rows += [(t + 1, i, x, y, 40, 60) for i, (x, y) in enumerate(places)]
     table = np.array(rows, float)
-    truth = TrackBoxes.create(table[:, 0], table[:, 1], table[:, 2:])
-    nothing = TrackBoxes.create([], [], np.zeros((0, 4)))
-    return TrackedSequence('walk', [''] * frames, truth, nothing, detections)
+    return detections, Tracks.create(table[:, 0], table[:, 1], table[:, 2:])
 
 
-@pytest.mark.parametrize('neighbour', NEIGHBOURS, ids=lambda n: n.name)
-def test_neighbours_follow_motion_and_not_looks(neighbour):
-    for settings in neighbour.variants():
-        easy, hard = walk(), walk(jump_at=6)
-        tracks = [run_neighbour(settings, item.detections) for item in (easy, hard)]
+def track(config, detections):
+    """Track boxes with one of MMDetection's trackers."""
+    tracker = MODELS.build(config)
+    parts = []
+    for frame_id, boxes in enumerate(detections):
+        sample = DetDataSample(metainfo=dict(frame_id=frame_id))
+        sample.pred_instances = InstanceData(
+            bboxes=torch.from_numpy(boxes),
+            scores=torch.full((len(boxes),), 0.9),
+            labels=torch.zeros(len(boxes), dtype=torch.int64),
+        )
+        found = tracker.track(model=None, img=None, data_sample=sample)
+        parts.append(Tracks.from_instances(found, frame_id + 1))
+    return Tracks.concatenate(parts)
+
+
+def score(truth, tracks):
+    sequence = Sequence('walk', int(truth.frame.max()), truth, tracks)
+    return evaluate([sequence], Settings('minidance'))
+
+
+def published(baseline):
+    init_default_scope('mmdet')
+    return Config.fromfile(find_config(baseline.config)).model.tracker.to_dict()
+
+
+@pytest.mark.parametrize('baseline', BASELINES, ids=lambda b: b.name)
+def test_baselines_follow_motion_and_not_looks(baseline):
+    for values in itertools.product(*baseline.grid.values()):
+        config = published(baseline) | dict(zip(baseline.grid, values, strict=True))
         followed, fooled = (
-            score([item], [boxes]).of_class('all')
-            for item, boxes in zip((easy, hard), tracks, strict=True)
+            score(truth, track(config, detections)).of_class('all')
+            for detections, truth in (walk(), walk(jump_at=6))
         )
         assert followed['HOTA'].mean() == pytest.approx(1)
         assert followed['IDSW'] == 0
@@ -142,32 +187,22 @@ def test_neighbours_follow_motion_and_not_looks(neighbour):
         assert fooled['IDSW'] == 2
 
 
-@pytest.mark.parametrize('neighbour', NEIGHBOURS, ids=lambda n: n.name)
-def test_frames_without_detections_are_survived(neighbour):
-    nothing = FrameDetections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
-    frames = [nothing, *walk().detections[:4], nothing, *walk().detections[6:]]
-    tracks = run_neighbour(neighbour.published, frames)
+@pytest.mark.parametrize('baseline', BASELINES, ids=lambda b: b.name)
+def test_frames_without_detections_are_survived(baseline):
+    detections, _ = walk()
+    nothing = np.zeros((0, 4), np.float32)
+    frames = [nothing, *detections[:4], nothing, *detections[6:]]
+    tracks = track(published(baseline), frames)
     assert set(tracks.frame) == {2, 3, 4, 5, 7, 8, 9, 10, 11, 12}
 
 
-def test_tuning_takes_what_is_best_on_the_given_split():
-    """Objects too fast for a strict overlap need the loosest threshold."""
-    item = walk()
-    step = np.array([14, 0, 14, 0], np.float32)
-    fast = [
-        FrameDetections(f.boxes + t * step, f.scores)
-        for t, f in enumerate(item.detections)
-    ]
-    truth = item.truth
-    xywh = truth.xywh.copy()
-    xywh[:, 0] += 14 * (truth.frame - 1)
-    truth = TrackBoxes.create(truth.frame, truth.identity, xywh)
-    item = TrackedSequence(item.name, item.image_paths, truth, truth, fast)
-    sort = next(n for n in NEIGHBOURS if n.name == 'SORT')
-    assert tune(sort, [item])['match_iou_thr'] < sort.published['match_iou_thr']
+@pytest.mark.parametrize('baseline', BASELINES, ids=lambda b: b.name)
+def test_the_published_settings_are_tried_first(baseline):
+    first = {name: values[0] for name, values in baseline.grid.items()}
+    assert first.items() <= published(baseline).items()
 
 
-def test_neighbours_keep_the_published_settings_of_mmdetection():
+def test_baselines_have_the_published_settings_of_mmdetection():
     configs = Path(mmdet.__file__).parent / '.mim' / 'configs'
     text = {
         'ByteTrack': 'bytetrack/bytetrack_yolox_x_8xb4-80e_crowdhuman-mot17halftrain_'
@@ -177,16 +212,18 @@ def test_neighbours_keep_the_published_settings_of_mmdetection():
         'SORT': 'sort/sort_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_'
         'test-mot17halfval.py',
     }
-    for neighbour in NEIGHBOURS:
-        tracker = Config.fromfile(configs / text[neighbour.name]).model.tracker
-        assert dict(tracker) == neighbour.published
+    for baseline in BASELINES:
+        tracker = Config.fromfile(configs / text[baseline.name]).model.tracker
+        assert dict(tracker) == published(baseline)
 
 
-def test_the_table_holds_the_scores():
-    item = walk()
-    perfect = score([item], [item.truth])
-    line = markdown_table([Outcome('truth', perfect, [item.truth], {})]).splitlines()
-    assert [cell.strip() for cell in line[2].split('|')[1:-1]] == [
+def test_the_table_holds_the_scores(tmp_path):
+    _, truth = walk()
+    config = Config(dict(model=dict(tracker=dict(type='Nobody'))))
+    result = EntryResult('truth', score(truth, truth))
+    write_scores([Entry('truth', config)], [result], tmp_path, seed=3)
+    line = (tmp_path / 'scores.md').read_text().splitlines()[2]
+    assert [cell.strip() for cell in line.split('|')[1:-1]] == [
         'truth',
         '100.0',
         '100.0',
@@ -195,3 +232,6 @@ def test_the_table_holds_the_scores():
         '100.0',
         '0',
     ]
+    assert (tmp_path / 'scores.csv').read_text().splitlines()[1] == (
+        'truth,1.0,1.0,1.0,1.0,1.0,0.0'
+    )
