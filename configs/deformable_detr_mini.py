@@ -1,24 +1,12 @@
 # The plain detector of fdta_mini.py on single frames, from scratch. Its weights
 # start fdta_mini.py.
 _base_ = [
-    './_base_/models/fdta_mini.py',
+    './_base_/models/deformable_detr_mini.py',
     './_base_/datasets/minidance.py',
     './_base_/datasets/single_frames.py',
     './_base_/mini_runtime.py',
     './_base_/schedules/mini.py',
 ]
-
-detector = _base_.detector
-detector.spatial_adapter = None
-detector.bbox_head.loss_depth = None
-detector.backbone.norm_eval = False
-detector.data_preprocessor = dict(
-    type='DetDataPreprocessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-)
-model = dict(_delete_=True, **detector)
 
 train_pipeline = [
     dict(type='OpenClip'),

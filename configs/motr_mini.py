@@ -2,41 +2,11 @@
 # docs/motr.md. The data base's clips are cut to five frames, the longest of the
 # released schedule.
 _base_ = [
-    './_base_/models/fdta_mini.py',
+    './_base_/models/motr_mini.py',
     './_base_/datasets/minidance.py',
     './_base_/mini_runtime.py',
     './_base_/schedules/mini.py',
 ]
-
-detector = _base_.detector
-detector.type = 'MOTRDetector'
-detector.pop('spatial_adapter')
-detector.bbox_head.type = 'MOTRHead'
-detector.bbox_head.pop('loss_depth')
-matcher = detector.bbox_head.pop('matcher')
-
-model = dict(
-    _delete_=True,
-    type='MOTR',
-    data_preprocessor=_base_.model.data_preprocessor,
-    detector=detector,
-    matcher=dict(type='TrackletMatcher', newborn_matcher=matcher),
-    query_interaction=dict(
-        type='QueryInteraction',
-        num_heads=4,
-        feedforward_channels=128,
-    ),
-    query_sampling=dict(drop_prob=0.1, insert_prob=0.3),
-    tracker=dict(
-        type='MOTRTracker',
-        newborn_thr=0.5,
-        keep_thr=0.4,
-        miss_tolerance=5,
-        det_thr=0.5,
-        area_thr=0.0,
-    ),
-    encode_chunk=0,
-)
 
 train_pipeline = [
     step

@@ -5,9 +5,6 @@ detector = _base_.detector
 detector.spatial_adapter = None
 detector.bbox_head.loss_depth = None
 detector.data_preprocessor = dict(
-    type='DetDataPreprocessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
+    _base_.model.data_preprocessor, type='DetDataPreprocessor', bgr_to_rgb=True
 )
 model = dict(_delete_=True, **detector)
