@@ -341,27 +341,3 @@ def write_tracks(
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from None
     write_text(path, text)
-
-
-# Until their last users have moved.
-write_text_atomic = write_text
-
-
-def read_mot_rows(
-    path: str | os.PathLike, min_columns: int = 6, unique: bool = False
-) -> Tracks:
-    """:func:`read_tracks` without the rows of a width or height <= 0."""
-    tracks = read_tracks(path, min_columns, unique)
-    return tracks.select((tracks.xywh[:, 2:] > 0).all(axis=1))
-
-
-def write_mot_rows(
-    path: str | os.PathLike,
-    frame: np.ndarray,
-    identity: np.ndarray,
-    xywh: np.ndarray,
-    score: np.ndarray | None = None,
-    decimals: int | None = None,
-) -> None:
-    """:func:`write_tracks` of columns."""
-    write_tracks(path, Tracks.create(frame, identity, xywh, score), decimals)

@@ -3,12 +3,21 @@
 
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 # Digits after the point in tracks that a test or a tracked video writes.
 BOX_DECIMALS, SCORE_DECIMALS = 3, 6
+# Of TrackBoxes, and of the InstanceData that the inferencer gave.
+_OLD_NAMES = dict(
+    mark='score',
+    category='label',
+    bboxes='xyxy',
+    scores='score',
+    labels='label',
+    instances_id='identity',
+)
 
 
 @dataclass(frozen=True)
@@ -197,19 +206,13 @@ class Tracks:
                 f'{frame[again[0]]}; an identity may have one box in a frame'
             )
 
-    # Names of 0.1.
-    @property
-    def mark(self) -> np.ndarray:
-        """The scores under their name of 0.1."""
-        return self.score
+    if not TYPE_CHECKING:  # unknown names stay errors there
 
-    @property
-    def category(self) -> np.ndarray:
-        """The labels under their name of 0.1."""
-        return self.label
-
-
-TrackBoxes = Tracks
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say what replaced a name of 0.1."""
+            new = _OLD_NAMES.get(name)
+            hint = f'; use {new}' if new else ''
+            raise AttributeError(f'Tracks has no attribute {name!r}{hint}')
 
 
 def as_array(values: Any) -> np.ndarray:

@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Tracks: made from arrays and instances, selected, ordered, checked."""
 
+import pickle
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import torch
 from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.structures import InstanceData
 
+from mmfdta import evaluation
 from mmfdta.structures import Tracks
 
 BOXES = np.array([[1.5, 2.0, 11.25, 22.0], [-3.0, 0.1, 5.0, 7.7]], dtype=np.float32)
@@ -95,6 +97,17 @@ def test_from_a_ground_truth_and_from_nothing():
     assert len(Tracks.from_instances(nothing, 1)) == 0
     with pytest.raises(ValueError, match='frame 3: expected .*instances_id, found bb'):
         Tracks.from_instances(InstanceData(bboxes=torch.zeros(0, 4)), 3)
+
+
+def test_names_of_before_are_answered():
+    tracks = Tracks.create([1], [1], [[1, 2, 3, 4]])
+    for old, new in dict(bboxes='xyxy', instances_id='identity', mark='score').items():
+        with pytest.raises(AttributeError, match=f'{old}.; use {new}'):
+            getattr(tracks, old)
+    assert not hasattr(tracks, 'other')
+    back = pickle.loads(pickle.dumps(tracks))
+    np.testing.assert_array_equal(back.xywh, tracks.xywh)
+    assert evaluation.TrackBoxes.create([1], [1], [[1, 2, 3, 4]]).score.tolist() == [1]
 
 
 def test_the_ground_needs_no_pytorch():

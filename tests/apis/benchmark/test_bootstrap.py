@@ -6,19 +6,19 @@ import pytest
 from scipy import stats
 
 from mmfdta.apis.benchmark.results import METRICS, compare, draw_sequences
-from mmfdta.evaluation import Sequence, Settings, TrackBoxes, evaluate
+from mmfdta.evaluation import Sequence, Settings, Tracks, evaluate
 
 SEQUENCES, FRAMES, OBJECTS = 7, 12, 3
 
 
-def boxes(rng, shake: float, swaps: float) -> TrackBoxes:
+def boxes(rng, shake: float, swaps: float) -> Tracks:
     """Objects in a row, each frame shaken, identities sometimes swapped."""
     frame = np.repeat(np.arange(1, FRAMES + 1), OBJECTS)
     place = np.tile(np.arange(OBJECTS), FRAMES)
     xywh = np.stack([60.0 * place, 0.0 * place, 40 + 0 * place, 50 + 0 * place], 1)
     xywh[:, :2] += rng.normal(0, shake, (len(frame), 2))
     shift = np.repeat((rng.random(FRAMES) < swaps).cumsum(), OBJECTS)
-    return TrackBoxes.create(frame, (place + shift) % OBJECTS, xywh)
+    return Tracks.create(frame, (place + shift) % OBJECTS, xywh)
 
 
 def tracker(seed: int, swaps: float) -> list[Sequence]:
