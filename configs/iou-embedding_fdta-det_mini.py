@@ -1,7 +1,4 @@
 # A small tracker on FDTA's detections; docs/add_a_tracker.md explains it.
 _base_ = ['./_base_/detections/fdta_mini.py']
 
-model = dict(
-    type='TrackingByDetection',
-    tracker=dict(type='IoUEmbeddingTracker', miss_tolerance=15),
-)
+model = dict(tracker=dict(type='IoUEmbeddingTracker', miss_tolerance=15))

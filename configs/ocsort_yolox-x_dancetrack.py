@@ -7,7 +7,7 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 
-model = dict(type='TrackingByDetection', tracker=_base_.tracker)
+model = dict(tracker=_base_.tracker)
 train_dataloader = None
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

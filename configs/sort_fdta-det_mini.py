@@ -2,4 +2,4 @@
 # Takes the detector out of a checkpoint of fdta_mini.py.
 _base_ = ['./_base_/detections/fdta_mini.py', './_base_/trackers/sort.py']
 
-model = dict(type='TrackingByDetection', tracker=_base_.tracker)
+model = dict(tracker=_base_.tracker)

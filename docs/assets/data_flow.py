@@ -105,13 +105,15 @@ def draw_training() -> None:
         5.8, 3.5, 'identity adapter', models + 'adapters/identity.py', ADAPTER
     )
     contrast = Box(8.2, 3.5, 'contrastive loss', models + 'losses/contrastive.py', LOSS)
-    sequences = Box(1, 2.4, 'trajectories', models + 'association/sequences.py', DATA)
-    history = Box(1, 1.3, 'history', models + 'trackers/history.py', DATA)
+    sequences = Box(
+        1, 2.4, 'trajectories', models + 'association/trajectories.py', DATA
+    )
+    history = Box(1, 1.3, 'history', models + 'trackers/fdta_tracker.py', DATA)
     temporal = Box(
         3.4, 2.4, 'temporal adapter', models + 'adapters/temporal.py', ADAPTER
     )
     modeling = Box(
-        5.8, 2.4, 'trajectory modelling', models + 'association/trajectory_modeling.py'
+        5.8, 2.4, 'trajectory modelling', models + 'association/trajectories.py'
     )
     decoder = Box(8.2, 2.4, 'ID decoder', models + 'association/id_decoder.py')
     id_loss = Box(8.2, 1.3, 'ID loss', models + 'losses/identity.py', LOSS)

@@ -14,7 +14,6 @@ from torch import Tensor
 from weights import golden_weights
 
 from mmfdta.checkpoints import CheckpointError, convert_state_dict
-from mmfdta.models import TrackerDataPreprocessor
 
 FOLDER = Path(__file__).parent / 'yolox'
 CONFIG = Path(__file__).parents[2] / 'configs/bytetrack_yolox-x_dancetrack.py'
@@ -121,8 +120,7 @@ def test_the_network_sees_the_pixels_of_the_authors(golden, tracker):
     clip = TrackDataSample()
     clip.video_data_samples = [DetDataSample()]
     data = dict(inputs=dict(img=[image]), data_samples=[clip])
-    assert isinstance(tracker.data_preprocessor, TrackerDataPreprocessor)
-    found = tracker.data_preprocessor(data)['inputs'][0, 0]
+    found = tracker.data_preprocessor(data)['inputs']['img'][0, 0]
     np.testing.assert_allclose(found, golden['out_network_input'], atol=2e-6)
 
 

@@ -1,12 +1,11 @@
 # FDTA's detector on MiniDance, for trackers that take boxes. What is based on it adds
-# the tracker and MMDetection's model that asks it, and trains nothing.
+# the tracker, and trains nothing.
 _base_ = ['../../fdta_mini.py']
 
 model = dict(
     _delete_=True,
-    data_preprocessor=dict(
-        _base_.model.data_preprocessor, type='TrackerDataPreprocessor'
-    ),
+    type='TrackingByDetection',
+    data_preprocessor=_base_.model.data_preprocessor,
     detector=_base_.model.detector,
 )
 # The rest of FDTA's checkpoint is not needed.

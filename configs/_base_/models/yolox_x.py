@@ -1,6 +1,6 @@
 # YOLOX-x with one class, as ByteTrack's, OC-SORT's and DanceTrack's authors publish
 # it: trained on RGB images normalised with ImageNet's mean and deviation, padded with
-# grey. Their files are converted by tools/convert_checkpoint.py. MMDetection's own
+# grey. `mmfdta convert` converts their files. MMDetection's own
 # files want model.data_preprocessor=dict(mean=[0, 0, 0], std=[1, 1, 1], bgr=True).
 norm = dict(type='BN', momentum=0.03, eps=0.001)
 activation = dict(type='Swish')
@@ -42,8 +42,9 @@ detector = dict(
     test_cfg=dict(score_thr=0.1, nms=dict(type='nms', iou_threshold=0.7)),
 )
 model = dict(
+    type='TrackingByDetection',
     data_preprocessor=dict(
-        type='TrackerDataPreprocessor',
+        type='ClipDataPreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         pad_size_divisor=32,

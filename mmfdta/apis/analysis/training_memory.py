@@ -31,7 +31,7 @@ from torch.utils.checkpoint import checkpoint
 from mmfdta.datasets import make_id_targets
 from mmfdta.models import FDTA
 from mmfdta.models.detectors import DetectorOutputs, FDTADetector
-from mmfdta.models.mot.clip_detection import ClipDetection
+from mmfdta.models.mot.fdta import ClipDetection
 from mmfdta.ops.acceleration import replace as replace_modules
 from mmfdta.ops.deformable_attention import FastDeformableAttention
 

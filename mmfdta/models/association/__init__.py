@@ -6,10 +6,8 @@ from mmfdta.utils.environment import prepare_mmdet
 prepare_mmdet()
 
 from .id_decoder import IDDecoder
-from .query_interaction import QueryInteraction
-from .query_sampling import QuerySampling
-from .sequences import Sequences, build_sequences
-from .trajectory_modeling import TrajectoryModeling
+from .query_interaction import QueryInteraction, QuerySampling
+from .trajectories import Sequences, TrajectoryModeling, build_sequences
 
 __all__ = [
     'IDDecoder',

@@ -5,7 +5,6 @@ from mmfdta.utils.environment import prepare_mmdet
 
 prepare_mmdet()
 
-from .clip_data_preprocessor import ClipDataPreprocessor
-from .tracker_data_preprocessor import TrackerDataPreprocessor
+from .clip_data_preprocessor import ClipDataPreprocessor, TrackerDataPreprocessor
 
 __all__ = ['ClipDataPreprocessor', 'TrackerDataPreprocessor']

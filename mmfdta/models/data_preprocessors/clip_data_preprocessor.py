@@ -15,14 +15,18 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
 
     Images arrive as uint8, are padded at the right and bottom to the largest
     clip of the batch and normalised on the device; padding is exactly 0
-    afterwards. Depth maps become float without scaling (0..255).
+    afterwards if it has no value of its own. Depth maps become float without scaling
+    (0..255).
 
     Args:
         mean (Sequence[float]): Mean of each channel, R, G, B in 0..255.
         std (Sequence[float]): Standard deviation of each channel.
         pad_size_divisor (int): Height and width of the batch become multiples
             of it.
-        non_blocking (bool): Whether copies to the device are asynchronous.
+        bgr (bool): Whether the network wants blue first; ``mean`` and ``std``
+            are then those of B, G, R.
+        pad_value (float, optional): What the padding is before normalisation,
+            in 0..255 (YOLOX: 114). None: it is 0 after normalisation.
     """
 
     def __init__(
@@ -30,14 +34,17 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
         mean: Sequence[float] = (123.675, 116.28, 103.53),
         std: Sequence[float] = (58.395, 57.12, 57.375),
         pad_size_divisor: int = 1,
-        non_blocking: bool = True,
+        bgr: bool = False,
+        pad_value: float | None = None,
     ) -> None:
-        super().__init__(non_blocking=non_blocking)
+        super().__init__(non_blocking=True)
         # As the released code: scale to 0..1 first, then normalise.
         scaled = [torch.tensor(x).view(-1, 1, 1) / 255 for x in (mean, std)]
         self.register_buffer('mean', scaled[0], persistent=False)
         self.register_buffer('std', scaled[1], persistent=False)
         self.pad_size_divisor = pad_size_divisor
+        self.bgr = bgr
+        self.pad_value = pad_value
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Collate and normalise.
@@ -76,6 +83,31 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
         for out, clip in zip(batch, clips, strict=True):
             clip = clip.to(torch.float32, copy=True)
             if normalise:
+                clip = clip.flip(1) if self.bgr else clip
                 clip = clip.div_(255).sub_(self.mean).div_(self.std)
+                if self.pad_value is not None:
+                    out[...] = (self.pad_value / 255 - self.mean) / self.std
             out[..., : clip.shape[-2], : clip.shape[-1]] = clip
         return batch
+
+
+@MODELS.register_module()
+class TrackerDataPreprocessor(ClipDataPreprocessor):
+    """The same for MMDetection's own tracker models, which take a tensor.
+
+    Their classes (``model.type='ByteTrack'``, ``'OCSORT'``, ``'DeepSORT'``) want it
+    where the models of this project take ``inputs['img']``.
+    """
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Collate and normalise.
+
+        Args:
+            data (dict): See :meth:`ClipDataPreprocessor.forward`.
+            training (bool): Unused; part of MMEngine's interface.
+
+        Returns:
+            dict: ``inputs`` as a tensor (B, T, 3, H, W), and ``data_samples``.
+        """
+        batch = super().forward(data, training)
+        return dict(batch, inputs=batch['inputs']['img'])

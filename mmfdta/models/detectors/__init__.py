@@ -8,10 +8,14 @@ prepare_mmdet()
 from .fdta_detector import DetectorOutputs, FDTADetector, host_detections
 from .fdta_head import FDTAHead
 from .matcher import ClipMatcher, ClipMatches, ClipTargets
-from .motr_detector import EncodedFrames, MOTRDetector
-from .motr_head import MatchedFrame, MOTRHead
-from .track_queries import TrackQueries
-from .tracklet_matcher import TrackletMatcher, TrackletMatches, Tracklets
+from .motr_detector import EncodedFrames, MOTRDetector, TrackQueries
+from .motr_head import (
+    MatchedFrame,
+    MOTRHead,
+    TrackletMatcher,
+    TrackletMatches,
+    Tracklets,
+)
 
 __all__ = [
     'ClipMatcher',

@@ -6,13 +6,88 @@ from dataclasses import dataclass
 
 import torch
 from mmdet.models.detectors import DeformableDETR
+from mmdet.models.layers import DeformableDetrTransformerDecoder
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
+from mmengine.model import ModuleList
 from torch import Tensor, nn
 
+from ..layers import DetrAttention
 from .fdta_detector import DetectorOutputs, refuse_two_stages
-from .motr_layers import MOTRDecoder
-from .track_queries import TrackQueries
+from .layers import FDTADecoderLayer
+
+
+@dataclass
+class TrackQueries:
+    """Queries of one frame."""
+
+    embeddings: Tensor
+    """(Q, 2C), position and content of each query."""
+    points: Tensor
+    """(Q, 2) reference points, xy in 0..1 of the unpadded image."""
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __getitem__(self, index: Tensor) -> 'TrackQueries':
+        return TrackQueries(self.embeddings[index], self.points[index])
+
+    def followed_by(self, tracks: 'TrackQueries') -> 'TrackQueries':
+        """These queries and then those of ``tracks``."""
+        return TrackQueries(
+            torch.cat([self.embeddings, tracks.embeddings]),
+            torch.cat([self.points, tracks.points]),
+        )
+
+
+class MOTRDecoderLayer(FDTADecoderLayer):
+    """Self-attention among tracks, then Deformable DETR's layer on all queries.
+
+    The first step is in the released models (``--extra_track_attn``), not in the
+    paper.
+
+    Args:
+        num_detect_queries (int): Queries before the first track query.
+        **kwargs: Arguments of :class:`FDTADecoderLayer`.
+    """
+
+    def __init__(self, num_detect_queries: int, **kwargs) -> None:
+        self.num_detect_queries = num_detect_queries
+        super().__init__(**kwargs)
+
+    def _init_layers(self) -> None:
+        super()._init_layers()
+        self.track_attn = DetrAttention(**self.self_attn_cfg)
+        self.track_norm = nn.LayerNorm(self.embed_dims)
+
+    def forward(self, query: Tensor, query_pos: Tensor, **kwargs) -> Tensor:
+        """Run the layer.
+
+        Args:
+            query (Tensor): Content of the queries (F, Q, C), detect
+                queries first.
+            query_pos (Tensor): Position of the queries (F, Q, C).
+            **kwargs: Further arguments of :class:`FDTADecoderLayer`.
+
+        Returns:
+            Tensor: (F, Q, C).
+        """
+        detect, tracks = query.tensor_split((self.num_detect_queries,), dim=1)
+        if tracks.shape[1]:
+            pos = query_pos[:, self.num_detect_queries :]
+            tracks = self.track_attn(tracks, query_pos=pos, key_pos=pos)
+            query = torch.cat([detect, self.track_norm(tracks)], dim=1)
+        return super().forward(query, query_pos, **kwargs)
+
+
+class MOTRDecoder(DeformableDetrTransformerDecoder):
+    """MMDetection's decoder, of :class:`MOTRDecoderLayer`."""
+
+    def _init_layers(self) -> None:
+        self.layers = ModuleList(
+            MOTRDecoderLayer(**self.layer_cfg) for _ in range(self.num_layers)
+        )
+        self.embed_dims = self.layers[0].embed_dims
 
 
 @dataclass

@@ -1,17 +1,141 @@
 # Copyright (c) mmfdta authors.
-"""Detection head with MOTR's loss over whole clips."""
+"""MOTR in training: who is taught what, and the loss over whole clips."""
 
 from dataclasses import dataclass, replace
 
 import torch
-from mmdet.registry import MODELS
-from mmdet.utils import reduce_mean
+from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps
+from mmdet.utils import OptConfigType, reduce_mean
 from torch import Tensor
 
 from .fdta_detector import DetectorOutputs
 from .fdta_head import FDTAHead
 from .matcher import ClipTargets
-from .tracklet_matcher import TrackletMatches
+
+
+@dataclass
+class Tracklets:
+    """Which object each of Q queries follows, on the host."""
+
+    identities: Tensor
+    """(Q,) int64; -1 for a query without an object."""
+    ious: Tensor
+    """(Q,) float32, overlap with the object when it was last seen; 0 before."""
+
+    @classmethod
+    def unassigned(cls, number: int) -> 'Tracklets':
+        """Queries that follow nothing yet."""
+        return cls(torch.full((number,), -1), torch.zeros(number))
+
+    def after_new(self, number: int, kept: Tensor) -> 'Tracklets':
+        """New queries, and then the ``kept`` of these."""
+        new = self.unassigned(number)
+        return Tracklets(
+            torch.cat([new.identities, self.identities[kept]]),
+            torch.cat([new.ious, self.ious[kept]]),
+        )
+
+
+@dataclass
+class TrackletMatches:
+    """The assignment of a frame with M objects, in L decoder layers."""
+
+    query_idx: Tensor
+    """(L, M) int64, the query of each object; -1 without one."""
+    tracklets: Tracklets
+    """Of all Q queries after the frame, by the last layer."""
+    num_lost: int
+    """Queries whose object is not in the frame."""
+
+
+@TASK_UTILS.register_module()
+class TrackletMatcher:
+    """Tracklet-aware label assignment of a frame (arXiv 2105.03247, Sec. 3.3).
+
+    An object belongs to the query that follows it, in every decoder layer. The
+    others are matched, layer by layer, to the queries that follow nothing. A query
+    whose object is out of sight is taught to find nothing, and goes on waiting.
+
+    Args:
+        newborn_matcher (dict, optional): Config of the matcher of new objects.
+    """
+
+    def __init__(self, newborn_matcher: OptConfigType = None) -> None:
+        self.newborn_matcher = TASK_UTILS.build(
+            newborn_matcher or dict(type='ClipMatcher')
+        )
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        outputs: DetectorOutputs,
+        targets: ClipTargets,
+        frame: int,
+        gt_identities: Tensor,
+        tracklets: Tracklets,
+    ) -> TrackletMatches:
+        """Assign.
+
+        Args:
+            outputs (DetectorOutputs): Of the frame (F = 1).
+            targets (ClipTargets): Ground truth of several frames.
+            frame (int): Which of them it is.
+            gt_identities (Tensor): Identities (M,) of its objects, on the host.
+            tracklets (Tracklets): Of the Q queries before the frame.
+
+        Returns:
+            TrackletMatches: The assignment.
+        """
+        outputs = outputs.float()
+        before = tracklets.identities
+        follows = (before[:, None] == gt_identities) & (before >= 0)[:, None]
+        known = follows.any(0)
+        query_idx = follows.int().argmax(0).masked_fill(~known, -1)
+        query_idx = query_idx.repeat(len(outputs.cls_scores), 1)
+        new, free = (~known).nonzero()[:, 0], (before < 0).nonzero()[:, 0]
+        query_idx[:, new] = self._match_new(outputs, targets, frame, new, free)
+
+        box = (query_idx[-1] >= 0).nonzero()[:, 0]
+        query = query_idx[-1, box]
+        after = Tracklets(before.clone(), tracklets.ious.clone())
+        after.identities[query] = gt_identities[box]
+        after.ious[query] = bbox_overlaps(
+            bbox_cxcywh_to_xyxy(outputs.bbox_preds[-1, 0, query]),
+            bbox_cxcywh_to_xyxy(targets.boxes[frame, box]),
+            is_aligned=True,
+            eps=torch.finfo(torch.float32).tiny,
+        ).cpu()
+        num_lost = int((before >= 0).sum() - known.sum())
+        return TrackletMatches(query_idx, after, num_lost)
+
+    def _match_new(
+        self,
+        outputs: DetectorOutputs,
+        targets: ClipTargets,
+        frame: int,
+        new: Tensor,
+        free: Tensor,
+    ) -> Tensor:
+        """Queries (L, N) of N new objects among the ``free`` ones, -1 = none."""
+        index = torch.full((len(outputs.cls_scores), len(new)), -1)
+        if not len(new) or not len(free):
+            return index
+        found = self.newborn_matcher(
+            outputs.cls_scores[:, :, free],
+            outputs.bbox_preds[:, :, free],
+            replace(
+                targets,
+                boxes=targets.boxes[frame, None, new],
+                labels=targets.labels[frame, None, new],
+                identities=targets.identities[frame, None, new],
+                valid=targets.valid[frame, None, new],
+                image_sizes=targets.image_sizes[frame, None],
+                num_valid=[len(new)],
+            ),
+        ).query_idx[:, 0]
+        found = found.cpu()
+        return torch.where(found >= 0, free[found], -1)
 
 
 @dataclass

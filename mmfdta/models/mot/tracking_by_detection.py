@@ -159,19 +159,22 @@ class TrackingByDetection(OnlineTracker):
 
 
 def _to_host(frames: list[InstanceData]) -> list[InstanceData]:
-    """Bring boxes, scores and labels of F frames to the CPU, in one copy."""
+    """Bring boxes and the numbers per box of F frames to the CPU, in one copy."""
+    numbers = [n for n, x in frames[0].items() if isinstance(x, Tensor) and x.ndim == 1]
+    names = ['bboxes', *numbers]
     tables = [
-        torch.cat([i.bboxes, i.scores[:, None], i.labels[:, None]], dim=1).detach()
-        for i in frames
+        torch.cat([found.bboxes, *(found.get(n)[:, None] for n in numbers)], dim=1)
+        for found in frames
     ]
-    table = torch.cat(tables).float().cpu()
+    table = torch.cat(tables).detach().float().cpu()
     hosts = []
     for rows, found in zip(table.split([len(i) for i in frames]), frames, strict=True):
-        host = InstanceData(metainfo=found.metainfo)
-        host.bboxes, host.scores = rows[:, :4].clone(), rows[:, 4].clone()
-        host.labels = rows[:, 5].long()
+        host = InstanceData(metainfo=found.metainfo, bboxes=rows[:, :4].clone())
+        for column, name in zip(rows[:, 4:].T, numbers, strict=True):
+            is_float = found.get(name).is_floating_point()
+            host.set_field(column.clone() if is_float else column.long(), name)
         for name, column in found.items():
-            if name not in _HOST_COLUMNS:
+            if name not in names:
                 host.set_field(column, name)
         hosts.append(host)
     return hosts

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mmfdta.models import IDDecoder
-from mmfdta.models.association.time_attention import NEVER, TimeBiasedAttention
+from mmfdta.models.association.id_decoder import NEVER, TimeBiasedAttention
 from mmfdta.models.layers import MultiheadAttention
 
 T, N, K = 5, 4, 6

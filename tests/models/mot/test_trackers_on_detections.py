@@ -50,7 +50,7 @@ def test_detections_are_those_of_fdta(fdta, tracker: str):
     raw = model(**batch, mode='tensor')
     batch = neighbour.data_preprocessor(collate(clip))
     found = neighbour.detector.predict(
-        batch['inputs'][:, 0], list(batch['data_samples'][0])
+        batch['inputs']['img'][:, 0], list(batch['data_samples'][0])
     )[0].pred_instances
     # By hand: the best class of each query, boxes in pixels of 256 x 192.
     scores = 1 / (1 + np.exp(-raw.cls_scores[-1, 0].double().numpy()))

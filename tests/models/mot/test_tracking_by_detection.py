@@ -37,7 +37,8 @@ class PaintedDetector(nn.Module):
 
     def predict(self, imgs: Tensor, frames: list, rescale: bool = True) -> list:
         for image, frame in zip(imgs, frames, strict=True):
-            rows = image[0][image[0, :, 4] > 0]
+            rows = image[0][image[0, :, 4].argsort(descending=True, stable=True)]
+            rows = rows[rows[:, 4] > 0]
             frame.pred_instances = InstanceData(
                 bboxes=rows[:, :4],
                 scores=rows[:, 4],
