@@ -165,6 +165,23 @@ def test_test_tracking_scores(tool, folder, name):
     assert 0 <= scores_of(folder / f'tracked_{name}')['mot/HOTA'] <= 100
 
 
+def test_test_tracking_takes_the_detector_of_a_detector_config(tool, folder):
+    tool(
+        *('test_tracking', 'bytetrack_fdta-det_mini.py', '--work-dir', 'detector'),
+        *('--detector', 'deformable_detr_mini.pth'),
+    )
+    assert 'mot/HOTA' in scores_of(folder / 'detector')
+
+
+def test_test_draws_tracks(tool, folder):
+    tool(
+        *('test', 'fdta_mini.py', 'fdta_mini.pth'),
+        *('--work-dir', 'shown', '--show-dir', 'drawn'),
+    )
+    assert 'mot/HOTA' in scores_of(folder / 'shown')
+    assert len(list(folder.glob('shown/*/drawn/*/*.jpg'))) == OPTIONS['frames']
+
+
 def test_browse_dataset_draws_what_the_detector_is_trained_on(tool, folder):
     tool(
         *('analysis_tools/browse_dataset', 'deformable_detr_mini.py'),
