@@ -55,8 +55,8 @@ class OpenClip(BaseTransform):
     """Read the size of the clip's first frame; nothing is decoded yet.
 
     A clip whose frames are in memory, as MMDetection's ``inference_mot`` makes it,
-    has ``img``, a list of uint8 (H, W, 3) BGR, ``frame_id`` and ``img_id``, lists of
-    int, and ``ori_video_length``, a list too. It gets what a data set would say.
+    has ``img``, a list of (H, W, 3) BGR in 0..255, ``frame_id`` and ``img_id``, lists
+    of int, and ``ori_video_length``, a list too. It gets what a data set would say.
     """
 
     def transform(self, results: dict) -> dict:
@@ -156,7 +156,8 @@ class DecodeClip(BaseTransform):
             _check_size(
                 f'frame {number} of the clip', image.shape[:2], geometry.source_shape
             )
-            pixels = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            # MMDetection 3.3 hands grey levels over as float32.
+            pixels = cv2.cvtColor(image.astype(np.uint8), cv2.COLOR_BGR2RGB)
             if self.exact:
                 frame[:] = np.asarray(apply_exact(Image.fromarray(pixels), geometry))
             else:
