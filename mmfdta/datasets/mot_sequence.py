@@ -89,7 +89,7 @@ class MOTSequenceDataset(BaseDataset):
     BENCHMARK: Benchmark = BENCHMARKS['mot_challenge']
     METAINFO = dict(classes=BENCHMARK.classes, benchmark=BENCHMARK.name)
     SPLITS = ('train', 'val', 'test')
-    HIDDEN_SPLITS = ('test',)
+    HIDDEN_SPLITS: tuple[str, ...] = ('test',)
     LAYOUT = '<sequence>/img1/'
 
     def __init_subclass__(cls) -> None:
