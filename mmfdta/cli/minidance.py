@@ -9,8 +9,8 @@ A folder that holds a set of the same options is reused.
 import argparse
 from dataclasses import fields
 
-from mmfdta.apis.progress import Progress
-from mmfdta.minidance import SPLITS, MiniDanceOptions, make_minidance
+from mmfdta.minidance import MiniDanceOptions, make_minidance
+from mmfdta.minidance.writing import show_progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,10 +31,5 @@ def run(options: argparse.Namespace) -> None:
     wanted = MiniDanceOptions(
         **{f.name: getattr(options, f.name) for f in fields(MiniDanceOptions)}
     )
-    bar = Progress(sum(map(wanted.sequences, SPLITS)), unit='sequences')
-    made = make_minidance(
-        options.root, wanted, options.processes, lambda done, total: bar.update()
-    )
-    if made:
-        bar.close()
+    made = make_minidance(options.root, wanted, options.processes, show_progress())
     print(f'{options.root}: {"rendered" if made else "reused, it was there already"}')

@@ -33,7 +33,7 @@ class Stage:
     title: str
     minutes: float
     inputs: str
-    run: Callable[[], None]
+    run: Callable[[], object]
     products: tuple[Path, ...]
     unfinished: Path | None = None
 

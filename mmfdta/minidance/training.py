@@ -9,14 +9,13 @@ from typing import Any
 from mmengine.config import Config
 
 from mmfdta.apis.config import load_config
-from mmfdta.apis.progress import Progress
 from mmfdta.apis.train import apply_training_options, train
 from mmfdta.checkpoints import read_content, read_state_dict, write_checkpoint
 from mmfdta.engine import find_checkpoint_to_resume
 
-from .scene import SPLITS, MiniDanceOptions
+from .scene import MiniDanceOptions
 from .stages import Stage
-from .writing import MANIFEST, make_minidance
+from .writing import MANIFEST, make_minidance, show_progress
 
 DETECTOR, TRACKER = 'deformable_detr_mini', 'fdta_mini'
 """Names of the configs that are trained."""
@@ -81,21 +80,14 @@ def train_stage(config: Config, work_dir: Path, weights: Path) -> None:
 def data_stage(plan: DemoPlan) -> Stage:
     """Render the data."""
     options = MiniDanceOptions(**plan.config(TRACKER).train_dataloader.dataset.options)
-
-    def render() -> None:
-        bar = Progress(sum(map(options.sequences, SPLITS)), unit='sequences')
-        made = make_minidance(
-            plan.data_root, options, plan.processes, lambda done, total: bar.update()
-        )
-        if made:
-            bar.close()
-
     return Stage(
         'data',
         f'Render MiniDance into {plan.data_root}',
         0.3,
         repr(options),
-        render,
+        lambda: make_minidance(
+            plan.data_root, options, plan.processes, show_progress()
+        ),
         (plan.data_root / MANIFEST,),
     )
 

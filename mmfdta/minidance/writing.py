@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mmfdta.apis.progress import Progress
 from mmfdta.structures.whole_files import write_text
 
 from .scene import SPLITS, Frame, MiniDanceOptions, build_scene
@@ -61,6 +62,20 @@ def make_minidance(
         return _publish(partial, root, options)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def show_progress() -> Callable[[int, int], None]:
+    """Make a ``progress`` of :func:`make_minidance` that shows a bar."""
+    bars: list[Progress] = []
+
+    def show(done: int, total: int) -> None:
+        if not bars:
+            bars.append(Progress(total, unit='sequences'))
+        bars[0].update()
+        if done == total:
+            bars[0].close()
+
+    return show
 
 
 def _is_there(root: Path, options: MiniDanceOptions) -> bool:

@@ -155,7 +155,9 @@ def _run(
     say(f'{len(left)} sequences' + (f', {done} reused' if done else ''))
     path = job.save()
     entry.config.dump(job.config)
-    worker = [sys.executable, '-m', 'mmfdta.apis.benchmark.runs', str(path)]
+    # With -m the package would import the module before it runs.
+    code = 'import sys; from mmfdta.apis.benchmark.runs import main; '
+    worker = [sys.executable, '-c', f'{code}sys.exit(main(sys.argv[1:]))', str(path)]
     return subprocess.run(worker, check=False).returncode == 0
 
 

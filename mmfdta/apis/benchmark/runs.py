@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
 """The run of an entry, in a process of its own, and the files that it leaves.
 
-`python -m mmfdta.apis.benchmark.runs JOB` is that process.
+`main` is what that process runs.
 """
 
 import json
@@ -251,7 +251,3 @@ def main(arguments: list[str]) -> int:
         print(f'mmfdta benchmark: {job.name}: {error}', file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main(sys.argv[1:]))
