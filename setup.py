@@ -7,8 +7,10 @@ only: onedl-mim searches the whole project for a config by its name and gives up
 it meets one twice, and openmim needs `.mim/tools` to start a script.
 """
 
+import atexit
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -58,6 +60,10 @@ class BuildWithMim(build_py):
                 shutil.copy2(source, folder / name)
 
 
+# Not in the checkout: mim finds a config by its name and refuses two of one name.
+BUILD = tempfile.mkdtemp(prefix='mmfdta-build-')
+atexit.register(shutil.rmtree, BUILD, ignore_errors=True)
+
 EXTRAS = {
     'onedl': read_requirements('mminstall'),
     'openmmlab': read_requirements('mminstall-openmmlab'),
@@ -88,5 +94,6 @@ setup(
     extras_require=EXTRAS,
     cmdclass={'build_py': BuildWithMim},
     entry_points={'console_scripts': ['mmfdta=mmfdta.cli.main:main']},
+    options={'build': {'build_base': BUILD}},
     zip_safe=False,
 )

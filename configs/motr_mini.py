@@ -2,7 +2,7 @@
 # docs/motr.md. The data base's clips are cut to five frames, the longest of the
 # released schedule.
 _base_ = [
-    './_base_/models/motr_mini.py',
+    './_base_/models/motr_small.py',
     './_base_/datasets/minidance.py',
     './_base_/mini_runtime.py',
     './_base_/schedules/mini.py',

@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """What a wheel and an editable install hold."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -57,10 +59,11 @@ def build(project, hook):
 
 
 @pytest.fixture(scope='module')
-def wheel(project):
+def wheel(project, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('wheel')
     with zipfile.ZipFile(build(project, 'build_wheel')) as archive:
-        archive.extractall(project / 'wheel')
-    return project / 'wheel'
+        archive.extractall(folder)
+    return folder
 
 
 def files(folder):
@@ -120,6 +123,49 @@ def test_an_editable_install_links_tools_but_no_second_copy_of_configs(project):
     assert {path.name for path in links.iterdir()} == {'tools', 'model-index.yml'}
     assert (links / 'tools').resolve() == project / 'tools'
     shutil.rmtree(links)
+
+
+def test_every_config_has_a_name_of_its_own():
+    """mim finds a config by its name in the whole project, and refuses two."""
+    names = [path.name for path in (ROOT / 'configs').glob('*.py')]
+    for name in names:
+        assert len(list((ROOT / 'configs').rglob(name))) == 1, name
+
+
+@pytest.mark.parametrize('verb', ['train', 'test'])
+def test_mim_starts_a_verb_from_another_folder(project, tmp_path, verb):
+    """In an editable install, of which mim reads the metadata."""
+    info = tmp_path / 'site' / 'mmfdta-0.dist-info'
+    info.mkdir(parents=True)
+    (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: mmfdta\nVersion: 0\n')
+    editable = dict(url=project.as_uri(), dir_info=dict(editable=True))
+    (info / 'direct_url.json').write_text(json.dumps(editable))
+    (tmp_path / 'elsewhere').mkdir()
+    option = ['--cfg-options', 'model.type=Nothing']
+    if verb == 'test':
+        option = ['--checkpoint', 'there/is/none.pth', *option]
+    code = 'from mim.cli import cli; cli()'
+    config = 'configs/fdta_dancetrack.py'
+    found = subprocess.run(
+        [sys.executable, '-c', code, verb, 'mmfdta', config, '--gpus', '0', *option],
+        cwd=tmp_path / 'elsewhere',
+        env={**os.environ, 'PYTHONPATH': f'{info.parent}{os.pathsep}{project}'},
+        capture_output=True,
+        text=True,
+    )
+    said = {'train': "there is no 'Nothing'", 'test': 'there is no checkpoint'}
+    assert f'mmfdta {verb}: ' in found.stderr, found.stderr
+    assert said[verb] in found.stderr
+    assert f'will use {project / config} instead' in found.stdout
+
+
+def test_a_build_leaves_no_second_copy_of_the_configs(project, wheel):
+    assert not (project / 'build').exists()
+
+
+def test_the_command_is_installed(wheel):
+    (entries,) = wheel.glob('*.dist-info/entry_points.txt')
+    assert 'mmfdta = mmfdta.cli.main:main' in entries.read_text()
 
 
 def test_a_wheel_carries_license_and_notice(project, wheel):

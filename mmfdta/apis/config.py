@@ -153,15 +153,17 @@ def _parse(path: Path) -> Config:
     except FileNotFoundError as error:  # of a base
         raise ConfigError(f'{path}: {error}') from error
     except SyntaxError as error:
-        # MMEngine's own names the file, also that of a base, and the line.
-        raise ConfigError(str(error)) from error
+        # MMEngine's own names the file, which may be a base, and the line.
+        own = f'{path}, line {error.lineno}: {error.msg}'
+        raise ConfigError(own if error.lineno else str(error)) from error
     except Exception as error:
-        # MMEngine runs a config as code without a file name.
-        frames = traceback.extract_tb(error.__traceback__)
-        line = f', line {frames[-1].lineno}' if not frames[-1].filename else ''
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f'{path}'
+        if 'mmengine' not in Path(last.filename).parts:  # a line of the config itself
+            place = f'{last.filename}, line {last.lineno}'
         reason = str(error.args[0] if isinstance(error, KeyError) else error)
         raise ConfigError(
-            f'{path}{line}: {type(error).__name__}: {" ".join(reason.split())}'
+            f'{place}: {type(error).__name__}: {" ".join(reason.split())}'
         ) from error
 
 

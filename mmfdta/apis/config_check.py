@@ -55,8 +55,9 @@ _TAKEN_OUT = {
 _LOADER_KEYS = {'num_batch_per_epoch', *inspect.signature(DataLoader).parameters}
 # Where a type is always one of a registry.
 _BUILT = re.compile(
-    r'\.(dataset|sampler|batch_sampler|(datasets|pipeline)\.\d+)$'
+    r'\.(dataset|sampler|batch_sampler|optimizer|(datasets|pipeline)\.\d+)$'
     r'|^(default|custom)_hooks\.\w+$|_evaluator(\.\d+)?$|^model(\.detector)?$'
+    r'|^param_scheduler(\.\d+)?$'
 )
 _CLOSE = 0.8
 _REGISTRIES = [

@@ -99,12 +99,16 @@ def check_splits(
 
 
 def show_progress(items: Iterable[Item], title: str, total: int) -> Iterator[Item]:
-    """Pass items on, with a bar on standard error that goes away at the end."""
-    from rich.console import Console
-    from rich.progress import track
+    """Pass items on, with a progress bar on standard error."""
+    from mmfdta.apis.progress import Progress
 
-    console = Console(stderr=True)
-    yield from track(items, title, total, console=console, transient=True)
+    bar = Progress(total, unit='sequences', title=title)
+    try:
+        for item in items:
+            yield item
+            bar.update()
+    finally:
+        bar.close()
 
 
 def _call(check: 'Callable[[], SequenceReport]') -> 'SequenceReport':

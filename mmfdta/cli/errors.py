@@ -108,7 +108,9 @@ def explain(error: Exception) -> str | None:
         return f'the memory is used up {text}'.strip()
     for beginning, advice in _KNOWN.items():
         if text.startswith(beginning):
-            return f'{_one_line(text)}; {advice}'
+            said = _one_line(text)
+            said = f'... {said[-80:]}' if len(said) > 200 else said
+            return f'{said}; {advice}'
     if origin.is_raised_by(_PACKAGE):
         return text
     if issubclass(kind, ValueError | KeyError | TypeError | AssertionError):

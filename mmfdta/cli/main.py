@@ -4,9 +4,11 @@
 import argparse
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 from types import ModuleType
 
+from mmfdta.utils.known_warnings import quiet_known_warnings
 from mmfdta.version import __version__
 
 from .errors import report_errors
@@ -106,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.parse_args(arguments)
         parser.print_help(sys.stderr)
         return 2
+    quiet_known_warnings()
+    warnings.formatwarning = lambda message, *_: f'warning: {message}\n'
     with report_errors(verb, '--traceback' in arguments) as ending:
         if hasattr(_import_verb(verb), 'add_arguments'):
             options = build_parser(verb).parse_args(arguments)

@@ -65,8 +65,13 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         0 if the whole video was tracked, 1 if it broke off.
     """
+    from mmengine.logging import MMLogger
+
     from mmfdta.apis import MOTInferencer
+    from mmfdta.engine import quiet_console
     from mmfdta.visualization import VIDEO_SUFFIXES, TrackStyle
+
+    quiet_console(MMLogger.get_current_instance())
 
     out = [Path(name) for name in options.out]
     if len(out) == 1 and out[0].suffix.lower() in VIDEO_SUFFIXES:

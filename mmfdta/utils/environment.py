@@ -7,9 +7,11 @@ overwrite each other, is what this module finds before it turns into an obscure 
 `prepare_mmdet` does all that has to happen before MMDetection is imported.
 """
 
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
+import io
 import platform
 import sys
 import warnings
@@ -53,6 +55,9 @@ def prepare_mmdet() -> None:
 
     install_operators()
     import_mmdet()
+    with contextlib.redirect_stdout(io.StringIO()):
+        # It prints that OneDL's data sets are left out.
+        importlib.import_module('mmdet.datasets')
     from .safe_loading import allow_training_state
 
     allow_training_state()

@@ -1,0 +1,143 @@
+# Copyright (c) mmfdta authors.
+"""What a command imports before it works, and how it ends when it cannot."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from mmfdta.cli.errors import explain, report_errors
+from mmfdta.cli.main import VERBS
+
+# Verbs whose modules are not part of the tree yet.
+OLD = {'benchmark', 'tune', 'similarity'}
+LIGHT = """
+import contextlib, io, sys
+from mmfdta.cli.main import VERBS, main
+for verb in (None, *VERBS):
+    if verb in OLD:
+        continue
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        try:
+            main(['--help'] if verb is None else [verb, '--help'])
+        except SystemExit as stop:
+            assert stop.code == 0
+    assert said.getvalue().startswith('usage: mmfdta'), verb
+    heavy = {'torch', 'mmengine', 'mmcv', 'mmdet'} & set(sys.modules)
+    assert not heavy, (verb, heavy)
+"""
+
+
+def test_help_of_every_verb_loads_no_torch():
+    code = LIGHT.replace('OLD', repr(OLD))
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_the_command_starts_at_once():
+    begin = os.times()
+    command = [sys.executable, '-m', 'mmfdta', '--help']
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    end = os.times()
+    spent = end.children_user + end.children_system
+    assert spent - begin.children_user - begin.children_system < 0.5
+
+
+def ending_of(work, capsys, show_traceback=False):
+    with report_errors('train', show_traceback) as ending:
+        work()
+    return ending.code, capsys.readouterr().err
+
+
+def missing():
+    Path('no/such/file').read_text()
+
+
+def own():
+    from mmfdta import config_paths
+
+    config_paths('nothing.py')
+
+
+def interrupted():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ('work', 'code', 'line'),
+    [
+        (missing, 1, 'mmfdta train: no/such/file: No such file or directory\n'),
+        (own, 1, 'mmfdta train: nothing.py: mmfdta has no such config\n'),
+        (interrupted, 130, 'mmfdta train: interrupted\n'),
+    ],
+)
+def test_a_mistake_ends_in_one_line(work, code, line, capsys):
+    assert ending_of(work, capsys) == (code, line)
+    with pytest.raises((OSError, KeyboardInterrupt)):
+        ending_of(work, capsys, show_traceback=True)
+
+
+@pytest.mark.parametrize('error', [ValueError, KeyError, TypeError, ZeroDivisionError])
+def test_a_bug_keeps_its_traceback(error, capsys):
+    def work():
+        raise error('outside of the package')
+
+    with pytest.raises(error):
+        ending_of(work, capsys)
+
+
+def test_an_error_of_a_loader_s_worker_is_its_last_line():
+    path = explain.__code__.co_filename
+    text = textwrap.dedent(f"""\
+        Caught ValueError in DataLoader worker process 0.
+        Original Traceback (most recent call last):
+          File "/somewhere/worker.py", line 1, in fetch
+            data = fetcher.fetch(index)
+          File "{path}", line 2, in read
+            raise ValueError(
+        ValueError: seq1/gt.txt, line 3: found 5 columns
+    """)
+    assert explain(ValueError(text)) == 'seq1/gt.txt, line 3: found 5 columns'
+    foreign = text.replace(path, '/somewhere/else.py')
+    assert explain(ValueError(foreign)) is None
+    lost = text.replace('ValueError', 'FileNotFoundError')
+    assert explain(FileNotFoundError(lost)).startswith('seq1/gt.txt')
+
+
+def test_memory_that_is_used_up_is_no_bug():
+    error = RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')
+    assert explain(error).endswith('lower the batch size or the image size')
+
+
+def test_processes_of_torchrun_leave_their_line_to_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('TORCHELASTIC_ERROR_FILE', str(tmp_path / 'error.json'))
+    assert ending_of(missing, capsys) == (1, '')
+    assert 'mmfdta train: no/such/file' in (tmp_path / 'error.json').read_text()
+
+
+def test_sigterm_ends_like_an_interruption():
+    code = (
+        'import time; from mmfdta.cli.errors import report_errors\n'
+        'with report_errors("train") as ending:\n'
+        '    print("ready", flush=True); time.sleep(60)\n'
+        'raise SystemExit(ending.code)'
+    )
+    command = [sys.executable, '-c', code]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == 'ready\n'
+        begin = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 130
+        assert time.monotonic() - begin < 20
+        assert process.stderr.read() == 'mmfdta train: interrupted\n'
+
+
+def test_every_verb_says_what_it_does():
+    for module, text in VERBS.values():
+        assert module.startswith('mmfdta.') and text and not text.endswith('.')
