@@ -130,6 +130,15 @@ def test_test_scores_and_draws_the_detector(tool, folder):
     assert len(found) == OPTIONS['frames']
 
 
+def test_the_verb_test_scores_the_detector_too(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')
+    arguments = ['deformable_detr_mini.py', 'deformable_detr_mini.pth']
+    assert main(['test', *arguments, '--work-dir', 'verb']) == 0
+    assert 'bbox_mAP' in capsys.readouterr().out
+    assert 'coco/bbox_mAP' in scores_of(folder / 'verb')
+
+
 def test_test_augments_the_detector(tool, folder):
     tool(
         *('test', 'deformable_detr_mini.py', 'deformable_detr_mini.pth'),
