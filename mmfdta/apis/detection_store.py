@@ -8,7 +8,6 @@ in it holds those of one sequence.
 
 import json
 import zipfile
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -290,15 +289,16 @@ def _is_ours(item: object) -> bool:
     return str(getattr(item, '__module__', '')).startswith('mmfdta.')
 
 
-def _settings_of_steps(transforms: Iterable) -> list:
+def _settings_of_steps(pipeline: Any) -> list:
     """List class and plain attributes of the steps of a pipeline, nested ones too."""
+    steps = getattr(pipeline, 'transforms', pipeline)
     return [
         [
             type(step).__qualname__,
             plain_attributes(step),
-            _settings_of_steps(getattr(step, 'transforms', None) or ()),
+            _settings_of_steps(step.transforms) if hasattr(step, 'transforms') else [],
         ]
-        for step in transforms
+        for step in steps
     ]
 
 

@@ -375,7 +375,7 @@ def test_trackers_on_one_detector_have_one_store(arena, tmp_path):
     model.data_preprocessor.pad_size_divisor = 32
     prints.add(detection_fingerprint(model, dataset))
     (steps, _) = dataset.pipeline.transforms
-    steps.transforms[1].exact = False
+    steps.transforms.transforms[1].exact = False
     prints.add(detection_fingerprint(model, dataset))
     prints.add(detection_fingerprint(model, dataset, precision='bf16'))
     assert len(prints) == 6
