@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from pages import (
     PAGES,
     ROOT,
@@ -29,6 +29,7 @@ from pages import (
 )
 
 from mmfdta.apis.config import find_config
+from mmfdta.cli.arguments import CfgOptions
 from mmfdta.cli.main import VERBS
 
 COMMANDS = all_commands()
@@ -311,4 +312,4 @@ def test_an_option_means_the_same_in_all_commands():
     for flag, by_command in kinds.items():
         if flag not in several:
             assert len(set(by_command.values())) == 1, (flag, by_command)
-    assert set(kinds['--cfg-options'].values()) == {(DictAction, '+')}
+    assert set(kinds['--cfg-options'].values()) == {(CfgOptions, '+')}
