@@ -19,7 +19,9 @@ from mmfdta.models import QualityAwareContrastiveLoss
 SIZES = ((10, 30), (30, 30))
 
 
-def forward_backward(loss: Callable[..., Tensor], embeddings: Tensor, *args: Tensor):
+def forward_backward(
+    loss: Callable[..., Tensor], embeddings: Tensor, *args: Tensor
+) -> None:
     """Run the loss and its backward pass."""
     leaf = embeddings.detach().requires_grad_()
     loss(leaf, *args).backward()

@@ -7,6 +7,7 @@ docs/architecture.md explains the rules that stand here as data.
 import ast
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -155,3 +156,54 @@ def test_public_names_exist_and_are_documented(package):
         item = getattr(module, name)
         if inspect.isclass(item) or inspect.isroutine(item) or inspect.ismodule(item):
             assert item.__doc__, f'{package}.{name}'
+
+
+def documented(package: str) -> Iterator[tuple[str, ast.FunctionDef | None, str]]:
+    """Names in a package, the function or constructor behind each, docstrings."""
+    for module in FILES:
+        if package_of(module) != package:
+            continue
+        for node in ast.walk(tree_of(module)):
+            if isinstance(node, ast.FunctionDef):
+                called = node
+            elif isinstance(node, ast.ClassDef):
+                methods = [n for n in node.body if isinstance(n, ast.FunctionDef)]
+                called = next((n for n in methods if n.name == '__init__'), None)
+            else:
+                continue
+            yield f'{module}.{node.name}', called, ast.get_docstring(node) or ''
+
+
+def section(docstring: str, title: str) -> str:
+    found = re.search(rf'^{title}:\n(.*?)(?=^\S|\Z)', docstring, re.M | re.S)
+    return found[1] if found else ''
+
+
+@pytest.mark.parametrize('package', sorted({*ALLOWED} - {'apis'}))
+def test_types_stand_in_hints_and_not_again_in_docstrings(package):
+    wrong = []
+    for name, called, text in documented(package):
+        entries = section(text, 'Args') + section(text, 'Attributes')
+        wrong += [
+            f'{name}: {x}' for x in re.findall(r'^ {4}\**\w+ +\(.*', entries, re.M)
+        ]
+        if called is None or called.returns is None:
+            continue
+        types = {'Tensor', *re.findall(r'\w+', ast.unparse(called.returns))}
+        # A property's first line says what it returns.
+        for said in (section(text, 'Returns'), section(text, 'Yields'), text):
+            found = re.match(r' *([\w.]+)(\[.*?\])?( \| .*?)?: ', said)
+            if found and found[1].split('.')[-1] in types:
+                wrong.append(f'{name}: {said.splitlines()[0]}')
+    assert not wrong
+
+
+@pytest.mark.parametrize('package', ALLOWED)
+def test_documented_arguments_exist(package):
+    wrong = []
+    for name, called, text in documented(package):
+        if called is not None:
+            taken = {n.arg for n in ast.walk(called.args) if isinstance(n, ast.arg)}
+            said = re.findall(r'^ {4}\**(\w+)', section(text, 'Args'), re.M)
+            wrong += [f'{name}: {argument}' for argument in set(said) - taken]
+    assert not wrong

@@ -25,8 +25,8 @@ class WholeFileBackend(LocalBackend):
         """Write bytes.
 
         Args:
-            obj (bytes): What to write.
-            filepath (str | os.PathLike): Where it will stand.
+            obj: What to write.
+            filepath: Where it will stand.
 
         Raises:
             OSError: If it cannot be written; the message says what is left.
@@ -110,11 +110,11 @@ def find_checkpoint_to_resume(work_dir: str | os.PathLike) -> str | None:
     """Find where an interrupted run goes on.
 
     Args:
-        work_dir (str | os.PathLike): Work directory of the run.
+        work_dir: Work directory of the run.
 
     Returns:
-        str | None: The checkpoint that ``last_checkpoint`` names; the newest if
-        that note is broken or what it names is gone; None if there is none.
+        The checkpoint that ``last_checkpoint`` names; the newest if that note is broken
+        or what it names is gone; None if there is none.
     """
     work_dir = Path(work_dir)
     note = work_dir / 'last_checkpoint'
@@ -134,7 +134,7 @@ def resume_from_work_dir(config: Config) -> None:
     Without a checkpoint it starts as it says, from its ``load_from`` if it has one.
 
     Args:
-        config (Config): Config with a ``work_dir``; it is changed.
+        config: Config with a ``work_dir``; it is changed.
     """
     checkpoint = find_checkpoint_to_resume(config.work_dir)
     config.resume = checkpoint is not None

@@ -19,10 +19,10 @@ def to_plain(value: object) -> object:
     ``torch.load`` reads the result with ``weights_only=True``.
 
     Args:
-        value (object): A batch, losses, data samples.
+        value: A batch, losses, data samples.
 
     Returns:
-        object: The same; data elements become dicts, what is unknown its text.
+        The same; data elements become dicts, what is unknown its text.
     """
     if isinstance(value, torch.Tensor):
         return value.detach().cpu()
@@ -48,11 +48,11 @@ def describe_samples(
     """Name the frames of a batch.
 
     Args:
-        samples (Sequence[TrackDataSample | DetDataSample]): Clips or images.
+        samples: Clips or images.
 
     Returns:
-        list[dict[str, Any]]: ``dataset``, ``sequence``, ``frame_ids`` (from 0)
-        and ``img_paths`` of each, as far as they are known.
+        ``dataset``, ``sequence``, ``frame_ids`` (from 0) and ``img_paths`` of each, as
+        far as they are known.
     """
     described = []
     for sample in samples:

@@ -41,11 +41,11 @@ class FiniteLossHook(Hook):
     the data loader) and ``state_dict``.
 
     Args:
-        action (str): ``stop`` raises :class:`NonFiniteLossError`. ``skip`` leaves
-            the weights and the optimiser's state as they are, counts, and goes
-            on; the first such iteration is written, too. Of accumulated
-            iterations only the broken one is left out.
-        max_in_a_row (int): After so many skipped iterations in a row it stops.
+        action: ``stop`` raises :class:`NonFiniteLossError`. ``skip`` leaves the weights
+            and the optimiser's state as they are, counts, and goes on; the first such
+            iteration is written, too. Of accumulated iterations only the broken one is
+            left out.
+        max_in_a_row: After so many skipped iterations in a row it stops.
 
     Raises:
         ValueError: If an argument is not one of these.

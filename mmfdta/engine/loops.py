@@ -24,7 +24,7 @@ class _ResumableOrder:
 
     @property
     def _sampler(self) -> Sampler:
-        """Sampler: What yields samples, inside a batch sampler, too."""
+        """What yields samples, inside a batch sampler, too."""
         batch_sampler = self.dataloader.batch_sampler
         return getattr(batch_sampler, 'sampler', self.dataloader.sampler)
 

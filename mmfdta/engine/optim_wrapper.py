@@ -18,8 +18,8 @@ class _GroupClip(OptimWrapper):
     """Clip the gradient norm of each part of the model on its own.
 
     Args:
-        clip_groups (dict[str, str]): Name of a part and the prefix of its
-            parameters' names. What no prefix fits is the part ``other``.
+        clip_groups: Name of a part and the prefix of its parameters' names. What no
+            prefix fits is the part ``other``.
         **kwargs: Arguments of MMEngine's wrapper; ``clip_grad`` holds for every
             part.
     """

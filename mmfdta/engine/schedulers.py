@@ -16,9 +16,9 @@ class IterWarmupLR(LinearLR):
     iterations otherwise.
 
     Args:
-        optimizer (Optimizer or OptimWrapper): What to schedule.
-        begin (int): First step of the warm-up.
-        end (int): Step after the last one.
+        optimizer: What to schedule.
+        begin: First step of the warm-up.
+        end: Step after the last one.
         **kwargs: Arguments of MMEngine's ``LinearLR``.
     """
 

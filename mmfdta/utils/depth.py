@@ -14,12 +14,12 @@ def lid_bin_values(num_bins: int, depth_min: float, depth_max: float) -> Tensor:
     """Depth that each bin stands for: its lower edge, and ``depth_max`` at last.
 
     Args:
-        num_bins (int): Number D of bins.
-        depth_min (float): Lower edge of the first bin.
-        depth_max (float): Upper edge of the last bin.
+        num_bins: Number D of bins.
+        depth_min: Lower edge of the first bin.
+        depth_max: Upper edge of the last bin.
 
     Returns:
-        Tensor: (D + 1,) float32, increasing.
+        (D + 1,) float32, increasing.
     """
     size = lid_bin_size(num_bins, depth_min, depth_max)
     index = torch.arange(num_bins, dtype=torch.float32)

@@ -16,14 +16,14 @@ class IdentityAdapter(BaseModule):
     paper.
 
     Args:
-        embed_dims (int): Channels C of the object embeddings.
-        hidden_channels (int): Channels of the projection.
-        num_layers (int): Linear layers of the projection.
-        loss (dict, optional): Config of the contrastive loss.
-        chunk_frames (int): The loss compares detections within chunks of this
-            many consecutive frames of a clip and sums over the chunks.
-        warmup_epochs (int): Number of first epochs without the loss.
-        init_cfg (dict, optional): Initialisation config.
+        embed_dims: Channels C of the object embeddings.
+        hidden_channels: Channels of the projection.
+        num_layers: Linear layers of the projection.
+        loss: Config of the contrastive loss.
+        chunk_frames: The loss compares detections within chunks of this many
+            consecutive frames of a clip and sums over the chunks.
+        warmup_epochs: Number of first epochs without the loss.
+        init_cfg: Initialisation config.
     """
 
     def __init__(
@@ -67,16 +67,16 @@ class IdentityAdapter(BaseModule):
         """Contrast the matched detections of each chunk of frames.
 
         Args:
-            embeddings (Tensor): Matched query embeddings (M, C).
-            identities (Tensor): Identity of each, unique within its clip, (M,).
-            qualities (Tensor): Match quality (GIoU) of each, (M,).
-            clip_idx (Tensor): Clip of each in the batch, (M,).
-            frame_idx (Tensor): Frame of each in its clip, (M,).
-            num_clips (int): Clips in the batch; the loss is their mean.
-            clip_length (int): Frames T in a clip.
+            embeddings: Matched query embeddings (M, C).
+            identities: Identity of each, unique within its clip, (M,).
+            qualities: Match quality (GIoU) of each, (M,).
+            clip_idx: Clip of each in the batch, (M,).
+            frame_idx: Frame of each in its clip, (M,).
+            num_clips: Clips in the batch; the loss is their mean.
+            clip_length: Frames T in a clip.
 
         Returns:
-            Tensor: Scalar loss.
+            Scalar loss.
         """
         chunks_per_clip = -(-clip_length // self.chunk_frames)
         chunk_ids = clip_idx * chunks_per_clip + frame_idx // self.chunk_frames

@@ -39,17 +39,17 @@ class SpatialAdapter(BaseModule):
     depth. Section 3.2 of the paper.
 
     Args:
-        embed_dims (int): Channels C of features and embedding.
-        num_bins (int): Number D of depth bins; one more stands for
-            ``depth_max``. Must fit the checkpoint.
-        depth_min (float): Smallest depth.
-        depth_max (float): Largest depth; the position table has a row for each
-            integer in 0..depth_max.
-        num_heads (int): Heads of the depth encoder.
-        feedforward_channels (int): FFN channels of the depth encoder.
-        dropout (float): Dropout of the depth encoder.
-        num_groups (int): Groups of the normalisation layers.
-        init_cfg (dict, optional): Initialisation config.
+        embed_dims: Channels C of features and embedding.
+        num_bins: Number D of depth bins; one more stands for ``depth_max``. Must fit
+            the checkpoint.
+        depth_min: Smallest depth.
+        depth_max: Largest depth; the position table has a row for each integer in
+            0..depth_max.
+        num_heads: Heads of the depth encoder.
+        feedforward_channels: FFN channels of the depth encoder.
+        dropout: Dropout of the depth encoder.
+        num_groups: Groups of the normalisation layers.
+        init_cfg: Initialisation config.
     """
 
     def __init__(
@@ -90,13 +90,13 @@ class SpatialAdapter(BaseModule):
         """Compute depth logits and embedding.
 
         Args:
-            feats (tuple[Tensor]): Neck levels, finest first, each (F, C, h, w);
-                the first three (strides 8, 16, 32) are used.
-            mask (Tensor, optional): Padding (F, h * w) of the finest level.
-            pos (Tensor): Sine positions of the finest level, (F, h * w, C).
+            feats: Neck levels, finest first, each (F, C, h, w); the first three
+                (strides 8, 16, 32) are used.
+            mask: Padding (F, h * w) of the finest level.
+            pos: Sine positions of the finest level, (F, h * w, C).
 
         Returns:
-            DepthFeatures: Logits, embedding, mask and expected depth.
+            Logits, embedding, mask and expected depth.
         """
         x = self.depth_head(self._fuse(*feats[:3]))
         logits = self.depth_classifier(x)

@@ -19,12 +19,12 @@ class TemporalAdapter(BaseModule):
     itself, so that no row is empty. Section 3.3 of the paper.
 
     Args:
-        embed_dims (int): Channels C.
-        num_layers (int): Number of layers.
-        num_heads (int): Number of heads.
-        feedforward_channels (int): Hidden channels of the FFN.
-        dropout (float): Dropout.
-        init_cfg (dict, optional): Initialisation config.
+        embed_dims: Channels C.
+        num_layers: Number of layers.
+        num_heads: Number of heads.
+        feedforward_channels: Hidden channels of the FFN.
+        dropout: Dropout.
+        init_cfg: Initialisation config.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class TemporalAdapter(BaseModule):
         """Refine trajectories.
 
         Args:
-            features (Tensor): (..., T, N, C), any leading batch dimensions.
-            masks (Tensor): (..., T, N) bool, True = missing in that frame.
+            features: (..., T, N, C), any leading batch dimensions.
+            masks: (..., T, N) bool, True = missing in that frame.
 
         Returns:
-            Tensor: Refined features, same shape. Those of missing frames are
-            finite but mean nothing; the masks go on to hide them.
+            Refined features, same shape. Those of missing frames are finite but mean
+            nothing; the masks go on to hide them.
         """
         num_frames, channels = features.shape[-3], features.shape[-1]
         # (..., T, N, C) -> (... * N, T, C): one sequence an identity.

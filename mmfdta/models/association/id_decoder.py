@@ -31,8 +31,8 @@ class TimeBiasedAttention(MultiheadAttention):
     bias, which is a mask then.
 
     Args:
-        embed_dims (int): Number of channels C.
-        num_heads (int): Number of heads H.
+        embed_dims: Number of channels C.
+        num_heads: Number of heads H.
     """
 
     def __init__(self, embed_dims: int, num_heads: int) -> None:
@@ -42,13 +42,12 @@ class TimeBiasedAttention(MultiheadAttention):
         """Project to keys and values.
 
         Args:
-            features (Tensor): Feature half of the keys, (S, T', N', Cf).
-            words (Tensor): The vocabulary, (K, C - Cf).
-            labels (Tensor): Word of each key, (S, T', N') int64, or of each object,
-                (S, 1, N').
+            features: Feature half of the keys, (S, T', N', Cf).
+            words: The vocabulary, (K, C - Cf).
+            labels: Word of each key, (S, T', N') int64, or of each object, (S, 1, N').
 
         Returns:
-            Tensor: Keys and values split into heads, (S, 2H, T' * N', C / H).
+            Keys and values split into heads, (S, 2H, T' * N', C / H).
         """
         channels = features.shape[-1]
         weight = self.in_proj_weight[self.embed_dim :]
@@ -76,18 +75,16 @@ class TimeBiasedAttention(MultiheadAttention):
         """Attend.
 
         Args:
-            query (Tensor): Tokens of T frames, (S, T * N, C), frame by frame.
-            features (Tensor): Feature half of the keys of T' frames,
-                (S, T', N', Cf).
-            words (Tensor): The words that keys may end in, (K, C - Cf).
-            labels (Tensor): Word of each key, (S, T', N') int64, or of each object,
-                (S, 1, N').
-            time_bias (Tensor): Added to the scores of a pair of frames, `NEVER`
-                where the query may not see the key's frame, (H, T, T').
-            hidden (Tensor): Keys that nothing may see, (S, T' * N') bool.
+            query: Tokens of T frames, (S, T * N, C), frame by frame.
+            features: Feature half of the keys of T' frames, (S, T', N', Cf).
+            words: The words that keys may end in, (K, C - Cf).
+            labels: Word of each key, (S, T', N') int64, or of each object, (S, 1, N').
+            time_bias: Added to the scores of a pair of frames, `NEVER` where the query
+                may not see the key's frame, (H, T, T').
+            hidden: Keys that nothing may see, (S, T' * N') bool.
 
         Returns:
-            Tensor: (S, T * N, C).
+            (S, T * N, C).
         """
         frames = time_bias.shape[1]
         q = self.project(query, 0)
@@ -112,11 +109,11 @@ class IDDecoderLayer(nn.Module):
     """Self-attention in a frame, cross-attention to the past, FFN; post-norm.
 
     Args:
-        embed_dims (int): Channels of a token (feature + ID word).
-        num_heads (int): Number of heads.
-        ffn_ratio (int): Hidden channels of the FFN over ``embed_dims``.
-        with_self_attn (bool): The first layer has none: all its detection
-            tokens carry the same word.
+        embed_dims: Channels of a token (feature + ID word).
+        num_heads: Number of heads.
+        ffn_ratio: Hidden channels of the FFN over ``embed_dims``.
+        with_self_attn: The first layer has none: all its detection tokens carry the
+            same word.
     """
 
     def __init__(
@@ -147,17 +144,17 @@ class IDDecoderLayer(nn.Module):
         """Run the layer.
 
         Args:
-            unknown (Tensor): Detection tokens (S, T, N, C), S = B * G.
-            unknown_masks (Tensor): (S, T, N) bool, True = no detection.
-            trajectory (Tensor): Trajectory features (S, T', N', Cf).
-            words (Tensor): The dictionary (K + 1, C - Cf).
-            labels (Tensor): Word of each observation (S, T', N') int64, or of each
-                object, (S, 1, N').
-            time_bias (Tensor): Bias of each pair of frames (H, T, T').
-            hidden (Tensor): Missing observations (S, T' * N') bool.
+            unknown: Detection tokens (S, T, N, C), S = B * G.
+            unknown_masks: (S, T, N) bool, True = no detection.
+            trajectory: Trajectory features (S, T', N', Cf).
+            words: The dictionary (K + 1, C - Cf).
+            labels: Word of each observation (S, T', N') int64, or of each object,
+                (S, 1, N').
+            time_bias: Bias of each pair of frames (H, T, T').
+            hidden: Missing observations (S, T' * N') bool.
 
         Returns:
-            Tensor: (S, T, N, C).
+            (S, T, N, C).
         """
         shape = unknown.shape
         if self.with_self_attn:
@@ -182,17 +179,17 @@ class IDDecoder(BaseModule):
     MOTIP).
 
     Args:
-        feature_dims (int): Channels C of the object features.
-        id_dims (int): Channels of an ID word.
-        num_id_vocabulary (int): Number K of ID words; word K is "newborn".
-        max_relative_time (int): Length L of the table of time distances; the
-            window (clip length, miss tolerance) must not exceed it.
-        num_layers (int): Number of layers.
-        head_dims (int): Channels of a head.
-        ffn_ratio (int): Hidden channels of the FFN over the token's.
-        aux_loss (bool): In training, return the logits of every layer.
-        with_cp (bool): Recompute the layers in the backward pass.
-        init_cfg (dict, optional): Initialisation config.
+        feature_dims: Channels C of the object features.
+        id_dims: Channels of an ID word.
+        num_id_vocabulary: Number K of ID words; word K is "newborn".
+        max_relative_time: Length L of the table of time distances; the window (clip
+            length, miss tolerance) must not exceed it.
+        num_layers: Number of layers.
+        head_dims: Channels of a head.
+        ffn_ratio: Hidden channels of the FFN over the token's.
+        aux_loss: In training, return the logits of every layer.
+        with_cp: Recompute the layers in the backward pass.
+        init_cfg: Initialisation config.
     """
 
     def __init__(
@@ -253,17 +250,17 @@ class IDDecoder(BaseModule):
         """Score the ID words of detections.
 
         Args:
-            trajectory_features (Tensor): (B, G, T', N', C) refined history.
-            trajectory_labels (Tensor): (B, G, T', N') int64 words 0..K-1; T' may be
-                1 if an object's word is the same in all frames.
-            trajectory_masks (Tensor): (B, G, T', N') bool, True = missing.
-            trajectory_times (Tensor): (T',) int64 frame index in the window.
-            unknown_features (Tensor): (B, G, T, N, C) current detections.
-            unknown_masks (Tensor): (B, G, T, N) bool, True = no detection.
-            unknown_times (Tensor): (T,) int64 frame index in the window.
+            trajectory_features: (B, G, T', N', C) refined history.
+            trajectory_labels: (B, G, T', N') int64 words 0..K-1; T' may be 1 if an
+                object's word is the same in all frames.
+            trajectory_masks: (B, G, T', N') bool, True = missing.
+            trajectory_times: (T',) int64 frame index in the window.
+            unknown_features: (B, G, T, N, C) current detections.
+            unknown_masks: (B, G, T, N) bool, True = no detection.
+            unknown_times: (T,) int64 frame index in the window.
 
         Returns:
-            Tensor: Logits (B, G, T, N, K + 1); with ``aux_loss`` in training
+            Logits (B, G, T, N, K + 1); with ``aux_loss`` in training
             (num_layers, B, G, T, N, K + 1).
         """
         words = self.word_to_embed.weight.t()

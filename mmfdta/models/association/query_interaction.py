@@ -23,11 +23,11 @@ class QueryInteraction(BaseModule):
     reference point is the centre of the predicted box.
 
     Args:
-        embed_dims (int): Number of channels C.
-        num_heads (int): Heads of the self-attention.
-        feedforward_channels (int): Hidden channels of the FFNs.
-        dropout (float): Dropout on attention weights and all branches.
-        init_cfg (dict, optional): Initialisation config.
+        embed_dims: Number of channels C.
+        num_heads: Heads of the self-attention.
+        feedforward_channels: Hidden channels of the FFNs.
+        dropout: Dropout on attention weights and all branches.
+        init_cfg: Initialisation config.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class QueryInteraction(BaseModule):
         """Renew the queries of N tracks.
 
         Args:
-            queries (TrackQueries): What the decoder was asked with.
-            states (Tensor): Its last layer's output (N, C).
-            boxes (Tensor): Predicted cxcywh in 0..1, (N, 4).
+            queries: What the decoder was asked with.
+            states: Its last layer's output (N, C).
+            boxes: Predicted cxcywh in 0..1, (N, 4).
 
         Returns:
-            TrackQueries: What to ask the next frame with.
+            What to ask the next frame with.
         """
         if not len(queries):
             return queries
@@ -104,12 +104,12 @@ class QuerySampling:
         """Choose; draws come from PyTorch's global generator.
 
         Args:
-            identities (Tensor): int64 (Q,), -1 for a query without an object.
-            ious (Tensor): float (Q,), overlap with the object.
-            boxes (Tensor): Predicted cxcywh (Q, 4).
+            identities: int64 (Q,), -1 for a query without an object.
+            ious: float (Q,), overlap with the object.
+            boxes: Predicted cxcywh (Q, 4).
 
         Returns:
-            Tensor: int64, indices of the tracks that stay, then of those inserted.
+            int64, indices of the tracks that stay, then of those inserted.
         """
         tracks = ((identities >= 0) & (ious > self.min_iou)).nonzero()[:, 0]
         if self.drop_prob > 0:

@@ -50,11 +50,11 @@ def _gather(embeddings: Tensor, query: Tensor) -> Tensor:
     """Pick the embeddings of queries.
 
     Args:
-        embeddings (Tensor): (B, T, Q, C).
-        query (Tensor): (B, G, T, N) query of the same clip and frame, -1 for none.
+        embeddings: (B, T, Q, C).
+        query: (B, G, T, N) query of the same clip and frame, -1 for none.
 
     Returns:
-        Tensor: (B, G, T, N, C), 0 where there is no query.
+        (B, G, T, N, C), 0 where there is no query.
     """
     batch, frames, queries = embeddings.shape[:3]
     first = torch.arange(batch * frames, device=query.device) * queries
@@ -72,14 +72,13 @@ def build_sequences(
     queries) is treated as missing.
 
     Args:
-        embeddings (Tensor): Object embeddings (B, T, Q, C).
-        query_idx (Tensor): Matched query of each annotation (B, T, M), -1 where
-            there is none.
-        id_targets (list[BaseDataElement]): ``id_targets`` of each clip, tensors
-            (G, T, N) as made by the data pipeline.
+        embeddings: Object embeddings (B, T, Q, C).
+        query_idx: Matched query of each annotation (B, T, M), -1 where there is none.
+        id_targets: ``id_targets`` of each clip, tensors (G, T, N) as made by the data
+            pipeline.
 
     Returns:
-        Sequences: Padded to the largest N of the batch.
+        Padded to the largest N of the batch.
     """
     batch, frames = query_idx.shape[:2]
     b = torch.arange(batch, device=query_idx.device).view(-1, 1, 1, 1)
@@ -106,9 +105,9 @@ class TrajectoryModeling(BaseModule):
     ``x = LN(x + FFN(x))`` twice, each observation on its own (from MOTIP).
 
     Args:
-        embed_dims (int): Channels C.
-        ffn_ratio (int): Hidden channels of the FFNs over C.
-        init_cfg (dict, optional): Initialisation config.
+        embed_dims: Channels C.
+        ffn_ratio: Hidden channels of the FFNs over C.
+        init_cfg: Initialisation config.
     """
 
     def __init__(

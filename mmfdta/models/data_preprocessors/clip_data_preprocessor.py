@@ -19,14 +19,13 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
     (0..255).
 
     Args:
-        mean (Sequence[float]): Mean of each channel, R, G, B in 0..255.
-        std (Sequence[float]): Standard deviation of each channel.
-        pad_size_divisor (int): Height and width of the batch become multiples
-            of it.
-        bgr (bool): Whether the network wants blue first; ``mean`` and ``std``
-            are then those of B, G, R.
-        pad_value (float, optional): What the padding is before normalisation,
-            in 0..255 (YOLOX: 114). None: it is 0 after normalisation.
+        mean: Mean of each channel, R, G, B in 0..255.
+        std: Standard deviation of each channel.
+        pad_size_divisor: Height and width of the batch become multiples of it.
+        bgr: Whether the network wants blue first; ``mean`` and ``std`` are then those
+            of B, G, R.
+        pad_value: What the padding is before normalisation, in 0..255 (YOLOX: 114).
+            None: it is 0 after normalisation.
     """
 
     def __init__(
@@ -50,14 +49,14 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
         """Collate and normalise.
 
         Args:
-            data (dict): ``inputs`` with lists ``img`` of (T, 3, H, W) and,
-                optionally, ``depth`` of (T, 1, H, W) uint8 tensors, and
-                ``data_samples``, a list of :obj:`TrackDataSample`.
-            training (bool): Unused; part of MMEngine's interface.
+            data: ``inputs`` with lists ``img`` of (T, 3, H, W) and, optionally,
+                ``depth`` of (T, 1, H, W) uint8 tensors, and ``data_samples``, a list of
+                :obj:`TrackDataSample`.
+            training: Unused; part of MMEngine's interface.
 
         Returns:
-            dict: ``inputs`` with float tensors (B, T, C, H, W), and
-            ``data_samples`` whose frames know ``batch_input_shape``.
+            ``inputs`` with float tensors (B, T, C, H, W), and ``data_samples`` whose
+            frames know ``batch_input_shape``.
         """
         data = self.cast_data(data)
         inputs, samples = data['inputs'], data.get('data_samples')
@@ -103,11 +102,11 @@ class TrackerDataPreprocessor(ClipDataPreprocessor):
         """Collate and normalise.
 
         Args:
-            data (dict): See :meth:`ClipDataPreprocessor.forward`.
-            training (bool): Unused; part of MMEngine's interface.
+            data: See :meth:`ClipDataPreprocessor.forward`.
+            training: Unused; part of MMEngine's interface.
 
         Returns:
-            dict: ``inputs`` as a tensor (B, T, 3, H, W), and ``data_samples``.
+            ``inputs`` as a tensor (B, T, 3, H, W), and ``data_samples``.
         """
         batch = super().forward(data, training)
         return dict(batch, inputs=batch['inputs']['img'])

@@ -39,8 +39,8 @@ class DetectorOutputs:
         """Concatenate over frames and bring the frames into ``order``.
 
         Args:
-            parts (list[DetectorOutputs]): Outputs of disjoint frames.
-            order (Tensor): (F,) position in the concatenation of frame i.
+            parts: Outputs of disjoint frames.
+            order: (F,) position in the concatenation of frame i.
         """
         merged = {}
         for field in fields(cls):
@@ -54,9 +54,8 @@ class DetectorOutputs:
         """Best class and box of every query, see :func:`host_detections`.
 
         Args:
-            frames (list[DetDataSample]): The F frames; the boxes are in pixels of
-                their ``ori_shape``.
-            with_embeddings (bool): Hand on the embeddings too.
+            frames: The F frames; the boxes are in pixels of their ``ori_shape``.
+            with_embeddings: Hand on the embeddings too.
         """
         scores, labels = self.cls_scores[-1].sigmoid().max(-1)
         return host_detections(
@@ -84,18 +83,16 @@ def host_detections(
     """Bring the detections of F frames to the host, in one copy.
 
     Args:
-        boxes (Tensor): cxcywh in 0..1 of the image, (F, Q, 4).
-        scores (Tensor): (F, Q).
-        labels (Tensor): Classes (F, Q).
-        image_sizes (Sequence[tuple[int, int]]): Height and width of each frame, in
-            pixels, to give the boxes for.
-        embeddings (Tensor, optional): (F, Q, C); they stay where they are.
+        boxes: cxcywh in 0..1 of the image, (F, Q, 4).
+        scores: (F, Q).
+        labels: Classes (F, Q).
+        image_sizes: Height and width of each frame, in pixels, to give the boxes for.
+        embeddings: (F, Q, C); they stay where they are.
 
     Returns:
-        list[InstanceData]: Of each frame, in the order of the queries and on the CPU:
-        ``bboxes`` (Q, 4) float32 xyxy in pixels, not clipped to the image;
-        ``scores`` float32, ``labels`` int64 and ``areas`` float32 (Q,), in square
-        pixels; and ``embeddings`` (Q, C).
+        Of each frame, in the order of the queries and on the CPU: ``bboxes`` (Q, 4)
+        float32 xyxy in pixels, not clipped to the image; ``scores`` float32, ``labels``
+        int64 and ``areas`` float32 (Q,), in square pixels; and ``embeddings`` (Q, C).
     """
     columns = [boxes, scores[..., None], labels[..., None]]
     packed = torch.cat([column.detach().float() for column in columns], dim=-1)
@@ -129,11 +126,11 @@ class FDTADetector(DeformableDETR):
     Without the adapter it is Deformable DETR. Figure 2 of the paper.
 
     Args:
-        spatial_adapter (dict, optional): Config of the Spatial Adapter; None
-            takes the depth branch out. It has the channels of the detector, and its
-            ``num_bins`` are also those of ``bbox_head.loss_depth``.
-        bbox_head (dict): Config of :class:`FDTAHead`.
-        as_two_stage (bool): Has to be False.
+        spatial_adapter: Config of the Spatial Adapter; None takes the depth branch out.
+            It has the channels of the detector, and its ``num_bins`` are also those of
+            ``bbox_head.loss_depth``.
+        bbox_head: Config of :class:`FDTAHead`.
+        as_two_stage: Has to be False.
         **kwargs: Arguments of MMDetection's ``DeformableDETR``.
 
     Raises:
@@ -186,12 +183,11 @@ class FDTADetector(DeformableDETR):
         """Prepare encoder and decoder inputs; run the Spatial Adapter.
 
         Args:
-            mlvl_feats (tuple[Tensor]): Neck levels (F, C, h, w), finest first.
-            batch_data_samples (list[DetDataSample]): Frames with ``img_shape``
-                and ``batch_input_shape``.
+            mlvl_feats: Neck levels (F, C, h, w), finest first.
+            batch_data_samples: Frames with ``img_shape`` and ``batch_input_shape``.
 
         Returns:
-            tuple[dict, dict]: As MMDetection's; the second also has ``depth``.
+            As MMDetection's; the second also has ``depth``.
         """
         encoder_inputs, decoder_inputs = super().pre_transformer(
             mlvl_feats, batch_data_samples
@@ -247,11 +243,11 @@ class FDTADetector(DeformableDETR):
         """Run backbone, transformer and head.
 
         Args:
-            batch_inputs (Tensor): Normalised frames (F, 3, H, W).
-            batch_data_samples (list[DetDataSample]): Their meta information.
+            batch_inputs: Normalised frames (F, 3, H, W).
+            batch_data_samples: Their meta information.
 
         Returns:
-            DetectorOutputs: Raw outputs of all decoder layers.
+            Raw outputs of all decoder layers.
         """
         return self._forward(batch_inputs, batch_data_samples)
 
@@ -261,13 +257,12 @@ class FDTADetector(DeformableDETR):
         """Detect, for trackers that take boxes.
 
         Args:
-            batch_inputs (Tensor): Normalised frames (F, 3, H, W).
-            batch_data_samples (list[DetDataSample]): Their meta information.
-            rescale (bool): Pixels of the original frames.
+            batch_inputs: Normalised frames (F, 3, H, W).
+            batch_data_samples: Their meta information.
+            rescale: Pixels of the original frames.
 
         Returns:
-            list[DetDataSample]: The samples with ``pred_instances``, see
-            :meth:`FDTAHead.detections`.
+            The samples with ``pred_instances``, see :meth:`FDTAHead.detections`.
         """
         outputs = self.detect(batch_inputs, batch_data_samples)
         results = self.bbox_head.detections(outputs, batch_data_samples, rescale)
@@ -280,11 +275,11 @@ def share_depth_bins(
     """Hand the number of depth bins down to the Spatial Adapter and its loss.
 
     Args:
-        adapter (dict, optional): Config of the adapter.
-        loss (dict, optional): Config of the depth loss.
+        adapter: Config of the adapter.
+        loss: Config of the depth loss.
 
     Returns:
-        tuple[dict | None, dict | None]: The two configs with the number.
+        The two configs with the number.
 
     Raises:
         ValueError: If they say different numbers.

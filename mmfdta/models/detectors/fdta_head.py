@@ -24,8 +24,8 @@ class FDTAHead(DeformableDETRHead):
     MMDetection's, averaged over the ground-truth boxes of all frames and ranks.
 
     Args:
-        matcher (dict, optional): Config of the matcher.
-        loss_depth (dict, optional): Config of the depth loss; None turns it off.
+        matcher: Config of the matcher.
+        loss_depth: Config of the depth loss; None turns it off.
         **kwargs: Arguments of MMDetection's ``DeformableDETRHead``.
     """
 
@@ -52,15 +52,15 @@ class FDTAHead(DeformableDETRHead):
         """Predict classes and boxes of all decoder layers.
 
         Args:
-            hidden_states (Tensor): Decoder states (L, F, Q, C).
-            references (list[Tensor]): Reference points or boxes of each layer.
-            depth (DepthFeatures, optional): Output of the Spatial Adapter.
-            enc_outputs_class (None): Proposals of a first stage, which MMDetection's
-                detector hands over; there is none.
-            enc_outputs_coord (None): The same.
+            hidden_states: Decoder states (L, F, Q, C).
+            references: Reference points or boxes of each layer.
+            depth: Output of the Spatial Adapter.
+            enc_outputs_class: Proposals of a first stage, which MMDetection's detector
+                hands over; there is none.
+            enc_outputs_coord: The same.
 
         Returns:
-            DetectorOutputs: Raw outputs.
+            Raw outputs.
         """
         cls_scores, bbox_preds = super().forward(hidden_states, references)
         depth_logits = None if depth is None else depth.logits
@@ -81,14 +81,14 @@ class FDTAHead(DeformableDETRHead):
         """Match and compute all detection losses, under AMP in float32 too.
 
         Args:
-            outputs (DetectorOutputs): Raw outputs for F frames.
-            targets (ClipTargets): Their ground truth.
-            depth_maps (Tensor, optional): (F, 1, H, W) pseudo depth in 0..255;
-                without it the depth loss is left out.
+            outputs: Raw outputs for F frames.
+            targets: Their ground truth.
+            depth_maps: (F, 1, H, W) pseudo depth in 0..255; without it the depth loss
+                is left out.
 
         Returns:
-            tuple[dict, ClipMatches]: Losses (the last layer's plain, the others
-            with a prefix ``d0.``, ``d1.`` ...) and the matching of all layers.
+            Losses (the last layer's plain, the others with a prefix ``d0.``, ``d1.``
+            ...) and the matching of all layers.
         """
         with torch.autocast(outputs.cls_scores.device.type, enabled=False):
             return self._loss_by_feat(outputs.float(), targets, depth_maps)
@@ -172,15 +172,15 @@ class FDTAHead(DeformableDETRHead):
         """Boxes that a tracker can take, one for each query.
 
         Args:
-            outputs (DetectorOutputs): Raw outputs for F frames.
-            frames (list[DetDataSample]): Their meta information.
-            rescale (bool): Pixels of the original frame instead of the resized.
+            outputs: Raw outputs for F frames.
+            frames: Their meta information.
+            rescale: Pixels of the original frame instead of the resized.
 
         Returns:
-            list[InstanceData]: One for each frame, best score first: ``bboxes``
-            (Q, 4) xyxy, not clipped to the image; ``scores``, ``labels`` (Q,) of
-            the best class; ``areas`` (Q,) in square pixels; ``embeddings`` (Q, C);
-            ``queries`` int64 (Q,), which query found the object.
+            One for each frame, best score first: ``bboxes`` (Q, 4) xyxy, not clipped to
+            the image; ``scores``, ``labels`` (Q,) of the best class; ``areas`` (Q,) in
+            square pixels; ``embeddings`` (Q, C); ``queries`` int64 (Q,), which query
+            found the object.
         """
         scores, labels = outputs.cls_scores[-1].sigmoid().max(-1)
         scores, order = scores.sort(dim=-1, descending=True, stable=True)

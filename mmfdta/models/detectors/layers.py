@@ -20,8 +20,8 @@ class FDTADecoderLayer(DeformableDetrTransformerDecoderLayer):
     are the embedding itself. Section 3.2 of the paper.
 
     Args:
-        depth_attn_cfg (dict, optional): Arguments of the depth attention; None
-            leaves it out and makes this Deformable DETR's layer.
+        depth_attn_cfg: Arguments of the depth attention; None leaves it out and makes
+            this Deformable DETR's layer.
         **kwargs: Arguments of MMDetection's layer.
     """
 
@@ -49,15 +49,15 @@ class FDTADecoderLayer(DeformableDetrTransformerDecoderLayer):
         """Run the layer.
 
         Args:
-            query (Tensor): Content of the queries (F, Q, C).
-            query_pos (Tensor): Position of the queries (F, Q, C).
-            value (Tensor): Encoder memory (F, S, C).
-            key_padding_mask (Tensor, optional): Padding of it (F, S).
-            depth (DepthFeatures, optional): Output of the Spatial Adapter.
+            query: Content of the queries (F, Q, C).
+            query_pos: Position of the queries (F, Q, C).
+            value: Encoder memory (F, S, C).
+            key_padding_mask: Padding of it (F, S).
+            depth: Output of the Spatial Adapter.
             **kwargs: Arguments of deformable attention.
 
         Returns:
-            Tensor: (F, Q, C).
+            (F, Q, C).
         """
         query = self.norms[0](
             self.self_attn(query, query_pos=query_pos, key_pos=query_pos)

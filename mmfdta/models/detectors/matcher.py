@@ -40,8 +40,8 @@ class ClipTargets:
         """Collect the ``gt_instances`` of frames on one device.
 
         Args:
-            samples (list[DetDataSample]): Frames with ``img_shape`` and
-                ``gt_instances`` (bboxes xyxy in pixels, labels, instances_ids).
+            samples: Frames with ``img_shape`` and ``gt_instances`` (bboxes xyxy in
+                pixels, labels, instances_ids).
         """
         counts = [len(s.gt_instances) for s in samples]
         device = samples[0].gt_instances.bboxes.device
@@ -67,11 +67,11 @@ class ClipTargets:
         """Padding of the frames on a feature map, True = padding.
 
         Args:
-            size (tuple[int, int]): Height h and width w of the map.
+            size: Height h and width w of the map.
 
         Returns:
-            Tensor: (F, h, w) bool; a cell is padding if the pixel that nearest
-            interpolation takes it from is.
+            (F, h, w) bool; a cell is padding if the pixel that nearest interpolation
+            takes it from is.
         """
         beyond = [
             torch.arange(n, device=self.boxes.device) * full // n
@@ -99,11 +99,11 @@ class ClipMatcher:
     in one copy.
 
     Args:
-        cls_weight (float): Weight of the focal classification cost.
-        bbox_weight (float): Weight of the L1 cost of normalised boxes.
-        iou_weight (float): Weight of the GIoU cost.
-        alpha (float): Alpha of the focal cost.
-        gamma (float): Gamma of the focal cost.
+        cls_weight: Weight of the focal classification cost.
+        bbox_weight: Weight of the L1 cost of normalised boxes.
+        iou_weight: Weight of the GIoU cost.
+        alpha: Alpha of the focal cost.
+        gamma: Gamma of the focal cost.
     """
 
     def __init__(
@@ -127,12 +127,12 @@ class ClipMatcher:
         """Match.
 
         Args:
-            cls_scores (Tensor): Logits (L, F, Q, K).
-            bbox_preds (Tensor): cxcywh in 0..1, (L, F, Q, 4).
-            targets (ClipTargets): Ground truth of the F frames.
+            cls_scores: Logits (L, F, Q, K).
+            bbox_preds: cxcywh in 0..1, (L, F, Q, 4).
+            targets: Ground truth of the F frames.
 
         Returns:
-            ClipMatches: Matched queries and qualities.
+            Matched queries and qualities.
 
         Raises:
             FloatingPointError: If a prediction is not finite.

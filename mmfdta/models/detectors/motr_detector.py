@@ -47,7 +47,7 @@ class MOTRDecoderLayer(FDTADecoderLayer):
     paper.
 
     Args:
-        num_detect_queries (int): Queries before the first track query.
+        num_detect_queries: Queries before the first track query.
         **kwargs: Arguments of :class:`FDTADecoderLayer`.
     """
 
@@ -64,13 +64,12 @@ class MOTRDecoderLayer(FDTADecoderLayer):
         """Run the layer.
 
         Args:
-            query (Tensor): Content of the queries (F, Q, C), detect
-                queries first.
-            query_pos (Tensor): Position of the queries (F, Q, C).
+            query: Content of the queries (F, Q, C), detect queries first.
+            query_pos: Position of the queries (F, Q, C).
             **kwargs: Further arguments of :class:`FDTADecoderLayer`.
 
         Returns:
-            Tensor: (F, Q, C).
+            (F, Q, C).
         """
         detect, tracks = query.tensor_split((self.num_detect_queries,), dim=1)
         if tracks.shape[1]:
@@ -129,7 +128,7 @@ class MOTRDetector(DeformableDETR):
 
     Args:
         *args: Arguments of MMDetection's ``DeformableDETR``.
-        as_two_stage (bool): Has to be False.
+        as_two_stage: Has to be False.
         **kwargs: As ``args``.
 
     Raises:
@@ -166,11 +165,11 @@ class MOTRDetector(DeformableDETR):
         """Run backbone, neck and encoder.
 
         Args:
-            batch_inputs (Tensor): Normalised frames (F, 3, H, W).
-            batch_data_samples (list[DetDataSample]): Their meta information.
+            batch_inputs: Normalised frames (F, 3, H, W).
+            batch_data_samples: Their meta information.
 
         Returns:
-            EncodedFrames: Of all F frames.
+            Of all F frames.
         """
         encoder_inputs, decoder_inputs = self.pre_transformer(
             self.extract_feat(batch_inputs), batch_data_samples
@@ -182,11 +181,11 @@ class MOTRDetector(DeformableDETR):
         """Ask one frame.
 
         Args:
-            encoded (EncodedFrames): The frame (F = 1).
-            queries (TrackQueries): Detect queries first, then those of tracks.
+            encoded: The frame (F = 1).
+            queries: Detect queries first, then those of tracks.
 
         Returns:
-            DetectorOutputs: Raw outputs of all decoder layers.
+            Raw outputs of all decoder layers.
         """
         query_pos, query = torch.chunk(queries.embeddings[None], 2, dim=-1)
         head_inputs = self.forward_decoder(

@@ -58,7 +58,7 @@ class TrackletMatcher:
     whose object is out of sight is taught to find nothing, and goes on waiting.
 
     Args:
-        newborn_matcher (dict, optional): Config of the matcher of new objects.
+        newborn_matcher: Config of the matcher of new objects.
     """
 
     def __init__(self, newborn_matcher: OptConfigType = None) -> None:
@@ -78,14 +78,14 @@ class TrackletMatcher:
         """Assign.
 
         Args:
-            outputs (DetectorOutputs): Of the frame (F = 1).
-            targets (ClipTargets): Ground truth of several frames.
-            frame (int): Which of them it is.
-            gt_identities (Tensor): Identities (M,) of its objects, on the host.
-            tracklets (Tracklets): Of the Q queries before the frame.
+            outputs: Of the frame (F = 1).
+            targets: Ground truth of several frames.
+            frame: Which of them it is.
+            gt_identities: Identities (M,) of its objects, on the host.
+            tracklets: Of the Q queries before the frame.
 
         Returns:
-            TrackletMatches: The assignment.
+            The assignment.
         """
         outputs = outputs.float()
         before = tracklets.identities
@@ -165,12 +165,12 @@ class MOTRHead(FDTAHead):
         """Losses of whole clips, under AMP in float32 too.
 
         Args:
-            frames (list[MatchedFrame]): All F frames of a batch of clips.
-            targets (ClipTargets): Their ground truth.
+            frames: All F frames of a batch of clips.
+            targets: Their ground truth.
 
         Returns:
-            dict[str, Tensor]: Losses, the last layer's plain, the others with a
-            prefix ``d0.``, ``d1.`` ...
+            Losses, the last layer's plain, the others with a prefix ``d0.``, ``d1.``
+            ...
         """
         with torch.autocast(targets.boxes.device.type, enabled=False):
             return self._loss_clips(frames, targets)

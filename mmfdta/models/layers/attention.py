@@ -18,12 +18,12 @@ class MultiheadAttention(nn.MultiheadAttention):
     that it is not repeated over heads or queries.
 
     Args:
-        embed_dims (int): Number of channels C.
-        num_heads (int): Number of heads H; divides C.
-        dropout (float): Dropout on the attention weights in training.
-        add_zero_attn (bool): Whether every query may also attend to one extra
-            token whose key and value are zero. Its score is exactly 0, so a
-            query without any visible key gets a zero output instead of NaN.
+        embed_dims: Number of channels C.
+        num_heads: Number of heads H; divides C.
+        dropout: Dropout on the attention weights in training.
+        add_zero_attn: Whether every query may also attend to one extra token whose key
+            and value are zero. Its score is exactly 0, so a query without any visible
+            key gets a zero output instead of NaN.
     """
 
     def __init__(
@@ -46,11 +46,11 @@ class MultiheadAttention(nn.MultiheadAttention):
         """Project to queries (part 0), keys (1) or values (2).
 
         Args:
-            x (Tensor): Tokens (B, L, C).
-            part (int): Which third of the input projection to use.
+            x: Tokens (B, L, C).
+            part: Which third of the input projection to use.
 
         Returns:
-            Tensor: Projected tokens split into heads, (B, H, L, C / H).
+            Projected tokens split into heads, (B, H, L, C / H).
         """
         c = self.embed_dim
         x = self.operators.linear(
@@ -66,14 +66,14 @@ class MultiheadAttention(nn.MultiheadAttention):
         """Attend with projected queries, keys and values.
 
         Args:
-            q (Tensor): Queries (B, H, Lq, D).
-            k (Tensor): Keys (B, H, Lk, D).
-            v (Tensor): Values (B, H, Lk, D).
-            attn_mask (Tensor, optional): Broadcastable to (B, H, Lq, Lk). Bool:
-                True = may attend. Float: added to the scores.
+            q: Queries (B, H, Lq, D).
+            k: Keys (B, H, Lk, D).
+            v: Values (B, H, Lk, D).
+            attn_mask: Broadcastable to (B, H, Lq, Lk). Bool: True = may attend. Float:
+                added to the scores.
 
         Returns:
-            Tensor: Output tokens (B, Lq, C).
+            Output tokens (B, Lq, C).
         """
         if self.add_zero_attn:
             k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
@@ -95,13 +95,13 @@ class MultiheadAttention(nn.MultiheadAttention):
         """Attend from ``query`` to ``key`` and ``value``.
 
         Args:
-            query (Tensor): (B, Lq, C).
-            key (Tensor): (B, Lk, C).
-            value (Tensor): (B, Lk, C).
-            attn_mask (Tensor, optional): See :meth:`attend`.
+            query: (B, Lq, C).
+            key: (B, Lk, C).
+            value: (B, Lk, C).
+            attn_mask: See :meth:`attend`.
 
         Returns:
-            Tensor: (B, Lq, C).
+            (B, Lq, C).
         """
         return self.attend(
             self.project(query, 0),
@@ -119,10 +119,10 @@ class DetrAttention(MMCVAttention):
     (``attn.in_proj_weight`` ...) stay those of MMDetection's checkpoints.
 
     Args:
-        embed_dims (int): Number of channels.
-        num_heads (int): Number of heads.
-        dropout (float): Dropout on attention weights and on the output.
-        batch_first (bool): Always True, as in MMDetection's DETR layers.
+        embed_dims: Number of channels.
+        num_heads: Number of heads.
+        dropout: Dropout on attention weights and on the output.
+        batch_first: Always True, as in MMDetection's DETR layers.
     """
 
     def __init__(
@@ -154,17 +154,17 @@ class DetrAttention(MMCVAttention):
         """Return ``query + dropout(attention)``.
 
         Args:
-            query (Tensor): (B, Lq, C).
-            key (Tensor, optional): (B, Lk, C); the query if omitted.
-            value (Tensor, optional): (B, Lk, C); the key if omitted.
-            query_pos (Tensor, optional): Position added to the query.
-            key_pos (Tensor, optional): Position added to the key.
-            key_padding_mask (Tensor, optional): (B, Lk) bool, True = ignore.
+            query: (B, Lq, C).
+            key: (B, Lk, C); the query if omitted.
+            value: (B, Lk, C); the key if omitted.
+            query_pos: Position added to the query.
+            key_pos: Position added to the key.
+            key_padding_mask: (B, Lk) bool, True = ignore.
             **kwargs: Arguments of deformable attention that MMDetection's
                 layers pass to every attention; not needed here.
 
         Returns:
-            Tensor: (B, Lq, C).
+            (B, Lq, C).
         """
         identity = query
         key = query if key is None else key

@@ -13,10 +13,10 @@ class FFN(nn.Module):
     """Two linear layers with an activation between them.
 
     Args:
-        embed_dims (int): Number of input and output channels.
-        feedforward_channels (int): Number of hidden channels.
-        activation (str): ``'relu'`` or ``'gelu'``.
-        dropout (float): Dropout after the activation.
+        embed_dims: Number of input and output channels.
+        feedforward_channels: Number of hidden channels.
+        activation: ``'relu'`` or ``'gelu'``.
+        dropout: Dropout after the activation.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class TransformerEncoderLayer(nn.Module):
     """Self-attention and FFN, each with residual, dropout and LayerNorm after.
 
     Args:
-        embed_dims (int): Number of channels.
-        num_heads (int): Number of heads.
-        feedforward_channels (int): Hidden channels of the FFN.
-        dropout (float): Dropout on attention weights and both branches.
+        embed_dims: Number of channels.
+        num_heads: Number of heads.
+        feedforward_channels: Hidden channels of the FFN.
+        dropout: Dropout on attention weights and both branches.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class TransformerEncoderLayer(nn.Module):
         """Run the layer.
 
         Args:
-            x (Tensor): Tokens (B, L, C).
-            pos (Tensor, optional): Position added to queries and keys, not to
-                values; broadcastable to ``x``.
-            attn_mask (Tensor, optional): See :meth:`MultiheadAttention.attend`.
+            x: Tokens (B, L, C).
+            pos: Position added to queries and keys, not to values; broadcastable to
+                ``x``.
+            attn_mask: See :meth:`MultiheadAttention.attend`.
 
         Returns:
-            Tensor: (B, L, C).
+            (B, L, C).
         """
         q = x if pos is None else x + pos
         x = self.norm1(x + self.dropout(self.self_attn(q, q, x, attn_mask)))
@@ -93,14 +93,14 @@ def frame_position_encoding(
     is used as it is: neither normalised by the window nor scaled by 2 pi.
 
     Args:
-        num_frames (int): Number of frames T.
-        embed_dims (int): Number of channels C; even.
-        temperature (float): Base of the frequencies.
-        device (torch.device, optional): Where to create the encoding.
-        dtype (torch.dtype): Type of the result; computed in float32.
+        num_frames: Number of frames T.
+        embed_dims: Number of channels C; even.
+        temperature: Base of the frequencies.
+        device: Where to create the encoding.
+        dtype: Type of the result; computed in float32.
 
     Returns:
-        Tensor: (T, C).
+        (T, C).
     """
     index = torch.arange(1, num_frames + 1, dtype=torch.float32, device=device)
     channel = torch.arange(embed_dims, dtype=torch.float32, device=device)

@@ -21,13 +21,11 @@ class ClipDetection:
     """Detector outputs of all frames of B clips at bounded memory.
 
     Args:
-        num_grad_frames (int): Random frames of each clip that carry gradients;
-            all if there are no more than that.
-        grad_chunk (int): Frames with gradients are recomputed in the backward
-            pass in chunks of this size when there are more (activation
-            checkpointing); 0 never does.
-        no_grad_chunk (int): Frames without gradients that run at a time; 0 runs
-            all at once.
+        num_grad_frames: Random frames of each clip that carry gradients; all if there
+            are no more than that.
+        grad_chunk: Frames with gradients are recomputed in the backward pass in chunks
+            of this size when there are more (activation checkpointing); 0 never does.
+        no_grad_chunk: Frames without gradients that run at a time; 0 runs all at once.
     """
 
     def __init__(
@@ -47,12 +45,12 @@ class ClipDetection:
         """Detect.
 
         Args:
-            detector (FDTADetector): The network.
-            imgs (Tensor): (B, T, 3, H, W).
-            frames (list[DetDataSample]): The B * T frames.
+            detector: The network.
+            imgs: (B, T, 3, H, W).
+            frames: The B * T frames.
 
         Returns:
-            DetectorOutputs: For all B * T frames, in their order.
+            For all B * T frames, in their order.
         """
         batch, length = imgs.shape[:2]
         order = self.frame_order(length)
@@ -93,26 +91,24 @@ class FDTA(OnlineTracker):
     others here; the parts receive them. A part may repeat one, as in configs of 0.1.
 
     Args:
-        detector (dict): Config of :class:`FDTADetector`.
-        trajectory_modeling (dict): Config of :class:`TrajectoryModeling`.
-        id_decoder (dict): Config of :class:`IDDecoder`.
-        tracker (dict): Config of :class:`FDTATracker`.
-        temporal_adapter (dict, optional): Config of :class:`TemporalAdapter`.
-        identity_adapter (dict, optional): Config of :class:`IdentityAdapter`.
-        loss_id (dict, optional): Config of :class:`IDLoss`.
-        clip_detection (dict): Arguments of :class:`ClipDetection`: which frames
-            of a clip carry gradients and how many run at a time.
-        match_layer (int): Decoder layer whose matching picks the embeddings
-            that association is trained on. The published weights were trained
-            with -2 (the last auxiliary layer); -1 is the last layer itself.
-        num_id_vocabulary (int, optional): Number K of ID words; 50 if no part
-            says another.
-        window (int, optional): Frames that association looks back at most: length
-            of the ID decoder's table of time distances and longest clip, and the
-            tracker's ``miss_tolerance`` if it has none of its own; 30 if no part
-            says another.
-        data_preprocessor (dict, optional): Config of the data preprocessor.
-        init_cfg (dict, optional): Initialisation config.
+        detector: Config of :class:`FDTADetector`.
+        trajectory_modeling: Config of :class:`TrajectoryModeling`.
+        id_decoder: Config of :class:`IDDecoder`.
+        tracker: Config of :class:`FDTATracker`.
+        temporal_adapter: Config of :class:`TemporalAdapter`.
+        identity_adapter: Config of :class:`IdentityAdapter`.
+        loss_id: Config of :class:`IDLoss`.
+        clip_detection: Arguments of :class:`ClipDetection`: which frames of a clip
+            carry gradients and how many run at a time.
+        match_layer: Decoder layer whose matching picks the embeddings that association
+            is trained on. The published weights were trained with -2 (the last
+            auxiliary layer); -1 is the last layer itself.
+        num_id_vocabulary: Number K of ID words; 50 if no part says another.
+        window: Frames that association looks back at most: length of the ID decoder's
+            table of time distances and longest clip, and the tracker's
+            ``miss_tolerance`` if it has none of its own; 30 if no part says another.
+        data_preprocessor: Config of the data preprocessor.
+        init_cfg: Initialisation config.
 
     Raises:
         ValueError: If parts do not fit together.
@@ -164,15 +160,15 @@ class FDTA(OnlineTracker):
         """Compute all losses of a batch of clips.
 
         Args:
-            inputs (dict): ``img`` (B, T, 3, H, W), normalised, and optionally
-                ``depth`` (B, T, 1, H, W) in 0..255.
-            data_samples (list[TrackDataSample]): The clips' T frames with
-                ``gt_instances``, and ``id_targets`` (a list of one element).
+            inputs: ``img`` (B, T, 3, H, W), normalised, and optionally ``depth``
+                (B, T, 1, H, W) in 0..255.
+            data_samples: The clips' T frames with ``gt_instances``, and ``id_targets``
+                (a list of one element).
             **kwargs: Unused; part of MMDetection's interface.
 
         Returns:
-            dict[str, Tensor]: Detection losses of each decoder layer,
-            ``loss_depth``, ``loss_contrastive`` and ``loss_id``.
+            Detection losses of each decoder layer, ``loss_depth``, ``loss_contrastive``
+            and ``loss_id``.
         """
         imgs, depth = inputs['img'], inputs.get('depth')
         batch, length = imgs.shape[:2]
@@ -236,11 +232,11 @@ class FDTA(OnlineTracker):
         """Temporal Adapter and trajectory modelling of a history.
 
         Args:
-            features (Tensor): (..., T, N, C).
-            masks (Tensor): (..., T, N) bool, True = missing.
+            features: (..., T, N, C).
+            masks: (..., T, N) bool, True = missing.
 
         Returns:
-            Tensor: (..., T, N, C).
+            (..., T, N, C).
         """
         if self.temporal_adapter is not None:
             features = self.temporal_adapter(features, masks)
@@ -268,11 +264,11 @@ class FDTA(OnlineTracker):
         """Scores of the ID words for the detections of one frame.
 
         Args:
-            history (TrajectoryHistory): The live trajectories.
-            embeddings (Tensor): Embeddings of the detections (n, C).
+            history: The live trajectories.
+            embeddings: Embeddings of the detections (n, C).
 
         Returns:
-            Tensor: Probabilities (n, K + 1); the last column is "newborn".
+            Probabilities (n, K + 1); the last column is "newborn".
         """
         frames = len(history.masks)
         device = embeddings.device
@@ -293,11 +289,11 @@ class FDTA(OnlineTracker):
         """Detect in frames, see :meth:`OnlineTracker.detect`.
 
         Args:
-            imgs (Tensor): Normalised frames (F, 3, H, W).
-            frames (list[DetDataSample]): Their meta information.
+            imgs: Normalised frames (F, 3, H, W).
+            frames: Their meta information.
 
         Returns:
-            list[DetDataSample]: The frames with ``pred_instances`` of all queries, see
+            The frames with ``pred_instances`` of all queries, see
             :func:`host_detections`; ``embeddings`` stay on the device.
         """
         outputs = self.detector.detect(imgs, frames)
@@ -328,10 +324,10 @@ def share_sizes(model: dict) -> dict:
     """Hand the numbers that several parts of FDTA share down to them.
 
     Args:
-        model (dict): The arguments of :class:`FDTA`, as a config has them.
+        model: The arguments of :class:`FDTA`, as a config has them.
 
     Returns:
-        dict: The same with the numbers in every part, and ``num_id_vocabulary`` and
+        The same with the numbers in every part, and ``num_id_vocabulary`` and
         ``window`` set.
 
     Raises:

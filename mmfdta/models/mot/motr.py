@@ -2,6 +2,7 @@
 """MOTR: End-to-End Multiple-Object Tracking with Transformer (arXiv 2105.03247)."""
 
 from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import torch
 from mmdet.models.mot import BaseMOTModel
@@ -25,6 +26,8 @@ from ..detectors import (
 )
 from ..trackers.motr_tracker import MOTRTracker
 
+T = TypeVar('T')
+
 # The released code keeps the activations of so many frames at the end of a clip.
 NUM_KEPT_FRAMES = 2
 
@@ -37,20 +40,20 @@ class MOTR(BaseMOTModel):
     the query interaction module makes the track queries of the next frame.
 
     Args:
-        detector (dict): Config of :class:`MOTRDetector`.
-        query_interaction (dict): Config of :class:`QueryInteraction`; it has the
-            channels of the detector.
-        tracker (dict): Config of :class:`MOTRTracker`, which decides about birth and
-            death in inference.
-        matcher (dict, optional): Config of :class:`TrackletMatcher`, which decides
-            about them in training.
-        query_sampling (dict, optional): Arguments of :class:`QuerySampling`.
-        encode_chunk (int): Frames of a clip that backbone and encoder run on at a
-            time; 0 runs all at once.
-        with_cp (bool): Whether all but the last two frames of a clip are computed
-            again in the backward pass (activation checkpointing).
-        data_preprocessor (dict, optional): Config of the data preprocessor.
-        init_cfg (dict, optional): Initialisation config.
+        detector: Config of :class:`MOTRDetector`.
+        query_interaction: Config of :class:`QueryInteraction`; it has the channels of
+            the detector.
+        tracker: Config of :class:`MOTRTracker`, which decides about birth and death in
+            inference.
+        matcher: Config of :class:`TrackletMatcher`, which decides about them in
+            training.
+        query_sampling: Arguments of :class:`QuerySampling`.
+        encode_chunk: Frames of a clip that backbone and encoder run on at a time; 0
+            runs all at once.
+        with_cp: Whether all but the last two frames of a clip are computed again in the
+            backward pass (activation checkpointing).
+        data_preprocessor: Config of the data preprocessor.
+        init_cfg: Initialisation config.
     """
 
     def __init__(
@@ -103,13 +106,13 @@ class MOTR(BaseMOTModel):
         """Compute the collective average loss of a batch of clips.
 
         Args:
-            inputs (dict): ``img`` (B, T, 3, H, W), normalised.
-            data_samples (list[TrackDataSample]): The clips' T frames with
-                ``gt_instances``, among them ``instances_ids``.
+            inputs: ``img`` (B, T, 3, H, W), normalised.
+            data_samples: The clips' T frames with ``gt_instances``, among them
+                ``instances_ids``.
             **kwargs: Unused; part of MMDetection's interface.
 
         Returns:
-            dict[str, Tensor]: Detection losses of each decoder layer.
+            Detection losses of each decoder layer.
         """
         length = inputs['img'].shape[1]
         frames = [frame for clip in data_samples for frame in clip]
@@ -143,14 +146,14 @@ class MOTR(BaseMOTModel):
         """Predict and assign the frames of a clip, one after the other.
 
         Args:
-            imgs (Tensor): (T, 3, H, W).
-            frames (list[DetDataSample]): Their meta information.
-            targets (ClipTargets): Ground truth of the batch.
-            identities (Tensor): Its identities on the host.
-            first (int): Place of the clip's first frame in the batch.
+            imgs: (T, 3, H, W).
+            frames: Their meta information.
+            targets: Ground truth of the batch.
+            identities: Its identities on the host.
+            first: Place of the clip's first frame in the batch.
 
         Returns:
-            list[MatchedFrame]: One a frame.
+            One per frame.
         """
         recomputed = max(len(frames) - NUM_KEPT_FRAMES, 0) if self.with_cp else 0
         detect = queries = self.detector.detect_queries()
@@ -198,17 +201,16 @@ class MOTR(BaseMOTModel):
         """Track the next frames of a video.
 
         Args:
-            inputs (dict): ``img`` (B, T, 3, H, W); frames in their order.
-            data_samples (list[TrackDataSample]): Their meta information. A
-                frame with ``frame_id`` 0 starts a new sequence.
-            tracker (MOTRTracker, optional): State of the video; None takes the
-                model's own.
+            inputs: ``img`` (B, T, 3, H, W); frames in their order.
+            data_samples: Their meta information. A frame with ``frame_id`` 0 starts a
+                new sequence.
+            tracker: State of the video; None takes the model's own.
             **kwargs: Unused; part of MMDetection's interface.
 
         Returns:
-            list[TrackDataSample]: The samples, each frame with
-            ``pred_det_instances`` and ``pred_track_instances`` (boxes xyxy in
-            pixels of the original frame, not clipped to it).
+            The samples, each frame with ``pred_det_instances`` and
+            ``pred_track_instances`` (boxes xyxy in pixels of the original frame, not
+            clipped to it).
         """
         tracker = self.tracker if tracker is None else tracker
         frames = [frame for clip in data_samples for frame in clip]
@@ -243,7 +245,7 @@ class MOTR(BaseMOTModel):
         return [self.detector.decode(one, queries) for one in encoded]
 
 
-def _run(function: Callable, *args, recompute: bool):
+def _run(function: Callable[..., T], *args: Any, recompute: bool) -> T:
     """Call it; activations are kept, or computed again in the backward pass."""
     if recompute and torch.is_grad_enabled():
         return checkpoint(function, *args, use_reentrant=False)

@@ -20,7 +20,7 @@ class OnlineTracker(BaseMOTModel):
     """A model that detects in frames and then associates one after the other.
 
     Attributes:
-        tracker (Any): State of the video that :meth:`predict` follows by default;
+        tracker: State of the video that :meth:`predict` follows by default;
             :func:`mmfdta.models.trackers.new_tracker` makes one for another video.
     """
 
@@ -31,14 +31,13 @@ class OnlineTracker(BaseMOTModel):
         """Detect in frames, which do not see each other.
 
         Args:
-            imgs (Tensor): Normalised frames (F, 3, H, W).
-            frames (list[DetDataSample]): Their meta information.
+            imgs: Normalised frames (F, 3, H, W).
+            frames: Their meta information.
 
         Returns:
-            list[DetDataSample]: The same frames with ``pred_instances``, on the CPU:
-            ``bboxes`` (n, 4) float32 xyxy in pixels of the original frame,
-            ``scores``, ``labels`` (n,); what else there is, such as ``embeddings``,
-            may have stayed on the device.
+            The same frames with ``pred_instances``, on the CPU: ``bboxes`` (n, 4)
+            float32 xyxy in pixels of the original frame, ``scores``, ``labels`` (n,);
+            what else there is, such as ``embeddings``, may have stayed on the device.
         """
 
     @abstractmethod
@@ -46,12 +45,12 @@ class OnlineTracker(BaseMOTModel):
         """Give the detections of the next frame of a video their identities.
 
         Args:
-            frame (DetDataSample): As :meth:`detect` returns it, with ``frame_id``.
-            tracker (Any): State of the video; None takes the model's own.
+            frame: As :meth:`detect` returns it, with ``frame_id``.
+            tracker: State of the video; None takes the model's own.
 
         Returns:
-            DetDataSample: The same frame with ``pred_det_instances``, the detections
-            that took part, and ``pred_track_instances``, the tracks, on the CPU.
+            The same frame with ``pred_det_instances``, the detections that took part,
+            and ``pred_track_instances``, the tracks, on the CPU.
         """
 
     def predict(
@@ -60,17 +59,17 @@ class OnlineTracker(BaseMOTModel):
         """Track the next frames of a video.
 
         Args:
-            inputs (dict | Tensor): ``img`` (B, T, 3, H, W), or that tensor itself;
-                frames in their order.
-            data_samples (list[TrackDataSample]): Their meta information. A
-                frame with ``frame_id`` 0 starts a new sequence.
-            tracker (Any): State of the video; None takes the model's own.
+            inputs: ``img`` (B, T, 3, H, W), or that tensor itself; frames in their
+                order.
+            data_samples: Their meta information. A frame with ``frame_id`` 0 starts a
+                new sequence.
+            tracker: State of the video; None takes the model's own.
             **kwargs: Unused; part of MMDetection's interface.
 
         Returns:
-            list[TrackDataSample]: The samples, each frame with
-            ``pred_det_instances`` and ``pred_track_instances`` (boxes xyxy in
-            pixels of the original frame, not clipped to it).
+            The samples, each frame with ``pred_det_instances`` and
+            ``pred_track_instances`` (boxes xyxy in pixels of the original frame, not
+            clipped to it).
         """
         imgs = inputs['img'] if isinstance(inputs, dict) else inputs
         frames = [frame for clip in data_samples for frame in clip]
@@ -89,10 +88,10 @@ class TrackingByDetection(OnlineTracker):
     small, and on another device it would wait for every number.
 
     Args:
-        detector (dict): Config of a detector.
-        tracker (dict): Config of a tracker.
-        data_preprocessor (dict, optional): Config of the data preprocessor.
-        init_cfg (dict, optional): Initialisation config.
+        detector: Config of a detector.
+        tracker: Config of a tracker.
+        data_preprocessor: Config of the data preprocessor.
+        init_cfg: Initialisation config.
 
     Raises:
         ValueError: If the tracker wants a network that compares crops.

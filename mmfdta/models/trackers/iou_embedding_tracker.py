@@ -23,12 +23,12 @@ class IoUEmbeddingTracker:
     motion.
 
     Args:
-        score_thr (float): Detections with a lower score are left out.
-        newborn_thr (float): Score from which on a detection may begin a track.
-        match_thr (float): Pairs with a lower score stay apart.
-        weight (float): Share of the IoU, 0 to 1.
-        momentum (float): Share of the old embedding when a track is found again.
-        miss_tolerance (int): Frames after which a lost track is forgotten.
+        score_thr: Detections with a lower score are left out.
+        newborn_thr: Score from which on a detection may begin a track.
+        match_thr: Pairs with a lower score stay apart.
+        weight: Share of the IoU, 0 to 1.
+        momentum: Share of the old embedding when a track is found again.
+        miss_tolerance: Frames after which a lost track is forgotten.
     """
 
     def __init__(
@@ -57,15 +57,14 @@ class IoUEmbeddingTracker:
         """Track the next frame.
 
         Args:
-            data_sample (DetDataSample): ``frame_id`` (0 starts a video) and
-                ``pred_instances``, on the CPU: ``bboxes`` (n, 4) xyxy in pixels,
-                ``scores``, ``labels`` (n,); and ``embeddings`` (n, C), which may be
-                on another device.
+            data_sample: ``frame_id`` (0 starts a video) and ``pred_instances``, on the
+                CPU: ``bboxes`` (n, 4) xyxy in pixels, ``scores``, ``labels`` (n,); and
+                ``embeddings`` (n, C), which may be on another device.
             **_: What other trackers ask for.
 
         Returns:
-            InstanceData: On the CPU: ``bboxes``, ``scores``, ``labels`` and
-            ``instances_id`` int64 (m,) of the objects that have an identity.
+            On the CPU: ``bboxes``, ``scores``, ``labels`` and ``instances_id`` int64
+            (m,) of the objects that have an identity.
         """
         frame = data_sample.frame_id
         if frame == 0:

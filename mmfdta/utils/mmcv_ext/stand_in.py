@@ -25,7 +25,7 @@ COMPILE = (
 class OperatorNotCompiledError(NotImplementedError):
     """An MMCV operator was called that needs the compiled extension."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str) -> None:
         super().__init__(
             f"The MMCV operator '{name}' is not compiled here and has no PyTorch "
             f'path. Compile the operators (about 15 minutes): {install_command()}'
