@@ -1,7 +1,6 @@
 # Copyright (c) mmfdta authors.
 """From the name of a config to its runner: finding, reading, checking, building."""
 
-import argparse
 import importlib
 import os
 import traceback
@@ -10,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -25,18 +24,6 @@ PACKAGE = Path(__file__).resolve().parents[1]
 CONFIG_ROOTS = (PACKAGE / '.mim' / 'configs', PACKAGE.parent / 'configs')
 # What registered the classes in 0.1.
 _REGISTERED_ONCE = ('mmfdta', 'mmfdta.datasets.minidance')
-
-
-def add_cfg_options(parser: argparse.ArgumentParser, text: str) -> None:
-    """Add ``--cfg-options``, for commands that are not in `mmfdta.cli` yet."""
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help=text,
-    )
 
 
 def find_config(name: str) -> Path:

@@ -6,7 +6,6 @@ import importlib
 import sys
 import warnings
 from collections.abc import Sequence
-from types import ModuleType
 
 from mmfdta.utils.known_warnings import quiet_known_warnings
 from mmfdta.version import __version__
@@ -79,7 +78,7 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
             name, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         if name == verb:
-            module = _import_verb(name)
+            module = importlib.import_module(VERBS[name][0])
             branch.description = module.__doc__
             module.add_arguments(branch)
             branch.add_argument(
@@ -111,13 +110,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     quiet_known_warnings()
     warnings.formatwarning = lambda message, *_: f'warning: {message}\n'
     with report_errors(verb, '--traceback' in arguments) as ending:
-        if hasattr(_import_verb(verb), 'add_arguments'):
-            options = build_parser(verb).parse_args(arguments)
-            ending.code = options.run(options) or 0
-        else:
-            ending.code = _import_verb(verb).main(arguments[1:]) or 0
+        options = build_parser(verb).parse_args(arguments)
+        ending.code = options.run(options) or 0
     return ending.code
-
-
-def _import_verb(verb: str) -> ModuleType:
-    return importlib.import_module(VERBS[verb][0])

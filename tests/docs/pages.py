@@ -2,7 +2,6 @@
 """What stands on the pages: code blocks, links, commands."""
 
 import argparse
-import importlib
 import re
 import runpy
 import shlex
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
-from mmfdta.cli.main import VERBS, build_parser
+from mmfdta.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -106,9 +105,6 @@ def parser_of_module(main, *arguments) -> argparse.ArgumentParser:
 
 def parser_of_verb(verb: str) -> argparse.ArgumentParser:
     """The parser of `mmfdta VERB`."""
-    module = importlib.import_module(VERBS[verb][0])
-    if not hasattr(module, 'add_arguments'):
-        return parser_of_module(module.main, [])
     (verbs,) = build_parser(verb)._subparsers._group_actions
     return verbs.choices[verb]
 
