@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from mmfdta.apis import MOTInferencer
-from mmfdta.apis.frame_preprocessing import FrameContext
 from mmfdta.apis.config import read_config
+from mmfdta.apis.frame_preprocessing import FrameContext
 from mmfdta.apis.track_outputs import TrackedFrame, VideoFacts, plan_outputs
 from mmfdta.apis.video_sources import open_source
 from mmfdta.visualization import TrackStyle
