@@ -32,9 +32,9 @@ class FrameContext:
     """What a model is told about a frame besides its pixels.
 
     Attributes:
-        index (int): Number in its video, from 0; 0 resets the tracker.
-        video (str): Name of the video.
-        num_frames (int): Length of the video, 0 if unknown.
+        index: Number in its video, from 0; 0 resets the tracker.
+        video: Name of the video.
+        num_frames: Length of the video, 0 if unknown.
     """
 
     index: int
@@ -51,7 +51,7 @@ class FramePreprocessor:
     they read files themselves; the model's data preprocessor does the rest.
 
     Args:
-        config (Config): The model's config. Without a test pipeline, a model on
+        config: The model's config. Without a test pipeline, a model on
             ``ClipDataPreprocessor`` gets the usual size (short side 800, long
             side at most 1440).
 
@@ -82,11 +82,11 @@ class FramePreprocessor:
         """Prepare one frame.
 
         Args:
-            image (np.ndarray): uint8 (H, W, 3) BGR.
-            context (FrameContext): What else there is to know.
+            image: uint8 (H, W, 3) BGR.
+            context: What else there is to know.
 
         Returns:
-            dict: ``inputs`` and ``data_samples`` of a clip of one frame.
+            ``inputs`` and ``data_samples`` of a clip of one frame.
         """
         prepare = self._prepare_clip if self._on_clips else self._prepare_image
         return self._pack(prepare(image, context))
@@ -141,10 +141,10 @@ def collate_frames(samples: list[dict]) -> dict:
     """Join prepared frames of one size to a clip, in a batch of one.
 
     Args:
-        samples (list[dict]): Outputs of :class:`FramePreprocessor`.
+        samples: Outputs of :class:`FramePreprocessor`.
 
     Returns:
-        dict: ``inputs`` and ``data_samples`` as a data preprocessor takes them.
+        ``inputs`` and ``data_samples`` as a data preprocessor takes them.
     """
     inputs = [sample['inputs'] for sample in samples]
     joined: dict[str, list[Tensor]] | list[Tensor]

@@ -29,17 +29,17 @@ def load_tracker(
     """Build a config's model with the weights of a checkpoint.
 
     Args:
-        config (Config): The config.
-        checkpoint (str | os.PathLike | None): Path or address of the weights.
+        config: The config.
+        checkpoint: Path or address of the weights.
             Only tensors and plain data are loaded from it; code in it is
             refused.
-        device (str | torch.device | None): Where it runs; None takes the first
+        device: Where it runs; None takes the first
             GPU if there is one.
-        allow_random_weights (bool): Without a checkpoint: initialise the model
+        allow_random_weights: Without a checkpoint: initialise the model
             instead of refusing.
 
     Returns:
-        nn.Module: In evaluation mode, with ``dataset_meta``.
+        In evaluation mode, with ``dataset_meta``.
 
     Raises:
         ValueError: If no checkpoint is named.

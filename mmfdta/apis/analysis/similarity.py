@@ -28,14 +28,14 @@ class Similarities:
     """Cosine similarities, counted.
 
     Attributes:
-        threshold (float): Similarities above it are counted exactly.
-        different (np.ndarray): int64 (200,), pairs of different objects in one
+        threshold: Similarities above it are counted exactly.
+        different: int64 (200,), pairs of different objects in one
             frame, in equal bins from -1 to 1.
-        same (np.ndarray): int64 (200,), pairs of one object in two frames.
-        above_different (int): Of the first, those above the threshold.
-        above_same (int): Of the second.
-        sum_different (float): Their sum.
-        sum_same (float): Their sum.
+        same: int64 (200,), pairs of one object in two frames.
+        above_different: Of the first, those above the threshold.
+        above_same: Of the second.
+        sum_different: Their sum.
+        sum_same: Their sum.
     """
 
     threshold: float = 0.9
@@ -50,9 +50,9 @@ class Similarities:
         """Count the pairs of a clip.
 
         Args:
-            features (Tensor): (M, C), one for each object and frame.
-            frames (Tensor): int64 (M,).
-            identities (Tensor): int64 (M,).
+            features: (M, C), one for each object and frame.
+            frames: int64 (M,).
+            identities: int64 (M,).
         """
         unit = F.normalize(features.double(), dim=-1)
         similarity = (unit @ unit.T).clamp(-1, 1)
@@ -103,11 +103,11 @@ class MatchedClip:
     """Embeddings of the annotated objects of a clip.
 
     Attributes:
-        embeddings (Tensor): (M, C) of the matched queries.
-        frames (Tensor): int64 (M,), 0 to T - 1.
-        identities (Tensor): int64 (M,), 0 to N - 1.
-        num_frames (int): T.
-        num_annotated (int): Annotated boxes, found or not.
+        embeddings: (M, C) of the matched queries.
+        frames: int64 (M,), 0 to T - 1.
+        identities: int64 (M,), 0 to N - 1.
+        num_frames: T.
+        num_annotated: Annotated boxes, found or not.
     """
 
     embeddings: Tensor

@@ -309,6 +309,19 @@ def test_a_tracker_that_is_one_network_has_no_association(arena, in_process):
     assert not (arena.folder / 'out/detections').exists()
 
 
+def test_mmdetection_s_own_model_class_tracks_alike(arena, in_process):
+    """It only predicts, so that its time is the detector's."""
+    entries = [f'{name}:{BYTE}={arena.weights}' for name in ('own', 'ours')]
+    settings = ['model.type=ByteTrack']
+    settings += ['model.data_preprocessor.type=TrackerDataPreprocessor']
+    assert arena.run(*entries, '--cfg-options-for', 'own', *settings) == 0
+    assert arena.tracks('own') == arena.tracks('ours')
+    assert any(arena.tracks('own').values())
+    document = json.loads((arena.folder / 'out/benchmark.json').read_text())
+    stages = [t['timing']['stages']['association'] for t in document['trackers']]
+    assert stages[0]['median'] is None and stages[1]['median'] > 0
+
+
 def test_run_fingerprints_follow_what_matters(arena):
     words = [f'{name}={arena.weights}' for name in ('fdta_mini', BYTE, SORT)]
     fdta, byte, sort = read_entries(words).entries
