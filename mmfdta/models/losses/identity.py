@@ -12,8 +12,9 @@ from torch import Tensor, nn
 class IDLoss(nn.Module):
     """Classification of detections into ID words (paper, Sec. 3.1).
 
-    The first frame has no history and is left out. The sum over the detections is
-    divided by their number, averaged over all processes and at least 1.
+    With p_i the softmax over the K words and "newborn", y_i the right one and n the
+    number of detections, ``L = -1/n sum_i log p_i[y_i]``. The first frame has no
+    history and is left out; n is averaged over all processes and at least 1.
 
     Args:
         loss_weight: Factor of the loss.
