@@ -20,7 +20,7 @@ from mmfdta import minidance
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / 'docs' / 'configs.md'
-ROOMS = {
+SECTIONS = {
     'mmfdta.models': 'Models, losses and trackers',
     'mmfdta.datasets': 'Data',
     'mmfdta.evaluation': 'Evaluation',
@@ -146,7 +146,7 @@ def arguments(cls: type) -> Iterator[tuple[str, str, str]]:
 
 
 def tidy(text: str) -> str:
-    """Turn the marks of docstrings into Markdown for a table's cell."""
+    """Turn the markup of docstrings into Markdown for a table's cell."""
     text = re.sub(r':\w+:`~?([^`]+)`', r'`\1`', ' '.join(text.split()))
     return text.replace('``', '`').replace('|', '\\|')
 
@@ -169,10 +169,10 @@ def build_page() -> str:
     lines = [HEAD, '## Configs', '', *config_table(), '']
     places = find_places()
     classes = registered_classes()
-    for room, title in ROOMS.items():
+    for package, title in SECTIONS.items():
         lines += [f'## {title}', '']
         for name, cls in classes.items():
-            if cls.__module__.startswith(room):
+            if cls.__module__.startswith(package):
                 lines += class_section(name, cls, places.get(name, ''))
     return '\n'.join(lines).rstrip() + '\n'
 

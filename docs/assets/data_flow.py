@@ -6,6 +6,7 @@ python docs/assets/data_flow.py
 
 import ast
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import matplotlib
@@ -17,6 +18,7 @@ from matplotlib.axes import Axes
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+GROUND = {'structures', 'utils'}
 NETWORK, ADAPTER, LOSS, DATA = '#dbe7f5', '#fbe3cc', '#f3d6dc', '#eeeeee'
 
 
@@ -192,30 +194,74 @@ def package_of(module: tuple[str, ...], packages: set[str]) -> str | None:
     return found if found in packages else None
 
 
+def find_depths(imports: dict[str, set[str]]) -> dict[str, int]:
+    """Return the row of each package: below all that import it; the ground is last.
+
+    Packages that only registries know stand right above what they import.
+
+    Raises:
+        graphlib.CycleError: If packages import each other.
+    """
+    depths = dict.fromkeys(imports, 0)
+    for name in reversed(list(TopologicalSorter(imports).static_order())):
+        for below in imports[name]:
+            depths[below] = max(depths[below], depths[name] + 1)
+    depths |= dict.fromkeys(GROUND, max(depths.values()))
+    for name in set(imports) - set().union(*imports.values()) - {'cli'}:
+        depths[name] = min(depths[below] for below in imports[name]) - 1
+    return depths
+
+
+def direct_imports(imports: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Leave out what a package reaches through another one, and the ground."""
+    reached: dict[str, set[str]] = {}
+    for name in TopologicalSorter(imports).static_order():
+        reached[name] = set().union(
+            imports[name], *(reached[below] for below in imports[name])
+        )
+    return {
+        name: {
+            below
+            for below in found - GROUND
+            if not any(below in reached[other] for other in found - {below})
+        }
+        for name, found in imports.items()
+    }
+
+
 def draw_packages() -> None:
-    """The packages in the layers that their imports make; imports point downwards."""
+    """The packages and their imports, which point downwards.
+
+    Imports of the ground, and those that another arrow implies, are not drawn.
+    """
     imports = find_imports()
-    layers = [['tools/']]
-    left = dict(imports)
-    below: list[list[str]] = []
-    while left:
-        ready = sorted(name for name in left if not left[name] & set(left))
-        if not ready:
-            raise ValueError(f'packages import each other: {sorted(left)}')
-        below.append(ready)
-        left = {name: found for name, found in left.items() if name not in ready}
-    layers += [[f'{name}/' for name in layer] for layer in reversed(below)]
-    width = 2.6 * max(len(layer) for layer in layers) + 1
-    _, axes = plt.subplots(figsize=(width, 0.62 * len(layers)))
-    for i, names in enumerate(layers):
-        for j, name in enumerate(names):
-            x = width / 2 + (j - (len(names) - 1) / 2) * 2.6
+    depths, arrows = find_depths(imports), direct_imports(imports)
+    rows = max(depths.values()) + 1
+    boxes: dict[str, Box] = {}
+    width = 13.0
+    for depth in range(rows):
+        names = [name for name in imports if depths[name] == depth]
+
+        def middle(name: str) -> float:
+            above = [boxes[other].x for other in boxes if name in arrows[other]]
+            return sum(above) / len(above) if above else width / 2
+
+        names.sort(key=lambda name: (middle(name), name))
+        step = width / len(names)
+        for i, name in enumerate(names):
+            x = (i + 0.5) * step if len(names) > 1 else width / 2
             color = NETWORK if name.startswith('models/') else DATA
-            draw_box(axes, Box(x, len(layers) - i, name, '', color, 2.45))
-    arrow = dict(arrowstyle='-|>', color='#333')
-    axes.annotate('', (0.05, 0.8), (0.05, len(layers) + 0.2), arrowprops=arrow)
-    axes.text(0.15, len(layers) / 2, 'imports', rotation=90, va='center', size=8)
-    save(axes, 'packages.png', width, len(layers) + 0.5)
+            boxes[name] = Box(x, rows - depth, f'{name}/', '', color, 2.9)
+    _, axes = plt.subplots(figsize=(width * 0.8, 0.85 * rows))
+    for name, found in arrows.items():
+        for below in found:
+            start, end = boxes[name], boxes[below]
+            ends = (end.x, end.y + 0.32), (start.x, start.y - 0.32)
+            style = dict(arrowstyle='-|>', lw=0.8, color='#666')
+            axes.annotate('', *ends, arrowprops=style, zorder=0)
+    for box in boxes.values():
+        draw_box(axes, box)
+    save(axes, 'packages.png', width, rows + 0.5)
 
 
 if __name__ == '__main__':
