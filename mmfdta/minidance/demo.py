@@ -300,7 +300,7 @@ def benchmark(
     Raises:
         RuntimeError: If an entry cannot be run; its process has said why.
     """
-    options = BenchmarkOptions(data='test', out=folder / 'benchmark')
+    options = BenchmarkOptions(data='test', out=folder / 'benchmark', own_process=False)
     made = run_benchmark(entries, options, lambda text: say(f'      {text}'))
     if made.report is None or made.failed:
         raise RuntimeError(f'{", ".join(made.failed)} failed, see above')

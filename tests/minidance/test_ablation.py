@@ -24,7 +24,6 @@ def run(folder, capsys):
     return code, capsys.readouterr().out
 
 
-@pytest.mark.usefixtures('one_process')
 def test_variants_are_trained_once_and_tabled(tmp_path, capsys):
     code, first = run(tmp_path, capsys)
     assert code == 0

@@ -33,7 +33,6 @@ def run_demo(folder, capsys):
     return code, capsys.readouterr()
 
 
-@pytest.mark.usefixtures('one_process')
 def test_the_demo_leaves_everything_and_reuses_it(tmp_path, capsys):
     code, first = run_demo(tmp_path, capsys)
     assert code == 0
@@ -56,6 +55,8 @@ def test_the_demo_leaves_everything_and_reuses_it(tmp_path, capsys):
     for baseline in BASELINES:
         tuned = document['trackers'][rows.index(f'{baseline.name} (tuned)') - 2]
         assert chosen[baseline.name].items() <= tuned['settings'].items()
+    report = json.loads((work / 'benchmark/benchmark.json').read_text())
+    assert [t['peak_memory'] for t in report['trackers']] == [None] * 7
     shares = json.loads((work / 'similarity.json').read_text())['shares_above']
     assert list(shares) == ['plain detector', 'FDTA']
     assert (work / 'scores.csv').read_text().count('\n') == 8

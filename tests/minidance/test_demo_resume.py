@@ -14,7 +14,7 @@ class Interrupted(Exception):
 
 
 @pytest.fixture
-def train(tmp_path, capsys, monkeypatch, one_process):
+def train(tmp_path, capsys, monkeypatch):
     """Train FDTA's plainest variant; return its weights and what was said."""
     monkeypatch.setitem(tiny_demo.SETTINGS, 'train_cfg.max_iters', 5)
     monkeypatch.setitem(tiny_demo.SETTINGS, 'default_hooks.checkpoint.interval', 2)

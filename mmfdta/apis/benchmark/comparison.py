@@ -17,7 +17,7 @@ from ..machine import describe_machine
 from .entries import Entry, open_data
 from .report import Report
 from .results import LEVEL, EntryResult, compare, draw_sequences
-from .runs import Job, run_fingerprint
+from .runs import Job, run_fingerprint, run_job
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class BenchmarkOptions:
         warmup: Frames before times are taken.
         resamples: Draws of the intervals.
         seed: Seed of the draws.
+        own_process: Run each entry in a process of its own, in which alone memory can
+            be measured; it takes seconds to start.
     """
 
     data: str = 'val'
@@ -45,6 +47,7 @@ class BenchmarkOptions:
     warmup: int = 5
     resamples: int = 2000
     seed: int = 0
+    own_process: bool = True
 
     @property
     def folder(self) -> Path:
@@ -106,7 +109,11 @@ def run_benchmark(
         folder = entry.results
         if folder is None:
             job = plan_job(entry, options, machine)
-            if not _run(job, entry, data, lambda text, h=head: say(f'{h}: {text}')):
+
+            def tell(text: str, head: str = head) -> None:
+                say(f'{head}: {text}')
+
+            if not _run(job, entry, data, options.own_process, tell):
                 failed.append(entry.name)
                 continue
             run_folder = job.open_folder(data.images)
@@ -144,9 +151,13 @@ def plan_job(entry: Entry, options: BenchmarkOptions, machine: dict) -> Job:
 
 
 def _run(
-    job: Job, entry: Entry, data: EvaluationData, say: Callable[[str], None]
+    job: Job,
+    entry: Entry,
+    data: EvaluationData,
+    own_process: bool,
+    say: Callable[[str], None],
 ) -> bool:
-    """Run a job in a process of its own unless it is done; whether it succeeded."""
+    """Run a job unless it is done; whether its process succeeded."""
     left = job.open_folder(data.images).unfinished()
     if not left:
         say('reused')
@@ -155,6 +166,9 @@ def _run(
     say(f'{len(left)} sequences' + (f', {done} reused' if done else ''))
     path = job.save()
     entry.config.dump(job.config)
+    if not own_process:
+        run_job(job, own_process)
+        return True
     # With -m the package would import the module before it runs.
     code = 'import sys; from mmfdta.apis.benchmark.runs import main; '
     worker = [sys.executable, '-c', f'{code}sys.exit(main(sys.argv[1:]))', str(path)]

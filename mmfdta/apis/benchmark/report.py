@@ -99,7 +99,7 @@ class Report:
                     result.name,
                     *(_milliseconds(timing.stages[s]['median']) for s in STAGES),
                     f'{timing.frames_per_second:.2f}',
-                    f'{(result.peak_memory or 0) / _MEBI:.0f}',
+                    f'{result.peak_memory / _MEBI:.0f}' if result.peak_memory else '-',
                     f'{cost.parameters / _MILLION:.2f}',
                     f'{cost.flops / _GIGA:.2f}',
                 )

@@ -82,8 +82,9 @@ class EntryResult:
 
     @property
     def peak_memory(self) -> int | None:
-        """Bytes."""
-        return max((run.peak_memory for run in self.runs), default=None)
+        """Bytes; None where no process ran this entry alone."""
+        known = [run.peak_memory for run in self.runs if run.peak_memory is not None]
+        return max(known, default=None)
 
     @property
     def reused_detections(self) -> bool:

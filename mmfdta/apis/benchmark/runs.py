@@ -113,13 +113,13 @@ class SequenceRun:
 
     Attributes:
         seconds: float64 (L, 4), the times of :data:`STAGES`.
-        peak_memory: Bytes, so far in the process.
+        peak_memory: Bytes, so far in its process; None if that ran others, too.
         cost: Of the tracker.
         reused_detections: Whether the detections were those of an earlier run.
     """
 
     seconds: np.ndarray
-    peak_memory: int
+    peak_memory: int | None
     cost: Cost
     reused_detections: bool
 
@@ -191,11 +191,13 @@ class RunFolder:
         return [name for name in self._decides if self.read(name) is None]
 
 
-def run_job(job: Job) -> None:
+def run_job(job: Job, own_process: bool = True) -> None:
     """Track the sequences that are not tracked yet.
 
     Args:
         job: What to do.
+        own_process: Whether this process does nothing else, so that its memory is
+            that of the job.
 
     Raises:
         OSError: If a file cannot be read or written.
@@ -229,7 +231,10 @@ def run_job(job: Job) -> None:
             seconds.append(spent)
             bar.update()
         run = SequenceRun(
-            np.stack(seconds), peak_memory(device), cost, known is not None
+            np.stack(seconds),
+            peak_memory(device) if own_process else None,
+            cost,
+            known is not None,
         )
         folder.write(sequences[index].name, Tracks.concatenate(parts), run)
     bar.close()
