@@ -28,8 +28,6 @@ def test_the_page_s_commands_run(workshop, capsys):
         for words in shell_words(block):
             if words[0] in ELSEWHERE or words[1] == 'minidance':
                 continue
-            if words[:2] == ('python', '-m'):
-                words = words[2:]
             assert words[0] == 'mmfdta'
             arguments = list(words[1:])
             if arguments[0] == 'test':

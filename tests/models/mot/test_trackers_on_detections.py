@@ -42,14 +42,14 @@ def fdta(tmp_path_factory):
 @pytest.mark.parametrize('tracker', TRACKERS)
 def test_detections_are_those_of_fdta(fdta, tracker: str):
     model, checkpoint = fdta
-    neighbour = load_tracker(read(f'{tracker}_fdta-det_mini'), checkpoint, 'cpu')
+    baseline = load_tracker(read(f'{tracker}_fdta-det_mini'), checkpoint, 'cpu')
     clip = make_clip(num_frames=1, size=(96, 128))
     frame = clip['data_samples'][0]
     frame.set_metainfo(dict(ori_shape=(192, 256), frame_id=0))
     batch = model.data_preprocessor(collate(copy.deepcopy(clip)))
     raw = model(**batch, mode='tensor')
-    batch = neighbour.data_preprocessor(collate(clip))
-    found = neighbour.detector.predict(
+    batch = baseline.data_preprocessor(collate(clip))
+    found = baseline.detector.predict(
         batch['inputs']['img'][:, 0], list(batch['data_samples'][0])
     )[0].pred_instances
     # By hand: the best class of each query, boxes in pixels of 256 x 192.
@@ -65,10 +65,10 @@ def test_detections_are_those_of_fdta(fdta, tracker: str):
 def test_only_the_named_modules_are_taken(fdta, tmp_path):
     model, checkpoint = fdta
     config = read('bytetrack_fdta-det_mini')
-    neighbour = load_tracker(config, checkpoint, 'cpu')
+    baseline = load_tracker(config, checkpoint, 'cpu')
     expected = model.state_dict()
-    assert neighbour.state_dict()
-    for name, value in neighbour.state_dict().items():
+    assert baseline.state_dict()
+    for name, value in baseline.state_dict().items():
         assert torch.equal(value, expected[name])
     lacking = {k: v for k, v in expected.items() if 'detector.neck' not in k}
     torch.save(dict(state_dict=lacking), tmp_path / 'bad.pth')

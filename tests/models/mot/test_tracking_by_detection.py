@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from frozen.make_frozen import FOLDER
+from frozen.make_frozen import frames as frozen_frames
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, TrackDataSample
 from mmengine.config import Config
@@ -140,6 +141,63 @@ def test_two_videos_share_a_model(name: str):
             together[k].append(predict(pair[k], t, trackers[k]))
     assert together == alone
     assert alone[1] == [predict(x, t, None) for t, x in enumerate(videos[1])]
+
+
+def on_frozen_detector(name: str) -> nn.Module:
+    """A tracker on the detector of the frozen FDTA, at thresholds in gaps of scores."""
+    fdta, model = frozen('fdta'), with_tracker(name)
+    low, high = fdta.tracker.det_thr, fdta.tracker.newborn_thr
+    if name == 'iou-embedding':
+        model.tracker.score_thr, model.tracker.newborn_thr = low, high
+    else:
+        model.tracker.obj_score_thrs = dict(high=high, low=low)
+        model.tracker.init_track_thr = high
+    model.detector, model.data_preprocessor = fdta.detector, fdta.data_preprocessor
+    return model.eval()
+
+
+def track_in_clips(model: nn.Module, images: list[Tensor], length: int) -> list:
+    """Tracks of each frame if the model is called with so many frames at a time."""
+    found = []
+    for first in range(0, len(images), length):
+        chunk = images[first : first + length]
+        frames = [clip(first + i)[0][0] for i in range(len(chunk))]
+        sample = TrackDataSample()
+        sample.video_data_samples = frames
+        for frame in frames:
+            frame.set_metainfo(dict(batch_input_shape=SIZE))
+        inputs = dict(img=torch.cat(chunk, dim=1))
+        model(inputs, [sample], mode='predict')
+        found += [rows([[frame]]) for frame in frames]
+    return found
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('length', [3, 5])
+@pytest.mark.parametrize('name', [*OF_MMDETECTION, 'iou-embedding'])
+def test_several_frames_per_call_give_the_same_tracks(name: str, length: int):
+    model, images = with_tracker(name), video(3, num_frames=13)
+    one_by_one = track_in_clips(model, images, 1)
+    assert sum(map(len, one_by_one)) > 40
+    assert track_in_clips(model, images, length) == one_by_one
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('name', ['bytetrack', 'iou-embedding', 'fdta', 'motr'])
+def test_several_frames_per_call_of_a_network_give_the_same_tracks(name: str):
+    """Convolutions of a batch round otherwise; identities and their order are equal."""
+    model = frozen(name) if name in ('fdta', 'motr') else on_frozen_detector(name)
+    mean, std = model.data_preprocessor.mean, model.data_preprocessor.std
+    pictures = [torch.from_numpy(image) for image in frozen_frames()]
+    images = [((x / 255 - mean) / std)[None, None] for x in pictures]
+    one_by_one = track_in_clips(model, images, 1)
+    ids = [row[0] for frame in one_by_one for row in frame]
+    assert len(ids) > 1.5 * len(set(ids)) > 0
+    for frame, expected in zip(
+        track_in_clips(model, images, 5), one_by_one, strict=True
+    ):
+        assert [row[0] for row in frame] == [row[0] for row in expected]
+        np.testing.assert_allclose(frame, expected, rtol=1e-5, atol=1e-3)
 
 
 @torch.no_grad()
