@@ -60,6 +60,8 @@ _BUILT = re.compile(
     r'|^param_scheduler(\.\d+)?$'
 )
 _CLOSE = 0.8
+# Keys of 0.1 that no longer resemble their names.
+_RENAMED = dict(use_marks='use_consider_flag')
 _REGISTRIES = [
     registry
     for module in (mmdet.registry, mmengine.registry)
@@ -270,6 +272,8 @@ def _fits(value: object, hint: object) -> bool:
 def _suggest(name: str, names: Iterable[str]) -> str:
     listed = sorted(set(names))
     close = difflib.get_close_matches(name, listed, 1, _CLOSE)
+    if _RENAMED.get(name) in listed:
+        close = [_RENAMED[name]]
     if close:
         return f', did you mean {close[0]!r}?'
     return f'; it takes {", ".join(listed)}' if len(listed) <= 25 else ''

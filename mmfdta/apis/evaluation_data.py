@@ -2,10 +2,9 @@
 """Sequences with their ground truth, and scores of tracks in them."""
 
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
 from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 from mmengine.utils import import_modules_from_strings
@@ -74,15 +73,15 @@ def ground_truth(sequence: Sequence, mot_classes: bool) -> Tracks:
     Raises:
         ValueError: If its ground truth is not published.
     """
-    rows = sequence.annotations
-    if rows is None:
+    annotations = sequence.annotations
+    if annotations is None:
         raise ValueError(
             f'sequence {sequence.name!r} has no ground truth to score with; choose '
             'another split'
         )
-    frames = np.repeat(np.arange(len(sequence)) + 1, np.diff(rows.offsets))
-    label = rows.categories if mot_classes else rows.labels
-    return Tracks.create(frames, rows.ids, rows.xywh, rows.marks, label)
+    if not mot_classes:
+        return annotations.tracks
+    return replace(annotations.tracks, label=annotations.category)
 
 
 @dataclass(frozen=True)

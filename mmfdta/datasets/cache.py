@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
+from mmfdta.structures.tracks import Tracks
 from mmfdta.structures.whole_files import open_whole
 
 from .sequences import Sequence, SequenceAnnotations
 
-_VERSION = 1
-_ROW_FIELDS = ('ids', 'xywh', 'marks', 'categories', 'visibilities')
+_VERSION = 2
 
 
 def save_cache(
@@ -46,9 +46,15 @@ def save_cache(
         ),
     )
     known = [s.annotations for s in sequences if s.annotations is not None]
-    for name in ('offsets', *_ROW_FIELDS):
-        parts = [getattr(annotations, name) for annotations in known]
-        arrays[name] = np.concatenate(parts) if parts else np.zeros(0)
+    tracks = Tracks.concatenate([annotations.tracks for annotations in known])
+    arrays.update(
+        frame=tracks.frame,
+        identity=tracks.identity,
+        xywh=tracks.xywh,
+        score=tracks.score,
+        category=_join([annotations.category for annotations in known]),
+        visibility=_join([annotations.visibility for annotations in known]),
+    )
     _save_npz(Path(path), arrays)
 
 
@@ -87,19 +93,21 @@ def load_cache(path: str | os.PathLike, data_root: str) -> list[Sequence] | None
 def _unpack(
     entries: list[dict], arrays: dict[str, np.ndarray], data_root: str
 ) -> list[Sequence]:
-    sequences, image, row, offset = [], 0, 0, 0
+    sequences, image, row = [], 0, 0
     for entry in entries:
         length, annotations = entry['length'], None
         if entry['rows'] is not None:
             rows = slice(row, row + entry['rows'])
-            parts = {name: arrays[name][rows] for name in _ROW_FIELDS}
-            annotations = SequenceAnnotations(
-                offsets=arrays['offsets'][offset : offset + length + 1],
-                labels=np.zeros(entry['rows'], dtype=np.int64),
-                trainable=np.ones(entry['rows'], dtype=bool),
-                **parts,
+            names = 'frame', 'identity', 'xywh', 'score'
+            columns = {name: arrays[name][rows] for name in names}
+            label = np.zeros(entry['rows'], dtype=np.int64)
+            annotations = SequenceAnnotations.create(
+                Tracks(**columns, label=label),
+                length,
+                arrays['category'][rows],
+                arrays['visibility'][rows],
             )
-            row, offset = rows.stop, offset + length + 1
+            row = rows.stop
         sequences.append(
             Sequence(
                 name=entry['name'],
@@ -122,10 +130,14 @@ def _describe(sequence: Sequence, data_root: str) -> dict:
         image_dir=os.path.relpath(sequence.image_dir, data_root),
         depth_place=os.path.relpath(sequence.depth_place, data_root),
         length=len(sequence),
-        rows=None if annotations is None else len(annotations.ids),
+        rows=None if annotations is None else len(annotations.tracks),
         is_static=sequence.is_static,
         frame_rate=sequence.frame_rate,
     )
+
+
+def _join(parts: list[np.ndarray]) -> np.ndarray:
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def _digest(file: str) -> str:

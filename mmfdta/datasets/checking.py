@@ -263,8 +263,10 @@ def _check_text(
     report: SequenceReport,
 ) -> None:
     if source.gt_path is None:
-        level = ERROR if needs_text else NOTE
-        message = 'no annotation (hidden in test splits; training needs one)'
+        level, reason = NOTE, 'those of this split are not published'
+        if needs_text:
+            level, reason = ERROR, 'was the archive unpacked completely?'
+        message = f'no annotation; {reason}'
         report.findings.append(Finding(level, source.image_dir, message))
         return
     try:
@@ -402,7 +404,9 @@ def check_static_images(
         report.findings.append(Finding(ERROR, path, message))
         return report
     report.images = len(sequences)
-    boxes = [0 if s.annotations is None else len(s.annotations.ids) for s in sequences]
+    boxes = [
+        0 if s.annotations is None else len(s.annotations.tracks) for s in sequences
+    ]
     report.boxes = report.identities = sum(boxes)
     sizes = set()
     for sequence, count in zip(sequences, boxes, strict=True):

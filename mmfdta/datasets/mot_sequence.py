@@ -63,15 +63,15 @@ class MOTSequenceDataset(BaseDataset):
         category_map: Column 8 of the text to label. None: the class that the
             benchmark scores, or, where it has none, one class, and column 8
             means nothing.
-        use_marks: Train only on rows whose column 7 is not 0. None: if the
+        use_consider_flag: Train only on rows whose column 7 is not 0. None: if the
             benchmark scores one class of several.
         min_visibility: Train only on rows whose column 9 is at least
             this.
         ann_file: Annotation cache, relative to ``data_root``. Empty: the
             cache of ``mmfdta prepare-dataset`` if it is there and up to date,
             else the original files.
-        test_mode: Deliver all rows, with marks, categories and
-            visibilities for the metric, and allow missing annotations.
+        test_mode: Deliver all rows, with their columns 7 to 9 for the metric, and
+            allow missing annotations.
         single_frames: Deliver single frames as MMDetection's detection data
             sets do, for any detector, pipeline and metric of MMDetection; samples
             are asked for by ``int``.
@@ -107,7 +107,7 @@ class MOTSequenceDataset(BaseDataset):
         sequences: list[str] | None = None,
         dataset_name: str | None = None,
         category_map: dict[int, int] | None = None,
-        use_marks: bool | None = None,
+        use_consider_flag: bool | None = None,
         min_visibility: float = 0.0,
         ann_file: str = '',
         test_mode: bool = False,
@@ -122,9 +122,13 @@ class MOTSequenceDataset(BaseDataset):
         scored = self.BENCHMARK.scored_class
         if category_map is None and scored is not None:
             category_map = {scored: 0}
-        if use_marks is None:
-            use_marks = scored is not None
-        self.rule = RowRule(category_map, use_marks, min_visibility)
+        if 'use_marks' in kwargs:
+            raise ValueError(
+                f'{type(self).__name__}: use_marks is now use_consider_flag; rename it'
+            )
+        if use_consider_flag is None:
+            use_consider_flag = scored is not None
+        self.rule = RowRule(category_map, use_consider_flag, min_visibility)
         self._numbered: list[Sequence] | None = None
         self._sizes: dict[int, tuple[int, int]] = {}
         kwargs.setdefault('data_prefix', {})
@@ -419,6 +423,7 @@ class MOTSequenceDataset(BaseDataset):
         annotations = sequence.annotations
         if annotations is not None:
             rows = slice(*annotations.offsets[frame : frame + 2])
+            tracks = annotations.tracks.select(rows)
             info['instances'] = [
                 dict(
                     bbox=box,
@@ -428,9 +433,9 @@ class MOTSequenceDataset(BaseDataset):
                     ignore_flag=int(not used),
                 )
                 for box, label, identity, used in zip(
-                    xywh_to_xyxy(annotations.xywh[rows]).tolist(),
-                    annotations.labels[rows].tolist(),
-                    annotations.ids[rows].tolist(),
+                    xywh_to_xyxy(tracks.xywh).tolist(),
+                    tracks.label.tolist(),
+                    tracks.identity.tolist(),
                     annotations.trainable[rows].tolist(),
                     strict=True,
                 )
@@ -444,19 +449,19 @@ class MOTSequenceDataset(BaseDataset):
         if not self.test_mode:
             keep = annotations.trainable[rows]
             rows, clip_index = rows[keep], clip_index[keep]
-        xywh = annotations.xywh[rows]
+        tracks = annotations.tracks.select(rows)
         boxes = dict(
-            gt_bboxes=xywh_to_xyxy(xywh),
-            gt_labels=annotations.labels[rows],
-            gt_ids=annotations.ids[rows],
+            gt_bboxes=xywh_to_xyxy(tracks.xywh),
+            gt_labels=tracks.label,
+            gt_ids=tracks.identity,
             gt_frames=clip_index,
         )
         if self.test_mode:
             boxes.update(
-                gt_xywh=xywh,
-                gt_marks=annotations.marks[rows],
-                gt_categories=annotations.categories[rows],
-                gt_visibilities=annotations.visibilities[rows],
+                gt_xywh=tracks.xywh,
+                gt_consider=tracks.score,
+                gt_categories=annotations.category[rows],
+                gt_visibilities=annotations.visibility[rows],
             )
         return boxes
 

@@ -16,6 +16,7 @@ import numpy as np
 from mmdet.registry import DATASETS
 
 from mmfdta.structures.benchmarks import BENCHMARKS, Benchmark
+from mmfdta.structures.tracks import Tracks
 
 from .checking import SequenceReport, check_static_images
 from .mot_sequence import MOTSequenceDataset
@@ -205,7 +206,15 @@ class CrowdHumanClipDataset(MOTSequenceDataset):
                     name=record['ID'],
                     image_dir=folder,
                     image_names=np.array([names[record['ID']]]),
-                    annotations=_annotate(boxes, first_id),
+                    annotations=SequenceAnnotations.create(
+                        Tracks.create(
+                            frame=np.ones(len(boxes)),
+                            identity=np.arange(first_id, first_id + len(boxes)),
+                            xywh=boxes,
+                            label=np.zeros(len(boxes)),
+                        ),
+                        length=1,
+                    ),
                     depth_place=os.path.join(os.path.dirname(folder), 'depth'),
                     is_static=True,
                 )
@@ -318,17 +327,3 @@ def person_boxes(record: dict, place: str) -> tuple[np.ndarray, int]:
         )
     positive = (table[:, 2:] > 0).all(axis=1)
     return table[positive], int((~positive).sum())
-
-
-def _annotate(boxes: np.ndarray, first_id: int) -> SequenceAnnotations:
-    count = len(boxes)
-    return SequenceAnnotations(
-        offsets=np.array([0, count]),
-        ids=np.arange(first_id, first_id + count),
-        xywh=boxes,
-        labels=np.zeros(count, dtype=np.int64),
-        marks=np.ones(count, dtype=np.float32),
-        categories=np.full(count, -1),
-        visibilities=np.full(count, -1, dtype=np.float32),
-        trainable=np.ones(count, dtype=bool),
-    )

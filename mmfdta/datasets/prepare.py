@@ -92,7 +92,7 @@ def write_coco_vid(dataset: MOTSequenceDataset, path: str | os.PathLike) -> int:
                 sequence.annotations, first_ann, first_image, num_instances
             )
             content['annotations'].extend(rows)
-            left_out += len(sequence.annotations.ids) - len(rows)
+            left_out += len(sequence.annotations.tracks) - len(rows)
             num_instances += count
     document = {**content, 'num_instances': num_instances}
     write_text(path, json.dumps(document))
@@ -106,22 +106,22 @@ def _rows(
     first_instance: int,
 ) -> tuple[list[dict], int]:
     """Turn a sequence's boxes into records; also count its identities."""
-    used = np.flatnonzero(annotations.trainable)
-    frames = np.searchsorted(annotations.offsets, used, side='right') - 1
-    identities, instance = np.unique(annotations.ids[used], return_inverse=True)
+    used = annotations.tracks.select(annotations.trainable)
+    visibility = annotations.visibility[annotations.trainable]
+    identities, instance = np.unique(used.identity, return_inverse=True)
     rows = [
         dict(
             id=first_ann + i,
-            image_id=first_image + int(frames[i]),
+            image_id=first_image + int(used.frame[i]) - 1,
             instance_id=first_instance + int(instance[i]) + 1,
-            mot_instance_id=int(annotations.ids[row]),
-            category_id=int(annotations.labels[row]) + 1,
-            bbox=annotations.xywh[row].tolist(),
-            area=float(annotations.xywh[row, 2] * annotations.xywh[row, 3]),
+            mot_instance_id=int(used.identity[i]),
+            category_id=int(used.label[i]) + 1,
+            bbox=used.xywh[i].tolist(),
+            area=float(used.xywh[i, 2] * used.xywh[i, 3]),
             iscrowd=False,
-            visibility=float(annotations.visibilities[row]),
-            mot_conf=float(annotations.marks[row]),
+            visibility=float(visibility[i]),
+            mot_conf=float(used.score[i]),
         )
-        for i, row in enumerate(used)
+        for i in range(len(used))
     ]
     return rows, len(identities)

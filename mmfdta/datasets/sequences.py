@@ -4,7 +4,7 @@
 import configparser
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from mmfdta.structures.mot_text import ScannedText, scan_mot_text
+from mmfdta.structures.tracks import Tracks
 
 # Objects of a frame in training: as many as the released detector has queries.
 MAX_OBJECTS = 300
@@ -62,29 +63,55 @@ class SequenceSource:
 
 @dataclass
 class SequenceAnnotations:
-    """All boxes of a sequence, sorted by frame, in file order within a frame.
+    """The ground truth of a sequence, and what only training needs of it.
 
     Attributes:
-        offsets: int64 (L+1,); frame ``t`` owns the rows
+        tracks: M rows, sorted by frame, in file order within a frame. Frames count
+            from 1; labels are those of training, from 0, -1 for a class that is not
+            trained on; column 7 is the score.
+        offsets: int64 (L+1,); the rows of the frame ``t``, from 0, are
             ``offsets[t]:offsets[t+1]``.
-        ids: int64 (M,) identities.
-        xywh: float64 (M, 4), pixels of the original image.
-        labels: int64 (M,) class labels from 0.
-        marks: float32 (M,), column 7.
-        categories: int64 (M,), column 8, -1 where absent.
-        visibilities: float32 (M,), column 9, -1 where absent.
-        trainable: bool (M,), rows that training may use; the
-            others (distractors, unmarked rows) only serve the evaluation.
+        category: int64 (M,), column 8, -1 where absent.
+        visibility: float64 (M,), column 9, -1 where absent.
+        trainable: bool (M,), rows that training may use; the others (distractors,
+            rows with a 0 in column 7) only serve the evaluation.
     """
 
+    tracks: Tracks
     offsets: np.ndarray
-    ids: np.ndarray
-    xywh: np.ndarray
-    labels: np.ndarray
-    marks: np.ndarray
-    categories: np.ndarray
-    visibilities: np.ndarray
+    category: np.ndarray
+    visibility: np.ndarray
     trainable: np.ndarray
+
+    @classmethod
+    def create(
+        cls,
+        tracks: Tracks,
+        length: int,
+        category: np.ndarray | None = None,
+        visibility: np.ndarray | None = None,
+    ) -> 'SequenceAnnotations':
+        """Sort rows by frame; all may be trained on.
+
+        Args:
+            tracks: M rows, with frames from 1 to ``length``.
+            length: Number of frames L.
+            category: int (M,), column 8; None: absent.
+            visibility: float (M,), column 9; None: absent.
+        """
+        if category is None:
+            category = np.full(len(tracks), -1)
+        if visibility is None:
+            visibility = np.full(len(tracks), -1.0)
+        order = np.argsort(tracks.frame, kind='stable')
+        tracks = tracks.select(order)
+        return cls(
+            tracks=tracks,
+            offsets=np.searchsorted(tracks.frame, np.arange(1, length + 2)),
+            category=category[order],
+            visibility=visibility[order],
+            trainable=np.ones(len(tracks), dtype=bool),
+        )
 
     def rows_of(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Find the rows of some frames.
@@ -144,12 +171,14 @@ class Sequence:
         if annotations is not None:
             offsets = annotations.offsets[start : stop + 1]
             rows = slice(int(offsets[0]), int(offsets[-1]))
-            parts = {
-                item.name: getattr(annotations, item.name)[rows]
-                for item in fields(annotations)
-                if item.name != 'offsets'
-            }
-            annotations = SequenceAnnotations(offsets=offsets - offsets[0], **parts)
+            tracks = annotations.tracks.select(rows)
+            annotations = SequenceAnnotations(
+                tracks=replace(tracks, frame=tracks.frame - start),
+                offsets=offsets - offsets[0],
+                category=annotations.category[rows],
+                visibility=annotations.visibility[rows],
+                trainable=annotations.trainable[rows],
+            )
         return replace(
             self, image_names=self.image_names[start:stop], annotations=annotations
         )
@@ -169,9 +198,8 @@ class Sequence:
         annotations = self.annotations
         if annotations is None:
             return np.zeros(len(self), dtype=bool)
-        frames = np.repeat(np.arange(len(self)), np.diff(annotations.offsets))
-        used = annotations.trainable
-        return legal_counts(frames[used], annotations.ids[used], len(self))
+        used = annotations.tracks.select(annotations.trainable)
+        return legal_counts(used.frame - 1, used.identity, len(self))
 
 
 def legal_counts(frames: np.ndarray, ids: np.ndarray, length: int) -> np.ndarray:
@@ -272,34 +300,35 @@ class RowRule:
     Attributes:
         category_map: Column 8 to label; rows of other
             categories are not trained on. None: one class, column 8 unused.
-        use_marks: Train only on rows whose column 7 is not 0.
+        use_consider_flag: Train only on rows whose column 7 is not 0.
         min_visibility: Train only on rows at least this visible.
     """
 
     category_map: dict[int, int] | None = None
-    use_marks: bool = False
+    use_consider_flag: bool = False
     min_visibility: float = 0.0
 
     def apply(self, annotations: SequenceAnnotations) -> None:
-        """Set ``labels`` and ``trainable`` by what the text says.
+        """Set the labels and ``trainable`` by what the text says.
 
         Args:
             annotations: Changed in place; categories that
                 are not mapped get label -1.
         """
-        categories = annotations.categories
+        tracks = annotations.tracks
         if self.category_map is None:
-            labels = np.zeros(len(categories), dtype=np.int64)
+            label = np.zeros(len(tracks), dtype=np.int64)
         else:
-            labels = np.full(len(categories), -1, dtype=np.int64)
-            for category, label in self.category_map.items():
-                labels[categories == category] = label
-        keep = labels >= 0
-        if self.use_marks:
-            keep &= annotations.marks != 0
+            label = np.full(len(tracks), -1, dtype=np.int64)
+            for category, number in self.category_map.items():
+                label[annotations.category == category] = number
+        keep = label >= 0
+        if self.use_consider_flag:
+            keep &= tracks.score != 0
         if self.min_visibility > 0:
-            keep &= annotations.visibilities >= self.min_visibility
-        annotations.labels, annotations.trainable = labels, keep
+            keep &= annotations.visibility >= self.min_visibility
+        annotations.tracks = replace(tracks, label=label)
+        annotations.trainable = keep
 
 
 @dataclass(frozen=True)
@@ -441,33 +470,6 @@ def frame_positions(rows: ScannedText, numbers: np.ndarray) -> np.ndarray:
     return positions
 
 
-def build_annotations(
-    rows: ScannedText, positions: np.ndarray, length: int
-) -> SequenceAnnotations:
-    """Sort rows by frame.
-
-    Args:
-        rows: Rows of the text.
-        positions: int64 (R,), 0-based frame of every row.
-        length: Number of frames.
-
-    Returns:
-        The boxes by frame, all of label 0.
-    """
-    order = np.argsort(positions, kind='stable')
-    rows, positions = rows.select(order), positions[order]
-    return SequenceAnnotations(
-        offsets=np.searchsorted(positions, np.arange(length + 1)),
-        ids=rows.tracks.identity,
-        xywh=rows.tracks.xywh,
-        labels=np.zeros(len(rows), dtype=np.int64),
-        marks=rows.tracks.score.astype(np.float32),
-        categories=rows.tracks.label,
-        visibilities=rows.visibility.astype(np.float32),
-        trainable=np.ones(len(rows), dtype=bool),
-    )
-
-
 def read_sequence(
     source: SequenceSource, dataset: str = ''
 ) -> tuple[Sequence, list[str]]:
@@ -513,7 +515,13 @@ def read_sequence(
             )
         positions = frame_positions(rows, numbers)
         remarks.extend(_doubtful_identities(rows))
-        annotations = build_annotations(rows, positions, len(names))
+        label = np.zeros(len(rows), dtype=np.int64)
+        annotations = SequenceAnnotations.create(
+            replace(rows.tracks, frame=positions + 1, label=label),
+            length=len(names),
+            category=rows.tracks.label,
+            visibility=rows.visibility,
+        )
     sequence = Sequence(
         name=source.name,
         image_dir=source.image_dir,

@@ -147,7 +147,7 @@ def _pred_tracks(instances: InstanceData, frame: int, mot_classes: bool) -> Trac
 def _gt_tracks(instances: InstanceData, frame: int, mot_classes: bool) -> Tracks:
     """Take the rows of the text where they are known, else the boxes."""
     classes = 'categories' if mot_classes else 'labels'
-    for name in ('instances_ids', *(('marks',) if mot_classes else ()), classes):
+    for name in ('instances_ids', *(('consider',) if mot_classes else ()), classes):
         if name not in instances:
             raise ValueError(
                 f'gt_instances has no {name}, which this benchmark is scored by'
@@ -160,6 +160,6 @@ def _gt_tracks(instances: InstanceData, frame: int, mot_classes: bool) -> Tracks
         frame=np.full(len(xywh), frame),
         identity=as_array(instances.instances_ids),
         xywh=xywh,
-        score=as_array(instances.marks) if 'marks' in instances else None,
+        score=as_array(instances.consider) if 'consider' in instances else None,
         label=as_array(instances.get(classes)),
     )

@@ -22,6 +22,7 @@ UNKNOWN = {
     'model.identity_adapter.loss.temprature=1': "did you mean 'temperature'?",
     'train_dataloader.batchsize=2': "did you mean 'batch_size'?",
     'train_dataloader.sampler.length=3': "did you mean 'lengths'?",
+    'train_dataloader.dataset.use_marks=True': "did you mean 'use_consider_flag'?",
     'train_dataloader.dataset.splt=val': "did you mean 'split'?",
     'train_dataloader.dataset.pipeline.1.probability=1': "takes no 'probability'",
     'val_evaluator.benchmrk=bft': "did you mean 'benchmark'?",

@@ -185,7 +185,7 @@ def test_odd_but_usable_data(dance, capsys):
 def test_hidden_test_split_and_nothing_there(tmp_path, capsys, make_sequence):
     make_sequence(tmp_path / 'test' / 'a', 2, rows='')
     status, text = _run(capsys, str(tmp_path))
-    assert status == 0 and 'no annotation (hidden' in text
+    assert status == 0 and 'those of this split are not published' in text
     assert check(['bft', str(tmp_path / 'nowhere')]) == 1
     assert 'nowhere: no such folder' in capsys.readouterr().err
     assert check(['crowdhuman', str(tmp_path)]) == 1
@@ -285,4 +285,4 @@ def test_published_annotations_must_be_there(tmp_path, capsys):
     (tmp_path / 'test' / 'bird').mkdir(parents=True)
     Image.new('RGB', (40, 30)).save(tmp_path / 'test' / 'bird' / '000001.jpg')
     assert check(['bft', str(tmp_path)]) == 1
-    assert 'bird: no annotation' in capsys.readouterr().out
+    assert 'bird: no annotation; was the archive unpacked' in capsys.readouterr().out

@@ -11,6 +11,7 @@ import torch
 from mmfdta.datasets import ClipSampler, SequenceSampler, samplers
 from mmfdta.datasets.samplers import divide_sequences
 from mmfdta.datasets.sequences import Sequence, SequenceAnnotations
+from mmfdta.structures.tracks import Tracks
 
 
 def _sequence(length, counts, repeat_in=(), is_static=False):
@@ -20,17 +21,9 @@ def _sequence(length, counts, repeat_in=(), is_static=False):
         for t, count in enumerate(counts)
         for i in range(count)
     ]
-    total = len(ids)
-    annotations = SequenceAnnotations(
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(int),
-        ids=np.array(ids, dtype=int),
-        xywh=np.ones((total, 4)),
-        labels=np.zeros(total, dtype=int),
-        marks=np.ones(total),
-        categories=np.ones(total, dtype=int),
-        visibilities=np.ones(total),
-        trainable=np.ones(total, dtype=bool),
-    )
+    frames = np.repeat(np.arange(length) + 1, counts)
+    tracks = Tracks.create(frames, ids, np.ones((len(ids), 4)))
+    annotations = SequenceAnnotations.create(tracks, length)
     names = np.array([f'{i:06d}.jpg' for i in range(length)])
     return Sequence('s', '', names, annotations, is_static=is_static)
 
@@ -57,7 +50,8 @@ def _reference_clips(dataset, length, max_interval, seed, epoch):
     random.seed(seed + epoch)
     clips = []
     for index, sequence in enumerate(dataset.sequences):
-        offsets, ids = sequence.annotations.offsets, sequence.annotations.ids
+        annotations = sequence.annotations
+        offsets, ids = annotations.offsets, annotations.tracks.identity
         legal = []
         for t in range(len(sequence)):
             frame = ids[offsets[t] : offsets[t + 1]].tolist()

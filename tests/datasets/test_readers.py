@@ -45,7 +45,7 @@ def test_dancetrack(tmp_path, make_sequence):
     dataset = DanceTrackDataset(str(tmp_path), 'train')
     assert [s.name for s in dataset.sequences] == ['a', 'b']
     assert len(dataset) == 5 and dataset.metainfo['classes'] == ('person',)
-    # File order within a frame; boxes reach outside; marks mean nothing here.
+    # File order within a frame; boxes reach outside; column 7 means nothing here.
     assert _boxes(dataset, 1) == [
         [1, 7, 1, 2, 3, 4],
         [2, 7, 1.5, -2, 3, 4],
@@ -81,7 +81,9 @@ def test_bft_flat_and_converted(tmp_path, make_sequence):
     assert _boxes(dataset) == [[1, 4, 1, 2, 3, 4], [2, 4, 1, 2, 3, 4]]
 
 
-def test_mot17_trains_on_marked_pedestrians_and_tests_on_all(tmp_path, make_sequence):
+def test_mot17_trains_on_considered_pedestrians_and_tests_on_all(
+    tmp_path, make_sequence
+):
     rows = ''.join(
         f'{t},1,1,1,5,5,1,1,0.5\n{t},2,1,1,5,5,0,1,1\n{t},3,1,1,5,5,1,7,1\n'
         for t in range(1, 6)
@@ -96,7 +98,7 @@ def test_mot17_trains_on_marked_pedestrians_and_tests_on_all(tmp_path, make_sequ
     info = test.get_data_info(0)
     assert info['gt_ids'].tolist() == [1, 2, 3]
     assert info['gt_categories'].tolist() == [1, 1, 7]
-    assert info['gt_marks'].tolist() == [1, 0, 1]
+    assert info['gt_consider'].tolist() == [1, 0, 1]
     assert info['gt_labels'].tolist() == [0, 0, -1]
     assert info['gt_visibilities'].tolist() == [0.5, 1, 1]
     assert info['gt_xywh'].dtype == np.float64
@@ -105,7 +107,7 @@ def test_mot17_trains_on_marked_pedestrians_and_tests_on_all(tmp_path, make_sequ
 def test_single_frames_are_those_of_mmdetections_detection_data_sets(
     tmp_path, make_sequence
 ):
-    """Marked pedestrians are trained on, all other rows are ignored."""
+    """Pedestrians with a 1 in column 7 are trained on, all other rows are ignored."""
     make_sequence(
         tmp_path / 'train' / 'MOT17-02-FRCNN',
         2,
@@ -162,7 +164,7 @@ def crowdhuman(tmp_path):
 def test_crowdhuman(crowdhuman):
     dataset = CrowdHumanClipDataset(str(crowdhuman), 'train')
     assert [s.name for s in dataset.sequences] == ['273271,c9', '283992,1b', '1066,7']
-    ids = [s.annotations.ids.tolist() for s in dataset.sequences]
+    ids = [s.annotations.tracks.identity.tolist() for s in dataset.sequences]
     assert ids == [[1, 2], [], [3]]
     indices = list(ClipSampler(dataset, lengths=3, seed=0))
     assert sorted(i.sequence for i in indices) == [0, 2]
@@ -300,10 +302,13 @@ def test_cache_gives_the_same_sequences(tmp_path, make_sequence, capsys):
         )
         assert one.depth_dir == other.depth_dir
         np.testing.assert_array_equal(one.image_names, other.image_names)
-        for field in one.annotations.__dataclass_fields__:
-            np.testing.assert_array_equal(
-                getattr(one.annotations, field), getattr(other.annotations, field)
-            )
+        for field in ('offsets', 'category', 'visibility', 'trainable'):
+            ours, theirs = (getattr(s.annotations, field) for s in (one, other))
+            np.testing.assert_array_equal(ours, theirs)
+        for field in one.annotations.tracks.__dataclass_fields__:
+            ours, theirs = (getattr(s.annotations.tracks, field) for s in (one, other))
+            np.testing.assert_array_equal(ours, theirs)
+            assert ours.dtype == theirs.dtype
     hidden = DanceTrackDataset(str(tmp_path), 'test', test_mode=True)
     assert hidden.sequences[0].annotations is None
 
@@ -318,6 +323,15 @@ def test_cache_out_of_date_or_broken_is_not_used(tmp_path, make_sequence):
     assert _boxes(DanceTrackDataset(str(tmp_path), 'train')) == [[1, 9, 1, 1, 5, 5]]
     with pytest.raises(FileNotFoundError, match='ann_file'):
         DanceTrackDataset(str(tmp_path), 'train', ann_file=str(cache))
+    # What 0.1 wrote is read again from the text.
+    header = json.dumps(dict(version=1, files={}, sequences=[])).encode()
+    np.savez(cache, header=np.frombuffer(header, dtype=np.uint8))
+    assert _boxes(DanceTrackDataset(str(tmp_path), 'train')) == [[1, 9, 1, 1, 5, 5]]
+
+
+def test_old_name_of_the_flag_is_answered(tmp_path):
+    with pytest.raises(ValueError, match='use_marks is now use_consider_flag'):
+        MOT17Dataset(str(tmp_path), use_marks=True)
 
 
 def test_coco_vid_is_read_by_mmdetection(tmp_path, make_sequence):

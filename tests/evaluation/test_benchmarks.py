@@ -27,7 +27,7 @@ OFFICIAL_NAMES = {
 
 
 def with_classes(scene: Sequence, seed: int) -> Sequence:
-    """Give the objects of the ground truth classes, and some rows mark 0."""
+    """Give the objects of the ground truth classes, and some rows a 0 in column 7."""
     rng = np.random.default_rng(seed)
     of_object = rng.choice([1, 1, 1, 2, 3, 6, 7, 8, 12, 13], 64)
     gt = scene.gt

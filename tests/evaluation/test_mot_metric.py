@@ -41,7 +41,7 @@ def make_samples(sequence, video_id=0, hidden=False, labels=None) -> list[dict]:
                 bboxes=torch.tensor(xyxy(gt.xywh), dtype=torch.float32),
                 labels=torch.from_numpy(gt.label),
                 instances_ids=torch.from_numpy(gt.identity),
-                marks=torch.from_numpy(gt.score),
+                consider=torch.from_numpy(gt.score),
                 categories=torch.from_numpy(gt.label),
             )
         sample.pred_track_instances = InstanceData(

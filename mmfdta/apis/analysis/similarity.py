@@ -252,12 +252,11 @@ def annotated_objects(
         here = np.arange(rows.offsets[frame], rows.offsets[frame + 1])
         if not dataset.test_mode:
             here = here[rows.trainable[here]]
-        boxes = rows.xywh[here].copy()
-        boxes[:, 2:] += boxes[:, :2]
+        tracks = rows.tracks.select(here)
         objects.append(
             InstanceData(
-                bboxes=torch.from_numpy(boxes),
-                instances_ids=torch.from_numpy(rows.ids[here]),
+                bboxes=torch.from_numpy(tracks.xyxy),
+                instances_ids=torch.from_numpy(tracks.identity),
             )
         )
     return objects

@@ -18,7 +18,7 @@ _INSTANCE_FIELDS = {
     'gt_labels': 'labels',
     'gt_ids': 'instances_ids',
     'gt_xywh': 'xywh',
-    'gt_marks': 'marks',
+    'gt_consider': 'consider',
     'gt_categories': 'categories',
     'gt_visibilities': 'visibilities',
 }
@@ -35,9 +35,9 @@ class PackClipInputs(BaseTransform):
     ``data_samples`` is a TrackDataSample with T DetDataSamples. Each has
     ``gt_instances`` (where annotated): ``bboxes`` float32 (M, 4) xyxy pixels of
     the augmented image, ``labels``, ``instances_ids`` int64 (M,); in test mode
-    also, as in the text file, ``xywh`` float64 (M, 4), ``marks``,
-    ``visibilities`` float32 (M,) and ``categories`` int64 (M,). Training
-    clips have ``id_targets``, a list of one element with the tensors (G, T, N) of
+    also, as in the text file, ``xywh`` float64 (M, 4), ``consider`` (column 7),
+    ``visibilities`` float64 (M,) and ``categories`` int64 (M,). Training clips have
+    ``id_targets``, a list of one element with the tensors (G, T, N) of
     :class:`IDTargets`.
     """
 

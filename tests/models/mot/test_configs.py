@@ -15,6 +15,7 @@ import mmfdta.registry  # noqa: F401
 from mmfdta.datasets.sequences import Sequence, SequenceAnnotations
 from mmfdta.models.detectors.fdta_detector import share_depth_bins
 from mmfdta.models.mot.fdta import share_sizes
+from mmfdta.structures.tracks import Tracks
 
 CONFIGS = Path(__file__).parents[3] / 'configs'
 # Clip length and history, depth bins, foreground weight, epochs, milestones, warm-up.
@@ -91,17 +92,8 @@ def test_released_settings_of_motr(name: str):
 
 
 def _one_object_a_frame(length: int) -> SequenceAnnotations:
-    zeros, ones = np.zeros(length, dtype=np.int64), np.ones(length, dtype=np.int64)
-    return SequenceAnnotations(
-        offsets=np.arange(length + 1),
-        ids=ones,
-        xywh=np.ones((length, 4)),
-        labels=zeros,
-        marks=ones,
-        categories=ones,
-        visibilities=ones,
-        trainable=ones.astype(bool),
-    )
+    tracks = Tracks.create(np.arange(length) + 1, np.ones(length), np.ones((length, 4)))
+    return SequenceAnnotations.create(tracks, length)
 
 
 @pytest.mark.parametrize('name', [p.stem for p in sorted(CONFIGS.glob('*.py'))])
