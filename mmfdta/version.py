@@ -1,4 +1,4 @@
 # Copyright (c) mmfdta authors.
 """The version of mmfdta."""
 
-__version__ = '0.1.0'
+__version__ = '0.2.0.dev0'

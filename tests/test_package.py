@@ -186,10 +186,10 @@ def test_a_source_archive_holds_what_it_takes_to_build(project):
             assert part in names
 
 
-def test_the_citation_is_of_this_version():
+def test_the_citation_is_of_the_last_release():
     citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
     assert citation['cff-version'] == '1.2.0'
-    assert citation['version'] == __version__
+    assert citation['version'] == released_versions()[0]
     for work in (citation, *citation['references']):
         # What version 1.2.0 of the format demands, here and of references.
         assert {'title', 'authors', 'type'} <= set(work)
@@ -197,9 +197,18 @@ def test_the_citation_is_of_this_version():
             assert 'name' in author or {'family-names', 'given-names'} == set(author)
 
 
-def test_the_changelog_begins_with_this_version_or_what_follows_it():
+def released_versions() -> list[str]:
+    """The versions in the changelog, the last one first."""
     headings = re.findall(r'^## \[(.+?)\]', (ROOT / 'CHANGELOG.md').read_text(), re.M)
     assert headings[0] == 'Unreleased'
-    released = [tuple(map(int, heading.split('.'))) for heading in headings[1:]]
+    return headings[1:]
+
+
+def test_the_changelog_begins_with_this_version_or_what_follows_it():
+    released = [tuple(map(int, name.split('.'))) for name in released_versions()]
     assert released == sorted(released, reverse=True)
-    assert not released or headings[1] == __version__
+    version, _, development = __version__.partition('.dev')
+    if development:
+        assert tuple(map(int, version.split('.'))) > released[0]
+    else:
+        assert version == released_versions()[0]
