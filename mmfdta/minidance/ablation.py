@@ -60,7 +60,7 @@ def run_ablation(
     """
     unknown = [name for name in variants if name not in VARIANTS]
     if unknown:
-        raise ValueError(f'variant: found {unknown[0]!r}, expected {list(VARIANTS)}')
+        raise ValueError(f'--variants: found {unknown[0]!r}, expected {list(VARIANTS)}')
     init_default_scope('mmdet')
     # More than two threads gain nothing with tensors this small.
     torch.set_num_threads(min(2, torch.get_num_threads()))
