@@ -90,7 +90,8 @@ class SequenceDetections:
         Raises:
             OSError: If it cannot be written.
         """
-        columns, dtypes = {}, {}
+        columns: dict[str, Any] = {}
+        dtypes = {}
         for name in self.frames[0].keys() if self.frames else ():
             column = torch.cat([found.get(name) for found in self.frames])
             dtypes[name] = str(column.dtype).removeprefix('torch.')
@@ -104,7 +105,7 @@ class SequenceDetections:
             dtypes=dtypes,
         )
         names = self.shapes[0] if self.shapes else ()
-        shapes = {_SHAPE + n: [shape[n] for shape in self.shapes] for n in names}
+        columns |= {_SHAPE + n: [shape[n] for shape in self.shapes] for n in names}
         with open_whole(path) as file:
             np.savez(
                 file,
@@ -112,7 +113,6 @@ class SequenceDetections:
                 seconds=self.seconds,
                 facts=json.dumps(facts),
                 **columns,
-                **shapes,
             )
 
     @classmethod

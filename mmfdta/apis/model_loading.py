@@ -80,7 +80,8 @@ def _load_weights(
             f'{checkpoint} does not fit the model of the config: {error}. Convert a '
             'foreign checkpoint with mmfdta convert'
         ) from None
-    return content.get('meta') or {}
+    meta = content.get('meta') if isinstance(content, dict) else None
+    return meta or {}
 
 
 def _without_pretrained(model: ConfigDict) -> ConfigDict:

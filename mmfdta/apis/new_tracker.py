@@ -92,6 +92,7 @@ def _config_text(name: str, package: str) -> str:
     """The config of the project's small tracker, with the new class."""
     source = Path(*mmfdta.config_paths(f'{_CONFIG}.py')).read_text(encoding='utf-8')
     bases = re.search(r'^_base_ = \[(.*?)\]\n', source, re.M | re.S)
+    assert bases is not None, f'{_CONFIG}.py has bases'
     names = re.sub(r"'\./", "'", bases[1]).strip().rstrip(',')
     return (
         f"# {name} on FDTA's detections.\n"

@@ -88,7 +88,7 @@ class MOTSequenceDataset(BaseDataset):
 
     BENCHMARK: Benchmark = BENCHMARKS['mot_challenge']
     METAINFO = dict(classes=BENCHMARK.classes, benchmark=BENCHMARK.name)
-    SPLITS = ('train', 'val', 'test')
+    SPLITS: tuple[str, ...] = ('train', 'val', 'test')
     HIDDEN_SPLITS: tuple[str, ...] = ('test',)
     LAYOUT = '<sequence>/img1/'
 

@@ -14,6 +14,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from mmfdta.datasets import MOTSequenceDataset
+from mmfdta.datasets.sequences import Sequence as MOTSequence
+from mmfdta.datasets.sequences import SequenceAnnotations
 from mmfdta.models import FDTA
 from mmfdta.visualization import SimilarityPanel
 
@@ -220,16 +222,21 @@ def cut_clips(
         ValueError: If a sequence has no ground truth.
     """
     for index, sequence in enumerate(dataset.sequences):
-        if sequence.annotations is None:
-            raise ValueError(
-                f'sequence {sequence.name!r} has no ground truth, which similarities '
-                'are measured by; choose another split'
-            )
+        _require_annotations(sequence)
         length = min(clip_length, len(sequence))
         count = min(clips_per_sequence, len(sequence) // length)
         starts = np.linspace(0, len(sequence) - length, count).astype(int)
         for start in starts:
             yield index, list(range(start, start + length))
+
+
+def _require_annotations(sequence: MOTSequence) -> SequenceAnnotations:
+    if sequence.annotations is None:
+        raise ValueError(
+            f'sequence {sequence.name!r} has no ground truth, which similarities '
+            'are measured by; choose another split'
+        )
+    return sequence.annotations
 
 
 def annotated_objects(
@@ -245,8 +252,11 @@ def annotated_objects(
     Returns:
         For each frame ``bboxes`` float64 (m, 4) xyxy in pixels of the original image
         and ``instances_ids`` int64 (m,).
+
+    Raises:
+        ValueError: If the sequence has no ground truth.
     """
-    rows = dataset.sequences[index].annotations
+    rows = _require_annotations(dataset.sequences[index])
     objects = []
     for frame in frames:
         here = np.arange(rows.offsets[frame], rows.offsets[frame + 1])

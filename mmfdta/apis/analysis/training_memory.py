@@ -9,7 +9,7 @@ objects. The result is that of a GPU, whose operators keep less than those of a 
 
 import gc
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -259,7 +259,11 @@ class _RecomputedAttention(FastDeformableAttention):
 
     @staticmethod
     def sample(
-        value: Tensor, shapes: list[list[int]], x: Tensor, y: Tensor, weights: Tensor
+        value: Tensor,
+        shapes: Sequence[Sequence[int]],
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor,
     ) -> Tensor:
         def run(value: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
             size = x.new_tensor([(width, height) for height, width in shapes])

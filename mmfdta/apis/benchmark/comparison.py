@@ -165,6 +165,7 @@ def _run(
     done = len(data.names) - len(left)
     say(f'{len(left)} sequences' + (f', {done} reused' if done else ''))
     path = job.save()
+    assert entry.config is not None, 'an entry of results does not run'
     entry.config.dump(job.config)
     if not own_process:
         run_job(job, own_process)

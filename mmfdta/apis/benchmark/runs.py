@@ -91,6 +91,7 @@ def run_fingerprint(entry: Entry, data: str, machine: dict) -> str:
         16 hexadecimal digits of config, weights, code and machine.
     """
     config = entry.config
+    assert config is not None, 'an entry of results does not run'
     choices = ('data_root', 'split', 'sequences', 'indices')
     dataset = {
         key: value

@@ -4,7 +4,7 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -93,9 +93,12 @@ class ClipTransform(BaseTransform):
         seed = int(results['rng'].integers(2**32))
         images = results['imgs']
         before = [make_frame(results, t, image) for t, image in enumerate(images)]
-        after = [self._apply(frame, seed) for frame in before]
-        if any(frame is None for frame in after):
-            return results
+        after: list[dict] = []
+        for frame in before:
+            changed = self._apply(frame, seed)
+            if changed is None:
+                return results
+            after.append(changed)
         if any(geometry_of(frame) != geometry_of(after[0]) for frame in after):
             raise ValueError(
                 f'ClipTransform(transform={self.name}): it moves the frames of a clip '
@@ -162,8 +165,9 @@ class ClipTransform(BaseTransform):
         """Move depth maps as if they were grey images: uint8 (T, H, W, 1)."""
         grey = np.repeat(results['depths'], 3, axis=3)
         frames = [make_frame(results, t, image) for t, image in enumerate(grey)]
-        moved = [image_of(self._apply(frame, seed)) for frame in frames]
-        return np.stack(moved)[..., :1]
+        # The transform has given up no image with this seed.
+        moved = [cast(dict, self._apply(frame, seed)) for frame in frames]
+        return np.stack([image_of(frame) for frame in moved])[..., :1]
 
 
 def make_frame(results: dict, t: int, image: np.ndarray) -> dict:
