@@ -11,7 +11,6 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import mmdet.registry
 import mmengine.registry
@@ -39,12 +38,15 @@ TOP_KEYS = (
     *('tta_model', 'tta_pipeline'),
 )
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-# Below these, every dict with a type is handed to its class as it is.
-_PLAIN = (*_LOADERS, 'default_hooks', 'custom_hooks', 'val_evaluator', 'test_evaluator')
 _SECTIONS = (
-    *_PLAIN,
+    *(*_LOADERS, 'default_hooks', 'custom_hooks', 'val_evaluator', 'test_evaluator'),
     *('model', 'train_cfg', 'val_cfg', 'test_cfg', 'optim_wrapper', 'param_scheduler'),
     *('visualizer', 'log_processor'),
+)
+# Here every dict with a type is handed to its class as it is.
+_PLAIN = re.compile(
+    r'^(train|val|test)_dataloader\.|^(default|custom)_hooks\.|^(val|test)_evaluator'
+    r'|^optim_wrapper\.optimizer$'
 )
 # Taken out before a class is built.
 _TAKEN_OUT = {
@@ -57,8 +59,9 @@ _LOADER_KEYS = {'num_batch_per_epoch', *inspect.signature(DataLoader).parameters
 _BUILT = re.compile(
     r'\.(dataset|sampler|batch_sampler|optimizer|(datasets|pipeline)\.\d+)$'
     r'|^(default|custom)_hooks\.\w+$|_evaluator(\.\d+)?$|^model(\.detector)?$'
-    r'|^param_scheduler(\.\d+)?$'
+    r'|^param_scheduler(\.\d+)?$|^(optim_wrapper|visualizer|log_processor)$'
 )
+_ID_TARGETS = 'GenerateIDTargets'
 _CLOSE = 0.8
 # Keys of 0.1 that no longer resemble their names.
 _RENAMED = dict(use_marks='use_consider_flag')
@@ -174,7 +177,6 @@ def _check_loader(part: _Part) -> Iterator[str]:
 def _check_part(part: _Part) -> Iterator[str]:
     name = part.value['type']
     kinds = _find_classes(name)
-    is_plain = part.section in _PLAIN
     if not kinds:
         known = [n for registry in _REGISTRIES for n in registry.module_dict]
         hint = _suggest(name, known)
@@ -183,7 +185,7 @@ def _check_part(part: _Part) -> Iterator[str]:
         if '.' not in name and is_built:
             yield f'{part.key}.type: there is no {name!r}{hint}'
         return
-    if not is_plain and not any(_is_ours(kind) for kind in kinds):
+    if not _PLAIN.search(part.key) and not any(_is_ours(kind) for kind in kinds):
         return  # built by code that may take keys out
     accepted: dict[str, object] = {}
     takes_all = False
@@ -309,26 +311,25 @@ def _check_relations(content: dict) -> Iterator[str]:
     except ValueError as problem:
         yield str(problem)
         return
-    yield from _check_vocabulary(sizes['num_id_vocabulary'], loader)
+    yield from _check_vocabulary(sizes['num_id_vocabulary'], content)
     yield from _check_clips(sizes['window'], loader)
 
 
-def _check_vocabulary(words: int, loader: dict) -> Iterator[str]:
-    for key, step in _steps(loader, 'train_dataloader'):
-        if step.get('type') != 'GenerateIDTargets':
+def _check_vocabulary(words: int, content: dict) -> Iterator[str]:
+    for part in _parts(content):
+        step = part.value
+        if part.section != 'train_dataloader' or step.get('type') != _ID_TARGETS:
             continue
-        given = _setting(step, 'vocab')
-        if given != words:
+        try:
+            named = TRANSFORMS.build(step).vocab
+        except ValueError as problem:
+            yield f'{part.key}: {problem}'
+            continue
+        if named != words:
             yield (
-                f'{key}.vocab = {given}, but model.num_id_vocabulary = {words}; they '
-                'must be equal: the first names identities with the words of the '
+                f'{part.key}.vocab = {named}, but model.num_id_vocabulary = {words}; '
+                'they must be equal: the first names identities with the words of the '
                 'second'
-            )
-        taught = _setting(step, 'num_training_ids')
-        if taught is not None and not 1 <= taught <= given:
-            yield (
-                f'{key}.num_training_ids = {taught}: expected 1 to {given}, the '
-                'number of ID words (vocab)'
             )
 
 
@@ -340,29 +341,3 @@ def _check_clips(window: int, loader: dict) -> Iterator[str]:
             f'train_dataloader.sampler.lengths = {longest} frames in a clip, but '
             f'model.window = {window}; shorten the clips or raise the second'
         )
-
-
-def _setting(step: dict, name: str) -> Any:
-    """Read a setting of a transform, or its class's default.
-
-    What it is depends on the setting; `check_config` has compared it with its hint.
-    """
-    if name in step:
-        return step[name]
-    kind: Callable = TRANSFORMS.get(step['type'])
-    default = inspect.signature(kind).parameters[name].default
-    return None if default is inspect.Parameter.empty else default
-
-
-def _steps(value: object, key: str) -> Iterator[tuple[str, dict]]:
-    """List the dicts in a loader with their keys, also in nested pipelines."""
-    items: Iterable[tuple[object, object]]
-    if isinstance(value, dict):
-        yield key, value
-        items = value.items()
-    elif isinstance(value, list | tuple):
-        items = enumerate(value)
-    else:
-        return
-    for name, item in items:
-        yield from _steps(item, f'{key}.{name}')

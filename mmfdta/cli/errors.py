@@ -7,13 +7,13 @@ Everything else is a bug and keeps its traceback.
 """
 
 import contextlib
+import dis
 import json
 import os
 import re
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +111,7 @@ def explain(error: Exception) -> str | None:
             said = _one_line(text)
             said = f'... {said[-80:]}' if len(said) > 200 else said
             return f'{said}; {advice}'
-    if origin.is_raised_by(_PACKAGE):
+    if origin.raised and Path(origin.path).is_relative_to(_PACKAGE):
         return text
     if issubclass(kind, ValueError | KeyError | TypeError | AssertionError):
         folders = ('mmengine/registry/', 'mmengine/runner/', 'mmengine/config/')
@@ -126,18 +126,13 @@ class _Origin:
 
     Attributes:
         path: File of the statement.
-        statement: Its first line.
+        raised: Whether it is a ``raise`` statement.
         message: What the error says.
     """
 
     path: str
-    statement: str
+    raised: bool
     message: str
-
-    def is_raised_by(self, folder: Path) -> bool:
-        """Tell whether a ``raise`` statement in a folder is the origin."""
-        inside = Path(self.path).is_relative_to(folder)
-        return inside and self.statement.startswith('raise')
 
     @classmethod
     def of(cls, error: BaseException) -> '_Origin':
@@ -149,12 +144,18 @@ class _Origin:
                 name = re.escape(type(error).__name__)
                 *_, message = re.split(rf'^(?:[\w.]+\.)?{name}: ', text, flags=re.M)
                 path, statement = found[-1]
-                return cls(path, statement, message.strip().strip('"').strip())
-        frames = traceback.extract_tb(error.__traceback__)
-        last = frames[-1] if frames else None
-        path = '' if last is None else Path(last.filename).as_posix()
+                raised = statement.startswith('raise')
+                return cls(path, raised, message.strip().strip('"').strip())
         message = str(error.args[0] if isinstance(error, KeyError) else error)
-        return cls(path, (last and last.line) or '', message)
+        last = error.__traceback__
+        while last is not None and last.tb_next is not None:
+            last = last.tb_next
+        if last is None:
+            return cls('', False, message)
+        # Not the text of the line: the file may have changed since the start.
+        code = last.tb_frame.f_code
+        raised = code.co_code[last.tb_lasti] == dis.opmap['RAISE_VARARGS']
+        return cls(Path(code.co_filename).as_posix(), raised, message)
 
 
 def _one_line(text: str) -> str:

@@ -30,6 +30,7 @@ UNKNOWN = {
     'custom_hooks.0.seed=3': "IterationSeedHook takes no 'seed'",
     'train_cfg.max_iter=9': "did you mean 'max_iters'?",
     'optim_wrapper.clip_group={}': "did you mean 'clip_groups'?",
+    'optim_wrapper.optimizer.weightdecay=0.1': "did you mean 'weight_decay'?",
 }
 MISSPELT = {
     'model.temporal_adapter.type=TemporalAdaptor': "did you mean 'TemporalAdapter'?",
@@ -38,6 +39,9 @@ MISSPELT = {
     'model.tracker.type=FDTATraker': "did you mean 'FDTATracker'?",
     'train_dataloader.dataset.type=MiniDanceDatast': "did you mean 'MiniDanceDataset'?",
     'train_dataloader.sampler.type=Nonsense': "there is no 'Nonsense'",
+    'optim_wrapper.type=OptimWraper': "did you mean 'OptimWrapper'?",
+    'optim_wrapper.optimizer.type=AdamX': "did you mean 'Adam'?",
+    'log_processor.type=LogProcesor': "did you mean 'LogProcessor'?",
     'default_hooks.timer.type=IterTimrHook': "did you mean 'IterTimerHook'?",
 }
 TYPES = {
@@ -58,6 +62,7 @@ RELATIONS = {
     'train_dataloader.dataset.pipeline.5.vocab=20': 'model.num_id_vocabulary = 16',
     'model.tracker.num_id_vocabulary=8': 'model.num_id_vocabulary = 16',
     'train_dataloader.dataset.pipeline.5.num_training_ids=17': 'expected 1 to 16',
+    'train_dataloader.dataset.pipeline.5.switch_prob=2': 'expected 0..1',
     # Windows and the table of relative positions.
     'train_dataloader.sampler.lengths=17': 'model.window = 16',
     'model.tracker.miss_tolerance=18': 'model.window = 16',
@@ -85,8 +90,8 @@ def test_training_ends_before_data_is_read(in_nowhere: Path, option: str, capsys
     arguments = [str(CONFIGS / 'fdta_mini.py'), '--cfg-options', option]
     assert main(['train', *arguments]) == 1
     message = capsys.readouterr().err
-    key = option.split('=')[0]
-    assert key in message and CASES[option] in message
+    where, _, name = option.split('=')[0].rpartition('.')
+    assert where in message and name in message and CASES[option] in message
     assert message.count('\n') == 1, 'one mistake, one line'
     assert list(in_nowhere.iterdir()) == []
 

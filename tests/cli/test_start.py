@@ -85,6 +85,17 @@ def test_a_bug_keeps_its_traceback(error, capsys):
         ending_of(work, capsys)
 
 
+def test_a_file_that_has_changed_since_the_start_is_no_bug():
+    path = Path(explain.__code__.co_filename).with_name('edited.py')
+    scope = {}
+    exec(compile('def own(): raise ValueError("said")', path, 'exec'), scope)
+    exec(compile('def bug(): return int("said")', path, 'exec'), scope)
+    for name, said in (('own', 'said'), ('bug', None)):
+        with pytest.raises(ValueError) as caught:
+            scope[name]()
+        assert explain(caught.value) == said
+
+
 def test_an_error_of_a_loader_s_worker_is_its_last_line():
     path = explain.__code__.co_filename
     text = textwrap.dedent(f"""\

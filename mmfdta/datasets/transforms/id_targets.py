@@ -193,8 +193,8 @@ class GenerateIDTargets(BaseTransform):
         num_training_ids = vocab if num_training_ids is None else num_training_ids
         if not 1 <= num_training_ids <= vocab:
             raise ValueError(
-                f'GenerateIDTargets(num_training_ids={num_training_ids}): expected '
-                f'1..vocab, vocab={vocab}'
+                f'GenerateIDTargets(num_training_ids={num_training_ids}): expected 1 '
+                f'to {vocab}, the number of ID words (vocab)'
             )
         for name, prob in (('occlusion', occlusion_prob), ('switch', switch_prob)):
             if not 0 <= prob <= 1:
