@@ -113,9 +113,9 @@ class FramePreprocessor:
         frames = np.empty((1, *geometry.shape, 3), dtype=np.uint8)
         pixels = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         if self._exact:
-            frames[0] = np.asarray(apply_exact(Image.fromarray(pixels), geometry))
+            frames[0] = np.asarray(apply_exact(Image.fromarray(pixels), geometry.steps))
         else:
-            apply_fast(pixels, geometry, out=frames[0])
+            apply_fast(pixels, geometry.steps, out=frames[0])
         return clip | dict(imgs=frames, img_shape=geometry.shape)
 
     def _prepare_image(self, image: np.ndarray, context: FrameContext) -> dict:

@@ -20,8 +20,7 @@ from mmfdta.datasets.transforms import (
 from mmfdta.datasets.transforms.decoding import (
     apply_exact,
     apply_fast,
-    shift_exact,
-    shift_fast,
+    shift_image,
 )
 from mmfdta.datasets.transforms.geometry import ClipGeometry
 
@@ -122,8 +121,8 @@ def test_boxes_stay_on_their_pixels(clip: dict, steps: list):
         clip = step(clip)
     geometry = clip['geometry']
     fast = np.empty((*geometry.shape, 3), dtype=np.uint8)
-    apply_fast(image, geometry, fast)
-    exact = np.asarray(apply_exact(Image.fromarray(image), geometry))
+    apply_fast(image, geometry.steps, fast)
+    exact = np.asarray(apply_exact(Image.fromarray(image), geometry.steps))
     assert exact.shape == fast.shape
     lengths = {len(clip[k]) for k in ('gt_bboxes', 'gt_labels', 'gt_ids', 'gt_frames')}
     assert len(lengths) == 1, 'rows of different length'
@@ -145,16 +144,10 @@ def test_boxes_follow_a_shifted_image(clip: dict, ratio: float):
     if geometry.shift is None:
         np.testing.assert_array_equal(clip['gt_bboxes'], before)
         return
-    fast = list(shift_fast(image, geometry.shift, num_frames))
-    exact = [np.asarray(f) for f in _exact(image, geometry, num_frames)]
-    for frames in (fast, exact):
-        if geometry.reverse:
-            frames = frames[::-1]
+    fast = shift_image(image, geometry, num_frames, apply_fast)
+    exact = shift_image(Image.fromarray(image), geometry, num_frames, apply_exact)
+    for frames in (fast, [np.asarray(frame) for frame in exact]):
         for t, frame in enumerate(frames):
             rows = clip['gt_frames'] == t
             origin = before[clip['gt_ids'][rows]]
             assert_on_pixels(frame, origin, clip['gt_bboxes'][rows])
-
-
-def _exact(image: np.ndarray, geometry: ClipGeometry, num_frames: int) -> list:
-    return shift_exact(Image.fromarray(image), geometry.shift, num_frames)

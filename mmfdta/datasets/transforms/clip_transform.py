@@ -4,12 +4,14 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
+
+from mmfdta.structures.tracks import as_array
 
 from .geometry import BOX_KEYS, all_frames_legal, has_boxes
 
@@ -70,26 +72,27 @@ class ClipTransform(BaseTransform):
         self.inner = transform
         self.name = type(transform).__name__
         if self.name in UNFIT:
-            raise ValueError(
-                f'ClipTransform(transform={self.name}): not for clips: '
-                f'{UNFIT[self.name]}'
-            )
+            self._refuse(f'not for clips: {UNFIT[self.name]}')
 
     def transform(self, results: dict) -> dict:
-        """Transform the frames.
-
-        Args:
-            results: The clip with ``imgs`` uint8 (T, H, W, 3) RGB and, if loaded,
-                ``depths`` uint8 (T, H, W, 1).
-
-        Returns:
-            The clip; ``img_shape`` is that of the new frames.
+        """Transform ``imgs`` uint8 (T, H, W, 3) RGB and ``depths`` uint8 (T, H, W, 1).
 
         Raises:
             ValueError: If the step stands in the wrong place of the pipeline, or
                 the transform treats the frames of a clip differently.
         """
-        self._check_place(results)
+        if 'imgs' not in results:
+            self._refuse('found no images yet; put it after DecodeClip')
+        if 'id_targets' in results:
+            self._refuse(
+                'found ID targets, which count the boxes; put it before '
+                'GenerateIDTargets'
+            )
+        if 'depths' in results and self.name in UNFIT_WITH_DEPTH:
+            self._refuse(
+                'it may change colours and geometry in one step, of which depth maps '
+                'follow only the second; use single transforms'
+            )
         seed = int(results['rng'].integers(2**32))
         images = results['imgs']
         before = [make_frame(results, t, image) for t, image in enumerate(images)]
@@ -100,9 +103,9 @@ class ClipTransform(BaseTransform):
                 return results
             after.append(changed)
         if any(geometry_of(frame) != geometry_of(after[0]) for frame in after):
-            raise ValueError(
-                f'ClipTransform(transform={self.name}): it moves the frames of a clip '
-                f'of sequence {results["sequence"]!r} differently, which no camera does'
+            self._refuse(
+                f'it moves the frames of a clip of sequence {results["sequence"]!r} '
+                'differently, which no camera does'
             )
         boxes, rows = _gather_boxes(results, after)
         moved = geometry_of(after[0]) != (images.shape[1:3], None) or (
@@ -122,17 +125,7 @@ class ClipTransform(BaseTransform):
     def __repr__(self) -> str:
         return f'ClipTransform(transform={self.inner!r})'
 
-    def _check_place(self, results: dict) -> None:
-        if 'imgs' not in results:
-            problem = 'found no images yet; put it after DecodeClip'
-        elif 'id_targets' in results:
-            problem = 'found ID targets, which count the boxes; put it before '
-            problem += 'GenerateIDTargets'
-        elif 'depths' in results and self.name in UNFIT_WITH_DEPTH:
-            problem = 'it may change colours and geometry in one step, of which depth '
-            problem += 'maps follow only the second; use single transforms'
-        else:
-            return
+    def _refuse(self, problem: str) -> NoReturn:
         raise ValueError(f'ClipTransform(transform={self.name}): {problem}')
 
     def _apply(self, frame: dict, seed: int) -> dict | None:
@@ -155,10 +148,10 @@ class ClipTransform(BaseTransform):
 
     def _refuse_test(self, results: dict) -> None:
         if results.get('test_mode'):
-            raise ValueError(
-                f'ClipTransform(transform={self.name}): it moves or hides objects of '
-                'a test, whose boxes would not be those of the original image; resize '
-                'with ClipResize, or take it out of the pipeline'
+            self._refuse(
+                'it moves or hides objects of a test, whose boxes would not be those '
+                'of the original image; resize with ClipResize, or take it out of the '
+                'pipeline'
             )
 
     def _move_depth(self, results: dict, seed: int) -> np.ndarray:
@@ -252,11 +245,6 @@ def _gather_boxes(results: dict, frames: list[dict]) -> tuple[np.ndarray, np.nda
     if not has_boxes(results):
         return np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     # MMCV's transforms leave arrays, MMDetection's make boxes of its own of them.
-    boxes = [
-        np.asarray(getattr(frame['gt_bboxes'], 'tensor', frame['gt_bboxes']))
-        for frame in frames
-    ]
-    rows = [np.asarray(frame['gt_bboxes_labels']) for frame in frames]
-    return np.concatenate(boxes).astype(np.float32), np.concatenate(rows).astype(
-        np.int64
-    )
+    boxes = np.concatenate([as_array(frame['gt_bboxes']) for frame in frames])
+    rows = np.concatenate([as_array(frame['gt_bboxes_labels']) for frame in frames])
+    return boxes.astype(np.float32), rows.astype(np.int64)

@@ -1,8 +1,6 @@
 # Copyright (c) mmfdta authors.
 """Colour jitter of a clip: one draw for all frames, images only."""
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -51,62 +49,23 @@ class ClipColorJitter(BaseTransform):
         self.exact = exact
 
     def draw(self, rng: np.random.Generator) -> list[tuple[str, float]]:
-        """Draw order and strength of the adjustments.
-
-        Args:
-            rng: The clip's generator.
-
-        Returns:
-            Name and factor, in order of application.
-        """
+        """Draw names and factors of the adjustments, in order of application."""
         factors = [rng.uniform(max(0, 1 - a), 1 + a) for a in self.amplitudes]
         factors.append(rng.uniform(-self.hue, self.hue))
         used = [a > 0 for a in (*self.amplitudes, self.hue)]
         return [(_ADJUSTMENTS[i], factors[i]) for i in rng.permutation(4) if used[i]]
 
     def transform(self, results: dict) -> dict:
-        """Jitter the images in place.
-
-        Args:
-            results: The clip with ``imgs`` uint8 (T, H, W, 3) RGB.
-
-        Returns:
-            The clip.
-        """
+        """Jitter ``imgs``, uint8 (T, H, W, 3) RGB, in place."""
         steps = self.draw(results['rng'])
-        scratch = None if self.exact else Scratch.like(results['imgs'][0])
+        scratch = np.empty_like(results['imgs'][0])  # fresh memory is slow
         for frame in results['imgs']:
             for name, factor in steps:
-                if scratch is None:
+                if self.exact:
                     adjust_exact(frame, name, factor)
                 else:
                     adjust_fast(frame, name, factor, scratch)
         return results
-
-
-@dataclass
-class Scratch:
-    """Memory for intermediate images of a clip; fresh memory is slow.
-
-    Attributes:
-        color: uint8 (H, W, 3).
-        grey: uint8 (H, W).
-    """
-
-    color: np.ndarray
-    grey: np.ndarray
-
-    @classmethod
-    def like(cls, frame: np.ndarray) -> 'Scratch':
-        """Make it for frames of one size.
-
-        Args:
-            frame: uint8 (H, W, 3).
-
-        Returns:
-            Of undefined content.
-        """
-        return cls(np.empty_like(frame), np.empty_like(frame[..., 0]))
 
 
 def adjust_exact(frame: np.ndarray, name: str, factor: float) -> None:
@@ -132,14 +91,16 @@ def adjust_exact(frame: np.ndarray, name: str, factor: float) -> None:
         frame[:] = np.asarray(Image.fromarray(hsv, 'HSV').convert('RGB'))
 
 
-def adjust_fast(frame: np.ndarray, name: str, factor: float, scratch: Scratch) -> None:
+def adjust_fast(
+    frame: np.ndarray, name: str, factor: float, scratch: np.ndarray
+) -> None:
     """Adjust a frame in place with OpenCV.
 
     Args:
         frame: uint8 (H, W, 3) RGB, contiguous.
         name: ``brightness``, ``contrast``, ``saturation`` or ``hue``.
         factor: Blend factor, or turns of hue.
-        scratch: Of the frame's size.
+        scratch: uint8 (H, W, 3), memory for an intermediate image.
     """
     # PIL cuts fractions off where OpenCV rounds: hence the halves.
     if name == 'brightness':
@@ -148,27 +109,23 @@ def adjust_fast(frame: np.ndarray, name: str, factor: float, scratch: Scratch) -
         mean = int(np.dot(_LUMA, cv2.mean(frame)[:3]) + 0.5)
         cv2.addWeighted(frame, factor, frame, 0, (1 - factor) * mean - 0.5, dst=frame)
     elif name == 'saturation':
-        cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY, dst=scratch.grey)
-        cv2.cvtColor(scratch.grey, cv2.COLOR_GRAY2RGB, dst=scratch.color)
-        cv2.addWeighted(frame, factor, scratch.color, 1 - factor, -0.5, dst=frame)
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB, dst=scratch)
+        cv2.addWeighted(frame, factor, scratch, 1 - factor, -0.5, dst=frame)
     else:
-        hsv = scratch.color
-        cv2.cvtColor(frame, cv2.COLOR_RGB2HSV_FULL, dst=hsv)
+        cv2.cvtColor(frame, cv2.COLOR_RGB2HSV_FULL, dst=scratch)
         shift = np.zeros((frame.shape[1], 3), dtype=np.uint8)
         shift[:, 0] = hue_shift(factor)
-        np.add(hsv, shift, out=hsv)  # a whole row is much faster than one channel
-        cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL, dst=frame)
+        np.add(scratch, shift, out=scratch)  # a whole row is faster than one channel
+        cv2.cvtColor(scratch, cv2.COLOR_HSV2RGB_FULL, dst=frame)
 
 
 def blend_table(grey: int, factor: float) -> np.ndarray:
-    """Tabulate PIL's blend of every value with one grey.
+    """Tabulate PIL's blend of every value with one grey; uint8 (256,).
 
     Args:
         grey: The other image's value.
         factor: 0 gives the grey, 1 the value.
-
-    Returns:
-        uint8 (256,).
     """
     values = np.arange(256, dtype=np.float32)
     alpha, centre = np.float32(factor), np.float32(grey)
@@ -176,12 +133,5 @@ def blend_table(grey: int, factor: float) -> np.ndarray:
 
 
 def hue_shift(turns: float) -> np.uint8:
-    """Turn a hue shift into steps of 8-bit hue, modulo 256.
-
-    Args:
-        turns: In [-0.5, 0.5].
-
-    Returns:
-        Steps.
-    """
+    """Turn a hue shift in [-0.5, 0.5] into steps of 8-bit hue, modulo 256."""
     return np.uint8(int(turns * 255) % 256)

@@ -8,12 +8,15 @@ it, and resizes with PyTorch's uint8 kernel, which has the same antialiased
 bilinear filter.
 """
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 import cv2
 import numpy as np
 import torch
 from PIL import Image
 
-from .geometry import ClipGeometry, Crop, Flip, Resize
+from .geometry import ClipGeometry, Crop, Flip, Resize, Step
 
 _REDUCTIONS = (
     (8, cv2.IMREAD_REDUCED_COLOR_8),
@@ -21,16 +24,11 @@ _REDUCTIONS = (
     (2, cv2.IMREAD_REDUCED_COLOR_2),
 )
 _JPEG_SUFFIXES = ('.jpg', '.jpeg')
+Picture = TypeVar('Picture', Image.Image, np.ndarray)
 
 
 def read_image_size(path: str) -> tuple[int, int]:
-    """Read an image's size from its header; EXIF orientation is ignored.
-
-    Args:
-        path: The image.
-
-    Returns:
-        (H, W).
+    """Read (H, W) from an image's header; EXIF orientation is ignored.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -46,12 +44,6 @@ def decode_exact(path: str) -> Image.Image:
     Grey, palette, CMYK and transparent images become RGB as PIL converts
     them, 16-bit grey is scaled by 1/257; what is RGB already is untouched.
 
-    Args:
-        path: The image.
-
-    Returns:
-        Mode RGB.
-
     Raises:
         FileNotFoundError: If there is no such file.
         OSError: If the image is broken or cut off.
@@ -66,28 +58,8 @@ def decode_exact(path: str) -> Image.Image:
         return image.convert('RGB')
 
 
-def _missing(path: str) -> FileNotFoundError:
-    return FileNotFoundError(
-        f'{path}: no such image; check the data set with mmfdta check-data'
-    )
-
-
-def _read_bytes(path: str) -> bytes:
-    try:
-        with open(path, 'rb') as file:
-            return file.read()
-    except FileNotFoundError:
-        raise _missing(path) from None
-
-
 def open_image(path: str) -> Image.Image:
-    """Open an image and read its header.
-
-    Args:
-        path: The image.
-
-    Returns:
-        Not decoded yet.
+    """Open an image and read its header; nothing is decoded yet.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -96,7 +68,9 @@ def open_image(path: str) -> Image.Image:
     try:
         return Image.open(path)
     except FileNotFoundError:
-        raise _missing(path) from None
+        raise FileNotFoundError(
+            f'{path}: no such image; check the data set with mmfdta check-data'
+        ) from None
     except OSError:
         raise OSError(
             f'{path}: not an image that PIL can read; was the download or the '
@@ -141,8 +115,12 @@ def decode_fast(path: str, shrink: float) -> np.ndarray:
         return _decode_bgr(path)
     reductions = (flag for factor, flag in _REDUCTIONS if shrink >= factor)
     flags = next(reductions, cv2.IMREAD_COLOR)
-    data = _read_bytes(path)
-    if not data:  # OpenCV asserts that there is something
+    try:
+        with open(path, 'rb') as file:
+            data = file.read()
+    except FileNotFoundError:
+        data = b''
+    if not data:  # OpenCV asserts that there is something; PIL says what is wrong
         return _decode_bgr(path)
     # OpenCV fills a file that was cut off with grey; PIL, which decides here
     # whether what lacks the end marker can be read, raises.
@@ -160,106 +138,92 @@ def _decode_bgr(path: str) -> np.ndarray:
 def first_shrink(geometry: ClipGeometry) -> float:
     """Tell by how much the first resize shrinks the file's image.
 
-    Args:
-        geometry: The clip's geometry.
-
     Returns:
         The smaller ratio of the two sides; 1 if the pixels are cropped
         or shifted first.
     """
-    if geometry.shift is not None:
+    moved = (step for step in geometry.steps if not isinstance(step, Flip))
+    first = next(moved, None)
+    if geometry.shift is not None or not isinstance(first, Resize):
         return 1.0
-    for step in geometry.steps:
-        if isinstance(step, Crop):
-            return 1.0
-        if isinstance(step, Resize):
-            height, width = geometry.source_shape
-            return min(height / step.height, width / step.width)
-    return 1.0
+    height, width = geometry.source_shape
+    return min(height / first.height, width / first.width)
 
 
-def apply_exact(image: Image.Image, geometry: ClipGeometry) -> Image.Image:
-    """Apply the steps one after the other with PIL.
-
-    Args:
-        image: One frame.
-        geometry: The clip's geometry.
-
-    Returns:
-        The augmented frame.
-    """
-    for step in geometry.steps:
+def apply_exact(image: Image.Image, steps: Sequence[Step]) -> Image.Image:
+    """Apply steps one after the other with PIL's antialiased bilinear filter."""
+    for step in steps:
         if isinstance(step, Flip):
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         elif isinstance(step, Crop):
             image = image.crop(
                 (step.left, step.top, step.left + step.width, step.top + step.height)
             )
-        else:
-            image = resize_exact(image, step.height, step.width)
+        elif image.size != (step.width, step.height):
+            size = (step.width, step.height)
+            image = image.resize(size, Image.Resampling.BILINEAR)
     return image
 
 
-def resize_exact(image: Image.Image, height: int, width: int) -> Image.Image:
-    """Resize with PIL's antialiased bilinear filter.
+def apply_fast(
+    image: np.ndarray, steps: Sequence[Step], out: np.ndarray | None = None
+) -> np.ndarray:
+    """Apply steps to an array.
 
     Args:
-        image: The image.
-        height: New height.
-        width: New width.
+        image: uint8 (h, w, C) of the whole frame; may be a
+            reduced decoding of it if the first step that is not a flip is a
+            resize.
+        steps: In the order of application.
+        out: uint8 (H, W, C), where the result goes; memory that is used again is
+            much faster than fresh memory.
 
     Returns:
-        The same image if it has that size.
+        ``out``, or without it a new array or ``image``.
     """
-    if image.size == (width, height):
+    for number, step in enumerate(steps, start=1):
+        if isinstance(step, Flip):
+            image = cv2.flip(image, 1).reshape(image.shape)
+        elif isinstance(step, Crop):
+            image = image[step.rows_and_columns]
+        elif image.shape[:2] != (step.height, step.width):
+            target = out if number == len(steps) else None
+            image = _resize_fast(image, step.height, step.width, target)
+    if out is None or image is out:
         return image
-    return image.resize((width, height), Image.Resampling.BILINEAR)
+    out[:] = image
+    return out
 
 
-def shift_exact(image: Image.Image, window: Crop, num_frames: int) -> list[Image.Image]:
-    """Make a clip from a static image, each frame from the previous one.
+def shift_image(
+    image: Picture,
+    geometry: ClipGeometry,
+    num_frames: int,
+    apply: Callable[[Picture, Sequence[Step]], Picture],
+) -> list[Picture]:
+    """Make a clip from a static image, each frame from the one before it.
 
     Args:
         image: The first frame.
-        window: What remains of a frame.
+        geometry: With a ``shift``, the part of a frame that makes the next one.
         num_frames: T.
+        apply: `apply_exact` or `apply_fast`.
 
     Returns:
-        T frames of one size.
+        T frames of one size, in the order of the clip.
     """
+    assert geometry.shift is not None
+    steps = (geometry.shift, Resize(*geometry.source_shape))
     frames = [image]
-    box = (
-        window.left,
-        window.top,
-        window.left + window.width,
-        window.top + window.height,
-    )
     for _ in range(1, num_frames):
-        frames.append(resize_exact(frames[-1].crop(box), image.height, image.width))
-    return frames
+        frames.append(apply(frames[-1], steps))
+    return frames[::-1] if geometry.reverse else frames
 
 
-def resize_fast(
-    image: np.ndarray, height: int, width: int, out: np.ndarray | None = None
+def _resize_fast(
+    image: np.ndarray, height: int, width: int, out: np.ndarray | None
 ) -> np.ndarray:
-    """Resize with PyTorch's antialiased bilinear uint8 kernel.
-
-    Args:
-        image: uint8 (H, W, C).
-        height: New height.
-        width: New width.
-        out: uint8 (height, width, C) to write into; memory
-            that is used again is much faster than fresh memory.
-
-    Returns:
-        uint8 (height, width, C); without ``out`` the same array if
-        it has that size.
-    """
-    if image.shape[:2] == (height, width):
-        if out is None:
-            return image
-        out[:] = image
-        return out
+    """Resize uint8 (h, w, C) with PyTorch's antialiased bilinear uint8 kernel."""
     if out is None:
         out = np.empty((height, width, image.shape[2]), dtype=np.uint8)
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
@@ -269,49 +233,3 @@ def resize_fast(
         pixels, [height, width], False, None, None, out=target
     )
     return out
-
-
-def shift_fast(image: np.ndarray, window: Crop, num_frames: int) -> list[np.ndarray]:
-    """Make a clip from a static image; see :func:`shift_exact`.
-
-    Args:
-        image: uint8 (H, W, C), the first frame.
-        window: What remains of a frame.
-        num_frames: T.
-
-    Returns:
-        T frames uint8 (H, W, C).
-    """
-    frames = [image]
-    for _ in range(1, num_frames):
-        kept = frames[-1][
-            window.top : window.top + window.height,
-            window.left : window.left + window.width,
-        ]
-        frames.append(resize_fast(kept, *image.shape[:2]))
-    return frames
-
-
-def apply_fast(image: np.ndarray, geometry: ClipGeometry, out: np.ndarray) -> None:
-    """Apply the steps to an array.
-
-    Args:
-        image: uint8 (h, w, C) of the whole frame; may be a
-            reduced decoding of it if the first step that is not a flip is a
-            resize.
-        geometry: The clip's geometry.
-        out: uint8 (H, W, C), where the result goes.
-    """
-    last = len(geometry.steps) - 1
-    for number, step in enumerate(geometry.steps):
-        if isinstance(step, Flip):
-            image = cv2.flip(image, 1).reshape(image.shape)
-        elif isinstance(step, Crop):
-            image = image[
-                step.top : step.top + step.height, step.left : step.left + step.width
-            ]
-        else:
-            target = out if number == last else None
-            image = resize_fast(image, step.height, step.width, target)
-    if image is not out:
-        out[:] = image

@@ -42,14 +42,7 @@ class PackClipInputs(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Pack.
-
-        Args:
-            results: The clip after all other steps.
-
-        Returns:
-            ``inputs`` and ``data_samples``.
-        """
+        """Return ``inputs`` and ``data_samples``."""
         inputs = dict(img=torch.from_numpy(results['imgs']).permute(0, 3, 1, 2))
         if 'depths' in results:
             inputs['depth'] = torch.from_numpy(results['depths']).permute(0, 3, 1, 2)
@@ -117,14 +110,7 @@ class UnpackFrame(BaseTransform):
         self.bgr = bgr
 
     def transform(self, results: dict) -> dict:
-        """Unpack.
-
-        Args:
-            results: ``inputs`` and ``data_samples`` of a clip.
-
-        Returns:
-            ``inputs`` uint8 (3, H, W) and ``data_samples``, a
-            DetDataSample.
+        """Return ``inputs`` uint8 (3, H, W) and ``data_samples``, a DetDataSample.
 
         Raises:
             ValueError: If the clip has more than one frame.

@@ -41,6 +41,17 @@ class Crop:
     height: int
     width: int
 
+    @property
+    def rows_and_columns(self) -> tuple[slice, slice]:
+        """The window as an index into an image."""
+        return (
+            slice(self.top, self.top + self.height),
+            slice(self.left, self.left + self.width),
+        )
+
+
+Step = Flip | Resize | Crop
+
 
 @dataclass
 class ClipGeometry:
@@ -56,7 +67,7 @@ class ClipGeometry:
     """
 
     source_shape: tuple[int, int]
-    steps: list[Flip | Resize | Crop] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     shift: Crop | None = None
     reverse: bool = False
 
@@ -135,21 +146,19 @@ def has_boxes(results: dict) -> bool:
     return 'gt_bboxes' in results
 
 
-def clip_boxes(
-    boxes: np.ndarray, height: int, width: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Clip boxes to an image and find those that keep an area.
+def crop_boxes(boxes: np.ndarray, window: Crop) -> tuple[np.ndarray, np.ndarray]:
+    """Move boxes into a window and find those that keep an area in it.
 
     Args:
         boxes: float32 (M, 4) xyxy.
-        height: Image height.
-        width: Image width.
+        window: Where they are cut out.
 
     Returns:
-        Clipped boxes and bool (M,).
+        Clipped boxes in the window's pixels and bool (M,).
     """
-    limit = np.array([width, height, width, height], dtype=boxes.dtype)
-    clipped = np.clip(boxes, 0, limit)
+    offset = np.array([window.left, window.top] * 2, dtype=np.float32)
+    limit = np.array([window.width, window.height] * 2, dtype=boxes.dtype)
+    clipped = np.clip(boxes - offset, 0, limit)
     return clipped, (clipped[:, 2:] > clipped[:, :2]).all(axis=1)
 
 
@@ -159,12 +168,7 @@ def all_frames_legal(frames: np.ndarray, ids: np.ndarray, num_frames: int) -> bo
 
 
 def apply_resize(results: dict, shape: tuple[int, int]) -> None:
-    """Record a resize and scale the boxes.
-
-    Args:
-        results: The clip.
-        shape: New (H, W).
-    """
+    """Record a resize of a clip to (H, W) and scale the boxes."""
     old_height, old_width = results['geometry'].shape
     results['geometry'].steps.append(Resize(*shape))
     if has_boxes(results):
@@ -184,14 +188,7 @@ class ClipRandomFlip(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        """Maybe flip.
-
-        Args:
-            results: The clip.
-
-        Returns:
-            The clip.
-        """
+        """Maybe flip."""
         if results['rng'].random() >= self.prob:
             return results
         geometry = results['geometry']
@@ -218,14 +215,7 @@ class ClipRandomResize(BaseTransform):
         self.max_long = max_long
 
     def transform(self, results: dict) -> dict:
-        """Draw a size and resize.
-
-        Args:
-            results: The clip.
-
-        Returns:
-            The clip.
-        """
+        """Draw a size and resize."""
         short = self.short_sides[results['rng'].integers(len(self.short_sides))]
         shape = training_size(results['geometry'].shape, short, self.max_long)
         apply_resize(results, shape)
@@ -246,14 +236,7 @@ class ClipResize(BaseTransform):
         self.max_long = max_long
 
     def transform(self, results: dict) -> dict:
-        """Resize.
-
-        Args:
-            results: The clip.
-
-        Returns:
-            The clip.
-        """
+        """Resize."""
         shape = inference_size(results['geometry'].shape, self.short, self.max_long)
         apply_resize(results, shape)
         return results
@@ -282,20 +265,17 @@ class ClipRandomCrop(BaseTransform):
         self.max_size = max_size
 
     def transform(self, results: dict) -> dict:
-        """Draw a window and crop if every frame stays legal.
-
-        Args:
-            results: The clip.
-
-        Returns:
-            The clip.
-        """
-        crop = self._draw(results['geometry'].shape, results['rng'])
+        """Draw a window and crop if every frame stays legal."""
+        rng, shape = results['rng'], results['geometry'].shape
+        height, width = (
+            int(rng.integers(min(self.min_size, side), min(self.max_size, side) + 1))
+            for side in shape
+        )
+        top = int(rng.integers(shape[0] - height + 1))
+        left = int(rng.integers(shape[1] - width + 1))
+        crop = Crop(top, left, height, width)
         if has_boxes(results):
-            offset = np.array([crop.left, crop.top] * 2, dtype=np.float32)
-            boxes, kept = clip_boxes(
-                results['gt_bboxes'] - offset, crop.height, crop.width
-            )
+            boxes, kept = crop_boxes(results['gt_bboxes'], crop)
             frames, ids = results['gt_frames'][kept], results['gt_ids'][kept]
             if not all_frames_legal(frames, ids, len(results['img_paths'])):
                 return results
@@ -304,15 +284,6 @@ class ClipRandomCrop(BaseTransform):
                 results[key] = results[key][kept]
         results['geometry'].steps.append(crop)
         return results
-
-    def _draw(self, shape: tuple[int, int], rng: np.random.Generator) -> Crop:
-        height, width = (
-            int(rng.integers(min(self.min_size, side), min(self.max_size, side) + 1))
-            for side in shape
-        )
-        top = int(rng.integers(shape[0] - height + 1))
-        left = int(rng.integers(shape[1] - width + 1))
-        return Crop(top, left, height, width)
 
 
 @TRANSFORMS.register_module()
@@ -338,14 +309,7 @@ class ClipRandomChoice(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        """Draw a pipeline and apply it.
-
-        Args:
-            results: The clip.
-
-        Returns:
-            The clip.
-        """
+        """Draw a pipeline and apply it."""
         index = results['rng'].choice(len(self.pipelines), p=self.prob)
         return self.pipelines[index](results)
 
@@ -372,14 +336,7 @@ class StaticClipShift(BaseTransform):
         self.max_ratio = max_ratio
 
     def transform(self, results: dict) -> dict:
-        """Draw a shift and move the boxes.
-
-        Args:
-            results: The clip.
-
-        Returns:
-            The clip.
-        """
+        """Draw a shift and move the boxes."""
         if not results['is_static']:
             return results
         geometry, rng = results['geometry'], results['rng']
@@ -395,7 +352,7 @@ class StaticClipShift(BaseTransform):
             width=width - abs(shift_x),
         )
         num_frames = len(results['img_paths'])
-        moved = self._move_boxes(results, window, (height, width), num_frames)
+        moved = _shift_boxes(results, window, (height, width), num_frames)
         if not all_frames_legal(moved['gt_frames'], moved['gt_ids'], num_frames):
             return results
         geometry.shift = window
@@ -407,28 +364,26 @@ class StaticClipShift(BaseTransform):
         results.update(moved)
         return results
 
-    def _move_boxes(
-        self, results: dict, window: Crop, shape: tuple[int, int], num_frames: int
-    ) -> dict[str, np.ndarray]:
-        """Follow the first frame's boxes through the clip."""
-        first = results['gt_frames'] == 0
-        boxes = results['gt_bboxes'][first]
-        rows = np.flatnonzero(first)
-        offset = np.array([window.left, window.top] * 2, dtype=np.float32)
-        ratio = np.array(
-            [shape[1] / window.width, shape[0] / window.height] * 2, dtype=np.float32
-        )
-        frame_boxes, frame_rows = [boxes], [rows]
-        for _ in range(1, num_frames):
-            boxes, kept = clip_boxes(boxes - offset, window.height, window.width)
-            boxes, rows = boxes[kept] * ratio, rows[kept]
-            frame_boxes.append(boxes)
-            frame_rows.append(rows)
-        rows = np.concatenate(frame_rows)
-        counts = [len(rows) for rows in frame_rows]
-        return dict(
-            gt_bboxes=np.concatenate(frame_boxes),
-            gt_labels=results['gt_labels'][rows],
-            gt_ids=results['gt_ids'][rows],
-            gt_frames=np.repeat(np.arange(num_frames), counts),
-        )
+
+def _shift_boxes(
+    results: dict, window: Crop, shape: tuple[int, int], num_frames: int
+) -> dict[str, np.ndarray]:
+    """Follow the first frame's boxes through the clip."""
+    rows = np.flatnonzero(results['gt_frames'] == 0)
+    boxes = results['gt_bboxes'][rows]
+    ratio = np.array(
+        [shape[1] / window.width, shape[0] / window.height] * 2, dtype=np.float32
+    )
+    frame_boxes, frame_rows = [boxes], [rows]
+    for _ in range(1, num_frames):
+        boxes, kept = crop_boxes(boxes, window)
+        boxes, rows = boxes[kept] * ratio, rows[kept]
+        frame_boxes.append(boxes)
+        frame_rows.append(rows)
+    rows = np.concatenate(frame_rows)
+    return dict(
+        gt_bboxes=np.concatenate(frame_boxes),
+        gt_labels=results['gt_labels'][rows],
+        gt_ids=results['gt_ids'][rows],
+        gt_frames=np.repeat(np.arange(num_frames), [len(rows) for rows in frame_rows]),
+    )

@@ -209,14 +209,7 @@ class GenerateIDTargets(BaseTransform):
         self.class_aware = class_aware
 
     def transform(self, results: dict) -> dict:
-        """Make the targets.
-
-        Args:
-            results: The clip.
-
-        Returns:
-            The clip with ``id_targets``.
-        """
+        """Add ``id_targets``."""
         num_frames = len(results['img_paths'])
         cuts = np.searchsorted(results['gt_frames'], np.arange(1, num_frames))
         labels = np.split(results['gt_labels'], cuts) if self.class_aware else None

@@ -18,8 +18,7 @@ from .decoding import (
     load_pixels,
     open_image,
     read_image_size,
-    shift_exact,
-    shift_fast,
+    shift_image,
 )
 from .geometry import ClipGeometry
 
@@ -39,14 +38,7 @@ class ClipSteps(BaseTransform):
         self.transforms = Compose(transforms)
 
     def transform(self, results: dict) -> dict | None:
-        """Run the steps.
-
-        Args:
-            results: The clip.
-
-        Returns:
-            The clip after the last step; None if a step dropped it.
-        """
+        """Run the steps; None if one drops the clip."""
         return self.transforms(results)
 
 
@@ -60,14 +52,7 @@ class OpenClip(BaseTransform):
     """
 
     def transform(self, results: dict) -> dict:
-        """Start the clip's geometry.
-
-        Args:
-            results: The clip.
-
-        Returns:
-            The clip with ``ori_shape`` (H, W) and ``geometry``.
-        """
+        """Add ``ori_shape`` (H, W) and ``geometry``."""
         if 'img' in results:
             results = self._describe(results)
             shape = results['img'][0].shape[:2]
@@ -112,14 +97,7 @@ class DecodeClip(BaseTransform):
         self.exact = exact
 
     def transform(self, results: dict) -> dict:
-        """Decode.
-
-        Args:
-            results: The clip.
-
-        Returns:
-            The clip with ``imgs`` uint8 (T, H, W, 3) RGB and
-            ``img_shape`` (H, W).
+        """Add ``imgs`` uint8 (T, H, W, 3) RGB and ``img_shape`` (H, W).
 
         Raises:
             OSError: If an image is missing or broken.
@@ -136,13 +114,13 @@ class DecodeClip(BaseTransform):
             for frame, path in zip(clip, paths, strict=True):
                 image = decode_exact(path)
                 _check_size(path, (image.height, image.width), geometry.source_shape)
-                frame[:] = np.asarray(apply_exact(image, geometry))
+                frame[:] = np.asarray(apply_exact(image, geometry.steps))
         else:
             shrink = first_shrink(geometry)
             for frame, path in zip(clip, paths, strict=True):
                 pixels = decode_fast(path, shrink)
                 _check_reduced_size(path, pixels.shape[:2], geometry.source_shape)
-                apply_fast(pixels, geometry, out=frame)
+                apply_fast(pixels, geometry.steps, out=frame)
                 cv2.cvtColor(frame, cv2.COLOR_BGR2RGB, dst=frame)
         results['imgs'] = clip
         results['img_shape'] = geometry.shape
@@ -159,25 +137,24 @@ class DecodeClip(BaseTransform):
             # MMDetection 3.3 hands grey levels over as float32.
             pixels = cv2.cvtColor(image.astype(np.uint8), cv2.COLOR_BGR2RGB)
             if self.exact:
-                frame[:] = np.asarray(apply_exact(Image.fromarray(pixels), geometry))
+                image = apply_exact(Image.fromarray(pixels), geometry.steps)
+                frame[:] = np.asarray(image)
             else:
-                apply_fast(pixels, geometry, out=frame)
+                apply_fast(pixels, geometry.steps, out=frame)
 
     def _fill_static(self, clip: np.ndarray, path: str, geometry: ClipGeometry) -> None:
         """Decode a static image once and make every frame from it."""
         image = decode_exact(path)
         if geometry.shift is None:
-            clip[:] = np.asarray(apply_exact(image, geometry))
-            return
-        target = clip[::-1] if geometry.reverse else clip
-        if self.exact:
-            images = shift_exact(image, geometry.shift, len(clip))
-            for place, shifted in zip(target, images, strict=True):
-                place[:] = np.asarray(apply_exact(shifted, geometry))
+            clip[:] = np.asarray(apply_exact(image, geometry.steps))
+        elif self.exact:
+            images = shift_image(image, geometry, len(clip), apply_exact)
+            for place, shifted in zip(clip, images, strict=True):
+                place[:] = np.asarray(apply_exact(shifted, geometry.steps))
         else:
-            frames = shift_fast(np.array(image), geometry.shift, len(clip))
-            for place, frame in zip(target, frames, strict=True):
-                apply_fast(frame, geometry, out=place)
+            frames = shift_image(np.array(image), geometry, len(clip), apply_fast)
+            for place, frame in zip(clip, frames, strict=True):
+                apply_fast(frame, geometry.steps, out=place)
 
 
 @TRANSFORMS.register_module()
@@ -206,13 +183,7 @@ class LoadClipDepth(BaseTransform):
         self.exact = exact
 
     def transform(self, results: dict) -> dict:
-        """Load.
-
-        Args:
-            results: The clip, after the geometry is known.
-
-        Returns:
-            The clip with ``depths`` uint8 (T, H, W, 1), if there are any.
+        """Add ``depths`` uint8 (T, H, W, 1), if there are any.
 
         Raises:
             OSError: If a map is missing or broken.
@@ -238,9 +209,9 @@ class LoadClipDepth(BaseTransform):
         maps = self._read_maps(results, geometry)
         for place, image in zip(clip, maps, strict=True):
             if self.exact:
-                place[..., 0] = np.asarray(apply_exact(image, geometry))
+                place[..., 0] = np.asarray(apply_exact(image, geometry.steps))
             else:
-                apply_fast(np.array(image)[..., None], geometry, out=place)
+                apply_fast(np.array(image)[..., None], geometry.steps, out=place)
         results['depths'] = clip
         return results
 
@@ -252,19 +223,11 @@ class LoadClipDepth(BaseTransform):
         if geometry.shift is None:
             return [read_depth_map(path, geometry.source_shape) for path in paths]
         first = read_depth_map(paths[0], geometry.source_shape)
-        maps = shift_exact(first, geometry.shift, len(paths))
-        return maps[::-1] if geometry.reverse else maps
+        return shift_image(first, geometry, len(paths), apply_exact)
 
 
 def find_depth_map(depth_dir: str, image_name: str) -> str:
-    """Find the depth map of an image.
-
-    Args:
-        depth_dir: The sequence's depth folder.
-        image_name: The image's file name.
-
-    Returns:
-        Path of the map.
+    """Find the depth map of an image in its sequence's depth folder.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -285,14 +248,7 @@ def find_depth_map(depth_dir: str, image_name: str) -> str:
 
 
 def read_depth_map(path: str, shape: tuple[int, int]) -> Image.Image:
-    """Read a depth map.
-
-    Args:
-        path: The map.
-        shape: (H, W) of the image it belongs to.
-
-    Returns:
-        Mode L.
+    """Read the depth map, of mode L, of an image of the shape (H, W).
 
     Raises:
         OSError: If the map is no image, or cut off.
@@ -307,15 +263,7 @@ def read_depth_map(path: str, shape: tuple[int, int]) -> Image.Image:
 
 
 def describe_depth_map(image: Image.Image, shape: tuple[int, int]) -> str | None:
-    """Say what is wrong with a depth map, judging by its header.
-
-    Args:
-        image: The opened map.
-        shape: (H, W) of the image it belongs to.
-
-    Returns:
-        What is wrong, None if nothing is.
-    """
+    """Say what is wrong with the map of an image of (H, W), by the map's header."""
     if image.mode.startswith('I'):
         return (
             'found 16-bit depth, expected 8 bit normalised to 0..255 over the '
