@@ -5,10 +5,11 @@ Only :class:`MOTMetric`, which is loaded when it is asked for, needs PyTorch and
 MMDetection.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mmfdta.structures.benchmarks import BENCHMARKS, Benchmark, get_benchmark
 from mmfdta.structures.tracks import Sequence, Tracks
+from mmfdta.utils.lazy import lazy_names
 
 from .scores import (
     Counts,
@@ -43,9 +44,4 @@ __all__ = [
 TrackBoxes = Tracks  # the name in 0.1
 
 
-def __getattr__(name: str) -> Any:
-    if name == 'MOTMetric':
-        from .mot_metric import MOTMetric
-
-        return MOTMetric
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+__getattr__ = lazy_names(__name__, {'mot_metric': ('MOTMetric',)})

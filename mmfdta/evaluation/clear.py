@@ -65,12 +65,6 @@ class CLEARCounts:
             'Frag': self.frag,
             'CLR_Frames': self.frames,
         }
-        rates = self._rates()
-        if of_sequence and self.tp + self.fn == 0:
-            rates = {name: float(name == 'MLR') for name in rates}
-        return rates | counts
-
-    def _rates(self) -> dict[str, float]:
         boxes = max(1, self.tp + self.fn)
         tracks = max(1, self.mt + self.pt + self.ml)
         log_switches = np.log10(self.idsw) if self.idsw else 0
@@ -88,18 +82,13 @@ class CLEARCounts:
             'MLR': self.ml / tracks,
             'FP_per_frame': self.fp / max(1, self.frames),
         }
-        return {name: float(value) for name, value in rates.items()}
+        if of_sequence and self.tp + self.fn == 0:
+            rates = {name: name == 'MLR' for name in rates}
+        return {name: float(value) for name, value in rates.items()} | counts
 
 
 def count_clear(overlaps: Overlaps) -> CLEARCounts:
-    """Count what CLEAR needs of one sequence.
-
-    Args:
-        overlaps: Pairs of boxes.
-
-    Returns:
-        The sums over the pairs of :func:`match_clear`.
-    """
+    """Count what CLEAR needs of one sequence, on the pairs of :func:`match_clear`."""
     truth, found = len(overlaps.gt), len(overlaps.pred)
     gt_size = overlaps.gt.per_id
     active = np.cumsum(_both_sides(overlaps)) - 1
@@ -136,9 +125,6 @@ def match_clear(overlaps: Overlaps) -> np.ndarray:
     Matches need an IoU of 0.5. A match that continues the previous frame's goes
     first, then the total IoU decides. "Previous" is the last frame in which
     both sides have boxes.
-
-    Args:
-        overlaps: Pairs of boxes.
 
     Returns:
         int64 (M,), the chosen pairs in the order of time.

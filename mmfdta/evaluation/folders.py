@@ -32,9 +32,8 @@ class SequenceFiles:
     def load(self) -> Sequence:
         """Read both files.
 
-        Returns:
-            Every row, also those with a width or height <= 0, which
-            count as boxes that overlap nothing.
+        Rows with a width or height <= 0 stay; they count as boxes that overlap
+        nothing.
 
         Raises:
             FileNotFoundError: If a file does not exist.

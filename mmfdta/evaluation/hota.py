@@ -33,13 +33,7 @@ class HOTACounts:
     iou: np.ndarray
 
     def curves(self) -> dict[str, np.ndarray]:
-        """Compute the scores at each threshold.
-
-        Returns:
-            ``HOTA``, ``DetA``, ``AssA``, ``DetRe``,
-            ``DetPr``, ``AssRe``, ``AssPr``, ``LocA`` and ``OWTA`` in the shape
-            of the counts, which here may be any.
-        """
+        """Compute the scores at each threshold, in the shape of the counts."""
         tp, fn, fp = self.tp, self.fn, self.fp
         det_re = tp / np.maximum(1, tp + fn)
         det_a = tp / np.maximum(1, tp + fn + fp)
@@ -83,12 +77,6 @@ def count_hota(overlaps: Overlaps) -> HOTACounts:
     One matching serves all thresholds: it maximises IoU times the overall
     alignment of the two identities (section 5.1 of the paper); a threshold then
     keeps the matched pairs that reach it.
-
-    Args:
-        overlaps: Pairs of boxes.
-
-    Returns:
-        The sums.
     """
     gt_size, pred_size = overlaps.gt.per_id, overlaps.pred.per_id
     gt_id, pred_id, pair_id = overlaps.id_pairs()

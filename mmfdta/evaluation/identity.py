@@ -27,12 +27,7 @@ class IdentityCounts:
     idfp: int
 
     def scores(self) -> dict[str, float]:
-        """Compute the scores.
-
-        Returns:
-            ``IDF1``, ``IDP``, ``IDR`` and the counts ``IDTP``, ``IDFN``,
-            ``IDFP``.
-        """
+        """Compute F1, precision and recall of identities; with the counts."""
         both = self.idtp + 0.5 * self.idfp + 0.5 * self.idfn
         return {
             'IDF1': self.idtp / max(1.0, both),
@@ -51,12 +46,6 @@ def count_identity(overlaps: Overlaps) -> IdentityCounts:
     assignment runs on the numbers of agreeing frames only, and only on pairs of
     identities that agree somewhere: memory grows with these, not with the product
     of both sides.
-
-    Args:
-        overlaps: Pairs of boxes.
-
-    Returns:
-        The sums.
     """
     gt_id, pred_id, pair_id = overlaps.id_pairs(overlaps.iou >= _THRESHOLD)
     frames = np.bincount(pair_id, minlength=len(gt_id))

@@ -112,12 +112,6 @@ def find_overlaps(sequence: Sequence) -> Overlaps:
     Frames with the same numbers of boxes are computed together. The arithmetic
     is that of the official evaluation, operation by operation: two matches that
     tie there tie here.
-
-    Args:
-        sequence: Ground truth and result.
-
-    Returns:
-        The pairs with an IoU above 0.
     """
     frames = np.union1d(sequence.gt.frame, sequence.pred.frame)
     gt_boxes, gt = _make_side(sequence.gt, frames)
@@ -243,15 +237,7 @@ def match_frames(overlaps: Overlaps, score: np.ndarray) -> np.ndarray:
 def pair_bounds(
     overlaps: Overlaps, frames: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find where the pairs of frames begin and end.
-
-    Args:
-        overlaps: Pairs of boxes.
-        frames: int64 (H,).
-
-    Returns:
-        int64 (H,), first pair and end.
-    """
+    """Find where the pairs of frames (H,) begin and end; int64 (H,) both."""
     frame = overlaps.frame
     return np.searchsorted(frame, frames), np.searchsorted(frame, frames, 'right')
 

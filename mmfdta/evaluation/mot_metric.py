@@ -23,19 +23,13 @@ from mmfdta.structures.tracks import Sequence
 
 from .records import FrameRecord, assemble, make_record
 from .scores import Evaluation, Settings, evaluate, summarise
-from .table import format_table
+from .table import USUAL_NAMES, format_table
 
-_REPORTED = {
-    **{
-        name: name
-        for name in (
-            *('HOTA', 'DetA', 'AssA', 'DetRe', 'DetPr', 'AssRe', 'AssPr', 'LocA'),
-            *('MOTA', 'MOTP', 'CLR_Re', 'CLR_Pr', 'IDSW', 'Frag', 'MT', 'PT', 'ML'),
-            *('IDF1', 'IDP', 'IDR', 'IDTP', 'IDFP', 'IDFN'),
-        )
-    },
-    **{'CLR_TP': 'TP', 'CLR_FP': 'FP', 'CLR_FN': 'FN'},
-}
+_REPORTED = (
+    *('HOTA', 'DetA', 'AssA', 'DetRe', 'DetPr', 'AssRe', 'AssPr', 'LocA'),
+    *('MOTA', 'MOTP', 'CLR_Re', 'CLR_Pr', 'IDSW', 'Frag', 'MT', 'PT', 'ML'),
+    *('IDF1', 'IDP', 'IDR', 'IDTP', 'IDFP', 'IDFN', 'CLR_TP', 'CLR_FP', 'CLR_FN'),
+)
 
 
 @METRICS.register_module()
@@ -174,7 +168,10 @@ class MOTMetric(BaseMetric):
         if self.out_dir is not None:
             for sequence in (*known, *unknown):
                 self._write(self.out_dir, sequence)
-            self._remove_partial([sequence.name for sequence in (*known, *unknown)])
+                partial = self.partial_dir / f'{sequence.name}.txt'
+                partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # another test's may be left in it
+                self.partial_dir.rmdir()
         if unknown:
             print_log(
                 f'{len(unknown)} of {len(known) + len(unknown)} sequences have no '
@@ -191,7 +188,11 @@ class MOTMetric(BaseMetric):
         title = f'Scores of {len(known)} sequences, rates in percent:\n'
         print_log(title + format_table(self.evaluation), 'current')
         _log_to_file(title + format_table(self.evaluation, all_columns=True))
-        return self._report(self.evaluation)
+        report = _pick(self.evaluation.over_classes())
+        for name in classes or ():
+            scores = _pick(self.evaluation.of_class(name))
+            report |= {f'{name}_{key}': value for key, value in scores.items()}
+        return report
 
     def _benchmark(self) -> str:
         """Name of the benchmark: of the config, else of the data set."""
@@ -206,14 +207,6 @@ class MOTMetric(BaseMetric):
                 'test data set'
             )
         return {name: label for label, name in enumerate(names)}
-
-    def _report(self, evaluation: Evaluation) -> dict[str, float]:
-        report = _pick(evaluation.over_classes())
-        if self.class_aware:
-            for name in evaluation.classes:
-                scores = _pick(evaluation.of_class(name))
-                report |= {f'{name}_{key}': value for key, value in scores.items()}
-        return report
 
     @property
     def partial_dir(self) -> Path:
@@ -230,13 +223,6 @@ class MOTMetric(BaseMetric):
             known, unknown = assemble(frames.values())
             self._write(self.partial_dir, *known, *unknown)
             del self._unfinished[key]
-
-    def _remove_partial(self, names: list[str]) -> None:
-        for name in names:
-            (self.partial_dir / f'{name}.txt').unlink(missing_ok=True)
-        # Another test's may be left in it.
-        with contextlib.suppress(OSError):
-            self.partial_dir.rmdir()
 
     def _write(self, folder: Path, sequence: Sequence) -> None:
         path = folder / f'{sequence.name}.txt'
@@ -255,7 +241,7 @@ class MOTMetric(BaseMetric):
 def _pick(scores: dict) -> dict[str, float]:
     """Choose what is reported, counts under MMDetection's names."""
     scores = summarise(scores)
-    return {new: scores[old] for old, new in _REPORTED.items() if old in scores}
+    return {USUAL_NAMES.get(k, k): scores[k] for k in _REPORTED if k in scores}
 
 
 def _log_to_file(text: str) -> None:

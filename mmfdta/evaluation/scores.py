@@ -25,7 +25,8 @@ from .hota import HOTACounts, count_hota
 from .identity import IdentityCounts, count_identity
 from .matching import EPS, find_overlaps, match_frames
 
-_COUNTS = frozenset(
+# Scores that are counts; all others are rates.
+COUNTS = frozenset(
     (
         *('HOTA_TP', 'HOTA_FN', 'HOTA_FP'),
         *('CLR_TP', 'CLR_FN', 'CLR_FP', 'IDSW', 'MT', 'PT', 'ML', 'Frag', 'CLR_Frames'),
@@ -70,16 +71,7 @@ class Counts:
 
 
 def count_sequence(sequence: Sequence, families: Iterable[str] = FAMILIES) -> Counts:
-    """Count what the scores of a prepared sequence need.
-
-    Args:
-        sequence: The rows that are scored, see
-            :func:`select_scored`.
-        families: Of ``HOTA``, ``CLEAR``, ``Identity``.
-
-    Returns:
-        The sums.
-    """
+    """Count what the scores of a sequence need, of all rows (`select_scored`)."""
     overlaps = find_overlaps(sequence)
     return Counts(
         hota=count_hota(overlaps) if 'HOTA' in families else None,
@@ -205,57 +197,34 @@ class Evaluation:
 
     @property
     def classes(self) -> list[str]:
-        """The classes."""
+        """Names of the classes."""
         return list(self.counts)
 
     @property
     def sequences(self) -> list[str]:
-        """The sequences."""
+        """Names of the sequences."""
         return list(next(iter(self.counts.values())))
 
     def of_sequence(self, sequence: str, name: str | None = None) -> dict:
-        """Return the scores of one sequence.
-
-        Args:
-            sequence: The sequence.
-            name: The class, by default the first.
-
-        Returns:
-            See :meth:`Counts.scores`.
-        """
+        """Return `Counts.scores` of one sequence, of the first class by default."""
         name = self.classes[0] if name is None else name
         return self.counts[name][sequence].scores(of_sequence=True)
 
     def of_class(self, name: str | None = None) -> dict:
-        """Return the scores of a class over all sequences.
-
-        Args:
-            name: The class, by default the first.
-
-        Returns:
-            See :meth:`Counts.scores`.
-        """
+        """Return `Counts.scores` of a class, the first by default, in all sequences."""
         name = self.classes[0] if name is None else name
         return _add(list(self.counts[name].values())).scores()
 
     def over_detections(self) -> dict:
-        """Return the scores over all classes, every box weighing the same.
-
-        Returns:
-            See :meth:`Counts.scores`; with one class, that class's.
-        """
+        """Return the scores over all classes, every box weighing the same."""
         by_class = [_add(list(of.values())) for of in self.counts.values()]
         return _add(by_class).scores()
 
     def over_classes(self) -> dict:
-        """Return the mean of the classes' scores and the sum of their counts.
-
-        Returns:
-            See :meth:`Counts.scores`; with one class, that class's.
-        """
+        """Return the mean of the classes' scores and the sum of their counts."""
         by_class = [self.of_class(name) for name in self.classes]
         return {
-            field: (sum if field in _COUNTS else functools.partial(np.mean, axis=0))(
+            field: (sum if field in COUNTS else functools.partial(np.mean, axis=0))(
                 [scores[field] for scores in by_class]
             )
             for field in by_class[0]
@@ -339,12 +308,5 @@ def _score(job: SequenceJob, settings: Settings) -> dict[str, Counts]:
 
 
 def summarise(scores: dict[str, float | np.ndarray]) -> dict[str, float]:
-    """Average scores over the localisation thresholds.
-
-    Args:
-        scores: See :meth:`Counts.scores`.
-
-    Returns:
-        One number each.
-    """
+    """Average `Counts.scores` over the localisation thresholds; one number each."""
     return {name: float(np.mean(value)) for name, value in scores.items()}

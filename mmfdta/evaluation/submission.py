@@ -49,9 +49,6 @@ def make_submission(
             with ``img1`` or ``seqinfo.ini``, which give its length.
         zip_path: Where to write; appears when complete.
 
-    Returns:
-        What was packed.
-
     Raises:
         FileNotFoundError: If a folder or results are missing.
         ValueError: If anything is wrong in the results; all faulty files are
@@ -83,7 +80,9 @@ def make_submission(
         except ValueError as error:
             problems.append(str(error))
     if problems:
-        raise ValueError('\n'.join(_shorten(problems)))
+        more = len(problems) - _MOST_PROBLEMS
+        tail = [f'... and {more} more files'] if more > 0 else []
+        raise ValueError('\n'.join(problems[:_MOST_PROBLEMS] + tail))
     _pack(zip_path, results_dir, list(lengths), folders[benchmark])
     known = {f'{name}.txt' for name in lengths}
     left_out = sorted({path.name for path in results_dir.iterdir()} - known)
@@ -119,12 +118,6 @@ def _check_file(path: Path, length: int) -> int:
             'run that was broken off'
         )
     return len(text)
-
-
-def _shorten(problems: list[str]) -> list[str]:
-    more = len(problems) - _MOST_PROBLEMS
-    kept = problems[:_MOST_PROBLEMS]
-    return [*kept, f'... and {more} more files'] if more > 0 else kept
 
 
 def _pack(zip_path: Path, results_dir: Path, names: list[str], folder: str) -> None:

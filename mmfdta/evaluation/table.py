@@ -8,7 +8,7 @@ import numpy as np
 from mmfdta.structures.tables import csv_table, plain_table
 
 from .hota import ALPHAS
-from .scores import Evaluation, summarise
+from .scores import COUNTS, Evaluation, summarise
 
 COMBINED = 'COMBINED'
 _SHORT = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW')
@@ -17,15 +17,12 @@ _ALL = (
     *('MOTA', 'MOTP', 'IDF1', 'IDP', 'IDR'),
     *('IDSW', 'CLR_FP', 'CLR_FN', 'Frag', 'MT', 'PT', 'ML'),
 )
-_WHOLE = frozenset(('IDSW', 'CLR_FP', 'CLR_FN', 'Frag', 'MT', 'PT', 'ML'))
-_HEADERS = {'CLR_FP': 'FP', 'CLR_FN': 'FN'}
+# Names of the official evaluation for which another is usual.
+USUAL_NAMES = {'CLR_TP': 'TP', 'CLR_FP': 'FP', 'CLR_FN': 'FN'}
 
 
 def list_rows(evaluation: Evaluation) -> list[tuple[str, str, dict[str, float]]]:
     """List every scored thing.
-
-    Args:
-        evaluation: The scores.
 
     Returns:
         Class, sequence and one number for each score. The
@@ -48,21 +45,18 @@ def list_rows(evaluation: Evaluation) -> list[tuple[str, str, dict[str, float]]]
 
 
 def format_table(evaluation: Evaluation, all_columns: bool = False) -> str:
-    """Write the scores as a table, rates in percent.
+    """Write the scores as a table: a line for each sequence, rates in percent.
 
     Args:
         evaluation: The scores.
         all_columns: Show all usual scores, not only HOTA, DetA, AssA, MOTA, IDF1
             and IDSW.
-
-    Returns:
-        One line for each sequence and one for all, ready to print.
     """
     rows = list_rows(evaluation)
     columns = [name for name in (_ALL if all_columns else _SHORT) if name in rows[0][2]]
     many = len(evaluation.classes) > 1
     return plain_table(
-        ['sequence', *(_HEADERS.get(name, name) for name in columns)],
+        ['sequence', *(USUAL_NAMES.get(name, name) for name in columns)],
         [
             [
                 f'{name} / {sequence}' if many else sequence,
@@ -74,18 +68,11 @@ def format_table(evaluation: Evaluation, all_columns: bool = False) -> str:
 
 
 def _format_cell(column: str, value: float) -> str:
-    return f'{value:.0f}' if column in _WHOLE else f'{100 * value:.3f}'
+    return f'{value:.0f}' if column in COUNTS else f'{100 * value:.3f}'
 
 
 def format_csv(evaluation: Evaluation) -> str:
-    """Write every score as CSV, fractions in full precision.
-
-    Args:
-        evaluation: The scores.
-
-    Returns:
-        A header and one line for each row of :func:`list_rows`.
-    """
+    """Write the rows of :func:`list_rows` as CSV, fractions in full precision."""
     rows = list_rows(evaluation)
     return csv_table(
         ['class', 'sequence', *rows[0][2]],
@@ -94,14 +81,7 @@ def format_csv(evaluation: Evaluation) -> str:
 
 
 def format_json(evaluation: Evaluation) -> str:
-    """Write every score as JSON, with the curves over the thresholds.
-
-    Args:
-        evaluation: The scores.
-
-    Returns:
-        ``alphas`` and, by class, ``sequences`` and ``COMBINED``.
-    """
+    """Write every score as JSON, with the curves over the thresholds ``alphas``."""
     classes = {
         name: {
             'sequences': {

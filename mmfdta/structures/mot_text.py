@@ -85,30 +85,17 @@ class ScannedText:
 
     def duplicates(self) -> list[TextProblem]:
         """List the rows that repeat an identity within a frame, in file order."""
-        if not len(self):
-            return []
-        tracks = self.tracks
-        order = np.lexsort((self.line, tracks.identity, tracks.frame))
-        frame, identity = tracks.frame[order], tracks.identity[order]
-        repeats = (frame[1:] == frame[:-1]) & (identity[1:] == identity[:-1])
-        if not repeats.any():
-            return []
-        starts = np.concatenate([[True], ~repeats])
-        first = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
-        again = np.flatnonzero(np.concatenate([[False], repeats]))
-        return sorted(
-            (
-                TextProblem(
-                    self.path,
-                    int(self.line[order[i]]),
-                    f'identity {identity[i]} occurs again in frame {frame[i]} (first '
-                    f'on line {self.line[first[i]]}); an identity may have one box in '
-                    'a frame: remove one of the rows',
-                )
-                for i in again
-            ),
-            key=lambda problem: problem.line,
-        )
+        frame, identity = self.tracks.frame, self.tracks.identity
+        return [
+            TextProblem(
+                self.path,
+                int(self.line[row]),
+                f'identity {identity[row]} occurs again in frame {frame[row]} (first '
+                f'on line {self.line[first]}); an identity may have one box in a '
+                'frame: remove one of the rows',
+            )
+            for row, first in self.tracks.find_repeats()
+        ]
 
     def require(self, unique: bool = False, num_frames: int | None = None) -> None:
         """Refuse a text with faults.
@@ -225,9 +212,6 @@ def scan_mot_text(path: str | os.PathLike, min_columns: int = 6) -> ScannedText:
         path: The text file.
         min_columns: Fewest columns a row may have.
 
-    Returns:
-        The rows and the bad lines.
-
     Raises:
         FileNotFoundError: If the file does not exist.
         ValueError: If the file is not UTF-8 text.
@@ -295,15 +279,12 @@ def _format_number(value: float, decimals: int | None) -> str:
 
 
 def format_tracks(tracks: Tracks, decimals: int | None = None) -> str:
-    """Format result rows ``frame,id,x,y,w,h,score,-1,-1,-1``.
+    """Format result rows ``frame,id,x,y,w,h,score,-1,-1,-1``, a line for each.
 
     Args:
         tracks: The rows.
         decimals: Digits after the point; None writes every float in full, so
             that reading gives the same numbers.
-
-    Returns:
-        One line per row, each with its line end.
 
     Raises:
         ValueError: If a number is not finite.
@@ -326,11 +307,6 @@ def write_tracks(
 
     The text appears under its name only when it is complete. Folders are made
     as needed; no rows give an empty file.
-
-    Args:
-        path: Where to write.
-        tracks: The rows.
-        decimals: Digits after the point, None for all.
 
     Raises:
         ValueError: If a number is not finite.

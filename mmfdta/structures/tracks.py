@@ -178,6 +178,18 @@ class Tracks:
             self.label,
         )
 
+    def find_repeats(self) -> list[tuple[int, int]]:
+        """List rows that repeat an identity within a frame, each with the first one."""
+        order = np.lexsort((self.identity, self.frame))  # keeps the order of equal rows
+        frame, identity = self.frame[order], self.identity[order]
+        again = (frame[1:] == frame[:-1]) & (identity[1:] == identity[:-1])
+        pairs, first = [], -1
+        for place in np.flatnonzero(again):
+            if place == 0 or not again[place - 1]:
+                first = int(order[place])
+            pairs.append((int(order[place + 1]), first))
+        return sorted(pairs)
+
     def check(self, name: str, num_frames: int) -> None:
         """Refuse what no score is defined for.
 
@@ -195,15 +207,10 @@ class Tracks:
                 f'{name}: found frame {self.frame[outside[0]]}, expected 1 to '
                 f'{num_frames}, the length of the sequence'
             )
-        order = np.lexsort((self.identity, self.frame))
-        frame, identity = self.frame[order], self.identity[order]
-        again = np.flatnonzero(
-            (frame[1:] == frame[:-1]) & (identity[1:] == identity[:-1])
-        )
-        if len(again):
+        for row, _ in self.find_repeats()[:1]:
             raise ValueError(
-                f'{name}: identity {identity[again[0]]} occurs twice in frame '
-                f'{frame[again[0]]}; an identity may have one box in a frame'
+                f'{name}: identity {self.identity[row]} occurs twice in frame '
+                f'{self.frame[row]}; an identity may have one box in a frame'
             )
 
     if not TYPE_CHECKING:  # unknown names stay errors there

@@ -37,7 +37,9 @@ def open_whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(handle)
-        os.chmod(temporary, 0o666 & ~_current_umask())
+        umask = os.umask(0)  # it cannot be read without being set
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
     except BaseException as error:
         if temporary is not None:
@@ -70,9 +72,3 @@ def remove_unfinished(folder: str | os.PathLike, suffix: str) -> None:
     """
     for path in Path(folder).glob(f'.*{suffix}.*{UNFINISHED}'):
         path.unlink(missing_ok=True)
-
-
-def _current_umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask

@@ -5,7 +5,9 @@ Only :class:`TrackVisualizer`, which is loaded when it is asked for, needs PyTor
 and MMDetection.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mmfdta.utils.lazy import lazy_names
 
 from .colors import identity_color
 from .drawing import TrackDrawer, TrackStyle, draw_caption
@@ -57,9 +59,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == 'TrackVisualizer':
-        from .track_visualizer import TrackVisualizer
-
-        return TrackVisualizer
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+__getattr__ = lazy_names(__name__, {'track_visualizer': ('TrackVisualizer',)})
