@@ -193,14 +193,14 @@ def measure(side: str, root: Path, benchmark: str, processes: int) -> Run:
     elapsed = time.perf_counter() - start
     if process.returncode:
         raise RuntimeError(f'{side} failed:\n{errors}')
-    outcome = json.loads(output.splitlines()[-1])
+    found = json.loads(output.splitlines()[-1])
     return Run(
-        seconds=outcome['seconds'],
-        cpu=outcome['cpu'],
+        seconds=found['seconds'],
+        cpu=found['cpu'],
         process_seconds=elapsed,
         growth=peak[0] - float(imported.split()[1]),
         peak=peak[1],
-        scores={name: outcome['scores'][name] for name in SCORES},
+        scores={name: found['scores'][name] for name in SCORES},
     )
 
 

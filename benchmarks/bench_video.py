@@ -3,7 +3,7 @@
 
 A 1080p video is tracked twice with the small FDTA (random weights, every query a
 track, so there is much to draw): step after step, with the time of each step, and
-the way `tools/track_video.py` does it. A model that is busy all the time cannot be
+the way `mmfdta track` does it. A model that is busy all the time cannot be
 fed faster.
 
 Example:
@@ -105,12 +105,12 @@ def main(arguments: list[str]) -> None:
     total = sum(steps.values())
     count = report.num_frames
     print(f'{count} frames, short side {options.short}, {options.threads} threads\n')
-    print('| way | ms a frame | model busy |\n| --- | --- | --- |')
+    print('| way | ms per frame | model busy |\n| --- | --- | --- |')
     print(f'| one after the other | {1000 * total / count:.1f} | ', end='')
     print(f'{steps["model"] / total:.0%} |')
     print(f'| at once | {1000 * report.seconds / count:.1f} | {report.busy:.0%} |\n')
     for name, seconds in steps.items():
-        print(f'{name}: {1000 * seconds / count:.1f} ms a frame')
+        print(f'{name}: {1000 * seconds / count:.1f} ms per frame')
 
 
 if __name__ == '__main__':

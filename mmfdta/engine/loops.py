@@ -56,7 +56,7 @@ class _ResumableOrder:
         if done and samples != start['samples_per_iter']:
             raise ValueError(
                 f'the checkpoint is from the middle of an epoch with '
-                f'{start["samples_per_iter"]} samples an iteration in all processes, '
+                f'{start["samples_per_iter"]} samples per iteration in all processes, '
                 f'now there are {samples}. Resume with the same batch size and number '
                 'of processes, or from the checkpoint of a whole epoch.'
             )

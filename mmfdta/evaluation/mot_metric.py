@@ -36,7 +36,7 @@ _REPORTED = (
 class MOTMetric(BaseMetric):
     """HOTA, CLEAR and identity scores of whole sequences.
 
-    Takes one frame a data sample, from any number of processes, in any order.
+    Takes one frame per data sample, from any number of processes, in any order.
     Results come as MMDetection's metrics give them: rates as fractions of 1,
     counts as they are, under keys such as ``mot/HOTA`` (so that
     ``save_best='mot/HOTA', rule='greater'`` keeps the best checkpoint). A short

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def load_module(path: str) -> ModuleType:
-    """Import a helper of another room's tests."""
+    """Import a helper of another package's tests."""
     spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -287,15 +287,15 @@ def test_static_shift_moves_boxes_with_the_image(reverse):
 
 
 def test_static_shift_is_refused_when_objects_would_leave():
-    outcomes = set()
+    moved = set()
     for seed in range(60):
         clip = _clip((100, 100), [(0, 0, 4, 100)], 12, seed, is_static=True)
         clip = StaticClipShift(0.06)(clip)
-        outcomes.add(clip['geometry'].shift is None)
+        moved.add(clip['geometry'].shift is None)
         if clip['geometry'].shift is None:
             np.testing.assert_array_equal(clip['gt_bboxes'], [(0, 0, 4, 100)] * 12)
         assert set(clip['gt_frames'].tolist()) == set(range(12))
-    assert outcomes == {True, False}
+    assert moved == {True, False}
 
 
 def test_video_is_not_shifted():

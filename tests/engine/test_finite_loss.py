@@ -262,14 +262,14 @@ def _process(rank: int, folder: str, action: str) -> None:
     runner.model = MMDistributedDataParallel(
         Line(), device_ids=None, broadcast_buffers=False, find_unused_parameters=False
     )
-    outcome = dict(error=None)
+    found = dict(error=None)
     try:
         runner.train()
     except NonFiniteLossError as error:
-        outcome['error'] = str(error)
-    outcome['weights'] = runner.model.module.state_dict()
-    outcome['skipped'] = runner.message_hub.get_info('num_skipped_steps')
-    torch.save(outcome, f'{folder}/{rank}.pth')
+        found['error'] = str(error)
+    found['weights'] = runner.model.module.state_dict()
+    found['skipped'] = runner.message_hub.get_info('num_skipped_steps')
+    torch.save(found, f'{folder}/{rank}.pth')
     dist.destroy_process_group()
 
 

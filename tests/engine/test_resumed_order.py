@@ -133,7 +133,7 @@ def test_another_batch_size_within_an_epoch_is_refused(tmp_path: Path):
     within = _runner(
         tmp_path / 'in', Growing(5), 2, resume=tmp_path / 'whole/iter_5.pth'
     )
-    with pytest.raises(ValueError, match='with 1 samples an iteration'):
+    with pytest.raises(ValueError, match='with 1 samples per iteration'):
         within.train()
 
 

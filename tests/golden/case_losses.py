@@ -71,6 +71,6 @@ def run_loss_id(inputs: dict, settings: dict, seed: int) -> dict[str, np.ndarray
         outputs[name], outputs[f'{name}_grad'] = _value_and_grad(
             criterion(logits, x['id_labels'], x['id_masks']), logits
         )
-    hidden = torch.ones_like(x['id_masks'])
-    outputs['ce_all_masked'] = IDLoss()(logits, x['id_labels'], hidden)
+    missing = torch.ones_like(x['id_masks'])
+    outputs['ce_all_masked'] = IDLoss()(logits, x['id_labels'], missing)
     return arrays(**outputs)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-# However this file is loaded, its neighbours are found.
+# However this file is loaded, the files beside it are found.
 sys.path.insert(0, str(Path(__file__).parent))
 
 from case_assignment import run_assignment

@@ -52,7 +52,7 @@ def _follow(model: MOTR, golden: dict, settings: dict, case: str) -> dict:
         setattr(model.tracker, name, value)
     outputs: list[DetectorOutputs] = []
     rows, ids, misses = [], [], []
-    slots = model.detector.num_queries
+    detect = model.detector.num_queries
     decode = model.detector.decode
 
     def watch(*args) -> DetectorOutputs:
@@ -73,7 +73,7 @@ def _follow(model: MOTR, golden: dict, settings: dict, case: str) -> dict:
         num=np.array([o.cls_scores.shape[2] for o in outputs]),
         logits=torch.cat([o.cls_scores[-1, 0] for o in outputs]).numpy(),
         boxes=torch.cat([o.bbox_preds[-1, 0] for o in outputs]).numpy(),
-        states=torch.cat([o.embeddings[0, slots:] for o in outputs])[:, ::8].numpy(),
+        states=torch.cat([o.embeddings[0, detect:] for o in outputs])[:, ::8].numpy(),
         alive=np.concatenate(ids),
         misses=np.concatenate(misses),
         rows=np.array(rows, dtype=np.float32),

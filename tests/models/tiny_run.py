@@ -92,7 +92,7 @@ def logged_losses(folder: Path) -> dict[int, dict[str, float]]:
 
 
 def command(name: str, *arguments: object) -> list[str]:
-    """The command line ``python -m mmfdta NAME ...``."""
+    """The command line ``mmfdta VERB ...``."""
     return [sys.executable, '-m', 'mmfdta', name, *map(str, arguments)]
 
 

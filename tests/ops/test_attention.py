@@ -63,7 +63,7 @@ def test_the_size_it_is_made_for(monkeypatch):
 
 
 @torch.no_grad()
-def test_hidden_keys_have_no_influence(blocks):
+def test_masked_keys_have_no_influence(blocks):
     q, k, v = qkv(20, 60)
     mask = torch.rand(2, 1, 1, 60) < 0.5
     k = k.masked_fill(~mask.transpose(2, 3), 0.3)
@@ -81,7 +81,7 @@ def test_hidden_keys_have_no_influence(blocks):
         torch.rand(2, 3, 20, 60) < 0.8,
         torch.rand(1, 1, 20, 60),
     ],
-    ids=['all hidden', 'of every pair', 'of numbers'],
+    ids=['all masked', 'of every pair', 'of numbers'],
 )
 @torch.no_grad()
 def test_other_masks_are_left_to_pytorch(blocks, mask):

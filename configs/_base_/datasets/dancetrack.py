@@ -1,4 +1,4 @@
-# DanceTrack: clips of 30 frames; tested on the val split (test is hidden).
+# DanceTrack: clips of 30 frames; tested on the val split (test has no public labels).
 dataset_type = 'DanceTrackDataset'
 data_root = 'data/DanceTrack'
 clip_length = 30

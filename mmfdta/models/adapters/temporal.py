@@ -15,7 +15,7 @@ class TemporalAdapter(BaseModule):
     """Let the observations of an identity see its earlier ones.
 
     A causal transformer over the T frames of each trajectory; frames in which
-    the identity is missing are hidden as keys, and a position always sees
+    the identity is missing are masked as keys, and a position always sees
     itself, so that no row is empty. Section 3.3 of the paper.
 
     Args:

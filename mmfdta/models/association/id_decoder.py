@@ -70,7 +70,7 @@ class TimeBiasedAttention(MultiheadAttention):
         words: Tensor,
         labels: Tensor,
         time_bias: Tensor,
-        hidden: Tensor,
+        missing: Tensor,
     ) -> Tensor:
         """Attend.
 
@@ -81,7 +81,7 @@ class TimeBiasedAttention(MultiheadAttention):
             labels: Word of each key, (S, T', N') int64, or of each object, (S, 1, N').
             time_bias: Added to the scores of a pair of frames, `NEVER` where the query
                 may not see the key's frame, (H, T, T').
-            hidden: Keys that nothing may see, (S, T' * N') bool.
+            missing: Keys that nothing may see, (S, T' * N') bool.
 
         Returns:
             (S, T * N, C).
@@ -90,7 +90,7 @@ class TimeBiasedAttention(MultiheadAttention):
         q = self.project(query, 0)
         k, v = self.project_keys(features, words, labels).chunk(2, dim=1)
         bias = time_bias.transpose(1, 2).repeat_interleave(labels.shape[2], 1)
-        bias = bias.masked_fill(hidden[:, None, :, None], NEVER).to(k.dtype)
+        bias = bias.masked_fill(missing[:, None, :, None], NEVER).to(k.dtype)
         if frames == 1:
             return self.attend(q, k, v, bias.transpose(2, 3))
         own_frame = torch.eye(frames, dtype=q.dtype, device=q.device)
@@ -139,7 +139,7 @@ class IDDecoderLayer(nn.Module):
         words: Tensor,
         labels: Tensor,
         time_bias: Tensor,
-        hidden: Tensor,
+        missing: Tensor,
     ) -> Tensor:
         """Run the layer.
 
@@ -151,7 +151,7 @@ class IDDecoderLayer(nn.Module):
             labels: Word of each observation (S, T', N') int64, or of each object,
                 (S, 1, N').
             time_bias: Bias of each pair of frames (H, T, T').
-            hidden: Missing observations (S, T' * N') bool.
+            missing: Missing observations (S, T' * N') bool.
 
         Returns:
             (S, T, N, C).
@@ -163,7 +163,7 @@ class IDDecoderLayer(nn.Module):
             x = self.self_attn_norm(x + self.self_attn(x, x, x, visible))
             unknown = x.view(shape)
         x = unknown.flatten(1, 2)
-        past = self.cross_attn(x, trajectory, words, labels, time_bias, hidden)
+        past = self.cross_attn(x, trajectory, words, labels, time_bias, missing)
         x = self.cross_attn_norm(x + past)
         return self.ffn_norm(x + self.ffn(x)).view(shape)
 
@@ -275,11 +275,11 @@ class IDDecoder(BaseModule):
         trajectory = trajectory_features.flatten(0, 1)
         unknown = unknown.flatten(0, 1)
         masks = unknown_masks.flatten(0, 1)
-        hidden = trajectory_masks.flatten(0, 1).flatten(1)
+        missing = trajectory_masks.flatten(0, 1).flatten(1)
         logits = []
         for i, layer in enumerate(self.layers):
             time_bias = self._time_bias(i, unknown_times, trajectory_times)
-            args = unknown, masks, trajectory, words, labels, time_bias, hidden
+            args = unknown, masks, trajectory, words, labels, time_bias, missing
             if self.with_cp and self.training:
                 unknown = checkpoint(layer, *args, use_reentrant=False)
             else:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 @dataclass
 class ClipTargets:
-    """Ground truth of F frames, padded to M boxes a frame."""
+    """Ground truth of F frames, padded to M boxes per frame."""
 
     boxes: Tensor
     """(F, M, 4) cxcywh in 0..1 of the unpadded image."""

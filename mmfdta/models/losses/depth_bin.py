@@ -227,8 +227,9 @@ class DepthBinLoss(nn.Module):
             raise ValueError(
                 f'depth logits {tuple(depth_logits.shape)} with depth maps '
                 f'{tuple(depth_maps.shape)}: expected {self.num_bins + 1} channels '
-                f'(num_bins={self.num_bins} and one for outside) and one map a frame; '
-                'set num_bins of the loss and of the SpatialAdapter to the same number'
+                f'(num_bins={self.num_bins} and one for outside) and one map per '
+                'frame; set num_bins of the loss and of the SpatialAdapter to the same '
+                'number'
             )
         with torch.no_grad(), torch.autocast(depth_logits.device.type, enabled=False):
             target = depth_targets(

@@ -21,7 +21,7 @@ def _history(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @torch.no_grad()
-def test_the_future_is_hidden():
+def test_the_future_is_masked():
     adapter, (x, masks) = _adapter(), _history(1, 6, 3)
     changed = x.clone()
     changed[:, 4:] += 1
@@ -31,7 +31,7 @@ def test_the_future_is_hidden():
 
 
 @torch.no_grad()
-def test_missing_frames_are_hidden():
+def test_missing_frames_are_masked():
     adapter, (x, masks) = _adapter(), _history(1, 6, 3)
     noise = x + masks[..., None]
     a, b = adapter(x, masks), adapter(noise, masks)

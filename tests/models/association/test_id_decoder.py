@@ -48,7 +48,7 @@ def test_only_earlier_frames_are_visible():
 
 
 @torch.no_grad()
-def test_missing_observations_and_detections_are_hidden():
+def test_missing_observations_and_detections_are_masked():
     decoder, x = _decoder().eval(), _inputs()
     changed = dict(
         x,
@@ -133,14 +133,14 @@ def test_time_bias_and_words_equal_a_mask_and_whole_keys(frames, labelled):
     labels = torch.randint(0, 7, (3, labelled, 3), generator=g)
     bias = torch.randn(2, frames, 5, generator=g, requires_grad=True)
     seen = torch.rand(frames, 5, generator=g) < 0.6
-    hidden = torch.rand(3, 15, generator=g) < 0.3
+    missing = torch.rand(3, 15, generator=g) < 0.3
     masked = bias.masked_fill(~seen, NEVER)
-    found = attention(query, features, words, labels, masked, hidden)
+    found = attention(query, features, words, labels, masked, missing)
     key = torch.cat([features, words[labels.expand(3, 5, 3)]], dim=-1).flatten(1, 2)
 
     pairs = bias.masked_fill(~seen, -torch.inf)
     pairs = pairs.repeat_interleave(2, 1).repeat_interleave(3, 2)
-    mask = pairs[None].masked_fill(hidden[:, None, None], -torch.inf)
+    mask = pairs[None].masked_fill(missing[:, None, None], -torch.inf)
     expected = MultiheadAttention.forward(attention, query, key, key, mask)
     torch.testing.assert_close(found, expected)
     leaves = [query, features, words, bias, *attention.parameters()]

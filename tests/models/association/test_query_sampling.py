@@ -49,7 +49,7 @@ def test_a_track_brings_the_query_that_overlaps_it_most():
 
 
 def test_share_of_inserted_queries():
-    """Each track has an own neighbour, so their number is that of the draws."""
+    """Each track has a nearest query of its own: there are as many as draws."""
     boxes = torch.cat([torch.linspace(0.02, 0.98, 20)[:, None].repeat(1, 2)] * 2)
     boxes = torch.cat([boxes, torch.full((40, 2), 0.03)], dim=1)
     identities = torch.cat([torch.arange(20), torch.full((20,), -1)])

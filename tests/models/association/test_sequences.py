@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Training sequences against a loop over every slot."""
+"""Training sequences against a loop over every place."""
 
 import numpy as np
 import torch
@@ -82,7 +82,7 @@ def test_clips_without_objects():
     )
     empty = torch.zeros(1, 3, 0, dtype=torch.int64)
     sequences = build_sequences(torch.randn(1, 3, 4, 5), empty, [element])
-    # One slot that stands for nobody, so that every parameter takes part.
+    # One place that stands for nobody, so that every parameter takes part.
     assert sequences.trajectory_features.shape == (1, 2, 3, 1, 5)
     assert sequences.trajectory_masks.all()
     assert sequences.unknown_masks.all()

@@ -17,13 +17,13 @@ def test_equals_torch(zero: bool, masked: bool):
     theirs = nn.MultiheadAttention(24, 4, add_zero_attn=zero, batch_first=True)
     theirs.load_state_dict(ours.state_dict())
     q, k = torch.randn(3, 5, 24), torch.randn(3, 7, 24)
-    hidden = torch.rand(3, 7) < 0.4
-    hidden[:, 0] = False
+    masked_keys = torch.rand(3, 7) < 0.4
+    masked_keys[:, 0] = False
     bias = torch.randn(3, 4, 5, 7)
     if masked:
-        mask = bias.masked_fill(hidden[:, None, None], -torch.inf)
+        mask = bias.masked_fill(masked_keys[:, None, None], -torch.inf)
         expected, _ = theirs(
-            q, k, k, key_padding_mask=hidden, attn_mask=bias.flatten(0, 1)
+            q, k, k, key_padding_mask=masked_keys, attn_mask=bias.flatten(0, 1)
         )
     else:
         mask = None
@@ -48,7 +48,7 @@ def test_detr_attention_equals_mmcv():
     theirs.load_state_dict(ours.state_dict())
     q, k = torch.randn(2, 5, 24), torch.randn(2, 7, 24)
     pos_q, pos_k = torch.randn(2, 5, 24), torch.randn(2, 7, 24)
-    hidden = torch.zeros(2, 7, dtype=torch.bool)
-    hidden[1, 4:] = True
-    options = dict(query_pos=pos_q, key_pos=pos_k, key_padding_mask=hidden)
+    masked_keys = torch.zeros(2, 7, dtype=torch.bool)
+    masked_keys[1, 4:] = True
+    options = dict(query_pos=pos_q, key_pos=pos_k, key_padding_mask=masked_keys)
     torch.testing.assert_close(ours(q, k, k, **options), theirs(q, k, k, **options))

@@ -46,15 +46,15 @@ def test_golden_all_masked(golden: dict[str, Tensor]):
 
 
 def plain(logits: Tensor, labels: Tensor, masks: Tensor, use_focal: bool) -> Tensor:
-    """The loss slot by slot, from the definitions."""
+    """The loss place by place, from the definitions."""
     terms = []
     for place in np.ndindex(*labels.shape):
         if place[-2] == 0 or masks[place]:
             continue
-        slot, label = logits[place], int(labels[place])
+        scores, label = logits[place], int(labels[place])
         if use_focal:
             words = []
-            for word, logit in enumerate(slot):
+            for word, logit in enumerate(scores):
                 p = logit.sigmoid()
                 if word == label:
                     words.append(-0.25 * (1 - p) ** 2 * p.log())
@@ -62,7 +62,7 @@ def plain(logits: Tensor, labels: Tensor, masks: Tensor, use_focal: bool) -> Ten
                     words.append(-0.75 * p**2 * (1 - p).log())
             terms.append(sum(words) / len(words))
         else:
-            terms.append(-slot.softmax(0)[label].log())
+            terms.append(-scores.softmax(0)[label].log())
     return sum(terms) / len(terms)
 
 

@@ -151,11 +151,11 @@ def test_an_object_that_leaves_is_waited_for(config: Config):
     model.detector.bbox_head.loss_clips = watch
     _loss(model, clip)
     assert [m.num_lost for m in seen['matches']] == [0, 1, 1, 0]
-    slots = model.detector.num_queries
+    detect = model.detector.num_queries
     for matches in seen['matches'][1:]:
-        tracks = matches.tracklets.identities[slots:]
+        tracks = matches.tracklets.identities[detect:]
         assert sorted(tracks.tolist()) == [0, 1, 2]
-        assert (matches.tracklets.identities[:slots] == -1).all()
+        assert (matches.tracklets.identities[:detect] == -1).all()
 
 
 def test_training_lowers_the_loss(config: Config):
