@@ -53,10 +53,10 @@ class TemporalAdapter(BaseModule):
 
         Returns:
             Refined features, same shape. Those of missing frames are finite but mean
-            nothing; the masks go on to hide them.
+            nothing; the masks keep them out of what follows.
         """
         num_frames, channels = features.shape[-3], features.shape[-1]
-        # (..., T, N, C) -> (... * N, T, C): one sequence an identity.
+        # (..., T, N, C) -> (... * N, T, C): one sequence per identity.
         x = features.transpose(-3, -2)
         shape = x.shape
         x = x.reshape(-1, num_frames, channels)

@@ -81,7 +81,8 @@ class TimeBiasedAttention(MultiheadAttention):
             labels: Word of each key, (S, T', N') int64, or of each object, (S, 1, N').
             time_bias: Added to the scores of a pair of frames, `NEVER` where the query
                 may not see the key's frame, (H, T, T').
-            missing: Keys that nothing may see, (S, T' * N') bool.
+            missing: Keys without an observation, which nothing sees, (S, T' * N')
+                bool.
 
         Returns:
             (S, T * N, C).
@@ -151,7 +152,7 @@ class IDDecoderLayer(nn.Module):
             labels: Word of each observation (S, T', N') int64, or of each object,
                 (S, 1, N').
             time_bias: Bias of each pair of frames (H, T, T').
-            missing: Missing observations (S, T' * N') bool.
+            missing: (S, T' * N') bool, True = no observation.
 
         Returns:
             (S, T, N, C).

@@ -117,10 +117,10 @@ class TrajectoryModeling(BaseModule):
         init_cfg: OptMultiConfig = None,
     ) -> None:
         super().__init__(init_cfg)
-        hidden = embed_dims * ffn_ratio
-        self.adapter = FFN(embed_dims, hidden, activation='gelu')
+        channels = embed_dims * ffn_ratio
+        self.adapter = FFN(embed_dims, channels, activation='gelu')
         self.norm = nn.LayerNorm(embed_dims)
-        self.ffn = FFN(embed_dims, hidden, activation='gelu')
+        self.ffn = FFN(embed_dims, channels, activation='gelu')
         self.ffn_norm = nn.LayerNorm(embed_dims)
 
     def init_weights(self) -> None:

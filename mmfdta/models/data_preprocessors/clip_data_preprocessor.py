@@ -60,7 +60,10 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
         """
         data = self.cast_data(data)
         inputs, samples = data['inputs'], data.get('data_samples')
-        size = self._batch_size(inputs['img'])
+        height = max(clip.shape[-2] for clip in inputs['img'])
+        width = max(clip.shape[-1] for clip in inputs['img'])
+        divisor = self.pad_size_divisor
+        size = -(-height // divisor) * divisor, -(-width // divisor) * divisor
         batch = {'img': self._stack(inputs['img'], size, normalise=True)}
         if 'depth' in inputs:
             batch['depth'] = self._stack(inputs['depth'], size, normalise=False)
@@ -68,12 +71,6 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
             for frame in clip:
                 frame.set_metainfo(dict(batch_input_shape=size, pad_shape=size))
         return dict(inputs=batch, data_samples=samples)
-
-    def _batch_size(self, clips: list[Tensor]) -> tuple[int, int]:
-        divisor = self.pad_size_divisor
-        height = max(clip.shape[-2] for clip in clips)
-        width = max(clip.shape[-1] for clip in clips)
-        return -(-height // divisor) * divisor, -(-width // divisor) * divisor
 
     def _stack(
         self, clips: list[Tensor], size: tuple[int, int], normalise: bool

@@ -50,19 +50,23 @@ class DetectorOutputs:
                 merged[field.name] = torch.cat(values, dim).index_select(dim, order)
         return cls(**merged)
 
-    def on_host(self, frames: SampleList, with_embeddings: bool) -> InstanceList:
+    def on_host(
+        self, frames: SampleList, rescale: bool = True, with_embeddings: bool = True
+    ) -> InstanceList:
         """Best class and box of every query, see :func:`host_detections`.
 
         Args:
-            frames: The F frames; the boxes are in pixels of their ``ori_shape``.
+            frames: The F frames.
+            rescale: Boxes in pixels of their ``ori_shape`` and not ``img_shape``.
             with_embeddings: Hand on the embeddings too.
         """
         scores, labels = self.cls_scores[-1].sigmoid().max(-1)
+        shapes = [frame.ori_shape if rescale else frame.img_shape for frame in frames]
         return host_detections(
             self.bbox_preds[-1],
             scores,
             labels,
-            [frame.ori_shape[:2] for frame in frames],
+            [shape[:2] for shape in shapes],
             self.embeddings if with_embeddings else None,
         )
 
@@ -150,7 +154,7 @@ class FDTADetector(DeformableDETR):
         adapter, loss = share_depth_bins(spatial_adapter, bbox_head.get('loss_depth'))
         if loss is not None:
             bbox_head['loss_depth'] = loss
-        self.spatial_adapter_cfg = adapter
+        self.spatial_adapter = adapter
         super().__init__(*args, bbox_head=bbox_head, **kwargs)
 
     def _init_layers(self) -> None:
@@ -158,24 +162,18 @@ class FDTADetector(DeformableDETR):
         super()._init_layers()
         # MMDetection allocates it without values; only `init_weights` would fill it.
         nn.init.normal_(self.level_embed)
-        layer_cfg = decoder['layer_cfg']
-        if self.spatial_adapter_cfg is not None:
+        layer_cfg = dict(decoder['layer_cfg'])
+        if self.spatial_adapter is not None:
             layer_cfg.setdefault('depth_attn_cfg', dict(layer_cfg['self_attn_cfg']))
-            adapter = dict(self.spatial_adapter_cfg)
-            place = Place('model.detector.spatial_adapter', adapter, 'embed_dims')
+            adapter = dict(self.spatial_adapter)
             share_number(
                 'model.detector.bbox_head.embed_dims',
                 self.embed_dims,
-                [place],
+                [Place('model.detector.spatial_adapter', adapter, 'embed_dims')],
                 default=self.embed_dims,
             )
             self.spatial_adapter = MODELS.build(adapter)
-        self.decoder = FDTADecoder(**decoder)
-
-    @property
-    def with_spatial_adapter(self) -> bool:
-        """Whether there is a depth branch."""
-        return self.spatial_adapter_cfg is not None
+        self.decoder = FDTADecoder(**{**decoder, 'layer_cfg': layer_cfg})
 
     def pre_transformer(
         self, mlvl_feats: tuple[Tensor, ...], batch_data_samples: SampleList
@@ -192,7 +190,7 @@ class FDTADetector(DeformableDETR):
         encoder_inputs, decoder_inputs = super().pre_transformer(
             mlvl_feats, batch_data_samples
         )
-        if self.with_spatial_adapter:
+        if self.spatial_adapter is not None:
             finest = mlvl_feats[0]
             tokens = finest.shape[-2] * finest.shape[-1]
             mask = encoder_inputs['feat_mask']
@@ -250,23 +248,6 @@ class FDTADetector(DeformableDETR):
             Raw outputs of all decoder layers.
         """
         return self._forward(batch_inputs, batch_data_samples)
-
-    def predict(
-        self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True
-    ) -> SampleList:
-        """Detect, for trackers that take boxes.
-
-        Args:
-            batch_inputs: Normalised frames (F, 3, H, W).
-            batch_data_samples: Their meta information.
-            rescale: Pixels of the original frames.
-
-        Returns:
-            The samples with ``pred_instances``, see :meth:`FDTAHead.detections`.
-        """
-        outputs = self.detect(batch_inputs, batch_data_samples)
-        results = self.bbox_head.detections(outputs, batch_data_samples, rescale)
-        return self.add_pred_to_datasample(batch_data_samples, results)
 
 
 def share_depth_bins(

@@ -7,7 +7,6 @@ from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmdet.utils import InstanceList, OptConfigType, reduce_mean
-from mmengine.structures import InstanceData
 from torch import Tensor
 
 from ..adapters import DepthFeatures
@@ -103,18 +102,13 @@ class FDTAHead(DeformableDETRHead):
         matches = self.matcher(outputs.cls_scores, outputs.bbox_preds, targets)
         num_boxes = outputs.bbox_preds.new_tensor(float(sum(targets.num_valid)))
         num_boxes = reduce_mean(num_boxes).clamp(min=1)
-        losses = {}
-        last = len(outputs.cls_scores) - 1
-        for layer in range(last + 1):
-            prefix = '' if layer == last else f'd{layer}.'
-            for name, value in self._loss_layer(
-                outputs.cls_scores[layer],
-                outputs.bbox_preds[layer],
-                matches.query_idx[layer],
-                targets,
-                num_boxes,
-            ).items():
-                losses[prefix + name] = value
+        losses = self._loss_layers(
+            outputs.cls_scores,
+            outputs.bbox_preds,
+            matches.query_idx,
+            targets,
+            num_boxes,
+        )
         supervised = self.loss_depth is not None and depth_maps is not None
         if supervised and outputs.depth_logits is not None:
             losses['loss_depth'] = self._loss_depth(
@@ -139,6 +133,24 @@ class FDTAHead(DeformableDETRHead):
         return self.loss_depth(
             depth_logits, depth_maps, cells, frame, padding, avg_factor=num_boxes
         )
+
+    def _loss_layers(
+        self,
+        cls_scores: Tensor,
+        bbox_preds: Tensor,
+        query_idx: Tensor,
+        targets: ClipTargets,
+        num_boxes: Tensor,
+    ) -> dict[str, Tensor]:
+        """Class, L1 and GIoU loss of every decoder layer; the last has no prefix."""
+        losses = {}
+        last = len(cls_scores) - 1
+        layers = zip(cls_scores, bbox_preds, query_idx, strict=True)
+        for layer, tensors in enumerate(layers):
+            prefix = '' if layer == last else f'd{layer}.'
+            for name, value in self._loss_layer(*tensors, targets, num_boxes).items():
+                losses[prefix + name] = value
+        return losses
 
     def _loss_layer(
         self,
@@ -166,43 +178,24 @@ class FDTAHead(DeformableDETRHead):
         loss_bbox = self.loss_bbox(pred, target, avg_factor=num_boxes)
         return dict(loss_cls=loss_cls, loss_bbox=loss_bbox, loss_iou=loss_iou)
 
-    def detections(
-        self, outputs: DetectorOutputs, frames: SampleList, rescale: bool = True
+    def predict(
+        self, batch_data_samples: SampleList, rescale: bool = True, **head_inputs
     ) -> InstanceList:
         """Boxes that a tracker can take, one for each query.
 
         Args:
-            outputs: Raw outputs for F frames.
-            frames: Their meta information.
+            batch_data_samples: The F frames.
             rescale: Pixels of the original frame instead of the resized.
+            **head_inputs: Arguments of :meth:`forward`.
 
         Returns:
-            One for each frame, best score first: ``bboxes`` (Q, 4) xyxy, not clipped to
-            the image; ``scores``, ``labels`` (Q,) of the best class; ``areas`` (Q,) in
-            square pixels; ``embeddings`` (Q, C); ``queries`` int64 (Q,), which query
-            found the object.
+            One for each frame, best score first, see :func:`host_detections`; besides
+            ``queries`` int64 (Q,), which query found the object.
         """
-        scores, labels = outputs.cls_scores[-1].sigmoid().max(-1)
-        scores, order = scores.sort(dim=-1, descending=True, stable=True)
-        shapes = [frame.ori_shape if rescale else frame.img_shape for frame in frames]
-        sizes = scores.new_tensor([shape[1::-1] for shape in shapes]).repeat(1, 2)
-        boxes = bbox_cxcywh_to_xyxy(outputs.bbox_preds[-1]) * sizes[:, None]
-        width, height = outputs.bbox_preds[-1][..., 2:].unbind(-1)
-        areas = width * sizes[:, :1] * height * sizes[:, 1:2]
-        return [
-            InstanceData(
-                bboxes=boxes[i, kept],
-                scores=scores[i],
-                labels=labels[i, kept],
-                areas=areas[i, kept],
-                embeddings=outputs.embeddings[i, kept],
-                queries=kept,
-            )
-            for i, kept in enumerate(order)
-        ]
-
-    def predict(
-        self, batch_data_samples: SampleList, rescale: bool = True, **head_inputs
-    ) -> InstanceList:
-        """Detections of single frames, see :meth:`detections`."""
-        return self.detections(self(**head_inputs), batch_data_samples, rescale)
+        outputs = self(**head_inputs)
+        found = []
+        for instances in outputs.on_host(batch_data_samples, rescale):
+            order = instances.scores.argsort(descending=True, stable=True)
+            instances.queries = torch.arange(len(order))
+            found.append(instances[order])
+        return found

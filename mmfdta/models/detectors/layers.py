@@ -81,8 +81,10 @@ class FDTADecoderLayer(DeformableDetrTransformerDecoderLayer):
 class FDTADecoder(DeformableDetrTransformerDecoder):
     """MMDetection's decoder, of :class:`FDTADecoderLayer`."""
 
+    layer_class = FDTADecoderLayer
+
     def _init_layers(self) -> None:
         self.layers = ModuleList(
-            FDTADecoderLayer(**self.layer_cfg) for _ in range(self.num_layers)
+            self.layer_class(**self.layer_cfg) for _ in range(self.num_layers)
         )
         self.embed_dims = self.layers[0].embed_dims

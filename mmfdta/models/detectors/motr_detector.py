@@ -6,15 +6,13 @@ from dataclasses import dataclass
 
 import torch
 from mmdet.models.detectors import DeformableDETR
-from mmdet.models.layers import DeformableDetrTransformerDecoder
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
-from mmengine.model import ModuleList
 from torch import Tensor, nn
 
 from ..layers import DetrAttention
 from .fdta_detector import DetectorOutputs, refuse_two_stages
-from .layers import FDTADecoderLayer
+from .layers import FDTADecoder, FDTADecoderLayer
 
 
 @dataclass
@@ -79,14 +77,10 @@ class MOTRDecoderLayer(FDTADecoderLayer):
         return super().forward(query, query_pos, **kwargs)
 
 
-class MOTRDecoder(DeformableDetrTransformerDecoder):
+class MOTRDecoder(FDTADecoder):
     """MMDetection's decoder, of :class:`MOTRDecoderLayer`."""
 
-    def _init_layers(self) -> None:
-        self.layers = ModuleList(
-            MOTRDecoderLayer(**self.layer_cfg) for _ in range(self.num_layers)
-        )
-        self.embed_dims = self.layers[0].embed_dims
+    layer_class = MOTRDecoderLayer
 
 
 @dataclass

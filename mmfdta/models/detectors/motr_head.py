@@ -186,20 +186,13 @@ class MOTRHead(FDTAHead):
         lost = sum(frame.matches.num_lost for frame in frames)
         num_objects = bbox_preds.new_tensor(float(sum(targets.num_valid) + lost))
         num_objects = reduce_mean(num_objects).clamp(min=1)
-        joint = _joint_targets(targets)
-        losses = {}
-        last = len(cls_scores) - 1
-        for layer in range(last + 1):
-            prefix = '' if layer == last else f'd{layer}.'
-            for name, value in self._loss_layer(
-                cls_scores[layer],
-                bbox_preds[layer],
-                query_idx[layer, None],
-                joint,
-                num_objects,
-            ).items():
-                losses[prefix + name] = value
-        return losses
+        return self._loss_layers(
+            cls_scores,
+            bbox_preds,
+            query_idx[:, None],
+            _joint_targets(targets),
+            num_objects,
+        )
 
 
 def _joint_index(frames: list[MatchedFrame]) -> Tensor:

@@ -55,7 +55,7 @@ class IDLoss(nn.Module):
         labels = id_labels.expand(shape)[..., 1:, :].flatten()
         logits = id_logits[..., 1:, :, :].flatten(0, -2)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        # What stands in unused places is arbitrary and must not reach the gradient.
+        # Masked logits are arbitrary and must not reach the gradient.
         logits = logits.masked_fill(masks[:, None], 0)
         count = reduce_mean((~masks).sum().to(logits.dtype)).clamp(min=1)
         with torch.autocast(logits.device.type, enabled=False):

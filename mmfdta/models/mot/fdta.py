@@ -297,7 +297,7 @@ class FDTA(OnlineTracker):
             :func:`host_detections`; ``embeddings`` stay on the device.
         """
         outputs = self.detector.detect(imgs, frames)
-        found = outputs.on_host(frames, with_embeddings=True)
+        found = outputs.on_host(frames)
         for frame, instances in zip(frames, found, strict=True):
             frame.pred_instances = instances
         return frames
