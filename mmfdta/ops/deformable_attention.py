@@ -26,10 +26,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from mmcv.ops.multi_scale_deform_attn import (
-    MultiScaleDeformableAttention,
-    multi_scale_deformable_attn_pytorch,
-)
+from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttention
 from scipy.sparse import csc_array
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -336,34 +333,11 @@ def deformable_sampling(
     return _SparseSampling.apply(*args, levels).to(out_dtype)
 
 
-def deformable_attention(
-    value: Tensor, shapes: Tensor, locations: Tensor, weights: Tensor
-) -> Tensor:
-    """Multi-scale deformable attention.
-
-    On a CPU as sparse products; on other devices, and where operations are recorded,
-    by MMCV's PyTorch path, which is the reference.
-
-    Args:
-        value: (B, sum of H x W over the levels, heads, channels per head).
-        shapes: (H, W) of each level, int64 (levels, 2).
-        locations: x, y in 0..1, (B, queries, heads, levels, points, 2).
-        weights: (B, queries, heads, levels, points).
-
-    Returns:
-        (B, queries, heads x channels per head).
-    """
-    # As numbers, so that the levels cost one copy from the device and not one each.
-    sizes = shapes.tolist()
-    if value.device.type != 'cpu' or is_recorded():
-        return multi_scale_deformable_attn_pytorch(value, sizes, locations, weights)
-    size = locations.new_tensor([(width, height) for height, width in sizes])
-    x, y = (locations * size[:, None] - 0.5).unbind(-1)
-    return deformable_sampling(value, sizes, x, y, weights)
-
-
 class FastDeformableAttention(MultiScaleDeformableAttention):
-    """MMCV's module, on a CPU by `deformable_sampling`."""
+    """MMCV's module, on a CPU by `deformable_sampling`.
+
+    On other devices, and where operations are recorded, it is MMCV's own.
+    """
 
     sample = staticmethod(deformable_sampling)
 

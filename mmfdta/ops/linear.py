@@ -97,7 +97,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (..., D).
     """
-    if not onednn_gains() or not is_plain_float(x) or x.dim() < 2:
+    # oneDNN is asked last: the first time it runs, which must not be recorded.
+    if x.dim() < 2 or not is_plain_float(x) or not onednn_gains():
         return F.linear(x, weight, bias)
     size = x.numel() * weight.shape[0]
     if size < _WORTHWHILE:

@@ -12,8 +12,14 @@ from mmfdta.ops import accelerate
 from mmfdta.ops import deformable_attention as sampling_file
 from mmfdta.ops.deformable_attention import (
     FastDeformableAttention,
-    deformable_attention,
+    deformable_sampling,
 )
+
+
+def deformable_attention(value, shapes, locations, weights):
+    """The operator under test, with the interface of MMCV's reference."""
+    x, y = (locations * shapes.flip(1)[:, None] - 0.5).unbind(-1)
+    return deformable_sampling(value, shapes.tolist(), x, y, weights)
 
 
 def random_case(shapes, batch, queries, heads, points, dim, dtype=torch.float32):
@@ -97,21 +103,33 @@ def test_half_precision_is_rounded_once(dtype):
     torch.testing.assert_close(output, expected.to(dtype), rtol=1e-2, atol=1e-6)
 
 
+class Layer(torch.nn.Module):
+    """Attention to two levels, of tensors alone, as it can be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = MultiScaleDeformableAttention(
+            8, 2, num_levels=2, batch_first=True
+        )
+        self.shapes, self.starts = torch.tensor([[3, 4], [2, 2]]), torch.tensor([0, 12])
+
+    def forward(self, query, value, points):
+        return self.attention(
+            query,
+            value=value,
+            reference_points=points,
+            spatial_shapes=self.shapes,
+            level_start_index=self.starts,
+        )
+
+
 def test_a_traced_model_holds_operations_of_pytorch():
-    case = random_case([(3, 4), (2, 2)], 1, 4, 2, 2, 3)
-    traced = torch.jit.trace(
-        lambda value, locations, weights: deformable_attention(
-            value, case[1], locations, weights
-        ),
-        (case[0], *case[2:]),
-    )
-    assert 'grid_sampler' in str(traced.graph)
-    torch.testing.assert_close(
-        traced(case[0], *case[2:]),
-        deformable_attention(*case),
-        rtol=1e-4,
-        atol=1e-5,
-    )
+    layer = accelerate(Layer().eval())
+    assert type(layer.attention) is FastDeformableAttention
+    case = torch.randn(1, 5, 8), torch.randn(1, 16, 8), torch.rand(1, 5, 2, 2)
+    traced = torch.jit.trace(layer, case)
+    assert 'grid_sampler' in str(traced.inlined_graph)
+    torch.testing.assert_close(traced(*case), layer(*case), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize('batch_first', [True, False])

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmfdta.models.losses import DepthBinLoss, depth_targets, foreground_mask
 from mmfdta.ops import softmax_focal_loss as blocks
+from mmfdta.ops.softmax_focal_loss import plain_softmax_focal_loss
 
 DATA = Path(__file__).parents[2] / 'golden/data/loss_depth.npz'
 
@@ -28,13 +29,6 @@ def plain_mask(cells: Tensor, frame_inds: Tensor, shape: tuple) -> np.ndarray:
         rows = slice(math.floor(y1), math.ceil(y2))
         mask[frame, rows, math.floor(x1) : math.ceil(x2)] = True
     return mask
-
-
-def plain_focal(logits: Tensor, target: Tensor, gamma: float) -> Tensor:
-    """Focal loss of every pixel, by autograd on the written-out formula."""
-    log_p = logits.log_softmax(1)
-    one_hot = F.one_hot(target, logits.size(1)).permute(0, 3, 1, 2) + 1e-6
-    return -(0.25 * one_hot * (1 - log_p.exp()) ** gamma * log_p).sum(1)
 
 
 @pytest.fixture
@@ -103,7 +97,8 @@ def test_equals_written_out_formula(
     target = depth_targets(scene['depth_maps'], (7, 5), num_bins=8)
     mask = plain_mask(scene['cells'], scene['frame_inds'], (2, 7, 5))
     weight = torch.where(torch.as_tensor(mask), 5, 0.5).double()
-    expected = (plain_focal(logits, target, gamma) * weight).mean((1, 2)).sum() * 2 / 3
+    weight *= 2 / 3 / 35
+    expected = plain_softmax_focal_loss(logits, target, weight, 0.25, gamma)
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(
         torch.autograd.grad(found, logits), torch.autograd.grad(expected, logits)
@@ -158,7 +153,8 @@ def test_no_boxes(frames: int):
         torch.zeros(0, dtype=torch.long),
     )
     target = depth_targets(torch.full((frames, 1, 8, 8), 100), (4, 6), num_bins=8)
-    expected = plain_focal(logits, target, 2.0).sum() / 24
+    weight = torch.full(target.shape, 1 / 24)
+    expected = plain_softmax_focal_loss(logits, target, weight, 0.25, 2.0)
     torch.testing.assert_close(loss, expected)
     loss.backward()
     assert logits.grad.shape == logits.shape
