@@ -7,6 +7,8 @@ python docs/make_configs.py
 import inspect
 import re
 import sys
+import types
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,8 +126,27 @@ def read_arguments(cls: type) -> dict[str, str]:
     return texts
 
 
-def arguments(cls: type) -> Iterator[tuple[str, str, str]]:
-    """Yield name, default and meaning of what a config may set.
+def name_type(hint: object) -> str:
+    """Name a hint as a config's author writes its value; None stands as a default."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        names = [name_type(part) for part in typing.get_args(hint)]
+        return ' or '.join(dict.fromkeys(name for name in names if name))
+    if hint in (types.NoneType, inspect.Parameter.empty):
+        return ''
+    if typing.get_origin(hint) is typing.Literal:
+        return ' or '.join(repr(value) for value in typing.get_args(hint))
+    kind = typing.get_origin(hint) or hint
+    if isinstance(kind, type):
+        inner = [x for x in typing.get_args(hint) if x is not ...]
+        if issubclass(kind, dict) or not inner:
+            return 'dict' if issubclass(kind, dict) else kind.__name__.lstrip('_')
+        of = ' and '.join(dict.fromkeys(filter(None, map(name_type, inner))))
+        return f'{kind.__name__.lower()} of {of}'
+    return str(hint)
+
+
+def arguments(cls: type) -> Iterator[tuple[str, str, str, str]]:
+    """Yield name, type, default and meaning of what a config may set.
 
     Raises:
         ValueError: If it is documented neither here nor in a class that it extends.
@@ -142,7 +163,7 @@ def arguments(cls: type) -> Iterator[tuple[str, str, str]]:
             raise ValueError(f'{cls.__name__}: argument {name!r} has no docstring')
         default = parameter.default
         shown = 'required' if default is parameter.empty else f'`{default!r}`'
-        yield name, shown, texts[name]
+        yield name, name_type(parameter.annotation), shown, texts[name]
 
 
 def tidy(text: str) -> str:
@@ -158,8 +179,10 @@ def class_section(name: str, cls: type, place: str) -> list[str]:
     lines = [f'### {name}', '', f'{tidy(first)}{where}', '']
     rows = list(arguments(cls))
     if rows:
-        lines += ['| setting | default | meaning |', '| --- | --- | --- |']
-        lines += [f'| `{n}` | {tidy(d)} | {tidy(t)} |' for n, d, t in rows]
+        lines += ['| setting | type | default | meaning |', '| --- | --- | --- | --- |']
+        lines += [
+            f'| `{row[0]}` | ' + ' | '.join(map(tidy, row[1:])) + ' |' for row in rows
+        ]
         lines.append('')
     return lines
 
