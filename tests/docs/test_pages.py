@@ -239,6 +239,22 @@ def test_python_on_a_page_is_whole_and_imports_what_there_is(page):
                     )
 
 
+# Other words than the field's, and other names of a command than `mmfdta VERB`.
+BANNED = re.compile(
+    r'contestant|line-up|outcome|neighbour|\brooms?\b|\bspare\b|\bslots?\b'
+    r'|python -m mmfdta\b|tools/(analysis/)?\w+\.py',
+    re.I,
+)
+
+
+@pytest.mark.parametrize('page', PAGES, ids=page_name)
+def test_pages_use_the_names_of_the_field(page):
+    if page.name == 'CHANGELOG.md':
+        return  # has the names of earlier versions, too
+    text = page.read_text(encoding='utf-8')
+    assert not BANNED.findall(text), page_name(page)
+
+
 def test_configs_of_the_pages_can_be_read(own_configs):
     own = {path.name for path in own_configs.glob('*.py')}
     own -= {path.name for path in (ROOT / 'configs').glob('*.py')}
