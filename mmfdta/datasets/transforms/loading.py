@@ -137,8 +137,8 @@ class DecodeClip(BaseTransform):
             # MMDetection 3.3 hands grey levels over as float32.
             pixels = cv2.cvtColor(image.astype(np.uint8), cv2.COLOR_BGR2RGB)
             if self.exact:
-                image = apply_exact(Image.fromarray(pixels), geometry.steps)
-                frame[:] = np.asarray(image)
+                exact = apply_exact(Image.fromarray(pixels), geometry.steps)
+                frame[:] = np.asarray(exact)
             else:
                 apply_fast(pixels, geometry.steps, out=frame)
 
