@@ -15,7 +15,13 @@ model = dict(
 
 param_scheduler = [
     dict(type='IterWarmupLR', by_epoch=True, end=1, convert_to_iter_based=True),
-    dict(type='MultiStepLR', by_epoch=True, end=13, milestones=[8, 12], gamma=0.1),
+    dict(
+        type='MultiStepLR',
+        by_epoch=True,
+        end=_base_.max_epochs,
+        milestones=[8, 12],
+        gamma=0.1,
+    ),
 ]
 
 default_hooks = dict(checkpoint=dict(save_best='mot/HOTA', rule='greater'))

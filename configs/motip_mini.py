@@ -1,12 +1,8 @@
 # MOTIP on MiniDance: fdta_mini.py without its adapters. Starts from the same detector,
 # deformable_detr_mini.py, whose names in it begin with `detector.`.
-_base_ = ['./fdta_mini.py']
+_base_ = ['./fdta_mini.py', './_base_/models/motip.py']
 
-model = dict(
-    detector=dict(spatial_adapter=None, bbox_head=dict(loss_depth=None)),
-    temporal_adapter=None,
-    identity_adapter=None,
-)
+model = _base_.without_adapters
 optim_wrapper = dict(
     paramwise_cfg=dict(
         custom_keys=dict(

@@ -1,12 +1,8 @@
 # MOTIP on SportsMOT: FDTA without its adapters (published: HOTA 72.6 on test).
 # Start from a detector: --cfg-options load_from=PATH, see docs/checkpoints.md.
-_base_ = ['./fdta_sportsmot.py']
+_base_ = ['./fdta_sportsmot.py', './_base_/models/motip.py']
 
-model = dict(
-    detector=dict(spatial_adapter=None, bbox_head=dict(loss_depth=None)),
-    temporal_adapter=None,
-    identity_adapter=None,
-)
+model = _base_.without_adapters
 optim_wrapper = dict(clip_groups=dict(_delete_=True, detector='detector.'))
 
 train_pipeline = [t for t in _base_.train_pipeline if t['type'] != 'LoadClipDepth']

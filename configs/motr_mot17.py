@@ -45,8 +45,6 @@ train_dataloader = dict(
 )
 val_dataloader = dict(dataset=dict(mot17, half='second'))
 test_dataloader = val_dataloader
-val_evaluator = dict(benchmark='mot17')
-test_evaluator = val_evaluator
 
 max_epochs = 200
 train_cfg = dict(max_epochs=max_epochs, val_interval=10)

@@ -1,7 +1,6 @@
 # The default runtime, with MiniDance and counting iterations.
 _base_ = ['./default_runtime.py']
 
-custom_imports = dict(imports=['mmfdta.registry'])
 default_hooks = dict(
     logger=dict(interval=50),
     checkpoint=dict(interval=400, by_epoch=False, max_keep_ckpts=1),

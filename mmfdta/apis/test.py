@@ -1,13 +1,10 @@
 # Copyright (c) mmfdta authors.
 """Track and score with a checkpoint; `mmfdta test` is this."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 
 from mmengine.config import Config
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
 
 from mmfdta.checkpoints import (
     CheckpointError,
@@ -15,29 +12,9 @@ from mmfdta.checkpoints import (
     matching_weights,
     read_content,
 )
+from mmfdta.engine import ExactWeightsHook
 
 from .config import build_runner
-
-
-class ExactWeightsHook(Hook):
-    """Refuse a checkpoint that leaves a weight of the model as it was initialised.
-
-    Args:
-        modules: The config's `checkpoint_modules`, which alone are taken out of the
-            checkpoint; None takes all of it.
-    """
-
-    def __init__(self, modules: Sequence[str] | None = None) -> None:
-        self.modules = modules
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare the names and shapes in the checkpoint with those of the model.
-
-        Raises:
-            CheckpointMismatchError: If they differ.
-        """
-        weights = matching_weights(runner.model, checkpoint, self.modules)
-        checkpoint['state_dict'] = weights
 
 
 def write_tracks_to(config: Config, folder: str | None) -> None:

@@ -6,6 +6,7 @@ from mmfdta.utils.environment import prepare_mmdet
 prepare_mmdet()
 
 from .checkpoint_hook import (
+    ExactWeightsHook,
     WholeCheckpointHook,
     find_checkpoint_to_resume,
     resume_from_work_dir,
@@ -24,6 +25,7 @@ from .track_visualization_hook import ValTrackVisualizationHook
 from .worst_sequences_hook import WorstSequencesHook
 
 __all__ = [
+    'ExactWeightsHook',
     'FiniteLossHook',
     'GroupClipAmpOptimWrapper',
     'GroupClipOptimWrapper',

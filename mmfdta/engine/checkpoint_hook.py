@@ -1,8 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Checkpoints that are whole or not there, and never too few."""
+"""Checkpoints that are whole or not there, never too few, and fit the model."""
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from mmdet.registry import HOOKS
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.fileio import LocalBackend, register_backend
-from mmengine.hooks import CheckpointHook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
+from mmfdta.checkpoints import matching_weights
 from mmfdta.structures.whole_files import open_whole, remove_unfinished
 
 _SUFFIX = '.pth'
@@ -140,3 +142,24 @@ def resume_from_work_dir(config: Config) -> None:
     config.resume = checkpoint is not None
     if checkpoint:
         config.load_from = checkpoint
+
+
+class ExactWeightsHook(Hook):
+    """Refuse a checkpoint that leaves a weight of the model as it was initialised.
+
+    Args:
+        modules: The config's `checkpoint_modules`, which alone are taken out of the
+            checkpoint; None takes all of it.
+    """
+
+    def __init__(self, modules: Sequence[str] | None = None) -> None:
+        self.modules = modules
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare the names and shapes in the checkpoint with those of the model.
+
+        Raises:
+            CheckpointMismatchError: If they differ.
+        """
+        weights = matching_weights(runner.model, checkpoint, self.modules)
+        checkpoint['state_dict'] = weights

@@ -7,6 +7,3 @@ source = dict(type='BFTDataset', data_root='data/BFT')
 train_dataloader = dict(sampler=dict(lengths=20), dataset=source)
 val_dataloader = dict(dataset=dict(source, split='test'))
 test_dataloader = val_dataloader
-
-val_evaluator = dict(benchmark='bft')
-test_evaluator = val_evaluator

@@ -70,7 +70,6 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-val_evaluator = dict(
-    type='MOTMetric', metric=['HOTA', 'CLEAR', 'Identity'], benchmark='dancetrack'
-)
+# Scored by the rules of the data set.
+val_evaluator = dict(type='MOTMetric', metric=['HOTA', 'CLEAR', 'Identity'])
 test_evaluator = val_evaluator

@@ -67,7 +67,6 @@ test_dataloader = dict(
     val_dataloader, dataset=dict(val_dataloader['dataset'], split='test')
 )
 
-val_evaluator = dict(
-    type='MOTMetric', metric=['HOTA', 'CLEAR', 'Identity'], benchmark='minidance'
-)
+# Scored by the rules of the data set.
+val_evaluator = dict(type='MOTMetric', metric=['HOTA', 'CLEAR', 'Identity'])
 test_evaluator = val_evaluator

@@ -7,6 +7,3 @@ source = dict(type='MOT17Dataset', data_root='data/MOT17', split='train')
 train_dataloader = dict(dataset=dict(source, half='first'))
 val_dataloader = dict(dataset=dict(source, half='second'))
 test_dataloader = val_dataloader
-
-val_evaluator = dict(benchmark='mot17')
-test_evaluator = val_evaluator

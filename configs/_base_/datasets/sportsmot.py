@@ -6,6 +6,3 @@ source = dict(type='SportsMOTDataset', data_root='data/SportsMOT')
 train_dataloader = dict(sampler=dict(lengths=60), dataset=source)
 val_dataloader = dict(dataset=source)
 test_dataloader = val_dataloader
-
-val_evaluator = dict(benchmark='sportsmot')
-test_evaluator = val_evaluator

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import DATA_SAMPLERS, MODELS
+from mmdet.registry import DATA_SAMPLERS, DATASETS, METRICS, MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -103,6 +103,24 @@ def test_every_config_builds_its_model(name: str):
     with torch.device('meta'):
         model = MODELS.build(config.model)
     assert sum(p.numel() for p in model.parameters()) > 1e5
+
+
+def test_every_config_is_scored_by_the_rules_of_its_data_set():
+    """The part of its name behind the last underscore says which."""
+    seen = set()
+    for path in sorted(CONFIGS.glob('*.py')):
+        config = Config.fromfile(path)
+        for side in ('val', 'test'):
+            settings = config[f'{side}_evaluator']
+            if settings.type != 'MOTMetric':
+                continue
+            metric = METRICS.build(settings)
+            kind = DATASETS.get(config[f'{side}_dataloader'].dataset.type)
+            metric.dataset_meta = kind.METAINFO
+            name = path.stem.rpartition('_')[2].replace('mini', 'minidance')
+            assert metric._benchmark() == name
+            seen.add(name)
+    assert seen == {'dancetrack', 'sportsmot', 'bft', 'mot17', 'minidance'}
 
 
 @pytest.fixture

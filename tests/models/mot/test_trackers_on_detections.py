@@ -13,8 +13,8 @@ from mmengine.registry import init_default_scope
 from small_fdta import collate, make_clip
 
 from mmfdta.apis.model_loading import load_tracker
-from mmfdta.apis.test import ExactWeightsHook
 from mmfdta.checkpoints import CheckpointMismatchError
+from mmfdta.engine import ExactWeightsHook
 from mmfdta.ops import accelerate
 
 CONFIGS = Path(__file__).parents[3] / 'configs'
