@@ -9,6 +9,7 @@ with the project's metric, and tables and plots are written.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from .arguments import CfgOptions, add_cfg_options
@@ -21,10 +22,10 @@ class _OptionsFor(CfgOptions):
         self,
         parser: argparse.ArgumentParser,
         namespace: argparse.Namespace,
-        values: list,
+        values: str | Sequence | None,
         option_string: str | None = None,
     ) -> None:
-        name, *pairs = values
+        name, *pairs = list(values or ())
         if not pairs or not all('=' in pair for pair in pairs):
             parser.error(f'{option_string}: found {values}, expected NAME KEY=VALUE')
         known = dict(getattr(namespace, self.dest))

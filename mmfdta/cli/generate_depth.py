@@ -63,7 +63,12 @@ def run(options: argparse.Namespace) -> int:
     """
     if options.backend == 'folder' and not (options.maps or options.check):
         options.usage_error('--backend folder needs --maps DIR')
-    from mmfdta.datasets.depth import FolderDepth, TransformersDepth, generate_depth
+    from mmfdta.datasets.depth import (
+        DepthBackend,
+        FolderDepth,
+        TransformersDepth,
+        generate_depth,
+    )
     from mmfdta.datasets.kinds import find_kind, guess_kind, open_split
 
     kind = find_kind(options.kind) if options.kind else guess_kind(options.root)
@@ -75,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     datasets = [open_split(kind, options.root, split) for split in options.splits]
     sources = [dataset.sources() for dataset in datasets]
     if options.backend == 'folder':
-        backend = FolderDepth(options.maps, options.near_is_dark)
+        backend: DepthBackend = FolderDepth(options.maps, options.near_is_dark)
     else:
         backend = TransformersDepth(
             options.model, options.revision, options.device, options.batch_size
