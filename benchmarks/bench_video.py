@@ -23,7 +23,6 @@ import torch
 
 from mmfdta.apis import MOTInferencer
 from mmfdta.apis.config import read_config
-from mmfdta.apis.frame_preprocessing import FrameContext
 from mmfdta.apis.track_outputs import TrackedFrame, VideoFacts, plan_outputs
 from mmfdta.apis.video_sources import open_source
 from mmfdta.visualization import TrackStyle
@@ -68,7 +67,7 @@ def track_in_steps(
         if image is None:
             break
         times.append(time.perf_counter())
-        sample = inferencer.preprocessor(image, FrameContext(index, video))
+        sample = inferencer.preprocessor(image, index, video)
         times.append(time.perf_counter())
         (tracks,) = inferencer.predict_prepared([sample], index + 1)
         times.append(time.perf_counter())

@@ -13,7 +13,7 @@ from mmfdta.structures.tracks import Tracks
 from mmfdta.visualization import TrackStyle
 
 from .config import read_config
-from .frame_preprocessing import FrameContext, FramePreprocessor, collate_frames
+from .frame_preprocessing import FramePreprocessor, collate_frames
 from .model_loading import load_tracker
 from .track_outputs import TrackedFrame, VideoFacts, plan_outputs
 from .tracking_run import TrackingReport, TrackingRun
@@ -120,7 +120,7 @@ class MOTInferencer:
         """
         _check_frame(frame)
         image = np.ascontiguousarray(frame[..., ::-1]) if self._rgb else frame
-        sample = self.preprocessor(image, FrameContext(self._next_frame, 'frames'))
+        sample = self.preprocessor(image, self._next_frame, 'frames')
         self._next_frame += 1
         return self.predict_prepared([sample], self._next_frame)[0]
 

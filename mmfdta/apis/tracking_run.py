@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from mmfdta.structures.tracks import Tracks
 
 from .background import BackgroundConsumer, Prefetcher
-from .frame_preprocessing import FrameContext, FramePreprocessor
+from .frame_preprocessing import FramePreprocessor
 from .progress import Progress
 from .track_outputs import TrackedFrame, TrackOutput
 from .video_sources import FrameSource
@@ -28,14 +28,14 @@ class TrackingReport:
     """How the tracking of a video went.
 
     Attributes:
-        source (str): The video.
-        num_frames (int): Frames tracked.
-        dropped_frames (int): Frames of a live source left out to keep up.
-        seconds (float): From the first frame to the last file.
-        model_seconds (float): Of these, seconds the model was busy.
-        complete (bool): The source came to its proper end.
-        problem (str | None): What ended it otherwise.
-        files (tuple[Path, ...]): What was written.
+        source: The video.
+        num_frames: Frames tracked.
+        dropped_frames: Frames of a live source left out to keep up.
+        seconds: From the first frame to the last file.
+        model_seconds: Of these, seconds the model was busy.
+        complete: The source came to its proper end.
+        problem: What ended it otherwise.
+        files: What was written.
     """
 
     source: str
@@ -49,12 +49,12 @@ class TrackingReport:
 
     @property
     def fps(self) -> float:
-        """float: Frames per second over all."""
+        """Frames per second over all."""
         return self.num_frames / max(self.seconds, 1e-9)
 
     @property
     def busy(self) -> float:
-        """float: Share of the time in which the model was busy."""
+        """Share of the time in which the model was busy."""
         return self.model_seconds / max(self.seconds, 1e-9)
 
     def __str__(self) -> str:
@@ -71,11 +71,8 @@ class TrackingReport:
         return text
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    index: int
-    image: np.ndarray
-    sample: dict
+# A frame, uint8 (H, W, 3), and what the model gets of it.
+_Prepared = tuple[np.ndarray, dict]
 
 
 class TrackingRun:
@@ -85,13 +82,13 @@ class TrackingRun:
     draws and writes; the queues between them are short.
 
     Args:
-        source (FrameSource): The frames.
-        prepare (FramePreprocessor): Makes model inputs.
-        predict (Callable): Prepared frames, and the number of the first, to tracks.
-        outputs (list[TrackOutput]): Take the tracked frames.
-        batch_size (int): Frames given to the model at a time.
-        max_frames (int | None): Stop after so many.
-        progress (bool): Show a progress bar.
+        source: The frames.
+        prepare: Makes model inputs.
+        predict: Prepared frames, and the number of the first, to tracks.
+        outputs: Take the tracked frames.
+        batch_size: Frames given to the model at a time.
+        max_frames: Stop after so many.
+        progress: Show a progress bar.
     """
 
     def __init__(
@@ -123,30 +120,32 @@ class TrackingRun:
         """Track everything.
 
         Yields:
-            TrackedFrame: Each frame.
+            Each frame.
 
         Returns:
-            TrackingReport: The value of the generator.
+            How it went; the value of the generator.
         """
         start = time.perf_counter()
         depth = max(_QUEUE, 2 * self._batch_size)
         reader = Prefetcher(self._read(), depth, drop_oldest=self._source.live)
         writer = BackgroundConsumer(self._write, depth)
-        files: tuple[Path, ...] = ()
         try:
-            for batch in self._batches(reader):
-                for frame in self._track(batch):
-                    writer.put(frame)
-                    if self._progress is not None:
-                        self._progress.update(frame.fps)
-                    yield frame
-            writer.close()
+            try:
+                for batch in self._batches(reader):
+                    for frame in self._track(batch):
+                        writer.put(frame)
+                        if self._progress is not None:
+                            self._progress.update(frame.fps)
+                        yield frame
+            finally:
+                reader.close()
+                writer.close()
+                if self._progress is not None:
+                    self._progress.close()
             writer.check()
         except BaseException as error:
-            self._stop(reader, writer)
             self._abandon(error)
             raise
-        self._stop(reader, None)
         problem = None if self._source.live else self._source.problem
         files = self._finish_all(complete=problem is None)
         return TrackingReport(
@@ -162,17 +161,15 @@ class TrackingRun:
 
     def _read(self) -> Iterator[_Prepared]:
         """Runs in the reading thread."""
+        facts = self._source.name, self._source.num_frames or 0
         for index, image in enumerate(itertools.islice(self._source, self._max_frames)):
-            context = FrameContext(
-                index, self._source.name, self._source.num_frames or 0
-            )
-            yield _Prepared(index, image, self._prepare(image, context))
+            yield image, self._prepare(image, index, *facts)
 
     def _batches(self, reader: Prefetcher[_Prepared]) -> Iterator[list[_Prepared]]:
         """Group frames of one size."""
         batch: list[_Prepared] = []
         for item in reader:
-            if batch and item.image.shape != batch[0].image.shape:
+            if batch and item[0].shape != batch[0][0].shape:
                 yield batch
                 batch = []
             batch.append(item)
@@ -184,7 +181,7 @@ class TrackingRun:
 
     def _track(self, batch: list[_Prepared]) -> list[TrackedFrame]:
         begin = time.perf_counter()
-        tracks = self._predict([item.sample for item in batch], self._num_frames + 1)
+        tracks = self._predict([sample for _, sample in batch], self._num_frames + 1)
         spent = time.perf_counter() - begin
         self._model_seconds += spent
         fps = len(batch) / max(spent, 1e-9)
@@ -193,27 +190,18 @@ class TrackingRun:
         first = self._num_frames
         self._num_frames += len(batch)
         return [
-            TrackedFrame(first + i, item.image, found, self._fps)
-            for i, (item, found) in enumerate(zip(batch, tracks, strict=True))
+            TrackedFrame(first + i, image, found, self._fps)
+            for i, ((image, _), found) in enumerate(zip(batch, tracks, strict=True))
         ]
 
     def _write(self, frame: TrackedFrame) -> None:
-        """Runs in the writing thread."""
-        for output in self._outputs:
+        """Runs in the writing thread; nothing is written after an error."""
+        for output in [] if self._failed else self._outputs:
             try:
                 output.write(frame)
             except BaseException:
                 self._failed.append(output)
                 raise
-
-    def _stop(
-        self, reader: Prefetcher[_Prepared], writer: BackgroundConsumer | None
-    ) -> None:
-        reader.close()
-        if writer is not None:
-            writer.close()
-        if self._progress is not None:
-            self._progress.close()
 
     def _finish_all(self, complete: bool) -> tuple[Path, ...]:
         """Finish every output; an error of one does not cost the others."""

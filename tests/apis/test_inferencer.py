@@ -82,16 +82,10 @@ def test_pipelines_of_mmdetection_are_followed(toys, scene):
     inferencer = MOTInferencer(config, toys.checkpoint, channel_order='rgb')
     _check(inferencer.step(scene.render(7)), scene.true_boxes(7), tolerance=1.0)
     # The image is 240 x 320 and padded to 256.
-    sample = inferencer.preprocessor(scene.render(7), _context())
+    sample = inferencer.preprocessor(scene.render(7), 0)
     assert sample['inputs'].shape == (1, 3, 256, 320)
     assert sample['data_samples'][0].img_shape == (256, 320)
     assert inferencer.classes[0] == 'pedestrian'
-
-
-def _context():
-    from mmfdta.apis.frame_preprocessing import FrameContext
-
-    return FrameContext(0, 'v')
 
 
 @pytest.mark.parametrize('exact', [True, False])
@@ -114,7 +108,7 @@ def test_resized_pixels_are_those_of_the_test_pipeline(toys, scene, tmp_path, ex
         )
     )
     inferencer = MOTInferencer(config, toys.checkpoint)
-    ours = inferencer.preprocessor(noise, _context())
+    ours = inferencer.preprocessor(noise, 0)
     theirs = dataset[0]
     assert torch.equal(ours['inputs']['img'], theirs['inputs']['img'])
     frame, expected = ours['data_samples'][0], theirs['data_samples'][0]
@@ -126,7 +120,7 @@ def test_config_without_pipeline_gets_the_usual_size(toys):
     config = toys.config.copy()
     config.pop('test_dataloader')
     inferencer = MOTInferencer(config, toys.checkpoint)
-    sample = inferencer.preprocessor(np.zeros((1080, 1920, 3), np.uint8), _context())
+    sample = inferencer.preprocessor(np.zeros((1080, 1920, 3), np.uint8), 0)
     assert sample['inputs']['img'].shape == (1, 3, 800, 1422)
 
 

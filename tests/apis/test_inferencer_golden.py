@@ -20,7 +20,7 @@ def test_folder_in_batches_gives_the_released_tracks(tmp_path):
     config = load_config(settings['cfg'])
     resize = next(
         step
-        for step in config.test_dataloader.dataset.pipeline
+        for step in config.test_dataloader.dataset.pipeline[0].transforms
         if step.type == 'ClipResize'
     )
     resize.update(short=settings['max_shorter'], max_long=settings['max_longer'])

@@ -173,8 +173,8 @@ def test_memory_does_not_grow_with_the_video(inferencer, tmp_path):
     out = [tmp_path / name for name in ('m.txt', 'm.json', 'm.avi')]
     outputs = plan_outputs(out, facts, TrackStyle(show_scores=True), caption=True)
 
-    def prepare(image, context):
-        frame = DetDataSample(metainfo=dict(frame_id=context.index))
+    def prepare(image, index, *_):
+        frame = DetDataSample(metainfo=dict(frame_id=index))
         return dict(inputs=image.copy(), data_samples=[frame])
 
     run = TrackingRun(_Endless(2400), prepare, _one_track, outputs)

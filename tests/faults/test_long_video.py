@@ -75,10 +75,10 @@ def model() -> FDTA:
 
 
 def test_memory_is_flat_and_identities_are_new(model: FDTA, tmp_path: Path):
-    def prepare(image, context):
+    def prepare(image, index, *_):
         frame = DetDataSample(
             metainfo=dict(
-                frame_id=context.index,
+                frame_id=index,
                 ori_shape=SIZE,
                 img_shape=SIZE,
                 batch_input_shape=SIZE,
