@@ -19,7 +19,7 @@ from mmcv.ops.multi_scale_deform_attn import (
     multi_scale_deformable_attn_pytorch,
 )
 from mmdet.registry import MODELS
-from mmdet.structures import DetDataSample, SampleList, TrackDataSample
+from mmdet.structures import DetDataSample, TrackDataSample
 from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, init_default_scope
 from mmengine.structures import BaseDataElement, InstanceData
@@ -30,8 +30,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmfdta.datasets import make_id_targets
 from mmfdta.models import FDTA
-from mmfdta.models.detectors import DetectorOutputs, FDTADetector
-from mmfdta.models.mot.fdta import ClipDetection
+from mmfdta.models.detectors import DetectorOutputs
 from mmfdta.ops.acceleration import replace as replace_modules
 from mmfdta.ops.deformable_attention import FastDeformableAttention
 
@@ -49,14 +48,14 @@ class Workload:
     """What a training step works on.
 
     Attributes:
-        height (int): Height of the images after resizing, in pixels.
-        width (int): Width of the images.
-        clip_length (int): Frames T of a clip.
-        num_objects (int): Objects in each frame.
-        batch_size (int): Clips B in a batch.
-        num_groups (int): Groups G of ID targets.
-        amp (bool): Use automatic mixed precision; both kinds take as much.
-        compiled_operators (bool): MMCV's operators are compiled there.
+        height: Height of the images after resizing, in pixels.
+        width: Width of the images.
+        clip_length: Frames T of a clip.
+        num_objects: Objects in each frame.
+        batch_size: Clips B in a batch.
+        num_groups: Groups G of ID targets.
+        amp: Use automatic mixed precision; both kinds take as much.
+        compiled_operators: MMCV's operators are compiled there.
     """
 
     height: int
@@ -70,21 +69,12 @@ class Workload:
 
 
 @dataclass(frozen=True)
-class Usage:
-    """Bytes of one part of a step: kept for the backward pass, and the most."""
-
-    held: float
-    peak: float
-
-
-@dataclass(frozen=True)
 class MemoryEstimate:
     """Bytes of a training step.
 
     Attributes:
-        fixed (dict[str, float]): What is there all the time.
-        phases (dict[str, float]): What comes on top, phase by phase; the phases
-            follow each other.
+        fixed: What is there all the time.
+        phases: What comes on top, phase by phase; the phases follow each other.
     """
 
     fixed: dict[str, float]
@@ -92,22 +82,17 @@ class MemoryEstimate:
 
     @property
     def peak(self) -> float:
-        """float: Peak memory in bytes."""
+        """Peak memory in bytes."""
         return sum(self.fixed.values()) + max(self.phases.values())
 
     def table(self) -> str:
         """Lay the figures out in MiB."""
-        rows = [('all the time', None), *self.fixed.items()]
-        rows += [('on top, one after the other', None), *self.phases.items()]
-        rows.append(('peak', self.peak))
+        parts = {'all the time': self.fixed, 'on top, one after the other': self.phases}
         lines = []
-        for name, size in rows:
-            if size is None:
-                lines.append(f'{name}:')
-            else:
-                indent = '' if name == 'peak' else '  '
-                lines.append(f'{indent + name:<40}{size / MIB:>10,.0f} MiB')
-        return '\n'.join(lines)
+        for title, sizes in parts.items():
+            lines.append(f'{title}:')
+            lines += [f'  {n:<38}{size / MIB:>10,.0f} MiB' for n, size in sizes.items()]
+        return '\n'.join([*lines, f'{"peak":<40}{self.peak / MIB:>10,.0f} MiB'])
 
 
 def read_workload(
@@ -173,11 +158,11 @@ def estimate_memory(config: Config, work: Workload) -> MemoryEstimate:
     """Estimate the peak memory of a training step.
 
     Args:
-        config (Config): A config whose model is FDTA.
-        work (Workload): What the step works on.
+        config: A config whose model is FDTA.
+        work: What the step works on.
 
     Returns:
-        MemoryEstimate: Its parts.
+        Its parts.
 
     Raises:
         ValueError: If the model is not FDTA.
@@ -282,8 +267,8 @@ def as_on_a_gpu(model: FDTA, compiled_operators: bool = True) -> None:
     and attention stores neither weights nor what dropout left of them.
 
     Args:
-        model (FDTA): The model; its attention loses its dropout.
-        compiled_operators (bool): Deformable attention is that of MMCV's compiled
+        model: The model; its attention loses its dropout.
+        compiled_operators: Deformable attention is that of MMCV's compiled
             operators; its values are all zero here.
     """
     for module in model.modules():
@@ -297,43 +282,31 @@ def _phases(model: FDTA, work: Workload) -> dict[str, float]:
     """Bytes on top of the fixed ones in each phase of a step."""
     model.train()
     pixels = work.height * work.width
-    frame, silent, outputs = (
-        _linear([_frame(model, size, part, work.amp) for size in SIZES], pixels)
-        for part in ('gradients', 'no gradients', 'outputs')
-    )
-    rest = _rest(model, work, pixels)
+    small, large = (_frame(model, size, work.amp) for size in SIZES)
+    areas = [height * width for height, width in SIZES]
+    share = (pixels - areas[0]) / (areas[1] - areas[0])
+    held, peak, silent, outputs = small + share * (large - small)
     clip = model.clip_detection
     frames = work.batch_size * work.clip_length
     with_grad = work.batch_size * min(clip.num_grad_frames, work.clip_length)
     without = frames - with_grad
     recompute = 0 < clip.grad_chunk < with_grad
     chunk = clip.grad_chunk if recompute else with_grad
-    kept = 0 if recompute else with_grad * (frame.held - outputs.held)
+    kept = 0 if recompute else with_grad * (held - outputs)
     at_once = min(clip.no_grad_chunk or without, without)
-    everything = kept + frames * outputs.held
-    backward = chunk * (frame.peak if recompute else frame.peak - frame.held)
+    everything = kept + frames * outputs
+    backward = chunk * (peak if recompute else peak - held)
     return {
-        'frames with gradients': with_grad * outputs.held
-        + (chunk * silent.peak if recompute else with_grad * frame.held),
-        'frames without gradients': everything + at_once * silent.peak,
-        'losses and association': everything + rest.peak,
-        'backward through the detector': everything + frames * outputs.held + backward,
+        'frames with gradients': with_grad * outputs
+        + (chunk * silent if recompute else with_grad * held),
+        'frames without gradients': everything + at_once * silent,
+        'losses and association': everything + _rest(model, work, pixels),
+        'backward through the detector': everything + frames * outputs + backward,
     }
 
 
-def _linear(usages: list[Usage], pixels: int) -> Usage:
-    """Carry the usage at the two small sizes over to a number of pixels."""
-    areas = [height * width for height, width in SIZES]
-    share = (pixels - areas[0]) / (areas[1] - areas[0])
-    small, large = usages
-    return Usage(
-        small.held + share * (large.held - small.held),
-        small.peak + share * (large.peak - small.peak),
-    )
-
-
-def _measure(run: Callable[[], object], backward: bool = True) -> Usage:
-    """Run something and its backward pass, and count."""
+def _measure(run: Callable[[], object], backward: bool = True) -> tuple[int, int]:
+    """Run something and its backward pass; bytes held between them, and the most."""
     gc.collect()
     with LiveMemory() as memory:
         out = run()
@@ -341,7 +314,7 @@ def _measure(run: Callable[[], object], backward: bool = True) -> Usage:
         if backward:
             leaves = [t for t in _tensors(out) if t.requires_grad]
             sum(t.float().sum() for t in leaves).backward()
-        return Usage(held, memory.peak)
+        return held, memory.peak
 
 
 def _tensors(out: object) -> list[Tensor]:
@@ -349,8 +322,13 @@ def _tensors(out: object) -> list[Tensor]:
     return [v for v in values if isinstance(v, Tensor)]
 
 
-def _frame(model: FDTA, size: tuple[int, int], part: str, amp: bool) -> Usage:
-    """Usage of the detector on one frame; ``outputs`` is what it returns."""
+def _frame(model: FDTA, size: tuple[int, int], amp: bool) -> np.ndarray:
+    """Bytes of the detector on one frame.
+
+    Returns:
+        What it holds for the backward pass, its peak, its peak without gradients, and
+        what it returns.
+    """
     image = torch.randn(1, 3, *size)
     meta = dict(img_shape=size, ori_shape=size, batch_input_shape=size)
     sample = DetDataSample(metainfo=meta)
@@ -359,70 +337,48 @@ def _frame(model: FDTA, size: tuple[int, int], part: str, amp: bool) -> Usage:
         with _autocast(amp):
             return model.detector.detect(image, [sample])
 
-    if part == 'gradients':
-        return _measure(run)
+    held, peak = _measure(run)
     with torch.no_grad():
-        if part == 'no gradients':
-            return _measure(run, backward=False)
-        held = sum(t.nbytes for t in _tensors(run()))
-    return Usage(held, held)
+        _, silent = _measure(run, backward=False)
+        outputs = sum(t.nbytes for t in _tensors(run()))
+    return np.array([held, peak, silent, outputs])
 
 
-def _rest(model: FDTA, work: Workload, pixels: int) -> Usage:
-    """Usage of losses and association behind the detector's outputs."""
+def _rest(model: FDTA, work: Workload, pixels: int) -> float:
+    """Peak of losses and association behind the detector's outputs, in bytes."""
     tiny = (STRIDE, STRIDE)
-    runs = [_behind(model, replace(work, num_objects=n), tiny) for n in OBJECTS]
+    peaks = [_behind(model, replace(work, num_objects=n), tiny) for n in OBJECTS]
     # Identities beyond the words take no part in association.
     identities = min(work.num_objects, model.id_decoder.num_id_vocabulary)
-    by_objects = [
-        float(np.polyval(np.polyfit(OBJECTS, values, 2), identities))
-        for values in zip(*((u.held, u.peak) for u in runs), strict=True)
-    ]
+    by_objects = float(np.polyval(np.polyfit(OBJECTS, peaks, 2), identities))
     fewest = replace(work, num_objects=OBJECTS[0])
     wider = _behind(model, fewest, (STRIDE, 5 * STRIDE))
     steps = (pixels - STRIDE**2) / (4 * STRIDE**2)
-    return Usage(
-        max(by_objects[0], 0) + steps * (wider.held - runs[0].held),
-        max(by_objects[1], 0) + steps * max(wider.peak - runs[0].peak, 0),
-    )
+    return max(by_objects, 0) + steps * max(wider - peaks[0], 0)
 
 
-class _Detected(ClipDetection):
-    """Takes the place of the detector's run: its outputs are there."""
-
-    def __init__(self, outputs: DetectorOutputs) -> None:
-        super().__init__()
-        self._outputs = outputs
-
-    def __call__(
-        self, detector: FDTADetector, imgs: Tensor, frames: SampleList
-    ) -> DetectorOutputs:
-        return self._outputs
-
-
-def _behind(model: FDTA, work: Workload, size: tuple[int, int]) -> Usage:
-    """Losses of random outputs of the detector, and their gradients."""
+def _behind(model: FDTA, work: Workload, size: tuple[int, int]) -> int:
+    """Peak of the losses of random outputs of the detector, and their gradients."""
     batch = [_clip(model, work, size) for _ in range(work.batch_size)]
     image = torch.randn(1, 3, *size)
     frames = [frame for clip in batch for frame in clip]
     with torch.no_grad(), _autocast(work.amp):
         single = model.detector.detect(image, frames[:1])
-    single = [single] * len(frames)
-    outputs = DetectorOutputs.merge(single, torch.arange(len(frames)))
+    outputs = DetectorOutputs.merge([single] * len(frames), torch.arange(len(frames)))
     for tensor in _tensors(outputs):
         tensor.requires_grad_()
     shape = work.batch_size, work.clip_length
     inputs = dict(img=image.expand(*shape, -1, -1, -1))
     inputs['depth'] = torch.full((*shape, 1, *size), 100.0)
-    clip_detection = model.clip_detection
-    model.clip_detection = _Detected(outputs)
 
     def run() -> dict[str, Tensor]:
         with _autocast(work.amp):
             return model.loss(inputs, batch)
 
+    clip_detection = model.clip_detection
+    model.clip_detection = lambda *_: outputs
     try:
-        return _measure(run)
+        return _measure(run)[1]
     finally:
         model.clip_detection = clip_detection
 
@@ -444,18 +400,11 @@ def _clip(model: FDTA, work: Workload, size: tuple[int, int]) -> TrackDataSample
         )
         frames.append(frame)
     words = model.id_decoder.num_id_vocabulary
-    targets = make_id_targets(
-        [np.arange(count)] * length,
-        work.num_groups,
-        words,
-        words,
-        0.5,
-        0.5,
-        np.random.default_rng(0),
-    )
+    ids, rng = [np.arange(count)] * length, np.random.default_rng(0)
+    targets = make_id_targets(ids, work.num_groups, words, words, 0.5, 0.5, rng)
+    fields = {k: v for k, v in vars(targets).items() if k != 'column_ids'}
     clip = TrackDataSample()
     clip.video_data_samples = frames
-    fields = {k: v for k, v in vars(targets).items() if k != 'column_ids'}
     clip.id_targets = [
         BaseDataElement(**{k: torch.from_numpy(v) for k, v in fields.items()})
     ]
@@ -473,15 +422,15 @@ class LiveMemory(TorchDispatchMode):
     operation allocates and frees within itself.
 
     Attributes:
-        live (int): Bytes that are alive.
-        peak (int): Most bytes that were alive at a time.
+        live: Bytes that are alive.
+        peak: Most bytes that were alive at a time.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.live = 0
         self.peak = 0
-        self._storages: dict[int, weakref.finalize] = {}
+        self._known: dict[int, weakref.finalize] = {}
 
     def __torch_dispatch__(
         self,
@@ -491,26 +440,21 @@ class LiveMemory(TorchDispatchMode):
         kwargs: dict | None = None,
     ) -> object:
         """Run an operation and count what it makes."""
-        before = {
-            leaf.untyped_storage()._cdata
-            for leaf in tree_leaves((args, kwargs))
-            if isinstance(leaf, Tensor)
-        }
+        before = {storage._cdata for storage in _storages((args, kwargs))}
         out = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, Tensor):
-                storage = leaf.untyped_storage()
-                if storage._cdata not in before:
-                    self._add(storage)
+        for storage in _storages(out):
+            key, size = storage._cdata, storage.nbytes()
+            if key not in before and key not in self._known:
+                self.live += size
+                self._known[key] = weakref.finalize(storage, self._remove, key, size)
         self.peak = max(self.peak, self.live)
         return out
 
-    def _add(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        if key not in self._storages:
-            self.live += size
-            self._storages[key] = weakref.finalize(storage, self._remove, key, size)
-
     def _remove(self, key: int, size: int) -> None:
         self.live -= size
-        del self._storages[key]
+        del self._known[key]
+
+
+def _storages(values: object) -> list[torch.UntypedStorage]:
+    leaves = tree_leaves(values)
+    return [leaf.untyped_storage() for leaf in leaves if isinstance(leaf, Tensor)]
