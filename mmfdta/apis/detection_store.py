@@ -8,7 +8,7 @@ in it holds those of one sequence.
 
 import json
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from mmfdta.datasets.sequences import Sequence
 from mmfdta.structures.whole_files import open_whole
 
 from .fingerprints import (
-    PACKAGE,
+    MODEL_CODE,
     code_digest,
     digest,
     images_digest,
@@ -42,6 +42,11 @@ TIMED = ('decode', 'preprocess', 'detector')
 # What a file is written as; another number makes all detections anew.
 _FORMAT = 2
 _COLUMN, _SHAPE = 'column_', 'shape_'
+# Folders of this project that decide about detections; losses and trackers do not.
+_CODE = (
+    *(f'models/{name}' for name in ('adapters', 'data_preprocessors', 'detectors')),
+    *('models/layers', 'models/mot', *MODEL_CODE[1:]),
+)
 # Attributes of a data set that choose among its images and do not change them.
 _CHOICES = {
     *('ann_file', 'data_root', 'data_prefix', 'split', 'sequence_names', '_indices'),
@@ -80,9 +85,7 @@ class SequenceDetections:
         if score == self.lowest_score:
             return self
         frames = [found[found.scores > score] for found in self.frames]
-        return SequenceDetections(
-            frames, self.shapes, self.seconds, score, self.batch_size, self.machine
-        )
+        return replace(self, frames=frames, lowest_score=score)
 
     def save(self, path: Path) -> None:
         """Write a file that is whole or not there.
@@ -250,27 +253,18 @@ def detection_fingerprint(
         16 hexadecimal digits.
     """
     preprocessor, transforms = model.data_preprocessor, dataset.pipeline.transforms
-    modules = modules_of(*transforms) | {type(dataset).__module__}
-    folders = []
     skip = ('data_preprocessor', 'tracker')
     if detects_apart(model) and _is_ours(type(model).detect):
         # FDTA and any tracker on its detector share detections.
-        root = model.detector
-        modules |= modules_of(root)
-        folders.append(PACKAGE / 'models' / 'mot')
+        root, parts = model.detector, [model.detector]
     else:
         root = model
         parts = [part for name, part in model.named_children() if name not in skip]
-        modules |= modules_of(*parts) | {
-            kind.__module__ for kind in type(model).__mro__
-        }
+        parts.append(type(model).__mro__)
+    modules = modules_of(*parts, preprocessor, *transforms, type(dataset))
     # The same pixels, as a dictionary of tensors or as a tensor.
     ((_, kind, values), *_) = settings_of(preprocessor)
-    if _is_ours(type(preprocessor)):
-        kind = 'clip'
-        folders.append(PACKAGE / 'models' / 'data_preprocessors')
-    else:
-        modules |= modules_of(preprocessor)
+    kind = 'clip' if _is_ours(type(preprocessor)) else kind
     return digest(
         _FORMAT,
         settings_of(root, skip),
@@ -279,7 +273,7 @@ def detection_fingerprint(
         [kind, values, weights_digest(preprocessor)],
         plain_attributes(dataset, _CHOICES),
         _settings_of_steps(transforms),
-        code_digest(modules, folders),
+        code_digest(modules, _CODE),
         versions(),
         facts,
     )

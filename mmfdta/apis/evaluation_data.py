@@ -60,30 +60,6 @@ def open_dataset(config: Config, data: str) -> MOTSequenceDataset:
     return dataset
 
 
-def ground_truth(sequence: Sequence, mot_classes: bool) -> Tracks:
-    """Take a sequence's rows as the metric does.
-
-    Args:
-        sequence: A sequence of a data set in test mode.
-        mot_classes: Take MOTChallenge classes instead of labels.
-
-    Returns:
-        All rows.
-
-    Raises:
-        ValueError: If its ground truth is not published.
-    """
-    annotations = sequence.annotations
-    if annotations is None:
-        raise ValueError(
-            f'sequence {sequence.name!r} has no ground truth to score with; choose '
-            'another split'
-        )
-    if not mot_classes:
-        return annotations.tracks
-    return replace(annotations.tracks, label=annotations.category)
-
-
 @dataclass(frozen=True)
 class EvaluationData:
     """The sequences of a data set and the rules that they are scored by.
@@ -91,12 +67,10 @@ class EvaluationData:
     Attributes:
         dataset: The data.
         benchmark: Name of the benchmark whose rules hold.
-        families: Families of scores, of ``HOTA``, ``CLEAR``, ``Identity``.
     """
 
     dataset: MOTSequenceDataset
     benchmark: str = 'mot_challenge'
-    families: tuple[str, ...] = ('HOTA', 'CLEAR', 'Identity')
 
     @classmethod
     def open(cls, config: Config, data: str) -> 'EvaluationData':
@@ -132,13 +106,25 @@ class EvaluationData:
 
     @cached_property
     def truths(self) -> list[Tracks]:
-        """Ground truth of each sequence.
+        """Ground truth of each sequence, all rows, as the metric takes it.
 
         Raises:
             ValueError: If one is not published.
         """
         mot_classes = get_benchmark(self.benchmark).scored_class is not None
-        return [ground_truth(sequence, mot_classes) for sequence in self.sequences]
+        found = []
+        for sequence in self.sequences:
+            annotations = sequence.annotations
+            if annotations is None:
+                raise ValueError(
+                    f'sequence {sequence.name!r} has no ground truth to score with; '
+                    'choose another split'
+                )
+            tracks = annotations.tracks
+            if mot_classes:
+                tracks = replace(tracks, label=annotations.category)
+            found.append(tracks)
+        return found
 
     def describe(self) -> str:
         """Describe the data in a line."""
@@ -163,4 +149,4 @@ class EvaluationData:
                 self.sequences, self.truths, tracks, strict=True
             )
         ]
-        return evaluate(jobs, Settings(self.benchmark, self.families))
+        return evaluate(jobs, Settings(self.benchmark))

@@ -2,15 +2,16 @@
 """What decides about a result, as a short name: code, weights, settings, files."""
 
 import ast
+import contextlib
 import functools
 import hashlib
 import importlib.util
 import json
 import os
+import re
 import sys
-import sysconfig
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ import mmdet
 import mmengine
 import numpy as np
 import torch
-from mmdet.registry import DATASETS, MODELS, TASK_UTILS, TRANSFORMS
 from mmengine.config import Config
 from torch import Tensor, nn
 
@@ -29,10 +29,6 @@ from mmfdta.version import __version__
 PACKAGE = Path(__file__).resolve().parents[1]
 # Their versions stand for their code.
 FAMILIES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'numpy', 'scipy')
-_INSTALLED = [
-    Path(sysconfig.get_path(name)).resolve()
-    for name in ('stdlib', 'platstdlib', 'purelib', 'platlib')
-]
 # What PyTorch and MMEngine keep in a module, and what only training reads.
 _NOT_SETTINGS = {
     *vars(nn.Module()),
@@ -41,7 +37,8 @@ _NOT_SETTINGS = {
     '_is_init',
     'dataset_meta',
 }
-_PLAIN = (bool, int, float, str)
+# Folders of this project that make a model and its inputs.
+MODEL_CODE = ('models', 'ops', 'utils/mmcv_ext', 'datasets', 'structures')
 
 
 def digest(*facts: object) -> str:
@@ -63,15 +60,15 @@ def file_digest(path: str | os.PathLike) -> str:
     Raises:
         OSError: If it cannot be read.
     """
-    path = Path(path)
-    status = path.stat()
-    return _file_digest(path, status.st_size, status.st_mtime_ns)
+    status = os.stat(path)
+    return _file_digest(Path(path), status.st_size, status.st_mtime_ns)
 
 
 @functools.lru_cache(maxsize=4096)
 def _file_digest(path: Path, size: int, mtime: int) -> str:
-    known = hashlib.sha256()
     with path.open('rb') as file:
+        # Not file_digest of hashlib, which Python 3.10 lacks.
+        known = hashlib.sha256()
         while block := file.read(1 << 20):
             known.update(block)
     return known.hexdigest()
@@ -83,13 +80,10 @@ def images_digest(sequence: Sequence) -> str:
     Raises:
         FileNotFoundError: If an image is missing.
     """
-    folder = os.path.abspath(sequence.image_dir)
-    states = (os.stat(os.path.join(folder, name)) for name in sequence.image_names)
-    files = [
-        (str(name), state.st_size, state.st_mtime_ns)
-        for name, state in zip(sequence.image_names, states, strict=True)
-    ]
-    return digest(folder, files)
+    folder = Path(sequence.image_dir).absolute()
+    states = [(folder / name).stat() for name in sequence.image_names]
+    sizes = [(state.st_size, state.st_mtime_ns) for state in states]
+    return digest(folder, sequence.image_names.tolist(), sizes)
 
 
 def versions() -> dict[str, str]:
@@ -104,23 +98,25 @@ def versions() -> dict[str, str]:
 
 
 # ------------------------------------------------------------------------- code
-def code_digest(modules: Iterable[str], folders: Iterable[Path] = ()) -> str:
-    """Name the source of modules and of all that they import from own code.
+def code_digest(modules: Iterable[str], folders: Iterable[str | Path]) -> str:
+    """Name the source of modules, and of all that they import from own code.
 
-    Own code is this project, the packages of the modules, and whatever else is not
-    an installed package: a tracker that is being written counts as it stands.
+    Own code is the packages of the modules, and whatever else is not an installed
+    package: a tracker that is being written counts as it stands. Of this project,
+    whole folders count.
 
     Args:
         modules: Dotted names.
-        folders: Folders of which every source file counts as well.
+        folders: Folders of which every source file counts, in this project unless
+            they are absolute.
 
     Returns:
         16 hexadecimal digits.
     """
-    files = {name: str(path) for name, path in modules_behind(modules).items()}
-    for folder in folders:
+    files = modules_behind(modules)
+    for folder in (PACKAGE / folder for folder in folders):
         for path in folder.rglob('*.py'):
-            files[f'{folder.name}/{path.relative_to(folder)}'] = str(path)
+            files[str(path.relative_to(folder.parent))] = path
     return digest([(name, file_digest(path)) for name, path in sorted(files.items())])
 
 
@@ -133,16 +129,17 @@ def modules_behind(names: Iterable[str]) -> dict[str, Path]:
     Returns:
         Source files by dotted names; see :func:`code_digest` for what is left out.
     """
-    todo = [name for name in names if _top(name) not in FAMILIES]
-    own = {_top(name) for name in todo} | {'mmfdta'}
+    todo = list(names)
+    own = {_top(name) for name in todo}
     found: dict[str, Path] = {}
     while todo:
         name = todo.pop()
         path = None if name in found else _source(name)
-        if path is None or (_top(name) not in own and _is_installed(path)):
+        if path is None:
             continue
-        found[name] = path
-        todo += _imports_of(name, path, path.stat().st_mtime_ns)
+        if _top(name) in own or not {'site-packages', 'dist-packages'} & {*path.parts}:
+            found[name] = path
+            todo += _imports_of(name, path, path.stat().st_mtime_ns)
     return found
 
 
@@ -151,8 +148,8 @@ def _top(name: str) -> str:
 
 
 def _source(name: str) -> Path | None:
-    """Source file of a module; None if there is no such module, or it has none."""
-    if _top(name) in FAMILIES or _top(name) in sys.stdlib_module_names:
+    """Source file of a module; None if it has none, or nobody but us edits it."""
+    if _top(name) in ('mmfdta', *FAMILIES, *sys.stdlib_module_names):
         return None
     try:
         spec = importlib.util.find_spec(name)
@@ -163,12 +160,8 @@ def _source(name: str) -> Path | None:
     return path.resolve() if path.suffix == '.py' and path.is_file() else None
 
 
-def _is_installed(path: Path) -> bool:
-    return any(path.is_relative_to(folder) for folder in _INSTALLED)
-
-
 @functools.lru_cache(maxsize=4096)
-def _imports_of(name: str, path: Path, mtime: int) -> tuple[str, ...]:
+def _imports_of(name: str, path: Path, mtime: int) -> list[str]:
     """Modules that a module imports, anywhere in it."""
     package = name if path.name == '__init__.py' else name.rpartition('.')[0]
     found: list[str] = []
@@ -178,24 +171,10 @@ def _imports_of(name: str, path: Path, mtime: int) -> tuple[str, ...]:
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ''
             if node.level:
-                parents = package.split('.')
-                above = parents[: len(parents) - node.level + 1]
-                base = '.'.join([*above, base]).rstrip('.')
-            found += [_home_of(base, alias.name) for alias in node.names]
-    return tuple(dict.fromkeys(found))
-
-
-def _home_of(base: str, name: str) -> str:
-    """Module that ``from base import name`` takes a name from, or brings."""
-    if _source(f'{base}.{name}') is not None:
-        return f'{base}.{name}'
-    if _top(base) == 'mmfdta' and base in sys.modules:
-        # Its packages hand on what their modules define.
-        item = getattr(sys.modules[base], name, None)
-        home = getattr(item, '__module__', None)
-        if isinstance(home, str) and _top(home) == 'mmfdta':
-            return home
-    return base
+                base = importlib.util.resolve_name('.' * node.level + base, package)
+            modules = [f'{base}.{alias.name}' for alias in node.names]
+            found += [module if _source(module) else base for module in modules]
+    return found
 
 
 def modules_of(*roots: object) -> set[str]:
@@ -225,21 +204,21 @@ def modules_of(*roots: object) -> set[str]:
         elif hasattr(item, '__dict__') and not isinstance(item, types.ModuleType):
             found.update(base.__module__ for base in type(item).__mro__)
             foreign = _top(type(item).__module__) in (*FAMILIES, 'logging', 'threading')
-            if not foreign or isinstance(item, nn.Module) or _has_steps(item):
+            # Of a library's objects, networks and pipelines hold what is not its own.
+            if (
+                not foreign
+                or isinstance(item, nn.Module)
+                or hasattr(item, 'transforms')
+            ):
                 todo += vars(item).values()
-    return {name for name in found if _top(name) != 'builtins'}
-
-
-def _has_steps(item: object) -> bool:
-    """Whether an object of a library is a pipeline of transforms."""
-    return hasattr(item, 'transforms')
+    return found
 
 
 def config_code_digest(config: Config) -> str:
     """Name all code that a config's model and data may be made of.
 
     That is this project's models, operators and data sets, the packages that
-    ``custom_imports`` names, and the modules of every class that the config names.
+    ``custom_imports`` names, and those of classes that the config names in full.
 
     Args:
         config: Its ``custom_imports`` are imported already.
@@ -248,38 +227,12 @@ def config_code_digest(config: Config) -> str:
         16 hexadecimal digits.
     """
     imports = (config.get('custom_imports') or {}).get('imports') or []
-    named = [imports] if isinstance(imports, str) else list(imports)
-    kinds = {k for part in (config.model, config) for k in _types_in(part)}
-    modules = {name for name in named if _top(name) != 'mmfdta'}
-    modules |= {kind.__module__ for kind in map(_find_class, kinds) if kind}
-    folders = [PACKAGE / name for name in ('models', 'ops', 'datasets', 'structures')]
-    for name in sorted({_top(name) for name in modules} - {'mmfdta', *FAMILIES}):
-        path = _source(name)
-        if path is not None and path.name == '__init__.py':
-            folders.append(path.parent)
-    return digest(code_digest(modules, folders), versions())
-
-
-def _types_in(part: Any) -> Iterator[str | type]:
-    if isinstance(part, dict):
-        kind = part.get('type')
-        if isinstance(kind, str | type):
-            yield kind
-        part = list(part.values())
-    if isinstance(part, list | tuple):
-        for item in part:
-            yield from _types_in(item)
-
-
-def _find_class(kind: str | type) -> type | None:
-    """Find a class by its name in the registries of models and data."""
-    if isinstance(kind, type):
-        return kind
-    for registry in (MODELS, TASK_UTILS, DATASETS, TRANSFORMS):
-        found = registry.get(kind) if '.' not in kind else None
-        if isinstance(found, type):
-            return found
-    return None
+    modules = {imports} if isinstance(imports, str) else set(imports)
+    text = json.dumps(config.to_dict(), default=str)
+    modules.update(re.findall(r'"type": "(?:<class \')?([\w.]+)\.\w+', text))
+    sources = [_source(_top(name)) for name in modules]
+    packages = {p.parent for p in sources if p and p.name == '__init__.py'}
+    return digest(code_digest(modules, [*MODEL_CODE, *packages]), versions())
 
 
 # --------------------------------------------------------------- what was built
@@ -315,13 +268,11 @@ def settings_of(module: nn.Module, skip: Iterable[str] = ()) -> list:
         Name, class and plain attributes of each module in it. What is None or
         False counts as not there.
     """
-    facts = []
-    for name, part in module.named_modules():
-        if _top(name) in skip:
-            continue
-        settings = plain_attributes(part, _NOT_SETTINGS)
-        facts.append((name, type(part).__qualname__, settings))
-    return facts
+    return [
+        (name, type(part).__qualname__, plain_attributes(part, _NOT_SETTINGS))
+        for name, part in module.named_modules()
+        if _top(name) not in skip
+    ]
 
 
 def plain_attributes(item: object, skip: Iterable[str] = ()) -> dict[str, Any]:
@@ -336,25 +287,11 @@ def plain_attributes(item: object, skip: Iterable[str] = ()) -> dict[str, Any]:
         this project's classes: they change while a model runs.
     """
     ours = _top(type(item).__module__) == 'mmfdta'
-    found = {
-        name: value
-        for name, value in vars(item).items()
-        if name not in skip and not (ours and name.startswith('_')) and _is_plain(value)
-    }
-    return {k: _plain(v) for k, v in found.items() if v is not None and v is not False}
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, dict):
-        return all(_is_plain(part) for part in value.values())
-    if isinstance(value, list | tuple):
-        return all(_is_plain(part) for part in value)
-    return value is None or isinstance(value, _PLAIN)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return value
+    found = {}
+    for name, value in vars(item).items():
+        private = ours and name.startswith('_')
+        if name in skip or private or value is None or value is False:
+            continue
+        with contextlib.suppress(TypeError, ValueError):
+            found[name] = json.loads(json.dumps(value))
+    return found

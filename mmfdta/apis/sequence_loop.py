@@ -9,7 +9,6 @@ tracker is asked with ``predict``, and a plain detector can only detect.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -37,20 +36,6 @@ STAGES = (*TIMED, 'association')
 _SHAPES = ('ori_shape', 'img_shape', 'scale_factor')
 # Attributes in which trackers keep the score that a detection must have.
 _THRESHOLDS = ('det_thr', 'score_thr', 'obj_score_thr', 'obj_score_thrs')
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a tracker costs, whatever the machine.
-
-    Attributes:
-        parameters: Numbers in its networks.
-        flops: Floating point operations of one frame: matrix products and
-            convolutions, a multiplication and an addition counted as two.
-    """
-
-    parameters: int
-    flops: int
 
 
 class SequenceLoop:
@@ -92,21 +77,26 @@ class SequenceLoop:
 
     # ------------------------------------------------------------------ whole runs
     @torch.no_grad()
-    def warm_up(self, index: int, frames: int) -> Cost:
+    def warm_up(self, index: int, frames: int) -> dict[str, int]:
         """Run some frames for nothing, and count what the next one costs.
 
         Args:
             index: Index of the sequence.
             frames: How many frames, if there are so many.
+
+        Returns:
+            What the tracker costs on any machine: ``parameters`` of its networks;
+            ``flops`` of one frame, matrix products and convolutions, a multiplication
+            and an addition counted as two.
         """
         last = min(frames, len(self.dataset.sequences[index]) - 1)
         for number in range(last):
-            self._predict(self._prepare(self._load(index, [number])))
-        batch = self._prepare(self._load(index, [last]))
+            self._predict(self._batch(index, [number])[0])
+        batch, _ = self._batch(index, [last])
         with FlopCounterMode(display=False, custom_mapping=linear_flops()) as counter:
             self._predict(batch)
         parameters = sum(p.numel() for p in self.model.parameters())
-        return Cost(parameters, counter.get_total_flops())
+        return dict(parameters=parameters, flops=counter.get_total_flops())
 
     def reads(self, index: int) -> SequenceDetections | None:
         """Return the kept detections of a sequence; None if it has to be looked at.
@@ -157,15 +147,15 @@ class SequenceLoop:
             return
         if not self._apart:
             for number in range(len(self.dataset.sequences[index])):
-                yield self._track_frame(index, number)
+                batch, times = self._batch(index, [number])
+                (frame,) = self._predict(batch)
+                yield frame, np.append(np.diff([*times, self._clock.now()]), np.nan)
             return
-        record = _Record()
+        rows = []
         for frame, seconds in self._detect_frames(index):
-            record.add(frame, seconds)
-            start = self._clock.now()
-            self._associate(frame, tracker)
-            yield frame, np.append(seconds, self._clock.now() - start)
-        self._finish(index, record, keep=True)
+            rows.append(_row(frame, seconds))
+            yield frame, np.append(seconds, self._associate(frame, tracker))
+        self._finish(index, rows, keep=True)
 
     @torch.no_grad()
     def detect(
@@ -184,36 +174,27 @@ class SequenceLoop:
         Returns:
             The detections in these frames.
         """
-        record = _Record()
+        rows = []
         for frame, seconds in self._detect_frames(index, numbers):
-            record.add(frame, seconds)
+            rows.append(_row(frame, seconds))
             if on_frame is not None:
                 on_frame()
-        return self._finish(index, record, keep=numbers is None)
+        return self._finish(index, rows, keep=numbers is None)
 
     # ---------------------------------------------------------------- single frames
-    def _load(self, index: int, numbers: Sequence[int]) -> dict:
-        return self.dataset[ClipIndex(index, tuple(numbers))]
-
-    def _prepare(self, sample: dict) -> dict:
-        return self.model.data_preprocessor(pseudo_collate([sample]), False)
+    def _batch(self, index: int, numbers: Sequence[int]) -> tuple[dict, list[float]]:
+        """Make a model's inputs; return the times before and after both stages."""
+        times = [self._clock.now()]
+        sample = self.dataset[ClipIndex(index, tuple(numbers))]
+        times.append(self._clock.now())
+        batch = self.model.data_preprocessor(pseudo_collate([sample]), False)
+        return batch, [*times, self._clock.now()]
 
     def _predict(self, batch: dict) -> list[DetDataSample]:
         """Whole way of a batch's frames, whatever the model is."""
         if self._apart or hasattr(self.model, 'tracker'):
             return list(self.model(**batch, mode='predict')[0])
         return self._find(batch)
-
-    def _track_frame(self, index: int, number: int) -> tuple[DetDataSample, np.ndarray]:
-        start = self._clock.now()
-        sample = self._load(index, [number])
-        decoded = self._clock.now()
-        batch = self._prepare(sample)
-        prepared = self._clock.now()
-        (frame,) = self._predict(batch)
-        seconds = np.array([decoded - start, prepared - decoded, 0.0, np.nan])
-        seconds[2] = self._clock.now() - prepared
-        return frame, seconds
 
     def _detect_frames(
         self, index: int, numbers: Sequence[int] | None = None
@@ -223,14 +204,9 @@ class SequenceLoop:
             numbers = range(len(self.dataset.sequences[index]))
         for first in range(0, len(numbers), self.batch_size):
             batch_numbers = numbers[first : first + self.batch_size]
-            start = self._clock.now()
-            sample = self._load(index, batch_numbers)
-            decoded = self._clock.now()
-            batch = self._prepare(sample)
-            prepared = self._clock.now()
+            batch, times = self._batch(index, batch_numbers)
             frames = self._find(batch)
-            found = self._clock.now()
-            seconds = np.diff([start, decoded, prepared, found]) / len(frames)
+            seconds = np.diff([*times, self._clock.now()]) / len(frames)
             for frame in frames:
                 instances = frame.pred_instances
                 kept = instances.scores > self.lowest_score
@@ -246,41 +222,32 @@ class SequenceLoop:
             return frames
         return self.model.predict(imgs, frames)
 
-    def _associate(self, frame: DetDataSample, tracker: Any) -> None:
-        if tracker is None:
-            self.model.associate(frame)
-        else:
-            self.model.associate(frame, tracker=tracker)
+    def _associate(self, frame: DetDataSample, tracker: Any) -> float:
+        """Track a frame with its detections; return the seconds it took."""
+        start = self._clock.now()
+        # Models that keep one tracker may take no other.
+        self.model.associate(frame, **({} if tracker is None else {'tracker': tracker}))
+        return self._clock.now() - start
 
     def _associate_known(
         self, index: int, known: SequenceDetections, tracker: Any
     ) -> Iterator[tuple[DetDataSample, np.ndarray]]:
         """Track on what is known, without a look at a pixel."""
+        sequence = self.dataset.sequences[index]
+        facts = dict(video_id=index, video_length=len(sequence), sequence=sequence.name)
         for number, found in enumerate(known.frames):
-            frame = self.empty_frame(index, number, known.shapes[number])
+            meta = dict(known.shapes[number], frame_id=number, **facts)
+            frame = DetDataSample(metainfo=meta)
             frame.pred_instances = move_embeddings(found, self.device)
-            start = self._clock.now()
-            self._associate(frame, tracker)
-            spent = self._clock.now() - start
+            spent = self._associate(frame, tracker)
             yield frame, np.append(known.seconds[number], spent)
 
-    def empty_frame(self, index: int, number: int, shapes: dict) -> DetDataSample:
-        """Return a frame with its meta information and nothing in it."""
-        sequence = self.dataset.sequences[index]
-        meta = dict(
-            shapes,
-            frame_id=number,
-            video_id=index,
-            video_length=len(sequence),
-            sequence=sequence.name,
-        )
-        return DetDataSample(metainfo=meta)
-
-    def _finish(self, index: int, record: '_Record', keep: bool) -> SequenceDetections:
+    def _finish(self, index: int, rows: list, keep: bool) -> SequenceDetections:
+        frames, shapes, seconds = map(list, zip(*rows, strict=True))
         found = SequenceDetections(
-            record.frames,
-            record.shapes,
-            np.stack(record.seconds),
+            frames,
+            shapes,
+            np.stack(seconds),
             self.lowest_score,
             self.batch_size,
             self.machine or {},
@@ -290,21 +257,12 @@ class SequenceLoop:
         return found
 
 
-class _Record:
-    """Gathers the detections of a sequence."""
-
-    def __init__(self) -> None:
-        self.frames: list = []
-        self.shapes: list[dict] = []
-        self.seconds: list[np.ndarray] = []
-
-    def add(self, frame: DetDataSample, seconds: np.ndarray) -> None:
-        found = move_embeddings(frame.pred_instances, torch.device('cpu'))
-        if 'queries' in found:
-            found = found[found.pop('queries').argsort()]
-        self.frames.append(found)
-        self.shapes.append({k: frame.get(k) for k in _SHAPES if k in frame})
-        self.seconds.append(seconds)
+def _row(frame: DetDataSample, seconds: np.ndarray) -> tuple:
+    """A frame's part of :class:`SequenceDetections`: detections, shapes, seconds."""
+    found = move_embeddings(frame.pred_instances, torch.device('cpu'))
+    if 'queries' in found:
+        found = found[found.pop('queries').argsort()]
+    return found, {k: frame.get(k) for k in _SHAPES if k in frame}, seconds
 
 
 def lowest_used_score(tracker: Any) -> float:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mmengine.config import Config
     from torch import nn
 
-    from mmfdta.datasets import MOTSequenceDataset
+    from mmfdta.apis.evaluation_data import EvaluationData
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def open_model(
     options: argparse.Namespace, data_from: str | None = None
-) -> 'tuple[nn.Module, MOTSequenceDataset, Config]':
+) -> 'tuple[nn.Module, EvaluationData, Config]':
     """Load what :func:`add_model_arguments` names.
 
     Args:
@@ -54,7 +54,7 @@ def open_model(
     from mmdet.registry import MODELS
 
     from mmfdta.apis.config import read_config
-    from mmfdta.apis.evaluation_data import dataset_config, open_dataset
+    from mmfdta.apis.evaluation_data import EvaluationData, dataset_config
     from mmfdta.apis.model_loading import load_tracker
 
     config = read_config(options.config, options.cfg_options)
@@ -69,4 +69,4 @@ def open_model(
         device = next(model.parameters()).device
         preprocessor = MODELS.build(source.model.data_preprocessor)
         model.data_preprocessor = preprocessor.to(device)
-    return model, open_dataset(source, options.data), config
+    return model, EvaluationData.open(source, options.data), config

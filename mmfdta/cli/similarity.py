@@ -69,7 +69,8 @@ def run(options: argparse.Namespace) -> None:
     from mmfdta.structures.whole_files import write_text
     from mmfdta.visualization import plot_similarity, save_figure
 
-    model, dataset, _ = open_model(options, options.data_from)
+    model, data, _ = open_model(options, options.data_from)
+    dataset = data.dataset
     longest, score_thr = 30, _SCORE
     if isinstance(model, FDTA):
         longest = model.id_decoder.max_relative_time

@@ -6,16 +6,15 @@ you do not report.
 """
 
 import argparse
+import ast
 import json
 import sys
 from pathlib import Path
 
 from .model_arguments import add_model_arguments, open_model
 
-# Options for FDTA's tracker and what they are called in its config.
-_SHORT = dict(
-    det_thr='det-thr', newborn_thr='newborn-thr', id_thr='id-thr', protocol='protocol'
-)
+# Arguments of FDTA's tracker that have an option of their own.
+_SHORT = ('det_thr', 'newborn_thr', 'id_thr', 'protocol')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,58 +76,55 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         ValueError: If the model has no tracker to tune.
     """
-    from mmfdta.apis.analysis.tune_thresholds import (
-        Trial,
-        Tuner,
-        best_of,
-        format_trials,
-        search_coordinates,
-        search_grid,
-    )
+    from dataclasses import replace
+
+    from mmfdta.apis.analysis import tune_thresholds
     from mmfdta.apis.detection_store import DetectionStore, detects_apart
-    from mmfdta.apis.evaluation_data import EvaluationData
     from mmfdta.apis.progress import Progress
     from mmfdta.apis.sequence_loop import SequenceLoop, lowest_used_score
     from mmfdta.structures.whole_files import write_text
 
-    model, dataset, config = open_model(options)
+    model, data, config = open_model(options)
     if not detects_apart(model):
         raise ValueError(
             f'model.type: found {type(model).__name__}, expected FDTA, MOTIP or '
             'TrackingByDetection, which detect and associate apart'
         )
-    data = EvaluationData.open(config, options.data)
-    data = EvaluationData(dataset, options.benchmark or data.benchmark)
-    choices = _choices(options, model.tracker)
-    start = {name: getattr(model.tracker, name, v[0]) for name, v in choices.items()}
-    tuner = Tuner(SequenceLoop(model, dataset), [], data, config.model.tracker)
+    data = replace(data, benchmark=options.benchmark or data.benchmark)
+    tracker, tracker_cfg = model.tracker, config.model.tracker
+    choices = _choices(options, tracker)
     lowest = min(
-        lowest_used_score(tuner.build_tracker({name: value}))
+        lowest_used_score(
+            tune_thresholds.build_tracker(tracker, tracker_cfg, {name: value})
+        )
         for name, values in choices.items()
         for value in values
     )
     folder = options.detections or options.out / 'detections'
-    store = DetectionStore(folder, model, dataset)
-    loop = SequenceLoop(model, dataset, store, lowest, options.batch_size)
-    bar = Progress(sum(map(len, dataset.sequences)))
-    tuner = Tuner(loop, loop.detect_all(bar.update), data, config.model.tracker)
+    store = DetectionStore(folder, model, data.dataset)
+    loop = SequenceLoop(model, data.dataset, store, lowest, options.batch_size)
+    bar = Progress(sum(map(len, data.sequences)))
+    detections = loop.detect_all(bar.update)
     bar.close()
 
-    def report(trial: Trial) -> None:
+    def report(trial: tune_thresholds.Trial) -> None:
         """Keep what there is so far: an interrupted search loses nothing."""
         print(f'{trial.setting}: HOTA {trial.scores["HOTA"]:.2%}', file=sys.stderr)
         rows = [known.as_dict() for known in tuner.trials]
+        table = tune_thresholds.format_trials(tuner.trials)
         write_text(options.out / 'thresholds.json', json.dumps(rows, indent=1) + '\n')
-        write_text(options.out / 'thresholds.md', format_trials(tuner.trials))
+        write_text(options.out / 'thresholds.md', table)
 
+    tuner = tune_thresholds.Tuner(loop, detections, data, tracker_cfg, report)
     if options.search == 'grid':
-        search_grid(tuner, choices, report)
+        best = tune_thresholds.search_grid(tuner, choices)
     else:
-        search_coordinates(tuner, choices, start, report)
-    print(format_trials(tuner.trials))
+        start = {name: getattr(tracker, name, v[0]) for name, v in choices.items()}
+        best = tune_thresholds.search_coordinates(tuner, choices, start)
+    print(tune_thresholds.format_trials(tuner.trials))
     changes = [
         f'model.tracker.{name}={str(value).replace(" ", "")}'
-        for name, value in best_of(tuner.trials).setting.items()
+        for name, value in best.setting.items()
     ]
     print(f'Best: --cfg-options {" ".join(changes)}')
 
@@ -147,19 +143,15 @@ def _choices(options: argparse.Namespace, tracker: object) -> dict[str, list]:
     for name, *values in options.others:
         if not values:
             raise ValueError(f'--try: found {name!r} and no value, expected NAME VALUE')
-        choices[name] = [_read_value(value) for value in values]
+        choices[name] = []
+        for value in values:
+            try:
+                choices[name].append(ast.literal_eval(value))
+            except (ValueError, SyntaxError):
+                choices[name].append(value)
     if not choices:
         raise ValueError(
             f'nothing to try: {type(tracker).__name__} is not the tracker of FDTA; '
             'name arguments of it with --try NAME VALUE ...'
         )
     return choices
-
-
-def _read_value(text: str) -> object:
-    import ast
-
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text

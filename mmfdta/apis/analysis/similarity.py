@@ -26,27 +26,49 @@ _MIN_IOU = 0.5
 
 
 @dataclass
+class Pairs:
+    """Cosine similarities of pairs of objects, counted.
+
+    Attributes:
+        histogram: int64 (200,), pairs in equal bins from -1 to 1.
+        above: Pairs whose similarity is above a threshold.
+        total: Sum of the similarities.
+    """
+
+    histogram: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    above: int = 0
+    total: float = 0.0
+
+    def add(self, values: Tensor, threshold: float) -> None:
+        """Count similarities (P,)."""
+        self.histogram += torch.histc(values.cpu(), BINS, -1, 1).long().numpy()
+        self.above += int((values > threshold).sum())
+        self.total += float(values.sum())
+
+    def summary(self) -> dict:
+        """Return what is kept as JSON."""
+        pairs = int(self.histogram.sum())
+        return dict(
+            pairs=pairs,
+            mean=self.total / max(1, pairs),
+            share_above=self.above / max(1, pairs),
+            histogram=self.histogram.tolist(),
+        )
+
+
+@dataclass
 class Similarities:
-    """Cosine similarities, counted.
+    """Cosine similarities of embeddings at one stage.
 
     Attributes:
         threshold: Similarities above it are counted exactly.
-        different: int64 (200,), pairs of different objects in one
-            frame, in equal bins from -1 to 1.
-        same: int64 (200,), pairs of one object in two frames.
-        above_different: Of the first, those above the threshold.
-        above_same: Of the second.
-        sum_different: Their sum.
-        sum_same: Their sum.
+        different: Of different objects in one frame.
+        same: Of one object in two frames.
     """
 
     threshold: float = 0.9
-    different: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
-    same: np.ndarray = field(default_factory=lambda: np.zeros(BINS, np.int64))
-    above_different: int = 0
-    above_same: int = 0
-    sum_different: float = 0.0
-    sum_same: float = 0.0
+    different: Pairs = field(default_factory=Pairs)
+    same: Pairs = field(default_factory=Pairs)
 
     def add(self, features: Tensor, frames: Tensor, identities: Tensor) -> None:
         """Count the pairs of a clip.
@@ -61,43 +83,25 @@ class Similarities:
         same_frame = frames[:, None] == frames
         same_object = identities[:, None] == identities
         once = torch.ones_like(same_frame).triu(1)
-        for name, pairs in (
-            ('different', same_frame & ~same_object & once),
-            ('same', same_object & ~same_frame & once),
-        ):
-            values = similarity[pairs]
-            counts = torch.histc(values.cpu(), BINS, -1, 1).long().numpy()
-            setattr(self, name, getattr(self, name) + counts)
-            above = int((values > self.threshold).sum())
-            total = float(values.sum())
-            setattr(self, f'above_{name}', getattr(self, f'above_{name}') + above)
-            setattr(self, f'sum_{name}', getattr(self, f'sum_{name}') + total)
+        different = similarity[same_frame & ~same_object & once]
+        self.different.add(different, self.threshold)
+        self.same.add(similarity[same_object & ~same_frame & once], self.threshold)
 
     def panel(self, title: str) -> SimilarityPanel:
         """Return what is plotted."""
         return SimilarityPanel(
             title=title,
             edges=np.linspace(-1, 1, BINS + 1),
-            different=self.different,
-            same=self.same,
+            different=self.different.histogram,
+            same=self.same.histogram,
             threshold=self.threshold,
-            share_different=self.above_different / max(1, self.different.sum()),
-            share_same=self.above_same / max(1, self.same.sum()),
+            share_different=self.different.summary()['share_above'],
+            share_same=self.same.summary()['share_above'],
         )
 
     def summary(self) -> dict:
         """Return what is kept as JSON."""
-        sides = {}
-        for name in ('different', 'same'):
-            counts = getattr(self, name)
-            pairs = int(counts.sum())
-            sides[name] = dict(
-                pairs=pairs,
-                mean=getattr(self, f'sum_{name}') / max(1, pairs),
-                share_above=getattr(self, f'above_{name}') / max(1, pairs),
-                histogram=counts.tolist(),
-            )
-        return sides
+        return dict(different=self.different.summary(), same=self.same.summary())
 
 
 @dataclass(frozen=True)
@@ -134,25 +138,22 @@ def match_clip(
     Returns:
         One row for each object with an IoU of at least 0.5.
     """
-    rows, times, names, annotated = [], [], [], 0
+    rows, times, names = [], [], []
     for t, (detections, truth) in enumerate(zip(found, objects, strict=True)):
         detections = detections[detections.scores > score_thr]
-        annotated += len(truth)
-        iou = bbox_overlaps(detections.bboxes, truth.bboxes.to(detections.bboxes))
-        query, target = linear_sum_assignment(iou.cpu().numpy(), maximize=True)
-        good = (iou.cpu()[query, target] >= _MIN_IOU).numpy()
-        rows.append(detections.embeddings[torch.from_numpy(query[good])])
-        names.append(truth.instances_ids[torch.from_numpy(target[good])])
-        times += [t] * int(good.sum())
-    identities = torch.cat(names).unique(return_inverse=True)[1]
+        iou = bbox_overlaps(detections.bboxes, truth.bboxes.to(detections.bboxes)).cpu()
+        query, target = map(torch.from_numpy, linear_sum_assignment(-iou.numpy()))
+        good = iou[query, target] >= _MIN_IOU
+        rows.append(detections.embeddings[query[good]])
+        names.append(truth.instances_ids[target[good]])
+        times.append(torch.full_like(names[-1], t))
     embeddings = torch.cat(rows)
-    device = embeddings.device
     return MatchedClip(
         embeddings,
-        torch.tensor(times, dtype=torch.long, device=device),
-        identities.to(device),
+        torch.cat(times).to(embeddings.device),
+        torch.cat(names).unique(return_inverse=True)[1].to(embeddings.device),
         len(found),
-        annotated,
+        sum(map(len, objects)),
     )
 
 
@@ -194,10 +195,8 @@ def features_by_stage(model: nn.Module, clip: MatchedClip) -> dict[str, Tensor]:
     num_ids = int(clip.identities.max()) + 1
     at = clip.frames, clip.identities
     trajectories = embeddings.new_zeros(clip.num_frames, num_ids, embeddings.shape[-1])
-    missing = torch.ones(
-        clip.num_frames, num_ids, dtype=torch.bool, device=embeddings.device
-    )
     trajectories[at] = embeddings
+    missing = torch.ones_like(trajectories[..., 0], dtype=torch.bool)
     missing[at] = False
     if model.temporal_adapter is not None:
         features['temporal adapter'] = model.temporal_adapter(trajectories, missing)[at]

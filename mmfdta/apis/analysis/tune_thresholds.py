@@ -5,7 +5,7 @@ import inspect
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,7 @@ class Tuner:
         detections: What its detector found in each sequence.
         data: The same data, to score with.
         tracker_cfg: Config of the tracker.
+        report: Called after each new trial.
 
     Attributes:
         trials: What was tried, in order.
@@ -61,11 +62,13 @@ class Tuner:
         detections: list[SequenceDetections],
         data: EvaluationData,
         tracker_cfg: Mapping,
+        report: Callable[[Trial], None] = lambda trial: None,
     ) -> None:
         self._loop = loop
         self._detections = detections
         self._data = data
-        self._tracker_cfg = dict(tracker_cfg)
+        self._tracker_cfg = tracker_cfg
+        self._report = report
         self._known: dict[str, Trial] = {}
 
     @property
@@ -73,20 +76,13 @@ class Tuner:
         """What was tried, in order."""
         return list(self._known.values())
 
-    def knows(self, setting: Mapping[str, Any]) -> bool:
-        """Whether a setting was tried already."""
-        return _key(setting) in self._known
-
     def try_setting(self, setting: Mapping[str, Any]) -> Trial:
         """Track and score everything with a setting; the same one only once.
 
         Args:
             setting: Arguments of the tracker that replace those of its config.
-
-        Returns:
-            What it gave.
         """
-        key = _key(setting)
+        key = json.dumps(setting, sort_keys=True, default=str)
         if key not in self._known:
             start = time.perf_counter()
             tracks = [self.track(i, setting) for i in range(len(self._detections))]
@@ -94,75 +90,64 @@ class Tuner:
             chosen = {name: scores[name] for name in _SCORES}
             seconds = time.perf_counter() - start
             self._known[key] = Trial(dict(setting), chosen, seconds)
+            self._report(self._known[key])
         return self._known[key]
 
     def track(self, index: int, setting: Mapping[str, Any]) -> Tracks:
-        """Track a sequence.
+        """Track a sequence; return the tracks as they stand in result text.
 
         Args:
             index: Index of the sequence.
             setting: See :meth:`try_setting`.
-
-        Returns:
-            The tracks as they stand in result text.
         """
-        tracker = self.build_tracker(setting)
+        tracker = build_tracker(self._loop.model.tracker, self._tracker_cfg, setting)
         frames = self._loop.track(index, self._detections[index], tracker)
         return Tracks.concatenate(
             [make_record(frame, mot_classes=True).pred for frame, _ in frames]
         )
 
-    def build_tracker(self, setting: Mapping[str, Any]) -> Any:
-        """Build a tracker like the model's, but for a setting.
 
-        Raises:
-            ValueError: If the tracker takes no such argument, or refuses a value.
-        """
-        present = self._loop.model.tracker
-        takes = inspect.signature(type(present).__init__).parameters
-        unknown = sorted(set(setting) - set(takes))
-        if unknown and not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
-            raise ValueError(
-                f'model.tracker: {type(present).__name__} takes no {unknown[0]!r}; it '
-                f'takes {", ".join(list(takes)[1:])}'
-            )
-        # What a model has told its tracker and its config does not repeat.
-        told = {name: vars(present).get(name) for name in takes if name != 'self'}
-        told = {k: v for k, v in told.items() if isinstance(v, int | float | str)}
-        return MODELS.build(told | self._tracker_cfg | dict(setting))
+def build_tracker(present: Any, tracker_cfg: Mapping, setting: Mapping) -> Any:
+    """Build a tracker like a model's, but for a setting.
+
+    Args:
+        present: The model's tracker.
+        tracker_cfg: Its config.
+        setting: Arguments that replace those of the config.
+
+    Raises:
+        ValueError: If the tracker takes no such argument, or refuses a value.
+    """
+    takes = inspect.signature(type(present).__init__).parameters
+    unknown = sorted(set(setting) - set(takes))
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+        raise ValueError(
+            f'model.tracker: {type(present).__name__} takes no {unknown[0]!r}; it '
+            f'takes {", ".join(list(takes)[1:])}'
+        )
+    # What a model has told its tracker and its config does not repeat.
+    told = {name: vars(present).get(name) for name in takes if name != 'self'}
+    told = {k: v for k, v in told.items() if isinstance(v, int | float | str)}
+    return MODELS.build({**told, **tracker_cfg, **setting})
 
 
-def _key(setting: Mapping[str, Any]) -> str:
-    return json.dumps(setting, sort_keys=True, default=str)
-
-
-def search_grid(
-    tuner: Tuner,
-    choices: Mapping[str, Iterable],
-    report: Callable[[Trial], None] = lambda trial: None,
-) -> Trial:
+def search_grid(tuner: Tuner, choices: Mapping[str, Iterable]) -> Trial:
     """Try every combination.
 
     Args:
         tuner: Tries settings.
         choices: Values of each argument of the tracker.
-        report: Called after each trial.
 
     Returns:
         The trial with the best HOTA, the first of equal ones.
     """
-    trials = []
-    for setting in _combinations(choices):
-        trials.append(tuner.try_setting(setting))
-        report(trials[-1])
-    return best_of(trials)
+    combinations = itertools.product(*choices.values())
+    settings = [dict(zip(choices, values, strict=True)) for values in combinations]
+    return best_of([tuner.try_setting(setting) for setting in settings])
 
 
 def search_coordinates(
-    tuner: Tuner,
-    choices: Mapping[str, Iterable],
-    start: Mapping[str, Any],
-    report: Callable[[Trial], None] = lambda trial: None,
+    tuner: Tuner, choices: Mapping[str, Iterable], start: Mapping[str, Any]
 ) -> Trial:
     """Change one thing at a time, keep the best HOTA, until nothing helps.
 
@@ -170,31 +155,18 @@ def search_coordinates(
         tuner: Tries settings.
         choices: Values of each argument of the tracker.
         start: Where to start.
-        report: Called after each new trial.
 
     Returns:
         The trial with the best HOTA.
     """
-    best = tuner.try_setting(start)
-    report(best)
-    improved = True
-    while improved:
-        improved = False
+    best, before = tuner.try_setting(start), None
+    while best is not before:
+        before = best
         for name, values in choices.items():
-            for value in values:
-                setting = best.setting | {name: value}
-                known = tuner.knows(setting)
-                trial = tuner.try_setting(setting)
-                if not known:
-                    report(trial)
-                if trial.scores['HOTA'] > best.scores['HOTA']:
-                    best, improved = trial, True
+            # The best one comes first: an equal one is no better.
+            others = [tuner.try_setting({**best.setting, name: v}) for v in values]
+            best = best_of([best, *others])
     return best
-
-
-def _combinations(choices: Mapping[str, Iterable]) -> Iterator[dict[str, Any]]:
-    for values in itertools.product(*choices.values()):
-        yield dict(zip(choices, values, strict=True))
 
 
 def best_of(trials: Iterable[Trial]) -> Trial:
@@ -212,16 +184,14 @@ def format_trials(trials: Iterable[Trial]) -> str:
         The table; scores in percent.
     """
     ordered = sorted(trials, key=lambda trial: -trial.scores['HOTA'])
-    rows = [
-        (
-            *(_cell(value) for value in trial.setting.values()),
-            *(f'{100 * trial.scores[name]:.2f}' for name in _SCORES),
-            f'{trial.seconds:.1f}',
+    rows = []
+    for trial in ordered:
+        values = trial.setting.values()
+        rows.append(
+            (
+                *(f'{v:g}' if isinstance(v, float) else str(v) for v in values),
+                *(f'{100 * trial.scores[name]:.2f}' for name in _SCORES),
+                f'{trial.seconds:.1f}',
+            )
         )
-        for trial in ordered
-    ]
     return markdown_table((*ordered[0].setting, *_SCORES, 'seconds'), rows)
-
-
-def _cell(value: Any) -> str:
-    return f'{value:g}' if isinstance(value, float) else str(value)

@@ -1,15 +1,17 @@
 # Copyright (c) mmfdta authors.
 """Runs the entries of a benchmark one after the other, and scores them."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from mmfdta.structures.mot_text import read_tracks
+from mmfdta.structures.whole_files import write_text
 
 from ..detection_store import LOWEST_SCORE
 from ..evaluation_data import EvaluationData
@@ -17,7 +19,7 @@ from ..machine import describe_machine
 from .entries import Entry, open_data
 from .report import Report
 from .results import LEVEL, EntryResult, compare, draw_sequences
-from .runs import Job, run_fingerprint, run_job
+from .runs import Job, RunFolder, SequenceRun, run_fingerprint, run_job
 
 
 @dataclass(frozen=True)
@@ -105,41 +107,60 @@ def run_benchmark(
     failed: list[str] = []
     for number, entry in enumerate(entries, start=1):
         head = f'[{number}/{len(entries)}] {entry.name}'
-        runs: list = []
+        runs: list[SequenceRun] = []
         folder = entry.results
         if folder is None:
-            job = plan_job(entry, options, machine)
-
-            def tell(text: str, head: str = head) -> None:
-                say(f'{head}: {text}')
-
-            if not _run(job, entry, data, options.own_process, tell):
+            run_folder = _run(entry, options, data, machine, head, say)
+            if run_folder is None:
                 failed.append(entry.name)
                 continue
-            run_folder = job.open_folder(data.images)
-            runs = [run_folder.require(name) for name in data.names]
-            folder = run_folder.tracks
+            runs, folder = run_folder.read_all(), run_folder.tracks
         tracks[entry.name] = folder
-        results.append(_score(entry.name, data, folder, runs))
+        found = [
+            read_tracks(folder / f'{s.name}.txt', unique=True, num_frames=len(s))
+            for s in data.sequences
+        ]
+        results.append(EntryResult(entry.name, data.score(found), runs))
         say(f'{head}: HOTA {results[-1].scores["HOTA"]:.1%}')
     if not results:
         return Comparison(None, [], {}, failed)
-    report = _report(results, options, _facts(data, machine, options))
+    names = [result.name for result in results]
+    reference = options.reference if options.reference in names else names[0]
+    other = results[names.index(reference)].evaluation
+    draws = draw_sequences(len(other.sequences), options.resamples, options.seed)
+    differences = {
+        result.name: compare(result.evaluation, other, draws)
+        for result in results
+        if result.name != reference
+    }
+    facts = dict(
+        data=data.describe(),
+        machine=', '.join(f'{name} {value}' for name, value in machine.items()),
+        detections=f'above a score of {LOWEST_SCORE:g}, or what a tracker asks for',
+        times=f'medians over frames, one at a time, after {options.warmup} frames of '
+        'warm-up; FPS of all stages one after the other',
+        intervals=f'{LEVEL:.0%}, {options.resamples} draws of sequences',
+    )
+    report = Report(results, reference, differences, facts)
     return Comparison(report, report.write(options.folder), tracks, failed)
 
 
-def plan_job(entry: Entry, options: BenchmarkOptions, machine: dict) -> Job:
-    """Plan the run of a tracker.
+def _run(
+    entry: Entry,
+    options: BenchmarkOptions,
+    data: EvaluationData,
+    machine: dict,
+    head: str,
+    say: Callable[[str], None],
+) -> RunFolder | None:
+    """Run an entry as far as it is not done.
 
-    Args:
-        entry: A tracker; its ``custom_imports`` are imported already.
-        options: How it is run.
-        machine: See :func:`describe_machine`.
+    Returns:
+        What it has left; None if its process failed.
     """
     folder = options.folder / 'runs' / entry.slug
-    return Job(
+    job = Job(
         name=entry.name,
-        config=str(folder / 'config.py'),
         checkpoint=None if entry.checkpoint is None else str(entry.checkpoint),
         data=options.data,
         folder=str(folder),
@@ -148,70 +169,22 @@ def plan_job(entry: Entry, options: BenchmarkOptions, machine: dict) -> Job:
         machine=machine,
         warmup=options.warmup,
     )
-
-
-def _run(
-    job: Job,
-    entry: Entry,
-    data: EvaluationData,
-    own_process: bool,
-    say: Callable[[str], None],
-) -> bool:
-    """Run a job unless it is done; whether its process succeeded."""
-    left = job.open_folder(data.images).unfinished()
+    run_folder = job.open_folder(data.images)
+    left = run_folder.unfinished()
     if not left:
-        say('reused')
-        return True
+        say(f'{head}: reused')
+        return run_folder
     done = len(data.names) - len(left)
-    say(f'{len(left)} sequences' + (f', {done} reused' if done else ''))
-    path = job.save()
+    say(f'{head}: {len(left)} sequences' + (f', {done} reused' if done else ''))
+    path = folder / 'job.json'
+    write_text(path, json.dumps(asdict(job), indent=1) + '\n')
     assert entry.config is not None, 'an entry of results does not run'
-    entry.config.dump(job.config)
-    if not own_process:
-        run_job(job, own_process)
-        return True
+    entry.config.dump(folder / 'config.py')
+    if not options.own_process:
+        run_job(job, own_process=False)
+        return run_folder
     # With -m the package would import the module before it runs.
     code = 'import sys; from mmfdta.apis.benchmark.runs import main; '
     worker = [sys.executable, '-c', f'{code}sys.exit(main(sys.argv[1:]))', str(path)]
-    return subprocess.run(worker, check=False).returncode == 0
-
-
-def _score(
-    name: str, data: EvaluationData, folder: Path, runs: Sequence
-) -> EntryResult:
-    """Score the text of a folder, which a run has left or another program."""
-    found = [
-        read_tracks(
-            folder / f'{sequence.name}.txt', unique=True, num_frames=len(sequence)
-        )
-        for sequence in data.sequences
-    ]
-    return EntryResult(name, data.score(found), runs)
-
-
-def _report(
-    results: list[EntryResult], options: BenchmarkOptions, facts: dict
-) -> Report:
-    names = [result.name for result in results]
-    reference = options.reference if options.reference in names else names[0]
-    other = results[names.index(reference)]
-    draws = draw_sequences(
-        len(other.evaluation.sequences), options.resamples, options.seed
-    )
-    differences = {
-        result.name: compare(result.evaluation, other.evaluation, draws)
-        for result in results
-        if result is not other
-    }
-    return Report(results, reference, differences, facts)
-
-
-def _facts(data: EvaluationData, machine: dict, options: BenchmarkOptions) -> dict:
-    return dict(
-        data=data.describe(),
-        machine=', '.join(f'{name} {value}' for name, value in machine.items()),
-        detections=f'above a score of {LOWEST_SCORE:g}, or what a tracker asks for',
-        times=f'medians over frames, one at a time, after {options.warmup} frames of '
-        'warm-up; FPS of all stages one after the other',
-        intervals=f'{LEVEL:.0%}, {options.resamples} draws of sequences',
-    )
+    failed = subprocess.run(worker, check=False).returncode
+    return None if failed else run_folder

@@ -80,9 +80,7 @@ def read_entries(
         FileNotFoundError: If a config, checkpoint or folder is missing.
         ValueError: If an entry cannot be understood.
     """
-    reader = _Reader(cfg_options or {}, options_for or {}, random_weights)
-    entries: list[Entry] = []
-    missing: list[str] = []
+    items: list[dict] = []
     data = None
     for word in words:
         parts = _WORD.fullmatch(word)
@@ -93,113 +91,103 @@ def read_entries(
             )
         name, path, value = parts['name'], parts['config'], parts['value']
         if value and name is None and Path(value).is_dir():
-            entries.append(Entry(path, results=Path(value)))
+            items.append(dict(name=path, results=Path(value)))
             continue
-        config = reader.read(path)
-        if 'entries' not in config:
-            checkpoint = Path(value) if value else None
-            entry = reader.entry(name or Path(path).stem, config, checkpoint)
-            entries.append(entry)
-            continue
-        data = config.get('data', data)
-        folder = checkpoint_dir or Path(config.get('checkpoint_dir', '.'))
-        for item in config.entries:
-            try:
-                entries.append(reader.listed(item, folder))
-            except FileNotFoundError as error:
-                if not skip_missing:
-                    raise
-                missing.append(str(error))
+        config = _read(path)
+        if 'entries' in config:
+            data = config.get('data', data)
+            folder = checkpoint_dir or Path(config.get('checkpoint_dir', '.'))
+            items += [
+                _check_listed(item) | dict(folder=folder) for item in config.entries
+            ]
+        else:
+            items.append(
+                dict(name=name or Path(path).stem, config=config, checkpoint=value)
+            )
+    entries: list[Entry] = []
+    missing: list[str] = []
+    for item in items:
+        changes = [cfg_options or {}, item.get('cfg_options') or {}]
+        changes.append((options_for or {}).get(item['name'], {}))
+        try:
+            entries.append(_open_entry(item, changes, random_weights))
+        except FileNotFoundError as error:
+            if not (skip_missing and 'folder' in item):
+                raise
+            missing.append(str(error))
     if not entries:
         raise ValueError('there is nothing to compare: every entry is missing')
-    reader.check_names(missing)
+    names = {entry.name for entry in entries if entry.config is not None}
+    unknown = sorted(set(options_for or {}) - names)
+    if unknown and not missing:
+        raise ValueError(
+            f'--cfg-options-for: found {unknown[0]!r}, expected one of {sorted(names)}'
+        )
     return EntryList(_with_unique_names(entries), data, missing)
 
 
-class _Reader:
-    """Reads configs alike for all entries."""
-
-    def __init__(
-        self, cfg_options: dict, options_for: Mapping[str, dict], random_weights: bool
-    ) -> None:
-        self._cfg_options = cfg_options
-        self._options_for = dict(options_for)
-        self._used: set[str] = set()
-        self._random_weights = random_weights
-
-    def read(self, name: str) -> Config:
-        config = Config.fromfile(find_config(name))
-        if 'line_up' in config:
-            raise ValueError(
-                f'{config.filename}: found line_up, which is called entries since 0.2'
-            )
-        return config
-
-    def listed(self, item: dict, folder: Path) -> Entry:
-        """Read an entry of a benchmark config."""
-        keys = set(item)
-        if keys == {'name', 'results'}:
-            return Entry(item['name'], results=_find_results(item, folder))
-        if not {'name', 'config'} <= keys <= _KEYS:
-            raise ValueError(
-                f'entries: found an entry with {sorted(keys)}, expected name, config '
-                'and, if it has some, checkpoint and cfg_options; or name and results'
-            )
-        checkpoint = item.get('checkpoint')
-        path = None if checkpoint is None else folder / checkpoint
-        config = self.read(item['config'])
-        return self.entry(item['name'], config, path, item.get('cfg_options'))
-
-    def entry(
-        self,
-        name: str,
-        config: Config,
-        checkpoint: Path | None,
-        cfg_options: dict | None = None,
-    ) -> Entry:
-        """Check an entry and apply what is to be changed, for it alone at last."""
-        if checkpoint is None and not self._random_weights:
-            raise ValueError(
-                f'{name}: no checkpoint is named, and an untrained model tracks '
-                'nothing. Write CONFIG=CHECKPOINT, or allow random weights with '
-                '--allow-random-weights'
-            )
-        if checkpoint is not None and not checkpoint.is_file():
-            raise FileNotFoundError(
-                f'{name}: there is no checkpoint {checkpoint}; train it, convert a '
-                'released one (docs/checkpoints.md), or name another folder with '
-                '--checkpoint-dir'
-            )
-        config.merge_from_dict(self._cfg_options)
-        self._used.add(name)
-        for options in (cfg_options, self._options_for.get(name)):
-            if options:
-                check_new_keys(config, options)
-                config.merge_from_dict(dict(options))
-                try:
-                    check_config(config)
-                except ValueError as error:
-                    raise ValueError(f'{name}: {error}') from None
-        return Entry(name, config, checkpoint)
-
-    def check_names(self, missing: list[str]) -> None:
-        """Refuse options for an entry that is not there."""
-        unknown = set(self._options_for) - self._used
-        if unknown and not missing:
-            raise ValueError(
-                f'--cfg-options-for: found {sorted(unknown)[0]!r}, expected one of '
-                f'{sorted(self._used)}'
-            )
+def _read(name: str) -> Config:
+    config = Config.fromfile(find_config(name))
+    if 'line_up' in config:
+        raise ValueError(
+            f'{config.filename}: found line_up, which is called entries since 0.2'
+        )
+    return config
 
 
-def _find_results(item: dict, parent: Path) -> Path:
-    """Find a folder of result text, here or beside the checkpoints."""
-    for folder in (Path(item['results']), parent / item['results']):
-        if folder.is_dir():
-            return folder
-    raise FileNotFoundError(
-        f'{item["name"]}: there is no folder of results {item["results"]}'
-    )
+def _check_listed(item: dict) -> dict:
+    """Check the keys of an entry of a benchmark config; return a copy."""
+    keys = set(item)
+    if keys != {'name', 'results'} and not {'name', 'config'} <= keys <= _KEYS:
+        raise ValueError(
+            f'entries: found an entry with {sorted(keys)}, expected name, config '
+            'and, if it has some, checkpoint and cfg_options; or name and results'
+        )
+    return dict(item)
+
+
+def _open_entry(item: dict, changes: list[dict], random_weights: bool) -> Entry:
+    """Find what an entry names, and apply what is to be changed in its config.
+
+    Args:
+        item: As in a benchmark config; there with ``folder``, of the checkpoints.
+        changes: In all configs, then in this one by its benchmark config and by the
+            command line, which has the last word.
+        random_weights: Allow to have no checkpoint.
+    """
+    name, folder = item['name'], item.get('folder', Path())
+    if 'results' in item:
+        for results in (Path(item['results']), folder / item['results']):
+            if results.is_dir():
+                return Entry(name, results=results)
+        raise FileNotFoundError(
+            f'{name}: there is no folder of results {item["results"]}'
+        )
+    config, checkpoint = item['config'], item.get('checkpoint')
+    if isinstance(config, str):
+        config = _read(config)
+    if checkpoint is None and not random_weights:
+        raise ValueError(
+            f'{name}: no checkpoint is named, and an untrained model tracks '
+            'nothing. Write CONFIG=CHECKPOINT, or allow random weights with '
+            '--allow-random-weights'
+        )
+    checkpoint = None if checkpoint is None else folder / checkpoint
+    if checkpoint is not None and not checkpoint.is_file():
+        raise FileNotFoundError(
+            f'{name}: there is no checkpoint {checkpoint}; train it, convert a '
+            'released one (docs/checkpoints.md), or name another folder with '
+            '--checkpoint-dir'
+        )
+    config.merge_from_dict(changes[0])
+    for options in filter(None, changes[1:]):
+        check_new_keys(config, options)
+        config.merge_from_dict(dict(options))
+        try:
+            check_config(config)
+        except ValueError as error:
+            raise ValueError(f'{name}: {error}') from None
+    return Entry(name, config, checkpoint)
 
 
 def _with_unique_names(entries: list[Entry]) -> list[Entry]:
@@ -260,17 +248,15 @@ def open_data(entries: Sequence[Entry], data: str) -> EvaluationData:
                 'images only'
             )
     for entry in entries:
-        if entry.results is not None:
-            _check_results(entry.name, entry.results, first.names)
+        folder = entry.results
+        if folder is None:
+            continue
+        lacking = [n for n in first.names if not (folder / f'{n}.txt').is_file()]
+        if lacking:
+            raise FileNotFoundError(
+                f'{entry.name}: {folder} lacks the results of {len(lacking)} of '
+                f'{len(first.names)} sequences, the first is {lacking[0]}.txt'
+            )
     if not first.truths:
         raise ValueError(f'{first.describe()}: there are no sequences')
     return first
-
-
-def _check_results(entry: str, folder: Path, names: list[str]) -> None:
-    missing = [name for name in names if not (folder / f'{name}.txt').is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f'{entry}: {folder} lacks the results of {len(missing)} of '
-            f'{len(names)} sequences, the first is {missing[0]}.txt'
-        )

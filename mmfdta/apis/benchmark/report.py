@@ -100,8 +100,8 @@ class Report:
                     *(_milliseconds(timing.stages[s]['median']) for s in STAGES),
                     f'{timing.frames_per_second:.2f}',
                     f'{result.peak_memory / _MEBI:.0f}' if result.peak_memory else '-',
-                    f'{cost.parameters / _MILLION:.2f}',
-                    f'{cost.flops / _GIGA:.2f}',
+                    f'{cost["parameters"] / _MILLION:.2f}',
+                    f'{cost["flops"] / _GIGA:.2f}',
                 )
             )
         stages = [f'{stage} ms' for stage in STAGES]
@@ -127,8 +127,8 @@ class Report:
             **{f'{s}_ms': stages[s]['median'] if stages else None for s in STAGES},
             frames_per_second=timing and timing.frames_per_second,
             peak_memory=result.peak_memory,
-            parameters=cost and cost.parameters,
-            flops=cost and cost.flops,
+            parameters=cost and cost['parameters'],
+            flops=cost and cost['flops'],
         )
 
     def json(self) -> str:
@@ -143,7 +143,7 @@ class Report:
                 },
                 timing=result.timing and asdict(result.timing),
                 peak_memory=result.peak_memory,
-                cost=asdict(result.runs[0].cost) if result.runs else None,
+                cost=result.runs[0].cost if result.runs else None,
                 reused_detections=result.reused_detections,
             )
             for result in self.results

@@ -7,7 +7,7 @@
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,7 @@ from ..fingerprints import config_code_digest, digest, file_digest, images_diges
 from ..machine import peak_memory
 from ..model_loading import load_tracker
 from ..progress import Progress
-from ..sequence_loop import STAGES, Cost, SequenceLoop
+from ..sequence_loop import STAGES, SequenceLoop
 from .entries import Entry
 
 
@@ -35,10 +35,9 @@ class Job:
 
     Attributes:
         name: The entry.
-        config: Path of its config.
         checkpoint: Path of its weights.
         data: ``val`` or ``test``.
-        folder: Where the run is kept.
+        folder: Where the run is kept; has ``config.py``.
         fingerprint: What decides about its results but for the images.
         detections: Folder of the detection stores.
         machine: What it runs on.
@@ -46,7 +45,6 @@ class Job:
     """
 
     name: str
-    config: str
     checkpoint: str | None
     data: str
     folder: str
@@ -54,21 +52,6 @@ class Job:
     detections: str
     machine: dict
     warmup: int
-
-    def save(self) -> Path:
-        """Write the job into its folder.
-
-        Returns:
-            The file.
-        """
-        path = Path(self.folder) / 'job.json'
-        write_text(path, json.dumps(asdict(self), indent=1) + '\n')
-        return path
-
-    @classmethod
-    def load(cls, path: Path) -> 'Job':
-        """Read what :meth:`save` wrote."""
-        return cls(**json.loads(path.read_text(encoding='utf-8')))
 
     def open_folder(self, images: Mapping[str, str]) -> 'RunFolder':
         """Open what the run leaves.
@@ -115,13 +98,13 @@ class SequenceRun:
     Attributes:
         seconds: float64 (L, 4), the times of :data:`STAGES`.
         peak_memory: Bytes, so far in its process; None if that ran others, too.
-        cost: Of the tracker.
+        cost: Of the tracker, see :meth:`SequenceLoop.warm_up`.
         reused_detections: Whether the detections were those of an earlier run.
     """
 
     seconds: np.ndarray
     peak_memory: int | None
-    cost: Cost
+    cost: dict[str, int]
     reused_detections: bool
 
 
@@ -144,48 +127,37 @@ class RunFolder:
     def write(self, name: str, tracks: Tracks, run: SequenceRun) -> None:
         """Keep a sequence; the record comes last, and stands for both files."""
         write_tracks(self.tracks / f'{name}.txt', tracks)
-        record = dict(
-            fingerprint=self._decides[name],
-            stages=STAGES,
-            # Tenths of a microsecond are enough.
-            seconds=run.seconds.round(7).tolist(),
-            peak_memory=run.peak_memory,
-            cost=asdict(run.cost),
-            reused_detections=run.reused_detections,
-        )
+        # Tenths of a microsecond are enough.
+        record = asdict(run) | dict(seconds=run.seconds.round(7).tolist())
+        record |= dict(fingerprint=self._decides[name], stages=STAGES)
         write_text(self._records / f'{name}.json', json.dumps(record) + '\n')
 
     def read(self, name: str) -> SequenceRun | None:
         """Read the record of a sequence; None if it has to be tracked."""
-        path = self._records / f'{name}.json'
         try:
-            record = json.loads(path.read_text(encoding='utf-8'))
-            if record['fingerprint'] != self._decides[name]:
+            record = json.loads((self._records / f'{name}.json').read_text('utf-8'))
+            known = record.pop('fingerprint'), tuple(record.pop('stages'))
+            if known != (self._decides[name], STAGES):
                 return None
-            if not (self.tracks / f'{name}.txt').is_file():
-                return None
-            return SequenceRun(
-                np.array(record['seconds'], dtype=float),
-                record['peak_memory'],
-                Cost(**record['cost']),
-                record['reused_detections'],
-            )
+            run = SequenceRun(**record)
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        if not (self.tracks / f'{name}.txt').is_file():
+            return None
+        return replace(run, seconds=np.array(run.seconds, dtype=float))
 
-    def require(self, name: str) -> SequenceRun:
-        """Read the record of a sequence that a run has just finished.
+    def read_all(self) -> list[SequenceRun]:
+        """Read the records of a run that has just finished.
 
         Raises:
-            FileNotFoundError: If it is not there.
+            FileNotFoundError: If one is not there.
         """
-        run = self.read(name)
-        if run is None:
+        for name in self.unfinished():
             raise FileNotFoundError(
                 f'{self._records / name}.json: the run has ended, but there is no '
                 'whole record of it; run the same command again'
             )
-        return run
+        return [run for run in map(self.read, self._decides) if run is not None]
 
     def unfinished(self) -> list[str]:
         """Names of the sequences that have to be tracked."""
@@ -205,7 +177,7 @@ def run_job(job: Job, own_process: bool = True) -> None:
         ValueError: If config, weights or data do not fit.
     """
     torch.set_num_threads(job.machine['threads'])
-    config = Config.fromfile(job.config)
+    config = Config.fromfile(Path(job.folder) / 'config.py')
     device = job.machine['device']
     model = load_tracker(
         config, job.checkpoint, device, allow_random_weights=job.checkpoint is None
@@ -250,7 +222,7 @@ def main(arguments: list[str]) -> int:
     Returns:
         Exit code; 1 if config, weights or data are at fault, which is printed.
     """
-    job = Job.load(Path(arguments[0]))
+    job = Job(**json.loads(Path(arguments[0]).read_text('utf-8')))
     try:
         run_job(job)
     except (OSError, ValueError) as error:

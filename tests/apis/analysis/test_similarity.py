@@ -53,9 +53,9 @@ def test_equal_embeddings_have_similarity_one():
     found = Similarities()
     ones = torch.full((4, 3), 2.0)
     found.add(ones, torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 0, 1]))
-    assert found.different.sum() == found.same.sum() == 2
-    assert found.above_different == found.above_same == 2
-    assert found.different[-1] == 2
+    assert found.different.histogram.sum() == found.same.histogram.sum() == 2
+    assert found.different.above == found.same.above == 2
+    assert found.different.histogram[-1] == 2
 
 
 def test_no_objects_count_nothing():
@@ -164,10 +164,10 @@ def test_batches_and_the_store_do_not_matter(mini, tmp_path, lie_on_nothing):
     results = [measure_similarity(loop, 0.0, 8, 1, 0.9)[0] for loop in loops]
     for name in results[0]:
         one, *others = (result[name] for result in results)
-        assert one.same.sum() > 0
+        assert one.same.histogram.sum() > 0
         for other in others:
-            assert one.sum_same == pytest.approx(other.sum_same, rel=1e-4)
-            assert one.same.sum() == other.same.sum()
+            assert one.same.total == pytest.approx(other.same.total, rel=1e-4)
+            assert one.same.histogram.sum() == other.same.histogram.sum()
 
 
 @pytest.fixture

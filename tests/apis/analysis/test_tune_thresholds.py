@@ -11,6 +11,7 @@ from mmengine.dataset import pseudo_collate
 from mmfdta.apis.analysis.tune_thresholds import (
     Trial,
     Tuner,
+    build_tracker,
     format_trials,
     search_coordinates,
     search_grid,
@@ -55,14 +56,25 @@ def test_replay_equals_the_model(mini, tuner, protocol):
         tracker.protocol = before
 
 
-def test_a_tracker_is_built_for_a_setting(mini, tuner):
+def test_a_trial_is_made_and_reported_once(mini, tuner):
+    reported = []
+    again = Tuner(
+        tuner._loop, tuner._detections, tuner._data, tuner._tracker_cfg, reported.append
+    )
+    one = again.try_setting(dict(id_thr=0.3))
+    assert again.try_setting(dict(id_thr=0.3)) is one
+    assert reported == again.trials == [one]
+
+
+def test_a_tracker_is_built_for_a_setting(mini):
     present = mini.model.tracker
-    tracker = tuner.build_tracker(dict(id_thr=0.7))
+    tracker_cfg = mini.config.model.tracker
+    tracker = build_tracker(present, tracker_cfg, dict(id_thr=0.7))
     assert tracker is not present and tracker.id_thr == 0.7
     assert tracker.num_id_vocabulary == present.num_id_vocabulary
     assert tracker.embed_dims == present.embed_dims
     with pytest.raises(ValueError, match="takes no 'id_threshold'; it takes .*id_thr"):
-        tuner.build_tracker(dict(id_threshold=0.7))
+        build_tracker(present, tracker_cfg, dict(id_threshold=0.7))
 
 
 class _Quadratic:
@@ -75,15 +87,10 @@ class _Quadratic:
     def trials(self):
         return list(self.known.values())
 
-    def knows(self, setting):
-        return str(setting) in self.known
-
     def try_setting(self, setting):
         distance = (setting['det_thr'] - 0.4) ** 2 + (setting['id_thr'] - 0.1) ** 2
         scores = dict.fromkeys(('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1'), 1 - distance)
-        trial = Trial(setting, scores, 0.0)
-        self.known[str(setting)] = trial
-        return trial
+        return self.known.setdefault(str(setting), Trial(setting, scores, 0.0))
 
 
 _CHOICES = dict(
@@ -97,18 +104,15 @@ _CHOICES = dict(
 def test_both_searches_find_the_best():
     best = []
     for search in ('grid', 'coordinate'):
-        tuner, reported = _Quadratic(), []
+        tuner = _Quadratic()
         if search == 'grid':
-            top = search_grid(tuner, _CHOICES, reported.append)
-            assert top.setting['det_thr'] == 0.4
+            top = search_grid(tuner, _CHOICES)
             assert len(tuner.trials) == 16
         else:
             values = (0.2, 0.6, 0.2, 'object-max')
             start = dict(zip(_CHOICES, values, strict=True))
-            search_coordinates(tuner, _CHOICES, start, reported.append)
+            top = search_coordinates(tuner, _CHOICES, start)
             assert len(tuner.trials) < 16
-        assert len(reported) == len(tuner.trials)
-        top = max(tuner.trials, key=lambda t: t.scores['HOTA'])
         best.append((top.setting['det_thr'], top.setting['id_thr']))
     assert best == [(0.4, 0.1)] * 2
 

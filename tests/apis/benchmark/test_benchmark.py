@@ -17,7 +17,7 @@ from mmengine.config import Config
 
 from mmfdta.apis.benchmark import comparison, read_entries, runs
 from mmfdta.apis.benchmark.results import Timing
-from mmfdta.apis.benchmark.runs import Job, run_fingerprint
+from mmfdta.apis.benchmark.runs import run_fingerprint
 from mmfdta.apis.config import find_config
 from mmfdta.apis.detection_store import DetectionStore, detection_fingerprint
 from mmfdta.apis.evaluation_data import open_dataset
@@ -34,7 +34,7 @@ def in_process(monkeypatch):
     done = []
 
     def run(process, check):
-        done.append(Job.load(Path(process[-1])).name)
+        done.append(json.loads(Path(process[-1]).read_text())['name'])
         return subprocess.CompletedProcess(process, runs.main(process[-1:]))
 
     monkeypatch.setattr(comparison.subprocess, 'run', run)
@@ -174,8 +174,7 @@ def test_an_edited_tracker_reuses_detections_and_an_edited_detector_does_not(
         edit(package / '__init__.py', 'from . import detector\n')
         theirs, ours = arena.folder / 'theirs.py', f'{BYTE}={arena.weights}'
         text = config.read_text().replace(
-            "type='TrackingByDetection',",
-            "type='TrackingByDetection', detector=dict(type='GlueDetector'),",
+            'model = dict(', "model = dict(detector=dict(type='GlueDetector'), "
         )
         assert 'GlueDetector' in text
         # Beside the first one, whose bases it shares.
