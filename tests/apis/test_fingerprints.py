@@ -23,13 +23,13 @@ from mmfdta.apis.fingerprints import (
 )
 
 FILES = {
-    'glue/__init__.py': 'from .tracker import GlueTracker',
+    'glue/__init__.py': 'from .tracker import PatchTracker',
     'glue/tracker.py': """
         from mmdet.registry import MODELS
         from .boxes import area
 
         @MODELS.register_module(force=True)
-        class GlueTracker:
+        class PatchTracker:
             size = area(2)
     """,
     'glue/boxes.py': 'from beside import half\n\ndef area(x):\n    return half(x)',
@@ -70,7 +70,7 @@ def glue(tmp_path, monkeypatch):
 
 def test_modules_are_followed_in_own_code(glue):
     tracker = importlib.import_module('glue.tracker')
-    found = modules_behind(modules_of(tracker.GlueTracker()))
+    found = modules_behind(modules_of(tracker.PatchTracker()))
     assert set(found) == {'glue.tracker', 'glue.boxes', 'beside'}
     detector = importlib.import_module('glue.detector')
     # Its base class is PyTorch's, whose version stands for it.
@@ -83,7 +83,7 @@ def test_modules_are_followed_in_own_code(glue):
 def test_an_edited_file_counts_where_it_is_used(glue, edited):
     modules = {
         kind: modules_of(getattr(importlib.import_module(f'glue.{kind}'), name)())
-        for kind, name in (('tracker', 'GlueTracker'), ('detector', 'GlueDetector'))
+        for kind, name in (('tracker', 'PatchTracker'), ('detector', 'GlueDetector'))
     }
     before = {kind: code_digest(names, []) for kind, names in modules.items()}
     edit(glue / edited)
@@ -95,7 +95,7 @@ def test_an_edited_file_counts_where_it_is_used(glue, edited):
 def test_code_of_a_config_is_all_of_its_packages(glue):
     config = Config(
         dict(
-            model=dict(type='FDTA', tracker=dict(type='GlueTracker')),
+            model=dict(type='FDTA', tracker=dict(type='PatchTracker')),
             custom_imports=dict(imports=['mmfdta.registry', 'glue']),
         )
     )
@@ -108,7 +108,7 @@ def test_code_of_a_config_is_all_of_its_packages(glue):
     assert len(known) == 1 + len(FILES)
     # A class that the config names in full counts without an import of its own, too.
     config.custom_imports = dict(imports=['mmfdta.registry'])
-    config.model.tracker.type = 'glue.tracker.GlueTracker'
+    config.model.tracker.type = 'glue.tracker.PatchTracker'
     known = {config_code_digest(config)}
     edit(glue / 'glue' / 'boxes.py')
     assert config_code_digest(config) not in known
