@@ -2,11 +2,11 @@
 """Builds a tracker from a config and loads its weights safely."""
 
 import os
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmdet.registry import DATASETS, MODELS
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
@@ -30,13 +30,11 @@ def load_tracker(
 
     Args:
         config: The config.
-        checkpoint: Path or address of the weights.
-            Only tensors and plain data are loaded from it; code in it is
-            refused.
-        device: Where it runs; None takes the first
-            GPU if there is one.
-        allow_random_weights: Without a checkpoint: initialise the model
-            instead of refusing.
+        checkpoint: Path or address of the weights. Only tensors and plain data are
+            loaded from it; code in it is refused.
+        device: Where it runs; None takes the first GPU if there is one.
+        allow_random_weights: Without a checkpoint: initialise the model instead of
+            refusing.
 
     Returns:
         In evaluation mode, with ``dataset_meta``.
@@ -60,48 +58,34 @@ def load_tracker(
         model.init_weights()
         print_log('The weights are random: the tracks mean nothing.', 'current', 30)
     else:
+        content = read_content(str(checkpoint))
         modules = config.get('checkpoint_modules')
-        meta = _load_weights(model, str(checkpoint), modules)
+        try:
+            model.load_state_dict(matching_weights(model, content, modules))
+        except CheckpointMismatchError as error:
+            raise CheckpointMismatchError(
+                f'{checkpoint} does not fit the model of the config: {error}. Convert '
+                'a foreign checkpoint with mmfdta convert'
+            ) from None
+        meta = content.get('meta') or {}
     model.dataset_meta = _dataset_meta(config, meta)
     if device is None:
         device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
     return accelerate(revert_sync_batchnorm(model).to(device).eval())
 
 
-def _load_weights(
-    model: nn.Module, checkpoint: str, modules: Sequence[str] | None = None
-) -> dict:
-    """Load exactly the model's weights; return what else is known of them."""
-    content = read_content(checkpoint)
-    try:
-        model.load_state_dict(matching_weights(model, content, modules))
-    except CheckpointMismatchError as error:
-        raise CheckpointMismatchError(
-            f'{checkpoint} does not fit the model of the config: {error}. Convert a '
-            'foreign checkpoint with mmfdta convert'
-        ) from None
-    meta = content.get('meta') if isinstance(content, dict) else None
-    return meta or {}
-
-
-def _without_pretrained(model: ConfigDict) -> ConfigDict:
+def _without_pretrained(model: Any) -> Any:
     """Copy a model's config without weights to download: others replace them."""
-    if isinstance(model, dict):
-        return type(model)(
-            {
-                key: _without_pretrained(value)
-                for key, value in model.items()
-                if key != 'init_cfg' or not _is_pretrained(value)
-            }
-        )
     if isinstance(model, list | tuple):
         return type(model)(_without_pretrained(value) for value in model)
-    return model
-
-
-def _is_pretrained(init_cfg: dict | list | None) -> bool:
+    if not isinstance(model, dict):
+        return model
+    kept = {key: _without_pretrained(value) for key, value in model.items()}
+    init_cfg = kept.get('init_cfg')
     parts = init_cfg if isinstance(init_cfg, list) else [init_cfg]
-    return any(part and part.get('type') == 'Pretrained' for part in parts)
+    if any(part and part.get('type') == 'Pretrained' for part in parts):
+        del kept['init_cfg']
+    return type(model)(kept)
 
 
 def _dataset_meta(config: Config, meta: dict) -> dict:

@@ -7,7 +7,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -26,12 +26,12 @@ class FrameSource:
     """Frames in their order, read once.
 
     Attributes:
-        name (str): What messages and results call it.
-        frame_rate (float | None): Frames per second, None if unknown.
-        num_frames (int | None): How many there will be, None if unknown.
-        live (bool): The frames come when they come, and end when they are
-            stopped; a camera or a stream.
-        problem (str | None): After reading: why the frames ended too early.
+        name: What messages and results call it.
+        frame_rate: Frames per second, None if unknown.
+        num_frames: How many there will be, None if unknown.
+        live: The frames come when they come, and end when they are stopped; a camera
+            or a stream.
+        problem: After reading: why the frames ended too early.
     """
 
     def __init__(
@@ -59,8 +59,8 @@ class CaptureSource(FrameSource):
     """What OpenCV captures: a video file, a camera or a stream.
 
     Args:
-        target (str | int): Path, address or index of a camera.
-        name (str): What messages call it.
+        target: Path, address or index of a camera.
+        name: What messages call it.
 
     Raises:
         OSError: If it cannot be opened.
@@ -121,8 +121,8 @@ class ImageSource(FrameSource):
     """Image files, one frame each.
 
     Args:
-        paths (list[Path]): In the order of time.
-        name (str): What messages call it.
+        paths: In the order of time.
+        name: What messages call it.
     """
 
     def __init__(self, paths: list[Path], name: str) -> None:
@@ -150,13 +150,9 @@ def open_source(source: str | os.PathLike | int) -> FrameSource:
     """Find out what a source is and open it.
 
     Args:
-        source (str | os.PathLike | int): A video file, an image, a folder of
-            images (or with a folder ``img1``), a pattern such as
-            ``frames/*.jpg``, the index of a camera, or an address such as
-            ``rtsp://...``. Images are sorted by name, numbers by value.
-
-    Returns:
-        FrameSource: Ready to read.
+        source: A video file, an image, a folder of images (or with a folder ``img1``),
+            a pattern such as ``frames/*.jpg``, the index of a camera, or an address
+            such as ``rtsp://...``. Images are sorted by name, numbers by value.
 
     Raises:
         FileNotFoundError: If there is nothing.
@@ -169,47 +165,44 @@ def open_source(source: str | os.PathLike | int) -> FrameSource:
         return CaptureSource(text, _without_password(text))
     path = Path(text)
     if path.is_dir():
-        images = _images_in(path) or _images_in(path / 'img1')
+        images = _images(path.iterdir()) or _images((path / 'img1').glob('*'))
         if not images:
             raise FileNotFoundError(
                 f'{path}: a folder without images ({", ".join(IMAGE_SUFFIXES)}); '
                 'name a video, or a folder with the frames of one'
             )
-        _say_gaps(images)
         return ImageSource(images, path.name or text)
     if path.is_file():
         if path.suffix.lower() in IMAGE_SUFFIXES:
             return ImageSource([path], path.name)
         return CaptureSource(text, text)
     if glob.has_magic(text):
-        return _open_pattern(text)
+        found = [Path(name) for name in glob.glob(text, recursive=True)]
+        images = _images(found)
+        if not images:
+            raise FileNotFoundError(
+                f'{text}: matches {len(found)} files, but no images '
+                f'({", ".join(IMAGE_SUFFIXES)}); name videos one by one'
+            )
+        return ImageSource(images, text)
     raise FileNotFoundError(
         f'{text}: no such video, folder or image; expected one of these, a pattern '
         "such as 'frames/*.jpg', the index of a camera or an address rtsp://..."
     )
 
 
-def _open_pattern(pattern: str) -> ImageSource:
-    found = [Path(name) for name in glob.glob(pattern, recursive=True)]
-    images = sorted((p for p in found if _is_image(p)), key=_natural)
-    if not images:
-        raise FileNotFoundError(
-            f'{pattern}: matches {len(found)} files, but no images '
-            f'({", ".join(IMAGE_SUFFIXES)}); name videos one by one'
-        )
+def _images(paths: Iterable[Path]) -> list[Path]:
+    """Sort the images among files by name, numbers by value; warn of gaps."""
+    images = [
+        path
+        for path in paths
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not path.name.startswith('.')
+        and path.is_file()
+    ]
+    images.sort(key=_natural)
     _say_gaps(images)
-    return ImageSource(images, pattern)
-
-
-def _images_in(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted((p for p in folder.iterdir() if _is_image(p)), key=_natural)
-
-
-def _is_image(path: Path) -> bool:
-    hidden = path.name.startswith('.')
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()
+    return images
 
 
 def _say_gaps(paths: list[Path]) -> None:
@@ -226,7 +219,7 @@ def _say_gaps(paths: list[Path]) -> None:
             f'{paths[0].parent}: {paths[i + 1].name} comes after {paths[i].name}, is '
             f'something missing? There are {len(gaps)} such gaps; the frames of the '
             'results are counted without them',
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
