@@ -37,7 +37,18 @@ def save_cache(
     header = dict(
         version=_VERSION,
         files={os.path.relpath(file, data_root): _digest(file) for file in files},
-        sequences=[_describe(sequence, data_root) for sequence in sequences],
+        sequences=[
+            dict(
+                name=s.name,
+                image_dir=os.path.relpath(s.image_dir, data_root),
+                depth_place=os.path.relpath(s.depth_place, data_root),
+                length=len(s),
+                rows=None if s.annotations is None else len(s.annotations.tracks),
+                is_static=s.is_static,
+                frame_rate=s.frame_rate,
+            )
+            for s in sequences
+        ],
     )
     arrays = dict(
         header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
@@ -55,15 +66,12 @@ def save_cache(
         category=_join([annotations.category for annotations in known]),
         visibility=_join([annotations.visibility for annotations in known]),
     )
-    _save_npz(Path(path), arrays)
+    with open_whole(path) as file:
+        np.savez_compressed(file, **arrays)
 
 
 def load_cache(path: str | os.PathLike, data_root: str) -> list[Sequence] | None:
     """Read a split's sequences.
-
-    Args:
-        path: The cache.
-        data_root: The data set's folder.
 
     Returns:
         None if there is no cache, or if it is out of date
@@ -123,19 +131,6 @@ def _unpack(
     return sequences
 
 
-def _describe(sequence: Sequence, data_root: str) -> dict:
-    annotations = sequence.annotations
-    return dict(
-        name=sequence.name,
-        image_dir=os.path.relpath(sequence.image_dir, data_root),
-        depth_place=os.path.relpath(sequence.depth_place, data_root),
-        length=len(sequence),
-        rows=None if annotations is None else len(annotations.tracks),
-        is_static=sequence.is_static,
-        frame_rate=sequence.frame_rate,
-    )
-
-
 def _join(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts) if parts else np.zeros(0)
 
@@ -151,16 +146,3 @@ def _distrust(path: Path, reason: str) -> None:
         'current',
         logging.WARNING,
     )
-
-
-def _save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    # Not np.savez: its members carry the time, and two runs should agree.
-    with (
-        open_whole(path) as stream,
-        zipfile.ZipFile(stream, 'w', zipfile.ZIP_DEFLATED) as archive,
-    ):
-        for name, array in arrays.items():
-            member = zipfile.ZipInfo(f'{name}.npy')
-            member.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(member, 'w', force_zip64=True) as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)

@@ -6,7 +6,7 @@ images are read unless decoding is asked for.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,6 @@ from PIL import Image
 
 from mmfdta.structures.mot_text import ScannedText, scan_mot_text
 from mmfdta.structures.tables import plain_table
-from mmfdta.structures.tracks import Tracks
 
 from .sequences import (
     MAX_OBJECTS,
@@ -34,6 +33,7 @@ from .transforms.decoding import decode_exact, open_image, read_image_size
 from .transforms.loading import describe_depth_map, find_depth_map
 
 ERROR, WARNING, NOTE = 'error', 'warning', 'note'
+Shapes = list[tuple[int, int] | None]
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,19 @@ class SequenceReport:
     depth_maps: int = 0
     findings: list[Finding] = field(default_factory=list)
 
+    def add(
+        self, level: str, path: str | os.PathLike, message: str, line: int | None = None
+    ) -> None:
+        """Add a :class:`Finding`."""
+        self.findings.append(Finding(level, str(path), message, line))
+
+    def add_error(self, error: Exception) -> None:
+        """Add what an error of a reader says: the path, a colon and the message."""
+        path, _, message = str(error).partition(': ')
+        self.add(ERROR, path, message)
+
     def count(self, level: str) -> int:
-        """Count the findings of a level.
-
-        Args:
-            level: ``error``, ``warning`` or ``note``.
-
-        Returns:
-            How many.
-        """
+        """Count the findings of a level."""
         return sum(finding.level == level for finding in self.findings)
 
 
@@ -105,23 +109,19 @@ def check_sequence(
         needs_text: A missing annotation is an error.
         depth_only: Check depth maps only, and require them.
         decode: Decode every image and depth map completely.
-
-    Returns:
-        What was found.
     """
     report = SequenceReport(source.name)
     try:
         names = list_images(source.image_dir)
     except FileNotFoundError as error:
-        path, _, message = str(error).partition(': ')
-        report.findings.append(Finding(ERROR, path, message))
+        report.add_error(error)
         return report
     report.images = len(names)
     shapes = _read_shapes(source.image_dir, names, report, decode and not depth_only)
     if not depth_only:
-        report.findings.extend(_check_names(source.image_dir, names))
-        report.findings.extend(_check_sizes(source.image_dir, names, shapes))
-        report.findings.extend(_check_seqinfo(source, names, shapes))
+        _check_names(source.image_dir, names, report)
+        _check_sizes(source.image_dir, names, shapes, report)
+        _check_seqinfo(source, names, shapes, report)
         _check_text(source, names, shapes, needs_text, report)
     _check_depth(source, names, shapes, depth_only, decode, report)
     return report
@@ -129,9 +129,9 @@ def check_sequence(
 
 def _read_shapes(
     folder: str, names: list[str], report: SequenceReport, decode: bool
-) -> list[tuple[int, int] | None]:
+) -> Shapes:
     """Read (H, W) of every image, None where that fails."""
-    shapes: list[tuple[int, int] | None] = []
+    shapes: Shapes = []
     modes: dict[str, str] = {}
     for name in names:
         path = os.path.join(folder, name)
@@ -146,12 +146,12 @@ def _read_shapes(
             message = str(error).removeprefix(f'{path}: ')
             if os.path.getsize(path) == 0:
                 message = 'the file is empty; unpack or download it again'
-            report.findings.append(Finding(ERROR, path, message))
+            report.add(ERROR, path, message)
         shapes.append(shape)
     for mode, path in modes.items():
         if mode != 'RGB':
             message = f'image of mode {mode}, converted to RGB when it is loaded'
-            report.findings.append(Finding(NOTE, path, message))
+            report.add(NOTE, path, message)
     sizes = sorted({shape for shape in shapes if shape is not None})
     if sizes:
         height, width = sizes[0]
@@ -160,14 +160,7 @@ def _read_shapes(
 
 
 def is_cut_off(path: str) -> bool:
-    """Tell whether a JPEG lacks its end marker; then only decoding can tell.
-
-    Args:
-        path: An image.
-
-    Returns:
-        False for other formats.
-    """
+    """Tell whether a JPEG lacks its end marker; then only decoding can tell."""
     if not path.lower().endswith(('.jpg', '.jpeg')):
         return False
     with open(path, 'rb') as file:
@@ -175,7 +168,7 @@ def is_cut_off(path: str) -> bool:
         return file.read() != b'\xff\xd9'
 
 
-def _check_names(folder: str, names: list[str]) -> Iterator[Finding]:
+def _check_names(folder: str, names: list[str], report: SequenceReport) -> None:
     stems = [os.path.splitext(name)[0] for name in names]
     numbers = numbers_in_names(names)
     if numbers is None:
@@ -189,34 +182,33 @@ def _check_names(folder: str, names: list[str]) -> Iterator[Finding]:
             f'{len(odd)} names are not frame numbers, the first is {odd[0]}; frames '
             'are counted in the order of names. Rename or remove strays'
         )
-        yield Finding(level, folder, message)
+        report.add(level, folder, message)
         return
     if len({len(stem) for stem in stems}) > 1:
         message = 'names have numbers of different widths; expected one width'
-        yield Finding(WARNING, folder, message)
+        report.add(WARNING, folder, message)
     for before, after in zip(numbers[:-1], numbers[1:], strict=True):
         if after > before + 1:
             what = f'frame {before + 1}'
             what += f' to {after - 1} are' if after > before + 2 else ' is'
-            message = f'{what} missing; unpack the archive again'
-            yield Finding(ERROR, folder, message)
+            report.add(ERROR, folder, f'{what} missing; unpack the archive again')
         elif after <= before:
             message = (
                 f'frame numbers {before} and {after} follow each other in the order '
                 'of names; names must have one width and be unique'
             )
-            yield Finding(ERROR, folder, message)
+            report.add(ERROR, folder, message)
     if numbers[0] != 1:
         message = (
             f'the first image is {names[0]}, expected number 1; annotation frames '
             'are taken as 1..L, or as the numbers of the names if they do not fit'
         )
-        yield Finding(WARNING, folder, message)
+        report.add(WARNING, folder, message)
 
 
 def _check_sizes(
-    folder: str, names: list[str], shapes: list[tuple[int, int] | None]
-) -> Iterator[Finding]:
+    folder: str, names: list[str], shapes: Shapes, report: SequenceReport
+) -> None:
     known = [shape for shape in shapes if shape is not None]
     if len(set(known)) < 2:
         return
@@ -227,24 +219,23 @@ def _check_sizes(
                 f'{shape[1]}x{shape[0]} pixels, expected {usual[1]}x{usual[0]} as most '
                 'images of the sequence have'
             )
-            yield Finding(ERROR, os.path.join(folder, name), message)
+            report.add(ERROR, os.path.join(folder, name), message)
 
 
 def _check_seqinfo(
-    source: SequenceSource, names: list[str], shapes: list[tuple[int, int] | None]
-) -> Iterator[Finding]:
+    source: SequenceSource, names: list[str], shapes: Shapes, report: SequenceReport
+) -> None:
     if source.seqinfo_path is None:
         return
     try:
         info: SequenceInfo = read_seqinfo(source.seqinfo_path)
     except ValueError as error:
-        path, _, message = str(error).partition(': ')
-        yield Finding(ERROR, path, message)
+        report.add_error(error)
         return
     if info.length is not None and info.length != len(names):
         message = f'seqLength is {info.length}, but there are {len(names)} images'
         level = ERROR if len(names) < info.length else WARNING
-        yield Finding(level, source.seqinfo_path, message)
+        report.add(level, source.seqinfo_path, message)
     shape = next((shape for shape in shapes if shape is not None), None)
     said = (info.height, info.width)
     if shape is not None and None not in said and said != shape:
@@ -252,13 +243,13 @@ def _check_seqinfo(
             f'imWidth and imHeight are {info.width} and {info.height}, but '
             f'{names[shapes.index(shape)]} is {shape[1]}x{shape[0]}; images count'
         )
-        yield Finding(WARNING, source.seqinfo_path, message)
+        report.add(WARNING, source.seqinfo_path, message)
 
 
 def _check_text(
     source: SequenceSource,
     names: list[str],
-    shapes: list[tuple[int, int] | None],
+    shapes: Shapes,
     needs_text: bool,
     report: SequenceReport,
 ) -> None:
@@ -267,48 +258,49 @@ def _check_text(
         if needs_text:
             level, reason = ERROR, 'was the archive unpacked completely?'
         message = f'no annotation; {reason}'
-        report.findings.append(Finding(level, source.image_dir, message))
+        report.add(level, source.image_dir, message)
         return
     try:
         text = scan_mot_text(source.gt_path)
     except ValueError as error:
-        report.findings.append(Finding(ERROR, source.gt_path, str(error)))
+        report.add(ERROR, source.gt_path, str(error))
         return
     rows = text.select(~text.degenerate)
     report.boxes = len(rows)
     report.identities = len(np.unique(rows.tracks.identity))
     for problem in (*text.problems, *rows.duplicates()):
-        report.findings.append(
-            Finding(ERROR, problem.path, problem.message, problem.line)
-        )
+        report.add(ERROR, problem.path, problem.message, problem.line)
     for line in text.line[text.degenerate]:
         message = 'width or height <= 0; the row is skipped'
-        report.findings.append(Finding(WARNING, text.path, message, int(line)))
-    report.findings.extend(_check_rows(rows, names, shapes))
+        report.add(WARNING, text.path, message, int(line))
+    _check_rows(rows, names, shapes, report)
 
 
 def _check_rows(
-    rows: ScannedText, names: list[str], shapes: list[tuple[int, int] | None]
-) -> Iterator[Finding]:
+    rows: ScannedText, names: list[str], shapes: Shapes, report: SequenceReport
+) -> None:
     tracks = rows.tracks
-    has_image = _frames_with_image(tracks, names)
+    numbers = numbers_in_names(names)
+    if numbers is None:
+        numbers = np.arange(1, len(names) + 1)
+    has_image = match_frames(tracks.frame, np.sort(numbers)) >= 0
     for frame in np.unique(tracks.frame[~has_image]):
         lines = rows.line[tracks.frame == frame]
         message = f'frame {frame} has no image, but {len(lines)} rows from this one on'
-        yield Finding(ERROR, rows.path, message, int(lines[0]))
+        report.add(ERROR, rows.path, message, int(lines[0]))
     for i in np.flatnonzero(tracks.identity < 0):
         message = f'identity {tracks.identity[i]}, expected identities from 0'
-        yield Finding(ERROR, rows.path, message, int(rows.line[i]))
+        report.add(ERROR, rows.path, message, int(rows.line[i]))
     for i in huge_boxes(rows):
         message = f'the box {tracks.xywh[i].tolist()} (x,y,w,h) is no box of an image'
-        yield Finding(ERROR, rows.path, message, int(rows.line[i]))
+        report.add(ERROR, rows.path, message, int(rows.line[i]))
     shape = next((shape for shape in shapes if shape is not None), None)
     if shape is not None:
         x, y, w, h = tracks.xywh.T
         outside = (x >= shape[1]) | (y >= shape[0]) | (x + w <= 0) | (y + h <= 0)
         for i in np.flatnonzero(outside):
             message = f'the box lies outside the image of {shape[1]}x{shape[0]}'
-            yield Finding(WARNING, rows.path, message, int(rows.line[i]))
+            report.add(WARNING, rows.path, message, int(rows.line[i]))
     frames, counts = np.unique(tracks.frame, return_counts=True)
     for frame, count in zip(frames, counts, strict=True):
         if count > MAX_OBJECTS:
@@ -316,25 +308,17 @@ def _check_rows(
                 f'frame {frame} has {count} boxes; training leaves frames with more '
                 f'than {MAX_OBJECTS} out'
             )
-            yield Finding(WARNING, rows.path, message)
+            report.add(WARNING, rows.path, message)
     empty = len(names) - len(frames)
     if empty > 0:
         message = f'{empty} of {len(names)} frames have no box; training skips them'
-        yield Finding(NOTE, rows.path, message)
-
-
-def _frames_with_image(tracks: Tracks, names: list[str]) -> np.ndarray:
-    """Return bool (R,): rows whose frame has an image."""
-    numbers = numbers_in_names(names)
-    if numbers is None:
-        numbers = np.arange(1, len(names) + 1)
-    return match_frames(tracks.frame, np.sort(numbers)) >= 0
+        report.add(NOTE, rows.path, message)
 
 
 def _check_depth(
     source: SequenceSource,
     names: list[str],
-    shapes: list[tuple[int, int] | None],
+    shapes: Shapes,
     required: bool,
     decode: bool,
     report: SequenceReport,
@@ -342,7 +326,7 @@ def _check_depth(
     if not os.path.isdir(source.depth_dir):
         if required:
             message = 'no depth maps; make them with mmfdta generate-depth'
-            report.findings.append(Finding(ERROR, source.depth_dir, message))
+            report.add(ERROR, source.depth_dir, message)
         return
     for name, shape in zip(names, shapes, strict=True):
         path = source.depth_dir
@@ -359,7 +343,7 @@ def _check_depth(
         if problem is None:
             report.depth_maps += 1
         else:
-            report.findings.append(Finding(ERROR, path, problem))
+            report.add(ERROR, path, problem)
 
 
 def check_strays(
@@ -371,14 +355,12 @@ def check_strays(
         folder: The folder of a split.
         is_sequence: Tells whether a folder in it is a sequence.
         layout: What a sequence looks like.
-
-    Returns:
-        A report without images.
     """
-    paths = [Path(folder, name) for name in list_folders(folder)]
-    message = f'is no sequence ({layout}); not used'
-    strays = [Finding(NOTE, str(p), message) for p in paths if not is_sequence(p)]
-    return SequenceReport('(other folders)', findings=strays)
+    report = SequenceReport('(other folders)')
+    for path in (Path(folder, name) for name in list_folders(folder)):
+        if not is_sequence(path):
+            report.add(NOTE, path, f'is no sequence ({layout}); not used')
+    return report
 
 
 def check_static_images(
@@ -392,16 +374,12 @@ def check_static_images(
         name: The report's name.
         read: Reads the split as :meth:`MOTSequenceDataset.read_sequences` does.
         decode: Decode every image completely.
-
-    Returns:
-        What was found.
     """
     report = SequenceReport(name)
     try:
         sequences, remarks, files = read()
     except (OSError, ValueError) as error:
-        path, _, message = str(error).partition(': ')
-        report.findings.append(Finding(ERROR, path, message))
+        report.add_error(error)
         return report
     report.images = len(sequences)
     boxes = [
@@ -416,24 +394,17 @@ def check_static_images(
             if decode:
                 decode_exact(path)
         except OSError as error:
-            report.findings.append(Finding(ERROR, path, str(error)))
+            report.add(ERROR, path, str(error))
         if not sequence.legal_frames[0]:
-            message = f'{count} persons; training skips it'
-            report.findings.append(Finding(NOTE, path, message))
+            report.add(NOTE, path, f'{count} persons; training skips it')
     report.size = f'{len(sizes)} sizes'
-    report.findings.extend(Finding(WARNING, files[0], remark) for remark in remarks)
+    for remark in remarks:
+        report.add(WARNING, files[0], remark)
     return report
 
 
 def summarise(reports: SequenceOf[SequenceReport]) -> str:
-    """Make a table with a line per sequence and the totals.
-
-    Args:
-        reports: What was found.
-
-    Returns:
-        The table, to print.
-    """
+    """Make a table to print, with a line per sequence and the totals."""
     head = ('sequence', 'images', 'size', 'boxes', 'ids', 'depth', 'errors', 'warnings')
     rows = [
         (

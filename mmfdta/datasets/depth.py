@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmfdta.structures.whole_files import write_text
+from mmfdta.structures.whole_files import open_whole, write_text
 
 from .sequences import SequenceSource, list_images
 from .transforms.decoding import read_image_size
@@ -54,10 +54,6 @@ class DepthBackend(Protocol):
 def generate_depth(source: SequenceSource, backend: DepthBackend) -> int:
     """Make the depth maps of a sequence.
 
-    Args:
-        source: The sequence.
-        backend: Where depth comes from.
-
     Returns:
         Number of maps written; 0 if they were all there.
 
@@ -84,9 +80,8 @@ def generate_depth(source: SequenceSource, backend: DepthBackend) -> int:
             f'{source.image_dir}: depth is {low} everywhere in the sequence, expected '
             'near and far. Is the model right, and are its weights loaded?'
         )
-    maps = work / 'maps'
     shape = read_image_size(os.path.join(source.image_dir, names[0]))
-    _write_maps(work, maps, names, shape, (low, high))
+    maps = _write_maps(work, names, shape, (low, high))
     info = dict(
         backend.describe(),
         range=[low, high],
@@ -129,11 +124,8 @@ def _estimate(
     for name, path, depth in zip(todo, paths, backend.predict(paths), strict=True):
         if not np.isfinite(depth).all():
             raise ValueError(f'{path}: the depth estimate is not finite')
-        raw = _raw_path(work, name)
-        unfinished = raw.with_suffix('.tmp')
-        with open(unfinished, 'wb') as file:
+        with open_whole(_raw_path(work, name)) as file:
             np.save(file, depth.astype(backend.dtype))
-        os.replace(unfinished, raw)
 
 
 def _raw_path(work: Path, name: str) -> Path:
@@ -149,12 +141,9 @@ def _find_range(work: Path, names: list[str]) -> tuple[float, float]:
 
 
 def _write_maps(
-    work: Path,
-    maps: Path,
-    names: list[str],
-    shape: tuple[int, int],
-    limits: tuple[float, float],
-) -> None:
+    work: Path, names: list[str], shape: tuple[int, int], limits: tuple[float, float]
+) -> Path:
+    maps = work / 'maps'
     maps.mkdir(exist_ok=True)
     low, high = limits
     scale = 255 / (high - low)
@@ -165,6 +154,7 @@ def _write_maps(
             depth = cv2.resize(depth, shape[::-1], interpolation=cv2.INTER_LINEAR)
         grey = np.rint(((depth - low) * scale).clip(0, 255)).astype(np.uint8)
         Image.fromarray(grey).save(maps / f'{Path(name).stem}.png')
+    return maps
 
 
 class TransformersDepth:
@@ -213,11 +203,7 @@ class TransformersDepth:
         self.sign = -1.0 if kind == 'metric' else 1.0
 
     def describe(self) -> dict:
-        """Say what made the maps.
-
-        Returns:
-            For the JSON beside the maps.
-        """
+        """Say what made the maps, for the JSON beside them."""
         licence = next(
             (text for part, text in _LICENCES.items() if part in self.name),
             'unknown, see the model card',
@@ -234,14 +220,7 @@ class TransformersDepth:
 
     @torch.inference_mode()
     def predict(self, paths: Sequence[str]) -> Iterator[np.ndarray]:
-        """Estimate depth at the model's resolution.
-
-        Args:
-            paths: Images of one size.
-
-        Yields:
-            float (h, w), near is large.
-        """
+        """Estimate depth of images of one size, at the model's resolution."""
         for start in range(0, len(paths), self.batch_size):
             images = [
                 Image.open(path).convert('RGB')
@@ -269,11 +248,7 @@ class FolderDepth:
             raise FileNotFoundError(f'{folder}: no such folder, expected depth maps')
 
     def describe(self) -> dict:
-        """Say what made the maps.
-
-        Returns:
-            For the JSON beside the maps.
-        """
+        """Say what made the maps, for the JSON beside them."""
         return dict(
             backend='folder',
             model=self.folder.name,
@@ -286,11 +261,7 @@ class FolderDepth:
         """Read the map of each image.
 
         Args:
-            paths: Images, in ``<sequence>/img1`` or
-                ``<sequence>``.
-
-        Yields:
-            float32 (h, w), near is large.
+            paths: Images, in ``<sequence>/img1`` or ``<sequence>``.
 
         Raises:
             FileNotFoundError: If a map is missing.

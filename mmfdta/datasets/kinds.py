@@ -51,14 +51,7 @@ def find_kind(name: str) -> type[MOTSequenceDataset]:
 
 
 def guess_kind(data_root: str) -> type[MOTSequenceDataset]:
-    """Find the class of which something special lies in a folder.
-
-    Args:
-        data_root: The data set's folder.
-
-    Returns:
-        :class:`MOTSequenceDataset` where nothing special is found.
-    """
+    """Find the class of which something special lies in a folder, else `mot`."""
     kinds = known_kinds().values()
     return next((k for k in kinds if k.recognises(data_root)), MOTSequenceDataset)
 
@@ -68,12 +61,6 @@ def open_split(
 ) -> MOTSequenceDataset:
     """Make the data set of a split without reading it.
 
-    Args:
-        kind: The class.
-        data_root: The data set's folder.
-        split: Name of the split.
-
-    Returns:
-        The data set, in test mode, so that hidden annotations are fine.
+    It is in test mode, so that annotations may be missing.
     """
     return kind(data_root, split=split, test_mode=True, lazy_init=True)

@@ -46,10 +46,6 @@ def write_coco_vid(dataset: MOTSequenceDataset, path: str | os.PathLike) -> int:
     (distractors) are left out. ``instance_id`` counts the identities of the
     whole split from 1; ``mot_instance_id`` is that of the text.
 
-    Args:
-        dataset: The split.
-        path: Where to write.
-
     Returns:
         Number of rows left out.
     """

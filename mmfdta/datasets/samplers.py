@@ -68,14 +68,17 @@ class ClipSampler(Sampler):
         return self.lengths[max(e for e in self.lengths if e <= self.epoch)]
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the clips of an epoch.
-
-        Args:
-            epoch: 0-based.
-        """
+        """Draw the clips of an epoch, counted from 0."""
         self.epoch = epoch
         self._start = 0
-        clips = self._draw_clips()
+        draws = random.Random(self.seed + epoch)
+        clips = [
+            (index, tuple(frames))
+            for index, (sequence, weight) in enumerate(
+                zip(self.dataset.sequences, self.dataset.sequence_weights, strict=True)
+            )
+            for frames in self._draw_sequence(sequence, weight, draws).tolist()
+        ]
         if not clips:
             raise ValueError(
                 f'no legal clip of {self.clip_length} frames in '
@@ -99,15 +102,6 @@ class ClipSampler(Sampler):
                 holds until ``set_epoch``.
         """
         self._start = num_samples
-
-    def _draw_clips(self) -> list[tuple[int, tuple[int, ...]]]:
-        generator = random.Random(self.seed + self.epoch)
-        clips: list[tuple[int, tuple[int, ...]]] = []
-        weights = self.dataset.sequence_weights
-        for index, sequence in enumerate(self.dataset.sequences):
-            frames = self._draw_sequence(sequence, weights[index], generator)
-            clips.extend((index, tuple(row)) for row in frames.tolist())
-        return clips
 
     def _draw_sequence(
         self, sequence: Sequence, weight: int, generator: random.Random
@@ -175,15 +169,7 @@ class SequenceSampler(Sampler):
 
 
 def divide_sequences(lengths: list[int], world_size: int) -> list[list[int]]:
-    """Divide sequences among ranks, balanced by frames.
-
-    Args:
-        lengths: Frames of every sequence.
-        world_size: Number of ranks.
-
-    Returns:
-        Ascending sequence indices of every rank.
-    """
+    """Divide sequences among ranks, balanced by frames; ascending indices of each."""
     loads = [0] * world_size
     shares: list[list[int]] = [[] for _ in range(world_size)]
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):

@@ -13,16 +13,18 @@ from .checkpoint_hook import (
 )
 from .console import TrackingLogProcessor, TrackingRunner, quiet_console
 from .finite_loss_hook import FiniteLossHook, NonFiniteLossError
-from .loops import ResumableEpochTrainLoop, ResumableIterTrainLoop
+from .loops import (
+    IterationSeedHook,
+    ResumableEpochTrainLoop,
+    ResumableIterTrainLoop,
+)
 from .optim_wrapper import (
     GroupClipAmpOptimWrapper,
     GroupClipOptimWrapper,
     GroupedOptimWrapperConstructor,
+    IterWarmupLR,
 )
-from .schedulers import IterWarmupLR
-from .seed_hook import IterationSeedHook
-from .track_visualization_hook import ValTrackVisualizationHook
-from .worst_sequences_hook import WorstSequencesHook
+from .track_hooks import ValTrackVisualizationHook, WorstSequencesHook
 
 __all__ = [
     'ExactWeightsHook',

@@ -26,10 +26,6 @@ class WholeFileBackend(LocalBackend):
     def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
         """Write bytes.
 
-        Args:
-            obj: What to write.
-            filepath: Where it will stand.
-
         Raises:
             OSError: If it cannot be written; the message says what is left.
         """
@@ -58,9 +54,7 @@ class WholeCheckpointHook(CheckpointHook):
     superfluous before the new checkpoint is written: with ``max_keep_ckpts=1`` a
     full disk leaves none.
 
-    Args:
-        *args: As for MMEngine's ``CheckpointHook``.
-        **kwargs: The same; without ``backend_args`` files are local.
+    Without ``backend_args`` files are local.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -109,10 +103,7 @@ class WholeCheckpointHook(CheckpointHook):
 
 
 def find_checkpoint_to_resume(work_dir: str | os.PathLike) -> str | None:
-    """Find where an interrupted run goes on.
-
-    Args:
-        work_dir: Work directory of the run.
+    """Find where the interrupted run of a work directory goes on.
 
     Returns:
         The checkpoint that ``last_checkpoint`` names; the newest if that note is broken

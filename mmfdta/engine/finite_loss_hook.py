@@ -2,24 +2,28 @@
 """Keeps losses that are not finite away from the weights."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from mmdet.registry import HOOKS
+from mmdet.structures import DetDataSample, TrackDataSample
 from mmengine.dist import all_reduce, get_rank
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmfdta.checkpoints import CheckpointError, write_checkpoint
 
-from .diagnosis import describe_samples, format_samples, to_plain
-
 Losses = dict[str, Tensor | list[Tensor]]
 NUM_SKIPPED = 'num_skipped_steps'
+# A clip of this many frames is described frame by frame.
+_LISTED = 40
 
 
 class NonFiniteLossError(RuntimeError):
@@ -197,19 +201,68 @@ def _listed(value: Tensor | list[Tensor]) -> list[Tensor]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _map_losses(losses: Losses, function: Callable[[Tensor], Tensor]) -> Losses:
-    return {
-        name: function(value)
-        if isinstance(value, Tensor)
-        else [function(part) for part in value]
-        for name, value in losses.items()
-    }
-
-
 def _without_gradients(model: nn.Module, losses: Losses) -> Losses:
     """Keep the values for the log, and let every weight take part with zero.
 
     DistributedDataParallel waits for the gradients of all weights.
     """
     nothing = sum(p.sum() for p in model.parameters() if p.requires_grad) * 0.0
-    return _map_losses(losses, lambda loss: loss.detach() + nothing)
+    return {
+        name: value.detach() + nothing
+        if isinstance(value, Tensor)
+        else [part.detach() + nothing for part in value]
+        for name, value in losses.items()
+    }
+
+
+def to_plain(value: object) -> object:
+    """Copy a batch, losses or samples as tensors, containers, text and numbers.
+
+    ``torch.load`` reads the result with ``weights_only=True``; data elements become
+    dicts, what is unknown its text.
+    """
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu()
+    if isinstance(value, np.ndarray):
+        numeric = value.dtype.kind in 'biuf'
+        return torch.from_numpy(value.copy()) if numeric else value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, BaseDataElement):
+        return {name: to_plain(item) for name, item in value.all_items()}
+    if isinstance(value, Mapping):
+        return {str(name): to_plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return repr(value)
+
+
+def describe_samples(
+    samples: Sequence[TrackDataSample | DetDataSample],
+) -> list[dict[str, Any]]:
+    """Name data set, sequence, frames and files of each sample, as far as known."""
+    described = []
+    for sample in samples:
+        frames = list(sample) if isinstance(sample, TrackDataSample) else [sample]
+        described.append(
+            dict(
+                dataset=frames[0].get('dataset'),
+                sequence=frames[0].get('sequence'),
+                frame_ids=[to_plain(frame.get('frame_id')) for frame in frames],
+                img_paths=[frame.get('img_path') for frame in frames],
+            )
+        )
+    return described
+
+
+def format_samples(described: list[dict[str, Any]]) -> str:
+    """Write what :func:`describe_samples` found for a person to read."""
+    texts = []
+    for sample in described:
+        frames = ', '.join(map(str, sample['frame_ids'][:_LISTED]))
+        if len(sample['frame_ids']) > _LISTED:
+            frames += ', ...'
+        texts.append(f'sequence {sample["sequence"]}, frame_id {frames}')
+    return '; '.join(texts)

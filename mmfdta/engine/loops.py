@@ -1,12 +1,16 @@
 # Copyright (c) mmfdta authors.
-"""Loops that go on where they were interrupted."""
+"""Loops that go on where they were interrupted, with the draws they would have had."""
 
+import random
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from mmdet.registry import LOOPS
-from mmengine.dist import get_world_size
+import numpy as np
+import torch
+from mmdet.registry import HOOKS, LOOPS
+from mmengine.dist import get_rank, get_world_size
+from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
@@ -88,10 +92,6 @@ class ResumableEpochTrainLoop(_ResumableOrder, EpochBasedTrainLoop):
 
     ``max_iters`` counts the batches of every epoch on its own, because a
     sampler may draw more clips in one epoch than in another.
-
-    Args:
-        *args: As for MMEngine's ``EpochBasedTrainLoop``.
-        **kwargs: The same.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -136,10 +136,6 @@ class ResumableIterTrainLoop(_ResumableOrder, IterBasedTrainLoop):
     MMEngine's own loads and drops all that was trained on, or leaves it out of
     the first pass over the data even if that was finished long ago. This one
     knows which pass it is in, and goes on as :class:`ResumableEpochTrainLoop`.
-
-    Args:
-        *args: As for MMEngine's ``IterBasedTrainLoop``.
-        **kwargs: The same.
     """
 
     def run(self) -> nn.Module:
@@ -152,17 +148,14 @@ class ResumableIterTrainLoop(_ResumableOrder, IterBasedTrainLoop):
             self.runner.model.train()
             self.run_iter(next(batches))
             self._decide_current_val_interval()
-            if self._is_validated():
+            is_due = (
+                self._iter % self.val_interval == 0 or self._iter == self._max_iters
+            )
+            if self.runner.val_loop and self._iter >= self.val_begin and is_due:
                 self.runner.val_loop.run()
         self.runner.call_hook('after_train_epoch')
         self.runner.call_hook('after_train')
         return self.runner.model
-
-    def _is_validated(self) -> bool:
-        """Tell whether it is time for the validation."""
-        if self.runner.val_loop is None or self._iter < self.val_begin:
-            return False
-        return self._iter % self.val_interval == 0 or self._iter == self._max_iters
 
     def _endless_batches(self) -> Iterator[dict]:
         """Yield batches, pass after pass over the data.
@@ -188,3 +181,25 @@ class ResumableIterTrainLoop(_ResumableOrder, IterBasedTrainLoop):
             for _, data_batch in self._batches(self._enter_epoch(number)):
                 yield data_batch
             number += 1
+
+
+@HOOKS.register_module()
+class IterationSeedHook(Hook):
+    """Seed the generators anew before every training iteration.
+
+    The frames that carry gradients, dropout and whatever else is drawn in an
+    iteration then follow from the run's seed, the process and the number of the
+    iteration, so that a resumed run draws what the interrupted one would have.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        """Seed Python's, NumPy's and PyTorch's generators."""
+        entropy = np.random.SeedSequence([runner.seed, get_rank(), runner.iter])
+        seed = int(entropy.generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)

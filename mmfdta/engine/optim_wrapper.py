@@ -1,17 +1,20 @@
 # Copyright (c) mmfdta authors.
-"""Optimiser wrappers that clip parts of the model separately."""
+"""Optimiser wrappers that clip parts of the model separately, and the warm-up."""
 
 from typing import Any
 
-from mmdet.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
+from mmdet.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, PARAM_SCHEDULERS
 from mmengine.optim import (
     AmpOptimWrapper,
     DefaultOptimWrapperConstructor,
+    LinearLR,
     OptimWrapper,
 )
 from torch import nn
+from torch.optim import Optimizer
 
 REST = 'other'
+_MULTIPLIERS = ('lr_mult', 'decay_mult')
 
 
 class _GroupClip(OptimWrapper):
@@ -104,7 +107,14 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def add_params(self, params: list[dict], module: nn.Module, **_: Any) -> None:
         """Collect the groups; the base learning rate, which is logged, first."""
         keys = dict(self.paramwise_cfg.get('custom_keys', {}))
-        self._check(keys)
+        unknown = {*self.paramwise_cfg} - {'custom_keys'}
+        unknown |= {k for mults in keys.values() for k in mults} - {*_MULTIPLIERS}
+        if unknown:
+            raise ValueError(
+                f'optim_wrapper.paramwise_cfg: {sorted(unknown)} is not understood by '
+                f'{type(self).__name__}, which takes custom_keys with lr_mult and '
+                "decay_mult. Use MMEngine's DefaultOptimWrapperConstructor for others."
+            )
         # Not in the order of the config: a dumped one has its keys sorted.
         by_length = sorted(keys, key=lambda key: (-len(key), key))
         groups: dict[tuple[float, float], list[nn.Parameter]] = {(1.0, 1.0): []}
@@ -135,22 +145,29 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                     group['weight_decay'] = self.base_wd * decay_mult
                 params.append(group)
 
-    def _check(self, keys: dict[str, dict]) -> None:
-        unknown = {k for k in self.paramwise_cfg if k != 'custom_keys'}
-        unknown |= {k for mults in keys.values() for k in mults} - {
-            'lr_mult',
-            'decay_mult',
-        }
-        if unknown:
-            raise ValueError(
-                f'optim_wrapper.paramwise_cfg: {sorted(unknown)} is not understood by '
-                f'{type(self).__name__}, which takes custom_keys with lr_mult and '
-                "decay_mult. Use MMEngine's DefaultOptimWrapperConstructor for others."
-            )
 
+@PARAM_SCHEDULERS.register_module()
+class IterWarmupLR(LinearLR):
+    """Raise the learning rate linearly, iteration i of n runs at (i + 1) / n.
 
-__all__ = [
-    'GroupClipAmpOptimWrapper',
-    'GroupClipOptimWrapper',
-    'GroupedOptimWrapperConstructor',
-]
+    ``end`` counts epochs with ``by_epoch=True, convert_to_iter_based=True`` and
+    iterations otherwise.
+
+    Args:
+        optimizer: What to schedule.
+        begin: First step of the warm-up.
+        end: Step after the last one.
+        **kwargs: Arguments of MMEngine's ``LinearLR``.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer | OptimWrapper,
+        begin: int = 0,
+        *,
+        end: int,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            optimizer, start_factor=1 / (end - begin), begin=begin, end=end, **kwargs
+        )

@@ -5,7 +5,7 @@ The renderer needs NumPy and OpenCV only; :class:`MiniDanceDataset` and the demo
 need MMDetection, which is imported when they are asked for.
 """
 
-from typing import Any
+from mmfdta.utils.lazy import lazy_names
 
 from .scene import SPLITS, Frame, MiniDanceOptions, Scene, build_scene
 from .writing import make_minidance
@@ -21,9 +21,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == 'MiniDanceDataset':
-        from .dataset import MiniDanceDataset
-
-        return MiniDanceDataset
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+__getattr__ = lazy_names(__name__, {'dataset': ('MiniDanceDataset',)})

@@ -93,9 +93,6 @@ def find_environment(path: list[str] | None = None) -> Environment:
 
     Args:
         path: Folders with the metadata to read instead of those of `sys.path`.
-
-    Returns:
-        What was found.
     """
     folders = sys.path if path is None else path
     versions: dict[str, str] = {}
@@ -118,9 +115,6 @@ def find_environment(path: list[str] | None = None) -> Environment:
 
 def check_environment(environment: Environment) -> None:
     """Stop where MMDetection cannot be imported; warn where it may misbehave.
-
-    Args:
-        environment: What `find_environment` found.
 
     Raises:
         ImportError: If MMEngine, MMCV, MMDetection or PyTorch is missing.
@@ -187,11 +181,7 @@ def import_mmdet() -> None:
 
 
 def describe_environment(environment: Environment) -> str:
-    """Return the report of `mmfdta env`; without PyTorch, what scoring needs.
-
-    Args:
-        environment: What `find_environment` found.
-    """
+    """Return the report of `mmfdta env`; without PyTorch, what scoring needs."""
     import numpy
 
     from mmfdta.version import __version__

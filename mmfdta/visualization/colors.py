@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-Color = tuple[int, int, int]
+Color = tuple[int, int, int]  # red, green, blue, 0 to 255
 
 _GOLDEN = (5**0.5 - 1) / 2
 # Lightness and chroma in OKLCH; three rings keep near hues apart.
@@ -34,17 +34,12 @@ def identity_color(identity: int) -> Color:
 
     Hues advance by the golden ratio, so that identities with near numbers,
     which are those seen together, get far colours.
-
-    Args:
-        identity: Any whole number.
-
-    Returns:
-        Red, green and blue, 0 to 255.
     """
     hue = 2 * math.pi * ((identity * _GOLDEN) % 1.0)
     lightness, chroma = _RINGS[identity % len(_RINGS)]
     while True:
-        linear = _oklch_to_linear(lightness, chroma, hue)
+        lab = np.array([lightness, chroma * math.cos(hue), chroma * math.sin(hue)])
+        linear = _TO_LINEAR @ (_TO_CONES @ lab) ** 3
         if (linear >= 0).all() and (linear <= 1).all():
             break
         chroma *= 0.95  # not every hue reaches the same chroma on a screen
@@ -55,20 +50,8 @@ def identity_color(identity: int) -> Color:
     return red, green, blue
 
 
-def _oklch_to_linear(lightness: float, chroma: float, hue: float) -> np.ndarray:
-    lab = np.array([lightness, chroma * math.cos(hue), chroma * math.sin(hue)])
-    return _TO_LINEAR @ (_TO_CONES @ lab) ** 3
-
-
 def text_color(background: Color) -> Color:
-    """Choose black or white, whichever reads better.
-
-    Args:
-        background: Red, green and blue behind the text.
-
-    Returns:
-        Red, green and blue of the text.
-    """
+    """Choose black or white, whichever reads better on a background."""
     red, green, blue = ((value / 255) ** 2.2 for value in background)
     luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     # Above it black has the higher contrast ratio (WCAG 2).

@@ -93,11 +93,8 @@ class TrackDrawer:
         """Draw the next frame.
 
         Args:
-            image: uint8 (H, W, 3); stays as it is.
+            image: uint8 (H, W, 3); a copy is drawn on.
             tracks: Its objects.
-
-        Returns:
-            uint8 (H, W, 3), a new image.
         """
         image = np.array(image, order='C')
         boxes = tracks.xyxy
@@ -109,7 +106,10 @@ class TrackDrawer:
             for identity in self._trails:
                 self._draw_trail(image, identity, line)
         for i in order:
-            self._draw_box(image, boxes[i], int(tracks.identity[i]), line)
+            left, top, right, bottom = (int(v) for v in _fixed_point(boxes[i]))
+            color = self.color(int(tracks.identity[i]))
+            corners = (left, top), (right, bottom)
+            cv2.rectangle(image, *corners, color, line, cv2.LINE_AA, _SHIFT)
         for i in order:
             self._draw_label(image, boxes[i], tracks, i, line)
         return image
@@ -152,20 +152,6 @@ class TrackDrawer:
                 image, [points], False, color, int(width), cv2.LINE_AA, _SHIFT
             )
 
-    def _draw_box(
-        self, image: np.ndarray, box: np.ndarray, identity: int, line: int
-    ) -> None:
-        left, top, right, bottom = (int(v) for v in _fixed_point(box))
-        cv2.rectangle(
-            image,
-            (left, top),
-            (right, bottom),
-            self.color(identity),
-            line,
-            cv2.LINE_AA,
-            _SHIFT,
-        )
-
     def _draw_label(
         self, image: np.ndarray, box: np.ndarray, tracks: Tracks, i: int, line: int
     ) -> None:
@@ -195,27 +181,14 @@ class TrackDrawer:
 
 
 def class_name(classes: Sequence[str] | None, label: int) -> str:
-    """Name a class.
-
-    Args:
-        classes: The names that are known.
-        label: Number of the class, from 0.
-
-    Returns:
-        Its name, or its number.
-    """
+    """Name the class of a label, or give its number where no name is known."""
     if classes is not None and 0 <= label < len(classes):
         return str(classes[label])
     return f'class {label}'
 
 
 def draw_caption(image: np.ndarray, text: str) -> None:
-    """Write a line into the upper left corner, in place, small enough to fit.
-
-    Args:
-        image: uint8 (H, W, 3).
-        text: One line.
-    """
+    """Write a line into an image's upper left corner, in place, small enough to fit."""
     size = max(_SMALLEST_FONT, round(min(image.shape[:2]) / 36))
     width = text_size(text, size)[0] + size
     size = max(_SMALLEST_FONT, min(size, size * image.shape[1] // width))
@@ -239,11 +212,6 @@ def _margin(size: int) -> int:
     return max(2, size // 5)
 
 
-@functools.lru_cache(maxsize=512)
-def _kept_label(text: str, size: int, background: Color) -> np.ndarray:
-    return _label(text, size, background)
-
-
 def _label(text: str, size: int, background: Color) -> np.ndarray:
     """Render a line of text with margins on its background; uint8 (h, w, 3)."""
     image = Image.new('RGB', text_size(text, size), background)
@@ -252,15 +220,15 @@ def _label(text: str, size: int, background: Color) -> np.ndarray:
     return np.asarray(image)
 
 
+_kept_label = functools.lru_cache(maxsize=512)(_label)
+
+
 def text_size(text: str, size: int) -> tuple[int, int]:
-    """Tell how large a label will be, with its margins.
+    """Tell the width and height in pixels of a label, with its margins.
 
     Args:
         text: One line.
         size: Height of the font in pixels.
-
-    Returns:
-        Width and height in pixels.
     """
     font = _font(size)
     width = math.ceil(font.getlength(text)) + 2 * _margin(size)

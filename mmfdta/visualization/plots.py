@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -71,9 +71,6 @@ def plot_scores(
         metrics: The groups, in this order.
         title: Above the plot.
 
-    Returns:
-        The figure.
-
     Raises:
         ValueError: If there is no tracker, or one lacks a metric.
     """
@@ -117,9 +114,6 @@ def plot_hota_curves(
         alphas: (A,), the thresholds.
         metrics: One panel each.
         title: Above the plot.
-
-    Returns:
-        The figure.
     """
     figure, axes = new_figure(3.4 * len(metrics), 3.8, columns=len(metrics))
     for axis, metric in zip(axes[0], metrics, strict=True):
@@ -166,9 +160,6 @@ def plot_similarity(panels: Sequence[SimilarityPanel], title: str = '') -> Figur
     Args:
         panels: From left to right.
         title: Above the plot.
-
-    Returns:
-        The figure.
     """
     figure, axes = new_figure(3.6 * len(panels), 3.8, columns=len(panels))
     sides = (
@@ -198,16 +189,8 @@ def plot_similarity(panels: Sequence[SimilarityPanel], title: str = '') -> Figur
     return figure
 
 
-@dataclass(frozen=True)
-class TrackerPoint:
-    """A tracker in a plane of two figures.
-
-    Attributes:
-        name: The tracker.
-        x: Place on the horizontal axis.
-        y: Place on the vertical axis.
-        number: Number of its colour.
-    """
+class TrackerPoint(NamedTuple):
+    """A tracker in a plane of two figures; its number chooses the colour."""
 
     name: str
     x: float
@@ -227,9 +210,6 @@ def plot_plane(
         labels: Of the axes.
         hota_lines: Draw where the geometric mean of both is the same; so
             HOTA is, nearly, that of DetA and AssA.
-
-    Returns:
-        The figure.
 
     Raises:
         ValueError: If there is no tracker.
@@ -259,14 +239,7 @@ def plot_plane(
 
 
 def _name_places(points: Sequence[TrackerPoint]) -> list[tuple[int, int]]:
-    """Choose where the names stand, so that those of near points do not cover.
-
-    Args:
-        points: The points.
-
-    Returns:
-        Offset of each name from its point, 1/72 inch.
-    """
+    """Offsets of names from their points, 1/72 inch, so that they do not cover."""
     place = np.array([[p.x, p.y] for p in points])
     near = 0.12 * np.maximum(np.ptp(place, axis=0), 1e-9)
     close = (np.abs(place[:, None] - place) < near).all(2)
@@ -319,9 +292,6 @@ def plot_differences(
         reference: The tracker they are compared with.
         metric: What is compared.
         level: Confidence level of the intervals.
-
-    Returns:
-        The figure.
     """
     figure, axes = new_figure(7.5, 1.4 + 0.5 * len(rows))
     axis = axes[0, 0]

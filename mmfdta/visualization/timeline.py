@@ -50,9 +50,6 @@ def plot_timeline(
         rows: From the top down.
         num_frames: Length of the sequence.
         title: Above the plot.
-
-    Returns:
-        The figure.
     """
     figure, axes = new_figure(11, max(2.0, 0.8 + 0.2 * len(rows)))
     axis = axes[0, 0]
@@ -79,13 +76,8 @@ def plot_timeline(
 def build_timeline(sequence: Sequence) -> list[TimelineRow]:
     """Follow every ground truth identity through a sequence.
 
-    Matches are those of CLEAR, so the switches are those that IDSW counts.
-
-    Args:
-        sequence: The rows that are scored.
-
-    Returns:
-        By the identity's first frame.
+    Matches are those of CLEAR, so the switches are those that IDSW counts. Rows are
+    sorted by the identity's first frame.
     """
     overlaps = find_overlaps(sequence)
     gt, pred = sequence.gt.in_frame_order(), sequence.pred.in_frame_order()
@@ -108,34 +100,28 @@ def build_timeline(sequence: Sequence) -> list[TimelineRow]:
 def list_switches(rows: list[TimelineRow]) -> list[dict]:
     """List identity switches in order of time.
 
-    Args:
-        rows: A sequence's timeline.
-
     Returns:
         ``frame``, ``identity`` (of the ground truth), ``from`` and
         ``to`` (of the result).
     """
-    switches = []
-    for row in rows:
-        at = np.flatnonzero(row.ids[1:] != row.ids[:-1])
-        switches += [
-            {
-                'frame': int(row.frames[i + 1]),
-                'identity': row.identity,
-                'from': int(row.ids[i]),
-                'to': int(row.ids[i + 1]),
-            }
-            for i in at
-        ]
+    switches = [
+        {
+            'frame': int(frame),
+            'identity': row.identity,
+            'from': int(before),
+            'to': int(after),
+        }
+        for row in rows
+        for frame, before, after in zip(
+            row.frames[1:], row.ids[:-1], row.ids[1:], strict=True
+        )
+        if before != after
+    ]
     return sorted(switches, key=lambda switch: (switch['frame'], switch['identity']))
 
 
 def save_timeline(sequence: Sequence, path: Path) -> list[dict]:
-    """Draw a sequence's timeline into a file.
-
-    Args:
-        sequence: The rows that are scored.
-        path: The figure.
+    """Draw the timeline of a sequence's scored rows into a file.
 
     Returns:
         Its switches, see :func:`list_switches`.

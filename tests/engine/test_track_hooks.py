@@ -9,8 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmfdta.apis.config import find_config
-from mmfdta.engine.track_visualization_hook import ValTrackVisualizationHook
-from mmfdta.engine.worst_sequences_hook import WorstSequencesHook
+from mmfdta.engine.track_hooks import ValTrackVisualizationHook, WorstSequencesHook
 from mmfdta.structures.mot_text import read_tracks
 from mmfdta.visualization import identity_color
 
