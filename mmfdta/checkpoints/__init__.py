@@ -10,8 +10,9 @@ from .convert import (
     convert_checkpoint,
     convert_state_dict,
 )
-from .families import FAMILIES, TARGETS, Alias, Family, recognise
+from .families import FAMILIES, TARGETS, Family, recognise
 from .files import CheckpointError, read_content, read_state_dict, write_checkpoint
+from .rules import Alias
 
 __all__ = [
     'FAMILIES',

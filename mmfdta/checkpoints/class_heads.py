@@ -62,25 +62,17 @@ class ClassChoice:
             )
 
 
-@dataclass(frozen=True)
-class KeptClasses:
-    """What a choice comes to.
-
-    Attributes:
-        rows: Rows to keep, None for all.
-        text: What was done, for people.
-    """
-
-    rows: tuple[int, ...] | None
-    text: str
-
-
-def choose_classes(num_classes: int, choice: ClassChoice) -> KeptClasses:
+def choose_classes(
+    num_classes: int, choice: ClassChoice
+) -> tuple[tuple[int, ...] | None, str]:
     """Find the rows that a choice means for a head.
 
     Args:
         num_classes: Rows of the head.
         choice: What to keep.
+
+    Returns:
+        The rows to keep, None for all, and what was done, for people.
 
     Raises:
         CheckpointError: A class is not in the head or named twice.
@@ -100,7 +92,7 @@ def choose_classes(num_classes: int, choice: ClassChoice) -> KeptClasses:
     if choice.keep or vocabulary is None:
         why = 'chosen' if choice.keep else 'default for a head that is not of COCO'
         text = f'all {num_classes} ({why})' if num_classes > 1 else 'the only one'
-        return KeptClasses(None, text)
+        return None, text
     row = vocabulary[DEFAULT_CLASS]
     return _kept((row,), (DEFAULT_CLASS,), num_classes, 'default for a COCO head')
 
@@ -115,7 +107,7 @@ def _row_of(name: str, vocabulary: dict[str, int]) -> int:
 
 def _kept(
     rows: tuple[int, ...], names: tuple[str, ...], num_classes: int, why: str
-) -> KeptClasses:
+) -> tuple[tuple[int, ...], str]:
     for row in rows:
         if not 0 <= row < num_classes:
             raise CheckpointError(
@@ -132,4 +124,4 @@ def _kept(
             f'; row {RELEASED_BIRD} as in the released BFT training, although COCO '
             f'numbers the bird {_COCO_91.index("bird")}'
         )
-    return KeptClasses(tuple(rows), text)
+    return tuple(rows), text

@@ -8,7 +8,7 @@ if another naming is asked for.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -201,14 +201,21 @@ def convert_state_dict(
     for name in tensors:
         target = to_target(source.rules, name)
         if target is None:
-            _drop_or_refuse(name, source, report)
+            reason = reason_for(source.dropped, name)
+            if reason is None:
+                raise CheckpointError(
+                    f'{name} is not a parameter of {source.title}; no tensor is left '
+                    'out without a reason, so the checkpoint is not converted.'
+                )
+            report.records.append(TensorRecord(name, None, reason))
         elif target in origin:
             raise CheckpointError(f'{name} and {origin[target]} are both {target}.')
         else:
             origin[target] = name
     _drop_encoder_heads(origin, report)
     converted = {target: tensors[name] for target, name in origin.items()}
-    if not _lists_box_heads_twice(state_dict):
+    # Released code that refines boxes lists the decoder's box heads a second time.
+    if not any('transformer.decoder.bbox_embed.' in name for name in state_dict):
         _check_box_refinement(converted, bool(source.aliases))
     changed = _select_classes(converted, classes or ClassChoice(), report)
     generated = _generate(converted)
@@ -305,16 +312,6 @@ def _resolve_aliases(
     return tensors
 
 
-def _drop_or_refuse(name: str, source: Family, report: ConversionReport) -> None:
-    reason = reason_for(source.dropped, name)
-    if reason is None:
-        raise CheckpointError(
-            f'{name} is not a parameter of {source.title}; no tensor is left out '
-            'without a reason, so the checkpoint is not converted.'
-        )
-    report.records.append(TensorRecord(name, None, reason))
-
-
 def _drop_encoder_heads(origin: dict[str, str], report: ConversionReport) -> None:
     """Drop the head that a two-stage detector has after those of the decoder."""
     layers = [int(m[1]) for m in map(_DECODER_LAYER.match, origin) if m]
@@ -322,11 +319,6 @@ def _drop_encoder_heads(origin: dict[str, str], report: ConversionReport) -> Non
         head = _HEAD.match(target)
         if layers and head and int(head[1]) > max(layers):
             report.records.append(TensorRecord(origin.pop(target), None, TWO_STAGE))
-
-
-def _lists_box_heads_twice(names: Iterable[str]) -> bool:
-    """Whether the decoder has box heads, as in released code that refines boxes."""
-    return any('transformer.decoder.bbox_embed.' in name for name in names)
 
 
 def _check_box_refinement(converted: dict[str, Tensor], released: bool) -> None:
@@ -370,13 +362,12 @@ def _select_classes(
         raise CheckpointError(
             f'its class heads have different numbers of classes: {sorted(sizes)}.'
         )
-    kept = choose_classes(sizes.pop(), choice)
-    report.classes = kept.text
-    if kept.rows is None:
+    rows, report.classes = choose_classes(sizes.pop(), choice)
+    if rows is None:
         return {}
-    rows = torch.tensor(kept.rows)
-    converted.update({name: tensor[rows] for name, tensor in heads.items()})
-    return dict.fromkeys(heads, f'classes {", ".join(map(str, kept.rows))}')
+    index = torch.tensor(rows)
+    converted.update({name: tensor[index] for name, tensor in heads.items()})
+    return dict.fromkeys(heads, f'classes {", ".join(map(str, rows))}')
 
 
 def _generate(converted: dict[str, Tensor]) -> dict[str, str]:

@@ -6,61 +6,30 @@ tables in `names`, make a `Family` of them and put it into `FAMILIES`.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-from torch import Tensor
 
 from .files import CheckpointError
 from .names import (
-    BBOX_ALIASES,
-    CLASS_ALIASES,
+    BOX_ALIAS,
+    CLASS_ALIAS,
     DETECTOR_RULES,
+    DETR_BOX_ALIAS,
     MMDET_RULES,
     MMDET_YOLOX_RULES,
     MMFDTA_RULES,
     MOTR_RULES,
     PREVIOUS_RULES,
     RELEASED_RULES,
-    WORD_ALIASES,
+    WORD_ALIAS,
     YOLOX_RULES,
 )
-from .rules import Rule, Template
+from .rules import Alias, Rule
 
 TWO_STAGE = 'a two-stage detector makes its queries with it, one-stage ones do not'
 COUNTER = 'counts training batches; frozen normalisation does not use it'
 NEVER_USED = 'the released code makes it and never uses it'
 CRITERION = 'belongs to the loss of the identity adapter, which released files lack'
-
-
-@dataclass(frozen=True)
-class Alias:
-    """Several names of one parameter; a checkpoint lists the tensor each time.
-
-    Attributes:
-        alias: The further name; with a number that ``name`` lacks, there is one
-            for every further layer.
-        name: The name that the tables know.
-        layers: mmfdta's tensor whose length is the number of layers, needed
-            where ``alias`` has a number that ``name`` lacks.
-        written: Whether the models that are converted to the family list it.
-    """
-
-    alias: Template
-    name: Template
-    layers: str = ''
-    written: bool = True
-
-    def further_names(self, name: str, tensors: Mapping[str, Tensor]) -> Iterator[str]:
-        """The aliases of ``name`` in a model with these mmfdta ``tensors``."""
-        values = self.name.match(name)
-        if values is None or not self.written:
-            return
-        if not self.layers:
-            yield self.alias.fill(values)
-        elif self.layers in tensors:
-            for layer in range(len(tensors[self.layers]) - 1):
-                yield self.alias.fill({'i': str(layer)})
 
 
 @dataclass(frozen=True)
@@ -105,15 +74,6 @@ class Family:
     def why_left_out(self, name: str) -> str | None:
         """Why the family has no place for an mmfdta tensor, None if it has one."""
         return reason_for(self.left_out or (), name)
-
-
-def _aliases(
-    pairs: tuple[tuple[str, str, str], ...], prefix: str = '', written: bool = True
-) -> tuple[Alias, ...]:
-    return tuple(
-        Alias(Template(prefix + alias), Template(prefix + name), layers, written)
-        for alias, name, layers in pairs
-    )
 
 
 _DEFORMABLE = r'\.layers\.\d+\.(self|cross)_attn\.sampling_offsets\.'
@@ -173,7 +133,7 @@ FAMILIES = (
         signature=(rf'^detr\.transformer\.(en|de)coder{_DEFORMABLE}', _ADAPTERS),
         foreign=(r'^seq_decoder\.',),
         rules=RELEASED_RULES,
-        aliases=_aliases(BBOX_ALIASES, 'detr.') + _aliases(WORD_ALIASES),
+        aliases=(DETR_BOX_ALIAS, WORD_ALIAS),
         dropped=_BATCH_COUNTERS,
         left_out=(
             (r'^identity_adapter\.', CRITERION),
@@ -188,7 +148,7 @@ FAMILIES = (
         title='FDTA, previous naming',
         signature=(r'^detr\.transformer\.', r'^seq_decoder\.', _ADAPTERS),
         rules=PREVIOUS_RULES,
-        aliases=_aliases(BBOX_ALIASES, 'detr.'),
+        aliases=(DETR_BOX_ALIAS,),
         dropped=_BATCH_COUNTERS,
         draws_identity=True,
     ),
@@ -198,7 +158,7 @@ FAMILIES = (
         signature=(rf'^detr\.transformer\.(en|de)coder{_DEFORMABLE}',),
         foreign=(r'^seq_decoder\.', _ADAPTERS),
         rules=RELEASED_RULES,
-        aliases=_aliases(BBOX_ALIASES, 'detr.') + _aliases(WORD_ALIASES),
+        aliases=(DETR_BOX_ALIAS, WORD_ALIAS),
         dropped=_BATCH_COUNTERS,
         left_out=_NOT_MOTIP + _BATCH_COUNTERS,
     ),
@@ -208,7 +168,7 @@ FAMILIES = (
         signature=(r'^detr\.transformer\.', r'^seq_decoder\.'),
         foreign=(_ADAPTERS,),
         rules=PREVIOUS_RULES,
-        aliases=_aliases(BBOX_ALIASES, 'detr.'),
+        aliases=(DETR_BOX_ALIAS,),
         dropped=_BATCH_COUNTERS,
     ),
     Family(
@@ -216,7 +176,7 @@ FAMILIES = (
         title='MOTR as released',
         signature=(rf'^transformer\.(en|de)coder{_DEFORMABLE}', _QUERY_INTERACTION),
         rules=MOTR_RULES,
-        aliases=_aliases(BBOX_ALIASES),
+        aliases=(BOX_ALIAS,),
         dropped=_BATCH_COUNTERS + ((r'^track_embed\.norm3\.', NEVER_USED),),
     ),
     Family(
@@ -225,7 +185,7 @@ FAMILIES = (
         signature=(rf'^transformer\.(en|de)coder{_DEFORMABLE}', r'^class_embed\.'),
         foreign=(_QUERY_INTERACTION,),
         rules=DETECTOR_RULES,
-        aliases=_aliases(BBOX_ALIASES) + _aliases(CLASS_ALIASES, written=False),
+        aliases=(BOX_ALIAS, CLASS_ALIAS),
         dropped=_BATCH_COUNTERS + _TWO_STAGE,
         left_out=_NOT_DETECTOR + _BATCH_COUNTERS,
     ),

@@ -19,8 +19,9 @@ are those of mmfdta without ``detector.``.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from .rules import Rule, Template, table
+from .rules import Alias, Rule, Template, table
 
 # The parts of the models.
 DETECTOR = 'detector'
@@ -161,40 +162,23 @@ _IDENTITY = (
 )
 
 
+_ENCODER_LAYER = 'transformer.encoder.layers.{i}.', 'detector.encoder.layers.{i}.'
+_DECODER_LAYER = 'transformer.decoder.layers.{i}.', 'detector.decoder.layers.{i}.'
+
+
 def _detector(prefix: str) -> tuple[Rule, ...]:
     """Rules of the detector, with or without its depth branch."""
-    layers = 'transformer.{}.layers.{{i}}.'
-    return (
-        *table(DETECTOR, _BACKBONE + _NECK + _HEAD, prefix, 'detector.'),
-        *table(
-            DETECTOR,
-            [('transformer.level_embed', 'level_embed')],
-            prefix,
-            'detector.',
-        ),
-        *table(DETECTOR, _QUERIES, prefix, 'detector.', optional=True),
-        *table(
-            DETECTOR,
-            _ENCODER,
-            prefix + layers.format('encoder'),
-            'detector.encoder.layers.{i}.',
-        ),
-        *table(
-            DETECTOR,
-            _DECODER,
-            prefix + layers.format('decoder'),
-            'detector.decoder.layers.{i}.',
-        ),
-        *table(
-            SPATIAL,
-            _DEPTH_ATTENTION,
-            prefix + layers.format('decoder'),
-            'detector.decoder.layers.{i}.',
-        ),
-        *table(
-            SPATIAL, _SPATIAL, f'{prefix}depth_predictor.', 'detector.spatial_adapter.'
-        ),
+    depth = 'depth_predictor.', 'detector.spatial_adapter.'
+    rules = (
+        *table(DETECTOR, _BACKBONE + _NECK + _HEAD, target='detector.'),
+        *table(DETECTOR, [('transformer.level_embed', 'detector.level_embed')]),
+        *table(DETECTOR, _QUERIES, target='detector.', optional=True),
+        *table(DETECTOR, _ENCODER, *_ENCODER_LAYER),
+        *table(DETECTOR, _DECODER, *_DECODER_LAYER),
+        *table(SPATIAL, _DEPTH_ATTENTION, *_DECODER_LAYER),
+        *table(SPATIAL, _SPATIAL, *depth),
     )
+    return tuple(replace(r, source=Template(prefix + r.source.text)) for r in rules)
 
 
 DETECTOR_RULES = _detector('')
@@ -210,51 +194,43 @@ _ADAPTED = (
 )
 
 
-def _association(
-    trajectory: tuple, id_decoder: tuple, trajectory_prefix: str, id_prefix: str
-) -> tuple[Rule, ...]:
-    return table(
-        ASSOCIATION, trajectory, trajectory_prefix, 'trajectory_modeling.'
-    ) + table(ASSOCIATION, id_decoder, id_prefix, 'id_decoder.')
-
-
-RELEASED_RULES = _ADAPTED + _association(
-    _TRAJECTORY, _ID_DECODER, 'trajectory_modeling.', 'id_decoder.'
+_TO_TRAJECTORY, _TO_DECODER = 'trajectory_modeling.', 'id_decoder.'
+RELEASED_RULES = (
+    *_ADAPTED,
+    *table(ASSOCIATION, _TRAJECTORY, 'trajectory_modeling.', _TO_TRAJECTORY),
+    *table(ASSOCIATION, _ID_DECODER, 'id_decoder.', _TO_DECODER),
 )
 PREVIOUS_RULES = (
-    _ADAPTED
-    + _association(
-        _PREVIOUS_TRAJECTORY,
-        _PREVIOUS_ID_DECODER,
-        'seq_decoder.',
-        'seq_decoder.id_decoder.',
-    )
-    + table(
+    *_ADAPTED,
+    *table(ASSOCIATION, _PREVIOUS_TRAJECTORY, 'seq_decoder.', _TO_TRAJECTORY),
+    *table(ASSOCIATION, _PREVIOUS_ID_DECODER, 'seq_decoder.id_decoder.', _TO_DECODER),
+    *table(
         TEMPORAL,
         _TEMPORAL,
         'seq_decoder.trajectory_embedding.trca.{i}.',
         'temporal_adapter.layers.{i}.',
-    )
+    ),
 )
 
-BBOX_ALIASES = (
-    (
-        'transformer.decoder.bbox_embed.{i}.layers.{j}.{p}',
-        'bbox_embed.{i}.layers.{j}.{p}',
-        '',
-    ),
+BOX_ALIAS = Alias(
+    Template('transformer.decoder.bbox_embed.{i}.layers.{j}.{p}'),
+    Template('bbox_embed.{i}.layers.{j}.{p}'),
+)
+DETR_BOX_ALIAS = Alias(
+    Template('detr.transformer.decoder.bbox_embed.{i}.layers.{j}.{p}'),
+    Template('detr.bbox_embed.{i}.layers.{j}.{p}'),
 )
 # Only a two-stage detector hands its class heads to the decoder.
-CLASS_ALIASES = (
-    ('transformer.decoder.class_embed.{i}.{p}', 'class_embed.{i}.{p}', ''),
+CLASS_ALIAS = Alias(
+    Template('transformer.decoder.class_embed.{i}.{p}'),
+    Template('class_embed.{i}.{p}'),
+    written=False,
 )
 # One map from embeddings to ID words serves all layers.
-WORD_ALIASES = (
-    (
-        'id_decoder.embed_to_word_layers.{i+1}.weight',
-        'id_decoder.embed_to_word_layers.0.weight',
-        'id_decoder.rel_pos_embeds',
-    ),
+WORD_ALIAS = Alias(
+    Template('id_decoder.embed_to_word_layers.{i+1}.weight'),
+    Template('id_decoder.embed_to_word_layers.0.weight'),
+    layers='id_decoder.rel_pos_embeds',
 )
 
 _TRACK_ATTENTION_NAMES = (
@@ -275,19 +251,10 @@ _QUERY_INTERACTION_NAMES = (
     ('norm_feat.{p}', 'content_norm.{p}'),
 )
 
+_INTERACTION = 'track_embed.', 'query_interaction.'
 TRACK_RULES = (
-    *table(
-        TRACK_ATTENTION,
-        _TRACK_ATTENTION_NAMES,
-        'transformer.decoder.layers.{i}.',
-        'detector.decoder.layers.{i}.',
-    ),
-    *table(
-        QUERY_INTERACTION,
-        _QUERY_INTERACTION_NAMES,
-        'track_embed.',
-        'query_interaction.',
-    ),
+    *table(TRACK_ATTENTION, _TRACK_ATTENTION_NAMES, *_DECODER_LAYER),
+    *table(QUERY_INTERACTION, _QUERY_INTERACTION_NAMES, *_INTERACTION),
 )
 MOTR_RULES = DETECTOR_RULES + TRACK_RULES
 
@@ -377,15 +344,10 @@ COUNTERS = tuple(
 def _own(prefix: str, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     """The target side of ``rules`` on both sides, without ``prefix`` at left."""
     counters = table(
-        'detector', [(n, n) for n in COUNTERS], target='detector.', optional=True
+        DETECTOR, [(n, n) for n in COUNTERS], target='detector.', optional=True
     )
     return tuple(
-        Rule(
-            Template(rule.target.text.removeprefix(prefix)),
-            rule.target,
-            rule.part,
-            rule.optional,
-        )
+        replace(rule, source=Template(rule.target.text.removeprefix(prefix)))
         for rule in (*rules, *counters)
     )
 

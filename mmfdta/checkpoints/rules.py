@@ -10,9 +10,11 @@ other.
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+
+from torch import Tensor
 
 WORDS = {
     'p': ('weight', 'bias'),
@@ -112,6 +114,36 @@ class Rule:
     target: Template
     part: str
     optional: bool = False
+
+
+@dataclass(frozen=True)
+class Alias:
+    """Several names of one parameter; a checkpoint lists the tensor each time.
+
+    Attributes:
+        alias: The further name; with a number that ``name`` lacks, there is one
+            for every further layer.
+        name: The name that the tables know.
+        layers: mmfdta's tensor whose length is the number of layers, needed
+            where ``alias`` has a number that ``name`` lacks.
+        written: Whether the models that are converted to the family list it.
+    """
+
+    alias: Template
+    name: Template
+    layers: str = ''
+    written: bool = True
+
+    def further_names(self, name: str, tensors: Mapping[str, Tensor]) -> Iterator[str]:
+        """The aliases of ``name`` in a model with these mmfdta ``tensors``."""
+        values = self.name.match(name)
+        if values is None or not self.written:
+            return
+        if not self.layers:
+            yield self.alias.fill(values)
+        elif self.layers in tensors:
+            for layer in range(len(tensors[self.layers]) - 1):
+                yield self.alias.fill({'i': str(layer)})
 
 
 def table(
