@@ -70,15 +70,7 @@ def shapes_of(weights: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]
 def compare_weights(
     found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
 ) -> list[str]:
-    """Describe how the weights of a checkpoint differ from those of a model.
-
-    Args:
-        found: Shape of each weight in the checkpoint.
-        expected: Shape of each weight of the model.
-
-    Returns:
-        A line for each kind of difference; none if they agree.
-    """
+    """Describe how shapes in a checkpoint differ from a model's, a line per kind."""
     kinds = {
         'missing': [name for name in expected if name not in found],
         'unknown': [name for name in found if name not in expected],

@@ -95,13 +95,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     The file is read with :func:`read_content`. The state dict may be the file's
     whole content or lie under ``state_dict``, ``model`` or ``model_state_dict``;
     the prefixes that parallel and compiled modules put before every name are
-    removed.
-
-    Args:
-        path: A file written by ``torch.save``.
-
-    Returns:
-        Parameter name to tensor, on the CPU, in the order of the file.
+    removed. Tensors are on the CPU, in the order of the file.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -134,9 +128,6 @@ def _explain(name: str, size: int, error: Exception) -> str:
 
 def clean_state_dict(content: object) -> dict[str, Tensor]:
     """Take the state dict out of the content of a checkpoint.
-
-    Args:
-        content: What ``torch.load`` returned.
 
     Raises:
         CheckpointError: There is no state dict in it, or not all of it is

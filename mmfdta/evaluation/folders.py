@@ -102,10 +102,7 @@ def find_sequences(
 
 
 def read_length(sequence_dir: Path) -> int | None:
-    """Find the length of a sequence in its folder.
-
-    Args:
-        sequence_dir: Folder with ``seqinfo.ini`` or ``img1``.
+    """Find the length of a sequence in its folder, in ``seqinfo.ini`` or ``img1``.
 
     Returns:
         ``seqLength``, else the number of images, else None.

@@ -96,7 +96,7 @@ class Overlaps:
             keep: bool (K,), the pairs to look at.
 
         Returns:
-            ground truth identity (U,), result identity (U,) and, for
+            Ground truth identity (U,), result identity (U,) and, for
             each kept pair of boxes, its pair of identities (K',).
         """
         chosen = slice(None) if keep is None else keep
@@ -245,12 +245,12 @@ def pair_bounds(
 def solve_frame(
     overlaps: Overlaps, frame: int | np.integer, pairs: slice, score: np.ndarray
 ) -> np.ndarray:
-    """Solve one frame's assignment on the full matrix.
+    """Solve the assignment of a frame, one of the F, on the full matrix.
 
     Args:
         overlaps: Pairs of boxes.
-        frame: The frame, one of the F.
-        pairs: The frame's pairs.
+        frame: The frame.
+        pairs: Its K' pairs.
         score: float64 (K',), their scores.
 
     Returns:

@@ -95,12 +95,7 @@ class MOTMetric(BaseMetric):
         self.evaluation: Evaluation | None = None
 
     def process(self, data_batch: dict, data_samples: SequenceOf[dict]) -> None:
-        """Keep the boxes of a batch.
-
-        Args:
-            data_batch: Not needed.
-            data_samples: ``TrackDataSample`` as dictionaries or
-                as they are; each frame in it is kept.
+        """Keep the boxes of a batch of ``TrackDataSample``, as they are or as dicts.
 
         Raises:
             ValueError: If a frame lacks what is needed.
@@ -115,16 +110,10 @@ class MOTMetric(BaseMetric):
                     self._write_if_finished(record)
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Gather the frames of all processes and score them.
+        """Gather the frames of all processes and score them in every process.
 
         MMEngine's own gathering assumes that processes take turns sample by
         sample, and cuts off what it takes for padding; sequences are whole here.
-
-        Args:
-            size: Not needed.
-
-        Returns:
-            The scores, in every process.
 
         Raises:
             ValueError: If frames are missing or cannot be scored.
@@ -151,14 +140,7 @@ class MOTMetric(BaseMetric):
         return shared[0]
 
     def compute_metrics(self, results: list[FrameRecord]) -> dict[str, float]:
-        """Write and score whole sequences.
-
-        Args:
-            results: The frames of all processes.
-
-        Returns:
-            The scores without prefix; empty if there is no ground truth.
-        """
+        """Write and score the frames of all processes; empty without ground truth."""
         if not results:
             raise ValueError(
                 'MOTMetric got no frames: the test data set is empty, or the '

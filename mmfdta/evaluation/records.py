@@ -42,20 +42,15 @@ def make_record(sample: BaseDataElement, mot_classes: bool) -> FrameRecord:
         mot_classes: Take the ground truth's MOTChallenge classes
             (``categories``) instead of its labels.
 
-    Returns:
-        The frame.
-
     Raises:
         ValueError: If the sample lacks something or a box is not finite.
     """
     where = f'sequence {sample.get("sequence")!r}, frame_id {sample.get("frame_id")}'
-    lacking = [
-        name
-        for name in ('sequence', 'frame_id', 'video_id', 'video_length')
-        if name not in sample
-    ]
-    if 'pred_track_instances' not in sample:
-        lacking.append('pred_track_instances')
+    needed = (
+        *('sequence', 'frame_id', 'video_id', 'video_length'),
+        'pred_track_instances',
+    )
+    lacking = [name for name in needed if name not in sample]
     if lacking:
         raise ValueError(
             f'{where}: the data sample has no {", ".join(lacking)}; the test '
@@ -84,9 +79,6 @@ def assemble(records: Iterable[FrameRecord]) -> tuple[list[Sequence], list[Seque
 
     Frames that a sampler repeats to fill its last batch count once.
 
-    Args:
-        records: The frames of a whole data set.
-
     Returns:
         Sequences by name, those with ground truth and those without.
 
@@ -98,7 +90,14 @@ def assemble(records: Iterable[FrameRecord]) -> tuple[list[Sequence], list[Seque
     unknown: list[Sequence] = []
     ordered = sorted(records, key=lambda record: (record.sequence, record.frame_id))
     for name, group in itertools.groupby(ordered, lambda record: record.sequence):
-        by_frame = {record.frame_id: record for record in _same_video(group)}
+        records = list(group)
+        videos = sorted({record.video_id for record in records})
+        if len(videos) > 1:
+            raise ValueError(
+                f'sequence {name!r}: the name belongs to the video_ids {videos}; '
+                'results are kept by name, so names must differ'
+            )
+        by_frame = {record.frame_id: record for record in records}
         frames = list(by_frame.values())
         length = frames[0].num_frames
         missing = sorted(set(range(length)) - set(by_frame))
@@ -121,17 +120,6 @@ def assemble(records: Iterable[FrameRecord]) -> tuple[list[Sequence], list[Seque
         gt = Tracks.concatenate(truths)
         (unknown if lacks_gt[0] else known).append(Sequence(name, length, gt, pred))
     return known, unknown
-
-
-def _same_video(group: Iterable[FrameRecord]) -> list[FrameRecord]:
-    records = list(group)
-    videos = sorted({record.video_id for record in records})
-    if len(videos) > 1:
-        raise ValueError(
-            f'sequence {records[0].sequence!r}: the name belongs to the video_ids '
-            f'{videos}; results are kept by name, so names must differ'
-        )
-    return records
 
 
 def _pred_tracks(instances: InstanceData, frame: int, mot_classes: bool) -> Tracks:

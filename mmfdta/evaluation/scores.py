@@ -88,13 +88,6 @@ def select_scored(sequence: Sequence, benchmark: str | Benchmark) -> Sequence:
     truth at an IoU of 0.5, those on a distractor are taken out, and of the
     ground truth the pedestrians stay.
 
-    Args:
-        sequence: All rows.
-        benchmark: The rules, or their name.
-
-    Returns:
-        The rows to score.
-
     Raises:
         ValueError: If classes are found that the benchmark has not, or there is
             no such benchmark.
@@ -249,13 +242,9 @@ def evaluate(
     """Score sequences.
 
     Args:
-        jobs: What to score: :class:`Sequence`, or
-            files that are read where they are scored.
+        jobs: :class:`Sequence`, or files that are read where they are scored.
         settings: How.
         processes: Number of parallel processes; 1 stays in this one.
-
-    Returns:
-        The scores, sequences in the order of ``jobs``.
 
     Raises:
         ValueError: If there is no sequence, or one that cannot be scored.

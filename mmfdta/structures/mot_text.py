@@ -171,15 +171,15 @@ def _parse_fast(text: str, min_columns: int) -> np.ndarray | None:
         )
     except ValueError:
         return None
-    if table.shape[1] < min_columns:
-        return None
-    head = table[:, : len(_COLUMN_NAMES)]
     whole = table[:, :2]
-    if not np.isfinite(head).all() or (whole != np.floor(whole)).any():
-        return None
-    if (np.abs(whole) >= _LARGEST_WHOLE).any():
-        return None
-    return None if (table[:, 0] < 1).any() else table
+    is_clean = (
+        table.shape[1] >= min_columns
+        and np.isfinite(table[:, : len(_COLUMN_NAMES)]).all()
+        and (whole == np.floor(whole)).all()
+        and (np.abs(whole) < _LARGEST_WHOLE).all()
+        and (table[:, 0] >= 1).all()
+    )
+    return table if is_clean else None
 
 
 def _parse_slow(

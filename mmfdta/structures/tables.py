@@ -1,5 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Tables as plain text, Markdown and CSV, from a head and rows of cells."""
+"""Tables as plain text, Markdown and CSV.
+
+Each is made of the titles of the columns and rows of as many cells, which are written
+with ``str``.
+"""
 
 import csv
 import io
@@ -9,27 +13,14 @@ from collections.abc import Iterable, Sequence
 def plain_table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
     """Write a table to print: columns two spaces apart, all but the first right.
 
-    Args:
-        head: Titles of the columns.
-        rows: Cells of each row, as many as titles; written with ``str``.
-
-    Returns:
-        The lines, without a line end after the last.
+    There is no line end after the last line.
     """
     lines, widths = _measure(head, rows)
     return '\n'.join('  '.join(_align(line, widths)).rstrip() for line in lines)
 
 
 def markdown_table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """Write a Markdown table with aligned columns, all but the first to the right.
-
-    Args:
-        head: Titles of the columns.
-        rows: Cells of each row, as many as titles; written with ``str``.
-
-    Returns:
-        The table, each line with its end.
-    """
+    """Write a Markdown table with aligned columns, all but the first to the right."""
     lines, widths = _measure(head, rows)
     title, *body = ['| ' + ' | '.join(_align(line, widths)) + ' |' for line in lines]
     rule = '|'.join(['-' * (widths[0] + 2), *('-' * (w + 1) + ':' for w in widths[1:])])
@@ -37,15 +28,7 @@ def markdown_table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> 
 
 
 def csv_table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """Write CSV with commas and Unix line ends; floats in full precision.
-
-    Args:
-        head: Titles of the columns.
-        rows: Cells of each row; None gives an empty cell.
-
-    Returns:
-        The text, each line with its end.
-    """
+    """Write CSV with Unix line ends; floats in full precision, None as nothing."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(head)

@@ -54,16 +54,6 @@ class Tracks:
     ) -> 'Tracks':
         """Build from anything array-like, with scores 1 and labels -1 by default.
 
-        Args:
-            frame: (N,), frame numbers from 1.
-            identity: (N,).
-            xywh: (N, 4).
-            score: (N,).
-            label: (N,).
-
-        Returns:
-            The arrays in their own types.
-
         Raises:
             ValueError: If the lengths differ or a box is not finite.
         """
@@ -121,9 +111,6 @@ class Tracks:
                 truth); and, if there are any, ``scores`` and ``labels`` (N,).
                 Arrays, tensors of any device or MMDetection's box types.
             frame: Number of the frame, from 1.
-
-        Returns:
-            The rows in their order.
 
         Raises:
             ValueError: If boxes or identities lack, lengths differ, or a box is

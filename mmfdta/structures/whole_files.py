@@ -17,13 +17,8 @@ def open_whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under its name when it is complete.
 
     It is written beside its place under a temporary name with a dot, handed to the
-    disk and renamed. After an error what stood under the name is as it was.
-
-    Args:
-        path: Where it will stand; folders are made.
-
-    Yields:
-        The file.
+    disk and renamed. After an error what stood under the name is as it was. Folders are
+    made.
 
     Raises:
         OSError: If it cannot be written; the error names ``path``.
@@ -50,15 +45,7 @@ def open_whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a text file, UTF-8, that appears under its name when it is complete.
-
-    Args:
-        path: Where it will stand; folders are made.
-        text: The whole content.
-
-    Raises:
-        OSError: If it cannot be written; the error names ``path``.
-    """
+    """Write UTF-8 text with :func:`open_whole`."""
     with open_whole(path) as file:
         file.write(text.encode('utf-8'))
 

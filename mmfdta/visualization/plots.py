@@ -25,17 +25,7 @@ _GRID: dict[str, Any] = dict(color='0.88', linewidth=0.8)
 def new_figure(
     width: float, height: float, rows: int = 1, columns: int = 1
 ) -> tuple[Figure, np.ndarray]:
-    """Make an empty figure that no display or global state knows of.
-
-    Args:
-        width: In inches.
-        height: In inches.
-        rows: Rows of axes.
-        columns: Columns of axes.
-
-    Returns:
-        The figure and its axes (rows, columns).
-    """
+    """Make a figure, in inches, that no display or global state knows of."""
     figure = Figure(figsize=(width, height), layout='constrained')
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False)
@@ -44,14 +34,7 @@ def new_figure(
 def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 150) -> Path:
     """Write a figure; under its name stands a complete file or the earlier one.
 
-    Args:
-        figure: What to write.
-        path: The suffix decides the format (png, pdf, svg);
-            folders are made.
-        dpi: Dots per inch of a raster image.
-
-    Returns:
-        The path.
+    The suffix of the path, png, pdf or svg, decides the format; folders are made.
     """
     path = Path(path)
     with open_whole(path) as file:

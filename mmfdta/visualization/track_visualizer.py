@@ -84,15 +84,7 @@ class TrackVisualizer(_OwnName, TrackLocalVisualizer):
         )
 
     def _draw_instances(self, image: np.ndarray, instances: InstanceData) -> np.ndarray:
-        """Draw the ground truth or the tracks of a frame.
-
-        Args:
-            image: uint8 (H, W, 3) RGB.
-            instances: ``bboxes`` and identities.
-
-        Returns:
-            uint8 (H, W, 3) RGB.
-        """
+        """Draw the ground truth or the tracks of a frame, uint8 (H, W, 3) RGB."""
         style = self.style
         if 'scores' not in instances:  # a ground truth
             style = replace(style, show_scores=False)

@@ -164,6 +164,7 @@ def test_seeds_of_samples_differ(dataset):
 )
 def test_bad_options_are_named(dataset, options, message):
     dataset.sequences = dataset.sequences[:4]
+    dataset.sequence_weights = dataset.sequence_weights[:4]
     with pytest.raises(ValueError, match=message):
         ClipSampler(dataset, seed=0, **options)
 

@@ -204,11 +204,7 @@ def image_of(frame: dict) -> np.ndarray:
 def geometry_of(frame: dict) -> tuple[tuple[int, int], tuple | None]:
     """Return (H, W), and what a transform says of where it moved the pixels.
 
-    Args:
-        frame: What a transform returned.
-
-    Returns:
-        The shape, and None where the pixels stayed, as far as the transform tells.
+    None means that they stayed, as far as the transform tells.
     """
     matrix = frame.get('homography_matrix')
     if matrix is not None and np.allclose(matrix, np.eye(3)):
