@@ -256,8 +256,7 @@ class WorstSequencesHook(Hook):
     ) -> None:
         """Draw the tracks; a switch stays in the caption for a second."""
         drawer = TrackDrawer(TrackStyle(show_scores=True), channel_order='bgr')
-        writer = VideoWriter(path, self.frame_rate)
-        try:
+        with VideoWriter(path, self.frame_rate) as writer:
             for frame in range(1, sequence.num_frames + 1):
                 image = mmcv.imread(self._paths[sequence.name, frame - 1], _STORED)
                 tracks = sequence.pred.select(sequence.pred.frame == frame)
@@ -270,7 +269,3 @@ class WorstSequencesHook(Hook):
                 text = f'frame {frame}   switches: {", ".join(recent) or "-"}'
                 draw_caption(picture, text)
                 writer.write(picture)
-            writer.finish()
-        except BaseException:
-            writer.discard()
-            raise

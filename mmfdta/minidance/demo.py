@@ -397,8 +397,7 @@ def write_video(
         )
         for name in (FDTA, 'ByteTrack')
     ]
-    writer = VideoWriter(path, _FRAME_RATE)
-    try:
+    with VideoWriter(path, _FRAME_RATE) as writer:
         for number, image_name in enumerate(sequence.image_names, start=1):
             image = cv2.imread(str(Path(sequence.image_dir, image_name)))
             image = cv2.resize(
@@ -412,9 +411,6 @@ def write_video(
                 draw_caption(half, name)
                 halves.append(np.pad(half, ((0, 0), (0, _GAP), (0, 0))))
             writer.write(np.hstack(halves)[:, :-_GAP])
-        writer.finish()
-    finally:
-        writer.discard()
 
 
 def read_losses(work_dir: Path) -> dict[str, np.ndarray]:
@@ -447,7 +443,7 @@ def plot_training(runs: dict[str, dict[str, np.ndarray]]) -> Figure:
         The figure.
     """
     figure, axes = new_figure(5.2 * len(runs), 3.8, columns=len(runs))
-    for axis, (title, losses) in zip(axes[0], runs.items(), strict=True):
+    for axis, (title, losses) in zip(axes, runs.items(), strict=True):
         for name, line in losses.items():
             axis.plot(*line.T, label=name.removeprefix('loss_'), linewidth=1.4)
         axis.set(title=title, xlabel='iteration', ylabel='loss', yscale='log')

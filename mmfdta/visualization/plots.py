@@ -23,12 +23,12 @@ _GRID: dict[str, Any] = dict(color='0.88', linewidth=0.8)
 
 
 def new_figure(
-    width: float, height: float, rows: int = 1, columns: int = 1
-) -> tuple[Figure, np.ndarray]:
+    width: float, height: float, columns: int = 1
+) -> tuple[Figure, list[Axes]]:
     """Make a figure, in inches, that no display or global state knows of."""
     figure = Figure(figsize=(width, height), layout='constrained')
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
 def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 150) -> Path:
@@ -65,8 +65,7 @@ def plot_scores(
             raise ValueError(f'tracker {name!r} has no score {", ".join(missing)}')
     width = 0.84 / len(scores)
     inches = max(6.0, 0.42 * len(metrics) * (len(scores) + 1))
-    figure, axes = new_figure(inches, 4)
-    axis = axes[0, 0]
+    figure, (axis,) = new_figure(inches, 4)
     places = np.arange(len(metrics), dtype=float)
     for i, (name, values) in enumerate(scores.items()):
         heights = [100 * values[metric] for metric in metrics]
@@ -99,7 +98,7 @@ def plot_hota_curves(
         title: Above the plot.
     """
     figure, axes = new_figure(3.4 * len(metrics), 3.8, columns=len(metrics))
-    for axis, metric in zip(axes[0], metrics, strict=True):
+    for axis, metric in zip(axes, metrics, strict=True):
         for i, (name, values) in enumerate(curves.items()):
             curve = 100 * np.asarray(values[metric])
             label = name if metric == metrics[0] else None
@@ -107,7 +106,7 @@ def plot_hota_curves(
         axis.set_xlabel('localisation threshold α')
         axis.set_ylim(0, 100)
         tidy(axis, metric)
-    axes[0, 0].set_ylabel('percent')
+    axes[0].set_ylabel('percent')
     if title:
         figure.suptitle(title)
     _legend_below(figure, len(curves))
@@ -149,7 +148,7 @@ def plot_similarity(panels: Sequence[SimilarityPanel], title: str = '') -> Figur
         ('different', 'different objects, same frame', _SERIES[5]),
         ('same', 'same object, other frame', _SERIES[0]),
     )
-    for axis, panel in zip(axes[0], panels, strict=True):
+    for axis, panel in zip(axes, panels, strict=True):
         for name, label, color in sides:
             counts = getattr(panel, name)
             share = 100 * counts / max(1, counts.sum())
@@ -165,7 +164,7 @@ def plot_similarity(panels: Sequence[SimilarityPanel], title: str = '') -> Figur
             f'same {panel.share_same:.1%}'
         )
         tidy(axis, f'{panel.title}\n{summary}')
-    axes[0, 0].set_ylabel('percent of pairs')
+    axes[0].set_ylabel('percent of pairs')
     if title:
         figure.suptitle(title)
     _legend_below(figure, 2)
@@ -199,8 +198,7 @@ def plot_plane(
     """
     if not points:
         raise ValueError('found no trackers to plot')
-    figure, axes = new_figure(6, 4.4)
-    axis = axes[0, 0]
+    figure, (axis,) = new_figure(6, 4.4)
     for point, place in zip(points, _name_places(points), strict=True):
         color = series_color(point.number)
         axis.plot(point.x, point.y, 'o', color=color, markersize=7)
@@ -276,8 +274,7 @@ def plot_differences(
         metric: What is compared.
         level: Confidence level of the intervals.
     """
-    figure, axes = new_figure(7.5, 1.4 + 0.5 * len(rows))
-    axis = axes[0, 0]
+    figure, (axis,) = new_figure(7.5, 1.4 + 0.5 * len(rows))
     for y, row in enumerate(rows.values()):
         color = series_color(row.number)
         spread = np.linspace(-0.18, 0.18, len(row.of_sequences) + 2)[1:-1]

@@ -51,8 +51,7 @@ def plot_timeline(
         num_frames: Length of the sequence.
         title: Above the plot.
     """
-    figure, axes = new_figure(11, max(2.0, 0.8 + 0.2 * len(rows)))
-    axis = axes[0, 0]
+    figure, (axis,) = new_figure(11, max(2.0, 0.8 + 0.2 * len(rows)))
     for y, row in enumerate(rows):
         axis.broken_barh(_runs(row.present), (y - 0.18, 0.36), color='0.8')
         for identity in np.unique(row.ids):

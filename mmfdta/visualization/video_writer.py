@@ -30,6 +30,8 @@ _SILENT = 0  # OpenCV's log level
 class VideoWriter:
     """A video under a temporary name, renamed when it is finished.
 
+    As a context manager it finishes, or discards the video after an error.
+
     Args:
         path: Where the video will stand; the suffix, one
             of mp4, m4v, mov, mkv, avi and webm, decides the container.
@@ -52,6 +54,15 @@ class VideoWriter:
         self._writer: cv2.VideoWriter | None = None
         self._shape: tuple[int, ...] = ()
         self._temporary = temporary_path(self.path)
+
+    def __enter__(self) -> 'VideoWriter':
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.finish()
+        else:
+            self.discard()
 
     def write(self, image: np.ndarray) -> None:
         """Append a frame.

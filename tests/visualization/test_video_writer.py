@@ -90,3 +90,16 @@ def test_wrong_names_and_sizes_are_refused(tmp_path):
 def test_no_frames_make_no_file(tmp_path):
     assert VideoWriter(tmp_path / 'v.mp4', 10).finish() is None
     assert not list(tmp_path.iterdir())
+
+
+def test_context_manager_finishes_or_discards(tmp_path):
+    frame = np.zeros((64, 96, 3), np.uint8)
+    with VideoWriter(tmp_path / 'whole.mp4', 10) as writer:
+        writer.write(frame)
+    with (
+        pytest.raises(ValueError, match='one size'),
+        VideoWriter(tmp_path / 'broken.mp4', 10) as writer,
+    ):
+        writer.write(frame)
+        writer.write(frame[:32])
+    assert [path.name for path in tmp_path.iterdir()] == ['whole.mp4']
