@@ -11,6 +11,7 @@ import logging
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
@@ -50,7 +51,7 @@ def save_cache(
             for s in sequences
         ],
     )
-    arrays = dict(
+    arrays: dict[str, Any] = dict(
         header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8),
         image_names=np.concatenate(
             [s.image_names for s in sequences] or [np.array([''])]

@@ -158,9 +158,9 @@ def crop_boxes(boxes: np.ndarray, window: Crop) -> tuple[np.ndarray, np.ndarray]
     """
     offset = np.array([window.left, window.top] * 2, dtype=np.float32)
     limit = np.array([window.width, window.height] * 2, dtype=boxes.dtype)
-    clipped = np.clip(boxes - offset, 0, limit)
-    grows = clipped[:, 2:] > clipped[:, :2]
-    return clipped, grows[:, 0] & grows[:, 1]
+    moved: np.ndarray = boxes - offset
+    clipped = np.clip(moved, 0, limit)
+    return clipped, (clipped[:, 2:] > clipped[:, :2]).all(axis=1)
 
 
 def all_frames_legal(frames: np.ndarray, ids: np.ndarray, num_frames: int) -> bool:
