@@ -150,6 +150,7 @@ class MOTMetric(BaseMetric):
         if self.out_dir is not None:
             for sequence in (*known, *unknown):
                 self._write(self.out_dir, sequence)
+            for sequence in (*known, *unknown):
                 partial = self.partial_dir / f'{sequence.name}.txt'
                 partial.unlink(missing_ok=True)
             with contextlib.suppress(OSError):  # another test's may be left in it

@@ -19,10 +19,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 MODULES = ('mmengine', 'mmcv', 'mmdet')
-INSTALL_COMMANDS = {
-    'OneDL': "pip install 'mmfdta[onedl]'",
-    'OpenMMLab': "pip install 'mmfdta[openmmlab]'",
-}
+INSTALL = "pip install 'mmfdta[onedl]' or pip install 'mmfdta[openmmlab]'"
 # Distribution -> (family, import name, versions that docs/compatibility.md covers).
 DISTRIBUTIONS = {
     'onedl-mmengine': ('OneDL', 'mmengine', '0.10'),
@@ -121,14 +118,13 @@ def check_environment(environment: Environment) -> None:
     """
     if environment.all_missing:
         raise ImportError(say_missing(environment.all_missing))
-    commands = ' or '.join(INSTALL_COMMANDS.values())
     if len(environment.families) > 1:
         found = ', '.join(f'{n} {v}' for n, v in environment.versions.items())
         warnings.warn(
             'Packages of both the OneDL and the OpenMMLab family are installed '
             f'({found}). They share the names {", ".join(MODULES)}, so that one '
             "overwrites the other's files. Uninstall all of them (pip uninstall "
-            f'{" ".join(environment.versions)}), then install one family: {commands}',
+            f'{" ".join(environment.versions)}), then install one family: {INSTALL}',
             stacklevel=3,
         )
     for message in untested_versions(environment):
@@ -137,10 +133,9 @@ def check_environment(environment: Environment) -> None:
 
 def say_missing(packages: list[str]) -> str:
     """Return the message for packages that are needed and not installed."""
-    commands = ' or '.join(INSTALL_COMMANDS.values())
     return (
         f'this needs {", ".join(packages)}, which is not installed. Install one family '
-        f'of packages: {commands}'
+        f'of packages: {INSTALL}'
     )
 
 
@@ -194,9 +189,8 @@ def describe_environment(environment: Environment) -> str:
         'numpy': numpy.__version__,
     }
     if environment.all_missing:
-        commands = ' or '.join(INSTALL_COMMANDS.values())
         lines['family'] = f'none ({", ".join(environment.all_missing)} not found)'
-        lines['to train and track'] = commands
+        lines['to train and track'] = INSTALL
     else:
         import torch
 
