@@ -30,7 +30,7 @@ _SPREAD = 0.7
 class Camera:
     """A pinhole camera without rotation.
 
-    Args:
+    Attributes:
         width: Image width, pixels.
         height: Image height, pixels.
         shake: Offset of each frame in pixels, float (F, 2).
