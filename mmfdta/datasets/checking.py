@@ -14,20 +14,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmfdta.structures.mot_text import ScannedText, scan_mot_text
+from mmfdta.structures.mot_text import ScannedText, read_seqinfo, scan_mot_text
 from mmfdta.structures.tables import plain_table
 
 from .sequences import (
     MAX_OBJECTS,
     Sequence,
-    SequenceInfo,
     SequenceSource,
     huge_boxes,
     list_folders,
     list_images,
     match_frames,
     numbers_in_names,
-    read_seqinfo,
 )
 from .transforms.decoding import decode_exact, open_image, read_image_size
 from .transforms.loading import describe_depth_map, find_depth_map
@@ -228,7 +226,7 @@ def _check_seqinfo(
     if source.seqinfo_path is None:
         return
     try:
-        info: SequenceInfo = read_seqinfo(source.seqinfo_path)
+        info = read_seqinfo(source.seqinfo_path)
     except ValueError as error:
         report.add_error(error)
         return

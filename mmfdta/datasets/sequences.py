@@ -1,24 +1,20 @@
 # Copyright (c) mmfdta authors.
 """Sequences: where their parts lie on disk, how they are read, what they hold."""
 
-import configparser
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from mmfdta.structures.mot_text import ScannedText, scan_mot_text
+from mmfdta.structures.mot_text import ScannedText, read_seqinfo, scan_mot_text
 from mmfdta.structures.tracks import Tracks
 
 # Objects of a frame in training: as many as the released detector has queries.
 MAX_OBJECTS = 300
 # Far beyond any image; float32 boxes still hold a sixteenth of a pixel there.
 LARGEST_PIXEL = 1e6
-Number = TypeVar('Number', int, float)
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 
 
@@ -329,66 +325,6 @@ class RowRule:
             keep &= annotations.visibility >= self.min_visibility
         annotations.tracks = replace(tracks, label=label)
         annotations.trainable = keep
-
-
-@dataclass(frozen=True)
-class SequenceInfo:
-    """What ``seqinfo.ini`` says; None or 0 where it is silent.
-
-    Attributes:
-        length: ``seqLength``.
-        height: ``imHeight``.
-        width: ``imWidth``.
-        frame_rate: ``frameRate``.
-    """
-
-    length: int | None = None
-    height: int | None = None
-    width: int | None = None
-    frame_rate: float = 0.0
-
-
-def read_seqinfo(path: str | os.PathLike | None) -> SequenceInfo:
-    """Read ``seqinfo.ini``.
-
-    Args:
-        path: The file; None gives an empty answer.
-
-    Returns:
-        What the file says.
-
-    Raises:
-        ValueError: If the file is not an INI file with a ``[Sequence]`` or
-            holds a value that is not a number.
-    """
-    if path is None:
-        return SequenceInfo()
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        parser.read(os.fspath(path), encoding='utf-8-sig')
-        section = parser['Sequence']
-    except (configparser.Error, KeyError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f'{path}: expected an INI file with a section [Sequence], found: {error}'
-        ) from None
-
-    def number(key: str, kind: Callable[[str], Number]) -> Number | None:
-        value = section.get(key)
-        if value is None:
-            return None
-        try:
-            return kind(value)
-        except ValueError:
-            raise ValueError(
-                f'{path}: found {key}={value!r}, expected a number'
-            ) from None
-
-    return SequenceInfo(
-        length=number('seqLength', int),
-        height=number('imHeight', int),
-        width=number('imWidth', int),
-        frame_rate=number('frameRate', float) or 0.0,
-    )
 
 
 def numbers_in_names(image_names: list[str]) -> np.ndarray | None:

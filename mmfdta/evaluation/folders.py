@@ -1,13 +1,12 @@
 # Copyright (c) mmfdta authors.
 """Ground truth and results as folders of MOTChallenge text."""
 
-import configparser
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmfdta.structures.mot_text import read_tracks
+from mmfdta.structures.mot_text import read_seqinfo, read_tracks
 from mmfdta.structures.tracks import Sequence
 
 
@@ -112,15 +111,12 @@ def read_length(sequence_dir: Path) -> int | None:
     """
     ini = sequence_dir / 'seqinfo.ini'
     if ini.is_file():
-        parser = configparser.ConfigParser(interpolation=None, strict=False)
-        try:
-            parser.read(ini, encoding='utf-8-sig')
-            return int(parser['Sequence']['seqLength'])
-        except (configparser.Error, KeyError, ValueError) as error:
+        length = read_seqinfo(ini).length
+        if length is None:
             raise ValueError(
-                f'{ini}: expected seqLength, a number, in section [Sequence]; '
-                f'found {error}'
-            ) from None
+                f'{ini}: expected seqLength, a number, in section [Sequence]'
+            )
+        return length
     images = sequence_dir / 'img1'
     if not images.is_dir():
         return None
