@@ -46,7 +46,7 @@ class Progress:
         self._bar: Bar | None = None
         if self.file.isatty():
             self._bar = Bar(
-                TextColumn('{task.description}'),
+                *([TextColumn('{task.description}')] if title else []),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn(unit),
@@ -56,6 +56,12 @@ class Progress:
             )
             self._task = self._bar.add_task(title, total=total, speed='')
             self._bar.start()
+
+    def __enter__(self) -> 'Progress':
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def update(self, speed: float | None = None) -> None:
         """Count one more.

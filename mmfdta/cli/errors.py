@@ -23,17 +23,18 @@ import mmfdta
 
 INTERRUPTED = 130  # the shell's code for a process that Ctrl-C ended
 _PACKAGE = Path(mmfdta.__file__).parent
-# What PyTorch says about the machine, beginning -> what to do.
+# What PyTorch says about the machine: the part that is shown, and what to do.
+_LOST = 'another process of the job has ended before; look for what it said'
+_SMALLER = 'lower the batch size or the image size'
 _KNOWN = {
-    'CUDA out of memory': 'lower the batch size or the image size',
-    'DefaultCPUAllocator: not enough memory': 'lower the batch size or the image size',
-    "DefaultCPUAllocator: can't allocate memory": 'lower the batch size or image size',
-    'DataLoader worker (pid': 'was the memory used up? lower num_workers',
-    'Invalid device string': 'name a device such as cpu or cuda:0',
-    'Expected one of cpu, cuda': 'name a device such as cpu or cuda:0',
-    'Torch not compiled with CUDA enabled': 'take cpu, or install PyTorch for CUDA',
-    'Found no NVIDIA driver': 'take cpu, or install a driver',
-    'CUDA error: invalid device ordinal': 'there are fewer GPUs',
+    r'CUDA out of memory(.*? is free)?': _SMALLER,
+    r"DefaultCPUAllocator: (not enough|can't allocate) memory.*": _SMALLER,
+    r'DataLoader worker \(pid.*': 'was the memory used up? lower num_workers',
+    r'device string: .*': 'name a device such as cpu or cuda:0',
+    r'Torch not compiled with CUDA enabled': 'take cpu, or install PyTorch for CUDA',
+    r'Found no NVIDIA driver': 'take cpu, or install a driver',
+    r'CUDA error: invalid device ordinal': 'there are fewer GPUs',
+    r'Connection (closed|reset) by peer': _LOST,
 }
 _FILE = re.compile(r'^  File "(.+)", line \d+, in .+\n(?:    (.*))?', re.M)
 # How long a process of a job waits with its line for that of the first process.
@@ -106,11 +107,10 @@ def explain(error: Exception) -> str | None:
         return text
     if isinstance(error, MemoryError):
         return f'the memory is used up {text}'.strip()
-    for beginning, advice in _KNOWN.items():
-        if text.startswith(beginning):
-            said = _one_line(text)
-            said = f'... {said[-80:]}' if len(said) > 200 else said
-            return f'{said}; {advice}'
+    for pattern, advice in _KNOWN.items():
+        found = re.search(pattern, _one_line(text))
+        if found and isinstance(error, RuntimeError | AssertionError):
+            return f'{found[0].rstrip(".")}; {advice}'
     if origin.raised and Path(origin.path).is_relative_to(_PACKAGE):
         return text
     if issubclass(kind, ValueError | KeyError | TypeError | AssertionError):
@@ -166,13 +166,19 @@ def _say(verb: str, text: str) -> None:
     """Print a message; of the processes of a job the first that fails says it."""
     rank = int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0)
     file = os.environ.get('TORCHELASTIC_ERROR_FILE')
+    lost = text.endswith(_LOST)
+    if lost or (rank and not file):
+        # If another process has more to say, the launcher ends this one.
+        try:
+            time.sleep(_PATIENCE)
+        except KeyboardInterrupt:
+            return
     if file:
-        # torchrun reports the first of its processes that fails.
-        content = dict(message=f'mmfdta {verb}: {text}', timestamp=int(time.time()))
+        # `mmfdta.cli.launch` prints the message of one process.
+        content = dict(message=f'mmfdta {verb}: {text}', timestamp=time.time())
         Path(file).write_text(json.dumps(content), encoding='utf-8')
         return
     if rank:
-        time.sleep(_PATIENCE)  # if all fail alike, the launcher ends this one
         text = f'process {rank}: {text}'
     for line in text.splitlines() or ['']:
         print(f'mmfdta {verb}: {line}', file=sys.stderr)

@@ -24,9 +24,11 @@ def main() -> int:
     try:
         run.main()
     except ChildFailedError as error:
-        _, failure = error.get_first_failure()
-        if failure.error_file_data.get('timestamp'):  # otherwise it said it itself
+        rank, failure = error.get_first_failure()
+        if failure.error_file_data.get('timestamp'):
             print(failure.message, file=sys.stderr)
+        elif failure.exitcode < 0:  # otherwise it said it itself
+            print(f'mmfdta: process {rank}: {failure.message}', file=sys.stderr)
         return failure.exitcode if failure.exitcode > 0 else 1
     except (SignalException, KeyboardInterrupt):
         print('mmfdta: interrupted', file=sys.stderr)

@@ -84,11 +84,10 @@ def run(options: argparse.Namespace) -> None:
     store = options.detections and DetectionStore(options.detections, model, dataset)
     loop = SequenceLoop(model, dataset, store or None, batch_size=options.batch_size)
     cut = min(options.clip_length or longest, longest), options.clips
-    bar = Progress(len(list(cut_clips(dataset, *cut))), unit='clips')
-    stages, found = measure_similarity(
-        loop, score_thr, *cut, options.threshold, bar.update
-    )
-    bar.close()
+    with Progress(len(list(cut_clips(dataset, *cut))), unit='clips') as bar:
+        stages, found = measure_similarity(
+            loop, score_thr, *cut, options.threshold, bar.update
+        )
     report = dict(
         config=options.config,
         checkpoint=options.checkpoint,

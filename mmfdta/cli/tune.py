@@ -103,9 +103,8 @@ def run(options: argparse.Namespace) -> None:
     folder = options.detections or options.out / 'detections'
     store = DetectionStore(folder, model, data.dataset)
     loop = SequenceLoop(model, data.dataset, store, lowest, options.batch_size)
-    bar = Progress(sum(map(len, data.sequences)))
-    detections = loop.detect_all(bar.update)
-    bar.close()
+    with Progress(sum(map(len, data.sequences))) as bar:
+        detections = loop.detect_all(bar.update)
 
     def report(trial: tune_thresholds.Trial) -> None:
         """Keep what there is so far: an interrupted search loses nothing."""

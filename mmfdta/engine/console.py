@@ -5,9 +5,12 @@ A config asks for it with ``runner_type = 'TrackingRunner'`` and
 ``log_processor = dict(type='TrackingLogProcessor')``.
 """
 
+import contextlib
+import io
 import logging
 import re
 import time
+from typing import Any
 
 from mmengine.logging import MMLogger
 from mmengine.registry import LOG_PROCESSORS, RUNNERS
@@ -23,6 +26,7 @@ FILE_ONLY = (
     *('Checkpoints will be saved to', 'paramwise_options -- '),
     *('"FileClient" will be deprecated', '"HardDiskBackend" is the alias'),
     *('Because batch augmentation', 'Use the initialized weights'),
+    'Loads checkpoint by ',
 )
 _PROGRESS = re.compile(r'(?:Epoch|Iter)\((train|val|test)\)')
 # Frames of a validation or test are counted this often.
@@ -83,6 +87,14 @@ class TrackingRunner(Runner):
         quiet_console(logger)
         logger.info(f'The log is {logger.log_file}')
         return logger
+
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict:
+        """Load a checkpoint; what MMEngine prints meanwhile goes to the log."""
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            checkpoint = super().load_checkpoint(*args, **kwargs)
+        for line in said.getvalue().splitlines():
+            self.logger.info(line)
+        return checkpoint
 
 
 @LOG_PROCESSORS.register_module()

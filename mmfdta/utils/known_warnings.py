@@ -17,6 +17,8 @@ KNOWN_WARNINGS = (
     ('pkg_resources is deprecated', UserWarning, ''),
     ('On January 1, 2023, MMCV will release', UserWarning, 'mmcv'),
     ('Fail to import ``MultiScaleDeformableAttention``', UserWarning, 'mmcv'),
+    # PyTorch on what MMEngine's wrapper of distributed models hands it.
+    ('`broadcast_buffers` is deprecated', FutureWarning, ''),
     # PyTorch on a scheduler that MMEngine steps itself.
     ('Detected call of `lr_scheduler.step', UserWarning, 'torch'),
 )

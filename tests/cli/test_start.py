@@ -114,9 +114,37 @@ def test_an_error_of_a_loader_s_worker_is_its_last_line():
     assert explain(FileNotFoundError(lost)).startswith('seq1/gt.txt')
 
 
-def test_memory_that_is_used_up_is_no_bug():
-    error = RuntimeError('CUDA out of memory. Tried to allocate 2 GiB')
-    assert explain(error).endswith('lower the batch size or the image size')
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        (
+            'CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total '
+            'capacity of 79.11 GiB of which 1.22 GiB is free. Including non-PyTorch '
+            'memory, this process has 77 GiB memory in use. See documentation',
+            'CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total '
+            'capacity of 79.11 GiB of which 1.22 GiB is free; lower the batch size or '
+            'the image size',
+        ),
+        (
+            '[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: '
+            "can't allocate memory: you tried to allocate 8 bytes.",
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 "
+            'bytes; lower the batch size or the image size',
+        ),
+        (
+            '[/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]: '
+            '1. This is typically caused by a remote worker crashing.',
+            'Connection closed by peer; another process of the job has ended '
+            'before; look for what it said',
+        ),
+        (
+            'Expected one of cpu, cuda, xpu device type at start of device string: gpu',
+            'device string: gpu; name a device such as cpu or cuda:0',
+        ),
+    ],
+)
+def test_what_pytorch_says_about_the_machine_is_no_bug(text, said):
+    assert explain(RuntimeError(text)) == said
 
 
 def test_processes_of_torchrun_leave_their_line_to_it(tmp_path, monkeypatch, capsys):

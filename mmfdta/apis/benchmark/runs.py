@@ -195,22 +195,21 @@ def run_job(job: Job, own_process: bool = True) -> None:
         store = DetectionStore(Path(job.detections), model, dataset)
     loop = SequenceLoop(model, dataset, store, machine=job.machine)
     cost = loop.warm_up(todo[0], job.warmup)
-    bar = Progress(sum(len(sequences[i]) for i in todo))
-    for index in todo:
-        known = loop.reads(index)
-        parts, seconds = [], []
-        for frame, spent in loop.track(index, known):
-            parts.append(make_record(frame, mot_classes=True).pred)
-            seconds.append(spent)
-            bar.update()
-        run = SequenceRun(
-            np.stack(seconds),
-            peak_memory(device) if own_process else None,
-            cost,
-            known is not None,
-        )
-        folder.write(sequences[index].name, Tracks.concatenate(parts), run)
-    bar.close()
+    with Progress(sum(len(sequences[i]) for i in todo)) as bar:
+        for index in todo:
+            known = loop.reads(index)
+            parts, seconds = [], []
+            for frame, spent in loop.track(index, known):
+                parts.append(make_record(frame, mot_classes=True).pred)
+                seconds.append(spent)
+                bar.update()
+            run = SequenceRun(
+                np.stack(seconds),
+                peak_memory(device) if own_process else None,
+                cost,
+                known is not None,
+            )
+            folder.write(sequences[index].name, Tracks.concatenate(parts), run)
 
 
 def main(arguments: list[str]) -> int:
