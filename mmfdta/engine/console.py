@@ -8,9 +8,11 @@ A config asks for it with ``runner_type = 'TrackingRunner'`` and
 import contextlib
 import io
 import logging
+import os
 import re
+import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 from mmengine.logging import MMLogger
 from mmengine.registry import LOG_PROCESSORS, RUNNERS
@@ -69,12 +71,31 @@ class ConsoleFormatter(logging.Formatter):
         return f'{now}  {level}{text.strip()}'
 
 
+class ConsoleHandler(logging.StreamHandler):
+    """Shows how a run goes, and no more; silent once nobody reads it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.addFilter(ConsoleFilter())
+        self.setFormatter(ConsoleFormatter())
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Go on without a reader that has left, such as `head`."""
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+        else:
+            super().handleError(record)
+
+
 def quiet_console(logger: MMLogger) -> None:
-    """Let a logger of MMEngine show on the console how a run goes, and no more."""
-    for handler in logger.handlers:
+    """Replace the console of a logger of MMEngine by `ConsoleHandler`."""
+    for handler in list(logger.handlers):
         if type(handler) is logging.StreamHandler:
-            handler.addFilter(ConsoleFilter())
-            handler.setFormatter(ConsoleFormatter())
+            logger.removeHandler(handler)
+            console = ConsoleHandler(handler.stream)
+            console.setLevel(handler.level)
+            console.filters[:0] = handler.filters
+            logger.addHandler(console)
 
 
 @RUNNERS.register_module()

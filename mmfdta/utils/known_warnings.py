@@ -17,6 +17,8 @@ KNOWN_WARNINGS = (
     ('pkg_resources is deprecated', UserWarning, ''),
     ('On January 1, 2023, MMCV will release', UserWarning, 'mmcv'),
     ('Fail to import ``MultiScaleDeformableAttention``', UserWarning, 'mmcv'),
+    # MMEngine on the threads of each process of a job.
+    ('Setting (OMP|MKL)_NUM_THREADS environment variable', UserWarning, ''),
     # PyTorch on what MMEngine's wrapper of distributed models hands it.
     ('`broadcast_buffers` is deprecated', FutureWarning, ''),
     # PyTorch on a scheduler that MMEngine steps itself.

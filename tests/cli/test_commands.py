@@ -1,11 +1,14 @@
 # Copyright (c) mmfdta authors.
 """The train and test commands on a one-weight model: results, refusals, resuming."""
 
+import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from mmfdta.apis import test as test_command
 from mmfdta.apis import train as train_command
 from mmfdta.apis.config import find_config, load_config
 from mmfdta.cli import main as command_line
+from mmfdta.engine.console import ConsoleHandler
 
 MODEL = '''
 import torch
@@ -267,6 +271,57 @@ def test_every_command_has_help(name, capsys):
     assert capsys.readouterr().out.startswith('usage: ')
 
 
+def test_a_console_that_nobody_reads_ends_no_run(capsys):
+    read, write = os.pipe()
+    os.close(read)
+    logger = logging.Logger('run')
+    with open(write, 'w', buffering=1) as console:
+        logger.addHandler(ConsoleHandler(console))
+        logger.info('first')
+        logger.info('second')
+    assert capsys.readouterr().err == ''
+
+
+def test_what_the_console_of_a_test_shows(project, capfd):
+    torch.save(dict(state_dict=dict(weight=torch.ones(1))), 'one.pth')
+    # A logger of its own: MMEngine names them by the second they were made in.
+    options = ['--cfg-options', 'log_level=INFO', 'experiment_name=console']
+    assert command_line.main(['test', 'tiny.py', 'one.pth', *options]) == 0
+    shown = capfd.readouterr().out.splitlines()
+    assert re.search('  The log is .*[.]log$', shown[0])
+    assert sum('one.pth' in line for line in shown) == 1
+    assert 'weight: 1.0000  count: 4' in shown[-1]
+    assert len(shown) <= 4
+    (log,) = project.rglob('*.log')
+    for text in ('System environment', 'Config:', 'Loads checkpoint by local'):
+        assert text in log.read_text()
+
+
+def test_ctrl_c_ends_training_in_a_line(project):
+    """It goes to the whole group, as from a terminal: to the loader's workers too."""
+    options = ['train_cfg.max_epochs=99999', 'train_dataloader.num_workers=1']
+    command = [sys.executable, '-m', 'mmfdta', 'train', 'tiny.py']
+    path = os.pathsep.join([str(project), *filter(None, sys.path)])
+    with subprocess.Popen(
+        [*command, '--cfg-options', *options, 'default_hooks.checkpoint=None'],
+        env={**os.environ, 'PYTHONPATH': path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            end = time.monotonic() + 120
+            while not list(project.rglob('scalars.json')):
+                assert process.poll() is None and time.monotonic() < end
+                time.sleep(0.1)
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
+        assert process.stderr.read() == 'mmfdta train: interrupted\n'
+
+
 @pytest.mark.dist
 def test_two_processes_train_and_test_without_a_gpu(project, free_port):
     tools = Path(__file__).resolve().parents[2] / 'tools'
@@ -276,11 +331,15 @@ def test_two_processes_train_and_test_without_a_gpu(project, free_port):
     environment['PORT'] = str(free_port)
     environment.pop('LOCAL_RANK')
 
-    def run(script, *arguments):
+    def run(script, *arguments, code=0):
         command = ['bash', str(tools / script), 'tiny.py', *arguments]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
+        assert done.returncode == code, done.stderr[-3000:]
+        return done.stderr if code else done.stdout
+
+    option = 'optim_wrapper.optimizer.type=AdamX'
+    (said,) = run('dist_train.sh', '2', '--cfg-options', option, code=1).splitlines()
+    assert said.startswith(f'mmfdta train: {option.partition("=")[0]}: ')
 
     run('dist_train.sh', '2')
     # Two images each: one step of 0.5.
