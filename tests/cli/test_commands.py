@@ -300,6 +300,8 @@ def test_what_the_console_of_a_test_shows(project, capfd):
 def test_ctrl_c_ends_training_in_a_line(project):
     """It goes to the whole group, as from a terminal: to the loader's workers too."""
     options = ['train_cfg.max_epochs=99999', 'train_dataloader.num_workers=1']
+    # Python drops what is raised while a loader's iterator is deleted.
+    options += ['train_dataloader.persistent_workers=True']
     command = [sys.executable, '-m', 'mmfdta', 'train', 'tiny.py']
     path = os.pathsep.join([str(project), *filter(None, sys.path)])
     with subprocess.Popen(
