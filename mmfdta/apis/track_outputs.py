@@ -5,7 +5,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -122,27 +122,28 @@ class _StreamedText:
 
     def write(self, frame: TrackedFrame) -> None:
         """Append the frame's tracks."""
-        file = self._file
-        if file is None:
+        text = self._format(frame)
+        if self._file is None:
             check_folder(self.path)
-            # Stays open from frame to frame.
-            file = self._temporary.open('w', encoding='utf-8', newline='\n')  # noqa: SIM115
-            self._file = file
-            self._append(file, self._head())
-        self._append(file, self._format(frame))
+            text = self._head() + text
+        with self._explained():
+            if self._file is None:
+                self._file = self._temporary.open('w', encoding='utf-8', newline='\n')
+            self._file.write(text)
+            # A full disk shows here, not at the end of a long video.
+            self._file.flush()
         self._num_frames += 1
 
     def finish(self, complete: bool) -> Path | None:
         """Complete the file."""
         if self._file is None:
             return None
+        target = final_path(self.path, complete)
         try:
-            self._append(self._file, self._tail(complete))
-            self._file.close()
-            target = final_path(self.path, complete)
-            os.replace(self._temporary, target)
-        except OSError as error:
-            raise self._explain(error) from None
+            with self._explained():
+                self._file.write(self._tail(complete))
+                self._file.close()
+                os.replace(self._temporary, target)
         finally:
             self.discard()
         return target
@@ -155,21 +156,18 @@ class _StreamedText:
             self._file = None
             self._temporary.unlink(missing_ok=True)
 
-    def _append(self, file: IO[str], text: str) -> None:
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Name the file in errors."""
         try:
-            file.write(text)
-            # A full disk shows here, not at the end of a long video.
-            file.flush()
+            yield
         except OSError as error:
-            raise self._explain(error) from None
-
-    def _explain(self, error: OSError) -> OSError:
-        full = ': the disk is full' if error.errno == errno.ENOSPC else ''
-        return OSError(
-            error.errno,
-            f'cannot write the tracks{full} ({error.strerror})',
-            str(self.path),
-        )
+            full = ': the disk is full' if error.errno == errno.ENOSPC else ''
+            raise OSError(
+                error.errno,
+                f'cannot write the tracks{full} ({error.strerror})',
+                str(self.path),
+            ) from None
 
     def _head(self) -> str:
         return ''

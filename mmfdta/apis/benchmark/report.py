@@ -18,10 +18,9 @@ from mmfdta.visualization import (
 )
 
 from ..sequence_loop import STAGES
-from .results import LEVEL, METRICS, Difference, EntryResult, Timing
+from .results import LEVEL, METRICS, Difference, EntryResult
 
 _SCORES = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1')
-_MILLION, _GIGA, _MEBI = 1e6, 1e9, 2**20
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,9 @@ class Report:
 
     def _score_table(self) -> str:
         rows = []
-        for result in self.results:
-            cells = [f'{100 * result.scores[name]:.1f}' for name in _SCORES]
-            rows.append((result.name, *cells, f'{result.scores["IDSW"]:.0f}'))
+        for row in self._rows():
+            cells = [f'{100 * row[name]:.1f}' for name in _SCORES]
+            rows.append((row['tracker'], *cells, f'{row["IDSW"]:.0f}'))
         return markdown_table(('tracker', *_SCORES, 'IDSW'), rows)
 
     def _difference_table(self) -> str:
@@ -89,47 +88,45 @@ class Report:
         return markdown_table(head, rows)
 
     def _cost_table(self) -> str:
-        if not self._timed:
-            return ''
+        # Column of the table: column of the CSV, its unit, how it is written.
+        columns = {f'{s} ms': (f'{s}_ms', 1, '.2f') for s in STAGES} | {
+            'FPS': ('frames_per_second', 1, '.2f'),
+            'memory MB': ('peak_memory', 2**20, '.0f'),
+            'params M': ('parameters', 1e6, '.2f'),
+            'GFLOPs': ('flops', 1e9, '.2f'),
+        }
         rows = []
-        for result, timing in self._timed:
-            cost = result.runs[0].cost
-            rows.append(
-                (
-                    result.name,
-                    *(_milliseconds(timing.stages[s]['median']) for s in STAGES),
-                    f'{timing.frames_per_second:.2f}',
-                    f'{result.peak_memory / _MEBI:.0f}' if result.peak_memory else '-',
-                    f'{cost["parameters"] / _MILLION:.2f}',
-                    f'{cost["flops"] / _GIGA:.2f}',
-                )
-            )
-        stages = [f'{stage} ms' for stage in STAGES]
-        head = ('tracker', *stages, 'FPS', 'memory MB', 'params M', 'GFLOPs')
-        return markdown_table(head, rows)
-
-    @property
-    def _timed(self) -> list[tuple[EntryResult, Timing]]:
-        """The entries that ran, with their times."""
-        return [(r, r.timing) for r in self.results if r.timing is not None]
+        for row in self._rows():
+            cells = []
+            for key, unit, form in columns.values():
+                cells.append('-' if row[key] is None else f'{row[key] / unit:{form}}')
+            if row['frames_per_second'] is not None:
+                rows.append((row['tracker'], *cells))
+        return markdown_table(('tracker', *columns), rows) if rows else ''
 
     def csv(self) -> str:
         """Return one line for each entry, rates as fractions."""
-        rows = [self._plain_row(result) for result in self.results]
+        rows = self._rows()
         return csv_table(tuple(rows[0]), [tuple(row.values()) for row in rows])
 
-    def _plain_row(self, result: EntryResult) -> dict:
-        timing, cost = result.timing, result.runs[0].cost if result.runs else None
-        stages = timing.stages if timing else {}
-        return dict(
-            tracker=result.name,
-            **{name: result.scores[name] for name in (*_SCORES, 'IDSW')},
-            **{f'{s}_ms': stages[s]['median'] if stages else None for s in STAGES},
-            frames_per_second=timing and timing.frames_per_second,
-            peak_memory=result.peak_memory,
-            parameters=cost and cost['parameters'],
-            flops=cost and cost['flops'],
-        )
+    def _rows(self) -> list[dict]:
+        """Numbers of each entry; None is what a run alone tells."""
+        rows = []
+        for result in self.results:
+            timing, cost = result.timing, result.cost or {}
+            stages = timing.stages if timing else {}
+            rows.append(
+                dict(
+                    tracker=result.name,
+                    **{name: result.scores[name] for name in (*_SCORES, 'IDSW')},
+                    **{f'{s}_ms': stages.get(s, {}).get('median') for s in STAGES},
+                    frames_per_second=timing and timing.frames_per_second,
+                    peak_memory=result.peak_memory,
+                    parameters=cost.get('parameters'),
+                    flops=cost.get('flops'),
+                )
+            )
+        return rows
 
     def json(self) -> str:
         """Return everything."""
@@ -143,7 +140,7 @@ class Report:
                 },
                 timing=result.timing and asdict(result.timing),
                 peak_memory=result.peak_memory,
-                cost=result.runs[0].cost if result.runs else None,
+                cost=result.cost,
                 reused_detections=result.reused_detections,
             )
             for result in self.results
@@ -173,7 +170,8 @@ class Report:
                 self._points(detection, 'AssA'), ('DetA', 'AssA'), hota_lines=True
             ),
         )
-        speed = {result.name: time.frames_per_second for result, time in self._timed}
+        timed = [(r.name, r.timing) for r in self.results]
+        speed = {name: timing.frames_per_second for name, timing in timed if timing}
         if speed:
             figures['speed'] = plot_plane(
                 self._points(speed, 'HOTA'), ('frames per second', 'HOTA')
@@ -201,7 +199,3 @@ def _interval(difference: Difference) -> str:
     values = (difference.overall, difference.low, difference.high)
     middle, low, high = (f'{100 * value:+.1f}' for value in values)
     return f'{middle} [{low}, {high}]'
-
-
-def _milliseconds(value: float | None) -> str:
-    return '-' if value is None else f'{value:.2f}'

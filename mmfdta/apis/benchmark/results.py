@@ -87,6 +87,11 @@ class EntryResult:
         return max(known, default=None)
 
     @property
+    def cost(self) -> dict[str, int] | None:
+        """Parameters and operations of one frame; None for results that were there."""
+        return self.runs[0].cost if self.runs else None
+
+    @property
     def reused_detections(self) -> bool:
         """Whether it ran on detections that were there, of any entry."""
         return any(run.reused_detections for run in self.runs)
