@@ -2,6 +2,7 @@
 """Turns single frames into model inputs, as the config's test pipeline does."""
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ class FramePreprocessor:
             video_length=num_frames,
             ori_video_length=num_frames,
         )
-        clip = {key: [value] for key, value in frame.items()}
+        clip: dict[str, Any] = {key: [value] for key, value in frame.items()}
         if self._on_clips:
             of_all = dict(video_id=0, video_length=num_frames, sequence=video)
             clip |= dict(img_paths=clip['img_path'], **of_all)

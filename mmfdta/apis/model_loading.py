@@ -53,7 +53,7 @@ def load_tracker(
             '--allow-random-weights)'
         )
     model = MODELS.build(_without_pretrained(config.model))
-    meta = {}
+    content: Any = {}
     if checkpoint is None:
         model.init_weights()
         print_log('The weights are random: the tracks mean nothing.', 'current', 30)
@@ -67,8 +67,7 @@ def load_tracker(
                 f'{checkpoint} does not fit the model of the config: {error}. Convert '
                 'a foreign checkpoint with mmfdta convert'
             ) from None
-        meta = content.get('meta') or {}
-    model.dataset_meta = _dataset_meta(config, meta)
+    model.dataset_meta = _dataset_meta(config, content.get('meta') or {})
     if device is None:
         device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
     return accelerate(revert_sync_batchnorm(model).to(device).eval())
