@@ -91,10 +91,9 @@ class BackgroundConsumer(Generic[T]):
     def put(self, item: T) -> None:
         """Hand over an item; what the function raised on an earlier one is raised."""
         self._waiting.append(self._thread.submit(self._consume, item))
-        while len(self._waiting) > self._depth or self._waiting[0].done():
-            self._waiting.popleft().result()
-            if not self._waiting:
-                break
+        waiting = self._waiting
+        while waiting and (waiting[0].done() or len(waiting) > self._depth):
+            waiting.popleft().result()
 
     def close(self) -> None:
         """Wait until every item is consumed; errors are raised by :meth:`check`."""

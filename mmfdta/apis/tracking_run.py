@@ -167,17 +167,9 @@ class TrackingRun:
 
     def _batches(self, reader: Prefetcher[_Prepared]) -> Iterator[list[_Prepared]]:
         """Group frames of one size."""
-        batch: list[_Prepared] = []
-        for item in reader:
-            if batch and item[0].shape != batch[0][0].shape:
+        for _, frames in itertools.groupby(reader, key=lambda item: item[0].shape):
+            while batch := list(itertools.islice(frames, self._batch_size)):
                 yield batch
-                batch = []
-            batch.append(item)
-            if len(batch) == self._batch_size:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
 
     def _track(self, batch: list[_Prepared]) -> list[TrackedFrame]:
         begin = time.perf_counter()
