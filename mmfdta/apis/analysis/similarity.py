@@ -45,13 +45,18 @@ class Pairs:
         self.above += int((values > threshold).sum())
         self.total += float(values.sum())
 
+    @property
+    def share_above(self) -> float:
+        """Share of the pairs above the threshold."""
+        return self.above / max(1, int(self.histogram.sum()))
+
     def summary(self) -> dict:
         """Return what is kept as JSON."""
         pairs = int(self.histogram.sum())
         return dict(
             pairs=pairs,
             mean=self.total / max(1, pairs),
-            share_above=self.above / max(1, pairs),
+            share_above=self.share_above,
             histogram=self.histogram.tolist(),
         )
 
@@ -95,8 +100,8 @@ class Similarities:
             different=self.different.histogram,
             same=self.same.histogram,
             threshold=self.threshold,
-            share_different=self.different.summary()['share_above'],
-            share_same=self.same.summary()['share_above'],
+            share_different=self.different.share_above,
+            share_same=self.same.share_above,
         )
 
     def summary(self) -> dict:
