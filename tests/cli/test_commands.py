@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """The train and test commands on a one-weight model: results, refusals, resuming."""
 
+import functools
 import logging
 import os
 import re
@@ -311,6 +312,8 @@ def test_ctrl_c_ends_training_in_a_line(project):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A suite in the background of a shell is started with SIGINT ignored.
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             end = time.monotonic() + 120
