@@ -14,6 +14,7 @@ from mmfdta.apis.track_outputs import VideoFacts, plan_outputs
 from mmfdta.apis.tracking_run import TrackingRun
 from mmfdta.apis.video_sources import FrameSource
 from mmfdta.models.mot import FDTA
+from mmfdta.structures import Tracks
 from mmfdta.structures.mot_text import read_tracks
 from mmfdta.visualization import TrackStyle
 
@@ -87,14 +88,15 @@ def test_memory_is_flat_and_identities_are_new(model: FDTA, tmp_path: Path):
         return dict(image=image, frame=frame)
 
     @torch.no_grad()
-    def track(samples):
+    def track(samples, first):
         results = []
-        for sample in samples:
+        for number, sample in enumerate(samples, first):
             clip = TrackDataSample()
             clip.video_data_samples = [sample['frame']]
             pixels = torch.from_numpy(sample['image']).permute(2, 0, 1).float() / 255
             model.predict(dict(img=pixels[None, None]), [clip])
-            results.append(clip[0].pred_track_instances)
+            tracks = clip[0].pred_track_instances
+            results.append(Tracks.from_instances(tracks, number))
         return results
 
     out = [tmp_path / name for name in ('t.txt', 't.json', 't.avi')]
