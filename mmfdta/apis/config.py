@@ -197,3 +197,12 @@ def _join_processes(config: Config) -> None:
             find_unused_parameters=config.get('find_unused_parameters', False),
         ),
     )
+
+
+def leave_processes() -> None:
+    """End the connection of the processes of a job, if this is one.
+
+    A process that ends with the connection's threads running may be aborted.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

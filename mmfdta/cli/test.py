@@ -44,10 +44,11 @@ def choose_checkpoint(options: argparse.Namespace) -> str | None:
 def run(options: argparse.Namespace) -> None:
     """Test."""
     keep_local_rank(options)
-    from mmfdta.apis.config import load_config
+    from mmfdta.apis.config import leave_processes, load_config
     from mmfdta.apis.test import test
 
     config = load_config(
         options.config, options.cfg_options, options.work_dir, options.launcher
     )
     test(config, choose_checkpoint(options), options.out)
+    leave_processes()

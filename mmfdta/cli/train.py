@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Train."""
     keep_local_rank(options)
-    from mmfdta.apis.config import load_config
+    from mmfdta.apis.config import leave_processes, load_config
     from mmfdta.apis.train import apply_training_options, train
 
     config = load_config(
@@ -38,3 +38,4 @@ def run(options: argparse.Namespace) -> None:
     )
     apply_training_options(config, options.resume, options.amp, options.auto_scale_lr)
     train(config)
+    leave_processes()

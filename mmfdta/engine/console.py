@@ -28,8 +28,9 @@ FILE_ONLY = (
     *('Checkpoints will be saved to', 'paramwise_options -- '),
     *('"FileClient" will be deprecated', '"HardDiskBackend" is the alias'),
     *('Because batch augmentation', 'Use the initialized weights'),
-    'Loads checkpoint by ',
 )
+# What MMEngine says of a checkpoint of a part of the model.
+_LACKING = re.compile(r'^missing keys in source state_dict: (.*)$', re.MULTILINE)
 _PROGRESS = re.compile(r'(?:Epoch|Iter)\((train|val|test)\)')
 # Frames of a validation or test are counted this often.
 _SECONDS = 10.0
@@ -48,7 +49,9 @@ class ConsoleFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether a record is shown."""
         text = record.getMessage()
-        if text.startswith(FILE_ONLY) or record.funcName == '_dump_init_info':
+        if getattr(record, 'file_only', False) or text.startswith(FILE_ONLY):
+            return False
+        if record.funcName == '_dump_init_info':
             return False
         progress = _PROGRESS.match(text)
         if progress and progress[1] != 'train' and '  eta: ' in text:
@@ -110,11 +113,20 @@ class TrackingRunner(Runner):
         return logger
 
     def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict:
-        """Load a checkpoint; what MMEngine prints meanwhile goes to the log."""
+        """Load a checkpoint; what MMEngine prints meanwhile goes to the log file.
+
+        The console says how many weights it lacks, the file which.
+        """
         with contextlib.redirect_stdout(io.StringIO()) as said:
             checkpoint = super().load_checkpoint(*args, **kwargs)
-        for line in said.getvalue().splitlines():
-            self.logger.info(line)
+        for line in filter(str.strip, said.getvalue().splitlines()):
+            self.logger.info(line, extra=dict(file_only=True))
+        lacking = _LACKING.search(said.getvalue())
+        if lacking:
+            self.logger.info(
+                f'{lacking[1].count(",") + 1} weights of the model are not in the '
+                'checkpoint and stay as initialised; the log names them'
+            )
         return checkpoint
 
 

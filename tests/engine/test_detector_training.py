@@ -8,11 +8,12 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmfdta.cli.main import main
+from mmfdta.engine.console import TrackingRunner
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 
-def test_the_detector_of_a_run_starts_fdta(tiny_run, tmp_path: Path):
+def test_the_detector_of_a_run_starts_fdta(tiny_run, tmp_path: Path, capfd):
     whole = Config.fromfile(tiny_run())
     # The converter knows ResNet's bottlenecks.
     whole.model.detector.backbone.update(depth=50, base_channels=4)
@@ -44,8 +45,12 @@ def test_the_detector_of_a_run_starts_fdta(tiny_run, tmp_path: Path):
     whole.load_from = str(start)
     whole.train_cfg.max_epochs = 0
     whole.work_dir = str(tmp_path / 'fdta')
-    fdta = Runner.from_cfg(whole)
+    whole.log_level = 'INFO'
+    whole.experiment_name = 'fdta'
+    capfd.readouterr()
+    fdta = TrackingRunner.from_cfg(whole)
     fdta.train()
+    shown = capfd.readouterr().out
     trained = runner.model.state_dict()
     started = fdta.model.state_dict()
     assert trained
@@ -59,3 +64,8 @@ def test_the_detector_of_a_run_starts_fdta(tiny_run, tmp_path: Path):
         'trajectory_modeling',
         'id_decoder',
     }
+    # The console counts them, the log file names them.
+    assert f'{len(new)} weights of the model are not in the checkpoint' in shown
+    (log,) = Path(whole.work_dir).rglob('*.log')
+    assert 'id_decoder.word_to_embed.weight' in log.read_text()
+    assert 'id_decoder' not in shown

@@ -161,27 +161,27 @@ def test_an_edited_tracker_reuses_detections_and_an_edited_detector_does_not(
     monkeypatch.chdir(arena.folder)
     monkeypatch.syspath_prepend(str(arena.folder))
     try:
-        assert main(['new-tracker', 'GlueTracker']) == 0
-        package = arena.folder / 'glue_tracker'
-        config = package / 'glue_tracker_mini.py'
+        assert main(['new-tracker', 'PasteTracker']) == 0
+        package = arena.folder / 'paste_tracker'
+        config = package / 'paste_tracker_mini.py'
         (package / 'detector.py').write_text(
             'from mmdet.registry import MODELS\n'
             'from mmfdta.models import FDTADetector\n\n'
             '@MODELS.register_module()\n'
-            'class GlueDetector(FDTADetector):\n'
+            'class PasteDetector(FDTADetector):\n'
             '    """Another detector."""\n'
         )
         edit(package / '__init__.py', 'from . import detector\n')
         theirs, ours = arena.folder / 'theirs.py', f'{BYTE}={arena.weights}'
         text = config.read_text().replace(
-            'model = dict(', "model = dict(detector=dict(type='GlueDetector'), "
+            'model = dict(', "model = dict(detector=dict(type='PasteDetector'), "
         )
-        assert 'GlueDetector' in text
+        assert 'PasteDetector' in text
         # Beside the first one, whose bases it shares.
         theirs = config.with_name('theirs_mini.py')
         theirs.write_text(text)
         entries = [f'{config}={arena.weights}', f'{theirs}={arena.weights}', ours]
-        names = ['glue_tracker_mini', 'theirs_mini', BYTE]
+        names = ['paste_tracker_mini', 'theirs_mini', BYTE]
         both = ['minidance0000', 'minidance0001']
         assert arena.run(*entries) == 0
         # The first and the third have one detector, the second has its own.
@@ -189,7 +189,7 @@ def test_an_edited_tracker_reuses_detections_and_an_edited_detector_does_not(
         assert detected == both * 2
         assert [r['reused_detections'] for r in arena.records(BYTE)] == [True, True]
         before = {name: arena.tracks(name) for name in names}
-        assert before['glue_tracker_mini'] == before['theirs_mini']
+        assert before['paste_tracker_mini'] == before['theirs_mini']
 
         edit(package / 'tracker.py')
         in_process.clear()
@@ -204,7 +204,7 @@ def test_an_edited_tracker_reuses_detections_and_an_edited_detector_does_not(
         assert in_process == names[:2] and detected == both
         assert {name: arena.tracks(name) for name in names} == before
     finally:
-        for name in [n for n in sys.modules if n.split('.')[0] == 'glue_tracker']:
+        for name in [n for n in sys.modules if n.split('.')[0] == 'paste_tracker']:
             del sys.modules[name]
 
 
