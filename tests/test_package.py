@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mmfdta.utils.environment import find_environment
 from mmfdta.version import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -132,6 +133,9 @@ def test_every_config_has_a_name_of_its_own():
         assert len(list((ROOT / 'configs').rglob(name))) == 1, name
 
 
+@pytest.mark.skipif(
+    'OneDL' not in find_environment().families, reason='only this family brings mim'
+)
 @pytest.mark.parametrize('verb', ['train', 'test'])
 def test_mim_starts_a_verb_from_another_folder(project, tmp_path, verb):
     """In an editable install, of which mim reads the metadata."""
