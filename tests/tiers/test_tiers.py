@@ -147,7 +147,7 @@ def test_onedl_and_depth(tmp_path, wheel):
     install.run('python', 'tiny.py')
     shutil.rmtree(next((tmp_path / 'data/minidance/train').glob('*/depth')))
     install.run(
-        *('mmfdta', 'generate-depth', 'dancetrack', 'data/minidance'),
+        *('mmfdta', 'generate-depth', 'data/minidance', '--kind', 'dancetrack'),
         *('--model', 'tiny', '--device', 'cpu'),
     )
     assert len(list((tmp_path / 'data/minidance/train').glob('*/depth/*.png'))) == 6
