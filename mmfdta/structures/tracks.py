@@ -55,13 +55,14 @@ class Tracks:
         """Build from anything array-like, with scores 1 and labels -1 by default.
 
         Raises:
-            ValueError: If the lengths differ or a box is not finite.
+            ValueError: If the lengths differ, a box is not finite, or a frame or an
+                identity is no whole number.
         """
-        frame = np.asarray(frame, dtype=np.int64).reshape(-1)
+        frame = _whole_numbers(frame, 'frame')
         rows = len(frame)
         tracks = cls(
             frame=frame,
-            identity=np.asarray(identity, dtype=np.int64).reshape(-1),
+            identity=_whole_numbers(identity, 'identity'),
             xywh=np.asarray(xywh, dtype=np.float64).reshape(-1, 4),
             score=np.ones(rows) if score is None else np.asarray(score, np.float64),
             label=(
@@ -245,3 +246,16 @@ class Sequence:
             self.gt.select(self.gt.label == label),
             self.pred.select(self.pred.label == label),
         )
+
+
+def _whole_numbers(values: np.ndarray | SequenceOf[int], name: str) -> np.ndarray:
+    """Turn (N,) numbers into int64; what would be cut off is refused."""
+    found = np.asarray(values).reshape(-1)
+    if found.dtype.kind == 'f':
+        wrong = np.flatnonzero(~np.isfinite(found) | (found != np.floor(found)))
+        if len(wrong):
+            raise ValueError(
+                f'found {name} {found[wrong[0]]} in row {wrong[0]}, expected whole '
+                'numbers'
+            )
+    return found.astype(np.int64)

@@ -117,3 +117,17 @@ def test_the_ground_needs_no_pytorch():
         'assert not {"torch", "mmengine", "mmdet", "scipy"} & set(sys.modules)'
     )
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+@pytest.mark.parametrize('column', ['frame', 'identity'])
+@pytest.mark.parametrize('value', [1.5, np.nan, np.inf])
+def test_numbers_that_would_be_cut_off_are_refused(column, value):
+    columns = dict(frame=[1.0, 2.0], identity=[7.0, 8.0]) | {column: [1.0, value]}
+    with pytest.raises(ValueError, match=rf'found {column} {value} in row 1, expected'):
+        Tracks.create(**columns, xywh=np.ones((2, 4)))
+
+
+def test_whole_numbers_of_any_type_are_taken():
+    tracks = Tracks.create([1.0, 2.0], np.array([7, 8], np.int32), np.ones((2, 4)))
+    assert tracks.frame.tolist() == [1, 2] and tracks.identity.tolist() == [7, 8]
+    assert tracks.frame.dtype == tracks.identity.dtype == np.int64
