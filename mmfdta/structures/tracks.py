@@ -2,7 +2,7 @@
 """Boxes with identities: the one type that every package hands on."""
 
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -146,9 +146,8 @@ class Tracks:
 
     def select(self, keep: np.ndarray | slice) -> 'Tracks':
         """Return the rows chosen by a mask, bool (N,), or indices, int (K,)."""
-        return Tracks(
-            **{name: getattr(self, name)[keep] for name in self.__dataclass_fields__}
-        )
+        fields = {n: getattr(self, n)[keep] for n in self.__dataclass_fields__}
+        return type(self)(**fields)
 
     def in_frame_order(self) -> 'Tracks':
         """Return the rows sorted by frame, rows of a frame in their order."""
@@ -219,6 +218,24 @@ def as_array(values: Any) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class PartialClasses:
+    """Classes that were not annotated everywhere in a sequence.
+
+    TAO and its relatives annotate a video for some classes only (a federated
+    data set). What a tracker finds of the others is neither right nor wrong.
+
+    Attributes:
+        negative: Classes that were looked for and are not there; every result of
+            them is a false positive.
+        not_exhaustive: Classes of which some objects are annotated only; a result
+            that matches none of them does not count.
+    """
+
+    negative: frozenset[int]
+    not_exhaustive: frozenset[int]
+
+
+@dataclass(frozen=True)
 class Sequence:
     """Ground truth and result of one sequence.
 
@@ -227,24 +244,30 @@ class Sequence:
         num_frames: Its length in frames.
         gt: The ground truth.
         pred: What a tracker found.
+        ignored: Regions in which nothing was annotated. Each has a frame; its label
+            is the class that it holds for, -1 for all of them.
+        partial: Classes that are annotated in part; None: all are annotated.
     """
 
     name: str
     num_frames: int
     gt: Tracks
     pred: Tracks
+    ignored: Tracks = field(default_factory=Tracks.empty)
+    partial: PartialClasses | None = None
 
     def load(self) -> 'Sequence':
         """Return itself; the evaluation also takes sequences still to be read."""
         return self
 
     def of_label(self, label: int) -> 'Sequence':
-        """Return the boxes of one class, of both sides."""
-        return Sequence(
-            self.name,
-            self.num_frames,
-            self.gt.select(self.gt.label == label),
-            self.pred.select(self.pred.label == label),
+        """Return the boxes of one class, of both sides, and the regions it has."""
+        holds = (self.ignored.label == label) | (self.ignored.label == -1)
+        return replace(
+            self,
+            gt=self.gt.select(self.gt.label == label),
+            pred=self.pred.select(self.pred.label == label),
+            ignored=self.ignored.select(holds),
         )
 
 

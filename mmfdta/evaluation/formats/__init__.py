@@ -1,0 +1,207 @@
+# Copyright (c) mmfdta authors.
+"""Annotations in formats other than MOTChallenge text.
+
+Each module reads one format and offers two functions: ``open_truth(path)`` looks at
+what lies there and returns a :class:`Side`, or None if it is no ground truth of this
+format; ``open_results(path, truth)`` does the same for what a tracker wrote for that
+ground truth. A format is recognised by its content, never by the suffix alone.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from mmfdta.structures.tracks import PartialClasses, Sequence, Tracks
+
+__all__ = [
+    'Annotations',
+    'CornerTracks',
+    'PairedSides',
+    'Side',
+    'join',
+    'open_results',
+    'open_truth',
+]
+
+# Modules of this package, the most particular format first.
+_MODULES: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CornerTracks(Tracks):
+    """Boxes of a format that gives corners; these stay what they are, bit by bit.
+
+    Left plus width may miss the right side by the last bit, which is enough to
+    break a tie in another way than the official evaluation.
+
+    Attributes:
+        corners: float64 (N, 4), left, top, right, bottom in pixels.
+    """
+
+    corners: np.ndarray
+
+    @classmethod
+    def from_corners(
+        cls,
+        frame: np.ndarray,
+        identity: np.ndarray,
+        corners: np.ndarray,
+        score: np.ndarray | None = None,
+        label: np.ndarray | None = None,
+    ) -> 'CornerTracks':
+        """Build from corners, float64 (N, 4); for the rest see `Tracks.create`."""
+        corners = np.asarray(corners, dtype=np.float64).reshape(-1, 4)
+        xywh = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+        tracks = Tracks.create(frame, identity, xywh, score, label)
+        return cls(**vars(tracks), corners=corners)
+
+    @property
+    def xyxy(self) -> np.ndarray:
+        """float64 (N, 4), left, top, right, bottom in pixels."""
+        return self.corners.copy()
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """One side of a sequence: its ground truth, or a result.
+
+    Attributes:
+        tracks: The boxes; frames count from 1, ground truth with a score of 0 is
+            not scored, labels are the format's class numbers.
+        ignored: Regions in which nothing was annotated, see ``Sequence.ignored``.
+        num_frames: Length of the sequence; None where the format does not say it.
+        class_names: Names of the class numbers; empty where the format has none.
+        partial: See ``Sequence.partial``.
+    """
+
+    tracks: Tracks
+    ignored: Tracks = field(default_factory=Tracks.empty)
+    num_frames: int | None = None
+    class_names: dict[int, str] = field(default_factory=dict)
+    partial: PartialClasses | None = None
+
+
+class Side(Protocol):
+    """All sequences of a ground truth or of a result, still to be read."""
+
+    @property
+    def title(self) -> str:
+        """What the format is called, for messages."""
+        ...
+
+    @property
+    def benchmark(self) -> str | None:
+        """Name of the benchmark whose format it is; None where it is anybody's."""
+        ...
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the sequences, sorted."""
+        ...
+
+    def read(self, name: str) -> Annotations:
+        """Read a sequence.
+
+        Raises:
+            OSError: If a file cannot be read.
+            ValueError: At the first fault; the message names file and line or key.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PairedSides:
+    """A sequence of two sides, read in the process that scores it.
+
+    Attributes:
+        name: Name of the sequence.
+        truth: The ground truth.
+        results: What a tracker wrote.
+    """
+
+    name: str
+    truth: Side
+    results: Side
+
+    def load(self) -> Sequence:
+        """Read both sides.
+
+        Raises:
+            OSError: If a file cannot be read.
+            ValueError: At the first fault, or if the lengths differ.
+        """
+        return join(self.name, self.truth.read(self.name), self.results.read(self.name))
+
+
+def join(name: str, truth: Annotations, result: Annotations) -> Sequence:
+    """Make a sequence of both sides.
+
+    Its length is what the ground truth says, else the result, else the last frame.
+
+    Raises:
+        ValueError: If both sides say a length and the lengths differ.
+    """
+    lengths = [s.num_frames for s in (truth, result) if s.num_frames is not None]
+    if len(set(lengths)) > 1:
+        raise ValueError(
+            f'{name}: found a result of {lengths[1]} frames, expected {lengths[0]}, '
+            'as many as the ground truth has'
+        )
+    if not lengths:
+        frames = (truth.tracks.frame, truth.ignored.frame, result.tracks.frame)
+        lengths = [max(int(frame.max(initial=1)) for frame in frames)]
+    return Sequence(
+        name=name,
+        num_frames=lengths[0],
+        gt=truth.tracks,
+        pred=result.tracks,
+        ignored=truth.ignored,
+        partial=truth.partial,
+    )
+
+
+def open_truth(path: Path) -> Side | None:
+    """Open a ground truth in any format of this package.
+
+    Args:
+        path: A folder or a file.
+
+    Returns:
+        None if it is none of these formats; it may be MOTChallenge text.
+
+    Raises:
+        ValueError: If it clearly is one of them, and broken.
+    """
+    for module in _modules():
+        side = module.open_truth(path)
+        if side is not None:
+            return side
+    return None
+
+
+def open_results(path: Path, truth: Side) -> Side | None:
+    """Open what a tracker wrote for a ground truth in a format of this package.
+
+    Args:
+        path: A folder or a file.
+        truth: The ground truth; it knows numbers of images and of classes.
+
+    Returns:
+        None if it is none of these formats; it may be MOTChallenge text.
+
+    Raises:
+        ValueError: If it clearly is one of them, and broken.
+    """
+    for module in _modules():
+        side = module.open_results(path, truth)
+        if side is not None:
+            return side
+    return None
+
+
+def _modules() -> Iterable:
+    return [import_module(f'{__name__}.{name}') for name in _MODULES]
