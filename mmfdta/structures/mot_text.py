@@ -87,8 +87,12 @@ class ScannedText:
             line=self.line[keep],
         )
 
-    def duplicates(self) -> list[TextProblem]:
-        """List the rows that repeat an identity within a frame, in file order."""
+    def duplicates(self, by_class: bool = False) -> list[TextProblem]:
+        """List the rows that repeat an identity within a frame, in file order.
+
+        Args:
+            by_class: The same identity of two classes is two objects.
+        """
         frame, identity = self.tracks.frame, self.tracks.identity
         return [
             TextProblem(
@@ -98,20 +102,26 @@ class ScannedText:
                 f'on line {self.line[first]}); an identity may have one box in a '
                 'frame: remove one of the rows',
             )
-            for row, first in self.tracks.find_repeats()
+            for row, first in self.tracks.find_repeats(by_class)
         ]
 
-    def require(self, unique: bool = False, num_frames: int | None = None) -> None:
+    def require(
+        self,
+        unique: bool = False,
+        num_frames: int | None = None,
+        by_class: bool = False,
+    ) -> None:
         """Refuse a text with faults.
 
         Args:
             unique: Refuse an identity that occurs twice in a frame.
             num_frames: Length of the sequence, if known; refuse frames beyond it.
+            by_class: The same identity of two classes is two objects.
 
         Raises:
             ValueError: At the first fault; the message names file and line.
         """
-        problems = self.problems or (self.duplicates() if unique else ())
+        problems = self.problems or (self.duplicates(by_class) if unique else ())
         if problems:
             more = f' ({len(problems) - 1} more bad lines)' if len(problems) > 1 else ''
             raise ValueError(f'{problems[0]}{more}')
@@ -253,6 +263,7 @@ def read_tracks(
     min_columns: int = 6,
     unique: bool = False,
     num_frames: int | None = None,
+    by_class: bool = False,
 ) -> Tracks:
     """Read a MOTChallenge text file strictly, in the order of its lines.
 
@@ -261,6 +272,7 @@ def read_tracks(
         min_columns: Fewest columns a row may have.
         unique: Raise if an identity occurs twice in a frame.
         num_frames: Length of the sequence, if known; raise at a frame beyond it.
+        by_class: The same identity of two classes is two objects.
 
     Returns:
         All rows, also those with a width or height <= 0.
@@ -270,7 +282,7 @@ def read_tracks(
         ValueError: At the first bad line; the message names file and line.
     """
     text = scan_mot_text(path, min_columns)
-    text.require(unique, num_frames)
+    text.require(unique, num_frames, by_class)
     return text.tracks
 
 

@@ -165,11 +165,18 @@ class Tracks:
             self.label,
         )
 
-    def find_repeats(self) -> list[tuple[int, int]]:
-        """List rows that repeat an identity within a frame, each with the first one."""
-        order = np.lexsort((self.identity, self.frame))  # keeps the order of equal rows
-        frame, identity = self.frame[order], self.identity[order]
-        again = (frame[1:] == frame[:-1]) & (identity[1:] == identity[:-1])
+    def find_repeats(self, by_class: bool = False) -> list[tuple[int, int]]:
+        """List rows that repeat an identity within a frame, each with the first one.
+
+        Args:
+            by_class: The same identity of two classes is two objects.
+        """
+        label = self.label if by_class else np.zeros_like(self.label)
+        # Keeps the order of equal rows.
+        order = np.lexsort((self.identity, label, self.frame))
+        again = np.ones(max(len(self) - 1, 0), dtype=bool)
+        for column in (self.frame, label, self.identity):
+            again &= column[order][1:] == column[order][:-1]
         pairs, first = [], -1
         for place in np.flatnonzero(again):
             if place == 0 or not again[place - 1]:
@@ -177,12 +184,30 @@ class Tracks:
             pairs.append((int(order[place + 1]), first))
         return sorted(pairs)
 
-    def check(self, name: str, num_frames: int) -> None:
+    def with_paired_identities(self) -> 'Tracks':
+        """Number each pair of class and identity as an identity of its own.
+
+        The identities of the lowest class stay; those of the next ones are raised by
+        multiples of a power of ten (12 of the second class becomes 112).
+        """
+        if not len(self):
+            return self
+        rank = np.unique(self.label, return_inverse=True)[1].reshape(-1)
+        step = 10 ** len(str(2 * int(np.abs(self.identity).max())))
+        if step * int(rank.max()) >= 2**62:
+            pairs = np.stack([rank, self.identity], axis=1)
+            identity = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+        else:
+            identity = self.identity + step * rank
+        return replace(self, identity=identity.astype(np.int64))
+
+    def check(self, name: str, num_frames: int, by_class: bool = False) -> None:
         """Refuse what no score is defined for.
 
         Args:
             name: What the rows are, for the message.
             num_frames: Length of the sequence.
+            by_class: The same identity of two classes is two objects.
 
         Raises:
             ValueError: If a frame number is outside of the sequence or an
@@ -194,7 +219,7 @@ class Tracks:
                 f'{name}: found frame {self.frame[outside[0]]}, expected 1 to '
                 f'{num_frames}, the length of the sequence'
             )
-        for row, _ in self.find_repeats()[:1]:
+        for row, _ in self.find_repeats(by_class)[:1]:
             raise ValueError(
                 f'{name}: identity {self.identity[row]} occurs twice in frame '
                 f'{self.frame[row]}; an identity may have one box in a frame'

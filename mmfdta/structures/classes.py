@@ -1,0 +1,182 @@
+# Copyright (c) mmfdta authors.
+"""Names and numbers of classes: column 8 of MOTChallenge text.
+
+A model's labels count from 0. The text numbers the same classes as its data set
+does, which is for that data set to say (``category_map``).
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as SequenceOf
+from pathlib import Path
+from typing import Any
+
+LABELS_FILE = 'labels.txt'
+"""Lies beside ``gt.txt`` in CVAT's exports: a name per line, class 1 first."""
+
+
+def column_numbers(meta: Mapping[str, Any] | None) -> tuple[int, ...] | None:
+    """Say which number each label of a model has in column 8 of its results.
+
+    Args:
+        meta: Meta information of a data set: ``classes``, and ``class_numbers``
+            where its ground truth has numbers of its own.
+
+    Returns:
+        A number for each label; ``label + 1`` where the data set does not number
+        them. None for a model of one class, whose results say nothing of classes.
+    """
+    classes = (meta or {}).get('classes') or ()
+    if isinstance(classes, str) or len(classes) < 2:
+        return None
+    numbers = (meta or {}).get('class_numbers')
+    if numbers:
+        return tuple(int(number) for number in numbers)
+    return tuple(range(1, len(classes) + 1))
+
+
+def read_labels(path: str | os.PathLike) -> dict[int, str]:
+    """Read ``labels.txt``.
+
+    Returns:
+        Names by class number: the number of a line, from 1.
+
+    Raises:
+        ValueError: If it is no text, or a name stands there twice.
+    """
+    try:
+        lines = Path(path).read_text('utf-8-sig').splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(
+            f'{path}: expected UTF-8 text, a class name per line'
+        ) from None
+    labels = {n: line.strip() for n, line in enumerate(lines, 1) if line.strip()}
+    seen: dict[str, int] = {}
+    for number, name in labels.items():
+        if name in seen:
+            raise ValueError(
+                f'{path}:{number}: found the class {name!r} again (first on line '
+                f'{seen[name]}), expected each name once'
+            )
+        seen[name] = number
+    return labels
+
+
+def labels_beside(texts: Iterable[str | os.PathLike]) -> dict[int, str]:
+    """Read the ``labels.txt`` that lie beside the ground truth of a data set.
+
+    Args:
+        texts: The ground truth of each sequence.
+
+    Returns:
+        Names by class number; empty where there is no such file.
+
+    Raises:
+        ValueError: If two files give one number different names: then column 8 does
+            not mean the same in all sequences.
+    """
+    labels: dict[int, str] = {}
+    origin: dict[int, Path] = {}
+    folders = dict.fromkeys(Path(text).parent for text in texts)
+    for path in (folder / LABELS_FILE for folder in folders):
+        if not path.is_file():
+            continue
+        for number, name in read_labels(path).items():
+            if labels.setdefault(number, name) != name:
+                raise ValueError(
+                    f'{path}:{number}: class {number} is {name!r}, but '
+                    f'{labels[number]!r} in {origin[number]}; number the classes of '
+                    'all sequences alike'
+                )
+            origin.setdefault(number, path)
+    return labels
+
+
+def choose_classes(
+    words: Iterable[str], labels: Mapping[int, str] | None = None
+) -> dict[str, tuple[int, ...]]:
+    """Read the classes that a command names.
+
+    Args:
+        words: ``NAME=NUMBER``, ``NAME=NUMBER,NUMBER`` for numbers that are one class,
+            or ``NAME`` alone, which is looked up.
+        labels: Names that the ground truth comes with, by number.
+
+    Returns:
+        Numbers in column 8 by name.
+
+    Raises:
+        ValueError: If a word cannot be read or looked up, a name or a number occurs
+            twice, or a name has another number in ``labels``.
+    """
+    known = {name: number for number, name in (labels or {}).items()}
+    named = ', '.join(f'{name}={number}' for name, number in known.items())
+    chosen: dict[str, tuple[int, ...]] = {}
+    owner: dict[int, str] = {}
+    for word in words:
+        name, equals, text = word.rpartition('=')
+        if not equals:
+            name = word.strip()
+            if name not in known:
+                raise ValueError(
+                    f'--classes: found {word!r}, expected NAME=NUMBER such as car=3: '
+                    + (
+                        f'{LABELS_FILE} has {named}'
+                        if known
+                        else f'no {LABELS_FILE} beside the ground truth says the number'
+                    )
+                )
+            numbers: tuple[int, ...] = (known[name],)
+        else:
+            name, cells = name.strip(), text.split(',')
+            if not name or not all(c.strip().isdecimal() for c in cells):
+                raise ValueError(
+                    f'--classes: found {word!r}, expected NAME=NUMBER such as car=3'
+                )
+            numbers = tuple(dict.fromkeys(int(cell) for cell in cells))
+            if name in known and known[name] not in numbers:
+                raise ValueError(
+                    f'--classes: found {word!r}, but {LABELS_FILE} beside the ground '
+                    f'truth has {named}'
+                )
+        if name in chosen:
+            raise ValueError(
+                f'--classes: found {name!r} twice, expected each name once'
+            )
+        for number in numbers:
+            if number in owner:
+                raise ValueError(
+                    f'--classes: found number {number} for {owner[number]!r} and for '
+                    f'{name!r}, expected one name for each number'
+                )
+            owner[number] = name
+        chosen[name] = numbers
+    return chosen
+
+
+def name_numbers(
+    counts: Mapping[int, int], labels: Mapping[int, str] | None = None, most: int = 6
+) -> str:
+    """Write classes and how many rows they have, for messages.
+
+    Args:
+        counts: Rows by class number.
+        labels: Names, as far as they are known.
+        most: How many are written.
+    """
+    parts = [
+        f'{number}{f" {labels[number]}" if labels and number in labels else ""} '
+        f'({count} rows)'
+        for number, count in sorted(counts.items())
+    ]
+    more = f' and {len(parts) - most} more' if len(parts) > most else ''
+    return ', '.join(parts[:most]) + more
+
+
+def suggest_classes(
+    numbers: SequenceOf[int], labels: Mapping[int, str] | None = None
+) -> str:
+    """Write an option ``--classes`` that names these numbers."""
+    usual = labels or {}
+    words = [f'{usual.get(number, f"NAME{number}")}={number}' for number in numbers]
+    return '--classes ' + ' '.join(words[:6]) + (' ...' if len(words) > 6 else '')
