@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmfdta.structures.mot_text import ScannedText, read_seqinfo, scan_mot_text
+from mmfdta.structures.frames import read_seqinfo
+from mmfdta.structures.mot_text import ScannedText, scan_mot_text
 from mmfdta.structures.tables import plain_table
 
 from .sequences import (

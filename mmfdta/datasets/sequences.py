@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmfdta.structures.mot_text import ScannedText, read_seqinfo, scan_mot_text
+from mmfdta.structures.frames import read_seqinfo
+from mmfdta.structures.mot_text import ScannedText, scan_mot_text
 from mmfdta.structures.tracks import Tracks
 
 # Objects of a frame in training: as many as the released detector has queries.

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmfdta.structures.mot_text import read_seqinfo, read_tracks
+from mmfdta.structures.frames import read_seqinfo
+from mmfdta.structures.mot_text import read_tracks
 from mmfdta.structures.tracks import Sequence
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Strict reading and atomic writing of MOTChallenge text; reading of seqinfo.ini.
+"""Strict reading and atomic writing of MOTChallenge text.
 
 A row is ``frame,id,x,y,w,h[,score[,class[,visibility[,...]]]]``: frames count
 from 1, boxes are pixels of the original image. The reader is shared by data
@@ -7,21 +7,17 @@ sets, the checker and the evaluation, so that a bad line is named the same way
 everywhere.
 """
 
-import configparser
 import io
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from .tracks import Tracks
 from .whole_files import write_text
 
-Number = TypeVar('Number', int, float)
 _COLUMN_NAMES = ('frame', 'id', 'x', 'y', 'w', 'h', 'column 7')
 _KEPT_COLUMNS = 9
 _NOT_GIVEN = -1.0
@@ -333,57 +329,3 @@ def write_tracks(
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from None
     write_text(path, text)
-
-
-@dataclass(frozen=True)
-class SequenceInfo:
-    """What ``seqinfo.ini`` says; None or 0 where it is silent.
-
-    Attributes:
-        length: ``seqLength``.
-        height: ``imHeight``.
-        width: ``imWidth``.
-        frame_rate: ``frameRate``.
-    """
-
-    length: int | None = None
-    height: int | None = None
-    width: int | None = None
-    frame_rate: float = 0.0
-
-
-def read_seqinfo(path: str | os.PathLike | None) -> SequenceInfo:
-    """Read ``seqinfo.ini``; no path gives an empty answer.
-
-    Raises:
-        ValueError: If the file is not an INI file with a ``[Sequence]`` or
-            holds a value that is not a number.
-    """
-    if path is None:
-        return SequenceInfo()
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        parser.read(os.fspath(path), encoding='utf-8-sig')
-        section = parser['Sequence']
-    except (configparser.Error, KeyError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f'{path}: expected an INI file with a section [Sequence], found: {error}'
-        ) from None
-
-    def number(key: str, kind: Callable[[str], Number]) -> Number | None:
-        value = section.get(key)
-        if value is None:
-            return None
-        try:
-            return kind(value)
-        except ValueError:
-            raise ValueError(
-                f'{path}: found {key}={value!r}, expected a number'
-            ) from None
-
-    return SequenceInfo(
-        length=number('seqLength', int),
-        height=number('imHeight', int),
-        width=number('imWidth', int),
-        frame_rate=number('frameRate', float) or 0.0,
-    )

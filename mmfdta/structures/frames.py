@@ -1,0 +1,654 @@
+# Copyright (c) mmfdta authors.
+"""Frames of a sequence on disk, and the one rule of frame numbers.
+
+A sequence is a folder with images, an optional ``seqinfo.ini`` and text. The frames of
+a text are read in one of two ways: as the numbers in the names of the images
+(``names``), or as the n-th image (``count``), from 1, or from 0 where a text has a
+frame 0. A reading holds for all sequences of a split, or all texts of a folder. If one
+fits, it is taken; if both fit and differ, it takes an option to choose.
+
+Data sets, their checker and their cache, evaluation, submission, depth and tracking
+find images and place rows with this module and nothing else.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from .mot_text import ScannedText
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+IMAGE_DIR = 'img1'
+FRAME_NUMBERS = ('auto', 'names', 'count')
+
+_Number = TypeVar('_Number', int, float)
+_DIGITS = re.compile('([0-9]+)')
+_THUMBNAIL = re.compile(r'(^|[^a-z])thumb(nail)?s?([^a-z]|$)')
+_LARGEST = 2**63 - 1
+_NOT_IMAGES = ('depth', 'gt', 'det')
+# Space before it tells a comment from a part of a value.
+_COMMENT = re.compile(r'\s[;#].*')
+
+
+# Images of a folder
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Return a sort key under which image 10 comes after image 9."""
+    parts = _DIGITS.split(name.casefold())
+    key = [(0, int(p), '') if p[0] in '0123456789' else (1, 0, p) for p in parts if p]
+    return [*key, (2, 0, name)]
+
+
+def is_image(name: str) -> bool:
+    """Tell by its name whether a file is an image, and not a hidden file."""
+    return not name.startswith('.') and name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def without_thumbnails(names: Iterable[str]) -> list[str]:
+    """Leave out images that are called thumbnails, if there are others."""
+    names = list(names)
+    full = [name for name in names if not _THUMBNAIL.search(name.lower())]
+    return full or names
+
+
+def list_images(path: str | os.PathLike, suffix: str | None = None) -> list[str]:
+    """List the images of a folder, sorted by name, numbers in names by value.
+
+    Hidden files, files that are no images, folders and thumbnails are left out.
+
+    Args:
+        path: The folder.
+        suffix: Take only images with this ending (``imExt``), if there are any.
+
+    Returns:
+        File names.
+
+    Raises:
+        FileNotFoundError: If the folder is missing or holds no image.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise FileNotFoundError(f'{path}: no such folder, expected images in it')
+    names = without_thumbnails(
+        entry.name
+        for entry in os.scandir(path)
+        if is_image(entry.name) and entry.is_file()
+    )
+    if not names:
+        raise FileNotFoundError(
+            f'{path}: no images in it, expected files that end in '
+            f'{", ".join(IMAGE_SUFFIXES)}. Was the archive unpacked completely?'
+        )
+    if suffix:
+        names = [n for n in names if n.lower().endswith(suffix)] or names
+    return sorted(names, key=natural_key)
+
+
+def number_images(
+    names: SequenceOf[str], folder: str | os.PathLike, allow_mixed: bool = False
+) -> np.ndarray | None:
+    """Find the number that each image carries in its name.
+
+    Names such as ``000001.jpg``, ``img1.jpg`` or ``cam2_0001_left.png`` differ in one
+    number, which is that of the frame. Where several numbers differ, it is the one
+    that goes up in equal steps.
+
+    Args:
+        names: File names in their order.
+        folder: Their folder, for messages.
+        allow_mixed: Names of several kinds carry no numbers, instead of being refused.
+
+    Returns:
+        int64 (L,), ascending; None if the names carry no numbers.
+
+    Raises:
+        ValueError: If two images have the same number, or if most names are alike
+            and some are not.
+    """
+    kinds: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        parts = _DIGITS.split(os.path.splitext(name)[0].casefold())
+        kinds.setdefault(tuple(parts[::2]), []).append(name)
+    numbered = {k: found for k, found in kinds.items() if len(k) > 1 and found[1:]}
+    if len(kinds) > 1:
+        covered = sum(map(len, numbered.values()))
+        if allow_mixed or 2 * covered < len(names):
+            return None
+        usual = max(numbered.values(), key=len)
+        odd = min((f for f in kinds.values() if f is not usual), key=len)
+        raise ValueError(
+            f'{folder}: found {odd[0]} among {len(usual)} images such as {usual[0]}, '
+            'expected names of one kind. Remove what is no frame, or count all '
+            "images in the order of their names with frame_numbers='count' "
+            '(--frame-numbers count)'
+        )
+    texts = [_DIGITS.findall(os.path.splitext(name)[0]) for name in names]
+    columns = [[int(text) for text in column] for column in zip(*texts, strict=True)]
+    varying = [c for c in columns if min(c) != max(c)] or columns[-1:]
+    if len(varying) > 1:
+        steady = [c for c in varying if len({b - a for a, b in _pairs(c)}) == 1]
+        varying = [c for c in steady if c[1] > c[0]]
+    if len(varying) != 1 or max(varying[0]) > _LARGEST:
+        return None
+    numbers = np.array(varying[0], dtype=np.int64)
+    repeated = np.flatnonzero(numbers[1:] == numbers[:-1])
+    if len(repeated):
+        i = repeated[0]
+        raise ValueError(
+            f'{folder}: found {names[i]} and {names[i + 1]}, two images of the number '
+            f'{numbers[i]} ({len(repeated)} such pairs), expected one. Remove one of '
+            'them, or name the right ending as imExt in seqinfo.ini'
+        )
+    return numbers
+
+
+def _pairs(values: list[int]) -> list[tuple[int, int]]:
+    return list(zip(values[:-1], values[1:], strict=True))
+
+
+# seqinfo.ini
+
+
+@dataclass(frozen=True)
+class SequenceInfo:
+    """What ``seqinfo.ini`` says; None or 0 where it is silent.
+
+    Attributes:
+        length: ``seqLength``.
+        height: ``imHeight``.
+        width: ``imWidth``.
+        frame_rate: ``frameRate``.
+        image_dir: ``imDir``.
+        suffix: ``imExt``, lower case with its point.
+    """
+
+    length: int | None = None
+    height: int | None = None
+    width: int | None = None
+    frame_rate: float = 0.0
+    image_dir: str | None = None
+    suffix: str | None = None
+
+
+def read_seqinfo(path: str | os.PathLike | None) -> SequenceInfo:
+    """Read ``seqinfo.ini``; no path gives an empty answer.
+
+    Keys and sections are read in any case, with ``=`` or ``:``. The section
+    ``[Sequence]`` counts where there is one, else the whole file, also without any
+    section.
+
+    Raises:
+        ValueError: If a line is no setting, a key is there twice with two values, or
+            a value is not a number; the message names file, line, section and key.
+    """
+    if path is None:
+        return SequenceInfo()
+    values = _read_settings(Path(path))
+
+    def number(key: str, kind: Callable[[float], _Number]) -> _Number | None:
+        line, section, text = values.get(key.lower(), (0, '', ''))
+        if not text:
+            return None
+        try:
+            value = float(text if text.isascii() and '_' not in text else 'text')
+            if not abs(value) < 1e9 or kind(value) != value:
+                raise ValueError
+            if kind is int and value < 0:
+                raise ValueError
+        except ValueError:
+            what = 'a number' if kind is float else 'a whole number from 0'
+            raise ValueError(
+                f'{path}:{line}: found {key}={text!r} in section [{section}], '
+                f'expected {what}'
+            ) from None
+        return kind(value)
+
+    def text(key: str) -> str | None:
+        return values.get(key.lower(), (0, '', ''))[2] or None
+
+    suffix = text('imExt')
+    return SequenceInfo(
+        length=number('seqLength', int),
+        height=number('imHeight', int),
+        width=number('imWidth', int),
+        frame_rate=max(number('frameRate', float) or 0.0, 0.0),
+        image_dir=text('imDir'),
+        suffix=suffix and f'.{suffix.lower().lstrip("*").lstrip(".")}',
+    )
+
+
+def _read_settings(path: Path) -> dict[str, tuple[int, str, str]]:
+    """Read line, section and value of each key, keys in lower case."""
+    data = path.read_bytes()
+    is_wide = data[:2] in (b'\xff\xfe', b'\xfe\xff')
+    try:
+        content = data.decode('utf-16' if is_wide else 'utf-8-sig')
+    except UnicodeDecodeError:
+        content = data.decode('latin-1')
+    found: list[tuple[int, str, str, str]] = []
+    section = ''
+    for line, raw in enumerate(content.lstrip('\ufeff').splitlines(), start=1):
+        text = _COMMENT.sub('', f' {raw}').strip()
+        if not text:
+            continue
+        if text.startswith('[') and text.endswith(']'):
+            section = text[1:-1].strip()
+            continue
+        key, separator, value = _split_setting(text)
+        if not separator or '\0' in text:
+            raise ValueError(
+                f'{path}:{line}: found {text[:40]!r}, expected KEY=VALUE such as '
+                'seqLength=600 in a section [Sequence]'
+            )
+        found.append((line, section, key, value))
+    if any(section.lower() == 'sequence' for _, section, _, _ in found):
+        found = [setting for setting in found if setting[1].lower() == 'sequence']
+    values: dict[str, tuple[int, str, str]] = {}
+    for line, section, key, value in found:
+        before = values.setdefault(key.lower(), (line, section, value))
+        if before[2] != value:
+            raise ValueError(
+                f'{path}:{line}: found {key}={value} in section [{section}], but '
+                f'{key}={before[2]} on line {before[0]}, expected one value'
+            )
+    return values
+
+
+def _split_setting(text: str) -> tuple[str, str, str]:
+    """Split at the first ``=`` or ``:``, and take off quotes."""
+    match = re.match(r'([^=:{}<>\[\]]*)([=:])(.*)', text)
+    if match is None:
+        return text, '', ''
+    key, separator, value = (
+        part.strip().strip('"\'').strip() for part in match.groups()
+    )
+    return key, separator if key else '', value
+
+
+def find_image_dir(folder: str | os.PathLike, info: SequenceInfo) -> Path | None:
+    """Find the folder of a sequence's images: ``imDir``, or ``img1``.
+
+    Args:
+        folder: The sequence's folder.
+        info: Its ``seqinfo.ini``.
+
+    Returns:
+        None if there are no images.
+
+    Raises:
+        FileNotFoundError: If ``imDir`` does not exist, but images lie elsewhere.
+    """
+    folder = Path(folder)
+    said = info.image_dir or IMAGE_DIR
+    path = folder / said.replace('\\', '/')
+    if path.is_dir():
+        return path
+    if said == IMAGE_DIR or not folder.is_dir():
+        return None
+    others = [
+        entry.name
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)
+        if entry.is_dir()
+        and entry.name not in _NOT_IMAGES
+        and any(is_image(name) for name in os.listdir(entry.path))
+    ]
+    if others:
+        raise FileNotFoundError(
+            f'{folder / "seqinfo.ini"}: imDir is {said}, but there is no folder '
+            f'{path}; there are images in {folder / others[0]}. Correct imDir'
+        )
+    return None
+
+
+# Frames of a sequence
+
+
+@dataclass(frozen=True)
+class SequenceFrames:
+    """What is known of the frames of a sequence.
+
+    Attributes:
+        path: Folder of the images, or of the sequence, for messages.
+        length: Number of frames L, that of the images where they are there.
+        names: The images, L of them; None if they are not there.
+        numbers: int64 (L,), ascending, what the names carry. 1..L if there are no
+            images; None if the names carry no numbers.
+        expected: ``seqLength``.
+        remarks: What does not fit together, and what was done.
+    """
+
+    path: str
+    length: int
+    names: tuple[str, ...] | None = None
+    numbers: np.ndarray | None = None
+    expected: int | None = None
+    remarks: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def of_images(
+        cls,
+        image_dir: str | os.PathLike,
+        info: SequenceInfo = SequenceInfo(),
+        allow_mixed: bool = False,
+    ) -> 'SequenceFrames':
+        """List the images of a folder and number them.
+
+        Args:
+            image_dir: The folder.
+            info: What ``seqinfo.ini`` says.
+            allow_mixed: See :func:`number_images`.
+
+        Raises:
+            FileNotFoundError: If the folder is missing or holds no image.
+            ValueError: If names are of several kinds or a number is there twice.
+        """
+        names = tuple(list_images(image_dir, info.suffix))
+        remarks = []
+        if info.length is not None and info.length != len(names):
+            remarks.append(
+                f'{image_dir}: seqLength in seqinfo.ini is {info.length}, but there '
+                f'are {len(names)} images; the images count'
+            )
+        if info.suffix and not names[0].lower().endswith(info.suffix):
+            remarks.append(
+                f'{image_dir}: imExt in seqinfo.ini is {info.suffix}, but the images '
+                f'are such as {names[0]}; they are taken'
+            )
+        return cls(
+            path=str(image_dir),
+            length=len(names),
+            names=names,
+            numbers=number_images(names, image_dir, allow_mixed),
+            expected=info.length,
+            remarks=tuple(remarks),
+        )
+
+    @classmethod
+    def of_length(cls, path: str | os.PathLike, length: int) -> 'SequenceFrames':
+        """Describe a sequence of which only the length is known."""
+        return cls(str(path), length, numbers=np.arange(1, length + 1))
+
+    def cut(self, start: int, stop: int) -> 'SequenceFrames':
+        """Return the frames ``start`` to ``stop - 1``, from 0, as a sequence."""
+        return replace(
+            self,
+            length=stop - start,
+            names=None if self.names is None else self.names[start:stop],
+            numbers=None if self.numbers is None else self.numbers[start:stop],
+            expected=None,
+            remarks=(),
+        )
+
+    @property
+    def is_regular(self) -> bool:
+        """The names carry the numbers 1..L, so that both readings are the same."""
+        return self.numbers is not None and bool(
+            (self.numbers == np.arange(1, self.length + 1)).all()
+        )
+
+    def find_gap(self) -> int | None:
+        """Return the index of the first image before a gap in the numbers, or None.
+
+        Numbers in equal steps have no gap.
+        """
+        if self.numbers is None or self.length < 3:
+            return None
+        steps = np.diff(self.numbers)
+        gaps = np.flatnonzero(steps != steps.min())
+        return int(gaps[0]) if len(gaps) else None
+
+    @property
+    def place(self) -> str:
+        """Say where the images are, or where the length stands."""
+        if self.names is None:
+            return f'(seqLength in {self.path})'
+        return f'({self.length} images in {self.path})'
+
+    def describe(self, position: int) -> str:
+        """Name the image at a position from 1."""
+        if self.names is None:
+            return f'frame {position} of {self.length}'
+        return self.names[position - 1]
+
+
+def find_frames(
+    folder: str | os.PathLike, allow_mixed: bool = False
+) -> SequenceFrames | None:
+    """Find the frames of a sequence: its images, else ``seqLength``.
+
+    Args:
+        folder: The sequence's folder.
+        allow_mixed: See :func:`number_images`.
+
+    Returns:
+        None if there are no images and ``seqinfo.ini`` does not tell a length.
+
+    Raises:
+        FileNotFoundError: If ``imDir`` does not exist, but images lie elsewhere.
+        ValueError: If ``seqinfo.ini`` cannot be read, or the images not be numbered.
+    """
+    ini = Path(folder, 'seqinfo.ini')
+    info = read_seqinfo(ini if ini.is_file() else None)
+    image_dir = find_image_dir(folder, info)
+    if image_dir is not None and any(is_image(name) for name in os.listdir(image_dir)):
+        return SequenceFrames.of_images(image_dir, info, allow_mixed)
+    return SequenceFrames.of_length(folder, info.length) if info.length else None
+
+
+# The rule
+
+
+@dataclass(frozen=True)
+class FrameNumbers:
+    """How the frames of texts are read, decided for all of them.
+
+    Attributes:
+        by_names: Frames are the numbers in the names of the images; else they count
+            the images.
+        first: The number of the first image where images are counted, 1 or 0.
+        remark: The decision in a line; empty where both readings are the same.
+    """
+
+    by_names: bool = False
+    first: int = 1
+    remark: str = ''
+
+    @property
+    def choice(self) -> str:
+        """``names`` or ``count``."""
+        return 'names' if self.by_names else 'count'
+
+    def positions(self, frames: SequenceFrames, frame: np.ndarray) -> np.ndarray:
+        """Find the image of each row.
+
+        Args:
+            frames: Frames of the sequence.
+            frame: int (R,), frames in the text.
+
+        Returns:
+            int64 (R,), from 1; 0 where there is no image.
+        """
+        if not self.by_names:
+            place = frame - self.first
+            return np.where((place >= 0) & (place < frames.length), place + 1, 0)
+        if frames.numbers is None:
+            return np.zeros(len(frame), dtype=np.int64)
+        place = np.searchsorted(frames.numbers, frame).clip(max=frames.length - 1)
+        return np.where(frames.numbers[place] == frame, place + 1, 0)
+
+    def place(self, frames: SequenceFrames, text: ScannedText) -> np.ndarray:
+        """Find the image of each row of a text.
+
+        Args:
+            frames: Frames of the sequence.
+            text: The text.
+
+        Returns:
+            int64 (R,), from 1.
+
+        Raises:
+            ValueError: If a row has no image; names file and line.
+        """
+        positions = self.positions(frames, text.tracks.frame)
+        lost = np.flatnonzero(positions == 0)
+        if len(lost):
+            raise ValueError(
+                f'{self._explain_lost(frames, text, int(lost[0]))} ({len(lost)} such '
+                'rows). Are images missing?'
+            )
+        return positions
+
+    def _explain_lost(self, frames: SequenceFrames, text: ScannedText, row: int) -> str:
+        """Say where a row is and why no image is its own."""
+        where = f'{text.path}:{text.line[row]}: frame {text.tracks.frame[row]}'
+        if frames.is_regular and self.first == 1:
+            return f'{where} has no image, expected 1 to {frames.length} {frames.place}'
+        if not self.by_names:
+            last = frames.length - 1 + self.first
+            return (
+                f'{where} has no image counted from {self.first}, expected '
+                f'{self.first} to {last} {frames.place}'
+            )
+        if frames.numbers is None:
+            return f'{where} has no image by number, as names carry none {frames.place}'
+        return (
+            f'{where} has no image of that number, found {frames.numbers[0]} to '
+            f'{frames.numbers[-1]} {frames.place}'
+        )
+
+
+def decide_frame_numbers(
+    texts: SequenceOf[tuple[SequenceFrames, ScannedText]],
+    choice: str = 'auto',
+    option: str = "frame_numbers='names' or 'count' (--frame-numbers)",
+) -> FrameNumbers:
+    """Decide how the frames of texts are read, for all of them in the same way.
+
+    Args:
+        texts: The frames of each sequence, and its text.
+        choice: ``auto``: the reading that fits. ``names`` or ``count``: this one.
+        option: What chooses, for messages.
+
+    Raises:
+        ValueError: If no reading fits, if both fit and differ, or if it may be that
+            images are missing; the message names file, line and both readings.
+    """
+    if choice not in FRAME_NUMBERS:
+        raise ValueError(
+            f'frame_numbers: found {choice!r}, expected one of '
+            f'{", ".join(FRAME_NUMBERS)}'
+        )
+    texts = [(frames, text) for frames, text in texts if len(text)]
+    from_zero = any((text.tracks.frame == 0).any() for _, text in texts)
+    names, count = FrameNumbers(True), FrameNumbers(False, 0 if from_zero else 1)
+    if choice != 'auto':
+        chosen = names if choice == 'names' else count
+        for frames, text in texts:
+            chosen.place(frames, text)
+        return _with_remark(chosen, texts)
+    lost_by_names, lost_by_count = _find_lost(names, texts), _find_lost(count, texts)
+    if lost_by_names and lost_by_names == lost_by_count:
+        raise ValueError(f'{lost_by_names}. Are images missing?')
+    if lost_by_names and lost_by_count:
+        raise ValueError(
+            f'{lost_by_names}; and {lost_by_count}. Are images missing, or do '
+            'sequences count in different ways?'
+        )
+    if not lost_by_names and not lost_by_count:
+        _refuse_ambiguous(names, count, texts, option)
+    if lost_by_names:
+        _refuse_missing_images(names, count, texts, option)
+    return _with_remark(count if lost_by_names else names, texts)
+
+
+def _find_lost(
+    reading: FrameNumbers, texts: Iterable[tuple[SequenceFrames, ScannedText]]
+) -> str:
+    """Explain the first row without an image; empty if there is none."""
+    for frames, text in texts:
+        lost = np.flatnonzero(reading.positions(frames, text.tracks.frame) == 0)
+        if len(lost):
+            return reading._explain_lost(frames, text, int(lost[0]))
+    return ''
+
+
+def _refuse_ambiguous(
+    names: FrameNumbers,
+    count: FrameNumbers,
+    texts: Iterable[tuple[SequenceFrames, ScannedText]],
+    option: str,
+) -> None:
+    for frames, text in texts:
+        by_names = names.positions(frames, text.tracks.frame)
+        by_count = count.positions(frames, text.tracks.frame)
+        differ = np.flatnonzero(by_names != by_count)
+        if len(differ):
+            row = differ[0]
+            raise ValueError(
+                f'{text.path}:{text.line[row]}: frame {text.tracks.frame[row]} can be '
+                f'{frames.describe(by_names[row])}, by the number in the name, or '
+                f'{frames.describe(by_count[row])}, counted from {count.first}, and '
+                f'both readings fit all sequences. Choose one with {option}'
+            )
+
+
+def _refuse_missing_images(
+    names: FrameNumbers,
+    count: FrameNumbers,
+    texts: Iterable[tuple[SequenceFrames, ScannedText]],
+    option: str,
+) -> None:
+    """Refuse to count the images where it looks as if some were missing.
+
+    Most frames of a text have an image of their number, numbers are skipped or
+    ``seqLength`` is more than there are, and the text does not end with the last image.
+    """
+    for frames, text in texts:
+        expected = frames.expected or frames.length
+        may_lack = expected > frames.length or (
+            frames.find_gap() is not None and frames.expected != frames.length
+        )
+        found = names.positions(frames, text.tracks.frame) > 0
+        last = count.positions(frames, text.tracks.frame).max()
+        if found.all() or last == frames.length or 2 * found.sum() < len(found):
+            continue
+        if may_lack:
+            row = int(np.flatnonzero(~found)[0])
+            raise ValueError(
+                f'{names._explain_lost(frames, text, row)}; counted from {count.first} '
+                'it has one, but images seem to be missing. Add them, or choose a '
+                f'reading with {option}'
+            )
+
+
+def _with_remark(
+    reading: FrameNumbers, texts: Iterable[tuple[SequenceFrames, ScannedText]]
+) -> FrameNumbers:
+    """Say what was decided, with an example, unless both readings are the same."""
+    for frames, text in texts:
+        if frames.is_regular and reading.first == 1:
+            continue
+        frame = text.tracks.frame[0]
+        image = frames.describe(reading.positions(frames, frame[None])[0])
+        place = f'{text.path}:{text.line[0]}: frame {frame} is {image}'
+        if reading.by_names:
+            remark = f'frames are the numbers in the names of the images ({place})'
+        elif frames.numbers is None:
+            remark = (
+                f'frames count the images in the order of their names, from '
+                f'{reading.first}, as these carry no numbers ({place})'
+            )
+        else:
+            remark = (
+                f'frames count the images from {reading.first}, whatever the numbers '
+                f'in their names ({place})'
+            )
+        return replace(reading, remark=remark)
+    return reading
