@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from .tracks import Tracks
-from .whole_files import write_text
+from .whole_files import read_bytes, write_text
 
 _COLUMN_NAMES = ('frame', 'id', 'x', 'y', 'w', 'h', 'column 7')
 _KEPT_COLUMNS = 9
@@ -157,7 +157,7 @@ def _describe_row(cells: list[str], min_columns: int) -> str | None:
 
 def _read_text(path: Path) -> str:
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except FileNotFoundError:
         raise FileNotFoundError(
             f'{path}: no such file; expected MOTChallenge text '

@@ -1,9 +1,10 @@
 # Copyright (c) mmfdta authors.
-"""Files that are whole or not there, whenever a process ends."""
+"""Files that are whole or not there, whenever a process ends; members of zips."""
 
 import contextlib
 import os
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -48,6 +49,28 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write UTF-8 text with :func:`open_whole`."""
     with open_whole(path) as file:
         file.write(text.encode('utf-8'))
+
+
+def read_bytes(path: str | os.PathLike) -> bytes:
+    """Read a file, or a member of a zip that the path leads through.
+
+    Args:
+        path: Such as ``results.zip/tracker/sequence.txt``.
+
+    Raises:
+        FileNotFoundError: If there is no such file or member.
+        OSError: If it cannot be read.
+    """
+    path = Path(path)
+    try:
+        return path.read_bytes()
+    except NotADirectoryError:
+        archive = next(parent for parent in path.parents if parent.is_file())
+        try:
+            with zipfile.ZipFile(archive) as opened:
+                return opened.read(path.relative_to(archive).as_posix())
+        except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
+            raise FileNotFoundError(f'{path}: no such file in {archive}') from None
 
 
 def remove_unfinished(folder: str | os.PathLike, suffix: str) -> None:
