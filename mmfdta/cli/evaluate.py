@@ -4,6 +4,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from mmfdta.structures.benchmarks import BENCHMARKS, FAMILIES, get_benchmark
 
 if TYPE_CHECKING:
     from mmfdta.evaluation import Evaluation
+    from mmfdta.evaluation.inputs import Tracker
 
 _MOT_COLUMNS, _BOX_COLUMNS = 8, 6
 
@@ -58,11 +60,27 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
         '--gt',
         required=True,
         type=Path,
-        metavar='DIR',
-        help='ground truth: <sequence>/gt/gt.txt or <sequence>.txt',
+        metavar='PATH',
+        help='ground truth: <sequence>/gt/gt.txt or <sequence>.txt in a folder or zip, '
+        'or one text',
     )
-    text = 'results: <sequence>.txt'
-    parser.add_argument('--results', required=True, type=Path, metavar='DIR', help=text)
+    parser.add_argument(
+        '--gt-file',
+        default='gt.txt',
+        metavar='NAME',
+        help='name of the texts in <sequence>/gt, such as gt_val_half.txt, or a path '
+        'from the folder of the sequences, such as {seq}/labels/{seq}.txt (default: '
+        '%(default)s)',
+    )
+    parser.add_argument(
+        '--results',
+        required=True,
+        nargs='+',
+        type=Path,
+        metavar='PATH',
+        help='results: <sequence>.txt in a folder or zip, or single texts; several for '
+        'several trackers, or a folder of trackers',
+    )
     parser.add_argument(
         '--benchmark',
         default='mot_challenge',
@@ -70,16 +88,60 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
         help='whose rules to follow (default: %(default)s, all boxes count alike)',
     )
     parser.add_argument(
-        '--sequences', nargs='+', metavar='NAME', help='take these sequences only'
+        '--sequences',
+        nargs='+',
+        metavar='NAME',
+        help="take these sequences only; patterns such as 'MOT17-*-FRCNN' are known",
+    )
+    parser.add_argument(
+        '--seqmap',
+        type=Path,
+        metavar='FILE',
+        help='take the sequences that this file names, one per line below "name"',
     )
 
 
-def run(options: argparse.Namespace) -> None:
+def find_options_trackers(
+    options: argparse.Namespace, gt_columns: int = _BOX_COLUMNS
+) -> list['Tracker']:
+    """Find what :func:`add_folder_arguments` names, and say what is worth saying.
+
+    Args:
+        options: The parsed arguments.
+        gt_columns: Fewest columns of ground truth text.
+    """
+    from mmfdta.evaluation.inputs import Inputs, find_trackers
+
+    trackers, remarks = find_trackers(
+        Inputs(
+            gt=options.gt,
+            results=options.results,
+            sequences=options.sequences,
+            seqmap=options.seqmap,
+            gt_file=options.gt_file,
+            gt_columns=gt_columns,
+        )
+    )
+    say(options, remarks)
+    return trackers
+
+
+def say(options: argparse.Namespace, remarks: Iterable[str]) -> None:
+    """Write remarks to standard error, with the name of the verb."""
+    for remark in remarks:
+        print(f'mmfdta {options.verb}: {remark}', file=sys.stderr)
+
+
+def run(options: argparse.Namespace) -> int:
     """Score, print the table and keep the scores."""
     from mmfdta.evaluation import Settings, evaluate
-    from mmfdta.evaluation.folders import find_sequences
-    from mmfdta.evaluation.table import format_table
 
+    out = options.out
+    if out and out.suffix not in ('', '.json', '.csv') and not out.is_dir():
+        raise ValueError(
+            f'--out: found {out}, expected a name that ends in .json or .csv, or a '
+            'folder'
+        )
     settings = Settings(
         benchmark=options.benchmark,
         families=tuple(options.metrics),
@@ -87,40 +149,55 @@ def run(options: argparse.Namespace) -> None:
     )
     scored_class = get_benchmark(options.benchmark).scored_class
     reads_classes = options.classes or scored_class is not None
-    files, extra = find_sequences(
-        options.gt,
-        options.results,
-        options.sequences,
-        gt_columns=_MOT_COLUMNS if reads_classes else _BOX_COLUMNS,
+    trackers = find_options_trackers(
+        options, _MOT_COLUMNS if reads_classes else _BOX_COLUMNS
     )
-    if extra:
-        print(
-            f'mmfdta evaluate: {len(extra)} results have no ground truth and are not '
-            f'scored, the first is {extra[0]}',
-            file=sys.stderr,
-        )
-    evaluation = evaluate(files, settings, options.processes)
-    print(format_table(evaluation, options.all_columns))
-    if options.out is not None:
-        _keep(evaluation, options.out)
+    evaluations, failed = {}, False
+    for tracker in trackers:
+        prefix = f'{tracker.name}: ' if len(trackers) > 1 else ''
+        try:
+            sequences, remarks = tracker.load(options.processes)
+            say(options, [prefix + remark for remark in remarks])
+            evaluations[tracker.name] = evaluate(sequences, settings, options.processes)
+        except (OSError, ValueError) as error:  # the others are scored
+            if len(trackers) == 1:
+                raise
+            say(options, [f'{prefix}not scored: {error}'])
+            failed = True
+    _show(options, evaluations, len(trackers) > 1)
+    return int(failed)
 
 
-def _keep(evaluation: 'Evaluation', path: Path) -> None:
-    """Write scores in the format that the path asks for."""
-    from mmfdta.evaluation.table import format_csv, format_json
+def _show(
+    options: argparse.Namespace, evaluations: dict[str, 'Evaluation'], of_several: bool
+) -> None:
+    """Print the table, and write what ``--out`` asks for."""
+    from mmfdta.evaluation import table
     from mmfdta.structures.whole_files import write_text
 
-    writers = {'.json': format_json, '.csv': format_csv}
+    writers: dict[str, Callable[[], str]]
+    if of_several:
+        if evaluations:
+            print(table.format_trackers(evaluations, options.all_columns))
+        writers = {
+            '.json': lambda: table.format_trackers_json(evaluations),
+            '.csv': lambda: table.format_trackers_csv(evaluations),
+        }
+    else:
+        (evaluation,) = evaluations.values()
+        print(table.format_table(evaluation, options.all_columns))
+        writers = {
+            '.json': lambda: table.format_json(evaluation),
+            '.csv': lambda: table.format_csv(evaluation),
+        }
+    path = options.out
+    if path is None or not evaluations:
+        return
     if path.suffix in writers and not path.is_dir():
-        write_text(path, writers[path.suffix](evaluation))
-    elif path.suffix and not path.is_dir():
-        raise ValueError(
-            f'--out: found {path}, expected a name that ends in .json or .csv, or a '
-            'folder'
-        )
+        write_text(path, writers[path.suffix]())
     else:
         for suffix, write in writers.items():
-            write_text(path / f'scores{suffix}', write(evaluation))
+            write_text(path / f'scores{suffix}', write())
 
 
 def _count_cores() -> int:

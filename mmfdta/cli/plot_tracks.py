@@ -5,7 +5,7 @@ import argparse
 import json
 from pathlib import Path
 
-from .evaluate import add_folder_arguments
+from .evaluate import add_folder_arguments, find_options_trackers, say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,15 +23,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Draw each sequence, and list the switches of all."""
     from mmfdta.evaluation import select_scored
-    from mmfdta.evaluation.folders import find_sequences
     from mmfdta.structures.whole_files import write_text
     from mmfdta.visualization import save_timeline
 
-    switches = {}
-    files, _ = find_sequences(options.gt, options.results, options.sequences)
-    for file in files:
-        sequence = select_scored(file.load(), options.benchmark)
-        path = options.out / f'{sequence.name}.png'
-        switches[sequence.name] = save_timeline(sequence, path)
-        print(f'{path}: {len(switches[sequence.name])} switches')
-    write_text(options.out / 'switches.json', json.dumps(switches, indent=1) + '\n')
+    trackers = find_options_trackers(options)
+    for tracker in trackers:
+        folder = options.out / tracker.name if len(trackers) > 1 else options.out
+        switches = {}
+        sequences, remarks = tracker.load()
+        say(options, remarks)
+        for sequence in sequences:
+            scored = select_scored(sequence, options.benchmark)
+            path = folder / f'{sequence.name}.png'
+            switches[sequence.name] = save_timeline(scored, path)
+            print(f'{path}: {len(switches[sequence.name])} switches')
+        write_text(folder / 'switches.json', json.dumps(switches, indent=1) + '\n')

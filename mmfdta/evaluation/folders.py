@@ -1,14 +1,25 @@
 # Copyright (c) mmfdta authors.
-"""Ground truth and results as folders of MOTChallenge text."""
+"""Ground truth and results as MOTChallenge text, in folders, zips and single files."""
 
 import os
+import re
+import zipfile
 from collections.abc import Iterable
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mmfdta.structures.frames import read_seqinfo
 from mmfdta.structures.mot_text import read_tracks
 from mmfdta.structures.tracks import Sequence
+
+from .formats import Annotations
+
+GT_FILE = 'gt.txt'
+# Folders that say nothing about whose results lie in them.
+_NAMELESS = ('data', 'tracker', 'tracks', 'results', 'txt')
+# How many folders deeper than the given one texts are looked for.
+_DEPTH = 3
 
 
 @dataclass(frozen=True)
@@ -47,20 +58,169 @@ class SequenceFiles:
         return Sequence(self.name, length, gt, pred)
 
 
+@dataclass(frozen=True)
+class TextSide:
+    """Ground truth or results as MOTChallenge text, a file for each sequence.
+
+    Attributes:
+        folder: Where the sequences lie: a folder, a zip or a single text.
+        paths: The texts by the names of their sequences.
+        min_columns: Fewest columns of a row.
+        lacking: Sequences without a text where others have one.
+        is_listed: The texts were named one by one, and no folder.
+    """
+
+    folder: Path
+    paths: dict[str, Path]
+    min_columns: int = 6
+    lacking: tuple[str, ...] = ()
+    is_listed: bool = False
+
+    title = 'MOTChallenge text'
+    benchmark = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the sequences, sorted."""
+        return sorted(self.paths)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether a single text was named, and no folder or zip."""
+        return list(self.paths.values()) == [self.folder]
+
+    def length(self, name: str) -> int | None:
+        """Find the length of a sequence of a ground truth, see :func:`read_length`."""
+        path = self.paths[name]
+        inside = [path.parent, *path.parent.parents]
+        if self.folder in inside:
+            inside = inside[: inside.index(self.folder)]
+        else:  # a text alone: <sequence>/gt/gt.txt or <sequence>/gt.txt
+            inside = inside[:2]
+        lengths = (read_length(folder) for folder in inside if folder.is_dir())
+        return next((length for length in lengths if length is not None), None)
+
+    def read(self, name: str) -> Annotations:
+        """Read a sequence strictly.
+
+        Raises:
+            FileNotFoundError: If a file does not exist.
+            ValueError: At a bad line; the message names file and line.
+        """
+        length = self.length(name)
+        tracks = read_tracks(self.paths[name], self.min_columns, True, length)
+        return Annotations(tracks, num_frames=length)
+
+
+def find_truths(path: Path, gt_file: str = GT_FILE, columns: int = 6) -> list[TextSide]:
+    """Find ground truth texts.
+
+    They lie in ``<sequence>/gt/gt.txt`` or flat in ``<sequence>.txt``, in the folder
+    or zip that is named or up to three folders deeper; a sequence's folder, its
+    folder ``gt`` and the text itself may be named, too.
+
+    Args:
+        path: What is named.
+        gt_file: Name of the texts in ``<sequence>/gt``, or a pattern such as
+            ``{seq}/annotations/{seq}_half.txt``, from the folder of the sequences.
+        columns: Fewest columns of a row.
+
+    Returns:
+        One for each folder of sequences.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If a zip cannot be read.
+    """
+    if not path.exists():
+        raise FileNotFoundError(
+            f'{path}: no such folder, expected the ground truth in it'
+        )
+    if not path.is_dir() and not _is_zip(path):
+        return [TextSide(path, {_name_of_text(path, gt_file): path}, columns)]
+    pattern = _sequence_pattern(gt_file)
+    tail = pattern.removeprefix('{seq}/')
+    for folder in (path, path.parent):  # of a sequence, or its `gt`
+        text = folder / tail
+        in_it = folder == path or text.is_relative_to(path)
+        if '{seq}' not in tail and in_it and text.is_file():
+            return [TextSide(text, {folder.resolve().name: text}, columns)]
+    for depth in range(_DEPTH + 1):
+        texts = _match(path, '*/' * depth, pattern)
+        if texts:
+            break
+        flat = _glob(path, '*.txt') if depth == 0 and gt_file == GT_FILE else []
+        if flat:
+            return [TextSide(path, {text.stem: text for text in flat}, columns)]
+    else:
+        raise FileNotFoundError(_no_truth(path, gt_file, pattern))
+    sides = []
+    for folder, named in texts.items():
+        usual = _match(folder, '', _sequence_pattern(GT_FILE)).get(folder, {})
+        lacking = tuple(sorted(set(usual) - set(named)))
+        sides.append(TextSide(folder, named, columns, lacking))
+    return sides
+
+
+def find_results(
+    paths: SequenceOf[Path], truth_names: Iterable[str], of_one: bool = False
+) -> list[tuple[str, TextSide]]:
+    """Find the result texts of one or several trackers.
+
+    A folder or zip holds ``<sequence>.txt``, for one tracker; or such folders, as deep
+    as ``<split>/<tracker>/data``. Texts that are named themselves are results of one
+    tracker, unless two are of the same sequence.
+
+    Args:
+        paths: Folders, zips and texts.
+        truth_names: Sequences of the ground truth; deeper folders are those that
+            hold results of any.
+        of_one: The ground truth is of one sequence, and a text has any name.
+
+    Returns:
+        Names of the trackers, which differ, and their results.
+
+    Raises:
+        FileNotFoundError: If there are none.
+        ValueError: If a zip cannot be read.
+    """
+    known = {base_name(name) for name in truth_names}
+    found: list[tuple[str, TextSide]] = []
+    texts: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(
+                f'{path}: no such folder, expected the results in it'
+            )
+        if path.is_dir() or _is_zip(path):
+            found += _find_trackers(path, known, of_one)
+        else:
+            texts.append(path)
+    if of_one:
+        found += [
+            (text.stem, TextSide(text, {text.stem: text}, is_listed=True))
+            for text in texts
+        ]
+    elif texts:
+        found += _group_texts(texts)
+    names = [name for name, _ in found]
+    return [
+        (str(side.folder) if names.count(name) > 1 else name, side)
+        for name, side in found
+    ]
+
+
 def find_sequences(
     gt_dir: str | os.PathLike,
     results_dir: str | os.PathLike,
     names: Iterable[str] | None = None,
     gt_columns: int = 6,
 ) -> tuple[list[SequenceFiles], list[str]]:
-    """Pair ground truth with results.
-
-    Ground truth lies in ``<seq>/gt/gt.txt``, with ``seqinfo.ini`` beside ``gt``
-    if there is one, or flat in ``<seq>.txt``; results lie in ``<seq>.txt``.
+    """Pair ground truth with the results of one tracker.
 
     Args:
-        gt_dir: Folder of the ground truth.
-        results_dir: Folder of the results.
+        gt_dir: Ground truth, see :func:`find_truths`.
+        results_dir: Results, see :func:`find_results`.
         names: Sequences to take; all if None.
         gt_columns: Fewest columns of the ground truth.
 
@@ -70,35 +230,22 @@ def find_sequences(
 
     Raises:
         FileNotFoundError: If a folder, a named sequence or a result is missing.
+        ValueError: If there are several ground truths or trackers.
     """
-    truths = _find_truths(Path(gt_dir))
-    results = {path.stem: path for path in _list_texts(Path(results_dir), 'results')}
-    wanted = sorted(truths) if names is None else list(dict.fromkeys(names))
-    unknown = [name for name in wanted if name not in truths]
-    if unknown:
-        raise FileNotFoundError(
-            f'{gt_dir}: no ground truth of {_name_some(unknown)}; it has '
-            f'{_name_some(sorted(truths))}'
-        )
-    missing = [name for name in wanted if name not in results]
-    if missing:
-        raise FileNotFoundError(
-            f'{results_dir}: {len(missing)} of {len(wanted)} sequences have no '
-            f'result, expected {_name_some([f"{name}.txt" for name in missing])}; '
-            'name the sequences to score with --sequences if the others are not '
-            'meant to be'
-        )
-    files = [
-        SequenceFiles(
-            name=name,
-            gt_path=truths[name],
-            pred_path=results[name],
-            num_frames=_length_beside(truths[name]),
-            gt_columns=gt_columns,
-        )
-        for name in wanted
-    ]
-    return files, sorted(set(results) - set(truths))
+    from .pairing import pair_sides
+
+    truths = find_truths(Path(gt_dir), columns=gt_columns)
+    known = [name for side in truths for name in side.names]
+    trackers = find_results([Path(results_dir)], known)
+    for path, found in ((gt_dir, truths), (results_dir, trackers)):
+        if len(found) > 1:
+            sides = [side[1] if isinstance(side, tuple) else side for side in found]
+            raise ValueError(
+                f'{path}: found {len(sides)} folders of sequences, expected one: name '
+                f'{name_some([str(side.folder) for side in sides])}'
+            )
+    paired = pair_sides(truths[0], trackers[0][1], names)
+    return paired.jobs, paired.extra
 
 
 def read_length(sequence_dir: Path) -> int | None:
@@ -124,42 +271,173 @@ def read_length(sequence_dir: Path) -> int | None:
     return sum(not entry.name.startswith('.') for entry in os.scandir(images)) or None
 
 
-def _length_beside(gt_path: Path) -> int | None:
-    nested = gt_path.name == 'gt.txt' and gt_path.parent.name == 'gt'
-    return read_length(gt_path.parents[1]) if nested else None
+def base_name(name: str) -> str:
+    """Leave away the detector of a MOT17 sequence: ``MOT17-02`` of ``MOT17-02-DPM``."""
+    return re.sub(r'-(DPM|FRCNN|SDP)$', '', name)
 
 
-def _find_truths(folder: Path) -> dict[str, Path]:
-    """Find ground truth texts by the names of their sequences."""
-    flat = {path.stem: path for path in _list_texts(folder, 'ground truth', True)}
-    nested = {
-        path.parents[1].name: path
-        for path in sorted(folder.glob('*/gt/gt.txt'))
-        if not path.parents[1].name.startswith('.')
-    }
-    if not nested and not flat:
-        raise FileNotFoundError(
-            f'{folder}: no ground truth in it, expected <sequence>/gt/gt.txt or '
-            '<sequence>.txt; is this the folder of the split?'
-        )
-    return nested or flat
-
-
-def _list_texts(folder: Path, what: str, may_be_none: bool = False) -> list[Path]:
-    if not folder.is_dir():
-        raise FileNotFoundError(f'{folder}: no such folder, expected the {what} in it')
-    texts = sorted(
-        path for path in folder.glob('*.txt') if not path.name.startswith('.')
-    )
-    if not texts and not may_be_none:
-        deeper = sorted({str(path.parent) for path in folder.glob('*/*.txt')})
-        hint = f'; did you mean {_name_some(deeper)}?' if deeper else ''
-        raise FileNotFoundError(
-            f'{folder}: no {what} in it, expected <sequence>.txt{hint}'
-        )
-    return texts
-
-
-def _name_some(names: list[str], count: int = 5) -> str:
+def name_some(names: SequenceOf[str], count: int = 5) -> str:
+    """List the first of some names, and how many more there are."""
     more = f' and {len(names) - count} more' if len(names) > count else ''
     return ', '.join(names[:count]) + more
+
+
+def _find_trackers(
+    path: Path, known: set[str], of_one: bool
+) -> list[tuple[str, TextSide]]:
+    """Find the folders in one folder or zip that hold results of known sequences."""
+    groups: dict[Path, dict[str, Path]] = {}
+    for depth in range(_DEPTH + 1):
+        for text in _glob(path, '*/' * depth + '*.txt'):
+            groups.setdefault(text.parent, {})[text.stem] = text
+        if path in groups:
+            break
+    fitting = {
+        folder: texts
+        for folder, texts in groups.items()
+        if of_one or any(base_name(name) in known for name in texts)
+    }
+    if not fitting and groups:
+        fitting = groups if path in groups else {}
+    if not fitting:
+        raise FileNotFoundError(_no_results(path, known, list(groups)))
+    stems = [_named_parts(folder.relative_to(path).parts) for folder in fitting]
+    common = os.path.commonprefix([stem[:-1] for stem in stems])
+    return [
+        (
+            '/'.join(stem[len(common) :]) or _name_of_folder(path),
+            TextSide(folder, texts),
+        )
+        for stem, (folder, texts) in zip(stems, fitting.items(), strict=True)
+    ]
+
+
+def _group_texts(texts: list[Path]) -> list[tuple[str, TextSide]]:
+    """Sort texts into trackers: one, or by folders if sequences occur again."""
+    if len({text.stem for text in texts}) == len(texts):
+        folders = {text.parent for text in texts}
+        name = _name_of_folder(folders.pop()) if len(folders) == 1 else 'results'
+        where = texts[0] if len(texts) == 1 else texts[0].parent
+        named = {text.stem: text for text in texts}
+        return [(name, TextSide(where, named, is_listed=True))]
+    groups: dict[Path, dict[str, Path]] = {}
+    for text in texts:
+        groups.setdefault(text.parent, {})[text.stem] = text
+    return [
+        (_name_of_folder(folder), TextSide(folder, named, is_listed=True))
+        for folder, named in groups.items()
+    ]
+
+
+def _named_parts(parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Leave away folders at the end that name no tracker."""
+    while parts and parts[-1].lower() in _NAMELESS:
+        parts = parts[:-1]
+    return parts
+
+
+def _name_of_folder(path: Path) -> str:
+    path = path.resolve()
+    if path.is_file():
+        return path.stem
+    return (_named_parts(path.parts) or path.parts)[-1]
+
+
+def _name_of_text(path: Path, gt_file: str) -> str:
+    """Name the sequence of a ground truth text."""
+    path = path.resolve()
+    if path.parent.name == 'gt':
+        return path.parents[1].name
+    return path.parent.name if path.name in (GT_FILE, gt_file) else path.stem
+
+
+def _sequence_pattern(gt_file: str) -> str:
+    """Complete a name to a pattern from the folder of the sequences."""
+    gt_file = gt_file.replace('{gt_folder}/', '')  # TrackEval's GT_LOC_FORMAT
+    if '{seq}' in gt_file:
+        return gt_file
+    return '{seq}/' + (gt_file if '/' in gt_file else f'gt/{gt_file}')
+
+
+def _match(root: Path, prefix: str, pattern: str) -> dict[Path, dict[str, Path]]:
+    """Find texts by a pattern with ``{seq}``; by folder, then by name."""
+    depth = len(PurePosixPath(pattern).parts)
+    first, *rest = (re.escape(part) for part in pattern.split('{seq}'))
+    shape = first + r'(?P<seq>[^/]+)' + '(?P=seq)'.join(rest)
+    shape = shape.replace(r'\*', '[^/]*')
+    found: dict[Path, dict[str, Path]] = {}
+    for path in _glob(root, prefix + pattern.replace('{seq}', '*')):
+        folder = path.parents[depth - 1]
+        matched = re.fullmatch(shape, path.relative_to(folder).as_posix())
+        if matched:
+            found.setdefault(folder, {})[matched['seq']] = path
+    return found
+
+
+def _glob(root: Path, pattern: str) -> list[Path]:
+    """List files of a folder or zip by a pattern, without those with a dot."""
+    if root.is_dir():
+        paths = [path for path in root.glob(pattern) if path.is_file()]
+    else:
+        parts = len(PurePosixPath(pattern).parts)
+        paths = [
+            root / name
+            for name in _members(root)
+            if len(PurePosixPath(name).parts) == parts
+            and PurePosixPath(name).match(pattern)
+        ]
+    return sorted(
+        path
+        for path in paths
+        if not any(p[0] == '.' or p == '__MACOSX' for p in path.relative_to(root).parts)
+    )
+
+
+def _is_zip(path: Path) -> bool:
+    return path.suffix.lower() == '.zip' or zipfile.is_zipfile(path)
+
+
+def _members(path: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except zipfile.BadZipFile:
+        raise ValueError(f'{path}: this is no whole zip; was it cut off?') from None
+
+
+def _no_truth(path: Path, gt_file: str, pattern: str) -> str:
+    """Say that there is no ground truth, and where some may be."""
+    expected = pattern.replace('{seq}', '<sequence>')
+    if gt_file == GT_FILE:
+        expected += ' or <sequence>.txt'
+    message = f'{path}: no ground truth in it, expected {expected}'
+    above = path.resolve().parents[:_DEPTH]
+    near = next((folder for folder in above if _match(folder, '', pattern)), None)
+    texts = {str(text.parent) for text in _glob(path, '*/*.txt')}
+    usual = {str(text.parent) for text in _glob(path, '*/gt/*.txt')}
+    if near is not None:
+        return f'{message}; did you mean {near}?'
+    if gt_file != GT_FILE and usual:
+        first = sorted(usual)[0]
+        return f'{message}; {first} holds {name_some(_names_in(Path(first)))}'
+    if texts:
+        return f'{message}; did you mean {name_some(sorted(texts))}?'
+    return f'{message}; is this the folder of the split?'
+
+
+def _names_in(folder: Path) -> list[str]:
+    return [path.name for path in _glob(folder, '*.txt')]
+
+
+def _no_results(path: Path, known: set[str], folders: list[Path]) -> str:
+    """Say that there are no results, and where some may be."""
+    message = f'{path}: no results in it, expected <sequence>.txt'
+    if known:
+        message += f', such as {min(known)}.txt'
+    for above in path.resolve().parents[:_DEPTH]:
+        if any(base_name(text.stem) in known for text in _glob(above, '*.txt')):
+            return f'{message}; did you mean {above}?'
+    if folders:
+        names = name_some(sorted(str(folder) for folder in folders))
+        return f'{message}; the texts in {names} have other names'
+    return message

@@ -8,7 +8,7 @@ sequences and classes.
 import functools
 import multiprocessing
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -253,24 +253,7 @@ def evaluate(
     jobs = list(jobs)
     if not jobs:
         raise ValueError('found no sequences to evaluate')
-    score = functools.partial(_score, settings=settings)
-    processes = min(processes, len(jobs))
-    if processes <= 1:
-        results = [score(job) for job in jobs]
-    else:
-        # Forked processes share what is imported; others would import it anew.
-        methods = multiprocessing.get_all_start_methods()
-        context = multiprocessing.get_context('fork' if 'fork' in methods else None)
-        try:
-            with ProcessPoolExecutor(processes, mp_context=context) as pool:
-                results = list(pool.map(score, jobs))
-        except BrokenProcessPool:
-            raise RuntimeError(
-                f'one of {processes} scoring processes was ended from outside, for '
-                'want of memory perhaps; score with fewer processes'
-            ) from None
-        except (OSError, ValueError) as error:  # without the way through the pool
-            raise error.with_traceback(None) from None
+    results = _map(functools.partial(_score, settings=settings), jobs, processes)
     return Evaluation(
         {
             name: {
@@ -280,6 +263,41 @@ def evaluate(
             for name in results[0]
         }
     )
+
+
+def load_all(jobs: Iterable[SequenceJob], processes: int = 1) -> list[Sequence]:
+    """Load sequences in parallel processes, so that they can be looked at together.
+
+    Args:
+        jobs: What is loaded.
+        processes: Number of processes; 1 stays in this one.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: At a fault of a file.
+        RuntimeError: If a process was ended from outside.
+    """
+    return _map(operator.methodcaller('load'), list(jobs), processes)
+
+
+def _map(function: Callable[[Any], Any], jobs: list, processes: int) -> list:
+    """Call a function for each job, in processes if more than one is asked for."""
+    processes = min(processes, len(jobs))
+    if processes <= 1:
+        return [function(job) for job in jobs]
+    # Forked processes share what is imported; others would import it anew.
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context('fork' if 'fork' in methods else None)
+    try:
+        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+            return list(pool.map(function, jobs))
+    except BrokenProcessPool:
+        raise RuntimeError(
+            f'one of {processes} scoring processes was ended from outside, for want '
+            'of memory perhaps; score with fewer processes'
+        ) from None
+    except (OSError, ValueError) as error:  # without the way through the pool
+        raise error.with_traceback(None) from None
 
 
 def _score(job: SequenceJob, settings: Settings) -> dict[str, Counts]:

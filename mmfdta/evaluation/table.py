@@ -67,6 +67,39 @@ def format_table(evaluation: Evaluation, all_columns: bool = False) -> str:
     )
 
 
+def format_trackers(
+    evaluations: dict[str, Evaluation], all_columns: bool = False
+) -> str:
+    """Write the scores of several trackers as a table: a line for each, over all.
+
+    Args:
+        evaluations: Scores by tracker.
+        all_columns: As in :func:`format_table`, which then follows for each tracker.
+    """
+    rows = [
+        (f'{tracker} / {name}' if len(evaluation.classes) > 1 else tracker, scores)
+        for tracker, evaluation in evaluations.items()
+        for name, sequence, scores in list_rows(evaluation)
+        if sequence == COMBINED
+    ]
+    columns = [name for name in (_ALL if all_columns else _SHORT) if name in rows[0][1]]
+    tables = [
+        plain_table(
+            ['tracker', *(USUAL_NAMES.get(name, name) for name in columns)],
+            [
+                [title, *(_format_cell(column, scores[column]) for column in columns)]
+                for title, scores in rows
+            ],
+        )
+    ]
+    if all_columns:
+        tables += [
+            f'{tracker}\n{format_table(evaluation, all_columns)}'
+            for tracker, evaluation in evaluations.items()
+        ]
+    return '\n\n'.join(tables)
+
+
 def _format_cell(column: str, value: float) -> str:
     return f'{value:.0f}' if column in COUNTS else f'{100 * value:.3f}'
 
@@ -80,8 +113,33 @@ def format_csv(evaluation: Evaluation) -> str:
     )
 
 
+def format_trackers_csv(evaluations: dict[str, Evaluation]) -> str:
+    """Write :func:`format_csv` of several trackers, with a first column for them."""
+    rows = [
+        (tracker, *row)
+        for tracker, evaluation in evaluations.items()
+        for row in list_rows(evaluation)
+    ]
+    return csv_table(
+        ['tracker', 'class', 'sequence', *rows[0][3]],
+        [[*names, *scores.values()] for *names, scores in rows],
+    )
+
+
 def format_json(evaluation: Evaluation) -> str:
     """Write every score as JSON, with the curves over the thresholds ``alphas``."""
+    return _dump(_document(evaluation))
+
+
+def format_trackers_json(evaluations: dict[str, Evaluation]) -> str:
+    """Write what :func:`format_json` does for several trackers, by their names."""
+    documents = {
+        name: _document(evaluation) for name, evaluation in evaluations.items()
+    }
+    return _dump({'trackers': documents})
+
+
+def _document(evaluation: Evaluation) -> dict:
     classes = {
         name: {
             'sequences': {
@@ -92,11 +150,15 @@ def format_json(evaluation: Evaluation) -> str:
         }
         for name in evaluation.classes
     }
-    document = {'alphas': ALPHAS.round(2).tolist(), 'classes': classes}
+    document: dict = {'classes': classes}
     if len(classes) > 1:
         document['mean of classes'] = _plain(evaluation.over_classes())
         document['all detections'] = _plain(evaluation.over_detections())
-    return json.dumps(document, indent=1) + '\n'
+    return document
+
+
+def _dump(document: dict) -> str:
+    return json.dumps({'alphas': ALPHAS.round(2).tolist()} | document, indent=1) + '\n'
 
 
 def _plain(scores: dict) -> dict:

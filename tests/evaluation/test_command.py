@@ -194,8 +194,8 @@ def test_missing_folders(folders, capsys, tmp_path):
     root, _ = folders
     assert main(['evaluate', '--gt', str(root / 'nil'), '--results', str(root)]) == 1
     assert 'nil: no such folder' in capsys.readouterr().err
-    assert main(['evaluate', '--gt', str(root / 'gt'), '--results', str(root)]) == 1
-    assert str(root / 'results') in capsys.readouterr().err
+    assert main(['evaluate', '--gt', str(root / 'gt'), '--results', str(root)]) == 0
+    assert f'read from {root / "results"}' in capsys.readouterr().err
     (root / 'empty').mkdir()
     assert main(['evaluate', '--gt', str(root / 'empty'), '--results', str(root)]) == 1
     assert '<sequence>/gt/gt.txt' in capsys.readouterr().err
