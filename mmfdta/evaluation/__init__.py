@@ -11,13 +11,13 @@ from mmfdta.structures.benchmarks import BENCHMARKS, Benchmark, get_benchmark
 from mmfdta.structures.tracks import Sequence, Tracks
 from mmfdta.utils.lazy import lazy_names
 
+from .rules import select_scored
 from .scores import (
     Counts,
     Evaluation,
     Settings,
     count_sequence,
     evaluate,
-    select_scored,
     summarise,
 )
 
