@@ -2,29 +2,53 @@
 """Strict reading and atomic writing of MOTChallenge text.
 
 A row is ``frame,id,x,y,w,h[,score[,class[,visibility[,...]]]]``: frames count
-from 1, boxes are pixels of the original image. The reader is shared by data
-sets, the checker and the evaluation, so that a bad line is named the same way
-everywhere.
+from 1, boxes are pixels of the original image. Commas, tabs, semicolons, spaces,
+colons or bars separate the columns of a file; numbers may stand in quotes, and a
+line may end in a separator. The reader is shared by data sets, the checker and the
+evaluation, so that a bad line is named the same way everywhere.
 """
 
 import io
 import os
 import re
+from collections.abc import Iterable
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from .tracks import Tracks
+from .tracks import LARGEST_WHOLE, Tracks
 from .whole_files import read_bytes, write_text
 
 _COLUMN_NAMES = ('frame', 'id', 'x', 'y', 'w', 'h', 'column 7')
 _KEPT_COLUMNS = 9
+# Results and MOT15 have 10 columns, other ground truth 9, detections 7. MOTSynth
+# puts a position in metres behind 9 columns.
+_MOST_COLUMNS, _MOTSYNTH_COLUMNS = 10, 12
 _NOT_GIVEN = -1.0
-# Up to here a float64 holds every whole number.
-_LARGEST_WHOLE = 2**53
 # Not `splitlines`, which also breaks lines at form feeds and the like.
 _LINE_END = re.compile(r'\r\n|\n|\r')
+# By preference: spaces may stand after commas.
+_SEPARATORS = {
+    ',': 'commas',
+    '\t': 'tabs',
+    ';': 'semicolons',
+    ' ': 'spaces',
+    ':': 'colons',
+    '|': 'bars',
+}
+# A cell in quotes; one that holds a separator is no number.
+_QUOTED = re.compile(
+    r"""(?<![^\s,;:|])(["'])[ \t]*([^\s"',;:|]*)[ \t]*\1(?![^\s,;:|])"""
+)
+_DECIMAL_COMMA = re.compile(r'[+-]?\d+,\d+')
+_QUOTED_DECIMAL_COMMA = re.compile(r"""["'][ \t]*[+-]?\d+,\d+[ \t]*["']""")
+_PADDED = re.compile(r'[+-]?0\d')
+_PADDED_CELL = re.compile(r',[ \t]*[+-]?0\d')
+# Besides spaces and line ends.
+_OTHER_SPACES = re.compile(r'[\t\v\f\x1c-\x1f\x80-\U0010ffff]')
+_USE_POINTS = 'write numbers with a decimal point'
 
 
 @dataclass(frozen=True)
@@ -57,6 +81,8 @@ class ScannedText:
         visibility: float64 (R,), column 9, -1 where absent.
         line: int64 (R,), line numbers from 1.
         problems: The lines that are not readable.
+        num_columns: Columns that every row has; 0 without rows.
+        separator: What stands between them; a space also for runs of spaces.
     """
 
     path: str
@@ -64,6 +90,8 @@ class ScannedText:
     visibility: np.ndarray
     line: np.ndarray
     problems: tuple[TextProblem, ...] = ()
+    num_columns: int = 0
+    separator: str = ','
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -130,31 +158,6 @@ class ScannedText:
             )
 
 
-def _describe_row(cells: list[str], min_columns: int) -> str | None:
-    """Say what is wrong with the cells of a line, None if nothing is."""
-    if len(cells) < min_columns:
-        return (
-            f'found {len(cells)} columns, expected at least {min_columns} '
-            '(frame,id,x,y,w,h,...), separated by commas'
-        )
-    for i, cell in enumerate(cells):
-        name = _COLUMN_NAMES[i] if i < len(_COLUMN_NAMES) else f'column {i + 1}'
-        try:
-            # Python also reads `1_0` and the digits of other scripts.
-            value = float(cell if cell.isascii() and '_' not in cell else 'text')
-        except ValueError:
-            return f'found {cell.strip()!r} for {name}, expected a number'
-        if i < len(_COLUMN_NAMES) and not np.isfinite(value):
-            return f'found {cell.strip()!r} for {name}, expected a finite number'
-        if i < 2 and value != int(value):
-            return f'found {cell.strip()!r} for {name}, expected a whole number'
-        if i < 2 and abs(value) >= _LARGEST_WHOLE:
-            return f'found {cell.strip()!r} for {name}, expected a smaller number'
-        if i == 0 and value < 1:
-            return f'found frame {cell.strip()!r}, expected frames counted from 1'
-    return None
-
-
 def _read_text(path: Path) -> str:
     try:
         data = read_bytes(path)
@@ -173,54 +176,179 @@ def _read_text(path: Path) -> str:
         ) from None
 
 
-def _parse_fast(text: str, min_columns: int) -> np.ndarray | None:
-    """Parse a clean file at once; None sends the caller to the slow path."""
-    try:
-        table = np.loadtxt(
-            io.StringIO(text), delimiter=',', comments=None, ndmin=2, dtype=np.float64
-        )
-    except ValueError:
+@dataclass(frozen=True)
+class _Dialect:
+    """How a file is written and what a row must have."""
+
+    separator: str
+    min_columns: int
+    first_frame: int
+
+    def split(self, line: str) -> list[str]:
+        """Cut a line into cells; a separator at its end adds none."""
+        cells = [cell.strip() for cell in line.split(self.separator)]
+        if self.separator == ' ':
+            return [cell for cell in cells if cell]
+        return cells[:-1] if cells[-1] == '' else cells
+
+    def describe(self, line: str) -> str | None:
+        """Say what is wrong with a line, None if nothing is."""
+        if _QUOTED_DECIMAL_COMMA.search(line):
+            return f'found decimal commas in quotes; {_USE_POINTS}'
+        cells = self.split(line)
+        count = len(cells)
+        if count < self.min_columns:
+            return (
+                f'found {count} columns, expected at least {self.min_columns} '
+                f'(frame,id,x,y,w,h,...), separated by {_SEPARATORS[self.separator]}'
+            )
+        has_points = '.' in line
+        if count > _MOST_COLUMNS and not (count == _MOTSYNTH_COLUMNS and has_points):
+            cause = f'; decimal commas? Then {_USE_POINTS}'
+            return (
+                f'found {count} columns, expected at most {_MOST_COLUMNS} '
+                '(frame,id,x,y,w,h,score,class,visibility and one more)'
+                f'{cause if self.separator == "," and not has_points else ""}'
+            )
+        for i, cell in enumerate(cells):
+            fault = self._describe_cell(i, cell)
+            if fault is not None:
+                return fault
+        if self.separator == ',' and not has_points:
+            for cell in cells[2:]:
+                if _PADDED.match(cell):
+                    return (
+                        f'found {cell!r} as a number of its own; decimal commas? Then '
+                        f'{_USE_POINTS}'
+                    )
         return None
-    whole = table[:, :2]
-    is_clean = (
-        table.shape[1] >= min_columns
-        and np.isfinite(table[:, : len(_COLUMN_NAMES)]).all()
-        and (whole == np.floor(whole)).all()
-        and (np.abs(whole) < _LARGEST_WHOLE).all()
-        and (table[:, 0] >= 1).all()
+
+    def _describe_cell(self, column: int, cell: str) -> str | None:
+        known = column < len(_COLUMN_NAMES)
+        name = _COLUMN_NAMES[column] if known else f'column {column + 1}'
+        found = f'found {cell!r} for {name}'
+        if _DECIMAL_COMMA.fullmatch(cell):
+            return f'{found}, a decimal comma; {_USE_POINTS}'
+        try:
+            # Python also reads `1_0` and the digits of other scripts.
+            value = float(cell if cell.isascii() and '_' not in cell else 'text')
+        except ValueError:
+            return f'{found}, expected a number'
+        if known and not np.isfinite(value):
+            return f'{found}, expected a finite number'
+        if column < 2 and value != int(value):
+            return f'{found}, expected a whole number'
+        if column < 2 and abs(value) >= LARGEST_WHOLE:
+            return f'{found}, expected a smaller number'
+        if column == 0 and value < self.first_frame:
+            return f'found frame {cell!r}, expected frames from {self.first_frame} on'
+        return None
+
+    def parse_fast(self, text: str) -> np.ndarray | None:
+        """Parse a clean file at once; None sends the caller to the slow path."""
+        if self.separator == ' ' and _OTHER_SPACES.search(text):
+            return None
+        if self.separator != ' ':
+            text = text.removesuffix(self.separator)
+            for end in ('\n', '\r\n'):
+                text = text.replace(self.separator + end, end)
+        try:
+            table = np.loadtxt(
+                io.StringIO(text),
+                delimiter=None if self.separator == ' ' else self.separator,
+                comments=None,
+                ndmin=2,
+                dtype=np.float64,
+            )
+        except ValueError:
+            return None
+        width = table.shape[1]
+        is_whole = table == np.floor(table)
+        is_clean = (
+            self.min_columns <= width
+            and (
+                width <= _MOST_COLUMNS
+                or (width == _MOTSYNTH_COLUMNS and not is_whole.all(axis=1).any())
+            )
+            and np.isfinite(table[:, : len(_COLUMN_NAMES)]).all()
+            and is_whole[:, :2].all()
+            and (np.abs(table[:, :2]) < LARGEST_WHOLE).all()
+            and (table[:, 0] >= self.first_frame).all()
+            and not (is_whole.all(axis=1).any() and _PADDED_CELL.search(text))
+        )
+        return table if is_clean else None
+
+    def parse_slow(
+        self, path: str, lines: Iterable[tuple[int, str]], has_points: bool
+    ) -> tuple[np.ndarray, np.ndarray, list[TextProblem], int]:
+        """Parse line by line; rows may differ in length.
+
+        Returns:
+            Rows padded with NaN, their line numbers, the problems, and how many
+            columns every row has.
+        """
+        rows: list[list[str]] = []
+        numbers, problems = [], []
+        for number, line in lines:
+            message = self.describe(line)
+            if message is None:
+                rows.append(self.split(line))
+                numbers.append(number)
+            else:
+                problems.append(TextProblem(path, number, message))
+        widths = [len(cells) for cells in rows]
+        table = np.full((len(rows), max(widths, default=0)), np.nan)
+        for row, cells in zip(table, rows, strict=True):
+            row[: len(cells)] = [float(cell) for cell in cells]
+        keep = np.ones(len(rows), dtype=bool)
+        if self.separator == ',' and not has_points and len(set(widths)) > 1:
+            # No score or flag, so it may be a part of the box.
+            keep = np.isnan(table[:, 6]) | np.isin(table[:, 6], (-1, 0, 1))
+            message = (
+                f'found {{}} columns, but other rows have more or fewer, and the file '
+                f'has no decimal point; decimal commas? Then {_USE_POINTS}'
+            )
+            problems += [
+                TextProblem(path, numbers[i], message.format(widths[i]))
+                for i in np.flatnonzero(~keep)
+            ]
+            problems.sort(key=lambda problem: problem.line)
+        return (
+            table[keep],
+            np.array(numbers, dtype=np.int64)[keep],
+            problems,
+            min(widths, default=0),
+        )
+
+
+def _find_separator(lines: list[tuple[int, str]], *needs: int) -> str:
+    """Find what separates the columns of a file.
+
+    Returns:
+        The separator of the first line that can be read; if none can, the one that
+        gives the first line the most columns.
+    """
+    for _, line in lines:
+        for separator in _SEPARATORS:
+            if separator in line and _Dialect(separator, *needs).describe(line) is None:
+                return separator
+    return max(
+        _SEPARATORS, key=lambda mark: len(_Dialect(mark, *needs).split(lines[0][1]))
     )
-    return table if is_clean else None
 
 
-def _parse_slow(
-    path: str, text: str, min_columns: int
-) -> tuple[np.ndarray, np.ndarray, list[TextProblem]]:
-    """Parse line by line; rows may differ in length."""
-    rows, lines, problems = [], [], []
-    for number, line in enumerate(_LINE_END.split(text), start=1):
-        if not line.strip():
-            continue
-        cells = line.split(',')
-        message = _describe_row(cells, min_columns)
-        if message is not None:
-            problems.append(TextProblem(path, number, message))
-            continue
-        values = [float(cell) for cell in cells[:_KEPT_COLUMNS]]
-        rows.append(values + [np.nan] * (_KEPT_COLUMNS - len(values)))
-        lines.append(number)
-    table = np.array(rows, dtype=np.float64).reshape(-1, _KEPT_COLUMNS)
-    return table, np.array(lines, dtype=np.int64), problems
-
-
-def scan_mot_text(path: str | os.PathLike, min_columns: int = 6) -> ScannedText:
+def scan_mot_text(
+    path: str | os.PathLike, min_columns: int = 6, first_frame: int = 1
+) -> ScannedText:
     """Read every readable row of a file and list the lines that are not.
 
-    Spaces after commas, Windows line ends, a byte order mark, blank lines and
-    float boxes are accepted.
+    Spaces around numbers, Windows line ends, a byte order mark, blank lines and
+    float boxes are accepted. What looks like decimal commas is not.
 
     Args:
         path: The text file.
         min_columns: Fewest columns a row may have.
+        first_frame: Lowest frame number a row may have.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -228,30 +356,73 @@ def scan_mot_text(path: str | os.PathLike, min_columns: int = 6) -> ScannedText:
     """
     path = Path(path)
     text = _read_text(path)
-    table, lines = np.zeros((0, min_columns)), np.zeros(0, dtype=np.int64)
+    if '"' in text or "'" in text:
+        text = _QUOTED.sub(r'\2', text)
+    if not text.strip():
+        return ScannedText(
+            str(path), Tracks.empty(), np.zeros(0), np.zeros(0, dtype=np.int64)
+        )
+    first_line = _LINE_END.split(text.lstrip('\r\n'), maxsplit=1)[0]
+    needs = min_columns, first_frame
+    dialect = _Dialect(_find_separator([(1, first_line)], *needs), *needs)
+    table = dialect.parse_fast(text)
     problems: list[TextProblem] = []
-    if text.strip():
-        fast = _parse_fast(text, min_columns)
-        if fast is None:
-            table, lines, problems = _parse_slow(str(path), text, min_columns)
-        elif text.count('\n') - (text[-1] == '\n') + 1 == len(fast):
-            table, lines = fast, np.arange(1, len(fast) + 1)
-        else:  # blank lines were skipped
-            numbered = enumerate(_LINE_END.split(text), 1)
-            table, lines = fast, np.array([n for n, line in numbered if line.strip()])
+    if table is not None and _count_lines(text) == len(table):
+        lines = np.arange(1, len(table) + 1)
+        num_columns = table.shape[1]
+    else:
+        numbered = [
+            (number, line)
+            for number, line in enumerate(_LINE_END.split(text), start=1)
+            if line.strip()
+        ]
+        if table is not None and len(numbered) == len(table):  # blank lines
+            lines = np.array([number for number, _ in numbered])
+            num_columns = table.shape[1]
+        else:
+            dialect = _Dialect(_find_separator(numbered, *needs), *needs)
+            table, lines, problems, num_columns = dialect.parse_slow(
+                str(path), numbered, has_points='.' in text
+            )
     padded = np.full((len(table), _KEPT_COLUMNS), np.nan)
     width = min(table.shape[1], _KEPT_COLUMNS)
     padded[:, :width] = table[:, :width]
-    rest = np.where(np.isnan(padded[:, 7:]), _NOT_GIVEN, padded[:, 7:])
-    rest[np.abs(rest[:, 0]) >= _LARGEST_WHOLE, 0] = _NOT_GIVEN  # no class at all
+    label, visibility = _read_classes(padded[:, 7], padded[:, 8])
     tracks = Tracks.create(
         frame=padded[:, 0],
         identity=padded[:, 1],
         xywh=padded[:, 2:6].copy(),
         score=np.where(np.isnan(padded[:, 6]), 1.0, padded[:, 6]),
-        label=rest[:, 0],
+        label=label,
     )
-    return ScannedText(str(path), tracks, rest[:, 1], lines, tuple(problems))
+    return ScannedText(
+        str(path),
+        tracks,
+        visibility,
+        lines,
+        tuple(problems),
+        num_columns,
+        dialect.separator,
+    )
+
+
+def _count_lines(text: str) -> int:
+    return text.count('\n') + (text[-1] != '\n')
+
+
+def _read_classes(
+    label: np.ndarray, visibility: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tell columns 8 and 9 from a position in the world, as MOT15 has it there."""
+    with np.errstate(invalid='ignore'):
+        is_class = np.abs(label) < LARGEST_WHOLE
+        is_position = (is_class & (label != np.floor(label))).any()
+    if is_position:
+        return (np.full(len(label), _NOT_GIVEN),) * 2
+    return (
+        np.where(is_class, label, _NOT_GIVEN),
+        np.where(np.isnan(visibility), _NOT_GIVEN, visibility),
+    )
 
 
 def read_tracks(
@@ -290,30 +461,48 @@ def _format_number(value: float, decimals: int | None) -> str:
     return text.rstrip('0').rstrip('.') if '.' in text else text
 
 
-def format_tracks(tracks: Tracks, decimals: int | None = None) -> str:
-    """Format result rows ``frame,id,x,y,w,h,score,-1,-1,-1``, a line for each.
+def format_tracks(
+    tracks: Tracks,
+    decimals: int | None = None,
+    numbers: SequenceOf[int] | None = None,
+) -> str:
+    """Format result rows ``frame,id,x,y,w,h,score,class,-1,-1``, a line for each.
 
     Args:
         tracks: The rows.
         decimals: Digits after the point; None writes every float in full, so
             that reading gives the same numbers.
+        numbers: Column 8 for each label; -1 for all rows if None, as benchmarks of
+            one class have it, and for rows whose label is -1.
 
     Raises:
-        ValueError: If a number is not finite.
+        ValueError: If a box or score is not finite, or a label has no number.
     """
     if not (np.isfinite(tracks.xywh).all() and np.isfinite(tracks.score).all()):
         raise ValueError('boxes and scores must be finite numbers')
-    columns = tracks.frame, tracks.identity, tracks.xywh, tracks.score
+    classes = np.full(len(tracks), -1)
+    if numbers is not None:
+        strange = (tracks.label < -1) | (tracks.label >= len(numbers))
+        if strange.any():
+            raise ValueError(
+                f'found label {tracks.label[strange][0]}, but the class numbers end '
+                f'at label {len(numbers) - 1}'
+            )
+        classes = np.array([*numbers, -1], dtype=np.int64)[tracks.label]
+    columns = tracks.frame, tracks.identity, tracks.xywh, tracks.score, classes
     return ''.join(
         f'{int(frame)},{int(identity)},'
         + ''.join(f'{_format_number(value, decimals)},' for value in (*box, score))
-        + '-1,-1,-1\n'
-        for frame, identity, box, score in zip(*columns, strict=True)
+        + f'{number},-1,-1\n'
+        for frame, identity, box, score, number in zip(*columns, strict=True)
     )
 
 
 def write_tracks(
-    path: str | os.PathLike, tracks: Tracks, decimals: int | None = None
+    path: str | os.PathLike,
+    tracks: Tracks,
+    decimals: int | None = None,
+    numbers: SequenceOf[int] | None = None,
 ) -> None:
     """Write result rows as :func:`format_tracks` formats them.
 
@@ -321,11 +510,11 @@ def write_tracks(
     as needed; no rows give an empty file.
 
     Raises:
-        ValueError: If a number is not finite.
+        ValueError: If a number is not finite or a label has no class number.
         OSError: If the file cannot be written.
     """
     try:
-        text = format_tracks(tracks, decimals)
+        text = format_tracks(tracks, decimals, numbers)
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from None
     write_text(path, text)

@@ -9,6 +9,8 @@ import numpy as np
 
 # Digits after the point in tracks that a test or a tracked video writes.
 BOX_DECIMALS, SCORE_DECIMALS = 3, 6
+# Below it a float64 holds every whole number.
+LARGEST_WHOLE = 2**53
 # Of TrackBoxes, and of the InstanceData that the inferencer gave.
 _OLD_NAMES = dict(
     mark='score',

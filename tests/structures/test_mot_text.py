@@ -78,6 +78,61 @@ def test_degenerate_boxes_stay_and_are_flagged(tmp_path):
     assert read_tracks(path).xywh[3].tolist() == [0, 0, 2, -1]
 
 
+@pytest.mark.parametrize(
+    ('content', 'line', 'expected'),
+    [
+        ('1,1,54,08,54,89,40,84,78,86,1,-1,-1,-1\n', 1, '14 columns, .* at most 10'),
+        ('1,1,54,55,40,79,1\n1,2,54,08,54,89,40,84,78\n', 2, "'08' as a number"),
+        ('1,1,54,55,40,79\n2,1,54,5,55,40,79\n', 2, '7 columns, but other rows'),
+        ('1,1,54,5,55,40,79\n2,1,54,55,40,79\n', 1, '7 columns, but other rows'),
+        ('1,1,5,5,4,7,1,-1,-1,-1\n2,1,5,5,5,4,7,1,-1,-1,-1,-1\n', 2, '12 columns'),
+        ('1;1;54,08;54,89;40,84;78,86;1;-1;-1;-1\n', 1, "'54,08' for x, a decimal"),
+        ('1 1 54 55 40 79\n2 1 54,5 55 40 79\n', 2, "'54,5' for x, a decimal comma"),
+        ('1\t1\t-54,08\t54,89\t40,84\t78,86\n', 1, "'-54,08' for x"),
+        ('"1","1","54,08","54,89","40,84","78,86"\n', 1, 'decimal commas in quotes'),
+        ('1,1,4,5,6,7,1,-1,-1,-1' + ',0.5' * 128 + '\n', 1, '138 columns'),
+    ],
+)
+def test_decimal_commas_and_too_many_columns(tmp_path, content, line, expected):
+    with pytest.raises(ValueError, match=rf'gt\.txt:{line}: .*{expected}'):
+        read_tracks(_write(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    'line',
+    ['2 1 1 1 2 2', '2;1;1;1;2;2', '2\t1\t1\t1\t2\t2', '2,1 1 1 2 2', '2,1,1;1,2,2'],
+)
+def test_a_file_has_one_separator(tmp_path, line):
+    path = _write(tmp_path, f'1,1,1,1,2,2\n{line}\n')
+    with pytest.raises(ValueError, match=r'gt\.txt:2: found'):
+        read_tracks(path)
+
+
+def test_what_looks_like_decimal_commas_and_is_none(tmp_path):
+    for content in (
+        '000001,01,912,484,97,109,0,7,1\n',  # padded frames and identities
+        '0,0,10,20,30,40,1,1,0.5,1.25,-3.5,20.0\n',  # 12 columns of MOTSynth
+        '1,1,0,0,0.5,09.25,1\n',
+    ):
+        text = scan_mot_text(_write(tmp_path, content), first_frame=0)
+        assert not text.problems and len(text) == 1
+
+
+def test_a_position_in_the_world_is_no_class(tmp_path):
+    rows = '1,1,88,99,61.08,218.56,1,4.4852,5.5016,0\n1,2,8,9,6,8,1,4,5.5,0\n'
+    text = scan_mot_text(_write(tmp_path, rows))
+    assert text.tracks.label.tolist() == [-1, -1]
+    assert text.visibility.tolist() == [-1, -1] and text.num_columns == 10
+
+
+def test_a_caller_may_let_frames_begin_at_0(tmp_path):
+    path = _write(tmp_path, '0 1 1 1 2 2\n1 1 1 1 2 2 1\n')
+    assert scan_mot_text(path).problems[0].line == 1
+    text = scan_mot_text(path, first_frame=0)
+    assert text.tracks.frame.tolist() == [0, 1] and not text.problems
+    assert text.separator == ' ' and text.num_columns == 6
+
+
 @pytest.mark.parametrize('label', ['inf', '-1e300', 'nan'])
 def test_a_class_that_is_no_number_is_none(tmp_path, label):
     path = _write(tmp_path, f'1,1,0,0,2,2,1,{label}\n1,2,0,0,2,2,1,3\n')
@@ -114,6 +169,14 @@ def test_writes_the_challenge_columns(tmp_path):
     tracks = Tracks.create([1], [3], [[1.25, 2, 3.125, 4]], [0.5])
     write_tracks(tmp_path / 'a.txt', tracks, decimals=2)
     assert (tmp_path / 'a.txt').read_text() == '1,3,1.25,2,3.12,4,0.5,-1,-1,-1\n'
+
+
+def test_column_8_gets_the_number_of_the_label(tmp_path):
+    tracks = Tracks.create([1] * 3, [1, 2, 3], np.ones((3, 4)), label=[1, -1, 0])
+    write_tracks(tmp_path / 'a.txt', tracks, numbers=[4, 9])
+    assert read_tracks(tmp_path / 'a.txt').label.tolist() == [9, -1, 4]
+    with pytest.raises(ValueError, match=r'a\.txt: found label 1, .* end at label 0'):
+        write_tracks(tmp_path / 'a.txt', tracks, numbers=[4])
 
 
 def test_refuses_to_write_nonsense(tmp_path):
