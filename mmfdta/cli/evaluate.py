@@ -46,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='keep all scores: a .json or .csv file, or a folder for both',
     )
     parser.add_argument(
+        '--events',
+        type=Path,
+        metavar='FILE',
+        help='write every match, switch, miss and false positive by frame, as CSV '
+        'that motmetrics goes on with',
+    )
+    parser.add_argument(
         '--processes',
         type=int,
         default=_count_cores(),
@@ -146,7 +153,12 @@ def run(options: argparse.Namespace) -> int:
         benchmark=options.benchmark,
         families=tuple(options.metrics),
         classes=dict(options.classes) if options.classes else None,
+        events=options.events is not None,
     )
+    if options.events is not None and options.events.is_dir():
+        raise ValueError(
+            f'--events: found the folder {options.events}, expected a file'
+        )
     scored_class = get_benchmark(options.benchmark).scored_class
     reads_classes = options.classes or scored_class is not None
     trackers = find_options_trackers(
@@ -171,8 +183,9 @@ def run(options: argparse.Namespace) -> int:
 def _show(
     options: argparse.Namespace, evaluations: dict[str, 'Evaluation'], of_several: bool
 ) -> None:
-    """Print the table, and write what ``--out`` asks for."""
+    """Print the table, and write what ``--out`` and ``--events`` ask for."""
     from mmfdta.evaluation import table
+    from mmfdta.evaluation.events import write_events
     from mmfdta.structures.whole_files import write_text
 
     writers: dict[str, Callable[[], str]]
@@ -190,6 +203,9 @@ def _show(
             '.json': lambda: table.format_json(evaluation),
             '.csv': lambda: table.format_csv(evaluation),
         }
+    if options.events is not None and evaluations:
+        events = {name: of.events for name, of in evaluations.items()}
+        write_events(options.events, events)
     path = options.out
     if path is None or not evaluations:
         return

@@ -22,10 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Draw each sequence, and list the switches of all."""
-    from mmfdta.evaluation import select_scored
+    from mmfdta.evaluation import Settings
+    from mmfdta.evaluation.events import find_events
+    from mmfdta.evaluation.scores import load_scored
     from mmfdta.structures.whole_files import write_text
-    from mmfdta.visualization import save_timeline
+    from mmfdta.visualization import describe_errors, save_timeline
 
+    settings = Settings(options.benchmark)
     trackers = find_options_trackers(options)
     for tracker in trackers:
         folder = options.out / tracker.name if len(trackers) > 1 else options.out
@@ -33,8 +36,9 @@ def run(options: argparse.Namespace) -> None:
         sequences, remarks = tracker.load()
         say(options, remarks)
         for sequence in sequences:
-            scored = select_scored(sequence, options.benchmark)
-            path = folder / f'{sequence.name}.png'
-            switches[sequence.name] = save_timeline(scored, path)
-            print(f'{path}: {len(switches[sequence.name])} switches')
+            name = sequence.name
+            events = find_events(load_scored(sequence, settings)['all'])
+            path = folder / f'{name}.png'
+            switches[name] = save_timeline(name, events, path)
+            print(f'{path}: {describe_errors(events)}')
         write_text(folder / 'switches.json', json.dumps(switches, indent=1) + '\n')

@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
 from mmfdta.evaluation import MOTMetric, Sequence, select_scored, summarise
+from mmfdta.evaluation.events import find_events
 from mmfdta.evaluation.records import FrameRecord, assemble, make_record
 from mmfdta.structures.mot_text import write_tracks
 from mmfdta.structures.tracks import Tracks
@@ -246,8 +247,8 @@ class WorstSequencesHook(Hook):
     def _write(self, sequence: Sequence, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_tracks(folder / 'tracks.txt', sequence.pred)
-        scored = select_scored(sequence, 'mot_challenge')
-        switches = save_timeline(scored, folder / 'timeline.png')
+        events = find_events(select_scored(sequence, 'mot_challenge'))
+        switches = save_timeline(sequence.name, events, folder / 'timeline.png')
         if self.video:
             self._write_video(sequence, switches, folder / 'tracks.mp4')
 

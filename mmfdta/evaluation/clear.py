@@ -87,29 +87,50 @@ class CLEARCounts:
         return {name: float(value) for name, value in rates.items()} | counts
 
 
+@dataclass(frozen=True)
+class Matches:
+    """The matches of CLEAR, in the order of time.
+
+    Attributes:
+        pair: int64 (M,), the matched pairs of :class:`Overlaps`.
+        gt_id: int64 (M,), their ground truth identities, renumbered as there.
+        pred_id: int64 (M,), their result identities, renumbered as there.
+        last: int64 (M,), for each match the last one of the same ground truth
+            identity before it, one of the M, or -1 if it is the first.
+    """
+
+    pair: np.ndarray
+    gt_id: np.ndarray
+    pred_id: np.ndarray
+    last: np.ndarray
+
+    @property
+    def is_switch(self) -> np.ndarray:
+        """Whether the last match was with another result identity, bool (M,)."""
+        return (self.last >= 0) & (self.pred_id != self.pred_id[self.last])
+
+
 def count_clear(overlaps: Overlaps) -> CLEARCounts:
     """Count what CLEAR needs of one sequence, on the pairs of :func:`match_clear`."""
     truth, found = len(overlaps.gt), len(overlaps.pred)
     gt_size = overlaps.gt.per_id
     active = np.cumsum(_both_sides(overlaps)) - 1
-    matched = match_clear(overlaps)
-    order = matched[np.argsort(overlaps.gt_id[matched], kind='stable')]
-    gt_id, pred_id = overlaps.gt_id[order], overlaps.pred_id[order]
-    time = active[overlaps.frame[order]]
-    same = gt_id[1:] == gt_id[:-1]
-    ratio = np.bincount(gt_id, minlength=len(gt_size)) / gt_size
+    matches = match_clear(overlaps)
+    time = active[overlaps.frame[matches.pair]]
+    ratio = np.bincount(matches.gt_id, minlength=len(gt_size)) / gt_size
     mt, pt = np.count_nonzero(ratio > 0.8), np.count_nonzero(ratio >= 0.2)
-    tp = len(matched)
+    tp = len(matches.pair)
+    is_late = (matches.last >= 0) & (time != time[matches.last] + 1)
     return CLEARCounts(
         tp=tp,
         fn=truth - tp,
         fp=found - tp,
-        idsw=int(np.count_nonzero(same & (pred_id[1:] != pred_id[:-1]))),
+        idsw=int(np.count_nonzero(matches.is_switch)),
         mt=int(mt),
         pt=int(pt - mt),
         ml=int(len(gt_size) - pt),
-        frag=int(np.count_nonzero(same & (time[1:] != time[:-1] + 1))),
-        iou=float(overlaps.iou[matched].sum()),
+        frag=int(np.count_nonzero(is_late)),
+        iou=float(overlaps.iou[matches.pair].sum()),
         frames=overlaps.length if truth and found else 0,
     )
 
@@ -119,16 +140,29 @@ def _both_sides(overlaps: Overlaps) -> np.ndarray:
     return (np.diff(overlaps.gt.start) > 0) & (np.diff(overlaps.pred.start) > 0)
 
 
-def match_clear(overlaps: Overlaps) -> np.ndarray:
+def match_clear(overlaps: Overlaps) -> Matches:
     """Match every frame, given the frame before it.
 
     Matches need an IoU of 0.5. A match that continues the previous frame's goes
     first, then the total IoU decides. "Previous" is the last frame in which
     both sides have boxes.
-
-    Returns:
-        int64 (M,), the chosen pairs in the order of time.
     """
+    pair = _choose_pairs(overlaps)
+    gt_id, pred_id = overlaps.gt_id[pair], overlaps.pred_id[pair]
+    return Matches(pair, gt_id, pred_id, last_of_same(gt_id))
+
+
+def last_of_same(values: np.ndarray) -> np.ndarray:
+    """Find for each of (N,) values where the same stood last; int64 (N,), -1: never."""
+    order = np.argsort(values, kind='stable')
+    same = values[order[1:]] == values[order[:-1]]
+    last = np.full(len(values), -1)
+    last[order[1:][same]] = order[:-1][same]
+    return last
+
+
+def _choose_pairs(overlaps: Overlaps) -> np.ndarray:
+    """Choose the pairs that are matched; int64 (M,), in the order of time."""
     # A frame in which no box has two candidates has one matching, whatever came
     # before; only the others are solved one after the other.
     is_active = _both_sides(overlaps)

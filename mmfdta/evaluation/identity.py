@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from .matching import Overlaps
 
-_THRESHOLD = 0.5
+THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def count_identity(overlaps: Overlaps) -> IdentityCounts:
     identities that agree somewhere: memory grows with these, not with the product
     of both sides.
     """
-    gt_id, pred_id, pair_id = overlaps.id_pairs(overlaps.iou >= _THRESHOLD)
+    gt_id, pred_id, pair_id = overlaps.id_pairs(overlaps.iou >= THRESHOLD)
     frames = np.bincount(pair_id, minlength=len(gt_id))
     idtp = _explained(gt_id, pred_id, frames) if len(gt_id) else 0
     return IdentityCounts(idtp, len(overlaps.gt) - idtp, len(overlaps.pred) - idtp)

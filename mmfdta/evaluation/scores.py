@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +21,7 @@ from mmfdta.structures.benchmarks import FAMILIES, get_benchmark
 from mmfdta.structures.tracks import Sequence
 
 from .clear import CLEARCounts, count_clear
+from .events import Events, find_events
 from .hota import HOTACounts, count_hota
 from .identity import IdentityCounts, count_identity
 from .matching import find_overlaps
@@ -103,11 +104,13 @@ class Settings:
         families: Of ``HOTA``, ``CLEAR``, ``Identity``.
         classes: Names and numbers of the classes that
             are scored one by one; None scores all boxes as one class.
+        events: List the events of CLEAR, too.
     """
 
     benchmark: str = 'mot_challenge'
     families: tuple[str, ...] = FAMILIES
     classes: dict[str, int] | None = None
+    events: bool = False
 
     def __post_init__(self) -> None:
         benchmark = get_benchmark(self.benchmark)
@@ -131,9 +134,11 @@ class Evaluation:
     Attributes:
         counts: By class name, then by sequence.
             Without classes there is the one class ``all``.
+        events: The same for the events, if they were asked for.
     """
 
     counts: dict[str, dict[str, Counts]]
+    events: dict[str, dict[str, Events]] = field(default_factory=dict)
 
     @property
     def classes(self) -> list[str]:
@@ -201,15 +206,15 @@ def evaluate(
     if not jobs:
         raise ValueError('found no sequences to evaluate')
     results = _map(functools.partial(_score, settings=settings), jobs, processes)
-    return Evaluation(
+    by_sequence = {job.name: of for job, of in zip(jobs, results, strict=True)}
+    counts, events = (
         {
-            name: {
-                job.name: result[name]
-                for job, result in zip(jobs, results, strict=True)
-            }
+            name: {sequence: of[name][part] for sequence, of in by_sequence.items()}
             for name in results[0]
         }
+        for part in range(2)
     )
+    return Evaluation(counts, events if settings.events else {})
 
 
 def load_all(jobs: Iterable[SequenceJob], processes: int = 1) -> list[Sequence]:
@@ -247,18 +252,32 @@ def _map(function: Callable[[Any], Any], jobs: list, processes: int) -> list:
         raise error.with_traceback(None) from None
 
 
-def _score(job: SequenceJob, settings: Settings) -> dict[str, Counts]:
-    """Score one sequence; counts by class name."""
+def _score(
+    job: SequenceJob, settings: Settings
+) -> dict[str, tuple[Counts, Events | None]]:
+    """Score one sequence; counts and, if asked for, events by class name."""
+    return {
+        name: (
+            count_sequence(sequence, settings.families),
+            find_events(sequence) if settings.events else None,
+        )
+        for name, sequence in load_scored(job, settings).items()
+    }
+
+
+def load_scored(job: SequenceJob, settings: Settings) -> dict[str, Sequence]:
+    """Load what is scored of a sequence, by class name.
+
+    Raises:
+        ValueError: If it cannot be scored.
+    """
     sequence = job.load()
     for side, boxes in (('ground truth', sequence.gt), ('result', sequence.pred)):
         boxes.check(f'{sequence.name}: {side}', sequence.num_frames)
     if settings.classes is None:
-        scored = select_scored(sequence, settings.benchmark)
-        return {'all': count_sequence(scored, settings.families)}
+        return {'all': select_scored(sequence, settings.benchmark)}
     return {
-        name: count_sequence(
-            select_scored(sequence, settings.benchmark, (number,)), settings.families
-        )
+        name: select_scored(sequence, settings.benchmark, (number,))
         for name, number in settings.classes.items()
     }
 

@@ -25,6 +25,7 @@ from .plots import (
 from .timeline import (
     TimelineRow,
     build_timeline,
+    describe_errors,
     list_switches,
     plot_timeline,
     save_timeline,
@@ -45,6 +46,7 @@ __all__ = [
     'TrackerPoint',
     'VideoWriter',
     'build_timeline',
+    'describe_errors',
     'draw_caption',
     'identity_color',
     'list_switches',

@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
-"""Who followed whom, and when: from ground truth and result to a timeline."""
+"""Who followed whom, and when: from the events of a sequence to a timeline."""
 
+from collections import Counter
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mmfdta.evaluation.clear import match_clear
-from mmfdta.evaluation.matching import find_overlaps
-from mmfdta.structures.tracks import Sequence
+from mmfdta.evaluation.events import Events
 
 from .colors import identity_color
 from .plots import new_figure, save_figure, tidy
@@ -25,33 +24,35 @@ class TimelineRow:
         present: int (P,), frames in which it is annotated.
         frames: int (M,), frames in which it was found, ascending.
         ids: int (M,), by which result identity.
+        switches: int (S,), frames in which the result identity changes.
     """
 
     identity: int
     present: np.ndarray
     frames: np.ndarray
     ids: np.ndarray
-
-    @property
-    def switches(self) -> np.ndarray:
-        """Int (S,), frames in which the result identity changes."""
-        return self.frames[1:][self.ids[1:] != self.ids[:-1]]
+    switches: np.ndarray
 
 
 def plot_timeline(
-    rows: SequenceOf[TimelineRow], num_frames: int, title: str = ''
+    rows: SequenceOf[TimelineRow],
+    num_frames: int,
+    title: str = '',
+    false_positives: np.ndarray | None = None,
 ) -> Figure:
     """Draw a line for each ground truth identity, coloured by who follows it.
 
-    Grey is where the identity is there and not found; a black line is an
-    identity switch. The colours are those of the annotated video.
+    Grey is where the identity is there and not found, a miss; a black line is an
+    identity switch. The colours are those of the annotated video. Below stand
+    the false positives per frame.
 
     Args:
         rows: From the top down.
         num_frames: Length of the sequence.
         title: Above the plot.
+        false_positives: int (P,), the frame of each.
     """
-    figure, (axis,) = new_figure(11, max(2.0, 0.8 + 0.2 * len(rows)))
+    figure, (axis,) = new_figure(11, max(2.0, 1.0 + 0.2 * len(rows)))
     for y, row in enumerate(rows):
         axis.broken_barh(_runs(row.present), (y - 0.18, 0.36), color='0.8')
         for identity in np.unique(row.ids):
@@ -63,8 +64,14 @@ def plot_timeline(
             )
         places = np.full(len(row.switches), y)
         axis.plot(row.switches - 0.5, places, 'k|', markersize=13, markeredgewidth=1.8)
-    axis.set_yticks(range(len(rows)), [str(row.identity) for row in rows], fontsize=7)
-    axis.set_ylim(len(rows) - 0.4, -0.6)
+    labels = [str(row.identity) for row in rows]
+    if false_positives is not None and len(false_positives):
+        frames, counts = np.unique(false_positives, return_counts=True)
+        heights = 0.84 * counts / counts.max()
+        axis.bar(frames, -heights, 1, bottom=len(rows) + 0.42, color='0.35')
+        labels.append(f'FP (up to {counts.max()})')
+    axis.set_yticks(range(len(labels)), labels, fontsize=7)
+    axis.set_ylim(len(labels) - 0.4, -0.6)
     axis.set_xlim(0.5, num_frames + 0.5)
     axis.set_xlabel('frame')
     axis.set_ylabel('ground truth identity')
@@ -72,25 +79,23 @@ def plot_timeline(
     return figure
 
 
-def build_timeline(sequence: Sequence) -> list[TimelineRow]:
-    """Follow every ground truth identity through a sequence.
+def build_timeline(events: Events) -> list[TimelineRow]:
+    """Follow every ground truth identity through the events of a sequence.
 
-    Matches are those of CLEAR, so the switches are those that IDSW counts. Rows are
-    sorted by the identity's first frame.
+    Rows are sorted by the identity's first frame.
     """
-    overlaps = find_overlaps(sequence)
-    gt, pred = sequence.gt.in_frame_order(), sequence.pred.in_frame_order()
-    matched = match_clear(overlaps)
-    gt_row, pred_row = overlaps.gt_row[matched], overlaps.pred_row[matched]
+    present = events.select('MATCH', 'SWITCH', 'MISS')
     rows = []
-    for identity in np.unique(gt.identity):
-        found = gt.identity[gt_row] == identity
+    for identity in np.unique(present.gt_id):
+        of_identity = present.select_rows(present.gt_id == identity)
+        found = of_identity.select('MATCH', 'SWITCH')
         rows.append(
             TimelineRow(
                 identity=int(identity),
-                present=gt.frame[gt.identity == identity],
-                frames=gt.frame[gt_row[found]],
-                ids=pred.identity[pred_row[found]],
+                present=of_identity.frame,
+                frames=found.frame,
+                ids=found.pred_id.astype(int),
+                switches=found.frame[found.type == 'SWITCH'],
             )
         )
     return sorted(rows, key=lambda row: (row.present[0], row.identity))
@@ -107,29 +112,41 @@ def list_switches(rows: list[TimelineRow]) -> list[dict]:
         {
             'frame': int(frame),
             'identity': row.identity,
-            'from': int(before),
-            'to': int(after),
+            'from': int(row.ids[place - 1]),
+            'to': int(row.ids[place]),
         }
         for row in rows
-        for frame, before, after in zip(
-            row.frames[1:], row.ids[:-1], row.ids[1:], strict=True
+        for frame, place in zip(
+            row.switches, np.searchsorted(row.frames, row.switches), strict=True
         )
-        if before != after
     ]
     return sorted(switches, key=lambda switch: (switch['frame'], switch['identity']))
 
 
-def save_timeline(sequence: Sequence, path: Path) -> list[dict]:
-    """Draw the timeline of a sequence's scored rows into a file.
+def save_timeline(name: str, events: Events, path: Path) -> list[dict]:
+    """Draw the timeline of the sequence with this name into a file.
 
     Returns:
         Its switches, see :func:`list_switches`.
     """
-    rows = build_timeline(sequence)
-    switches = list_switches(rows)
-    title = f'{sequence.name}: {len(rows)} identities, {len(switches)} switches'
-    save_figure(plot_timeline(rows, sequence.num_frames, title), path)
-    return switches
+    rows = build_timeline(events)
+    figure = plot_timeline(
+        rows,
+        num_frames=int(events.frame.max(initial=1)),
+        title=f'{name}: {len(rows)} identities, {describe_errors(events)}',
+        false_positives=events.select('FP').frame,
+    )
+    save_figure(figure, path)
+    return list_switches(rows)
+
+
+def describe_errors(events: Events) -> str:
+    """Say how many switches, misses and false positives there are."""
+    count = Counter(events.type.tolist())
+    return (
+        f'{count["SWITCH"]} switches, {count["MISS"]} misses, {count["FP"]} false '
+        'positives'
+    )
 
 
 def _runs(frames: np.ndarray) -> list[tuple[float, float]]:

@@ -2,8 +2,10 @@
 """Timelines: who followed whom, and the switches."""
 
 import numpy as np
+import pytest
 
 from mmfdta.evaluation.clear import count_clear
+from mmfdta.evaluation.events import find_events
 from mmfdta.evaluation.matching import find_overlaps
 from mmfdta.structures import Sequence, Tracks
 from mmfdta.visualization import (
@@ -27,7 +29,7 @@ def test_timeline_follows_who_follows_whom():
         [(1, 8, 0), (2, 8, 1), (4, 9, 0), (5, 9, 0), (6, 8, 0)]
         + [(4, 7, 100), (5, 7, 106), (6, 7, 100)]  # frame 5: IoU below 0.5
     )
-    rows = build_timeline(Sequence('s', 6, gt, pred))
+    rows = build_timeline(find_events(Sequence('s', 6, gt, pred)))
     assert [row.identity for row in rows] == [1, 2]
     assert rows[0].frames.tolist() == [1, 2, 4, 5, 6]
     assert rows[0].ids.tolist() == [8, 8, 9, 9, 8]
@@ -50,7 +52,7 @@ def test_switches_are_those_that_clear_counts():
                     rows.append((frame, identity, rng.integers(0, 25)))
         sequence = Sequence('s', 15, _boxes(gt), _boxes(pred))
         expected = count_clear(find_overlaps(sequence))
-        timeline = build_timeline(sequence)
+        timeline = build_timeline(find_events(sequence))
         assert len(list_switches(timeline)) == expected.idsw
         assert sum(len(row.frames) for row in timeline) == expected.tp
         total += expected.idsw
@@ -59,7 +61,11 @@ def test_switches_are_those_that_clear_counts():
 
 def test_timeline_uses_the_colors_of_the_video():
     row = TimelineRow(
-        3, np.arange(1, 9), np.array([2, 3, 6, 7]), np.array([5, 5, 6, 6])
+        identity=3,
+        present=np.arange(1, 9),
+        frames=np.array([2, 3, 6, 7]),
+        ids=np.array([5, 5, 6, 6]),
+        switches=np.array([6]),
     )
     figure = plot_timeline([row], 8)
     collections = figure.axes[0].collections
@@ -68,3 +74,13 @@ def test_timeline_uses_the_colors_of_the_video():
     (marks,) = figure.axes[0].get_lines()
     assert marks.get_xdata().tolist() == [5.5]
     assert plot_timeline([], 5).axes
+
+
+def test_false_positives_stand_below_the_identities():
+    row = TimelineRow(3, *(np.arange(1, 3) for _ in range(3)), switches=np.zeros(0))
+    figure = plot_timeline([row], 8, false_positives=np.array([2, 5, 5, 5]))
+    labels = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert labels == ['3', 'FP (up to 3)']
+    two, five = figure.axes[0].patches
+    assert (two.get_x(), five.get_x()) == (1.5, 4.5)
+    assert five.get_height() == pytest.approx(3 * two.get_height())
