@@ -5,13 +5,22 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Iterable
+from collections.abc import Sequence as SequenceOf
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmfdta.structures.benchmarks import BENCHMARKS, FAMILIES, get_benchmark
+from mmfdta.structures.benchmarks import (
+    AUTO,
+    BENCHMARKS,
+    FAMILIES,
+    PLAIN,
+    get_benchmark,
+)
 
 if TYPE_CHECKING:
-    from mmfdta.evaluation import Evaluation
+    from mmfdta.evaluation import Evaluation, Sequence
+    from mmfdta.evaluation.formats import Side
     from mmfdta.evaluation.inputs import Tracker
 
 _MOT_COLUMNS, _BOX_COLUMNS = 8, 6
@@ -90,9 +99,10 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--benchmark',
-        default='mot_challenge',
-        choices=sorted(BENCHMARKS),
-        help='whose rules to follow (default: %(default)s, all boxes count alike)',
+        default=AUTO,
+        choices=[AUTO, *sorted(BENCHMARKS)],
+        help='whose rules to follow (default: %(default)s, those that names, classes '
+        'and format of the ground truth tell)',
     )
     parser.add_argument(
         '--sequences',
@@ -133,6 +143,32 @@ def find_options_trackers(
     return trackers
 
 
+def choose_benchmark(
+    options: argparse.Namespace,
+    truth: 'Side',
+    sequences: SequenceOf['Sequence'],
+    by_class: bool = False,
+) -> tuple[str, list[str]]:
+    """Take the benchmark that is named, or find it.
+
+    Args:
+        options: The parsed arguments.
+        truth: Where the ground truth is from.
+        sequences: Both sides, read.
+        by_class: Classes are to be scored one by one.
+
+    Returns:
+        Its name, and a line for the user that says why it is this one.
+    """
+    from mmfdta.evaluation.recognition import recognise, recognise_format
+
+    if options.benchmark != AUTO:
+        return options.benchmark, []
+    known = recognise_format(truth)
+    found = known or recognise(sequences, str(options.gt.absolute()), by_class)
+    return found.benchmark, [str(found)]
+
+
 def say(options: argparse.Namespace, remarks: Iterable[str]) -> None:
     """Write remarks to standard error, with the name of the verb."""
     for remark in remarks:
@@ -150,7 +186,7 @@ def run(options: argparse.Namespace) -> int:
             'folder'
         )
     settings = Settings(
-        benchmark=options.benchmark,
+        benchmark=PLAIN if options.benchmark == AUTO else options.benchmark,
         families=tuple(options.metrics),
         classes=dict(options.classes) if options.classes else None,
         events=options.events is not None,
@@ -159,18 +195,29 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(
             f'--events: found the folder {options.events}, expected a file'
         )
-    scored_class = get_benchmark(options.benchmark).scored_class
+    scored_class = get_benchmark(settings.benchmark).scored_class
     reads_classes = options.classes or scored_class is not None
     trackers = find_options_trackers(
         options, _MOT_COLUMNS if reads_classes else _BOX_COLUMNS
     )
     evaluations, failed = {}, False
+    said: list[str] = []  # once for all trackers
     for tracker in trackers:
         prefix = f'{tracker.name}: ' if len(trackers) > 1 else ''
         try:
             sequences, remarks = tracker.load(options.processes)
             say(options, [prefix + remark for remark in remarks])
-            evaluations[tracker.name] = evaluate(sequences, settings, options.processes)
+            benchmark, why = choose_benchmark(
+                options, tracker.truth, sequences, settings.classes is not None
+            )
+            say(options, [line for line in why if line not in said])
+            said += why
+            rules = replace(
+                settings,
+                benchmark=benchmark,
+                classes=settings.classes or tracker.truth.classes,
+            )
+            evaluations[tracker.name] = evaluate(sequences, rules, options.processes)
         except (OSError, ValueError) as error:  # the others are scored
             if len(trackers) == 1:
                 raise

@@ -5,7 +5,12 @@ import argparse
 import json
 from pathlib import Path
 
-from .evaluate import add_folder_arguments, find_options_trackers, say
+from .evaluate import (
+    add_folder_arguments,
+    choose_benchmark,
+    find_options_trackers,
+    say,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,17 +33,20 @@ def run(options: argparse.Namespace) -> None:
     from mmfdta.structures.whole_files import write_text
     from mmfdta.visualization import describe_errors, save_timeline
 
-    settings = Settings(options.benchmark)
     trackers = find_options_trackers(options)
     for tracker in trackers:
         folder = options.out / tracker.name if len(trackers) > 1 else options.out
         switches = {}
         sequences, remarks = tracker.load()
         say(options, remarks)
+        benchmark, why = choose_benchmark(options, tracker.truth, sequences)
+        say(options, why)
+        settings = Settings(benchmark, classes=tracker.truth.classes)
         for sequence in sequences:
-            name = sequence.name
-            events = find_events(load_scored(sequence, settings)['all'])
-            path = folder / f'{name}.png'
-            switches[name] = save_timeline(name, events, path)
-            print(f'{path}: {describe_errors(events)}')
+            for label, scored in load_scored(sequence, settings).items():
+                name = sequence.name if label == 'all' else f'{sequence.name}_{label}'
+                events = find_events(scored)
+                path = folder / f'{name}.png'
+                switches[name] = save_timeline(name, events, path)
+                print(f'{path}: {describe_errors(events)}')
         write_text(folder / 'switches.json', json.dumps(switches, indent=1) + '\n')

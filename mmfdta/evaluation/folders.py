@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 from mmfdta.structures.frames import read_seqinfo
 from mmfdta.structures.mot_text import read_tracks
@@ -78,6 +79,8 @@ class TextSide:
 
     title = 'MOTChallenge text'
     benchmark = None
+    classes = None
+    remarks: ClassVar[list[str]] = []
 
     @property
     def names(self) -> list[str]:

@@ -274,11 +274,13 @@ def load_scored(job: SequenceJob, settings: Settings) -> dict[str, Sequence]:
     sequence = job.load()
     for side, boxes in (('ground truth', sequence.gt), ('result', sequence.pred)):
         boxes.check(f'{sequence.name}: {side}', sequence.num_frames)
-    if settings.classes is None:
-        return {'all': select_scored(sequence, settings.benchmark)}
+    benchmark = get_benchmark(settings.benchmark)
+    classes = settings.classes or benchmark.class_numbers
+    if classes is None:
+        return {'all': select_scored(sequence, benchmark)}
     return {
-        name: select_scored(sequence, settings.benchmark, (number,))
-        for name, number in settings.classes.items()
+        name: select_scored(sequence, benchmark, (number,))
+        for name, number in classes.items()
     }
 
 

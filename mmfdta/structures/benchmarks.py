@@ -10,6 +10,10 @@ from enum import Enum
 
 # Families of scores.
 FAMILIES = ('HOTA', 'CLEAR', 'Identity')
+# Stands for a benchmark that the data themselves tell.
+AUTO = 'auto'
+# The benchmark whose rules are plain: all boxes count alike.
+PLAIN = 'mot_challenge'
 
 
 class RegionRule(Enum):

@@ -99,6 +99,16 @@ class Side(Protocol):
         ...
 
     @property
+    def classes(self) -> dict[str, int] | None:
+        """Classes to score one by one, with their numbers; None: the benchmark's."""
+        ...
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know, a line each."""
+        ...
+
+    @property
     def names(self) -> list[str]:
         """Names of the sequences, sorted."""
         ...
