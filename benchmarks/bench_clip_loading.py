@@ -29,7 +29,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageEnhance
 
-from mmfdta.datasets.sequences import list_images
 from mmfdta.datasets.transforms import (
     ClipColorJitter,
     ClipRandomChoice,
@@ -40,6 +39,7 @@ from mmfdta.datasets.transforms import (
     OpenClip,
 )
 from mmfdta.datasets.transforms.geometry import Crop, Flip
+from mmfdta.structures.frames import list_images
 
 SCALES = (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from mmfdta.structures.frames import FRAME_NUMBERS
+
 if TYPE_CHECKING:
     from mmfdta.datasets import MOTSequenceDataset
     from mmfdta.datasets.checking import SequenceReport
@@ -38,6 +40,13 @@ def add_data_set(parser: argparse.ArgumentParser) -> None:
 
 def add_check_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a check."""
+    parser.add_argument(
+        '--frame-numbers',
+        choices=FRAME_NUMBERS,
+        default='auto',
+        help='how frames of the texts are read: as the numbers in the names of the '
+        'images, or counting the images (default: as what fits)',
+    )
     parser.add_argument(
         '--splits', nargs='+', help='splits; by default those that are there'
     )
@@ -83,7 +92,7 @@ def check_splits(
 
     errors = 0
     for split in options.splits or kind.find_splits(options.root):
-        dataset = open_split(kind, options.root, split)
+        dataset = open_split(kind, options.root, split, options.frame_numbers)
         title = f'{dataset.dataset_name} {split}'.strip()
         checks = dataset.checks(depth_only, options.decode)
         reports = []

@@ -52,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--check', action='store_true', help='check that all maps are there and right'
     )
-    parser.set_defaults(decode=False, max_findings=20, usage_error=parser.error)
+    parser.set_defaults(
+        decode=False,
+        max_findings=20,
+        frame_numbers='auto',
+        usage_error=parser.error,
+    )
 
 
 def run(options: argparse.Namespace) -> int:

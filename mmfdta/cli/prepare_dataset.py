@@ -8,6 +8,7 @@ Files of the data set are never moved or changed.
 
 import argparse
 import os
+import sys
 
 from .check_data import add_check_options, add_data_set, check_splits
 
@@ -40,6 +41,9 @@ def run(options: argparse.Namespace) -> int:
         return check_splits(kind, options)
     root = os.path.normpath(options.root)
     for split in options.splits or kind.find_splits(root):
-        for line in prepare_split(open_split(kind, root, split), options.coco):
-            print(line)
+        dataset = open_split(kind, root, split, options.frame_numbers)
+        for line in prepare_split(dataset, options.coco):
+            is_remark = line.startswith('warning ')
+            verb = 'mmfdta prepare-dataset: ' if is_remark else ''
+            print(f'{verb}{line}', file=sys.stderr if is_remark else sys.stdout)
     return 0

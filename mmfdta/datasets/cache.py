@@ -1,8 +1,9 @@
 # Copyright (c) mmfdta authors.
 """Annotation cache: a split's sequences in one file of arrays.
 
-The cache knows the text files it was made from by their content. If one has
-changed since, the cache is not used, so that it can never be wrong about a box.
+The cache knows the text files it was made from by their content, and the images by
+their names. If one has changed since, the cache is not used, so that it can never be
+wrong about a box. It also knows how the frames of the texts were read.
 """
 
 import hashlib
@@ -16,16 +17,21 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from mmfdta.structures.frames import FrameNumbers, list_images
 from mmfdta.structures.tracks import Tracks
 from mmfdta.structures.whole_files import open_whole
 
 from .sequences import Sequence, SequenceAnnotations
 
-_VERSION = 2
+_VERSION = 3
 
 
 def save_cache(
-    path: str | os.PathLike, data_root: str, sequences: list[Sequence], files: list[str]
+    path: str | os.PathLike,
+    data_root: str,
+    sequences: list[Sequence],
+    files: list[str],
+    numbers: FrameNumbers,
 ) -> None:
     """Write a split's sequences atomically.
 
@@ -33,11 +39,13 @@ def save_cache(
         path: Where to write.
         data_root: Paths are stored relative to this.
         sequences: The split.
-        files: Annotation files they were read from.
+        files: Files they were read from.
+        numbers: How the frames of their texts were read.
     """
     header = dict(
         version=_VERSION,
         files={os.path.relpath(file, data_root): _digest(file) for file in files},
+        frame_numbers=dict(choice=numbers.choice, remark=numbers.remark),
         sequences=[
             dict(
                 name=s.name,
@@ -71,8 +79,15 @@ def save_cache(
         np.savez_compressed(file, **arrays)
 
 
-def load_cache(path: str | os.PathLike, data_root: str) -> list[Sequence] | None:
-    """Read a split's sequences.
+def load_cache(
+    path: str | os.PathLike, data_root: str, frame_numbers: str = 'auto'
+) -> list[Sequence] | None:
+    """Read a split's sequences, and say how the frames of their texts were read.
+
+    Args:
+        path: The cache.
+        data_root: Paths are relative to this.
+        frame_numbers: How frames are to be read; ``auto`` takes what the cache has.
 
     Returns:
         None if there is no cache, or if it is out of date
@@ -96,7 +111,29 @@ def load_cache(path: str | os.PathLike, data_root: str) -> list[Sequence] | None
         if not os.path.isfile(full) or _digest(full) != digest:
             _distrust(path, f'is older than {full}')
             return None
-    return _unpack(header['sequences'], arrays, data_root)
+    numbers = header['frame_numbers']
+    if numbers['remark'] and frame_numbers not in ('auto', numbers['choice']):
+        _distrust(path, f'was written with frame_numbers={numbers["choice"]!r}')
+        return None
+    sequences = _unpack(header['sequences'], arrays, data_root)
+    for sequence in sequences:
+        if not sequence.is_static and not _has_images(sequence):
+            _distrust(path, f'lists other images than are in {sequence.image_dir}')
+            return None
+    if numbers['remark']:
+        print_log(numbers['remark'], 'current', logging.WARNING)
+    return sequences
+
+
+def _has_images(sequence: Sequence) -> bool:
+    """Tell whether a sequence's folder holds its images and no others like them."""
+    names = sequence.image_names.tolist()
+    endings = tuple({os.path.splitext(name)[1] for name in names})
+    try:
+        found = list_images(sequence.image_dir)
+    except FileNotFoundError:
+        return False
+    return [name for name in found if name.endswith(endings)] == names
 
 
 def _unpack(

@@ -5,6 +5,7 @@ Which checks there are, its class says (`MOTSequenceDataset.checks`). Only heade
 images are read unless decoding is asked for.
 """
 
+import contextlib
 import os
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
@@ -14,7 +15,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmfdta.structures.frames import read_seqinfo
+from mmfdta.structures.frames import (
+    COUNTED,
+    FrameNumbers,
+    SequenceFrames,
+    decide_frame_numbers,
+    list_images,
+    number_images,
+    read_seqinfo,
+)
 from mmfdta.structures.mot_text import ScannedText, scan_mot_text
 from mmfdta.structures.tables import plain_table
 
@@ -24,9 +33,6 @@ from .sequences import (
     SequenceSource,
     huge_boxes,
     list_folders,
-    list_images,
-    match_frames,
-    numbers_in_names,
 )
 from .transforms.decoding import decode_exact, open_image, read_image_size
 from .transforms.loading import describe_depth_map, find_depth_map
@@ -95,11 +101,56 @@ class SequenceReport:
         return sum(finding.level == level for finding in self.findings)
 
 
+def check_numbers(
+    sources: SequenceOf[SequenceSource], frame_numbers: str, report: SequenceReport
+) -> FrameNumbers:
+    """Decide how the frames of all texts are read, as the data set does, and say it.
+
+    Args:
+        sources: The sequences; those that cannot be read are passed over, as their
+            own check names them.
+        frame_numbers: ``auto``, ``names`` or ``count``.
+        report: Gets the decision, or what is against one.
+
+    Returns:
+        The reading under which the fewest rows are without an image, if none fits.
+    """
+    texts = []
+    for source in sources:
+        if source.gt_path is None:
+            continue
+        try:
+            frames = source.read_frames(frame_numbers == 'count')
+            text = scan_mot_text(source.gt_path, first_frame=0)
+        except (OSError, ValueError):
+            continue
+        texts.append((frames, text.select(~text.degenerate)))
+    try:
+        numbers = decide_frame_numbers(texts, frame_numbers)
+    except ValueError as error:
+        readings = [
+            FrameNumbers(by_names, first)
+            for by_names, first in ((True, 1), (False, 1), (False, 0))
+            if frame_numbers in ('auto', 'names' if by_names else 'count')
+        ]
+        lost = [
+            sum(int((r.positions(f, t.tracks.frame) == 0).sum()) for f, t in texts)
+            for r in readings
+        ]
+        if min(lost) == 0:  # else each row is named
+            report.add_error(error)
+        return readings[lost.index(min(lost))]
+    if numbers.remark:
+        report.add(NOTE, sources[0].image_dir, numbers.remark)
+    return numbers
+
+
 def check_sequence(
     source: SequenceSource,
     needs_text: bool = True,
     depth_only: bool = False,
     decode: bool = False,
+    numbers: FrameNumbers = COUNTED,
 ) -> SequenceReport:
     """Check one sequence.
 
@@ -108,20 +159,21 @@ def check_sequence(
         needs_text: A missing annotation is an error.
         depth_only: Check depth maps only, and require them.
         decode: Decode every image and depth map completely.
+        numbers: How the frames of the text are read.
     """
     report = SequenceReport(source.name)
     try:
-        names = list_images(source.image_dir)
+        frames = _read_frames(source, report)
     except FileNotFoundError as error:
         report.add_error(error)
         return report
+    names = list(frames.names or ())
     report.images = len(names)
     shapes = _read_shapes(source.image_dir, names, report, decode and not depth_only)
     if not depth_only:
-        _check_names(source.image_dir, names, report)
         _check_sizes(source.image_dir, names, shapes, report)
         _check_seqinfo(source, names, shapes, report)
-        _check_text(source, names, shapes, needs_text, report)
+        _check_text(source, frames, shapes, needs_text, numbers, report)
     _check_depth(source, names, shapes, depth_only, decode, report)
     return report
 
@@ -167,42 +219,51 @@ def is_cut_off(path: str) -> bool:
         return file.read() != b'\xff\xd9'
 
 
-def _check_names(folder: str, names: list[str], report: SequenceReport) -> None:
-    stems = [os.path.splitext(name)[0] for name in names]
-    numbers = numbers_in_names(names)
-    if numbers is None:
-        odd = [
-            name
-            for name, stem in zip(names, stems, strict=True)
-            if not stem.isdecimal()
-        ]
-        level = WARNING if len(odd) == len(names) else ERROR
+def _read_frames(source: SequenceSource, report: SequenceReport) -> SequenceFrames:
+    """List the images, also if they cannot be numbered or ``seqinfo.ini`` not be read.
+
+    Raises:
+        FileNotFoundError: If there are no images.
+    """
+    try:
+        frames = source.read_frames()
+    except ValueError as error:
+        report.add_error(error)
+    else:
+        _check_names(frames, report)
+        return frames
+    names = tuple(list_images(source.image_dir))
+    numbers = None
+    with contextlib.suppress(ValueError):
+        numbers = number_images(names, source.image_dir)
+    return SequenceFrames(source.image_dir, len(names), names, numbers)
+
+
+def _check_names(frames: SequenceFrames, report: SequenceReport) -> None:
+    """Say what is odd about the names of the images."""
+    names = frames.names or ()
+    if frames.numbers is None:
         message = (
-            f'{len(odd)} names are not frame numbers, the first is {odd[0]}; frames '
-            'are counted in the order of names. Rename or remove strays'
+            f'the names carry no numbers, the first is {names[0]}; frames are counted '
+            'in the order of names'
         )
-        report.add(level, folder, message)
+        report.add(WARNING, frames.path, message)
         return
-    if len({len(stem) for stem in stems}) > 1:
-        message = 'names have numbers of different widths; expected one width'
-        report.add(WARNING, folder, message)
-    for before, after in zip(numbers[:-1], numbers[1:], strict=True):
-        if after > before + 1:
-            what = f'frame {before + 1}'
-            what += f' to {after - 1} are' if after > before + 2 else ' is'
-            report.add(ERROR, folder, f'{what} missing; unpack the archive again')
-        elif after <= before:
-            message = (
-                f'frame numbers {before} and {after} follow each other in the order '
-                'of names; names must have one width and be unique'
-            )
-            report.add(ERROR, folder, message)
-    if numbers[0] != 1:
+    widths = {len(name) for name in names}
+    if len(widths) > 1 and list(names) != sorted(names):
         message = (
-            f'the first image is {names[0]}, expected number 1; annotation frames '
-            'are taken as 1..L, or as the numbers of the names if they do not fit'
+            'names have numbers of different widths; they are ordered by number, but '
+            'other tools may order them by letters'
         )
-        report.add(WARNING, folder, message)
+        report.add(WARNING, frames.path, message)
+    gap = frames.find_gap()
+    if gap is not None:
+        message = (
+            f'{names[gap + 1]} comes after {names[gap]}; if images are missing, unpack '
+            'them again'
+        )
+        level = NOTE if frames.expected == frames.length else WARNING
+        report.add(level, frames.path, message)
 
 
 def _check_sizes(
@@ -228,9 +289,8 @@ def _check_seqinfo(
         return
     try:
         info = read_seqinfo(source.seqinfo_path)
-    except ValueError as error:
-        report.add_error(error)
-        return
+    except ValueError:
+        return  # named with the images
     if info.length is not None and info.length != len(names):
         message = f'seqLength is {info.length}, but there are {len(names)} images'
         level = ERROR if len(names) < info.length else WARNING
@@ -247,9 +307,10 @@ def _check_seqinfo(
 
 def _check_text(
     source: SequenceSource,
-    names: list[str],
+    frames: SequenceFrames,
     shapes: Shapes,
     needs_text: bool,
+    numbers: FrameNumbers,
     report: SequenceReport,
 ) -> None:
     if source.gt_path is None:
@@ -260,7 +321,7 @@ def _check_text(
         report.add(level, source.image_dir, message)
         return
     try:
-        text = scan_mot_text(source.gt_path)
+        text = scan_mot_text(source.gt_path, first_frame=0)
     except ValueError as error:
         report.add(ERROR, source.gt_path, str(error))
         return
@@ -272,20 +333,29 @@ def _check_text(
     for line in text.line[text.degenerate]:
         message = 'width or height <= 0; the row is skipped'
         report.add(WARNING, text.path, message, int(line))
-    _check_rows(rows, names, shapes, report)
+    _check_rows(rows, frames, shapes, numbers, report)
 
 
 def _check_rows(
-    rows: ScannedText, names: list[str], shapes: Shapes, report: SequenceReport
+    rows: ScannedText,
+    known: SequenceFrames,
+    shapes: Shapes,
+    numbers: FrameNumbers,
+    report: SequenceReport,
 ) -> None:
     tracks = rows.tracks
-    numbers = numbers_in_names(names)
-    if numbers is None:
-        numbers = np.arange(1, len(names) + 1)
-    has_image = match_frames(tracks.frame, np.sort(numbers)) >= 0
+    has_image = numbers.positions(known, tracks.frame) > 0
+    if numbers.by_names and known.numbers is None:
+        has_image[:] = True  # the names themselves are at fault, which is said
+    reading = f' counted from {numbers.first}'
+    if numbers.by_names or (known.is_regular and numbers.first == 1):
+        reading = ' of this number'
     for frame in np.unique(tracks.frame[~has_image]):
         lines = rows.line[tracks.frame == frame]
-        message = f'frame {frame} has no image, but {len(lines)} rows from this one on'
+        message = (
+            f'frame {frame} has no image{reading}, but {len(lines)} rows from this one '
+            'on'
+        )
         report.add(ERROR, rows.path, message, int(lines[0]))
     for i in np.flatnonzero(tracks.identity < 0):
         message = f'identity {tracks.identity[i]}, expected identities from 0'
@@ -308,9 +378,9 @@ def _check_rows(
                 f'than {MAX_OBJECTS} out'
             )
             report.add(WARNING, rows.path, message)
-    empty = len(names) - len(frames)
+    empty = known.length - len(frames)
     if empty > 0:
-        message = f'{empty} of {len(names)} frames have no box; training skips them'
+        message = f'{empty} of {known.length} frames have no box; training skips them'
         report.add(NOTE, rows.path, message)
 
 

@@ -23,7 +23,8 @@ from PIL import Image
 
 from mmfdta.structures.whole_files import open_whole, write_text
 
-from .sequences import SequenceSource, list_images
+from .mot_sequence import mot_source
+from .sequences import SequenceSource
 from .transforms.decoding import read_image_size
 from .transforms.loading import find_depth_map
 
@@ -62,7 +63,7 @@ def generate_depth(source: SequenceSource, backend: DepthBackend) -> int:
             that do not cover the sequence.
         ValueError: If an estimate is not finite, or the same everywhere.
     """
-    names = list_images(source.image_dir)
+    names = list(source.read_frames(allow_mixed=True).names or ())
     target = Path(source.depth_dir)
     if target.is_dir() and _is_complete(target, names):
         return 0
@@ -261,7 +262,7 @@ class FolderDepth:
         """Read the map of each image.
 
         Args:
-            paths: Images, in ``<sequence>/img1`` or ``<sequence>``.
+            paths: Images, in ``<sequence>/img1`` (or ``imDir``) or ``<sequence>``.
 
         Raises:
             FileNotFoundError: If a map is missing.
@@ -271,8 +272,12 @@ class FolderDepth:
             yield self.sign * self._read(self._find(Path(path)))
 
     def _find(self, image: Path) -> Path:
-        folder = image.parent
-        sequence = folder.parent.name if folder.name == 'img1' else folder.name
+        folder = image.parent.resolve()
+        sequence = folder.name
+        for above in (folder, *list(folder.parents)[:3]):
+            source = mot_source(above)
+            if source is not None and Path(source.image_dir).resolve() == folder:
+                sequence = above.name
         stems = [image.stem]
         if image.stem.isdecimal():
             stems.append(f'{int(image.stem):08d}')

@@ -2,6 +2,7 @@
 """Finds the class of a data set by the name that a command gets."""
 
 import importlib
+from typing import Any
 
 from mmdet.registry import DATASETS
 
@@ -57,10 +58,17 @@ def guess_kind(data_root: str) -> type[MOTSequenceDataset]:
 
 
 def open_split(
-    kind: type[MOTSequenceDataset], data_root: str, split: str
+    kind: type[MOTSequenceDataset],
+    data_root: str,
+    split: str,
+    frame_numbers: str = 'auto',
 ) -> MOTSequenceDataset:
     """Make the data set of a split without reading it.
 
     It is in test mode, so that annotations may be missing.
     """
-    return kind(data_root, split=split, test_mode=True, lazy_init=True)
+    # A class of one's own may not know the setting.
+    settings: dict[str, Any] = (
+        {} if frame_numbers == 'auto' else dict(frame_numbers=frame_numbers)
+    )
+    return kind(data_root, split=split, test_mode=True, lazy_init=True, **settings)

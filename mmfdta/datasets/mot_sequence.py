@@ -22,9 +22,16 @@ from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
 from mmfdta.structures.benchmarks import BENCHMARKS, Benchmark
+from mmfdta.structures.frames import (
+    COUNTED,
+    FRAME_NUMBERS,
+    IMAGE_DIR,
+    find_image_dir,
+    read_seqinfo,
+)
 
 from .cache import load_cache
-from .checking import SequenceReport, check_sequence, check_strays
+from .checking import SequenceReport, check_numbers, check_sequence, check_strays
 from .sequences import (
     ClipIndex,
     RowRule,
@@ -32,7 +39,7 @@ from .sequences import (
     SequenceAnnotations,
     SequenceSource,
     list_folders,
-    read_sequence,
+    read_sequences,
     xywh_to_xyxy,
 )
 from .transforms.decoding import read_image_size
@@ -75,6 +82,9 @@ class MOTSequenceDataset(BaseDataset):
         single_frames: Deliver single frames as MMDetection's detection data
             sets do, for any detector, pipeline and metric of MMDetection; samples
             are asked for by ``int``.
+        frame_numbers: How the frames of all texts are read: ``names``, as the number
+            in the name of the image; ``count``, as the n-th image; ``auto``, as what
+            fits, refusing texts that fit both in different ways.
         **kwargs: See :class:`mmengine.dataset.BaseDataset` (``metainfo``,
             ``pipeline``, ``indices``, ``lazy_init``).
 
@@ -112,6 +122,7 @@ class MOTSequenceDataset(BaseDataset):
         ann_file: str = '',
         test_mode: bool = False,
         single_frames: bool = False,
+        frame_numbers: str = 'auto',
         pipeline: SequenceOf[dict | Callable] = (),
         **kwargs: Any,
     ) -> None:
@@ -126,6 +137,13 @@ class MOTSequenceDataset(BaseDataset):
             raise ValueError(
                 f'{type(self).__name__}: use_marks is now use_consider_flag; rename it'
             )
+        if frame_numbers not in FRAME_NUMBERS:
+            raise ValueError(
+                f'{type(self).__name__}(frame_numbers={frame_numbers!r}): expected '
+                f'one of {", ".join(FRAME_NUMBERS)}'
+            )
+        self.frame_numbers = frame_numbers
+        self.decided_numbers = COUNTED
         if use_consider_flag is None:
             use_consider_flag = scored is not None
         self.rule = RowRule(category_map, use_consider_flag, min_visibility)
@@ -178,7 +196,7 @@ class MOTSequenceDataset(BaseDataset):
         if not os.path.isdir(data_root):
             raise FileNotFoundError(f'{data_root}: no such folder')
         found = [s for s in cls.SPLITS if cls.split_folder(data_root, s).is_dir()]
-        if not found and any(Path(data_root).glob('*/img1')):
+        if not found and any(map(mot_source, Path(data_root).iterdir())):
             return ['']
         if not found:
             raise FileNotFoundError(
@@ -196,7 +214,7 @@ class MOTSequenceDataset(BaseDataset):
         Returns:
             Where they are, None if the folder is not a sequence of the split.
         """
-        return mot_source(folder) if (folder / 'img1').is_dir() else None
+        return mot_source(folder)
 
     def is_sequence(self, folder: Path) -> bool:
         """Tell whether a folder is a sequence, be it of use here or not."""
@@ -231,12 +249,17 @@ class MOTSequenceDataset(BaseDataset):
             decode: Decode every image completely.
 
         Returns:
-            One check per sequence, and one of what lies beside the sequences.
+            One check per sequence, one of how their texts count frames, and one of
+            what lies beside the sequences.
         """
         sources = self.sources()
         base = self.split_folder(self.data_root, self.split)
+        numbers, report = COUNTED, SequenceReport('(frame numbers)')
+        if not depth_only:
+            numbers = check_numbers(sources, self.frame_numbers, report)
         return [
             partial(check_strays, str(base), self.is_sequence, self.LAYOUT),
+            lambda: report,
             *(
                 partial(
                     check_sequence,
@@ -244,6 +267,7 @@ class MOTSequenceDataset(BaseDataset):
                     needs_text=self.split not in self.HIDDEN_SPLITS,
                     depth_only=depth_only,
                     decode=decode,
+                    numbers=numbers,
                 )
                 for source in sources
             ),
@@ -265,17 +289,15 @@ class MOTSequenceDataset(BaseDataset):
         """Read every sequence of the split from its original files.
 
         Returns:
-            The sequences, sorted by
-            name; remarks worth a warning; and the annotation files read.
+            The sequences, sorted by name; remarks worth a warning; and the files
+            read, annotations and ``seqinfo.ini``.
         """
-        sequences, remarks, files = [], [], []
-        for source in self.sources():
-            sequence, said = read_sequence(source)
-            sequences.append(sequence)
-            remarks.extend(said)
-            if source.gt_path is not None:
-                files.append(source.gt_path)
-        return sequences, remarks, files
+        sources = self.sources()
+        sequences, remarks, self.decided_numbers = read_sequences(
+            sources, self.frame_numbers
+        )
+        parts = [path for s in sources for path in (s.gt_path, s.seqinfo_path)]
+        return sequences, remarks, [path for path in parts if path is not None]
 
     def load_data_list(self) -> list[Sequence]:
         """Read the sequences, from the annotation cache if it is there.
@@ -286,9 +308,10 @@ class MOTSequenceDataset(BaseDataset):
         Raises:
             FileNotFoundError: If a folder or, for training, an annotation is
                 missing.
-            ValueError: At a bad line of text or non-contiguous frames.
+            ValueError: At a bad line of text, or if a row has no image or could have
+                two.
         """
-        sequences = load_cache(self.cache_path, self.data_root)
+        sequences = load_cache(self.cache_path, self.data_root, self.frame_numbers)
         if sequences is None:
             if self.ann_file:
                 raise FileNotFoundError(
@@ -472,18 +495,32 @@ def _make_generator(seed: tuple[int, ...] | None) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def mot_source(folder: Path) -> SequenceSource:
+def mot_source(folder: Path) -> SequenceSource | None:
     """Point to the parts of a sequence in the MOTChallenge layout.
 
     Args:
-        folder: The sequence's folder, which holds ``img1`` and, where there are
-            any, ``gt/gt.txt``, ``seqinfo.ini`` and ``depth``.
+        folder: The sequence's folder, which holds ``img1``, or the ``imDir`` of
+            ``seqinfo.ini``, and, where there are any, ``gt/gt.txt``,
+            ``seqinfo.ini`` and ``depth``.
+
+    Returns:
+        None if there are no images. If ``seqinfo.ini`` is wrong, reading the images
+        tells.
     """
     text = folder / 'gt' / 'gt.txt'
     seqinfo = folder / 'seqinfo.ini'
+    try:
+        info = read_seqinfo(seqinfo if seqinfo.is_file() else None)
+        image_dir = find_image_dir(folder, info)
+    except FileNotFoundError:
+        image_dir = folder / str(info.image_dir)
+    except ValueError:
+        image_dir = folder / IMAGE_DIR
+    if image_dir is None:
+        return None
     return SequenceSource(
         name=folder.name,
-        image_dir=str(folder / 'img1'),
+        image_dir=str(image_dir),
         gt_path=str(text) if text.is_file() else None,
         seqinfo_path=str(seqinfo) if seqinfo.is_file() else None,
         depth_dir=str(folder / 'depth'),

@@ -16,11 +16,12 @@ import numpy as np
 from mmdet.registry import DATASETS
 
 from mmfdta.structures.benchmarks import BENCHMARKS, Benchmark
+from mmfdta.structures.frames import list_images
 from mmfdta.structures.tracks import Tracks
 
 from .checking import SequenceReport, check_static_images
 from .mot_sequence import MOTSequenceDataset
-from .sequences import Sequence, SequenceAnnotations, SequenceSource, list_images
+from .sequences import Sequence, SequenceAnnotations, SequenceSource
 
 
 @DATASETS.register_module()

@@ -26,7 +26,13 @@ def prepare_split(dataset: MOTSequenceDataset, coco: bool = False) -> list[str]:
     """
     sequences, remarks, files = dataset.read_sequences()
     lines = [f'warning {remark}' for remark in remarks]
-    save_cache(dataset.cache_path, dataset.data_root, sequences, files)
+    save_cache(
+        dataset.cache_path,
+        dataset.data_root,
+        sequences,
+        files,
+        dataset.decided_numbers,
+    )
     frames = sum(len(sequence) for sequence in sequences)
     title = f'{dataset.dataset_name} {dataset.split}'.strip()
     lines.append(

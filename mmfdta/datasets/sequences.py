@@ -8,7 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mmfdta.structures.frames import read_seqinfo
+from mmfdta.structures.frames import (
+    FrameNumbers,
+    SequenceFrames,
+    decide_frame_numbers,
+    find_image_dir,
+    read_seqinfo,
+)
 from mmfdta.structures.mot_text import ScannedText, scan_mot_text
 from mmfdta.structures.tracks import Tracks
 
@@ -16,7 +22,6 @@ from mmfdta.structures.tracks import Tracks
 MAX_OBJECTS = 300
 # Far beyond any image; float32 boxes still hold a sixteenth of a pixel there.
 LARGEST_PIXEL = 1e6
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,23 @@ class SequenceSource:
     gt_path: str | None
     seqinfo_path: str | None
     depth_dir: str
+
+    def read_frames(self, allow_mixed: bool = False) -> SequenceFrames:
+        """List the images and number them as ``seqinfo.ini`` and their names say.
+
+        Args:
+            allow_mixed: Names of several kinds carry no numbers, instead of being
+                refused.
+
+        Raises:
+            FileNotFoundError: If there are no images.
+            ValueError: If ``seqinfo.ini`` cannot be read, or the images not be
+                numbered.
+        """
+        info = read_seqinfo(self.seqinfo_path)
+        if self.seqinfo_path is not None and not os.path.isdir(self.image_dir):
+            find_image_dir(Path(self.seqinfo_path).parent, info)  # names a wrong imDir
+        return SequenceFrames.of_images(self.image_dir, info, allow_mixed)
 
 
 @dataclass
@@ -261,35 +283,6 @@ def list_folders(path: str | os.PathLike) -> list[str]:
     )
 
 
-def list_images(path: str | os.PathLike) -> list[str]:
-    """List image names of a folder, sorted, without hidden files.
-
-    Args:
-        path: The folder.
-
-    Returns:
-        File names.
-
-    Raises:
-        FileNotFoundError: If the folder is missing or holds no image.
-    """
-    path = Path(path)
-    if not path.is_dir():
-        raise FileNotFoundError(f'{path}: no such folder, expected images in it')
-    names = sorted(
-        entry.name
-        for entry in os.scandir(path)
-        if not entry.name.startswith('.')
-        and entry.name.lower().endswith(IMAGE_SUFFIXES)
-    )
-    if not names:
-        raise FileNotFoundError(
-            f'{path}: no images in it, expected files that end in '
-            f'{", ".join(IMAGE_SUFFIXES)}. Was the archive unpacked completely?'
-        )
-    return names
-
-
 @dataclass(frozen=True)
 class RowRule:
     """Which rows training uses, and their labels.
@@ -328,147 +321,81 @@ class RowRule:
         annotations.trainable = keep
 
 
-def numbers_in_names(image_names: list[str]) -> np.ndarray | None:
-    """Return the number that each name is, int64 (L,), or None if one is none."""
-    stems = [os.path.splitext(name)[0] for name in image_names]
-    if not all(stem.isdecimal() for stem in stems):
-        return None
-    return np.array([int(stem) for stem in stems])
-
-
-def frame_numbers(image_names: list[str], folder: str) -> np.ndarray:
-    """Get the frame number that each image name carries.
+def read_sequences(
+    sources: list[SequenceSource], frame_numbers: str = 'auto'
+) -> tuple[list[Sequence], list[str], FrameNumbers]:
+    """Read sequences whose texts count their frames in the same way.
 
     Args:
-        image_names: Sorted file names.
-        folder: Their folder, for messages.
+        sources: Where their parts are.
+        frame_numbers: How frames are read: ``auto``, ``names`` or ``count``, see
+            :mod:`mmfdta.structures.frames`.
 
     Returns:
-        int64 (L,). Names that are not numbers count from 1.
-
-    Raises:
-        ValueError: If the numbers are not contiguous.
-    """
-    numbers = numbers_in_names(image_names)
-    if numbers is None:
-        return np.arange(1, len(image_names) + 1)
-    wrong = np.flatnonzero(np.diff(numbers) != 1)
-    if len(wrong):
-        before, after = image_names[wrong[0]], image_names[wrong[0] + 1]
-        raise ValueError(
-            f'{folder}: found {after} after {before}, expected contiguous frame '
-            'numbers of one width. Unpack the archive again, or remove the '
-            'stray file.'
-        )
-    return numbers
-
-
-def match_frames(frame: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Find the image of each row of a text: the one rule of frame numbering.
-
-    Frames of a text count the images from 1. Where a row does not fit, the text
-    may count as the names of the images do (a cut-out that starts later): then the
-    names decide.
-
-    Args:
-        frame: int (R,), frames in the text.
-        numbers: int (L,), ascending, the numbers in the names of the images.
-
-    Returns:
-        int64 (R,), index of the image, -1 where there is none.
-    """
-    if numbers[0] != 1 and ((frame >= 1) & (frame <= len(numbers))).all():
-        return frame - 1
-    place = np.searchsorted(numbers, frame).clip(max=len(numbers) - 1)
-    return np.where(numbers[place] == frame, place, -1)
-
-
-def frame_positions(rows: ScannedText, numbers: np.ndarray) -> np.ndarray:
-    """Find the 0-based frame of every row; see :func:`match_frames`.
-
-    Args:
-        rows: Rows of the text.
-        numbers: int (L,), frame numbers of the images.
-
-    Returns:
-        int64 (R,).
-
-    Raises:
-        ValueError: If a row has no image; names file and line.
-    """
-    positions = match_frames(rows.tracks.frame, numbers)
-    lost = np.flatnonzero(positions < 0)
-    if len(lost):
-        raise ValueError(
-            f'{rows.path}:{rows.line[lost[0]]}: found frame '
-            f'{rows.tracks.frame[lost[0]]}, expected frames 1 to {len(numbers)}, as '
-            'many as there are images. Are images missing?'
-        )
-    return positions
-
-
-def read_sequence(
-    source: SequenceSource, dataset: str = ''
-) -> tuple[Sequence, list[str]]:
-    """Read a sequence.
-
-    Args:
-        source: Where its parts are.
-        dataset: Name of the data set.
-
-    Returns:
-        The sequence and remarks worth a warning
-        (a length that differs from ``seqinfo.ini``, skipped rows).
+        The sequences; remarks worth a warning (how frames are read, a length that
+        differs from ``seqinfo.ini``, skipped rows); and how frames are read.
 
     Raises:
         FileNotFoundError: If there are no images.
-        ValueError: At bad text or non-contiguous frames.
+        ValueError: At bad text, or if a row has no image or could have two.
     """
-    remarks = []
-    names = list_images(source.image_dir)
-    numbers = frame_numbers(names, source.image_dir)
-    info = read_seqinfo(source.seqinfo_path)
-    if info.length is not None and info.length != len(names):
-        remarks.append(
-            f'{source.seqinfo_path}: seqLength is {info.length}, but '
-            f'{source.image_dir} holds {len(names)} images; the images count'
-        )
-    annotations = None
-    if source.gt_path is not None:
-        rows = scan_mot_text(source.gt_path)
-        rows.require()
-        if rows.degenerate.any():
-            remarks.append(
-                f'{source.gt_path}:{rows.line[rows.degenerate][0]}: skipped '
-                f'{rows.degenerate.sum()} rows with width or height <= 0'
-            )
-            rows = rows.select(~rows.degenerate)
-        huge = huge_boxes(rows)
-        if len(huge):
-            box = rows.tracks.xywh[huge[0]].tolist()
-            raise ValueError(
-                f'{rows.path}:{rows.line[huge[0]]}: found box {box} (x,y,w,h), '
-                f'expected pixels, less than {LARGEST_PIXEL:.0e}'
-            )
-        positions = frame_positions(rows, numbers)
-        remarks.extend(_doubtful_identities(rows))
-        label = np.zeros(len(rows), dtype=np.int64)
-        annotations = SequenceAnnotations.create(
-            replace(rows.tracks, frame=positions + 1, label=label),
-            length=len(names),
-            category=rows.tracks.label,
-            visibility=rows.visibility,
-        )
-    sequence = Sequence(
-        name=source.name,
-        image_dir=source.image_dir,
-        image_names=np.array(names),
-        annotations=annotations,
-        depth_place=source.depth_dir,
-        frame_rate=info.frame_rate,
-        dataset=dataset,
+    remarks: list[str] = []
+    frames = [source.read_frames(frame_numbers == 'count') for source in sources]
+    texts = [_read_text(source, remarks) for source in sources]
+    pairs = zip(frames, texts, strict=True)
+    decided = decide_frame_numbers(
+        [(known, text) for known, text in pairs if text is not None], frame_numbers
     )
-    return sequence, remarks
+    if decided.remark:
+        remarks.insert(0, decided.remark)
+    sequences = []
+    for source, known, text in zip(sources, frames, texts, strict=True):
+        remarks.extend(known.remarks)
+        annotations = None
+        if text is not None:
+            annotations = SequenceAnnotations.create(
+                replace(
+                    text.tracks,
+                    frame=decided.place(known, text),
+                    label=np.zeros(len(text), dtype=np.int64),
+                ),
+                length=known.length,
+                category=text.tracks.label,
+                visibility=text.visibility,
+            )
+        sequence = Sequence(
+            name=source.name,
+            image_dir=source.image_dir,
+            image_names=np.array(known.names),
+            annotations=annotations,
+            depth_place=source.depth_dir,
+            frame_rate=read_seqinfo(source.seqinfo_path).frame_rate,
+        )
+        sequences.append(sequence)
+    return sequences, remarks, decided
+
+
+def _read_text(source: SequenceSource, remarks: list[str]) -> ScannedText | None:
+    """Read the rows of a ground truth that can be used; None if there is none."""
+    if source.gt_path is None:
+        return None
+    rows = scan_mot_text(source.gt_path, first_frame=0)
+    rows.require()
+    if rows.degenerate.any():
+        remarks.append(
+            f'{source.gt_path}:{rows.line[rows.degenerate][0]}: skipped '
+            f'{rows.degenerate.sum()} rows with width or height <= 0'
+        )
+        rows = rows.select(~rows.degenerate)
+    huge = huge_boxes(rows)
+    if len(huge):
+        box = rows.tracks.xywh[huge[0]].tolist()
+        raise ValueError(
+            f'{rows.path}:{rows.line[huge[0]]}: found box {box} (x,y,w,h), '
+            f'expected pixels, less than {LARGEST_PIXEL:.0e}'
+        )
+    remarks.extend(_doubtful_identities(rows))
+    return rows
 
 
 def huge_boxes(rows: ScannedText) -> np.ndarray:

@@ -361,7 +361,7 @@ class SequenceFrames:
                 f'{image_dir}: imExt in seqinfo.ini is {info.suffix}, but the images '
                 f'are such as {names[0]}; they are taken'
             )
-        return cls(
+        frames = cls(
             path=str(image_dir),
             length=len(names),
             names=names,
@@ -369,6 +369,14 @@ class SequenceFrames:
             expected=info.length,
             remarks=tuple(remarks),
         )
+        gap = frames.find_gap()
+        if gap is None or info.length == len(names):
+            return frames
+        remark = (
+            f'{image_dir}: {names[gap + 1]} comes after {names[gap]}; if images are '
+            'missing, unpack them again'
+        )
+        return replace(frames, remarks=(*remarks, remark))
 
     @classmethod
     def of_length(cls, path: str | os.PathLike, length: int) -> 'SequenceFrames':
@@ -522,6 +530,9 @@ class FrameNumbers:
             f'{where} has no image of that number, found {frames.numbers[0]} to '
             f'{frames.numbers[-1]} {frames.place}'
         )
+
+
+COUNTED = FrameNumbers()
 
 
 def decide_frame_numbers(

@@ -44,8 +44,9 @@ REFUSED = {
     '2,1,1,2,inf,6': "found 'inf' for w",
     '2,1,1,2,1e39,6': 'found box .* less than 1e',
     '2,1,1e7,2,5,6': 'found box .* less than 1e',
-    '5,1,1,2,5,6': 'found frame 5, expected frames 1 to 4',
-    '0,1,1,2,5,6': "frame '0'",
+    '5,1,1,2,5,6': 'frame 5 has no image, expected 1 to 4',
+    '0,1,1,2,5,6\n4,1,1,2,5,6': 'frame 0 has no image',
+    '-1,1,1,2,5,6': "frame '-1'",
     '2,-1,1,2,5,6': 'found identity -1',
     '2,1.5,1,2,5,6': "found '1.5' for id",
 }

@@ -101,13 +101,16 @@ ERRORS = {
     'no image': (_write('img1/000002.jpg', b'text'), r'000002.jpg: not an image'),
     'cut image': (_cut, r'000002.jpg: cannot decode the image'),
     'size': (_resize('img1/000002.jpg'), r'000002.jpg: 32x24 pixels, expected 64x48'),
-    'gap': (_unlink('img1/000002.jpg'), r'a/img1: frame 2 is missing'),
-    'stray': (_rename, r'a/img1: 1 names are not frame numbers.*last.jpg'),
+    'gap': (_unlink('img1/000002.jpg'), r'gt.txt:3: frame 2 has no image'),
+    'stray': (_rename, r'a/img1: found last.jpg among 3 images such as'),
     'length': (
         _edit('seqinfo.ini', 5, 'seqLength=9'),
         r'seqinfo.ini: seqLength is 9, but there are 4 images',
     ),
-    'ini': (_write('seqinfo.ini', b'nothing'), r'seqinfo.ini: expected an INI file'),
+    'ini': (
+        _write('seqinfo.ini', b'nothing'),
+        r'seqinfo.ini:1: found .nothing., expected',
+    ),
     'depth gap': (_unlink('depth/000002.png'), r'no depth map for 000002.jpg'),
     'depth colour': (
         _resize('depth/000002.png', size=(64, 48)),

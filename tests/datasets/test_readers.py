@@ -19,6 +19,7 @@ from mmfdta.datasets import (
     MOT17Dataset,
     MOTSequenceDataset,
     SportsMOTDataset,
+    mot_sequence,
 )
 
 
@@ -257,11 +258,11 @@ def _no_images(folder):
 @pytest.mark.parametrize(
     ('damage', 'message'),
     [
-        (_missing_image, 'found 000003.jpg after 000001.jpg'),
-        (_late_frame, 'gt.txt:2: found frame 9, expected frames 1 to 4'),
+        (_missing_image, 'gt.txt:3: frame 2 has no image.*gt.txt:7: frame 4'),
+        (_late_frame, 'gt.txt:2: frame 9 has no image, expected 1 to 4'),
         (_huge_box, r'gt.txt:2: found box \[1.0, 1.0, 1e\+39, 5.0\]'),
         (_detections, 'gt.txt:1: found identity -1'),
-        (_bad_seqinfo, "seqinfo.ini: found seqLength='many'"),
+        (_bad_seqinfo, "seqinfo.ini:2: found seqLength='many'"),
         (_no_images, 'img1: no images in it'),
     ],
 )
@@ -281,7 +282,7 @@ def test_wrong_places_are_named(tmp_path, make_sequence):
         DanceTrackDataset(str(tmp_path), 'val', sequences=['b'])
 
 
-def test_cache_gives_the_same_sequences(tmp_path, make_sequence, capsys):
+def test_cache_gives_the_same_sequences(tmp_path, make_sequence, monkeypatch):
     make_sequence(tmp_path / 'train' / 'a', 4, depth=True)
     make_sequence(tmp_path / 'train' / 'b', 3, '3,0,1.25,2,3,4,1,1,0.5\n')
     make_sequence(tmp_path / 'test' / 'c', 2, rows='')
@@ -294,8 +295,9 @@ def test_cache_gives_the_same_sequences(tmp_path, make_sequence, capsys):
     assert written.read_bytes() == first
     for path, changed in before.items():
         assert path.stat().st_mtime_ns == changed
-    (tmp_path / 'train' / 'a' / 'seqinfo.ini').write_text('not read any more')
-    cached = DanceTrackDataset(str(tmp_path), 'train')
+    with monkeypatch.context() as patched:
+        patched.setattr(mot_sequence, 'read_sequences', None)
+        cached = DanceTrackDataset(str(tmp_path), 'train')
     for one, other in zip(direct.sequences, cached.sequences, strict=True):
         assert (one.name, one.image_dir, one.frame_rate, one.dataset) == (
             *(other.name, other.image_dir, other.frame_rate, other.dataset),
