@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mmfdta.evaluation import Evaluation, Sequence
     from mmfdta.evaluation.formats import Side
     from mmfdta.evaluation.inputs import Tracker
+    from mmfdta.evaluation.parts import Part
 
 _MOT_COLUMNS, _BOX_COLUMNS = 8, 6
 
@@ -88,6 +89,20 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
         'from the folder of the sequences, such as {seq}/labels/{seq}.txt (default: '
         '%(default)s)',
     )
+    part = parser.add_mutually_exclusive_group()
+    part.add_argument(
+        '--half',
+        choices=('first', 'second'),
+        help='score a half of each sequence, as is usual for MOT17: of L frames the '
+        'first L // 2 + 1, or the rest',
+    )
+    part.add_argument(
+        '--frames',
+        type=_parse_part,
+        metavar='FIRST-LAST[/STEP]',
+        help='score these frames of each sequence, such as 1-300, 301- or 1-600/2; '
+        '"all" scores all, also where results seem to be of a part',
+    )
     parser.add_argument(
         '--results',
         required=True,
@@ -128,6 +143,7 @@ def find_options_trackers(
         gt_columns: Fewest columns of ground truth text.
     """
     from mmfdta.evaluation.inputs import Inputs, find_trackers
+    from mmfdta.evaluation.parts import Part
 
     trackers, remarks = find_trackers(
         Inputs(
@@ -137,6 +153,7 @@ def find_options_trackers(
             seqmap=options.seqmap,
             gt_file=options.gt_file,
             gt_columns=gt_columns,
+            part=Part(half=options.half) if options.half else options.frames,
         )
     )
     say(options, remarks)
@@ -268,6 +285,15 @@ def _count_cores() -> int:
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _parse_part(text: str) -> 'Part':
+    from mmfdta.evaluation.parts import Part
+
+    try:
+        return Part.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _parse_class(text: str) -> tuple[str, int]:

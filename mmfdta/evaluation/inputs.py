@@ -1,14 +1,17 @@
 # Copyright (c) mmfdta authors.
 """What is scored: from what a command names to sequences with both sides."""
 
+import contextlib
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmfdta.structures.tracks import Sequence
+from mmfdta.structures.mot_text import read_tracks
+from mmfdta.structures.tracks import Sequence, Tracks
 
 from .folders import (
     GT_FILE,
+    SequenceFiles,
     TextSide,
     base_name,
     find_results,
@@ -17,6 +20,14 @@ from .folders import (
 )
 from .formats import Side, open_results, open_truth
 from .pairing import pair_sides, read_seqmap
+from .parts import (
+    Part,
+    cut_sequences,
+    find_doubts,
+    find_swaps,
+    recognise_half,
+    refuse_other_half,
+)
 from .scores import load_all
 
 
@@ -32,6 +43,8 @@ class Inputs:
         gt_file: Name of the texts in ``<sequence>/gt``, or a pattern, see
             :func:`~mmfdta.evaluation.folders.find_truths`.
         gt_columns: Fewest columns of ground truth text.
+        part: The part of each sequence that is scored; None takes all, and refuses
+            results that seem to be of a part.
     """
 
     gt: Path
@@ -40,6 +53,7 @@ class Inputs:
     seqmap: Path | None = None
     gt_file: str = GT_FILE
     gt_columns: int = 6
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -80,10 +94,53 @@ class Tracker:
         remarks += paired.remarks
         if paired.extra:
             remarks.append(
-                f'{len(paired.extra)} results have no ground truth and are not '
-                f'scored, the first is {paired.extra[0]}'
+                'results without ground truth are not scored: '
+                f'{name_some(paired.extra)}'
             )
-        return load_all(paired.jobs, processes), remarks
+        sequences = load_all(paired.jobs, processes)
+        sequences, said = self._cut(sequences, paired.jobs)
+        remarks += said
+        refusal, said = find_doubts(sequences, lambda: _read_others(paired.jobs))
+        if refusal and self.inputs.part is None:
+            raise ValueError(f'{refusal}; --frames all scores them as they are')
+        remarks += [*said, *([refusal] if refusal else []), *find_swaps(sequences)]
+        return sequences, remarks
+
+    def _cut(
+        self, sequences: list[Sequence], jobs: list
+    ) -> tuple[list[Sequence], list[str]]:
+        """Cut sequences to the part that is asked for or that the ground truth has."""
+        part, remarks = self.inputs.part, []
+        texts = [job for job in jobs if isinstance(job, SequenceFiles)]
+        name = next((job.gt_path.name for job in texts), GT_FILE)
+        half = recognise_half(sequences, name) if name != GT_FILE else None
+        if half is not None:
+            half_part, is_cut = half
+            if part is not None and part.half and part.half != half_part.half:
+                raise ValueError(
+                    f'{part}: {name} is of the {half_part.half} half; leave one of '
+                    'them away'
+                )
+            counted = ', counted from 1' if is_cut else ''
+            remarks.append(
+                f'{name} is taken for the {half_part.half} half of each sequence'
+                f'{counted}'
+            )
+            sequences, said = cut_sequences(sequences, half_part, is_cut)
+            remarks += said
+            part = None if part is not None and part.half else part
+        if part is None or part == Part():
+            return sequences, remarks
+        guessed = [job.name for job in texts if job.num_frames is None]
+        if guessed and part.half:
+            remarks.append(
+                f'the length of {name_some(guessed)} is not known; the half is that of '
+                'the last frame in the texts'
+            )
+        cut, said = cut_sequences(sequences, part)
+        if part.half:
+            refuse_other_half(sequences, cut, part)
+        return cut, remarks + said
 
 
 def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
@@ -146,3 +203,18 @@ def _choose_truth(
             f'be of, expected one: name {name_some([str(t.folder) for t in best])}'
         )
     return best[0]
+
+
+def _read_others(jobs: list) -> dict[str, dict[str, Tracks]]:
+    """Read the texts that lie beside the ground truth, by option and sequence."""
+    found: dict[str, dict[str, Tracks]] = {}
+    for job in jobs:
+        if not isinstance(job, SequenceFiles) or job.gt_path.parent.name != 'gt':
+            continue
+        for path in sorted(job.gt_path.parent.glob('*.txt')):
+            if path == job.gt_path:
+                continue
+            with contextlib.suppress(OSError, ValueError):  # another kind of text
+                tracks = read_tracks(path)
+                found.setdefault(f'--gt-file {path.name}', {})[job.name] = tracks
+    return found

@@ -119,6 +119,12 @@ def _choose(
 ) -> tuple[list[tuple[str, str, str]], list[str]]:
     """Choose names for a sequence, its ground truth and its result; with remarks."""
     listed = isinstance(results, TextSide) and results.is_listed
+    if wanted is None and isinstance(truth, TextSide) and truth.lacking:
+        file = next(iter(truth.paths.values())).name
+        raise FileNotFoundError(
+            f'{truth.folder}: no {file} of {name_some(truth.lacking)}; name the '
+            'sequences to score with --sequences if these are not meant to be'
+        )
     if len(truth.names) == len(results.names) == 1 and wanted is None and listed:
         (name,), (text,) = truth.names, results.names
         if base_name(name) == base_name(text) or _is_file(truth):

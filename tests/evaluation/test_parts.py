@@ -1,0 +1,358 @@
+# Copyright (c) mmfdta authors.
+"""Halves and other parts of sequences, asked for and recognised."""
+
+import numpy as np
+import pytest
+
+from mmfdta.evaluation import Tracks
+from mmfdta.evaluation.parts import Part
+
+from .texts import Folders, assert_equal, half, moving, renumber, run, within
+
+LENGTHS = {'a': 40, 'b': 31, 'c': 24}  # odd and even
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return Folders(tmp_path)
+
+
+def fill(folders, change, lengths=LENGTHS, speed=9.0, halves=True):
+    """Write sequences; ``change`` makes results of what a tracker finds in all."""
+    for seed, (name, length) in enumerate(lengths.items()):
+        gt, pred = moving(length, seed, speed)
+        folders.add(name, gt, change(pred, length), length)
+        if halves:
+            middle = half(length)
+            first = within(gt, 1, middle)
+            second = renumber(within(gt, middle + 1, length), -middle)
+            folders.add_truth(name, first, length, 'gt_train_half.txt')
+            folders.add_truth(name, second, length, 'gt_val_half.txt')
+
+
+def second_counted(pred, length):
+    return renumber(within(pred, half(length) + 1, length), -half(length))
+
+
+def second_whole(pred, length):
+    return within(pred, half(length) + 1, length)
+
+
+def first_half(pred, length):
+    return within(pred, 1, half(length))
+
+
+def everything(pred, length):
+    return pred
+
+
+def official_of(folders, part):
+    """Score with the halves that ByteTrack's conversion would have written."""
+    if part == 'first':
+        lengths = {name: half(n) for name, n in folders.lengths.items()}
+        return lengths, 'gt_train_half.txt'
+    lengths = {name: n - half(n) for name, n in folders.lengths.items()}
+    return lengths, 'gt_val_half.txt'
+
+
+HALVES = {
+    'second, counted from 1': (second_counted, 'second'),
+    'second, counted from the sequence': (second_whole, 'second'),
+    'second, out of the whole': (everything, 'second'),
+    'first': (first_half, 'first'),
+    'first, out of the whole': (everything, 'first'),
+}
+
+
+@pytest.mark.parametrize('option', ['--half', '--gt-file'])
+@pytest.mark.parametrize('name', HALVES)
+@pytest.mark.parametrize('lengths', [LENGTHS, {'alone': 20}, {'alone': 21}])
+def test_half_equals_official(folders, capsys, name, option, lengths):
+    change, part = HALVES[name]
+    fill(folders, change, lengths)
+    of_half, gt_file = official_of(folders, part)
+    values = {'--half': part, '--gt-file': gt_file}
+    assert folders.evaluate(option, values[option]) == 0
+    output = capsys.readouterr().out
+    # The official evaluation wants results that count from 1 of the half.
+    cut = folders.root / 'cut' / 'results'
+    for seed, (sequence, length) in enumerate(lengths.items()):
+        pred = moving(length, seed)[1]
+        of_part = first_half if part == 'first' else second_counted
+        folders.add(
+            sequence,
+            moving(length, seed)[0],
+            of_part(pred, length),
+            length,
+            results=cut,
+        )
+    assert_equal(output, folders.official(of_half, gt_file, cut))
+
+
+REFUSED = {
+    'second half, counted from 1': (second_counted, '--half second'),
+    'second half, counted from the sequence': (second_whole, '--half second'),
+    'first half': (first_half, '--half first'),
+    'every second frame': (
+        lambda pred, n: pred.select(pred.frame % 2 == 1),
+        '--frames 1-/2',
+    ),
+    'every second frame, counted': (
+        lambda pred, n: Tracks.create(
+            pred.frame[pred.frame % 2 == 1] // 2 + 1,
+            pred.identity[pred.frame % 2 == 1],
+            pred.xywh[pred.frame % 2 == 1],
+        ),
+        '--frames 1-/2',
+    ),
+    'every third frame': (
+        lambda pred, n: pred.select(pred.frame % 3 == 1),
+        '--frames 1-/3',
+    ),
+}
+
+
+@pytest.mark.parametrize('name', REFUSED)
+@pytest.mark.parametrize('lengths', [LENGTHS, {'alone': 30}])
+@pytest.mark.parametrize('halves', [True, False])
+def test_part_is_refused_with_the_option(folders, capsys, name, lengths, halves):
+    change, option = REFUSED[name]
+    fill(folders, change, lengths, halves=halves)
+    assert folders.evaluate() == 1
+    captured = capsys.readouterr()
+    assert captured.out == '' and option in captured.err
+    assert captured.err.count('\n') == 1
+    assert folders.evaluate(*option.split()) == 0
+    captured = capsys.readouterr()
+    assert 'fit' not in captured.err and ' 0.000' not in captured.out
+
+
+def test_text_that_fits_is_named(folders, capsys):
+    fill(folders, second_counted, {'seq': 20})
+    assert folders.evaluate() == 1
+    message = capsys.readouterr().err
+    assert '--half second or --gt-file gt_val_half.txt' in message
+
+
+def test_half_is_refused_where_nothing_moves(folders, capsys):
+    """Results of another part fit as well: only where they end tells."""
+    fill(folders, second_counted, speed=0.0, halves=False)
+    assert folders.evaluate() == 1
+    message = capsys.readouterr().err
+    assert '--half first or --half second' in message
+
+
+def test_all_frames_when_asked_for(folders, capsys):
+    fill(folders, second_counted)
+    assert folders.evaluate('--frames', 'all') == 0
+    captured = capsys.readouterr()
+    assert_equal(captured.out, folders.official())
+    assert 'second half' in captured.err
+
+
+@pytest.mark.parametrize('change', [second_counted, first_half])
+def test_the_other_half_is_refused(folders, capsys, change):
+    fill(folders, change)
+    wrong = 'second' if change is first_half else 'first'
+    assert folders.evaluate('--half', wrong) == 1
+    assert 'half' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('part', ['train', 'val'])
+def test_half_texts_that_keep_the_numbers(folders, capsys, part):
+    """MMDetection's conversion leaves the frames as they are."""
+    fill(folders, second_counted if part == 'val' else first_half)
+    for seed, (name, length) in enumerate(LENGTHS.items()):
+        gt, _ = moving(length, seed)
+        ends = (half(length) + 1, length) if part == 'val' else (1, half(length))
+        folders.add_truth(name, within(gt, *ends), length, f'gt_half-{part}.txt')
+    assert folders.evaluate('--gt-file', f'gt_half-{part}.txt') == 0
+    lengths, gt_file = official_of(folders, 'first' if part == 'train' else 'second')
+    assert_equal(capsys.readouterr().out, folders.official(lengths, gt_file))
+
+
+def test_a_text_of_another_name_is_whole(folders, capsys):
+    fill(folders, everything, halves=False)
+    for seed, (name, length) in enumerate(LENGTHS.items()):
+        gt, _ = moving(length, seed)
+        folders.add_truth(name, gt.select(gt.identity > 1), length, 'corrected.txt')
+    assert folders.evaluate('--gt-file', 'corrected.txt') == 0
+    expected = folders.official(gt_file='corrected.txt')
+    assert_equal(capsys.readouterr().out, expected)
+    assert expected['CLR_FN'] != folders.official()['CLR_FN']
+
+
+PATTERNS = (
+    '{seq}/gt/gt_val_half.txt',
+    '{gt_folder}/{seq}/gt/gt_val_half.txt',  # as TrackEval's GT_LOC_FORMAT
+    'gt/gt_val_half.txt',
+)
+
+
+@pytest.mark.parametrize('pattern', PATTERNS)
+def test_pattern_of_texts(folders, capsys, pattern):
+    fill(folders, second_counted)
+    assert folders.evaluate('--gt-file', pattern) == 0
+    lengths, gt_file = official_of(folders, 'second')
+    assert_equal(capsys.readouterr().out, folders.official(lengths, gt_file))
+
+
+def test_pattern_with_the_name_twice(folders, capsys):
+    fill(folders, everything)
+    other = folders.root / 'other'
+    for name in LENGTHS:
+        text = (folders.gt / name / 'gt' / 'gt.txt').read_text()
+        (other / name).mkdir(parents=True)
+        (other / name / f'{name}_boxes.txt').write_text(text)
+        (other / name / 'of_another_boxes.txt').write_text('1,1,1,1,9,9,1,1,1\n')
+    folders.gt, gt = other, folders.gt
+    assert folders.evaluate('--gt-file', '{seq}/{seq}_boxes.txt') == 0
+    folders.gt = gt
+    assert_equal(capsys.readouterr().out, folders.official())
+
+
+def test_text_that_some_sequences_lack(folders, capsys):
+    fill(folders, second_counted)
+    (folders.gt / 'b' / 'gt' / 'gt_val_half.txt').unlink()
+    assert folders.evaluate('--gt-file', 'gt_val_half.txt') == 1
+    message = capsys.readouterr().err
+    assert 'b' in message and 'gt_val_half.txt' in message
+    assert (
+        folders.evaluate('--gt-file', 'gt_val_half.txt', '--sequences', 'a', 'c') == 0
+    )
+    assert folders.evaluate('--gt-file', 'gt_val_haf.txt') == 1
+    assert 'gt_val_half.txt' in capsys.readouterr().err
+
+
+def test_a_range_equals_official(folders, capsys):
+    fill(folders, everything, halves=False)
+    expected = Folders(folders.root / 'part')
+    for seed, (name, length) in enumerate(LENGTHS.items()):
+        gt, pred = (renumber(within(t, 6, 20), -5) for t in moving(length, seed))
+        expected.add(name, gt, pred, 15)
+    for results in (folders.results, expected.results):
+        folders.results = results  # of the whole, and counted from 1 of the range
+        assert folders.evaluate('--frames', '6-20') == 0
+        assert_equal(capsys.readouterr().out, expected.official())
+
+
+@pytest.mark.parametrize('text', ['0-3', '5-4', '1-9/0', 'x', '-3', '1,3', ''])
+def test_no_range(text, capsys):
+    with pytest.raises(ValueError, match='FIRST-LAST'):
+        Part.parse(text)
+    with pytest.raises(SystemExit):
+        run('--gt', '.', '--results', '.', f'--frames={text}')
+    assert 'FIRST-LAST' in capsys.readouterr().err
+
+
+def test_range_behind_the_end(folders, capsys):
+    fill(folders, everything)
+    assert folders.evaluate('--frames', '30-') == 1
+    assert 'c: found 24 frames' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('lengths', [LENGTHS, {'alone': 30}])
+def test_first_frames(folders, capsys, lengths):
+    """A run on the first frames of each sequence."""
+    fill(folders, lambda pred, n: within(pred, 1, 9), lengths, halves=False)
+    assert folders.evaluate() == 1
+    assert '--frames 1-9' in capsys.readouterr().err
+    assert folders.evaluate('--frames', '1-9') == 0
+
+
+def test_one_sequence_may_end_in_silence(folders, capsys):
+    def change(pred, length):
+        return within(pred, 1, 30) if length == 40 else pred
+
+    fill(folders, change)
+    assert folders.evaluate() == 0
+    captured = capsys.readouterr()
+    assert_equal(captured.out, folders.official())
+    assert 'a (1 to 30 of 40)' in captured.err
+
+
+def test_a_sequence_alone_that_ends_early_is_told(folders, capsys):
+    fill(folders, lambda pred, n: within(pred, 1, 24), {'alone': 30}, halves=False)
+    assert folders.evaluate() == 0
+    captured = capsys.readouterr()
+    assert_equal(captured.out, folders.official())
+    assert '--frames 1-24' in captured.err
+
+
+def test_the_last_frames_without_objects_are_no_matter(folders, capsys):
+    for seed, (name, length) in enumerate(LENGTHS.items()):
+        gt, pred = (within(t, 1, half(length)) for t in moving(length, seed))
+        folders.add(name, gt, pred, length)
+    assert folders.evaluate() == 0
+    captured = capsys.readouterr()
+    assert_equal(captured.out, folders.official())
+    assert captured.err == ''
+
+
+@pytest.mark.parametrize('found', [0.9, 0.3])
+def test_a_good_and_a_poor_tracker_pass_in_silence(folders, capsys, found):
+    rng = np.random.default_rng(3)
+    fill(folders, lambda pred, n: pred.select(rng.random(len(pred)) < found))
+    assert folders.evaluate() == 0
+    captured = capsys.readouterr()
+    assert_equal(captured.out, folders.official())
+    assert captured.err == ''
+
+
+@pytest.mark.parametrize('lengths', [LENGTHS, {'alone': 30}])
+@pytest.mark.parametrize('has_length', [True, False])
+def test_ground_truth_of_a_half(folders, capsys, lengths, has_length):
+    """``gt.txt`` was replaced by that of a half, the results are of the whole."""
+    for seed, (name, length) in enumerate(lengths.items()):
+        gt, pred = moving(length, seed)
+        folders.add(name, second_counted(gt, length), pred, length)
+        if not has_length:
+            (folders.gt / name / 'seqinfo.ini').unlink()
+    assert folders.evaluate() == 1
+    assert 'whole ground truth' in capsys.readouterr().err
+
+
+def test_sparse_ground_truth(folders, capsys):
+    """Every fifth frame is annotated; results on the others are no errors."""
+    for seed in range(2):
+        gt, pred = moving(60, seed)
+        folders.add(f's{seed}', gt.select(gt.frame % 5 == 1), pred, 60)
+    assert folders.evaluate() == 1
+    assert '--frames 1-/5' in capsys.readouterr().err
+    assert folders.evaluate('--frames', '1-/5') == 0
+    sparse = Folders(folders.root / 'sparse')
+    for seed in range(2):
+        both = (t.select(t.frame % 5 == 1) for t in moving(60, seed))
+        gt, pred = (
+            Tracks.create((t.frame - 1) // 5 + 1, t.identity, t.xywh, t.score)
+            for t in both
+        )
+        sparse.add(f's{seed}', gt, pred, 12)
+    assert_equal(capsys.readouterr().out, sparse.official())
+
+
+@pytest.mark.parametrize('names', ['ab', 'abc'])
+def test_swapped_names_are_told(folders, capsys, names):
+    fill(folders, everything)
+    texts = [(folders.results / f'{name}.txt').read_text() for name in names]
+    for name, text in zip(names, [*texts[1:], texts[0]], strict=True):
+        rows = [r for r in text.splitlines() if int(r.split(',')[0]) <= LENGTHS[name]]
+        (folders.results / f'{name}.txt').write_text('\n'.join(rows) + '\n')
+    folders.evaluate('--frames', 'all')
+    message = capsys.readouterr().err
+    for name, other in zip(names, [*names[1:], names[0]], strict=True):
+        assert f'results of {name} fit the ground truth of {other}' in message
+
+
+def test_empty_results(folders, capsys):
+    fill(folders, everything)
+    (folders.results / 'b.txt').write_text('')
+    assert folders.evaluate() == 0
+    captured = capsys.readouterr()
+    assert_equal(captured.out, folders.official())
+    assert 'results of b are empty' in captured.err
+    for name in 'ac':
+        (folders.results / f'{name}.txt').write_text('\n')
+    assert folders.evaluate() == 1
+    assert 'broken off' in capsys.readouterr().err
+    assert folders.evaluate('--frames', 'all') == 0
