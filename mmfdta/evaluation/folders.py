@@ -213,6 +213,35 @@ def find_results(
     ]
 
 
+def find_files(path: Path, pattern: str, depth: int = _DEPTH) -> dict[str, Path]:
+    """Find files of a format in a folder or zip, no deeper than where the first are.
+
+    Args:
+        path: Folder or zip; a file itself is taken if its name fits.
+        pattern: Such as ``label_02/*.txt``.
+        depth: How many folders deep they may be.
+
+    Returns:
+        Files by the stems of their names.
+
+    Raises:
+        ValueError: If several folders hold some.
+    """
+    if not path.is_dir() and not _is_zip(path):
+        return {path.stem: path} if path.match(PurePosixPath(pattern).name) else {}
+    for deeper in range(depth + 1):
+        found = _glob(path, '*/' * deeper + pattern)
+        folders = sorted({str(file.parent) for file in found})
+        if len(folders) > 1:
+            raise ValueError(
+                f'{path}: found {pattern} in {len(folders)} folders, expected one: '
+                f'name one of {name_some(folders)}'
+            )
+        if found:
+            return {file.stem: file for file in found}
+    return {}
+
+
 def find_sequences(
     gt_dir: str | os.PathLike,
     results_dir: str | os.PathLike,

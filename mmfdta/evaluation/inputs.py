@@ -18,7 +18,7 @@ from .folders import (
     find_truths,
     name_some,
 )
-from .formats import Side, open_results, open_truth
+from .formats import Side, as_results, open_results, open_truth
 from .pairing import pair_sides, read_seqmap
 from .parts import (
     Part,
@@ -158,14 +158,22 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
     foreign = open_truth(inputs.gt) if inputs.gt.exists() else None
     if foreign is not None:
         sides: list[tuple[str, Side]] = []
+        texts = []
         for path in inputs.results:
             side = open_results(path, foreign) if path.exists() else None
-            sides += (
-                find_results([path], foreign.names)
-                if side is None
-                else [(path.stem, side)]
-            )
-        return [Tracker(name, foreign, side, inputs) for name, side in sides], []
+            if side is None:
+                texts.append(path)
+            else:
+                sides.append((path.stem, side))
+        if texts:
+            of_one = len(foreign.names) == 1 and inputs.gt.is_file()
+            sides += [
+                (name, as_results(side, foreign))
+                for name, side in find_results(texts, foreign.names, of_one)
+            ]
+        remarks = list(foreign.remarks)
+        remarks += [remark for _, side in sides for remark in side.remarks]
+        return [Tracker(name, foreign, side, inputs) for name, side in sides], remarks
     truths = find_truths(inputs.gt, inputs.gt_file, inputs.gt_columns)
     names = {name for truth in truths for name in truth.names}
     of_one = len(truths) == 1 and truths[0].is_file and truths[0].folder == inputs.gt

@@ -1,10 +1,11 @@
 # Copyright (c) mmfdta authors.
 """Annotations in formats other than MOTChallenge text.
 
-Each module reads one format and offers two functions: ``open_truth(path)`` looks at
+Each module reads one format and offers three functions: ``open_truth(path)`` looks at
 what lies there and returns a :class:`Side`, or None if it is no ground truth of this
 format; ``open_results(path, truth)`` does the same for what a tracker wrote for that
-ground truth. A format is recognised by its content, never by the suffix alone.
+ground truth, and ``as_results(texts, truth)`` for texts that were found. A format is
+recognised by its content, never by the suffix alone.
 """
 
 from collections.abc import Iterable
@@ -22,13 +23,14 @@ __all__ = [
     'CornerTracks',
     'PairedSides',
     'Side',
+    'as_results',
     'join',
     'open_results',
     'open_truth',
 ]
 
 # Modules of this package, the most particular format first.
-_MODULES: tuple[str, ...] = ()
+_MODULES: tuple[str, ...] = ('kitti',)
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,23 @@ def open_results(path: Path, truth: Side) -> Side | None:
         if side is not None:
             return side
     return None
+
+
+def as_results(texts: Side, truth: Side) -> Side:
+    """Take result texts for those of a ground truth's format, if they are.
+
+    Args:
+        texts: Texts that were found, not read yet.
+        truth: The ground truth.
+
+    Returns:
+        ``texts`` itself where they are MOTChallenge text.
+    """
+    for module in _modules():
+        side = module.as_results(texts, truth)
+        if side is not None:
+            return side
+    return texts
 
 
 def _modules() -> Iterable:
