@@ -40,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--classes',
         nargs='+',
-        type=_parse_class,
         metavar='NAME=NUMBER',
-        help='score classes one by one; numbers as in column 8 of both texts',
+        help='score classes one by one; numbers as in column 8 of both texts, two or '
+        'more with commas; NAME alone if a labels.txt beside the ground truth has it',
     )
     parser.add_argument(
         '--all-columns',
@@ -195,6 +195,7 @@ def say(options: argparse.Namespace, remarks: Iterable[str]) -> None:
 def run(options: argparse.Namespace) -> int:
     """Score, print the table and keep the scores."""
     from mmfdta.evaluation import Settings, evaluate
+    from mmfdta.structures.classes import choose_classes
 
     out = options.out
     if out and out.suffix not in ('', '.json', '.csv') and not out.is_dir():
@@ -205,7 +206,7 @@ def run(options: argparse.Namespace) -> int:
     settings = Settings(
         benchmark=PLAIN if options.benchmark == AUTO else options.benchmark,
         families=tuple(options.metrics),
-        classes=dict(options.classes) if options.classes else None,
+        classes={} if options.classes else None,
         events=options.events is not None,
     )
     if options.events is not None and options.events.is_dir():
@@ -229,12 +230,18 @@ def run(options: argparse.Namespace) -> int:
             )
             say(options, [line for line in why if line not in said])
             said += why
+            names = tracker.class_names()
+            asked = choose_classes(options.classes or (), names)
             rules = replace(
                 settings,
                 benchmark=benchmark,
-                classes=settings.classes or tracker.truth.classes,
+                classes=asked or tracker.truth.classes,
+                all_classes=not asked,
+                class_names=names,
             )
-            evaluations[tracker.name] = evaluate(sequences, rules, options.processes)
+            evaluation = evaluate(sequences, rules, options.processes)
+            say(options, [prefix + remark for remark in evaluation.remarks])
+            evaluations[tracker.name] = evaluation
         except (OSError, ValueError) as error:  # the others are scored
             if len(trackers) == 1:
                 raise
@@ -294,12 +301,3 @@ def _parse_part(text: str) -> 'Part':
         return Part.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _parse_class(text: str) -> tuple[str, int]:
-    name, _, number = text.rpartition('=')
-    if not name or not number.lstrip('-').isdecimal():
-        raise argparse.ArgumentTypeError(
-            f'found {text!r}, expected NAME=NUMBER such as car=3'
-        )
-    return name, int(number)

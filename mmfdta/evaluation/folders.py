@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
+from mmfdta.structures.classes import LABELS_FILE
 from mmfdta.structures.frames import read_seqinfo
 from mmfdta.structures.mot_text import read_tracks
 from mmfdta.structures.tracks import Sequence
@@ -52,8 +53,11 @@ class SequenceFiles:
             ValueError: At a bad line; the message names file and line.
         """
         length = self.num_frames
-        gt = read_tracks(self.gt_path, self.gt_columns, unique=True, num_frames=length)
-        pred = read_tracks(self.pred_path, unique=True, num_frames=length)
+        # One identity may be that of several classes; the evaluation decides.
+        gt, pred = (
+            read_tracks(path, columns, True, length, by_class=True)
+            for path, columns in ((self.gt_path, self.gt_columns), (self.pred_path, 6))
+        )
         if length is None:
             length = int(max(gt.frame.max(initial=1), pred.frame.max(initial=1)))
         return Sequence(self.name, length, gt, pred)
@@ -111,7 +115,10 @@ class TextSide:
             ValueError: At a bad line; the message names file and line.
         """
         length = self.length(name)
-        tracks = read_tracks(self.paths[name], self.min_columns, True, length)
+        # One identity may be that of several classes; the evaluation decides.
+        tracks = read_tracks(
+            self.paths[name], self.min_columns, True, length, by_class=True
+        )
         return Annotations(tracks, num_frames=length)
 
 
@@ -407,7 +414,7 @@ def _match(root: Path, prefix: str, pattern: str) -> dict[Path, dict[str, Path]]
 
 
 def _glob(root: Path, pattern: str) -> list[Path]:
-    """List files of a folder or zip by a pattern, without those with a dot."""
+    """List files of a folder or zip, without those with a dot and ``labels.txt``."""
     if root.is_dir():
         paths = [path for path in root.glob(pattern) if path.is_file()]
     else:
@@ -421,7 +428,10 @@ def _glob(root: Path, pattern: str) -> list[Path]:
     return sorted(
         path
         for path in paths
-        if not any(p[0] == '.' or p == '__MACOSX' for p in path.relative_to(root).parts)
+        if path.name != LABELS_FILE
+        and not any(
+            p[0] == '.' or p == '__MACOSX' for p in path.relative_to(root).parts
+        )
     )
 
 

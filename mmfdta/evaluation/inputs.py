@@ -6,6 +6,7 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from pathlib import Path
 
+from mmfdta.structures.classes import labels_beside
 from mmfdta.structures.mot_text import read_tracks
 from mmfdta.structures.tracks import Sequence, Tracks
 
@@ -141,6 +142,16 @@ class Tracker:
         if part.half:
             refuse_other_half(sequences, cut, part)
         return cut, remarks + said
+
+    def class_names(self) -> dict[int, str]:
+        """Names of class numbers that come with the ground truth.
+
+        Raises:
+            ValueError: If sequences number their classes differently.
+        """
+        if isinstance(self.truth, TextSide):
+            return labels_beside(self.truth.paths.values())
+        return {number: name for name, number in (self.truth.classes or {}).items()}
 
 
 def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:

@@ -8,7 +8,7 @@ sequences and classes.
 import functools
 import multiprocessing
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +20,14 @@ import numpy as np
 from mmfdta.structures.benchmarks import FAMILIES, get_benchmark
 from mmfdta.structures.tracks import Sequence
 
+from .classes import (
+    ClassCensus,
+    Reading,
+    describe_one_class,
+    read_classes,
+    read_identities,
+    refuse_unclassed,
+)
 from .clear import CLEARCounts, count_clear
 from .events import Events, find_events
 from .hota import HOTACounts, count_hota
@@ -35,6 +43,10 @@ COUNTS = frozenset(
         *('IDTP', 'IDFN', 'IDFP'),
     )
 )
+
+
+ALL = 'all'
+"""Name of the one class where classes are not told apart."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,10 @@ class Counts:
         return scores
 
 
+# Of one sequence, by class name.
+Scored = dict[str, tuple[Counts, Events | None]]
+
+
 def count_sequence(sequence: Sequence, families: Iterable[str] = FAMILIES) -> Counts:
     """Count what the scores of a sequence need, of all rows (`select_scored`)."""
     overlaps = find_overlaps(sequence)
@@ -102,15 +118,30 @@ class Settings:
     Attributes:
         benchmark: Name of the benchmark, one of ``BENCHMARKS``.
         families: Of ``HOTA``, ``CLEAR``, ``Identity``.
-        classes: Names and numbers of the classes that
-            are scored one by one; None scores all boxes as one class.
+        classes: Names and numbers of the classes that are scored one by one; several
+            numbers may be one class. None scores all boxes as one class, or the
+            classes that the benchmark has.
+        all_classes: Score classes that neither side has, too, as the benchmarks do
+            that have several.
+        class_names: Names of class numbers that are known, for messages.
         events: List the events of CLEAR, too.
     """
 
     benchmark: str = 'mot_challenge'
     families: tuple[str, ...] = FAMILIES
-    classes: dict[str, int] | None = None
+    classes: Mapping[str, int | tuple[int, ...]] | None = None
+    all_classes: bool = False
+    class_names: Mapping[int, str] | None = None
     events: bool = False
+
+    @property
+    def numbers(self) -> dict[str, tuple[int, ...]]:
+        """Numbers of the classes by name; empty where all boxes are one class."""
+        classes = self.classes or get_benchmark(self.benchmark).class_numbers or {}
+        return {
+            name: (number,) if isinstance(number, int) else tuple(number)
+            for name, number in classes.items()
+        }
 
     def __post_init__(self) -> None:
         benchmark = get_benchmark(self.benchmark)
@@ -135,10 +166,13 @@ class Evaluation:
         counts: By class name, then by sequence.
             Without classes there is the one class ``all``.
         events: The same for the events, if they were asked for.
+        remarks: What was found and decided about classes and identities, one line
+            each, to be said.
     """
 
     counts: dict[str, dict[str, Counts]]
     events: dict[str, dict[str, Events]] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def classes(self) -> list[str]:
@@ -205,16 +239,29 @@ def evaluate(
     jobs = list(jobs)
     if not jobs:
         raise ValueError('found no sequences to evaluate')
-    results = _map(functools.partial(_score, settings=settings), jobs, processes)
-    by_sequence = {job.name: of for job, of in zip(jobs, results, strict=True)}
+    score = functools.partial(_score, settings=settings)
+    found = _map(score, jobs, processes)
+    census = ClassCensus.total(one for _, one in found)
+    classes, reading, remarks = _read(census, settings)
+    by_sequence = {job.name: of for job, (of, _) in zip(jobs, found, strict=True)}
+    # Each was read as it alone asks for; all have to be read alike.
+    again = [
+        job
+        for job, (_, one) in zip(jobs, found, strict=True)
+        if _read_one(one, settings) != reading
+    ]
+    if again:
+        score = functools.partial(_score, settings=settings, reading=reading)
+        found = _map(score, again, processes)
+        by_sequence |= {job.name: of for job, (of, _) in zip(again, found, strict=True)}
     counts, events = (
         {
             name: {sequence: of[name][part] for sequence, of in by_sequence.items()}
-            for name in results[0]
+            for name in classes
         }
         for part in range(2)
     )
-    return Evaluation(counts, events if settings.events else {})
+    return Evaluation(counts, events if settings.events else {}, tuple(remarks))
 
 
 def load_all(jobs: Iterable[SequenceJob], processes: int = 1) -> list[Sequence]:
@@ -253,16 +300,28 @@ def _map(function: Callable[[Any], Any], jobs: list, processes: int) -> list:
 
 
 def _score(
-    job: SequenceJob, settings: Settings
-) -> dict[str, tuple[Counts, Events | None]]:
-    """Score one sequence; counts and, if asked for, events by class name."""
-    return {
+    job: SequenceJob, settings: Settings, reading: Reading | None = None
+) -> tuple[Scored, ClassCensus]:
+    """Score one sequence.
+
+    Args:
+        job: The sequence.
+        settings: How.
+        reading: How it is read; None: as it alone asks for.
+
+    Returns:
+        Counts and, if asked for, events by class name; and its rows by class number.
+    """
+    loaded = _load(job, settings)
+    census = ClassCensus.of(loaded)
+    scored = {
         name: (
             count_sequence(sequence, settings.families),
             find_events(sequence) if settings.events else None,
         )
-        for name, sequence in load_scored(job, settings).items()
+        for name, sequence in _select(loaded, settings, reading).items()
     }
+    return scored, census
 
 
 def load_scored(job: SequenceJob, settings: Settings) -> dict[str, Sequence]:
@@ -271,17 +330,57 @@ def load_scored(job: SequenceJob, settings: Settings) -> dict[str, Sequence]:
     Raises:
         ValueError: If it cannot be scored.
     """
+    return _select(_load(job, settings), settings)
+
+
+def _load(job: SequenceJob, settings: Settings) -> Sequence:
+    """Load a sequence and refuse what no score is defined for."""
     sequence = job.load()
+    by_class = get_benchmark(settings.benchmark).scored_class is None
     for side, boxes in (('ground truth', sequence.gt), ('result', sequence.pred)):
-        boxes.check(f'{sequence.name}: {side}', sequence.num_frames)
+        boxes.check(f'{sequence.name}: {side}', sequence.num_frames, by_class)
+    return sequence
+
+
+def _select(
+    sequence: Sequence, settings: Settings, reading: Reading | None = None
+) -> dict[str, Sequence]:
+    """Keep the boxes that are scored, by class name."""
+    reading = reading or _read_one(ClassCensus.of(sequence), settings)
     benchmark = get_benchmark(settings.benchmark)
-    classes = settings.classes or benchmark.class_numbers
-    if classes is None:
-        return {'all': select_scored(sequence, benchmark)}
+    sequence = reading.apply(sequence)
+    if not settings.numbers:
+        return {ALL: select_scored(sequence, benchmark)}
     return {
-        name: select_scored(sequence, benchmark, (number,))
-        for name, number in classes.items()
+        name: select_scored(sequence, benchmark, numbers)
+        for name, numbers in settings.numbers.items()
     }
+
+
+def _read(
+    census: ClassCensus, settings: Settings
+) -> tuple[list[str], Reading, list[str]]:
+    """Decide which classes are scored, how the set is read, and what is said."""
+    if get_benchmark(settings.benchmark).scored_class is not None:
+        return [ALL], Reading(), []
+    if not settings.numbers:
+        reading, remarks = read_identities(census)
+        remarks += describe_one_class(census, settings.class_names)
+        return [ALL], reading, remarks
+    if settings.all_classes or settings.classes is None:
+        refuse_unclassed(census, settings.numbers)
+        return list(settings.numbers), _read_one(census, settings), []
+    classes, reading, remarks = read_classes(census, settings.numbers)
+    return list(classes), reading, remarks
+
+
+def _read_one(census: ClassCensus, settings: Settings) -> Reading:
+    """Decide how a sequence is read if it is the only one."""
+    one_by_one = all(len(numbers) == 1 for numbers in settings.numbers.values())
+    rules = get_benchmark(settings.benchmark)
+    if rules.scored_class is not None or (settings.numbers and one_by_one):
+        return Reading()
+    return read_identities(census)[0]
 
 
 def summarise(scores: dict[str, float | np.ndarray]) -> dict[str, float]:

@@ -11,6 +11,8 @@ from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 from typing import Any
 
+from .whole_files import read_bytes
+
 LABELS_FILE = 'labels.txt'
 """Lies beside ``gt.txt`` in CVAT's exports: a name per line, class 1 first."""
 
@@ -42,10 +44,11 @@ def read_labels(path: str | os.PathLike) -> dict[int, str]:
         Names by class number: the number of a line, from 1.
 
     Raises:
+        FileNotFoundError: If there is none.
         ValueError: If it is no text, or a name stands there twice.
     """
     try:
-        lines = Path(path).read_text('utf-8-sig').splitlines()
+        lines = read_bytes(path).decode('utf-8-sig').splitlines()
     except UnicodeDecodeError:
         raise ValueError(
             f'{path}: expected UTF-8 text, a class name per line'
@@ -79,9 +82,11 @@ def labels_beside(texts: Iterable[str | os.PathLike]) -> dict[int, str]:
     origin: dict[int, Path] = {}
     folders = dict.fromkeys(Path(text).parent for text in texts)
     for path in (folder / LABELS_FILE for folder in folders):
-        if not path.is_file():
+        try:
+            found = read_labels(path)
+        except FileNotFoundError:
             continue
-        for number, name in read_labels(path).items():
+        for number, name in found.items():
             if labels.setdefault(number, name) != name:
                 raise ValueError(
                     f'{path}:{number}: class {number} is {name!r}, but '

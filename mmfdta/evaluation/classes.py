@@ -1,0 +1,271 @@
+# Copyright (c) mmfdta authors.
+"""What both sides say of classes and identities, and what can be scored with it.
+
+Sequences are counted where they are scored; what holds for all of them is decided
+here, so that a set of files is read in one way.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from mmfdta.structures.classes import name_numbers, suggest_classes
+from mmfdta.structures.tracks import Sequence, Tracks
+
+NO_CLASS = -1
+
+
+@dataclass(frozen=True)
+class ClassCensus:
+    """Rows by class number, of one sequence or of several.
+
+    Attributes:
+        gt: Ground truth that is scored.
+        pred: Results.
+        not_scored: Ground truth whose column 7 is 0.
+        gt_repeats: A sequence and a frame of it in which the ground truth has one
+            identity for two classes; None if there is none.
+        pred_repeats: The same of the results.
+    """
+
+    gt: Counter[int] = field(default_factory=Counter)
+    pred: Counter[int] = field(default_factory=Counter)
+    not_scored: Counter[int] = field(default_factory=Counter)
+    gt_repeats: str | None = None
+    pred_repeats: str | None = None
+
+    @classmethod
+    def of(cls, sequence: Sequence) -> 'ClassCensus':
+        """Count the rows of a sequence, before benchmarks leave some out."""
+        gt, scored = sequence.gt, sequence.gt.score != 0
+        return cls(
+            gt=_count(gt.select(scored)),
+            pred=_count(sequence.pred),
+            not_scored=_count(gt.select(~scored)),
+            gt_repeats=_describe_repeat(sequence.name, gt),
+            pred_repeats=_describe_repeat(sequence.name, sequence.pred),
+        )
+
+    @classmethod
+    def total(cls, parts: Iterable['ClassCensus']) -> 'ClassCensus':
+        """Add up the sequences of a set."""
+        parts = list(parts)
+        return cls(
+            gt=sum((part.gt for part in parts), Counter()),
+            pred=sum((part.pred for part in parts), Counter()),
+            not_scored=sum((part.not_scored for part in parts), Counter()),
+            gt_repeats=next((p.gt_repeats for p in parts if p.gt_repeats), None),
+            pred_repeats=next((p.pred_repeats for p in parts if p.pred_repeats), None),
+        )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the classes and identities of a set are read.
+
+    Attributes:
+        pair_gt: An identity of the ground truth is a pair of class and identity.
+        pair_pred: The same of the results.
+        fill: Class that results without a class belong to; None: to none.
+    """
+
+    pair_gt: bool = False
+    pair_pred: bool = False
+    fill: int | None = None
+
+    def apply(self, sequence: Sequence) -> Sequence:
+        """Return the sequence as it is read."""
+        gt, pred = sequence.gt, sequence.pred
+        if self.pair_gt:
+            gt = gt.with_paired_identities()
+        if self.pair_pred:
+            pred = pred.with_paired_identities()
+        if self.fill is not None:
+            label = np.where(pred.label < 0, self.fill, pred.label)
+            pred = replace(pred, label=label)
+        return replace(sequence, gt=gt, pred=pred)
+
+
+def read_identities(census: ClassCensus) -> tuple[Reading, list[str]]:
+    """Decide what an identity is where all boxes are one class.
+
+    It is a number of its own where no frame has it twice, and else the pair of class
+    and number, in all sequences.
+
+    Returns:
+        The reading, and what has to be said.
+    """
+    sides = {'ground truth': census.gt_repeats, 'results': census.pred_repeats}
+    remarks = [
+        f'{side}: {where}: identities count within each class, so the pair of class '
+        'and identity is taken for the identity'
+        for side, where in sides.items()
+        if where
+    ]
+    reading = Reading(bool(census.gt_repeats), bool(census.pred_repeats))
+    return reading, remarks
+
+
+def describe_one_class(
+    census: ClassCensus, names: Mapping[int, str] | None = None
+) -> list[str]:
+    """Say what is taken together where all boxes are scored as one class."""
+    gt, pred = _known(census.gt), _known(census.pred)
+    remarks = []
+    if len(gt) > 1 or len(pred) > 1 or (gt and pred and not gt.keys() & pred.keys()):
+        more = 'classes are scored one by one where both sides have them in column 8'
+        if gt and pred:
+            more = f'{suggest_classes(sorted(gt), names)} scores classes one by one'
+        remarks.append(
+            f'the ground truth has {_describe(census.gt, names)}, the results have '
+            f'{_describe(census.pred, names)}: all are scored as one class; {more}'
+        )
+    if census.not_scored:
+        remarks.append(
+            f'{census.not_scored.total()} ground truth rows have a 0 in column 7 and '
+            f'are not scored: {_describe(census.not_scored, names)}'
+        )
+    return remarks
+
+
+def read_classes(
+    census: ClassCensus, classes: Mapping[str, tuple[int, ...]]
+) -> tuple[dict[str, tuple[int, ...]], Reading, list[str]]:
+    """Decide how the classes of a set are scored one by one.
+
+    Args:
+        census: What both sides have, in all sequences.
+        classes: Numbers of the classes that are asked for, by name.
+
+    Returns:
+        The classes that occur; how both sides are read; and what has to be said.
+
+    Raises:
+        ValueError: If a side has no classes, or only others, or counts from another
+            number than the other side.
+    """
+    gt, pred = _known(census.gt), _known(census.pred)
+    asked = _asked(classes)
+    numbers = {number for of_class in classes.values() for number in of_class}
+    reading = Reading()
+    remarks: list[str] = []
+    if any(len(of_class) > 1 for of_class in classes.values()):
+        reading, remarks = read_identities(census)
+    if census.pred and not pred and gt and len(classes) == 1 and {*gt} <= numbers:
+        fill = min(numbers)
+        reading = replace(reading, fill=fill)
+        remarks.append(
+            f'no result row has a class (column 8 is -1): all results count as {asked}'
+        )
+        pred = Counter({fill: census.pred.total()})
+    else:
+        refuse_unclassed(census, classes)
+    if gt and pred:
+        _check_numbers(gt, pred, numbers, asked)
+    chosen = {}
+    for name, of_class in classes.items():
+        has_gt = any(number in gt for number in of_class)
+        has_pred = any(number in pred for number in of_class)
+        title = f'class {name}={",".join(map(str, of_class))}'
+        if has_gt or has_pred or not (gt or pred):
+            chosen[name] = of_class
+        if has_gt and not has_pred:
+            remarks.append(f'{title}: the results have none, so its scores are 0')
+        elif has_pred and not has_gt:
+            remarks.append(
+                f'{title}: the ground truth has none, so that all its results are '
+                'wrong and lower the mean over classes'
+            )
+        elif not has_gt and (gt or pred):
+            remarks.append(f'{title}: neither side has any, so it is left out')
+    others = [
+        f'{side}: {_describe(rows, None)}'
+        for side, counts in (('ground truth', census.gt), ('results', census.pred))
+        if (rows := Counter({n: c for n, c in counts.items() if n not in numbers}))
+        and not (side == 'results' and reading.fill is not None)
+    ]
+    if others:
+        remarks.append(f'rows of other classes are not scored ({"; ".join(others)})')
+    return chosen, reading, remarks
+
+
+def refuse_unclassed(
+    census: ClassCensus, classes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Refuse a side without any class where classes are scored one by one."""
+    asked = _asked(classes)
+    if census.gt and not _known(census.gt):
+        raise ValueError(
+            f'classes {asked}: no ground truth row has a class (column 8 is -1 in all '
+            f'{census.gt.total()} rows); leave --classes out to score all boxes as one '
+            'class'
+        )
+    if census.pred and not _known(census.pred):
+        raise ValueError(
+            f'classes {asked}: no result row has a class (column 8 is -1 in all '
+            f'{census.pred.total()} rows); write the class into column 8, or leave '
+            '--classes out to score all boxes as one class'
+        )
+
+
+def _asked(classes: Mapping[str, tuple[int, ...]]) -> str:
+    return ', '.join(f'{n}={",".join(map(str, k))}' for n, k in classes.items())
+
+
+def _check_numbers(
+    gt: Counter[int], pred: Counter[int], numbers: set[int], asked: str
+) -> None:
+    """Refuse numbers that cannot mean the same on both sides."""
+    both = (
+        f'classes {asked}: the ground truth has {_describe(gt, None)}, the results '
+        f'have {_describe(pred, None)}'
+    )
+    from_zero = 0 in pred and 0 not in gt and 0 not in numbers
+    if from_zero:
+        raise ValueError(
+            f'{both}: the results seem to count classes from 0 and the ground truth '
+            'from 1; add 1 to column 8 of the results, or remove rows of class 0 from '
+            'them if that is a class of its own'
+        )
+    if 0 in gt and 0 not in pred and max(pred) > max(gt):
+        raise ValueError(
+            f'{both}: the results seem to count classes from 1 and the ground truth '
+            'from 0; take 1 off column 8 of the results'
+        )
+    for side, counts in (('ground truth has', gt), ('results have', pred)):
+        if not numbers & counts.keys():
+            raise ValueError(f'{both}: the {side} none of the classes asked for')
+
+
+def _count(tracks: Tracks) -> Counter[int]:
+    label, count = np.unique(np.maximum(tracks.label, NO_CLASS), return_counts=True)
+    return Counter(dict(zip(label.tolist(), count.tolist(), strict=True)))
+
+
+def _known(counts: Counter[int]) -> Counter[int]:
+    return Counter({n: count for n, count in counts.items() if n != NO_CLASS})
+
+
+def _describe(counts: Counter[int], names: Mapping[int, str] | None) -> str:
+    known = _known(counts)
+    parts = []
+    if known:
+        word = 'class' if len(known) == 1 else 'classes'
+        parts.append(f'{word} {name_numbers(known, names)}')
+    if counts[NO_CLASS]:
+        parts.append(f'{counts[NO_CLASS]} rows without a class')
+    return ' and '.join(parts) or 'no rows'
+
+
+def _describe_repeat(name: str, tracks: Tracks) -> str | None:
+    """Find the first identity that two classes have in one frame."""
+    for row, first in tracks.find_repeats()[:1]:
+        labels = sorted({int(tracks.label[row]), int(tracks.label[first])})
+        if len(labels) > 1:
+            return (
+                f'{name}: identity {tracks.identity[row]} of the classes {labels[0]} '
+                f'and {labels[1]} in frame {tracks.frame[row]}'
+            )
+    return None
