@@ -21,7 +21,7 @@ GT_FILE = 'gt.txt'
 # Folders that say nothing about whose results lie in them.
 _NAMELESS = ('data', 'tracker', 'tracks', 'results', 'txt')
 # How many folders deeper than the given one texts are looked for.
-_DEPTH = 3
+_DEPTH = 4
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def find_truths(path: Path, gt_file: str = GT_FILE, columns: int = 6) -> list[Te
     """Find ground truth texts.
 
     They lie in ``<sequence>/gt/gt.txt`` or flat in ``<sequence>.txt``, in the folder
-    or zip that is named or up to three folders deeper; a sequence's folder, its
+    or zip that is named or up to four folders deeper; a sequence's folder, its
     folder ``gt`` and the text itself may be named, too.
 
     Args:
@@ -329,12 +329,12 @@ def _find_trackers(
     for depth in range(_DEPTH + 1):
         for text in _glob(path, '*/' * depth + '*.txt'):
             groups.setdefault(text.parent, {})[text.stem] = text
-        if path in groups:
+        if path in groups and (of_one or _are_known(groups[path], known)):
             break
     fitting = {
         folder: texts
         for folder, texts in groups.items()
-        if of_one or any(base_name(name) in known for name in texts)
+        if of_one or _are_known(texts, known)
     }
     if not fitting and groups:
         fitting = groups if path in groups else {}
@@ -349,6 +349,11 @@ def _find_trackers(
         )
         for stem, (folder, texts) in zip(stems, fitting.items(), strict=True)
     ]
+
+
+def _are_known(texts: Iterable[str], known: set[str]) -> bool:
+    """Tell whether any of the texts is of a known sequence."""
+    return any(base_name(name) in known for name in texts)
 
 
 def _group_texts(texts: list[Path]) -> list[tuple[str, TextSide]]:
@@ -418,12 +423,15 @@ def _glob(root: Path, pattern: str) -> list[Path]:
     if root.is_dir():
         paths = [path for path in root.glob(pattern) if path.is_file()]
     else:
-        parts = len(PurePosixPath(pattern).parts)
+        archive = next(path for path in (root, *root.parents) if path.is_file())
+        inside = [archive / name for name in _members(archive)]
+        depth = len(PurePosixPath(pattern).parts)
         paths = [
-            root / name
-            for name in _members(root)
-            if len(PurePosixPath(name).parts) == parts
-            and PurePosixPath(name).match(pattern)
+            path
+            for path in inside
+            if len(path.parts) == len(root.parts) + depth
+            and path.is_relative_to(root)
+            and path.match(pattern)
         ]
     return sorted(
         path

@@ -96,7 +96,7 @@ class Tracker:
         if paired.extra:
             remarks.append(
                 'results without ground truth are not scored: '
-                f'{name_some(paired.extra)}'
+                f'{name_some(paired.extra)}{self._hint_above(paired.extra)}'
             )
         sequences = load_all(paired.jobs, processes)
         sequences, said = self._cut(sequences, paired.jobs)
@@ -106,6 +106,17 @@ class Tracker:
             raise ValueError(f'{refusal}; --frames all scores them as they are')
         remarks += [*said, *([refusal] if refusal else []), *find_swaps(sequences)]
         return sequences, remarks
+
+    def _hint_above(self, extra: list[str]) -> str:
+        """Say where ground truth of other results lies, if a sequence was named."""
+        if not isinstance(self.truth, TextSide) or not self.truth.is_file:
+            return ''
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            above = self.truth.folder.absolute().parents[2]
+            (near,) = find_truths(above, self.inputs.gt_file)
+            if near.folder == above and set(extra) & set(near.names):
+                return f'; for all of them name --gt {above}'
+        return ''
 
     def _cut(
         self, sequences: list[Sequence], jobs: list

@@ -251,9 +251,11 @@ def _say_missing(truth: Side, results: Side, missing: list[str], found: int) -> 
     strangers = sorted(set(results.names) - set(truth.names))
     if not found and strangers:
         return f'{message}; found {name_some(strangers)}. Is this the other split?'
+    copies = {name.removeprefix(base_name(name)) for name in results.names}
+    pattern = f" '*{copies.pop()}'" if len(copies) == 1 and '' not in copies else ''
     return (
-        f'{message}; name the sequences to score with --sequences if the others are '
-        'not meant to be'
+        f'{message}; name the sequences to score with --sequences{pattern} if the '
+        'others are not meant to be'
     )
 
 

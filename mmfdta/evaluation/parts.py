@@ -296,12 +296,18 @@ class _Reach:
     @property
     def begins_late(self) -> bool:
         """Whether the results leave out many annotated frames at the beginning."""
-        return _is_many((self.gt < self.first).sum(), self.gt)
+        return self._is_silence((self.gt < self.first).sum())
 
     @property
     def ends_early(self) -> bool:
         """The same at the end."""
-        return _is_many((self.gt > self.last).sum(), self.gt)
+        return self._is_silence((self.gt > self.last).sum())
+
+    def _is_silence(self, number: int) -> bool:
+        """Tell whether frames at an end are more than the gaps of a poor tracker."""
+        places = np.searchsorted(self.gt, self.pred)
+        gap = int(np.diff(places).max(initial=1)) - 1
+        return _is_many(number, self.gt) and number > 2 * gap
 
     @property
     def goes_beyond(self) -> bool:
