@@ -14,13 +14,14 @@ import motmetrics
 import numpy as np
 import pandas
 import pytest
+from pages import ROOT, code_blocks
 
 from mmfdta.cli.main import main
 from mmfdta.evaluation import Sequence, Settings, Tracks, evaluate, select_scored
 from mmfdta.evaluation.events import COLUMNS, find_events, write_events
 from mmfdta.evaluation.scores import count_sequence
 
-from .oracle import STYLES, official_data, official_sequence, random_scene
+from .oracle import STYLES, SceneStyle, official_data, official_sequence, random_scene
 from .test_benchmarks import with_classes, write
 
 # Scores that both define alike, under both names.
@@ -223,9 +224,9 @@ def test_identities_that_floats_confuse_are_refused():
             find_events(Sequence('s', 1, *sides))
 
 
-def mot17_scene(seed: int) -> Sequence:
+def mot17_scene(seed: int, style: SceneStyle = STYLES[3]) -> Sequence:
     """Some identities are distractors, some rows do not count."""
-    sequence = random_scene(seed, STYLES[3], f's{seed}')
+    sequence = random_scene(seed, style, f's{seed}')
     rng = np.random.default_rng(seed)
     label = np.array([1, 1, 1, 2, 7, 8, 12, 3])[sequence.gt.identity // 3 % 8]
     score = (rng.random(len(label)) < 0.9).astype(float)
@@ -377,3 +378,40 @@ def test_plot_tracks_shows_the_switches_that_evaluate_counts(tmp_path, capsys):
         assert len(listed[scene.name]) == of['IDSW']
         total += len(listed[scene.name])
     assert total > 20
+
+
+def test_the_lines_of_the_page_give_our_scores(tmp_path, monkeypatch, capsys):
+    """Of one sequence, of several, and from Python; docs/evaluation.md."""
+    blocks = code_blocks(ROOT / 'docs' / 'evaluation.md', 'python')
+    of_one, of_several, api = [
+        next(block for block in blocks if word in block)
+        for word in ('.compute(events)', 'compute_many', 'found = find_events')
+    ]
+    names = {}
+    style = replace(STYLES[3], max_frames=30)
+    scenes = [mot17_scene(seed, style) for seed in (31, 73)]
+    for scene in scenes:
+        write(tmp_path, scene)
+    monkeypatch.chdir(tmp_path)
+    rules = ['--benchmark', 'mot17', '--events', 'events.csv']
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        assert run(tmp_path, *rules, '--sequences', 's31') == 0
+        exec(of_one, names)
+        one = names['events']
+        assert run(tmp_path, *rules) == 0
+        exec(of_several, names)
+    exec(api, names | {'sequence': scenes[0]})
+    pandas.testing.assert_frame_equal(one, names['parts']['s31'][one.columns])
+    evaluation = evaluate(scenes, Settings('mot17'))
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    switches = int(evaluation.of_class()['IDSW'])
+    assert switches > 3
+    printed = [words for words in said if words[:1] == ['num_switches']]
+    assert [float(words[-1]) for words in printed] == [
+        evaluation.of_sequence('s31')['IDSW'],
+        switches,
+    ]
+    assert switches == sum(
+        (part.Type == 'SWITCH').sum() for part in names['parts'].values()
+    )

@@ -94,9 +94,11 @@ def test_core(tmp_path, wheel):
     install.run('mmfdta', 'minidance', 'data', *OPTIONS)
     keep_truth_as_result(tmp_path / 'data/val', tmp_path / 'results')
     places = ('--gt', 'data/val', '--results', 'results')
-    scores = install.run('mmfdta', 'evaluate', *places, '--benchmark', 'minidance')
+    rules = ('--benchmark', 'minidance', '--events', 'events.csv')
+    scores = install.run('mmfdta', 'evaluate', *places, *rules)
     assert 'HOTA' in scores
     assert '100.0' in scores
+    assert 'MATCH' in (tmp_path / 'events.csv').read_text()
     install.run('mmfdta', 'plot-tracks', *places, '--out', 'plots')
     assert list((tmp_path / 'plots').glob('*.png'))
     for truth in (tmp_path / 'data/val').glob('*/gt'):
@@ -111,9 +113,18 @@ def test_core(tmp_path, wheel):
 
 
 def use_family(install: Install) -> None:
-    """Train the small FDTA for two iterations, score it, run a tool of MMDetection."""
+    """Train the small FDTA for two iterations, score it, run a tool of MMDetection.
+
+    An event log is written, and motmetrics goes on with it.
+    """
     install.run('mmfdta', 'env')
     install.run('mmfdta', 'minidance', 'data/minidance', *OPTIONS)
+    truth = install.folder / 'data/minidance/val'
+    keep_truth_as_result(truth, install.folder / 'truth')
+    places = ('--gt', str(truth), '--results', 'truth', '--benchmark', 'minidance')
+    install.run('mmfdta', 'evaluate', *places, '--events', 'events.csv')
+    scores = install.run('python', '-W', 'ignore', '-c', SCORE_EVENTS)
+    assert 'MOTA 1.0 IDF1 1.0' in scores
     settings = ('train=1', 'val=1', 'test=1', 'frames=6', 'width=96', 'height=64')
     settings += ('min_dancers=2', 'max_dancers=3')
     data = [
@@ -159,6 +170,15 @@ def test_openmmlab(tmp_path, wheel):
     install.add('[openmmlab]')
     use_family(install)
 
+
+SCORE_EVENTS = """
+import motmetrics as mm
+import pandas as pd
+
+events = pd.read_csv('events.csv', index_col=['FrameId', 'Event'])
+scores = mm.metrics.create().compute(events, return_dataframe=False)
+print('MOTA', float(scores['mota']), 'IDF1', float(scores['idf1']))
+"""
 
 TINY_DEPTH_NETWORK = """
 import transformers
