@@ -16,3 +16,6 @@ param_scheduler = [
         type='MultiStepLR', by_epoch=True, end=max_epochs, milestones=[6, 9], gamma=0.1
     ),
 ]
+
+# Clips per step: --num_processes=8 of MOTIP's docs/GET_STARTED.md and BATCH_SIZE 1.
+auto_scale_lr = dict(base_batch_size=8)

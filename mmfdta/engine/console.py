@@ -16,7 +16,9 @@ from typing import Any, TextIO
 
 from mmengine.logging import MMLogger
 from mmengine.registry import LOG_PROCESSORS, RUNNERS
-from mmengine.runner import LogProcessor, Runner
+from mmengine.runner import BaseLoop, LogProcessor, Runner
+
+from .loops import check_warmup
 
 # Stands before what a line of progress shows in the log file only.
 DETAILS = '  | '
@@ -103,7 +105,10 @@ def quiet_console(logger: MMLogger) -> None:
 
 @RUNNERS.register_module()
 class TrackingRunner(Runner):
-    """MMEngine's runner with a quiet console, see `quiet_console`."""
+    """MMEngine's runner with a quiet console, see `quiet_console`.
+
+    It refuses a warm-up that the training loop would never end.
+    """
 
     def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
         """Build MMEngine's logger and say where its file is."""
@@ -111,6 +116,18 @@ class TrackingRunner(Runner):
         quiet_console(logger)
         logger.info(f'The log is {logger.log_file}')
         return logger
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build MMEngine's loop and compare it with the model's warm-up.
+
+        Raises:
+            ValueError: If the loop never ends it.
+        """
+        built = super().build_train_loop(loop)
+        remark = check_warmup(built, getattr(self.model, 'module', self.model))
+        if remark is not None:
+            self.logger.warning(remark)
+        return built
 
     def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict:
         """Load a checkpoint; what MMEngine prints meanwhile goes to the log file.

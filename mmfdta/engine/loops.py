@@ -11,7 +11,12 @@ import torch
 from mmdet.registry import HOOKS, LOOPS
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
+from mmengine.runner import (
+    BaseLoop,
+    EpochBasedTrainLoop,
+    IterBasedTrainLoop,
+    Runner,
+)
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
@@ -136,6 +141,8 @@ class ResumableIterTrainLoop(_ResumableOrder, IterBasedTrainLoop):
     MMEngine's own loads and drops all that was trained on, or leaves it out of
     the first pass over the data even if that was finished long ago. This one
     knows which pass it is in, and goes on as :class:`ResumableEpochTrainLoop`.
+    A pass is an epoch to what counts epochs: the sampler, and the warm-up of the
+    contrastive loss.
     """
 
     def run(self) -> nn.Module:
@@ -169,6 +176,8 @@ class ResumableIterTrainLoop(_ResumableOrder, IterBasedTrainLoop):
             number = start['epoch']
             self._take_seed(start['sampler_seed'])
         while True:
+            self._epoch = number
+            self.runner.message_hub.update_info('epoch', number)
             if hasattr(self._sampler, 'set_epoch'):
                 self._sampler.set_epoch(number)
             if not len(self.dataloader):
@@ -181,6 +190,43 @@ class ResumableIterTrainLoop(_ResumableOrder, IterBasedTrainLoop):
             for _, data_batch in self._batches(self._enter_epoch(number)):
                 yield data_batch
             number += 1
+
+
+def check_warmup(loop: BaseLoop, model: nn.Module) -> str | None:
+    """Find a warm-up in epochs that a run over iterations does not finish.
+
+    Args:
+        loop: Of the training.
+        model: What is trained; looked at are modules with ``warmup_epochs``.
+
+    Returns:
+        What to say of a warm-up as long as the run.
+
+    Raises:
+        ValueError: If the loop counts no epochs, so that no warm-up ever ends.
+    """
+    warmups = {
+        f'model.{name}.warmup_epochs = {module.warmup_epochs}': module.warmup_epochs
+        for name, module in model.named_modules()
+        if getattr(module, 'warmup_epochs', 0) > 0
+    }
+    if not warmups or not isinstance(loop, IterBasedTrainLoop):
+        return None
+    name = max(warmups, key=lambda key: warmups[key])
+    key = name.partition(' ')[0]
+    if not isinstance(loop, ResumableIterTrainLoop):
+        raise ValueError(
+            f'{name}, but train_cfg.type = {type(loop).__name__!r} counts no epochs, '
+            "and the warm-up would never end. Set train_cfg.type='ResumableIterTrain"
+            f"Loop', which counts passes over the data, or {key}=0"
+        )
+    length = len(loop.dataloader)
+    if loop.max_iters <= warmups[name] * length:
+        return (
+            f'{name} passes over {length} batches are no less than train_cfg.max_iters '
+            f'= {loop.max_iters}: the loss never begins. Train longer, or set {key}=0'
+        )
+    return None
 
 
 @HOOKS.register_module()

@@ -1,8 +1,10 @@
 # Copyright (c) mmfdta authors.
 """Optimiser wrappers that clip parts of the model separately, and the warm-up."""
 
+from collections.abc import Iterable
 from typing import Any
 
+import torch
 from mmdet.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, PARAM_SCHEDULERS
 from mmengine.optim import (
     AmpOptimWrapper,
@@ -10,7 +12,7 @@ from mmengine.optim import (
     LinearLR,
     OptimWrapper,
 )
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 REST = 'other'
@@ -19,6 +21,14 @@ _MULTIPLIERS = ('lr_mult', 'decay_mult')
 
 class _GroupClip(OptimWrapper):
     """Clip the gradient norm of each part of the model on its own.
+
+    A module with a true ``may_rest``, such as :class:`IdentityAdapter`, gets no step
+    while all its gradients are zero: DistributedDataParallel wants a gradient for
+    every parameter, but a step with none of the module's losses would decay its
+    weights, and count in the optimiser's state. What is left out keeps both as they
+    are, as PyTorch's optimisers leave a parameter without a gradient. Gradients are
+    looked at when all processes and all accumulated iterations have added theirs, so
+    that one of them with a loss is enough, and all processes decide alike.
 
     Args:
         clip_groups: Name of a part and the prefix of its parameters' names. What no
@@ -33,9 +43,10 @@ class _GroupClip(OptimWrapper):
         super().__init__(*args, **kwargs)
         self.clip_groups = dict(clip_groups or {})
         self._parts: dict[str, list[nn.Parameter]] = {}
+        self._resting: list[list[nn.Parameter]] = []
 
     def assign_parts(self, model: nn.Module) -> None:
-        """Sort the model's parameters into the parts to clip.
+        """Sort the model's parameters into the parts to clip, and find what may rest.
 
         Raises:
             ValueError: If a prefix fits no parameter.
@@ -50,6 +61,42 @@ class _GroupClip(OptimWrapper):
                     f"optim_wrapper.clip_groups['{part}'] = '{prefix}' fits no "
                     'parameter of the model. Remove it or correct the prefix.'
                 )
+        self._resting = [
+            list(module.parameters())
+            for module in model.modules()
+            if getattr(module, 'may_rest', False)
+        ]
+
+    def initialize_count_status(
+        self, model: nn.Module, init_counts: int, max_counts: int
+    ) -> None:
+        """Begin a training, also of a wrapper that another constructor has made."""
+        if not self._parts:
+            self.assign_parts(getattr(model, 'module', model))
+        super().initialize_count_status(model, init_counts, max_counts)
+
+    def step(self, **kwargs: Any) -> None:
+        """Clip and update, without the modules that rest."""
+        for params in self._resting:
+            if not _any_nonzero(p.grad for p in params if p.grad is not None):
+                for param in params:
+                    param.grad = None
+        super().step(**kwargs)
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Load a state, without the steps that 0.1 counted for modules at rest."""
+        super().load_state_dict(state_dict)
+        for params in self._resting:
+            states = [self.optimizer.state.get(p, {}) for p in params]
+            moments = (
+                value
+                for state in states
+                for name, value in state.items()
+                if name != 'step' and isinstance(value, Tensor)
+            )
+            if not _any_nonzero(moments):
+                for param in params:
+                    self.optimizer.state.pop(param, None)
 
     def get_lr(self) -> dict[str, list[float]]:
         """Learning rates, as MMEngine's, and ``<group>_lr`` of each named group."""
@@ -60,12 +107,19 @@ class _GroupClip(OptimWrapper):
         return rates
 
     def _clip_grad(self) -> None:
-        for part, params in self._parts.items():
-            params = [p for p in params if p.grad is not None]
-            if params:
-                norm = self.clip_func(params, **self.clip_grad_kwargs)
-                if norm is not None:
-                    self.message_hub.update_scalar(f'train/grad_norm_{part}', norm)
+        for part, members in self._parts.items():
+            if not any(p.requires_grad for p in members):
+                continue
+            params = [p for p in members if p.grad is not None]
+            norm = self.clip_func(params, **self.clip_grad_kwargs)
+            if norm is not None:
+                self.message_hub.update_scalar(f'train/grad_norm_{part}', norm)
+
+
+def _any_nonzero(tensors: Iterable[Tensor]) -> bool:
+    """Tell whether an element differs from zero, with one wait for the device."""
+    found = [tensor.any() for tensor in tensors]
+    return bool(found) and bool(torch.stack(found).any())
 
 
 @OPTIM_WRAPPERS.register_module()

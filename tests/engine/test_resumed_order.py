@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch.utils.data import Sampler
+
+from mmfdta.engine import TrackingRunner
 
 EPOCHS = dict(type='ResumableEpochTrainLoop', max_epochs=3)
 ITERATIONS = dict(type='ResumableIterTrainLoop', max_iters=12)
@@ -16,14 +19,16 @@ BOTH = pytest.mark.parametrize('loop', [EPOCHS, ITERATIONS], ids=['epoch', 'iter
 
 
 class OneWeight(BaseModel):
-    """Notes what it sees, and what it draws."""
+    """Notes what it sees, what it draws, and which epoch it is told."""
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
         self.seen = []
+        self.epochs = []
 
     def forward(self, x: torch.Tensor, mode: str) -> dict:
+        self.epochs.append(MessageHub.get_current_instance().get_info('epoch'))
         self.seen.append((x.tolist(), float(torch.rand(()))))
         return dict(loss=self.weight.sum())
 
@@ -64,10 +69,15 @@ def _runner(
     resume: Path | None = None,
     accumulate: int = 1,
     loop: dict = EPOCHS,
+    runner_type: type[Runner] = Runner,
+    warmup_epochs: int = 0,
 ) -> Runner:
     init_default_scope('mmdet')
-    return Runner(
-        model=OneWeight(),
+    model = OneWeight()
+    model.adapter = torch.nn.Module()
+    model.adapter.warmup_epochs = warmup_epochs
+    return runner_type(
+        model=model,
         work_dir=str(folder),
         train_dataloader=dict(
             dataset=Numbers(),
@@ -89,7 +99,7 @@ def _runner(
         load_from=resume and str(resume),
         resume=resume is not None,
         default_scope='mmdet',
-        experiment_name=f'{folder.name}-{seed}-{batch_size}-{resume}',
+        experiment_name=f'{folder}-{seed}-{batch_size}-{resume}'.replace('/', '_'),
     )
 
 
@@ -114,6 +124,48 @@ def test_an_epoch_goes_on_with_any_sampler(tmp_path: Path, done: int, loop: dict
     part.train()
     assert part.iter == part.max_iters == 12
     assert part.model.seen == whole.model.seen[done:]
+    # Passes over the data are epochs to what is off for some epochs.
+    assert whole.model.epochs == [0] * 3 + [1] * 4 + [2] * 5
+    assert part.model.epochs == whole.model.epochs[done:]
+
+
+@BOTH
+def test_iterations_are_accumulated_across_epochs(tmp_path: Path, loop: dict):
+    """Twelve iterations in steps of five; the last takes the mean of two."""
+    runner = _runner(tmp_path / 'run', Growing(5), accumulate=5, loop=loop)
+    runner.train()
+    assert float(runner.model.weight) == pytest.approx(-0.3)
+    weights = [
+        float(torch.load(tmp_path / f'run/iter_{i}.pth')['state_dict']['weight'])
+        for i in range(1, 13)
+    ]
+    assert weights == pytest.approx([0] * 4 + [-0.1] * 5 + [-0.2] * 2 + [-0.3])
+
+
+def _warm_up(folder: Path, loop: dict, epochs: int) -> Runner:
+    settings = dict(runner_type=TrackingRunner, warmup_epochs=epochs)
+    return _runner(folder, Growing(5), loop=loop, **settings)
+
+
+def test_a_loop_that_never_ends_the_warm_up_is_refused(tmp_path: Path):
+    loop = dict(type='IterBasedTrainLoop', max_iters=4)
+    with pytest.raises(ValueError, match='would never end') as refused:
+        _warm_up(tmp_path / 'counts-iterations', loop, 1).train()
+    (message,) = str(refused.value).splitlines()
+    assert message.startswith('model.adapter.warmup_epochs = 1, but train_cfg.type')
+    assert "train_cfg.type='ResumableIterTrainLoop'" in message
+    assert message.endswith('or model.adapter.warmup_epochs=0')
+    _warm_up(tmp_path / 'without', loop, 0).train()
+
+
+@pytest.mark.parametrize(('epochs', 'said'), [(0, False), (1, False), (4, True)])
+def test_a_warm_up_as_long_as_the_run_is_said(tmp_path: Path, epochs: int, said: bool):
+    """A pass is three batches at first, the run twelve."""
+    runner = _warm_up(tmp_path / f'warm-{epochs}', ITERATIONS, epochs)
+    lines: list[str] = []
+    runner.logger.warning = lines.append
+    runner.train()
+    assert sum('never begins' in line for line in lines) == said
 
 
 @BOTH

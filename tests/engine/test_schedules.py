@@ -1,14 +1,17 @@
 # Copyright (c) mmfdta authors.
 """Learning rates of the configs beside the rule of the released code."""
 
+import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmdet.registry import MODELS, PARAM_SCHEDULERS
 from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
+from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 
 from mmfdta.apis.config import load_config
 from mmfdta.apis.train import apply_training_options
@@ -98,10 +101,48 @@ def test_every_parameter_is_in_the_group_of_the_released_rule(name: str):
     assert rates['other_lr'] == [pytest.approx(1e-4)]
 
 
-def test_scaling_the_learning_rate_counts_accumulated_clips():
-    """One GPU that accumulates eight clips is worth the eight GPUs of the base."""
+# Clips (frames for plain detectors) of a step and the learning rate of the commands
+# that the released READMEs and scripts print.
+LAUNCHED = {
+    'fdta_dancetrack': (4, 1e-4),
+    'fdta_sportsmot': (4, 1e-4),
+    'fdta_bft': (4, 1e-4),
+    'motip_dancetrack': (8, 1e-4),
+    'motip_sportsmot': (8, 1e-4),
+    'motip_bft': (8, 1e-4),
+    'motr_dancetrack': (8, 2e-4),
+    'motr_mot17': (8, 2e-4),
+    'deformable_detr_dancetrack': (16, 1e-4),
+    'deformable_detr_sportsmot': (16, 1e-4),
+    'deformable_detr_bft': (16, 1e-4),
+}
+
+
+def _scaled(name: str, processes: int, accumulated: int = 1) -> list[float]:
+    """Learning rates after MMEngine's own scaling in a job of some processes."""
     config = load_config(
-        str(CONFIGS / 'fdta_dancetrack.py'), {'optim_wrapper.accumulative_counts': 8}
+        str(CONFIGS / f'{name}.py'), {'optim_wrapper.accumulative_counts': accumulated}
     )
     apply_training_options(config, auto_scale_lr=True)
-    assert config.auto_scale_lr == dict(base_batch_size=1, enable=True)
+    weight = torch.nn.Parameter(torch.zeros(1))
+    wrapper = OptimWrapper(
+        torch.optim.SGD([weight], lr=config.optim_wrapper.optimizer.lr)
+    )
+    runner = SimpleNamespace(
+        _train_dataloader=config.train_dataloader,
+        world_size=processes,
+        logger=logging.getLogger(__name__),
+        param_schedulers=config.param_scheduler,
+    )
+    Runner.scale_lr(runner, wrapper, config.auto_scale_lr)
+    return wrapper.get_lr()['lr']
+
+
+@pytest.mark.parametrize('name', LAUNCHED)
+def test_the_released_launch_keeps_its_learning_rate(name: str):
+    clips, rate = LAUNCHED[name]
+    batch = Config.fromfile(CONFIGS / f'{name}.py').train_dataloader.batch_size
+    processes = clips // batch
+    assert _scaled(name, processes) == pytest.approx([rate])
+    assert _scaled(name, 1, accumulated=processes) == pytest.approx([rate])
+    assert _scaled(name, 2 * processes) == pytest.approx([2 * rate])

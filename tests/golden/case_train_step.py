@@ -87,8 +87,7 @@ def _step(x: dict[str, Tensor], settings: dict, seed: int, epoch: int) -> dict:
     before = {k: p.detach().clone() for k, p in named.items()}
     grads = {k: None if p.grad is None else p.grad.clone() for k, p in named.items()}
     lrs = {id(p): g['lr'] for g in wrapper.optimizer.param_groups for p in g['params']}
-    wrapper._clip_grad()
-    wrapper.optimizer.step()
+    wrapper.step()
     hub = wrapper.message_hub
     return dict(
         **seen,

@@ -55,7 +55,8 @@ def test_gradient_norms(golden: Golden, found: dict, epoch: str):
     ours = _by_name(found, epoch, 'grad_norms')
     for name, value in _expected(golden, epoch, 'grad_norms').items():
         if epoch == 'epoch0' and name.startswith('criterion.'):
-            # Zero here instead of absent, so that DDP sees every parameter.
+            # Zero here instead of absent, so that DDP sees every parameter; the
+            # optimiser leaves it out, see `test_updates`.
             assert np.isnan(value)
             assert ours[name] == 0
         else:
@@ -89,12 +90,20 @@ def test_parameter_groups(golden: Golden, found: dict, epoch: str):
 
 @pytest.mark.parametrize('epoch', EPOCHS)
 def test_updates(golden: Golden, found: dict, epoch: str):
+    """The contrastive MLP (``criterion.``) neither moves nor decays in epoch 0.
+
+    Its clipping, which the released code lacks, lets AdamW's epsilon weigh a little
+    more in epoch 1.
+    """
     ours = _by_name(found, epoch, 'update_norms')
     for name, value in _expected(golden, epoch, 'update_norms').items():
-        if not name.startswith('criterion.'):
-            np.testing.assert_allclose(
-                ours[name], value, rtol=1e-3, atol=1e-7, err_msg=name
-            )
+        is_contrastive = name.startswith('criterion.')
+        if is_contrastive:
+            assert (value > 0) == (epoch == 'epoch1')
+        rtol = 3e-3 if is_contrastive else 1e-3
+        np.testing.assert_allclose(
+            ours[name], value, rtol=rtol, atol=1e-7, err_msg=name
+        )
 
 
 @pytest.mark.parametrize('epoch', EPOCHS)

@@ -1,5 +1,5 @@
 # AdamW as in the released code: 13 epochs, a warm-up over the first, x0.1 at
-# epochs 6 and 9, detector and the rest clipped separately. One clip per GPU.
+# epochs 6 and 9, detector and the rest clipped separately. 4 GPUs with one clip each.
 # A run that is resumed, also within an epoch, goes on as if never interrupted.
 max_epochs = 13
 
@@ -42,5 +42,6 @@ custom_hooks = [
 ]
 randomness = dict(seed=3407)
 
-# 8 GPUs with one clip each.
-auto_scale_lr = dict(base_batch_size=8, enable=False)
+# Clips per step at this learning rate: the released README trains with `accelerate
+# launch --num_processes=4` and BATCH_SIZE 1.
+auto_scale_lr = dict(base_batch_size=4, enable=False)

@@ -1,6 +1,6 @@
 # AdamW as configs/r50_motr_train_dance.sh and main.py of the released MOTR: 20 epochs,
 # x0.1 after epoch 10, one learning rate but for the backbone and the sampling points,
-# gradients clipped as a whole. Without a warm-up. One clip per GPU.
+# gradients clipped as a whole. Without a warm-up. 8 GPUs with one clip each.
 _base_ = ['./fdta_13e.py']
 
 max_epochs = 20
@@ -19,3 +19,6 @@ optim_wrapper = dict(
 param_scheduler = [
     dict(type='MultiStepLR', by_epoch=True, end=max_epochs, milestones=[10], gamma=0.1)
 ]
+
+# Clips per step: --nproc_per_node=8 and --batch_size 1 of the same script.
+auto_scale_lr = dict(base_batch_size=8)

@@ -22,9 +22,14 @@ class IdentityAdapter(BaseModule):
         loss: Config of the contrastive loss.
         chunk_frames: The loss compares detections within chunks of this many
             consecutive frames of a clip and sums over the chunks.
-        warmup_epochs: Number of first epochs without the loss.
+        warmup_epochs: Number of first epochs without the loss. In a run that counts
+            iterations, passes over the data, which ``ResumableIterTrainLoop`` counts.
         init_cfg: Initialisation config.
     """
+
+    # The optimiser leaves the projection alone while there is no loss, see
+    # `mmfdta.engine.GroupClipOptimWrapper`.
+    may_rest = True
 
     def __init__(
         self,

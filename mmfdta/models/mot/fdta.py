@@ -213,7 +213,8 @@ class FDTA(OnlineTracker):
         adapter = self.identity_adapter
         epoch = MessageHub.get_current_instance().get_info('epoch')
         if epoch is not None and epoch < adapter.warmup_epochs:
-            # Every parameter takes part in every step, as DDP wants.
+            # Every parameter takes part in every step, as DDP wants; the optimiser
+            # leaves those out that have a zero gradient (`may_rest`).
             return sum(p.sum() for p in adapter.parameters()) * 0.0
         query_idx, quality = matches.query_idx[-1], matches.quality[-1]
         frame, box = (query_idx >= 0).nonzero(as_tuple=True)
