@@ -31,17 +31,24 @@ class _GroupClip(OptimWrapper):
     that one of them with a loss is enough, and all processes decide alike.
 
     Args:
-        clip_groups: Name of a part and the prefix of its parameters' names. What no
-            prefix fits is the part ``other``.
+        clip_groups: Name of a part and the prefix of its parameters' names, or a dict
+            of ``prefix`` and ``max_norm``; with None as the largest norm the part's
+            is only logged. What no prefix fits is the part ``other``.
         **kwargs: Arguments of MMEngine's wrapper; ``clip_grad`` holds for every
             part.
     """
 
     def __init__(
-        self, *args: Any, clip_groups: dict[str, str] | None = None, **kwargs: Any
+        self,
+        *args: Any,
+        clip_groups: dict[str, str | dict] | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.clip_groups = dict(clip_groups or {})
+        self.clip_groups = {
+            part: dict(prefix=value) if isinstance(value, str) else dict(value)
+            for part, value in (clip_groups or {}).items()
+        }
         self._parts: dict[str, list[nn.Parameter]] = {}
         self._resting: list[list[nn.Parameter]] = []
 
@@ -51,11 +58,12 @@ class _GroupClip(OptimWrapper):
         Raises:
             ValueError: If a prefix fits no parameter.
         """
-        self._parts = {name: [] for name in (*self.clip_groups, REST)}
+        prefixes = {part: value['prefix'] for part, value in self.clip_groups.items()}
+        self._parts = {name: [] for name in (*prefixes, REST)}
         for name, param in model.named_parameters():
-            fits = (p for p, pre in self.clip_groups.items() if name.startswith(pre))
+            fits = (p for p, prefix in prefixes.items() if name.startswith(prefix))
             self._parts[next(fits, REST)].append(param)
-        for part, prefix in self.clip_groups.items():
+        for part, prefix in prefixes.items():
             if not self._parts[part]:
                 raise ValueError(
                     f"optim_wrapper.clip_groups['{part}'] = '{prefix}' fits no "
@@ -111,7 +119,11 @@ class _GroupClip(OptimWrapper):
             if not any(p.requires_grad for p in members):
                 continue
             params = [p for p in members if p.grad is not None]
-            norm = self.clip_func(params, **self.clip_grad_kwargs)
+            settings = dict(self.clip_grad_kwargs)
+            if 'max_norm' in self.clip_groups.get(part, {}):
+                limit = self.clip_groups[part]['max_norm']
+                settings['max_norm'] = torch.inf if limit is None else limit
+            norm = self.clip_func(params, **settings)
             if norm is not None:
                 self.message_hub.update_scalar(f'train/grad_norm_{part}', norm)
 

@@ -56,6 +56,25 @@ def test_parts_are_clipped_separately():
         assert float(logged) == pytest.approx(norm, rel=1e-5)
 
 
+@pytest.mark.parametrize(('limit', 'clipped'), [(None, False), (1e-4, True)])
+def test_a_part_has_a_limit_of_its_own(limit: float | None, clipped: bool):
+    torch.manual_seed(0)
+    model = Model()
+    part = dict(prefix='identity_adapter.', max_norm=limit)
+    groups = dict(detector='detector.', identity_adapter=part)
+    wrapper = build_optim_wrapper(model, _config() | dict(clip_groups=groups))
+    (1e3 * model(torch.randn(3, 4))).backward()
+    parts = [model.detector, model.identity_adapter, model.decoder]
+    before = [_norm(p.parameters()) for p in parts]
+    assert min(before) > 0.1
+    wrapper._clip_grad()
+    after = [_norm(p.parameters()) for p in parts]
+    expected = [0.1, 1e-4 if clipped else before[1], 0.1]
+    assert after == pytest.approx(expected, rel=1e-3)
+    logged = wrapper.message_hub.get_scalar('train/grad_norm_identity_adapter')
+    assert float(logged.current()) == pytest.approx(before[1], rel=1e-5)
+
+
 def test_groups():
     keys = {'detector.0': dict(lr_mult=0.1), 'decoder': dict(decay_mult=0.0)}
     model = Model()

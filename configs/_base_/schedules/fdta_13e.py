@@ -19,7 +19,11 @@ optim_wrapper = dict(
         },
     ),
     clip_grad=dict(max_norm=0.1, norm_type=2),
-    clip_groups=dict(detector='detector.', identity_adapter='identity_adapter.'),
+    clip_groups=dict(
+        detector='detector.',
+        # Not clipped in the released code, where it is in the criterion.
+        identity_adapter=dict(prefix='identity_adapter.', max_norm=None),
+    ),
 )
 
 param_scheduler = [
