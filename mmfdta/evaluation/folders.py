@@ -1,10 +1,11 @@
 # Copyright (c) mmfdta authors.
 """Ground truth and results as MOTChallenge text, in folders, zips and single files."""
 
+import itertools
 import os
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -220,12 +221,18 @@ def find_results(
     ]
 
 
-def find_files(path: Path, pattern: str, depth: int = _DEPTH) -> dict[str, Path]:
+def find_files(
+    path: Path,
+    patterns: SequenceOf[str],
+    fits: Callable[[list[Path]], bool],
+    depth: int = _DEPTH,
+) -> dict[str, Path]:
     """Find files of a format in a folder or zip, no deeper than where the first are.
 
     Args:
         path: Folder or zip; a file itself is taken if its name fits.
-        pattern: Such as ``label_02/*.txt``.
+        patterns: Such as ``label_02/*.txt``; the first that finds some is taken.
+        fits: Tells whether the files of a folder are of the format.
         depth: How many folders deep they may be.
 
     Returns:
@@ -235,17 +242,21 @@ def find_files(path: Path, pattern: str, depth: int = _DEPTH) -> dict[str, Path]
         ValueError: If several folders hold some.
     """
     if not path.is_dir() and not _is_zip(path):
-        return {path.stem: path} if path.match(PurePosixPath(pattern).name) else {}
-    for deeper in range(depth + 1):
-        found = _glob(path, '*/' * deeper + pattern)
-        folders = sorted({str(file.parent) for file in found})
-        if len(folders) > 1:
+        named = any(path.match(PurePosixPath(pattern).name) for pattern in patterns)
+        return {path.stem: path} if named and fits([path]) else {}
+    for pattern, deeper in itertools.product(patterns, range(depth + 1)):
+        groups: dict[Path, list[Path]] = {}
+        for file in _glob(path, '*/' * deeper + pattern):
+            groups.setdefault(file.parent, []).append(file)
+        fitting = {folder: files for folder, files in groups.items() if fits(files)}
+        if len(fitting) > 1:
             raise ValueError(
-                f'{path}: found {pattern} in {len(folders)} folders, expected one: '
-                f'name one of {name_some(folders)}'
+                f'{path}: found {pattern} in {len(fitting)} folders, expected one: '
+                f'name one of {name_some(sorted(map(str, fitting)))}'
             )
-        if found:
-            return {file.stem: file for file in found}
+        if fitting:
+            (files,) = fitting.values()
+            return {file.stem: file for file in files}
     return {}
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 # Modules of this package, the most particular format first.
-_MODULES: tuple[str, ...] = ('kitti',)
+_MODULES: tuple[str, ...] = ('kitti', 'uavdt', 'visdrone')
 
 
 @dataclass(frozen=True)
@@ -215,21 +215,18 @@ def open_results(path: Path, truth: Side) -> Side | None:
     return None
 
 
-def as_results(texts: Side, truth: Side) -> Side:
-    """Take result texts for those of a ground truth's format, if they are.
+def as_results(texts: Any, truth: Side) -> Side:
+    """Take result texts for those of a ground truth's format, or for MOTChallenge's.
 
     Args:
-        texts: Texts that were found, not read yet.
+        texts: The `TextSide` of a tracker, not read yet.
         truth: The ground truth.
-
-    Returns:
-        ``texts`` itself where they are MOTChallenge text.
     """
     for module in _modules():
         side = module.as_results(texts, truth)
         if side is not None:
             return side
-    return texts
+    return import_module(f'{__name__}.text_results').TextResults.of(texts, truth)
 
 
 def _modules() -> Iterable:

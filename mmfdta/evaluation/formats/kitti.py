@@ -140,9 +140,9 @@ def _read_row(
 
 def open_truth(path: Path) -> KittiSide | None:
     """Find labels in a folder or zip, in its ``label_02``, or in one text."""
-    paths = find_files(path, f'{_FOLDER}/*.txt') or find_files(path, '*.txt', depth=0)
-    paths = {name: text for name, text in paths.items() if 'seqmap' not in text.name}
-    if not _is_kitti(list(paths.values())):
+    paths = find_files(path, [f'{_FOLDER}/*.txt'], _is_kitti)
+    paths = paths or find_files(path, ['*.txt'], _is_kitti, depth=0)
+    if not paths:
         return None
     folder = next(iter(paths.values())).parent
     return KittiSide(paths, _read_lengths(folder))

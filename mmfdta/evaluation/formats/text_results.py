@@ -1,0 +1,77 @@
+# Copyright (c) mmfdta authors.
+"""MOTChallenge text as the results for a ground truth in another format.
+
+VisDrone and UAVDT have no other; for the rest it is what most trackers write. Frames
+count from 1, column 8 holds the class number of the ground truth's format.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from mmfdta.structures.benchmarks import get_benchmark
+from mmfdta.structures.mot_text import scan_mot_text
+
+from ..folders import TextSide
+from . import Annotations, Side
+
+_MIN_COLUMNS, _CLASS_COLUMNS = 6, 8
+
+
+@dataclass(frozen=True)
+class TextResults:
+    """Results, a text for each sequence.
+
+    Attributes:
+        paths: Texts by name.
+        classes: Classes that are scored one by one, with their numbers; None if
+            classes play no part.
+        lengths: Frames of each sequence, as far as they are known.
+    """
+
+    paths: dict[str, Path]
+    classes: dict[str, int] | None = None
+    lengths: Mapping[str, int] = field(default_factory=dict)
+
+    title: ClassVar[str] = 'MOTChallenge text'
+    benchmark: ClassVar[None] = None
+    remarks: ClassVar[list[str]] = []
+
+    @classmethod
+    def of(cls, texts: TextSide, truth: Side) -> 'TextResults':
+        """Take the texts of a tracker for results of a ground truth."""
+        classes = truth.classes
+        if classes is None and truth.benchmark is not None:
+            classes = get_benchmark(truth.benchmark).class_numbers
+        return cls(texts.paths, classes, getattr(truth, 'lengths', {}))
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the sequences, sorted."""
+        return sorted(self.paths)
+
+    def read(self, name: str) -> Annotations:
+        """Read a sequence strictly.
+
+        Raises:
+            FileNotFoundError: If the text is missing.
+            ValueError: At a bad line, or if no row has a class and classes are
+                scored; the message names file and line.
+        """
+        path, by_class = self.paths[name], self.classes is not None
+        text = scan_mot_text(path, _CLASS_COLUMNS if by_class else _MIN_COLUMNS)
+        text.require(True, self.lengths.get(name), by_class)
+        if self.classes is not None and len(text) and (text.tracks.label < 0).all():
+            numbers = ', '.join(f'{n} {name}' for name, n in self.classes.items())
+            raise ValueError(
+                f'{path}:{text.line[0]}: found no class in column 8 of any row, '
+                f'expected {numbers}: classes are scored one by one'
+            )
+        tracks = text.tracks
+        if not by_class:
+            return Annotations(tracks)
+        keep = np.isin(tracks.label, list((self.classes or {}).values()))
+        return Annotations(tracks.select(keep))
