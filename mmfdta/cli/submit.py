@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='whose server the zip is for',
     )
     parser.add_argument(
-        '--results', required=True, type=Path, help='folder with <sequence>.txt'
+        '--results', required=True, type=Path, help='folder or zip with <sequence>.txt'
     )
     parser.add_argument(
         '--data',

@@ -321,6 +321,19 @@ def read_length(sequence_dir: Path) -> int | None:
     return sum(not entry.name.startswith('.') for entry in os.scandir(images)) or None
 
 
+def find_near(side: TextSide, names: Iterable[str]) -> Path | None:
+    """Find another folder of ground truth near one, that of given sequences."""
+    known = {base_name(name) for name in names}
+    pattern = _sequence_pattern(GT_FILE)
+    folder = side.folder.absolute()
+    for root in (folder, *folder.parents[:2]):
+        for depth in range(3):
+            for found, texts in _match(root, '*/' * depth, pattern).items():
+                if _are_known(texts, known):
+                    return found
+    return None
+
+
 def base_name(name: str) -> str:
     """Leave away the detector of a MOT17 sequence: ``MOT17-02`` of ``MOT17-02-DPM``."""
     return re.sub(r'-(DPM|FRCNN|SDP)$', '', name)

@@ -101,10 +101,14 @@ class Tracker:
         sequences = load_all(paired.jobs, processes)
         sequences, said = self._cut(sequences, paired.jobs)
         remarks += said
-        refusal, said = find_doubts(sequences, lambda: _read_others(paired.jobs))
-        if refusal and self.inputs.part is None:
-            raise ValueError(f'{refusal}; --frames all scores them as they are')
-        remarks += [*said, *([refusal] if refusal else []), *find_swaps(sequences)]
+        doubts = (
+            find_doubts(sequences, lambda: _read_others(paired.jobs)),
+            find_swaps(sequences),
+        )
+        for refusal, said in doubts:
+            if refusal and self.inputs.part is None:
+                raise ValueError(f'{refusal}; --frames all scores them as they are')
+            remarks += [*said, *([refusal] if refusal else [])]
         return sequences, remarks
 
     def _hint_above(self, extra: list[str]) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from mmfdta.structures.whole_files import read_bytes
 
-from .folders import SequenceFiles, TextSide, base_name, name_some
+from .folders import SequenceFiles, TextSide, base_name, find_near, name_some
 from .formats import PairedSides, Side
 
 # Titles of the column of names in a seqmap.
@@ -250,7 +250,9 @@ def _say_missing(truth: Side, results: Side, missing: list[str], found: int) -> 
     )
     strangers = sorted(set(results.names) - set(truth.names))
     if not found and strangers:
-        return f'{message}; found {name_some(strangers)}. Is this the other split?'
+        near = find_near(truth, strangers) if isinstance(truth, TextSide) else None
+        hint = f'Did you mean --gt {near}?' if near else 'Is this the other split?'
+        return f'{message}; found {name_some(strangers)}. {hint}'
     copies = {name.removeprefix(base_name(name)) for name in results.names}
     pattern = f" '*{copies.pop()}'" if len(copies) == 1 and '' not in copies else ''
     return (

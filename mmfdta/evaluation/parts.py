@@ -444,7 +444,7 @@ def _say_short_truth(reaches: list[_Reach]) -> str:
 
 
 def _all_of(reaches: list[_Reach]) -> str:
-    return f'all {len(reaches)} sequences' if len(reaches) > 1 else 'the sequence'
+    return 'every sequence' if len(reaches) > 1 else 'the sequence'
 
 
 def _find_step(reaches: list[_Reach]) -> str:
@@ -501,7 +501,7 @@ def _find_better(
             spread = [
                 replace(s, pred=_shift(s.pred, 1 - step, step)) for s in sequences
             ]
-            what = f'every {step}. frame, counted from 1'
+            what = f'one frame in {step}, counted from 1'
             try_out(what, f'--frames 1-/{step}', spread)
     if all(r.gt[-1] <= r.second_half < r.last for r in reaches):
         shifted = [replace(s, gt=_shift(s.gt, half_length(r.length))) for s, r in pairs]
@@ -531,9 +531,13 @@ def _is_clear(share: float, usual: float) -> bool:
     )
 
 
-def find_swaps(sequences: SequenceOf[Sequence]) -> list[str]:
-    """Find results that fit the ground truth of another sequence far better."""
-    remarks = []
+def find_swaps(sequences: SequenceOf[Sequence]) -> tuple[str, list[str]]:
+    """Find results that fit the ground truth of another sequence far better.
+
+    Returns:
+        Why they are not to be scored, empty if there is no reason; and remarks.
+    """
+    found: list[tuple[float, float, str]] = []
     for sequence in sequences:
         fit = rate_all([sequence])
         if not len(sequence.pred) or fit >= 0.3:
@@ -545,9 +549,13 @@ def find_swaps(sequences: SequenceOf[Sequence]) -> list[str]:
         ]
         share, name = max(shares, default=(0.0, ''))
         if share >= max(0.5, 2 * fit):
-            remarks.append(
-                f'the results of {sequence.name} fit the ground truth of {name}: '
-                f'{share:.0%} of their boxes meet an object there, {fit:.0%} in '
-                f'{sequence.name}. Are the files named after other sequences?'
+            text = (
+                f'the results of {sequence.name} fit the ground truth of {name} '
+                f'({share:.0%} of their boxes meet an object there, {fit:.0%} in '
+                f'{sequence.name})'
             )
-    return remarks
+            found.append((share, fit, text))
+    texts = [text for _, _, text in found]
+    if any(share >= 0.6 and fit <= 0.2 for share, fit, _ in found):
+        return f'{"; ".join(texts[:3])}: are the files named after the right ones?', []
+    return '', texts

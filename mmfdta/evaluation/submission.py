@@ -8,9 +8,9 @@ from pathlib import Path
 
 from mmfdta.structures.benchmarks import BENCHMARKS
 from mmfdta.structures.mot_text import scan_mot_text
-from mmfdta.structures.whole_files import open_whole
+from mmfdta.structures.whole_files import open_whole, read_bytes
 
-from .folders import read_length
+from .folders import find_results, name_some, read_length
 
 _COLUMNS = 10
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -44,7 +44,7 @@ def make_submission(
     Args:
         benchmark: ``dancetrack`` (files in a folder ``tracker``) or
             ``sportsmot`` (files in the root of the zip).
-        results_dir: Folder with ``<sequence>.txt``.
+        results_dir: Folder or zip with ``<sequence>.txt``, itself or deeper.
         data_dir: The test split: a folder for each sequence
             with ``img1`` or ``seqinfo.ini``, which give its length.
         zip_path: Where to write; appears when complete.
@@ -65,9 +65,14 @@ def make_submission(
         )
     results_dir, zip_path = Path(results_dir), Path(zip_path)
     lengths = _find_lengths(Path(data_dir))
-    if not results_dir.is_dir():
-        raise FileNotFoundError(f'{results_dir}: no such folder, expected results')
-    missing = [name for name in lengths if not (results_dir / f'{name}.txt').is_file()]
+    found = [side for _, side in find_results([results_dir], lengths)]
+    if len(found) > 1:
+        raise ValueError(
+            f'{results_dir}: found results of {len(found)} trackers, expected one: '
+            f'name {name_some([str(side.folder) for side in found])}'
+        )
+    texts = found[0].paths
+    missing = [name for name in lengths if name not in texts]
     if missing:
         raise FileNotFoundError(
             f'{results_dir}: {len(missing)} of {len(lengths)} sequences of {data_dir} '
@@ -76,17 +81,18 @@ def make_submission(
     rows, problems = {}, []
     for name, length in lengths.items():
         try:
-            rows[name] = _check_file(results_dir / f'{name}.txt', length)
+            rows[name] = _check_file(texts[name], length)
         except ValueError as error:
             problems.append(str(error))
     if problems:
         more = len(problems) - _MOST_PROBLEMS
         tail = [f'... and {more} more files'] if more > 0 else []
         raise ValueError('\n'.join(problems[:_MOST_PROBLEMS] + tail))
-    _pack(zip_path, results_dir, list(lengths), folders[benchmark])
-    known = {f'{name}.txt' for name in lengths}
-    left_out = sorted({path.name for path in results_dir.iterdir()} - known)
-    return Submission(zip_path, rows, left_out)
+    _pack(zip_path, {name: texts[name] for name in lengths}, folders[benchmark])
+    folder = found[0].folder
+    beside = folder.iterdir() if folder.is_dir() else texts.values()
+    left_out = {path.name for path in beside} - {f'{name}.txt' for name in lengths}
+    return Submission(zip_path, rows, sorted(left_out))
 
 
 def _find_lengths(data_dir: Path) -> dict[str, int]:
@@ -120,14 +126,14 @@ def _check_file(path: Path, length: int) -> int:
     return len(text)
 
 
-def _pack(zip_path: Path, results_dir: Path, names: list[str], folder: str) -> None:
+def _pack(zip_path: Path, texts: dict[str, Path], folder: str) -> None:
     """Write the zip under another name, then rename it; equal input, equal zip."""
     with (
         open_whole(zip_path) as file,
         zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive,
     ):
-        for name in names:
+        for name, path in texts.items():
             entry = zipfile.ZipInfo(f'{folder}{name}.txt', _DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, (results_dir / f'{name}.txt').read_bytes())
+            archive.writestr(entry, read_bytes(path))

@@ -228,6 +228,18 @@ def test_hints(folders, capsys, name):
     assert str(folders.root / hint) in message and message.count('\n') == 1
 
 
+def test_another_split_is_found(folders, capsys):
+    """The results are of the split beside, or below, the one that is named."""
+    other = folders.root / 'data' / 'val'
+    shutil.copytree(folders.gt, other)
+    (folders.root / 'data' / 'train' / 'c' / 'gt').mkdir(parents=True)
+    text = folders.root / 'data' / 'train' / 'c' / 'gt' / 'gt.txt'
+    text.write_text('1,1,0,0,9,9,1,1,1\n')
+    gt = folders.root / 'data' / 'train'
+    assert run('--gt', gt, '--results', folders.results) == 1
+    assert f'Did you mean --gt {other}?' in capsys.readouterr().err
+
+
 # Several trackers
 
 

@@ -343,10 +343,20 @@ def test_swapped_names_are_told(folders, capsys, names):
     for name, text in zip(names, [*texts[1:], texts[0]], strict=True):
         rows = [r for r in text.splitlines() if int(r.split(',')[0]) <= LENGTHS[name]]
         (folders.results / f'{name}.txt').write_text('\n'.join(rows) + '\n')
-    folders.evaluate('--frames', 'all')
+    for option, code in (((), 1), (('--frames', 'all'), 0)):
+        assert folders.evaluate(*option) == code
+        message = capsys.readouterr().err
+        for name, other in zip(names, [*names[1:], names[0]], strict=True):
+            assert f'results of {name} fit the ground truth of {other}' in message
+
+
+def test_results_of_one_sequence_under_two_names(folders, capsys):
+    fill(folders, everything, {'a': 30, 'b': 30})
+    text = (folders.results / 'a.txt').read_text()
+    (folders.results / 'b.txt').write_text(text)
+    assert folders.evaluate() == 1
     message = capsys.readouterr().err
-    for name, other in zip(names, [*names[1:], names[0]], strict=True):
-        assert f'results of {name} fit the ground truth of {other}' in message
+    assert 'the results of b fit the ground truth of a' in message
 
 
 def test_empty_results(folders, capsys):

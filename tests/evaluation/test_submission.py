@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Zips for the servers."""
 
+import shutil
 import zipfile
 
 import pytest
@@ -73,6 +74,19 @@ def test_the_verb_packs_and_names_faults(folders, capsys):
 def test_equal_results_give_equal_zips(folders):
     first = make(folders).path.read_bytes()
     assert make(folders).path.read_bytes() == first
+
+
+def test_results_below_and_in_a_zip(folders):
+    first = make(folders).path.read_bytes()
+    (folders / 'run').mkdir()
+    (folders / 'results').rename(folders / 'run' / 'tracker')
+    again = folders / 'again.zip'
+    for results in (folders / 'run', folders / 'out' / 'made.zip'):
+        make_submission('dancetrack', results, folders / 'test', again)
+        assert again.read_bytes() == first
+    shutil.copytree(folders / 'run' / 'tracker', folders / 'run' / 'other')
+    with pytest.raises(ValueError, match='results of 2 trackers'):
+        make_submission('dancetrack', folders / 'run', folders / 'test', again)
 
 
 FAULTS = {
