@@ -38,13 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='families of scores (default: all)',
     )
     parser.add_argument(
-        '--classes',
-        nargs='+',
-        metavar='NAME=NUMBER',
-        help='score classes one by one; numbers as in column 8 of both texts, two or '
-        'more with commas; NAME alone if a labels.txt beside the ground truth has it',
-    )
-    parser.add_argument(
         '--all-columns',
         action='store_true',
         help='print all usual scores, not only HOTA, DetA, AssA, MOTA, IDF1, IDSW',
@@ -61,13 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='write every match, switch, miss and false positive by frame, as CSV '
         'that motmetrics goes on with',
-    )
-    parser.add_argument(
-        '--processes',
-        type=int,
-        default=_count_cores(),
-        metavar='N',
-        help='sequences scored at a time (default: %(default)s, the cores)',
     )
 
 
@@ -120,6 +106,13 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
         'and format of the ground truth tell)',
     )
     parser.add_argument(
+        '--classes',
+        nargs='+',
+        metavar='NAME=NUMBER',
+        help='score classes one by one; numbers as in column 8 of both texts, two or '
+        'more with commas; NAME alone if a labels.txt beside the ground truth has it',
+    )
+    parser.add_argument(
         '--sequences',
         nargs='+',
         metavar='NAME',
@@ -130,6 +123,13 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar='FILE',
         help='take the sequences that this file names, one per line below "name"',
+    )
+    parser.add_argument(
+        '--processes',
+        type=int,
+        default=_count_cores(),
+        metavar='N',
+        help='sequences scored at a time (default: %(default)s, the cores)',
     )
 
 
@@ -192,33 +192,39 @@ def say(options: argparse.Namespace, remarks: Iterable[str]) -> None:
         print(f'mmfdta {options.verb}: {remark}', file=sys.stderr)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Score, print the table and keep the scores."""
+def score_trackers(
+    options: argparse.Namespace, families: tuple[str, ...], events: bool
+) -> tuple[dict[str, 'Evaluation'], int]:
+    """Score what :func:`add_folder_arguments` names, and say what is worth saying.
+
+    Args:
+        options: The parsed arguments.
+        families: Of ``HOTA``, ``CLEAR``, ``Identity``.
+        events: List the events, too.
+
+    Returns:
+        Scores by tracker, without the trackers that could not be scored if there are
+        several; and the number of all trackers.
+
+    Raises:
+        OSError: If something is missing.
+        ValueError: If the only tracker cannot be scored.
+    """
     from mmfdta.evaluation import Settings, evaluate
     from mmfdta.structures.classes import choose_classes
 
-    out = options.out
-    if out and out.suffix not in ('', '.json', '.csv') and not out.is_dir():
-        raise ValueError(
-            f'--out: found {out}, expected a name that ends in .json or .csv, or a '
-            'folder'
-        )
     settings = Settings(
         benchmark=PLAIN if options.benchmark == AUTO else options.benchmark,
-        families=tuple(options.metrics),
+        families=families,
         classes={} if options.classes else None,
-        events=options.events is not None,
+        events=events,
     )
-    if options.events is not None and options.events.is_dir():
-        raise ValueError(
-            f'--events: found the folder {options.events}, expected a file'
-        )
     scored_class = get_benchmark(settings.benchmark).scored_class
     reads_classes = options.classes or scored_class is not None
     trackers = find_options_trackers(
         options, _MOT_COLUMNS if reads_classes else _BOX_COLUMNS
     )
-    evaluations, failed = {}, False
+    evaluations = {}
     said: list[str] = []  # once for all trackers
     for tracker in trackers:
         prefix = f'{tracker.name}: ' if len(trackers) > 1 else ''
@@ -246,9 +252,26 @@ def run(options: argparse.Namespace) -> int:
             if len(trackers) == 1:
                 raise
             say(options, [f'{prefix}not scored: {error}'])
-            failed = True
-    _show(options, evaluations, len(trackers) > 1)
-    return int(failed)
+    return evaluations, len(trackers)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Score, print the table and keep the scores."""
+    out = options.out
+    if out and out.suffix not in ('', '.json', '.csv') and not out.is_dir():
+        raise ValueError(
+            f'--out: found {out}, expected a name that ends in .json or .csv, or a '
+            'folder'
+        )
+    if options.events is not None and options.events.is_dir():
+        raise ValueError(
+            f'--events: found the folder {options.events}, expected a file'
+        )
+    evaluations, num_trackers = score_trackers(
+        options, tuple(options.metrics), events=options.events is not None
+    )
+    _show(options, evaluations, num_trackers > 1)
+    return int(len(evaluations) < num_trackers)
 
 
 def _show(

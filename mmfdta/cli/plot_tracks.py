@@ -5,12 +5,7 @@ import argparse
 import json
 from pathlib import Path
 
-from .evaluate import (
-    add_folder_arguments,
-    choose_benchmark,
-    find_options_trackers,
-    say,
-)
+from .evaluate import add_folder_arguments, score_trackers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,28 +20,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     """Draw each sequence, and list the switches of all."""
-    from mmfdta.evaluation import Settings
-    from mmfdta.evaluation.events import find_events
-    from mmfdta.evaluation.scores import load_scored
+    from mmfdta.evaluation.scores import ALL
     from mmfdta.structures.whole_files import write_text
     from mmfdta.visualization import describe_errors, save_timeline
 
-    trackers = find_options_trackers(options)
-    for tracker in trackers:
-        folder = options.out / tracker.name if len(trackers) > 1 else options.out
+    evaluations, num_trackers = score_trackers(options, ('CLEAR',), events=True)
+    for tracker, evaluation in evaluations.items():
+        folder = options.out / tracker if num_trackers > 1 else options.out
         switches = {}
-        sequences, remarks = tracker.load()
-        say(options, remarks)
-        benchmark, why = choose_benchmark(options, tracker.truth, sequences)
-        say(options, why)
-        settings = Settings(benchmark, classes=tracker.truth.classes)
-        for sequence in sequences:
-            for label, scored in load_scored(sequence, settings).items():
-                name = sequence.name if label == 'all' else f'{sequence.name}_{label}'
-                events = find_events(scored)
+        for label, of_class in evaluation.events.items():
+            for sequence, events in of_class.items():
+                name = sequence if label == ALL else f'{sequence}_{label}'
                 path = folder / f'{name}.png'
                 switches[name] = save_timeline(name, events, path)
                 print(f'{path}: {describe_errors(events)}')
         write_text(folder / 'switches.json', json.dumps(switches, indent=1) + '\n')
+    return int(len(evaluations) < num_trackers)

@@ -311,8 +311,14 @@ def _score(
 
     Returns:
         Counts and, if asked for, events by class name; and its rows by class number.
+
+    Raises:
+        ValueError: If no score is defined for it.
     """
-    loaded = _load(job, settings)
+    loaded = job.load()
+    by_class = get_benchmark(settings.benchmark).scored_class is None
+    for side, boxes in (('ground truth', loaded.gt), ('result', loaded.pred)):
+        boxes.check(f'{loaded.name}: {side}', loaded.num_frames, by_class)
     census = ClassCensus.of(loaded)
     scored = {
         name: (
@@ -322,24 +328,6 @@ def _score(
         for name, sequence in _select(loaded, settings, reading).items()
     }
     return scored, census
-
-
-def load_scored(job: SequenceJob, settings: Settings) -> dict[str, Sequence]:
-    """Load what is scored of a sequence, by class name.
-
-    Raises:
-        ValueError: If it cannot be scored.
-    """
-    return _select(_load(job, settings), settings)
-
-
-def _load(job: SequenceJob, settings: Settings) -> Sequence:
-    """Load a sequence and refuse what no score is defined for."""
-    sequence = job.load()
-    by_class = get_benchmark(settings.benchmark).scored_class is None
-    for side, boxes in (('ground truth', sequence.gt), ('result', sequence.pred)):
-        boxes.check(f'{sequence.name}: {side}', sequence.num_frames, by_class)
-    return sequence
 
 
 def _select(

@@ -415,3 +415,70 @@ def test_the_lines_of_the_page_give_our_scores(tmp_path, monkeypatch, capsys):
     assert switches == sum(
         (part.Type == 'SWITCH').sum() for part in names['parts'].values()
     )
+
+
+def write_by_class(root) -> None:
+    """Identity 1 is a person and a car; the cars' results change theirs once."""
+    rows = [(frame, 1, label) for frame in range(1, 7) for label in (1, 3)]
+    gt = Tracks.create(
+        frame := [row[0] for row in rows],
+        [row[1] for row in rows],
+        [[200.0 * row[2], 0, 50, 50] for row in rows],
+        label=[row[2] for row in rows],
+    )
+    identity = [5 if row[2] == 1 or row[0] < 4 else 6 for row in rows]
+    pred = Tracks.create(frame, identity, gt.xywh, label=gt.label)
+    for folder, tracks in (('gt', gt), ('results', pred)):
+        text = zip(
+            *(tracks.frame, tracks.identity, tracks.xywh, tracks.label), strict=True
+        )
+        (root / folder).mkdir()
+        (root / folder / 's.txt').write_text(
+            ''.join(
+                f'{f},{i},{x},{y},{w},{h},1,{c},1\n' for f, i, (x, y, w, h), c in text
+            )
+        )
+
+
+@pytest.mark.parametrize('classes', [[], ['--classes', 'person=1', 'car=3']])
+def test_plot_tracks_reads_classes_as_evaluate_does(tmp_path, capsys, classes):
+    """Identities that count within their class, with classes told apart or not."""
+    write_by_class(tmp_path)
+    events, plots = tmp_path / 'events.csv', tmp_path / 'plots'
+    assert run(tmp_path, *classes, '--events', str(events)) == 0
+    said = capsys.readouterr().err
+    table = pandas.read_csv(events)
+    switches = table[table.Type == 'SWITCH']
+    assert switches.FrameId.tolist() == [4]
+    if classes:
+        assert switches.Class.tolist() == ['car']
+    assert table.Type.value_counts()['MATCH'] == 11
+    places = ['--gt', f'{tmp_path}/gt', '--results', f'{tmp_path}/results']
+    assert main(['plot-tracks', *places, *classes, '--out', str(plots)]) == 0
+    assert capsys.readouterr().err == said.replace('evaluate:', 'plot-tracks:')
+    listed = json.loads((plots / 'switches.json').read_text())
+    assert listed.keys() == ({'s_person', 's_car'} if classes else {'s'})
+    (switch,) = (found for of in listed.values() for found in of)
+    assert switch['frame'] == 4
+    assert switch['identity'] == switches.OId.item()
+    assert switch['to'] == switches.HId.item()
+
+
+def test_several_trackers_are_told_apart(tmp_path):
+    scene = random_scene(44, STYLES[3], 's')
+    write(tmp_path, scene)
+    text = (tmp_path / 'results' / 's.txt').read_text().splitlines(keepends=True)
+    for name, rows in (('byte', text), ('sort', text[::2])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 's.txt').write_text(''.join(rows))
+    events = tmp_path / 'events.csv'
+    places = ['--gt', f'{tmp_path}/gt', '--results']
+    places += [f'{tmp_path}/byte', f'{tmp_path}/sort']
+    assert main(['evaluate', *places, '--events', str(events)]) == 0
+    table = pandas.read_csv(events, index_col=['FrameId', 'Event'])
+    assert list(table.columns) == ['Tracker', *COLUMNS[2:]]
+    rows = np.arange(len(scene.pred))
+    for name, kept in (('byte', rows), ('sort', rows[::2])):
+        sequence = replace(scene, pred=scene.pred.select(kept))
+        ours = count_sequence(sequence).scores()
+        hold(compute(table[table.Tracker == name]), sequence, ours)
