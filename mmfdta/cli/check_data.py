@@ -45,7 +45,7 @@ def add_check_options(parser: argparse.ArgumentParser) -> None:
         choices=FRAME_NUMBERS,
         default='auto',
         help='how frames of the texts are read: as the numbers in the names of the '
-        'images, or counting the images (default: as what fits)',
+        'images, or counting the images, from 0 with count0 (default: what fits)',
     )
     parser.add_argument(
         '--splits', nargs='+', help='splits; by default those that are there'

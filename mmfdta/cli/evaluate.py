@@ -17,6 +17,7 @@ from mmfdta.structures.benchmarks import (
     PLAIN,
     get_benchmark,
 )
+from mmfdta.structures.frames import FRAME_NUMBERS
 
 if TYPE_CHECKING:
     from mmfdta.evaluation import Evaluation, Sequence
@@ -105,6 +106,14 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
         help='whose rules to follow (default: %(default)s, those that names, classes '
         'and format of the ground truth tell)',
     )
+    for option, side in (('', 'ground truth text'), ('result-', 'results')):
+        parser.add_argument(
+            f'--{option}frame-numbers',
+            choices=FRAME_NUMBERS,
+            default='auto',
+            help=f'how frames of {side} are read: as the numbers in the names of the '
+            'images, or counting the images, from 0 with count0 (default: what fits)',
+        )
     parser.add_argument(
         '--classes',
         nargs='+',
@@ -153,6 +162,8 @@ def find_options_trackers(
             seqmap=options.seqmap,
             gt_file=options.gt_file,
             gt_columns=gt_columns,
+            frame_numbers=options.frame_numbers,
+            result_frame_numbers=options.result_frame_numbers,
             part=Part(half=options.half) if options.half else options.frames,
         )
     )

@@ -120,7 +120,7 @@ def check_numbers(
         if source.gt_path is None:
             continue
         try:
-            frames = source.read_frames(frame_numbers == 'count')
+            frames = source.read_frames(frame_numbers.startswith('count'))
             text = scan_mot_text(source.gt_path, first_frame=0)
         except (OSError, ValueError):
             continue
@@ -129,9 +129,9 @@ def check_numbers(
         numbers = decide_frame_numbers(texts, frame_numbers)
     except ValueError as error:
         readings = [
-            FrameNumbers(by_names, first)
-            for by_names, first in ((True, 1), (False, 1), (False, 0))
-            if frame_numbers in ('auto', 'names' if by_names else 'count')
+            reading
+            for reading in (FrameNumbers(True), COUNTED, FrameNumbers(first=0))
+            if frame_numbers == 'auto' or reading.choice.startswith(frame_numbers)
         ]
         lost = [
             sum(int((r.positions(f, t.tracks.frame) == 0).sum()) for f, t in texts)

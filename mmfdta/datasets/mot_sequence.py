@@ -83,8 +83,8 @@ class MOTSequenceDataset(BaseDataset):
             sets do, for any detector, pipeline and metric of MMDetection; samples
             are asked for by ``int``.
         frame_numbers: How the frames of all texts are read: ``names``, as the number
-            in the name of the image; ``count``, as the n-th image; ``auto``, as what
-            fits, refusing texts that fit both in different ways.
+            in the name of the image; ``count``, as the n-th image (``count0``: from 0);
+            ``auto``, as what fits, refusing texts that fit both in different ways.
         **kwargs: See :class:`mmengine.dataset.BaseDataset` (``metainfo``,
             ``pipeline``, ``indices``, ``lazy_init``).
 

@@ -328,8 +328,8 @@ def read_sequences(
 
     Args:
         sources: Where their parts are.
-        frame_numbers: How frames are read: ``auto``, ``names`` or ``count``, see
-            :mod:`mmfdta.structures.frames`.
+        frame_numbers: How frames are read, see
+            :func:`~mmfdta.structures.frames.decide_frame_numbers`.
 
     Returns:
         The sequences; remarks worth a warning (how frames are read, a length that
@@ -340,7 +340,8 @@ def read_sequences(
         ValueError: At bad text, or if a row has no image or could have two.
     """
     remarks: list[str] = []
-    frames = [source.read_frames(frame_numbers == 'count') for source in sources]
+    any_names = frame_numbers.startswith('count')
+    frames = [source.read_frames(any_names) for source in sources]
     texts = [_read_text(source, remarks) for source in sources]
     pairs = zip(frames, texts, strict=True)
     decided = decide_frame_numbers(

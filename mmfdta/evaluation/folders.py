@@ -12,11 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from mmfdta.structures.classes import LABELS_FILE
-from mmfdta.structures.frames import read_seqinfo
-from mmfdta.structures.mot_text import read_tracks
+from mmfdta.structures.frames import SequenceFrames, find_frames
+from mmfdta.structures.mot_text import read_tracks, scan_mot_text
 from mmfdta.structures.tracks import Sequence
 
 from .formats import Annotations
+from .numbering import ScannedSequence, number_sequences
 
 GT_FILE = 'gt.txt'
 # Folders that say nothing about whose results lie in them.
@@ -33,17 +34,22 @@ class SequenceFiles:
         name: Name of the sequence.
         gt_path: Ground truth text.
         pred_path: Result text.
-        num_frames: Length; None takes the last frame of the texts.
+        frames: What is known of the frames; None takes the last frame of the texts.
         gt_columns: Fewest columns of the ground truth.
     """
 
     name: str
     gt_path: Path
     pred_path: Path
-    num_frames: int | None = None
+    frames: SequenceFrames | None = None
     gt_columns: int = 6
 
-    def load(self) -> Sequence:
+    @property
+    def num_frames(self) -> int | None:
+        """Length, None if it is not known."""
+        return None if self.frames is None else self.frames.length
+
+    def scan(self) -> ScannedSequence:
         """Read both files.
 
         Rows with a width or height <= 0 stay; they count as boxes that overlap
@@ -53,15 +59,23 @@ class SequenceFiles:
             FileNotFoundError: If a file does not exist.
             ValueError: At a bad line; the message names file and line.
         """
-        length = self.num_frames
         # One identity may be that of several classes; the evaluation decides.
-        gt, pred = (
-            read_tracks(path, columns, True, length, by_class=True)
-            for path, columns in ((self.gt_path, self.gt_columns), (self.pred_path, 6))
-        )
-        if length is None:
-            length = int(max(gt.frame.max(initial=1), pred.frame.max(initial=1)))
-        return Sequence(self.name, length, gt, pred)
+        gt = scan_mot_text(self.gt_path, self.gt_columns, first_frame=0)
+        gt.require(unique=True, by_class=True)
+        pred = scan_mot_text(self.pred_path, first_frame=0)
+        pred.require(unique=True, by_class=True)
+        return ScannedSequence(self.name, gt, pred, self.frames)
+
+    def load(self) -> Sequence:
+        """Read both files, and place their rows on frames from 1.
+
+        Raises:
+            FileNotFoundError: If a file does not exist.
+            ValueError: At a bad line, or a row without a frame; the message names
+                file and line.
+        """
+        (sequence,), _ = number_sequences([self.scan()])
+        return sequence
 
 
 @dataclass(frozen=True)
@@ -74,6 +88,7 @@ class TextSide:
         min_columns: Fewest columns of a row.
         lacking: Sequences without a text where others have one.
         is_listed: The texts were named one by one, and no folder.
+        any_names: Images may have any names, as frames only count them.
     """
 
     folder: Path
@@ -81,6 +96,7 @@ class TextSide:
     min_columns: int = 6
     lacking: tuple[str, ...] = ()
     is_listed: bool = False
+    any_names: bool = False
 
     title = 'MOTChallenge text'
     benchmark = None
@@ -97,16 +113,28 @@ class TextSide:
         """Whether a single text was named, and no folder or zip."""
         return list(self.paths.values()) == [self.folder]
 
-    def length(self, name: str) -> int | None:
-        """Find the length of a sequence of a ground truth, see :func:`read_length`."""
+    def frames(self, name: str) -> SequenceFrames | None:
+        """Find the frames of a sequence of a ground truth: images or ``seqLength``.
+
+        Raises:
+            FileNotFoundError: If ``imDir`` does not exist, but images lie elsewhere.
+            ValueError: If ``seqinfo.ini`` cannot be read, or the images not be
+                numbered.
+        """
         path = self.paths[name]
         inside = [path.parent, *path.parent.parents]
         if self.folder in inside:
             inside = inside[: inside.index(self.folder)]
         else:  # a text alone: <sequence>/gt/gt.txt or <sequence>/gt.txt
             inside = inside[:2]
-        lengths = (read_length(folder) for folder in inside if folder.is_dir())
-        return next((length for length in lengths if length is not None), None)
+        known = (
+            find_frames(folder, self.any_names) for folder in inside if folder.is_dir()
+        )
+        frames = next((found for found in known if found is not None), None)
+        if frames is None or (frames.expected or 0) <= frames.length:
+            return frames
+        # Scores need no images: some are enough if they begin with the first one.
+        return frames.extended() if frames.is_regular else frames
 
     def read(self, name: str) -> Annotations:
         """Read a sequence strictly.
@@ -115,7 +143,8 @@ class TextSide:
             FileNotFoundError: If a file does not exist.
             ValueError: At a bad line; the message names file and line.
         """
-        length = self.length(name)
+        frames = self.frames(name)
+        length = None if frames is None else frames.length
         # One identity may be that of several classes; the evaluation decides.
         tracks = read_tracks(
             self.paths[name], self.min_columns, True, length, by_class=True
@@ -296,29 +325,6 @@ def find_sequences(
             )
     paired = pair_sides(truths[0], trackers[0][1], names)
     return paired.jobs, paired.extra
-
-
-def read_length(sequence_dir: Path) -> int | None:
-    """Find the length of a sequence in its folder, in ``seqinfo.ini`` or ``img1``.
-
-    Returns:
-        ``seqLength``, else the number of images, else None.
-
-    Raises:
-        ValueError: If ``seqinfo.ini`` holds no length.
-    """
-    ini = sequence_dir / 'seqinfo.ini'
-    if ini.is_file():
-        length = read_seqinfo(ini).length
-        if length is None:
-            raise ValueError(
-                f'{ini}: expected seqLength, a number, in section [Sequence]'
-            )
-        return length
-    images = sequence_dir / 'img1'
-    if not images.is_dir():
-        return None
-    return sum(not entry.name.startswith('.') for entry in os.scandir(images)) or None
 
 
 def find_near(side: TextSide, names: Iterable[str]) -> Path | None:

@@ -3,7 +3,7 @@
 
 import contextlib
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mmfdta.structures.classes import labels_beside
@@ -20,6 +20,7 @@ from .folders import (
     name_some,
 )
 from .formats import Side, as_results, open_results, open_truth
+from .numbering import number_sequences
 from .pairing import pair_sides, read_seqmap
 from .parts import (
     Part,
@@ -46,6 +47,9 @@ class Inputs:
         gt_columns: Fewest columns of ground truth text.
         part: The part of each sequence that is scored; None takes all, and refuses
             results that seem to be of a part.
+        frame_numbers: How frames of ground truth text are read, see
+            :func:`~mmfdta.evaluation.numbering.number_sequences`.
+        result_frame_numbers: How those of results are read.
     """
 
     gt: Path
@@ -55,6 +59,8 @@ class Inputs:
     gt_file: str = GT_FILE
     gt_columns: int = 6
     part: Part | None = None
+    frame_numbers: str = 'auto'
+    result_frame_numbers: str = 'auto'
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,8 @@ class Tracker:
                 'results without ground truth are not scored: '
                 f'{name_some(paired.extra)}{self._hint_above(paired.extra)}'
             )
-        sequences = load_all(paired.jobs, processes)
+        sequences, said = self._read(paired.jobs, processes)
+        remarks += said
         sequences, said = self._cut(sequences, paired.jobs)
         remarks += said
         doubts = (
@@ -121,6 +128,16 @@ class Tracker:
             if near.folder == above and set(extra) & set(near.names):
                 return f'; for all of them name --gt {above}'
         return ''
+
+    def _read(self, jobs: list, processes: int) -> tuple[list[Sequence], list[str]]:
+        """Read sequences; texts of all are numbered together."""
+        if not all(isinstance(job, SequenceFiles) for job in jobs):
+            return load_all(jobs, processes), []
+        return number_sequences(
+            load_all(jobs, processes, 'scan'),
+            self.inputs.frame_numbers,
+            self.inputs.result_frame_numbers,
+        )
 
     def _cut(
         self, sequences: list[Sequence], jobs: list
@@ -204,7 +221,10 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
     names = {name for truth in truths for name in truth.names}
     of_one = len(truths) == 1 and truths[0].is_file and truths[0].folder == inputs.gt
     found = find_results(inputs.results, names, of_one)
-    truth = _choose_truth(inputs.gt, truths, found)
+    truth = replace(
+        _choose_truth(inputs.gt, truths, found),
+        any_names=inputs.frame_numbers.startswith('count'),
+    )
     remarks = []
     inside = truth.folder.parent if truth.is_file else truth.folder
     if truth.folder != inputs.gt:

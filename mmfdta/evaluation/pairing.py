@@ -233,7 +233,7 @@ def _make_job(
             name=name,
             gt_path=truth.paths[truth_name],
             pred_path=results.paths[result_name],
-            num_frames=truth.length(truth_name),
+            frames=truth.frames(truth_name),
             gt_columns=truth.min_columns,
         )
     if isinstance(results, TextSide):

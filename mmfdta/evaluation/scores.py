@@ -264,19 +264,22 @@ def evaluate(
     return Evaluation(counts, events if settings.events else {}, tuple(remarks))
 
 
-def load_all(jobs: Iterable[SequenceJob], processes: int = 1) -> list[Sequence]:
+def load_all(
+    jobs: Iterable[SequenceJob], processes: int = 1, method: str = 'load'
+) -> list:
     """Load sequences in parallel processes, so that they can be looked at together.
 
     Args:
         jobs: What is loaded.
         processes: Number of processes; 1 stays in this one.
+        method: Name of the method that loads.
 
     Raises:
         OSError: If a file cannot be read.
         ValueError: At a fault of a file.
         RuntimeError: If a process was ended from outside.
     """
-    return _map(operator.methodcaller('load'), list(jobs), processes)
+    return _map(operator.methodcaller(method), list(jobs), processes)
 
 
 def _map(function: Callable[[Any], Any], jobs: list, processes: int) -> list:

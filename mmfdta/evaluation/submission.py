@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmfdta.structures.benchmarks import BENCHMARKS
+from mmfdta.structures.frames import find_frames
 from mmfdta.structures.mot_text import scan_mot_text
 from mmfdta.structures.whole_files import open_whole, read_bytes
 
-from .folders import find_results, name_some, read_length
+from .folders import find_results, name_some
 
 _COLUMNS = 10
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -46,7 +47,7 @@ def make_submission(
             ``sportsmot`` (files in the root of the zip).
         results_dir: Folder or zip with ``<sequence>.txt``, itself or deeper.
         data_dir: The test split: a folder for each sequence
-            with ``img1`` or ``seqinfo.ini``, which give its length.
+            with images or ``seqinfo.ini``, which give its length.
         zip_path: Where to write; appears when complete.
 
     Raises:
@@ -99,7 +100,9 @@ def _find_lengths(data_dir: Path) -> dict[str, int]:
     if not data_dir.is_dir():
         raise FileNotFoundError(f'{data_dir}: no such folder, expected the test split')
     folders = sorted(path for path in data_dir.iterdir() if path.is_dir())
-    lengths = {path.name: n for path in folders if (n := read_length(path))}
+    lengths = {
+        path.name: frames.length for path in folders if (frames := find_frames(path))
+    }
     if not lengths:
         raise FileNotFoundError(
             f'{data_dir}: no sequences in it, expected <sequence>/img1 or '

@@ -5,7 +5,7 @@ A sequence is a folder with images, an optional ``seqinfo.ini`` and text. The fr
 a text are read in one of two ways: as the numbers in the names of the images
 (``names``), or as the n-th image (``count``), from 1, or from 0 where a text has a
 frame 0. A reading holds for all sequences of a split, or all texts of a folder. If one
-fits, it is taken; if both fit and differ, it takes an option to choose.
+fits, it is taken; if both fit and differ, an option must choose.
 
 Data sets, their checker and their cache, evaluation, submission, depth and tracking
 find images and place rows with this module and nothing else.
@@ -25,7 +25,7 @@ from .mot_text import ScannedText
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 IMAGE_DIR = 'img1'
-FRAME_NUMBERS = ('auto', 'names', 'count')
+FRAME_NUMBERS = ('auto', 'names', 'count', 'count0')
 
 _Number = TypeVar('_Number', int, float)
 _DIGITS = re.compile('([0-9]+)')
@@ -315,7 +315,8 @@ class SequenceFrames:
     """What is known of the frames of a sequence.
 
     Attributes:
-        path: Folder of the images, or of the sequence, for messages.
+        path: Folder of the images, or of the sequence, for messages; empty if the
+            length is only what texts let expect.
         length: Number of frames L, that of the images where they are there.
         names: The images, L of them; None if they are not there.
         numbers: int64 (L,), ascending, what the names carry. 1..L if there are no
@@ -394,6 +395,16 @@ class SequenceFrames:
             remarks=(),
         )
 
+    def extended(self) -> 'SequenceFrames':
+        """Return as many frames as ``seqLength`` says, from the first on."""
+        length = max(self.expected or 0, self.length)
+        remark = (
+            f'{self.path}: there are {self.length} images, but seqLength in '
+            f'seqinfo.ini is {length}; seqLength counts'
+        )
+        frames = SequenceFrames.of_length(self.path, length)
+        return replace(frames, remarks=(remark,))
+
     @property
     def is_regular(self) -> bool:
         """The names carry the numbers 1..L, so that both readings are the same."""
@@ -416,7 +427,10 @@ class SequenceFrames:
     def place(self) -> str:
         """Say where the images are, or where the length stands."""
         if self.names is None:
-            return f'(seqLength in {self.path})'
+            known = (
+                f'seqLength in {self.path}' if self.path else 'the last in the texts'
+            )
+            return f'({known})'
         return f'({self.length} images in {self.path})'
 
     def describe(self, position: int) -> str:
@@ -470,8 +484,10 @@ class FrameNumbers:
 
     @property
     def choice(self) -> str:
-        """``names`` or ``count``."""
-        return 'names' if self.by_names else 'count'
+        """The setting that asks for this: ``names``, ``count`` or ``count0``."""
+        if self.by_names:
+            return 'names'
+        return 'count' if self.first == 1 else 'count0'
 
     def positions(self, frames: SequenceFrames, frame: np.ndarray) -> np.ndarray:
         """Find the image of each row.
@@ -517,7 +533,10 @@ class FrameNumbers:
         """Say where a row is and why no image is its own."""
         where = f'{text.path}:{text.line[row]}: frame {text.tracks.frame[row]}'
         if frames.is_regular and self.first == 1:
-            return f'{where} has no image, expected 1 to {frames.length} {frames.place}'
+            return (
+                f'{text.path}:{text.line[row]}: found frame {text.tracks.frame[row]}, '
+                f'but the sequence has {frames.length} frames {frames.place}'
+            )
         if not self.by_names:
             last = frames.length - 1 + self.first
             return (
@@ -535,21 +554,30 @@ class FrameNumbers:
 COUNTED = FrameNumbers()
 
 
+class AmbiguousFrames(ValueError):
+    """Several readings of frame numbers fit, and differ."""
+
+
 def decide_frame_numbers(
     texts: SequenceOf[tuple[SequenceFrames, ScannedText]],
     choice: str = 'auto',
     option: str = "frame_numbers='names' or 'count' (--frame-numbers)",
+    from_zero: bool = False,
 ) -> FrameNumbers:
     """Decide how the frames of texts are read, for all of them in the same way.
 
     Args:
         texts: The frames of each sequence, and its text.
-        choice: ``auto``: the reading that fits. ``names`` or ``count``: this one.
+        choice: ``auto``: the reading that fits. ``names``: numbers in names;
+            ``count``: the n-th image, from 0 where a text has a frame 0, else from 1;
+            ``count0``: the n-th image, from 0.
         option: What chooses, for messages.
+        from_zero: Texts may count from 0 though none has a frame 0.
 
     Raises:
-        ValueError: If no reading fits, if both fit and differ, or if it may be that
-            images are missing; the message names file, line and both readings.
+        AmbiguousFrames: If several readings fit and differ.
+        ValueError: If no reading fits, or if it may be that images are missing.
+            Messages name file, line and both readings.
     """
     if choice not in FRAME_NUMBERS:
         raise ValueError(
@@ -557,26 +585,31 @@ def decide_frame_numbers(
             f'{", ".join(FRAME_NUMBERS)}'
         )
     texts = [(frames, text) for frames, text in texts if len(text)]
-    from_zero = any((text.tracks.frame == 0).any() for _, text in texts)
-    names, count = FrameNumbers(True), FrameNumbers(False, 0 if from_zero else 1)
+    has_zero = any((text.tracks.frame == 0).any() for _, text in texts)
+    names, count = FrameNumbers(True), FrameNumbers(False, 0 if has_zero else 1)
     if choice != 'auto':
         chosen = names if choice == 'names' else count
+        chosen = replace(chosen, first=0) if choice == 'count0' else chosen
         for frames, text in texts:
             chosen.place(frames, text)
         return _with_remark(chosen, texts)
-    lost_by_names, lost_by_count = _find_lost(names, texts), _find_lost(count, texts)
-    if lost_by_names and lost_by_names == lost_by_count:
-        raise ValueError(f'{lost_by_names}. Are images missing?')
-    if lost_by_names and lost_by_count:
+    readings = [names, count]
+    if from_zero and not has_zero:
+        readings.append(FrameNumbers(first=0))
+    lost = [_find_lost(reading, texts) for reading in readings]
+    if all(lost) and lost[0] == lost[1]:
+        raise ValueError(f'{lost[0]}. Is this the right text, and are frames missing?')
+    if all(lost):
         raise ValueError(
-            f'{lost_by_names}; and {lost_by_count}. Are images missing, or do '
-            'sequences count in different ways?'
+            f'{lost[0]}; and {lost[1]}. Are images missing, or do sequences count in '
+            'different ways?'
         )
-    if not lost_by_names and not lost_by_count:
-        _refuse_ambiguous(names, count, texts, option)
-    if lost_by_names:
-        _refuse_missing_images(names, count, texts, option)
-    return _with_remark(count if lost_by_names else names, texts)
+    chosen, *others = (r for r, why in zip(readings, lost, strict=True) if not why)
+    for other in others:
+        _refuse_ambiguous(chosen, other, texts, option)
+    if chosen is not names:
+        _refuse_missing_images(names, chosen, texts, option)
+    return _with_remark(chosen, texts)
 
 
 def _find_lost(
@@ -591,22 +624,25 @@ def _find_lost(
 
 
 def _refuse_ambiguous(
-    names: FrameNumbers,
-    count: FrameNumbers,
+    one: FrameNumbers,
+    other: FrameNumbers,
     texts: Iterable[tuple[SequenceFrames, ScannedText]],
     option: str,
 ) -> None:
     for frames, text in texts:
-        by_names = names.positions(frames, text.tracks.frame)
-        by_count = count.positions(frames, text.tracks.frame)
-        differ = np.flatnonzero(by_names != by_count)
+        positions = [r.positions(frames, text.tracks.frame) for r in (one, other)]
+        differ = np.flatnonzero(positions[0] != positions[1])
         if len(differ):
             row = differ[0]
-            raise ValueError(
+            ways = [
+                'by the number in the name' if r.by_names else f'counted from {r.first}'
+                for r in (one, other)
+            ]
+            raise AmbiguousFrames(
                 f'{text.path}:{text.line[row]}: frame {text.tracks.frame[row]} can be '
-                f'{frames.describe(by_names[row])}, by the number in the name, or '
-                f'{frames.describe(by_count[row])}, counted from {count.first}, and '
-                f'both readings fit all sequences. Choose one with {option}'
+                f'{frames.describe(positions[0][row])}, {ways[0]}, or '
+                f'{frames.describe(positions[1][row])}, {ways[1]}, and both readings '
+                f'fit all sequences. Choose one with {option}'
             )
 
 

@@ -297,7 +297,9 @@ def test_images_that_are_missing_are_an_error(
     (folder / 'gt').mkdir()
     rows = ''.join(f'{frame},{frame},1,2,3,4\n' for frame in frames)
     (folder / 'gt' / 'gt.txt').write_text(rows)
-    with pytest.raises(ValueError, match=r'gt.txt:\d+: frame \d+ has no image'):
+    with pytest.raises(
+        ValueError, match=r'gt.txt:\d+: (found )?frame \d+(, but the| has no)'
+    ):
         MOTSequenceDataset(str(tmp_path))
     assert main(['check-data', 'mot', str(tmp_path)]) == 1
     assert re.search(r'error .*has no image', capsys.readouterr().out)

@@ -259,7 +259,7 @@ def _no_images(folder):
     ('damage', 'message'),
     [
         (_missing_image, 'gt.txt:3: frame 2 has no image.*gt.txt:7: frame 4'),
-        (_late_frame, 'gt.txt:2: frame 9 has no image, expected 1 to 4'),
+        (_late_frame, 'gt.txt:2: found frame 9, but the sequence has 4 frames'),
         (_huge_box, r'gt.txt:2: found box \[1.0, 1.0, 1e\+39, 5.0\]'),
         (_detections, 'gt.txt:1: found identity -1'),
         (_bad_seqinfo, "seqinfo.ini:2: found seqLength='many'"),

@@ -160,7 +160,7 @@ FAULTS = {
     'text': ('1,2,a,4,5,6,1,-1,-1,-1', "'a' for x"),
     'not a number': ('1,2,nan,4,5,6,1,-1,-1,-1', 'finite'),
     'infinite': ('1,2,3,4,inf,6,1,-1,-1,-1', 'finite'),
-    'frame 0': ('0,2,3,4,5,6,1,-1,-1,-1', 'from 1'),
+    'frame 0': ('0,2,3,4,5,6,1,-1,-1,-1', 'found frame 0'),
     'frame beyond': ('99,2,3,4,5,6,1,-1,-1,-1', 'found frame 99, but the sequence'),
     'broken identity': ('1,2.5,3,4,5,6,1,-1,-1,-1', 'whole number'),
     'repeated identity': ('1,777,3,4,5,6,1,-1,-1,-1\n' * 2, 'identity 777'),

@@ -361,7 +361,7 @@ def test_trackers_of_different_sequences_are_told(trackers, capsys):
 
 def test_finding_from_python(trackers):
     (truth,) = find_truths(trackers.gt)
-    assert truth.names == ['a', 'b'] and truth.length('a') == 20
+    assert truth.names == ['a', 'b'] and truth.frames('a').length == 20
     found = find_results([trackers.root / 'all'], truth.names)
     assert [name for name, _ in found] == ['ours', 'simple', 'theirs']
     with pytest.raises(ValueError, match='found 3 folders'):

@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """The metric of the test loop, alone and in two processes."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from mmdet.structures import DetDataSample, TrackDataSample
 from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 
+from mmfdta.cli.main import main
+from mmfdta.datasets import MOTSequenceDataset
 from mmfdta.evaluation import Sequence, Settings, Tracks, evaluate, summarise
 from mmfdta.evaluation.folders import find_sequences
 from mmfdta.structures.mot_text import read_tracks
@@ -195,6 +199,47 @@ def test_text_scores_like_the_run(tmp_path):
     again = summarise(evaluate(files, Settings()).of_class())
     for name in ('HOTA', 'AssA', 'LocA', 'MOTA', 'MOTP', 'IDF1', 'Frag'):
         assert scores[f'mot/{name}'] == again[name]
+
+
+@pytest.mark.parametrize('text', ['names', 'count'])
+@pytest.mark.parametrize(
+    'numbers', [range(8), range(3, 11), range(1, 16, 2), [1, 2, 4, 5, 6, 9, 10, 12]]
+)
+def test_runs_on_odd_numbers_score_like_their_text(
+    tmp_path, capsys, numbers: list[int], text: str
+):
+    """Images from 0, cut out, subsampled, with gaps; texts by names or counted."""
+    for seed in (0, 1):
+        folder = tmp_path / 'val' / f's{seed}'
+        (folder / 'img1').mkdir(parents=True)
+        for number in numbers:
+            (folder / 'img1' / f'{number:06d}.jpg').touch()
+        rng = np.random.default_rng(seed)
+        rows = [
+            (numbers[n] if text == 'names' else n + 1, i, *box)
+            for n in range(8)
+            for i, box in enumerate(10 + rng.random((3, 4)) * 30 + 9.0 * n)
+        ]
+        (folder / 'gt').mkdir()
+        gt = ''.join(','.join(map(str, row)) + ',1,1,1\n' for row in rows)
+        (folder / 'gt' / 'gt.txt').write_text(gt)
+    dataset = MOTSequenceDataset(str(tmp_path), 'val', test_mode=True)
+    sequences = []
+    for known in dataset.sequences:
+        gt = known.annotations.tracks
+        pred = replace(gt, xywh=gt.xywh + [1, 2, 0, 0]).select(gt.identity != 1)
+        sequences.append(Sequence(known.name, len(known), gt, pred))
+    metric = METRICS.build(dict(type='MOTMetric', out_dir=str(tmp_path / 'out')))
+    scores = run_metric(metric, sequences)
+    assert 0 < scores['mot/HOTA'] < 1
+    command = ['evaluate', '--gt', str(tmp_path / 'val'), '--processes', '1']
+    command += ['--results', str(tmp_path / 'out'), '--out', str(tmp_path / 's.json')]
+    assert main(command) == 0
+    assert 'frames' in capsys.readouterr().err
+    (document,) = json.loads((tmp_path / 's.json').read_text())['classes'].values()
+    again = document['COMBINED']
+    for name in ('HOTA', 'AssA', 'LocA', 'MOTA', 'IDF1', 'Frag'):
+        assert scores[f'mot/{name}'] == pytest.approx(np.mean(again[name]), abs=1e-6)
 
 
 def test_mot17_rules():

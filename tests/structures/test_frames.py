@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mmfdta.structures.frames import (
+    AmbiguousFrames,
     FrameNumbers,
     SequenceFrames,
     decide_frame_numbers,
@@ -326,7 +327,7 @@ def test_two_readings_are_an_error_that_names_both(
 def test_a_row_without_image_is_an_error_with_file_and_line(
     images: list[int], text: list[int]
 ) -> None:
-    with pytest.raises(ValueError, match=r'^gt.txt:\d+: frame .* has no image'):
+    with pytest.raises(ValueError, match=r'^gt.txt:\d+: (found )?frame \d+'):
         decide_frame_numbers([(numbered(images), make_text(list(text)))])
 
 
@@ -376,7 +377,7 @@ def test_a_known_length_is_enough() -> None:
     for text, places in (([1, 4], [1, 4]), ([0, 3], [1, 4])):
         decided = decide_frame_numbers([(frames, make_text(text))])
         assert decided.place(frames, make_text(text)).tolist() == places
-    with pytest.raises(ValueError, match=r'frame 5 has no image.*seqLength in s'):
+    with pytest.raises(ValueError, match=r'frame 5, but.* 4 frames .*seqLength in s'):
         decide_frame_numbers([(frames, make_text([5]))])
 
 
@@ -387,6 +388,18 @@ def test_a_half_keeps_the_numbers_of_its_names() -> None:
     assert decide_frame_numbers([(half, counted)]).choice == 'count'
     decided = decide_frame_numbers([(half, named)])
     assert decided.place(half, named).tolist() == [1, 4]
+
+
+def test_results_may_lack_frame_0_where_the_truth_counts_from_it() -> None:
+    frames = numbered(range(1, 11))
+    with pytest.raises(AmbiguousFrames, match='000003.jpg, .*or 000004.jpg, counted'):
+        decide_frame_numbers([(frames, make_text([3, 9]))], from_zero=True)
+    reaching = make_text([3, 10])
+    decided = decide_frame_numbers([(frames, reaching)], from_zero=True)
+    assert decided.place(frames, reaching).tolist() == [3, 10]
+    chosen = decide_frame_numbers([(frames, make_text([3, 9]))], 'count0')
+    assert chosen.positions(frames, np.array([3, 9])).tolist() == [4, 10]
+    assert 'from 0' in chosen.remark
 
 
 def test_another_choice_is_refused() -> None:

@@ -1,0 +1,104 @@
+# Copyright (c) mmfdta authors.
+"""Frame numbers of ground truth and results, by the rule of the data sets.
+
+Each side is read in its own way, the same for all of its sequences: results of
+``mmfdta`` count the images from 1, whatever the ground truth does.
+"""
+
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass, replace
+
+from mmfdta.structures.frames import (
+    AmbiguousFrames,
+    SequenceFrames,
+    decide_frame_numbers,
+)
+from mmfdta.structures.mot_text import ScannedText
+from mmfdta.structures.tracks import Sequence
+
+
+@dataclass(frozen=True)
+class ScannedSequence:
+    """Both texts of a sequence, as they are numbered.
+
+    Attributes:
+        name: Name of the sequence.
+        gt: The ground truth.
+        pred: The result.
+        frames: What is known of its frames; None if nothing is.
+    """
+
+    name: str
+    gt: ScannedText
+    pred: ScannedText
+    frames: SequenceFrames | None = None
+
+
+def number_sequences(
+    scanned: SequenceOf[ScannedSequence],
+    frame_numbers: str = 'auto',
+    result_frame_numbers: str = 'auto',
+) -> tuple[list[Sequence], list[str]]:
+    """Place the rows of both sides on frames from 1 to the length of each sequence.
+
+    Args:
+        scanned: All sequences that are scored.
+        frame_numbers: How frames of the ground truth are read, see
+            :mod:`mmfdta.structures.frames`; also those of results that can be read in
+            several ways.
+        result_frame_numbers: How those of results are read.
+
+    Returns:
+        The sequences, and remarks for the user.
+
+    Raises:
+        ValueError: If a row of either side has no frame, or could have two.
+    """
+    frames = _complete_frames(scanned)
+    truths = [(f, s.gt) for f, s in zip(frames, scanned, strict=True)]
+    results = [(f, s.pred) for f, s in zip(frames, scanned, strict=True)]
+    truth = decide_frame_numbers(truths, frame_numbers)
+    option = '--result-frame-numbers names, count or count0'
+    try:
+        result = decide_frame_numbers(
+            results, result_frame_numbers, option, from_zero=truth.first == 0
+        )
+    except AmbiguousFrames:
+        if frame_numbers == 'auto':
+            raise
+        result = decide_frame_numbers(results, frame_numbers)
+    sequences = [
+        Sequence(
+            s.name,
+            f.length,
+            replace(s.gt.tracks, frame=truth.place(f, s.gt)),
+            replace(s.pred.tracks, frame=result.place(f, s.pred)),
+        )
+        for f, s in zip(frames, scanned, strict=True)
+    ]
+    remarks = [remark for f in frames for remark in f.remarks]
+    for side, decided in (('ground truth', truth), ('results', result)):
+        if decided.remark:
+            remarks.append(f'{side}: {decided.remark}')
+    return sequences, remarks
+
+
+def _complete_frames(scanned: SequenceOf[ScannedSequence]) -> list[SequenceFrames]:
+    """Let sequences of unknown length end with the last frame of either text.
+
+    Results have no frames that the ground truth does not begin with: where they count
+    from 0 and it does not, they may not reach its last frame.
+    """
+    gt_zero = any((s.gt.tracks.frame == 0).any() for s in scanned)
+    pred_zero = gt_zero and any((s.pred.tracks.frame == 0).any() for s in scanned)
+    return [
+        s.frames
+        or SequenceFrames.of_length(
+            '',
+            max(
+                int(s.gt.tracks.frame.max(initial=1 - gt_zero)) + gt_zero,
+                int(s.pred.tracks.frame.max(initial=1 - pred_zero)) + pred_zero,
+            ),
+        )
+        for s in scanned
+    ]
