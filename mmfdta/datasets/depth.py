@@ -11,7 +11,10 @@ when it is complete.
 
 import json
 import os
+import re
 import shutil
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -36,6 +39,13 @@ _LICENCES = {
     'Depth-Anything-V2-Base': 'CC-BY-NC-4.0 (non-commercial)',
     'Depth-Anything-V2-Large': 'CC-BY-NC-4.0 (non-commercial)',
 }
+# What to do without a model from the hub.
+_ELSEWHERE = (
+    'Name the folder of a depth model, --model PATH, or take maps made elsewhere, '
+    '--backend folder --maps DIR'
+)
+# Seconds until the hub counts as out of reach.
+_PATIENCE = 10.0
 
 
 class DepthBackend(Protocol):
@@ -169,7 +179,8 @@ class TransformersDepth:
 
     Raises:
         ImportError: If ``transformers`` is not installed.
-        OSError: If the model cannot be found.
+        FileNotFoundError: If the model is not on this machine and cannot be fetched.
+        ValueError: If it is not a depth model.
     """
 
     dtype = np.float16
@@ -191,12 +202,24 @@ class TransformersDepth:
             ) from None
         if device == 'auto':
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        source = dict(pretrained_model_name_or_path=model, revision=revision or 'main')
-        self.processor = AutoImageProcessor.from_pretrained(**source)
-        self.model = AutoModelForDepthEstimation.from_pretrained(**source)
+        source, offline = _find_model(model, revision or 'main')
+        try:
+            self.processor = AutoImageProcessor.from_pretrained(**source)
+            self.model = AutoModelForDepthEstimation.from_pretrained(**source)
+        except Exception as error:  # whatever a wrong or damaged model provokes
+            found = ' '.join(str(error).partition('\n')[0].split())
+            if offline and isinstance(error, OSError):
+                raise FileNotFoundError(
+                    f'{model}: not in the cache of this machine, and {offline}. '
+                    f'{_ELSEWHERE}'
+                ) from error
+            raise ValueError(
+                f'{model}: no depth model that transformers can load '
+                f'({type(error).__name__}: {found}). {_ELSEWHERE}'
+            ) from error
         self.model.to(device).eval()
         self.name = model
-        self.revision = getattr(self.model.config, '_commit_hash', None) or revision
+        self.revision = _find_commit(model, revision or 'main') or revision
         self.device = device
         self.batch_size = batch_size
         kind = getattr(self.model.config, 'depth_estimation_type', 'relative')
@@ -230,6 +253,60 @@ class TransformersDepth:
             inputs = self.processor(images=images, return_tensors='pt')
             depth = self.model(**inputs.to(self.device)).predicted_depth
             yield from (self.sign * depth.float()).cpu().numpy()
+
+
+def _find_model(model: str, revision: str) -> tuple[dict, str]:
+    """Find out where a model can be loaded from, before transformers tries for minutes.
+
+    Args:
+        model: A folder, or the name of a model on the hub.
+        revision: Revision of the model on the hub.
+
+    Returns:
+        Arguments of ``from_pretrained``, and why the network is not used, '' if it is.
+
+    Raises:
+        FileNotFoundError: If a folder is meant that is not there or holds no model.
+    """
+    from huggingface_hub import constants
+
+    source = dict(pretrained_model_name_or_path=model, revision=revision)
+    if os.path.isdir(model):
+        if not os.path.isfile(os.path.join(model, 'config.json')):
+            raise FileNotFoundError(
+                f'{model}: no config.json in this folder, expected a model as '
+                f'transformers saves it. {_ELSEWHERE}'
+            )
+        return dict(source, local_files_only=True), ''
+    if not re.fullmatch(r'[\w-][\w.-]*(/[\w.-]+)?', model):
+        raise FileNotFoundError(
+            f'{model}: no such folder, and no name of a model on the hub. {_ELSEWHERE}'
+        )
+    reason = ''
+    if constants.HF_HUB_OFFLINE:
+        reason = 'the environment asks for offline mode (HF_HUB_OFFLINE)'
+    else:
+        address = f'{constants.ENDPOINT}/{model}/resolve/{revision}/config.json'
+        try:
+            urllib.request.urlopen(
+                urllib.request.Request(address, method='HEAD'), timeout=_PATIENCE
+            ).close()
+        except urllib.error.HTTPError:
+            pass  # there is a network; transformers says what is wrong
+        except OSError as error:
+            why = getattr(error, 'reason', None) or error
+            reason = f'{constants.ENDPOINT} cannot be reached ({why})'
+    return dict(source, local_files_only=bool(reason)), reason
+
+
+def _find_commit(model: str, revision: str) -> str | None:
+    """Find which commit of a model on the hub lies in the cache."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if os.path.isdir(model):
+        return None
+    path = try_to_load_from_cache(model, 'config.json', revision=revision)
+    return Path(path).parent.name if isinstance(path, str) else None
 
 
 class FolderDepth:

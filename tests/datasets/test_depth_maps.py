@@ -2,6 +2,9 @@
 """Depth maps: normalisation, resuming, backends, and what is refused."""
 
 import json
+import shutil
+import time
+import urllib.error
 
 import numpy as np
 import pytest
@@ -237,3 +240,71 @@ def test_transformers_backend(source, tmp_path, tiny_model):
             for m in (found, expected)
         ]
         np.testing.assert_allclose(*halves, atol=12)
+
+
+@pytest.fixture
+def no_network(tmp_path, monkeypatch):
+    """An empty cache, and an address that nobody answers; counts the tries."""
+    from huggingface_hub import constants
+
+    tried = []
+
+    def fail(request, timeout):
+        tried.append(request.full_url)
+        raise urllib.error.URLError('Name or service not known')
+
+    monkeypatch.setattr('urllib.request.urlopen', fail)
+    monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setattr('transformers.utils.hub.constants.HF_HUB_CACHE', str(tmp_path))
+    return tried
+
+
+@pytest.mark.parametrize('offline', [False, True])
+def test_without_a_network_it_fails_at_once(
+    source, tmp_path, no_network, monkeypatch, capsys, offline
+):
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', offline)
+    start = time.monotonic()
+    assert main([str(tmp_path)]) == 1
+    assert time.monotonic() - start < 10
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert 'depth-anything/Depth-Anything-V2-Small-hf: not in the cache' in line
+    assert '--model PATH' in line and '--backend folder --maps DIR' in line
+    assert ('HF_HUB_OFFLINE' if offline else 'Name or service not known') in line
+    assert len(no_network) == (0 if offline else 1)
+
+
+def test_a_cached_model_needs_no_network(source, tmp_path, no_network, tiny_model):
+    cached = tmp_path / 'models--me--tiny'
+    commit = '0' * 40
+    (cached / 'refs').mkdir(parents=True)
+    (cached / 'refs' / 'main').write_text(commit)
+    shutil.copytree(tiny_model[0], cached / 'snapshots' / commit)
+    assert main([str(tmp_path), '--model', 'me/tiny', '--kind', 'mot']) == 0
+    info = json.loads((tmp_path / 'train' / 'a' / 'depth' / 'depth.json').read_text())
+    assert info['model'] == 'me/tiny' and info['revision'] == commit
+
+
+@pytest.mark.parametrize(
+    ('files', 'said'),
+    [
+        (None, 'no such folder'),
+        ({}, 'no config.json in this folder'),
+        ({'config.json': '{}'}, 'no depth model that transformers can load'),
+        ({'config.json': '{"model_type": "bert"}'}, 'no depth model that'),
+        ({'config.json': 'not JSON'}, 'no depth model that'),
+        ({'config.json': '{"model_type": "depth_anything"}'}, 'no depth model that'),
+    ],
+)
+def test_a_folder_that_is_no_model_is_named(
+    source, tmp_path, no_network, capsys, files, said
+):
+    folder = tmp_path / 'model'
+    if files is not None:
+        folder.mkdir()
+        for name, text in files.items():
+            (folder / name).write_text(text)
+    assert main([str(tmp_path), '--kind', 'mot', '--model', str(folder)]) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f'{folder}: ' in line and said in line and '--backend folder' in line
+    assert not no_network
