@@ -415,8 +415,27 @@ def _look_for_gaps(
     present = {rule.part for rule in rules} - set(absent)
     expected = set().union(*(parts for parts in _MODELS if present <= parts))
     report.absent = [part for part in absent if part in expected]
-    report.optional = lacking(rules, converted, optional=True)
-    report.incomplete = lacking(rules, converted, optional=False)
+    without = _layers_of_larger_models(converted)
+    report.optional, report.incomplete = (
+        [n for n in lacking(rules, converted, optional=o) if not without.match(n)]
+        for o in (True, False)
+    )
+
+
+def _layers_of_larger_models(converted: dict[str, Tensor]) -> re.Pattern[str]:
+    """Say, by the shapes, which layers of the released models a smaller one has not.
+
+    The blocks of a ResNet-18 or 34 have two convolutions, the first of 3x3; a detector
+    on the three levels of the backbone has no level of its own.
+    """
+    names = []
+    first = converted.get('detector.backbone.layer1.0.conv1.weight')
+    if first is not None and first.shape[-1] == 3:
+        names.append(r'backbone\.layer\d+\.\d+\.(conv3|bn3)\.')
+    levels = converted.get('detector.level_embed')
+    if levels is not None and len(levels) == 3:
+        names.append(r'neck\.extra_convs\.')
+    return re.compile(rf'detector\.({"|".join(names)})' if names else '$')
 
 
 def _rename(

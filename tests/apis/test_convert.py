@@ -167,3 +167,26 @@ def test_tool_ends_with_one_line_on_a_bad_file(tmp_path: Path) -> None:
 def test_the_command_names_all_families_and_targets() -> None:
     assert {family.key for family in FAMILIES} == set(convert_verb.FAMILIES)
     assert TARGETS == convert_verb.TARGETS
+
+
+@pytest.mark.parametrize('name', ['deformable_detr_mini', 'motip_mini', 'motr_mini'])
+def test_small_models_are_converted(tmp_path, name, capsys):
+    """A ResNet-18 has no third convolution; three levels need no level of their own."""
+    state_dict = build(name).state_dict()
+    source, result = tmp_path / 'mini.pth', tmp_path / 'out.pth'
+    torch.save({'state_dict': state_dict}, source)
+    goal = 'motr_mini' if name == 'motr_mini' else 'fdta_mini'
+    assert main(['convert', str(source), str(result), '--config', goal]) == 0
+    assert f'fits {goal}' in capsys.readouterr().out
+    plain = ['--target', 'detector', '--config', 'deformable_detr_mini']
+    assert main(['convert', str(source), str(result), *plain]) == 0
+    assert 'fits deformable_detr_mini exactly' in capsys.readouterr().out
+    written = torch.load(result, weights_only=True)['state_dict']
+    for key, tensor in written.items():
+        own = key if name.startswith('deformable') else f'detector.{key}'
+        assert torch.equal(tensor, state_dict[own])
+    # What a small model has must be there all the same.
+    del state_dict[next(key for key in state_dict if 'layer2.1.conv2' in key)]
+    torch.save({'state_dict': state_dict}, source)
+    assert main(['convert', str(source), str(result)]) == 1
+    assert 'layer2.1.conv2.weight' in capsys.readouterr().err
