@@ -1,13 +1,16 @@
 # Copyright (c) mmfdta authors.
 """Samplers of clips for training and of whole sequences for tracking."""
 
+import logging
 import random
 from collections.abc import Iterator
+from collections.abc import Sequence as SequenceOf
 
 import numpy as np
 import torch
 from mmdet.registry import DATA_SAMPLERS
 from mmengine.dist import get_dist_info, sync_random_seed
+from mmengine.logging import print_log
 from torch.utils.data import Sampler
 
 from .sequences import ClipIndex, Sequence
@@ -36,7 +39,7 @@ class ClipSampler(Sampler):
 
     Raises:
         ValueError: If a length or interval is not positive, or no clip of the
-            data set is legal.
+            data set is legal; the message names the longest sequence.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class ClipSampler(Sampler):
             )
         if max_interval < 1:
             raise ValueError(f'sampler.max_interval={max_interval}: expected >= 1')
+        for length in dict.fromkeys(self.lengths.values()):
+            _check_length(dataset.sequences, length, max_interval)
         self.set_epoch(0)
 
     @property
@@ -81,10 +86,9 @@ class ClipSampler(Sampler):
         ]
         if not clips:
             raise ValueError(
-                f'no legal clip of {self.clip_length} frames in '
-                f'{len(self.dataset.sequences)} sequences: every frame of a clip '
-                'needs 1 to 300 objects with unique identities. Check the data '
-                'set, or set sampler.lengths to fewer frames.'
+                f'no clip of {self.clip_length} frames was drawn in epoch {epoch} from '
+                f'{len(self.dataset.sequences)} sequences. Lower '
+                'train_dataloader.sampler.lengths or max_interval, or add data'
             )
         generator = torch.Generator()
         generator.manual_seed(self.seed + epoch)
@@ -166,6 +170,72 @@ class SequenceSampler(Sampler):
         for index in self.indices:
             for frame in range(self.lengths[index]):
                 yield ClipIndex(index, (frame,))
+
+
+def _check_length(
+    sequences: SequenceOf[Sequence], length: int, max_interval: int
+) -> None:
+    """Say which sequences can give no clip of a length.
+
+    Raises:
+        ValueError: If none can.
+    """
+    setting = f'train_dataloader.sampler.lengths={length}'
+    short = [s for s in sequences if not s.is_static and len(s) < length]
+    broken = [
+        sequence
+        for sequence in sequences
+        if (sequence.is_static or len(sequence) >= length)
+        and not _has_clip(sequence, length, max_interval)
+    ]
+    if sequences and len(short) == len(sequences):
+        longest = max(short, key=len)
+        raise ValueError(
+            f'{setting} frames: no sequence is that long; the longest of {len(short)} '
+            f'is {longest.name!r} with {len(longest)}. Lower the setting'
+        )
+    if len(short) + len(broken) == len(sequences):
+        run, name = max(
+            ((_longest_run(s.legal_frames), s.name) for s in sequences),
+            default=(0, ''),
+        )
+        raise ValueError(
+            f'{setting} frames: no clip of {len(sequences)} sequences has 1 to 300 '
+            f'objects with unique identities in each frame; the longest stretch of '
+            f'such frames has {run}, in {name!r}. Lower the setting, or see what '
+            'mmfdta check-data says'
+        )
+    for found, reason in (
+        (short, f'have fewer than {length} frames'),
+        (broken, 'have no clip with 1 to 300 unique identities in each frame'),
+    ):
+        if found:
+            names = ', '.join(f'{s.name} ({len(s)} frames)' for s in found[:3])
+            print_log(
+                f'{setting}: {len(found)} of {len(sequences)} sequences {reason} and '
+                f'are left out: {names}{", ..." if len(found) > 3 else ""}',
+                'current',
+                logging.WARNING,
+            )
+
+
+def _has_clip(sequence: Sequence, length: int, max_interval: int) -> bool:
+    """Tell whether some draw gives a legal clip of a sequence."""
+    legal = sequence.legal_frames
+    if sequence.is_static:
+        return bool(legal[0])
+    steps = np.arange(length)
+    for interval in range(1, max_interval + 1):
+        begins = np.arange(max(len(legal) - (length - 1) * interval, 0))
+        if legal[begins[:, None] + interval * steps].all(axis=1).any():
+            return True
+    return False
+
+
+def _longest_run(legal: np.ndarray) -> int:
+    """Count the frames of the longest stretch of True."""
+    ends = np.flatnonzero(np.diff(np.concatenate([[0], legal, [0]]).astype(int)))
+    return int(np.diff(ends)[::2].max(initial=0))
 
 
 def divide_sequences(lengths: list[int], world_size: int) -> list[list[int]]:

@@ -159,7 +159,7 @@ def test_seeds_of_samples_differ(dataset):
         (dict(lengths={1: 4}), 'begins at epoch 0'),
         (dict(lengths=0), 'positive clip length'),
         (dict(max_interval=0), 'max_interval=0'),
-        (dict(lengths=41), 'no legal clip of 41 frames'),
+        (dict(lengths=41), "lengths=41 frames: no sequence .* 4 is 's' with 40"),
     ],
 )
 def test_bad_options_are_named(dataset, options, message):
@@ -167,6 +167,86 @@ def test_bad_options_are_named(dataset, options, message):
     dataset.sequence_weights = dataset.sequence_weights[:4]
     with pytest.raises(ValueError, match=message):
         ClipSampler(dataset, seed=0, **options)
+
+
+@pytest.fixture
+def messages(monkeypatch) -> list[str]:
+    """What is said."""
+    said = []
+    monkeypatch.setattr(samplers, 'print_log', lambda text, *_: said.append(text))
+    return said
+
+
+def _set(*sequences):
+    for number, sequence in enumerate(sequences):
+        sequence.name = f's{number}'
+    weights = [1] * len(sequences)
+    return SimpleNamespace(sequences=list(sequences), sequence_weights=weights)
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'options', 'message'),
+    [
+        (
+            _set(_sequence(3, [2] * 3), _sequence(7, [2] * 7)),
+            dict(lengths=8),
+            r"sampler\.lengths=8 frames: no sequence .* 2 is 's1' with 7\. Lower",
+        ),
+        (  # of a later epoch, known at the start
+            _set(_sequence(7, [2] * 7)),
+            dict(lengths={0: 2, 9: 8}),
+            r"sampler\.lengths=8 frames: no sequence .* 1 is 's0' with 7\. Lower",
+        ),
+        (  # long enough, but with gaps
+            _set(_sequence(3, [2] * 3), _sequence(9, [1, 1, 0, 1, 1, 1, 0, 1, 1])),
+            dict(lengths=4, max_interval=1),
+            'no clip of 2 sequences .* has 3, in',
+        ),
+        (
+            _set(_sequence(9, [0] * 9)),
+            dict(lengths=1),
+            "no clip of 1 sequences .* has 0, in 's0'",
+        ),
+        (
+            _set(_sequence(5, [2] * 5, repeat_in=range(5))),
+            dict(lengths=2),
+            'unique identities in each frame.* has 0',
+        ),
+        (_set(), dict(lengths=2), 'no clip of 0 sequences'),
+        (
+            _set(_sequence(1, [0], is_static=True)),
+            dict(lengths=2),
+            'no clip of 1 sequences',
+        ),
+    ],
+)
+def test_clips_that_no_sequence_gives_name_the_longest(dataset, options, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        ClipSampler(dataset, seed=0, **options)
+    assert '\n' not in str(caught.value)
+
+
+def test_sequences_that_give_no_clip_are_said(messages):
+    crossing = _sequence(9, [2] * 9, repeat_in=range(0, 9, 2))
+    dataset = _set(
+        _sequence(9, [1] * 9), _sequence(5, [1] * 5), crossing, _sequence(4, [1] * 4)
+    )
+    sampler = ClipSampler(dataset, lengths=5, max_interval=1, seed=0)
+    assert {index.sequence for index in sampler} == {0, 1}
+    short, broken = messages
+    assert '1 of 4 sequences have fewer than 5 frames' in short and 's3 (4' in short
+    assert '1 of 4 sequences have no clip' in broken and 's2 (9' in broken
+    # The epochs to come say nothing again.
+    sampler.set_epoch(1)
+    assert len(messages) == 2
+
+
+def test_a_clip_that_skips_a_gap_counts(messages):
+    """Frames 1, 3 and 5 are legal; a clip of three takes every second."""
+    dataset = _set(_sequence(6, [0, 1, 0, 1, 0, 1]))
+    sampler = ClipSampler(dataset, lengths=3, max_interval=2, seed=6)
+    assert not messages
+    assert {index.frames for index in sampler} == {(1, 3, 5)}
 
 
 def test_single_frames():
