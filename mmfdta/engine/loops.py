@@ -1,9 +1,12 @@
 # Copyright (c) mmfdta authors.
 """Loops that go on where they were interrupted, with the draws they would have had."""
 
+import logging
 import random
+import zlib
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ import torch
 from mmdet.registry import HOOKS, LOOPS
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import (
     BaseLoop,
     EpochBasedTrainLoop,
@@ -22,6 +26,14 @@ from torch.utils.data import DataLoader, Sampler
 
 # Where the message hub, which checkpoints hold, keeps how the epoch began.
 EPOCH_START = 'epoch_start'
+# What has to be the same after a resume within an epoch, and what it is called.
+_OF_BATCHES = dict(
+    samples_per_iter='samples per iteration in all processes',
+    accumulated='accumulated iterations',
+    sampler='sampler',
+    clip_length='frames in a clip',
+    num_samples='samples in the epoch',
+)
 
 
 class _ResumableOrder:
@@ -37,39 +49,81 @@ class _ResumableOrder:
         batch_sampler = self.dataloader.batch_sampler
         return getattr(batch_sampler, 'sampler', self.dataloader.sampler)
 
-    def _take_seed(self, seed: int | None) -> bool:
-        """Draw the samples of the interrupted run; return whether they differ."""
-        if seed is None or seed == self._sampler.seed:
-            return False
-        self._sampler.seed = seed
-        return True
+    def _take_seed(self, seed: int | None) -> None:
+        """Draw the samples of the interrupted run."""
+        if seed is not None:
+            self._sampler.seed = seed
 
     def _enter_epoch(self, epoch: int) -> int:
         """Note how an epoch begins, or find how many batches of it are done.
 
         Raises:
-            ValueError: If batches were of another size then.
+            ValueError: If its batches would not be those of the interrupted run.
         """
         hub = self.runner.message_hub
-        samples = (self.dataloader.batch_size or 1) * get_world_size()
+        now = self._describe_batches()
         start = hub.get_info(EPOCH_START)
         if start is None or start['epoch'] != epoch:
+            if start is not None:
+                self._say_other_steps(start, now)
             start = dict(
+                now,
                 epoch=epoch,
                 iter=self._iter,
-                samples_per_iter=samples,
                 sampler_seed=getattr(self._sampler, 'seed', None),
             )
             hub.update_info(EPOCH_START, start)
         done = self._iter - start['iter']
-        if done and samples != start['samples_per_iter']:
+        changes = [
+            f'{name} {start[key]} then, {now[key]} now'
+            for key, name in _OF_BATCHES.items()
+            if start.get(key, now[key]) != now[key]
+        ]
+        if not changes and start.get('order', now['order']) != now['order']:
+            changes = ['other samples: the data set or the sampler has changed']
+        if done and changes:
             raise ValueError(
-                f'the checkpoint is from the middle of an epoch with '
-                f'{start["samples_per_iter"]} samples per iteration in all processes, '
-                f'now there are {samples}. Resume with the same batch size and number '
-                'of processes, or from the checkpoint of a whole epoch.'
+                f'the checkpoint is from within an epoch and does not fit this run '
+                f'({"; ".join(changes)}). Go on as it was, {self._other_ways(epoch)}'
             )
         return done
+
+    def _describe_batches(self) -> dict[str, Any]:
+        """Describe what the batches of this epoch are, in plain values."""
+        loader, sampler = self.dataloader, self._sampler
+        clips = getattr(sampler, 'clips', None)
+        order = None if clips is None else zlib.crc32(repr(clips).encode())
+        return dict(
+            samples_per_iter=(loader.batch_size or 1) * get_world_size(),
+            accumulated=getattr(self.runner.optim_wrapper, '_accumulative_counts', 1),
+            sampler=type(sampler).__name__,
+            num_samples=len(sampler if clips is None else clips),
+            clip_length=getattr(sampler, 'clip_length', None),
+            order=order,
+        )
+
+    def _say_other_steps(self, start: dict, now: dict) -> None:
+        """Say that steps of the optimiser take more or fewer samples from here on."""
+        then, here = (
+            batch['samples_per_iter'] * batch.get('accumulated', now['accumulated'])
+            for batch in (start, now)
+        )
+        if then != here:
+            print_log(
+                f'the checkpoint was trained with {then} samples per step of the '
+                f'optimiser, now there are {here}; the learning rate and its schedule '
+                'go on as they were, also with --auto-scale-lr',
+                'current',
+                logging.WARNING,
+            )
+
+    def _other_ways(self, epoch: int) -> str:
+        """Say how a run can go on that cannot go on within an epoch."""
+        anew = 'start anew from its weights (load_from=PATH, without --resume)'
+        path = Path(self.runner.work_dir, f'epoch_{epoch}.pth')
+        if not path.is_file():
+            return f'or {anew}'
+        return f'from a whole epoch (--resume {path}), or {anew}'
 
     def _batches(self, done: int) -> Iterator[tuple[int, dict]]:
         """Number and yield the batches of an epoch after the first ``done``."""
@@ -106,8 +160,12 @@ class ResumableEpochTrainLoop(_ResumableOrder, EpochBasedTrainLoop):
     def run(self) -> nn.Module:
         """Train; see MMEngine's ``EpochBasedTrainLoop``."""
         start = self.runner.message_hub.get_info(EPOCH_START)
-        if self._iter and start is not None and self._take_seed(start['sampler_seed']):
-            self._max_iters = self._count_iters()
+        if self._iter and start is not None:
+            self._take_seed(start['sampler_seed'])
+            within = start['epoch'] == self._epoch
+            done = start['iter'] if within else self._iter
+            # Finished epochs may have had batches of another size.
+            self._max_iters = done + self._count_iters()
             self.runner.optim_wrapper.initialize_count_status(
                 self.runner.model, self._iter, self._max_iters
             )
@@ -123,11 +181,12 @@ class ResumableEpochTrainLoop(_ResumableOrder, EpochBasedTrainLoop):
         self._epoch += 1
 
     def _count_iters(self) -> int:
+        """Count the iterations from the current epoch on."""
         sampler = self._sampler
         if not hasattr(sampler, 'set_epoch'):
-            return self._max_iters
+            return len(self.dataloader) * (self._max_epochs - self._epoch)
         total = 0
-        for epoch in range(self._max_epochs):
+        for epoch in range(self._epoch, self._max_epochs):
             sampler.set_epoch(epoch)
             total += len(self.dataloader)
         sampler.set_epoch(self._epoch)

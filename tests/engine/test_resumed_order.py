@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch.utils.data import Sampler
 
-from mmfdta.engine import TrackingRunner
+from mmfdta.engine import TrackingRunner, loops
 
 EPOCHS = dict(type='ResumableEpochTrainLoop', max_epochs=3)
 ITERATIONS = dict(type='ResumableIterTrainLoop', max_iters=12)
@@ -93,7 +93,10 @@ def _runner(
         default_hooks=dict(
             checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1)
         ),
-        custom_hooks=[dict(type='IterationSeedHook')],
+        custom_hooks=[
+            dict(type='IterationSeedHook'),
+            dict(type='CheckpointHook', interval=1),
+        ],
         randomness=dict(seed=seed),
         log_level='ERROR',
         load_from=resume and str(resume),
@@ -180,13 +183,102 @@ def test_mmengines_sampler_goes_on_too(tmp_path: Path, loop: dict):
     assert part.model.seen == whole.model.seen[6:]
 
 
-def test_another_batch_size_within_an_epoch_is_refused(tmp_path: Path):
-    _runner(tmp_path / 'whole', Growing(5)).train()
-    within = _runner(
-        tmp_path / 'in', Growing(5), 2, resume=tmp_path / 'whole/iter_5.pth'
-    )
-    with pytest.raises(ValueError, match='with 1 samples per iteration'):
+class Clips(Growing):
+    """A sampler that tells its clips, as ClipSampler does."""
+
+    clip_length = 2
+
+    @property
+    def clips(self) -> list[int]:
+        return self.order
+
+
+class Other(Clips):
+    """The same under another name."""
+
+
+class Longer(Clips):
+    clip_length = 3
+
+
+class Fewer(Clips):
+    def set_epoch(self, epoch: int) -> None:
+        super().set_epoch(epoch)
+        self.order.pop()
+
+
+class Reversed(Clips):
+    """As many other samples, as of other data."""
+
+    def set_epoch(self, epoch: int) -> None:
+        super().set_epoch(epoch)
+        self.order.reverse()
+
+
+Reversed.__name__ = 'Clips'
+CHANGES = pytest.mark.parametrize(
+    ('settings', 'said'),
+    [
+        (dict(batch_size=2), r'samples per iteration in all processes 1 then, 2 now'),
+        (dict(accumulate=2), 'accumulated iterations 1 then, 2 now'),
+        (dict(sampler=Other(5)), 'sampler Clips then, Other now'),
+        (dict(sampler=Longer(5)), 'frames in a clip 2 then, 3 now'),
+        (dict(sampler=Fewer(5)), r'samples in the epoch \d then, \d now'),
+        (dict(sampler=Reversed(5)), 'the data set or the sampler has changed'),
+    ],
+    ids=['batch', 'accumulation', 'sampler', 'length', 'data', 'order'],
+)
+
+
+@BOTH
+@CHANGES
+def test_what_does_not_fit_within_an_epoch_is_said(
+    tmp_path: Path, loop: dict, settings: dict, said: str
+):
+    _runner(tmp_path / 'whole', Clips(5), loop=loop).train()
+    settings = dict(sampler=Clips(5)) | settings
+    resume = tmp_path / 'whole/iter_5.pth'
+    within = _runner(tmp_path / 'in', **settings, resume=resume, loop=loop)
+    with pytest.raises(ValueError, match=said) as caught:
         within.train()
+    text = str(caught.value)
+    assert '\n' not in text and 'Go on as it was, or start anew' in text
+    assert 'load_from=PATH, without --resume' in text
+    assert within.model.seen == []
+
+
+def test_a_whole_epoch_to_go_on_from_is_named(tmp_path: Path):
+    _runner(tmp_path, Clips(5)).train()
+    within = _runner(tmp_path, Clips(5), 2, resume=tmp_path / 'iter_5.pth')
+    with pytest.raises(ValueError, match=r'--resume \S*/epoch_1\.pth\)'):
+        within.train()
+
+
+@pytest.mark.parametrize('batch_size', [1, 2, 4])
+@pytest.mark.parametrize('accumulate', [1, 2])
+def test_a_whole_epoch_goes_on_with_another_batch(
+    tmp_path: Path, batch_size: int, accumulate: int, monkeypatch
+):
+    """After epochs of 3 and 4 samples, 5 in batches: all are trained on, in time."""
+    _runner(tmp_path / 'whole', Clips(5)).train()
+    part = _runner(
+        tmp_path / 'part',
+        Clips(6),
+        batch_size,
+        seed=None,
+        resume=tmp_path / 'whole/epoch_2.pth',
+        accumulate=accumulate,
+    )
+    messages = []
+    monkeypatch.setattr(loops, 'print_log', lambda text, *_: messages.append(text))
+    part.train()
+    assert sum(len(samples) for samples, _ in part.model.seen) == 5
+    assert part.iter == part.max_iters == 7 + -(-5 // batch_size)
+    steps = batch_size * accumulate
+    said = [m for m in messages if 'samples per step of the optimiser' in m]
+    assert len(said) == (steps != 1)
+    if steps != 1:
+        assert 'trained with 1 samples' in said[0] and f'there are {steps};' in said[0]
 
 
 def test_a_pass_without_a_batch_is_an_error(tmp_path: Path):
