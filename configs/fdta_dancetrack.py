@@ -7,4 +7,4 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 
-default_hooks = dict(checkpoint=dict(save_best='mot/HOTA', rule='greater'))
+default_hooks = dict(checkpoint=dict(save_best='mot/HOTA'))

@@ -24,4 +24,4 @@ param_scheduler = [
     ),
 ]
 
-default_hooks = dict(checkpoint=dict(save_best='mot/HOTA', rule='greater'))
+default_hooks = dict(checkpoint=dict(save_best='mot/HOTA'))

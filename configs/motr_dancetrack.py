@@ -54,4 +54,4 @@ train_dataloader = dict(
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-default_hooks = dict(checkpoint=dict(save_best='mot/HOTA', rule='greater'))
+default_hooks = dict(checkpoint=dict(save_best='mot/HOTA'))

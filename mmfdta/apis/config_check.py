@@ -115,7 +115,7 @@ def check_config(config: Config) -> None:
         hint = '; custom_imports does not name mmfdta.registry'
         problems = [p + hint if '.type: there is no ' in p else p for p in problems]
     # What does not fit together may follow from a misspelt key.
-    problems = problems or list(_check_relations(content))
+    problems = problems or [*_check_best(content), *_check_relations(content)]
     if problems:
         raise ConfigError('\n'.join(problems))
 
@@ -159,6 +159,22 @@ def _parts(content: dict) -> Iterator[_Part]:
             pending += [_Part(f'{part.key}.{k}', v) for k, v in value.items()]
         elif isinstance(value, list | tuple):
             pending += [_Part(f'{part.key}.{i}', v) for i, v in enumerate(value)]
+
+
+def _check_best(content: dict) -> Iterator[str]:
+    """Find scores that MMEngine's own checkpoint hook would not know."""
+    for part in _parts(content):
+        best = part.value.get('save_best')
+        if part.value.get('type') != 'CheckpointHook' or not best:
+            continue
+        names = [best] if isinstance(best, str) else best
+        vague = [name for name in names if '/' not in name]
+        if vague and 'MOTMetric' in str(content.get('val_evaluator')):
+            yield (
+                f'{part.key}.save_best: CheckpointHook does not know {vague[0]!r}; '
+                "write 'mot/HOTA' with a rule, or type='WholeCheckpointHook', "
+                'which knows both'
+            )
 
 
 def _check_loader(part: _Part) -> Iterator[str]:

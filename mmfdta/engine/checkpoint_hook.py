@@ -1,23 +1,29 @@
 # Copyright (c) mmfdta authors.
 """Checkpoints that are whole or not there, never too few, and fit the model."""
 
+import difflib
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmdet.evaluation import CocoMetric
 from mmdet.registry import HOOKS
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.evaluator import BaseMetric
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
 from mmfdta.checkpoints import matching_weights
+from mmfdta.evaluation.mot_metric import LESS_IS_BETTER, MORE_IS_BETTER, MOTMetric
 from mmfdta.structures.whole_files import open_whole, remove_unfinished
 
 _SUFFIX = '.pth'
+# What MMDetection's CocoMetric gives of boxes, if it is not told otherwise.
+_COCO_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 
 
 class WholeFileBackend(LocalBackend):
@@ -55,6 +61,10 @@ class WholeCheckpointHook(CheckpointHook):
     full disk leaves none.
 
     Without ``backend_args`` files are local.
+
+    ``save_best`` takes scores with or without the prefix of their metric (``mot/HOTA``,
+    ``HOTA``) and ``auto`` for the first one. Of the scores of `MOTMetric` it is known
+    whether more or less is better; others need a ``rule``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -62,7 +72,16 @@ class WholeCheckpointHook(CheckpointHook):
         super().__init__(*args, **kwargs)
 
     def before_train(self, runner: Runner) -> None:
-        """Find the folder; remove what killed runs have left in it."""
+        """Find the folder; remove what killed runs have left in it.
+
+        Raises:
+            ValueError: If the validation will not give the score of ``save_best``, or
+                its ``rule`` is lacking or wrong.
+        """
+        if self.save_best and runner.val_loop is not None:
+            told = [_scores_of(m) for m in runner.val_loop.evaluator.metrics]
+            known = [key for keys in told for key in keys or ()]
+            self._find_scores(known, complete=None not in told)
         super().before_train(runner)
         if is_main_process():
             remove_unfinished(self.out_dir, _SUFFIX)
@@ -83,7 +102,12 @@ class WholeCheckpointHook(CheckpointHook):
         """Save a better one, then remove the one that was best."""
         if not self.save_best:
             return
+        self._find_scores(metrics)
         single = len(self.key_indicators) == 1
+        if not single:
+            info = runner.message_hub.runtime_info
+            for key in self.key_indicators:
+                self.best_ckpt_path_dict.setdefault(key, info.get(f'best_ckpt_{key}'))
         name = 'best_ckpt_path' if single else 'best_ckpt_path_dict'
         before = getattr(self, name)
         # MMEngine removes nothing where it knows of nothing.
@@ -97,9 +121,97 @@ class WholeCheckpointHook(CheckpointHook):
         for path in {path for path in before.values() if path} - set(paths.values()):
             self._remove(path)
 
+    def _init_rule(
+        self, rules: Sequence[str | None], key_indicators: Sequence[str]
+    ) -> None:
+        """Take the rules of known scores; those of others may be lacking for now."""
+        given = list(rules) * (len(key_indicators) if len(rules) == 1 else 1)
+        known = [_rule_of(key) for key in key_indicators]
+        for key, rule, right in zip(key_indicators, given, known, strict=True):
+            if rule not in (None, *self.rule_map):
+                raise ValueError(f"rule={rule!r}: expected 'greater' or 'less'")
+            if rule and right and rule != right:
+                raise ValueError(
+                    f'save_best={key!r} with rule={rule!r} would keep the worst '
+                    f'checkpoint; leave rule out, or say {right!r}'
+                )
+        self.key_indicators = list(key_indicators)
+        self.rules = [rule or right for rule, right in zip(given, known, strict=True)]
+        self.is_better_than = {
+            key: self.rule_map[rule]
+            for key, rule in zip(self.key_indicators, self.rules, strict=True)
+            if rule
+        }
+
+    def _find_scores(self, reported: Iterable[str], complete: bool = True) -> None:
+        """Put scores in the place of what `save_best` calls them.
+
+        Args:
+            reported: Scores that a validation gives, with their prefixes.
+            complete: Whether there are no others.
+
+        Raises:
+            ValueError: If one is not among them, or has no rule.
+        """
+        names = list(reported)
+        found = []
+        for key in self.key_indicators:
+            fits = [name for name in names if name.rpartition('/')[2] == key]
+            if key in names or not (names or complete):
+                fits = [key]
+            elif key == 'auto':
+                fits = names[:1]
+            if len(fits) > 1:
+                raise ValueError(
+                    f'save_best={key!r}: the validation gives {" and ".join(fits)}; '
+                    'write one of them'
+                )
+            if complete and not fits:
+                short = {name.rpartition('/')[2].lower(): name for name in names}
+                near = difflib.get_close_matches(key.lower(), [*short], 1)
+                hint = f', did you mean {short[near[0]]!r}?' if near else ''
+                listed = ', '.join(names[:40]) + (', ...' if len(names) > 40 else '')
+                raise ValueError(
+                    f'save_best={key!r}: the validation gives no such score{hint}; it '
+                    f'gives {listed or "none"}'
+                )
+            found += fits or [key]
+        if len(set(found)) < len(found):
+            raise ValueError(f'save_best={self.save_best}: names a score twice')
+        self._init_rule(self.rules, found)
+        for key, rule in zip(self.key_indicators, self.rules, strict=True):
+            if rule is None and key != 'auto':
+                raise ValueError(
+                    f"save_best={key!r} needs rule='greater' or rule='less', whichever "
+                    'is better'
+                )
+
     def _remove(self, path: str) -> None:
         if is_main_process() and self.file_backend.isfile(path):
             self.file_backend.remove(path)
+
+
+def _scores_of(metric: BaseMetric) -> list[str] | None:
+    """List the scores that a metric will give; None if it is not known."""
+    if isinstance(metric, MOTMetric):
+        return metric.score_keys()
+    if isinstance(metric, CocoMetric) and metric.metrics == ['bbox']:
+        items = metric.metric_items or _COCO_ITEMS
+        if not metric.classwise:
+            return [f'{metric.prefix}/bbox_{item}' for item in items]
+    return None
+
+
+def _rule_of(key: str) -> str | None:
+    """Tell whether more or less of a score is better, also of a class's."""
+    name = key.rpartition('/')[2]
+    for rule, scores in (
+        ('greater', (*MORE_IS_BETTER, *_COCO_ITEMS)),
+        ('less', (*LESS_IS_BETTER, 'loss')),
+    ):
+        if name in scores or name.endswith(tuple(f'_{score}' for score in scores)):
+            return rule
+    return None
 
 
 def find_checkpoint_to_resume(work_dir: str | os.PathLike) -> str | None:

@@ -25,10 +25,20 @@ from .records import FrameRecord, assemble, make_record
 from .scores import Evaluation, Settings, evaluate, summarise
 from .table import USUAL_NAMES, format_table
 
-_REPORTED = (
-    *('HOTA', 'DetA', 'AssA', 'DetRe', 'DetPr', 'AssRe', 'AssPr', 'LocA'),
-    *('MOTA', 'MOTP', 'CLR_Re', 'CLR_Pr', 'IDSW', 'Frag', 'MT', 'PT', 'ML'),
-    *('IDF1', 'IDP', 'IDR', 'IDTP', 'IDFP', 'IDFN', 'CLR_TP', 'CLR_FP', 'CLR_FN'),
+# By family; in this order.
+_REPORTED = {
+    'HOTA': ('HOTA', 'DetA', 'AssA', 'DetRe', 'DetPr', 'AssRe', 'AssPr', 'LocA'),
+    'CLEAR': (
+        *('MOTA', 'MOTP', 'CLR_Re', 'CLR_Pr', 'IDSW', 'Frag', 'MT', 'PT', 'ML'),
+        *('CLR_TP', 'CLR_FP', 'CLR_FN'),
+    ),
+    'Identity': ('IDF1', 'IDP', 'IDR', 'IDTP', 'IDFP', 'IDFN'),
+}
+# Neither is known of PT, the partly tracked.
+LESS_IS_BETTER = ('IDSW', 'Frag', 'ML', 'FP', 'FN', 'IDFP', 'IDFN')
+MORE_IS_BETTER = (
+    *_REPORTED['HOTA'],
+    *('MOTA', 'MOTP', 'CLR_Re', 'CLR_Pr', 'MT', 'TP', 'IDF1', 'IDP', 'IDR', 'IDTP'),
 )
 
 
@@ -39,7 +49,7 @@ class MOTMetric(BaseMetric):
     Takes one frame per data sample, from any number of processes, in any order.
     Results come as MMDetection's metrics give them: rates as fractions of 1,
     counts as they are, under keys such as ``mot/HOTA`` (so that
-    ``save_best='mot/HOTA', rule='greater'`` keeps the best checkpoint). A short
+    ``save_best='mot/HOTA'`` keeps the best checkpoint). A short
     table is printed, rates in percent and a line for each sequence; the log file
     holds one with all usual scores. Sequences without ground truth are written but
     not scored.
@@ -177,6 +187,17 @@ class MOTMetric(BaseMetric):
             report |= {f'{name}_{key}': value for key, value in scores.items()}
         return report
 
+    def score_keys(self) -> list[str]:
+        """List the scores that an evaluation with ground truth gives."""
+        names = [
+            USUAL_NAMES.get(name, name)
+            for family, scores in _REPORTED.items()
+            if family in self.families
+            for name in scores
+        ]
+        classes = [f'{name}_' for name in self._classes()] if self.class_aware else []
+        return [f'{self.prefix}/{c}{name}' for c in ('', *classes) for name in names]
+
     def _benchmark(self) -> str:
         """Name of the benchmark: of the config, else of the data set."""
         of_data = (self.dataset_meta or {}).get('benchmark', 'mot_challenge')
@@ -224,7 +245,8 @@ class MOTMetric(BaseMetric):
 def _pick(scores: dict) -> dict[str, float]:
     """Choose what is reported, counts under MMDetection's names."""
     scores = summarise(scores)
-    return {USUAL_NAMES.get(k, k): scores[k] for k in _REPORTED if k in scores}
+    reported = itertools.chain(*_REPORTED.values())
+    return {USUAL_NAMES.get(k, k): scores[k] for k in reported if k in scores}
 
 
 def _log_to_file(text: str) -> None:

@@ -7,6 +7,7 @@ import mmdet
 import pytest
 from mmengine.config import Config
 
+from mmfdta.apis.config import load_config
 from mmfdta.apis.config_check import ConfigError, check_config
 from mmfdta.cli.main import main
 
@@ -172,3 +173,23 @@ def test_configs_of_mmdetection_are_not_refused():
             assert 'MOTChallengeMetrics' in str(error), f'{path}: {error}'
         checked += 1
     assert checked > 8
+
+
+@pytest.mark.parametrize('best', ['HOTA', 'auto', ['mot/HOTA', 'IDF1']], ids=str)
+def test_mmengines_own_hook_needs_whole_names_of_scores(best):
+    config = load_config('fdta_mini')
+    hook = dict(type='CheckpointHook', save_best=best, rule='greater')
+    config.default_hooks.checkpoint = hook
+    with pytest.raises(ConfigError, match=r'checkpoint\.save_best: .* not know'):
+        check_config(config)
+    config.default_hooks.checkpoint = dict(hook, save_best='mot/HOTA')
+    check_config(config)
+    config.default_hooks.checkpoint = dict(hook, type='WholeCheckpointHook')
+    check_config(config)
+
+
+def test_a_base_that_is_elsewhere_is_named(tmp_path):
+    path = tmp_path / 'mine.py'
+    path.write_text("_base_ = './fdta_dancetrack.py'\n")
+    with pytest.raises(ConfigError, match=r'own is /.*configs/fdta_dancetrack\.py'):
+        load_config(str(path))

@@ -15,6 +15,9 @@ from mmengine.runner import Runner
 
 from mmfdta.apis.train import apply_training_options
 from mmfdta.engine import checkpoint_hook, find_checkpoint_to_resume
+from mmfdta.evaluation import Settings, evaluate, mot_metric
+from mmfdta.evaluation.mot_metric import MOTMetric
+from mmfdta.structures.tracks import Sequence, Tracks
 
 SCORES = [0.2, 0.5, 0.4, 0.6]
 
@@ -52,7 +55,9 @@ class GivenScore(BaseMetric):
         return dict(score=score, other=1 - score)
 
 
-def make_runner(folder: Path, resume: bool = False, **hook) -> Runner:
+def make_runner(
+    folder: Path, resume: bool = False, evaluator: object = None, **hook
+) -> Runner:
     init_default_scope('mmdet')
     loader = dict(
         dataset=Number(),
@@ -68,7 +73,7 @@ def make_runner(folder: Path, resume: bool = False, **hook) -> Runner:
         val_dataloader=loader,
         train_cfg=dict(by_epoch=True, max_epochs=4),
         val_cfg={},
-        val_evaluator=dict(type='GivenScore'),
+        val_evaluator=evaluator or dict(type='GivenScore'),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.5)),
         default_hooks=dict(
             checkpoint=dict(type='WholeCheckpointHook', interval=1, **hook)
@@ -77,7 +82,7 @@ def make_runner(folder: Path, resume: bool = False, **hook) -> Runner:
         load_from=find_checkpoint_to_resume(folder) if resume else None,
         log_level='ERROR',
         default_scope='mmdet',
-        experiment_name=f'{folder}-{resume}-{hook}'.replace('/', '_'),
+        experiment_name=f'{folder}-{resume}-{hook}-{evaluator}'.replace('/', '_'),
     )
 
 
@@ -209,3 +214,102 @@ def test_resume_keeps_the_start_weights_until_there_is_a_checkpoint(tmp_path):
     assert options('other.pth') == (True, 'other.pth')
     assert options(resume=True) == (True, 'start.pth')
     assert options() == (False, 'start.pth')
+
+
+@METRICS.register_module(force=True)
+class GivenTracks(MOTMetric):
+    """Gives what it says, higher by the epoch; switches and misses fall."""
+
+    def process(self, data_batch, data_samples) -> None:
+        self.results += [float(weight) for weight in data_samples]
+
+    def compute_metrics(self, results: list[float]) -> dict[str, float]:
+        score = SCORES[round(-2 * results[0]) - 1]
+        names = [key.partition('/')[2] for key in self.score_keys()]
+        return {
+            name: -score if name.endswith(('IDSW', 'FN', 'ML')) else score
+            for name in names
+        }
+
+
+TRACKS = dict(type='GivenTracks')
+
+
+@pytest.mark.parametrize(
+    ('wanted', 'full'),
+    [
+        ('mot/HOTA', 'mot_HOTA'),
+        ('HOTA', 'mot_HOTA'),
+        ('auto', 'mot_HOTA'),
+        ('IDSW', 'mot_IDSW'),
+        ('FN', 'mot_FN'),
+        ('mot/IDF1', 'mot_IDF1'),
+        (['IDF1', 'mot/ML'], 'mot_IDF1'),
+    ],
+    ids=str,
+)
+def test_a_score_is_named_with_or_without_prefix(tmp_path: Path, wanted, full):
+    make_runner(tmp_path, evaluator=TRACKS, save_best=wanted).train()
+    best = [name for name in names(tmp_path) if name.startswith('best')]
+    # The last epoch is the best by each of them, whichever direction is better.
+    assert f'best_{full}_epoch_4.pth' in best
+    assert len(best) == (2 if isinstance(wanted, list) else 1)
+
+
+def test_the_best_is_known_after_a_resume(tmp_path: Path, disk):
+    disk['epoch_3.pth'] = 100
+    with pytest.raises(OSError, match='the disk is full'):
+        make_runner(tmp_path, evaluator=TRACKS, save_best=['HOTA', 'IDSW']).train()
+    disk.clear()
+    make_runner(
+        tmp_path, resume=True, evaluator=TRACKS, save_best=['HOTA', 'IDSW']
+    ).train()
+    best = [name for name in names(tmp_path) if name.startswith('best')]
+    assert best == ['best_mot_HOTA_epoch_4.pth', 'best_mot_IDSW_epoch_4.pth']
+
+
+@pytest.mark.parametrize(
+    ('evaluator', 'hook', 'said'),
+    [
+        (TRACKS, dict(save_best='HOTTA'), "did you mean 'mot/HOTA'.*mot/IDF1"),
+        (TRACKS, dict(save_best='hota'), "did you mean 'mot/HOTA'"),
+        (TRACKS, dict(save_best='track/HOTA'), 'it gives mot/HOTA, mot/DetA'),
+        (TRACKS, dict(save_best='person_HOTA'), 'no such score'),
+        (dict(TRACKS, metric='CLEAR'), dict(save_best='HOTA'), 'it gives mot/MOTA'),
+        (TRACKS, dict(save_best='PT'), "'mot/PT' needs rule='greater' or"),
+        (TRACKS, dict(save_best=['HOTA', 'mot/HOTA']), 'names a score twice'),
+        ([TRACKS, dict(TRACKS, prefix='b')], dict(save_best='HOTA'), 'mot/.* and b/'),
+        (dict(type='GivenScore'), dict(save_best='other_score'), 'needs rule='),
+    ],
+)
+def test_an_unknown_score_is_said_before_training(tmp_path, evaluator, hook, said):
+    runner = make_runner(tmp_path, evaluator=evaluator, **hook)
+    with pytest.raises(ValueError, match=said) as caught:
+        runner.train()
+    assert runner.iter == 0 and '\n' not in str(caught.value)
+
+
+def test_scores_of_a_foreign_metric_are_known_after_its_first_validation(tmp_path):
+    with pytest.raises(ValueError, match='no such score.*it gives score, other'):
+        make_runner(tmp_path, save_best='HOTA').train()
+
+
+def test_the_rule_of_a_known_score_cannot_be_turned_round(tmp_path: Path):
+    with pytest.raises(ValueError, match="rule='greater' would keep the worst"):
+        make_runner(tmp_path, save_best='mot/IDSW', rule='greater')
+
+
+@pytest.mark.parametrize('metric', ['HOTA', 'CLEAR', 'Identity', ['HOTA', 'Identity']])
+def test_the_metric_gives_the_scores_that_it_tells(metric):
+    """Against an evaluation of one box."""
+    plain, classes = (MOTMetric(metric, class_aware=aware) for aware in (False, True))
+    classes.dataset_meta = dict(classes=('cat', 'dog'))
+    boxes = Tracks.create([1], [1], [[0, 0, 9, 9]], label=[0])
+    settings = Settings('mot_challenge', plain.families)
+    scores = mot_metric._pick(
+        evaluate([Sequence('s', 1, boxes, boxes)], settings).over_classes()
+    )
+    assert plain.score_keys() == [f'mot/{key}' for key in scores]
+    assert classes.score_keys() == [
+        f'mot/{name}{key}' for name in ('', 'cat_', 'dog_') for key in scores
+    ]
