@@ -138,7 +138,10 @@ def _parse(path: Path) -> Config:
     try:
         return Config.fromfile(path, import_custom_modules=False)
     except FileNotFoundError as error:  # of a base
-        raise ConfigError(f'{path}: {error}') from error
+        name = Path(str(error.filename or '')).name
+        known = [root / name for root in CONFIG_ROOTS if (root / name).is_file()]
+        hint = f"; the project's own is {known[0]}" if known and name else ''
+        raise ConfigError(f'{path}: {error}{hint}') from error
     except SyntaxError as error:
         # MMEngine's own names the file, which may be a base, and the line.
         own = f'{path}, line {error.lineno}: {error.msg}'

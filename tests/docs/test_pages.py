@@ -239,6 +239,48 @@ def test_python_on_a_page_is_whole_and_imports_what_there_is(page):
                     )
 
 
+# First parts of paths in the repository; others are a user's own.
+FOLDERS = '|'.join(
+    re.escape(path.name)
+    for path in ROOT.iterdir()
+    if path.is_dir() and path.name not in ('data', 'work_dirs', '.git')
+)
+# Files of other projects, and what a command writes.
+ELSEWHERE = {'configs/*/metafile.yml', 'configs/r50_motr_train*.sh', 'docs/_build'}
+
+
+def named_paths(text: str) -> set[str]:
+    """Paths of the repository in the running text, braces written out."""
+    text = re.sub(r'^```.*?^```', '', text, flags=re.M | re.S)
+    found = set()
+    for code in re.findall(r'`([^`\n]+)`', text):
+        for path in re.findall(rf'(?<![\w./-])(?:{FOLDERS})/[\w./{{}},*-]*\w', code):
+            words = re.search(r'{([^{}]*)}', path)
+            names = words[1].split(',') if words else ['']
+            found |= {path.replace(words[0], n) if words else path for n in names}
+    return found - ELSEWHERE
+
+
+@pytest.mark.parametrize('page', PAGES, ids=page_name)
+def test_paths_in_the_text_exist(page):
+    if page.name == 'CHANGELOG.md':
+        return  # has the names of earlier versions, too
+    for path in named_paths(page.read_text(encoding='utf-8')):
+        # A config's name may begin below `configs`.
+        places = [*ROOT.glob(path), *(ROOT / 'configs').glob(f'{path}*')]
+        assert places, f'{page_name(page)}: there is no {path}'
+
+
+def test_named_paths_are_found():
+    text = 'see `tests/golden/{a,b}.py`, `python tools/no.py x` and `data/mine/train`'
+    assert named_paths(text) == {
+        'tests/golden/a.py',
+        'tests/golden/b.py',
+        'tools/no.py',
+    }
+    assert named_paths((ROOT / 'CONTRIBUTING.md').read_text(encoding='utf-8'))
+
+
 # Other words than the field's, and other names of a command than `mmfdta VERB`.
 BANNED = re.compile(
     r'contestant|line-up|outcome|neighbour|\brooms?\b|\bspare\b|\bslots?\b'
