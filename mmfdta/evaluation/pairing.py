@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from mmfdta.structures.whole_files import read_bytes
 
 from .folders import SequenceFiles, TextSide, base_name, find_near, name_some
-from .formats import PairedSides, Side
+from .formats import LoadedSide, PairedSides, Side
 
 # Titles of the column of names in a seqmap.
 _TITLES = ('name', 'names', 'seq', 'sequence', 'sequences', 'seq_name')
@@ -238,7 +238,9 @@ def _make_job(
         )
     if isinstance(results, TextSide):
         results = replace(results, paths={name: results.paths[result_name]})
-    return PairedSides(name, truth, results)
+    job = PairedSides(name, truth, results)
+    # What is in memory as a whole does not travel to a process for each sequence.
+    return job.load() if isinstance(truth, LoadedSide) else job
 
 
 def _say_missing(truth: Side, results: Side, missing: list[str], found: int) -> str:

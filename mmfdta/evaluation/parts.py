@@ -539,8 +539,10 @@ def find_swaps(sequences: SequenceOf[Sequence]) -> tuple[str, list[str]]:
     """
     found: list[tuple[float, float, str]] = []
     for sequence in sequences:
+        if not len(sequence.pred) or sequence.partial is not None:
+            continue  # of a few classes in a frame, most results meet nothing
         fit = rate_all([sequence])
-        if not len(sequence.pred) or fit >= 0.3:
+        if fit >= 0.3:
             continue
         shares = [
             (rate_all([replace(other, pred=sequence.pred)]), other.name)

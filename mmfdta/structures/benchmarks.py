@@ -193,6 +193,8 @@ _ALL = (
         numbers=(1, 2, 4, 5, 6, 7, 10, 11),
         from_files=True,
     ),
+    # TrackEval 1.3.0, tao.py; its files name the classes.
+    Benchmark('tao', 'TAO', ('object',), from_files=True),
 )
 BENCHMARKS: dict[str, Benchmark] = {benchmark.name: benchmark for benchmark in _ALL}
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmfdta.evaluation import Settings, Tracks, evaluate
-from mmfdta.evaluation.inputs import Inputs, find_trackers
+from mmfdta.evaluation import Sequence, Settings, Tracks, evaluate
+from mmfdta.evaluation.inputs import Inputs, Tracker, find_trackers
+from mmfdta.evaluation.pairing import pair_sides
 
 from .oracle import METRICS, largest_difference
 
@@ -88,11 +89,20 @@ def official_evaluation(dataset, tracker: str = 'tracker') -> dict:
     return found | over
 
 
+def load_sides(gt: Path, results: Path) -> tuple[Tracker, list[Sequence], list[str]]:
+    """Read files without asking whether results may be of another sequence.
+
+    Results of a random scene happen to fit another scene better.
+    """
+    (tracker,), remarks = find_trackers(Inputs(gt, [results]))
+    paired = pair_sides(tracker.truth, tracker.results)
+    return tracker, [job.load() for job in paired.jobs], remarks
+
+
 def assert_equal_official(gt: Path, results: Path, dataset) -> None:
     """Score files with ours and with the official classes; every score is equal."""
     official = official_evaluation(dataset)
-    (tracker,), _ = find_trackers(Inputs(gt, [results]))
-    sequences, _ = tracker.load()
+    tracker, sequences, _ = load_sides(gt, results)
     settings = Settings(
         tracker.truth.benchmark or 'mot_challenge', classes=tracker.truth.classes
     )

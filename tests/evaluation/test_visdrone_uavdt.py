@@ -10,9 +10,8 @@ import pytest
 from mmfdta.cli.main import main
 from mmfdta.evaluation import Sequence, Settings, Tracks, evaluate, select_scored
 from mmfdta.evaluation.formats import open_truth
-from mmfdta.evaluation.inputs import Inputs, find_trackers
 
-from .formats_oracle import check, random_boxes, random_sides
+from .formats_oracle import check, load_sides, random_boxes, random_sides
 from .oracle import official_sequence
 
 EVALUATED = {'pedestrian': 1, 'car': 4, 'van': 5, 'truck': 6, 'bus': 9}
@@ -83,8 +82,7 @@ def drop_inside(tracks: Tracks, regions: Tracks) -> Tracks:
 
 
 def evaluate_files(gt: Path, results: Path):
-    (tracker,), remarks = find_trackers(Inputs(gt, [results]))
-    sequences, _ = tracker.load()
+    tracker, sequences, remarks = load_sides(gt, results)
     return evaluate(sequences, Settings(tracker.truth.benchmark)), remarks
 
 

@@ -21,6 +21,7 @@ from mmfdta.structures.tracks import PartialClasses, Sequence, Tracks
 __all__ = [
     'Annotations',
     'CornerTracks',
+    'LoadedSide',
     'PairedSides',
     'Side',
     'as_results',
@@ -30,7 +31,13 @@ __all__ = [
 ]
 
 # Modules of this package, the most particular format first.
-_MODULES: tuple[str, ...] = ('kitti', 'uavdt', 'visdrone')
+_MODULES: tuple[str, ...] = (
+    'kitti',
+    'uavdt',
+    'visdrone',
+    'bdd100k',
+    'coco_vid',
+)
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,7 @@ class Annotations:
         num_frames: Length of the sequence; None where the format does not say it.
         class_names: Names of the class numbers; empty where the format has none.
         partial: See ``Sequence.partial``.
+        source: The file, for messages.
     """
 
     tracks: Tracks
@@ -85,6 +93,7 @@ class Annotations:
     num_frames: int | None = None
     class_names: dict[int, str] = field(default_factory=dict)
     partial: PartialClasses | None = None
+    source: str = ''
 
 
 class Side(Protocol):
@@ -126,6 +135,34 @@ class Side(Protocol):
 
 
 @dataclass(frozen=True)
+class LoadedSide:
+    """All sequences of a file that was read at once.
+
+    Attributes:
+        title: See :class:`Side`, as the next three.
+        benchmark: The same.
+        classes: The same.
+        sequences: By name.
+        remarks: See :class:`Side`.
+    """
+
+    title: str
+    benchmark: str | None
+    classes: dict[str, int] | None
+    sequences: dict[str, Annotations]
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the sequences, sorted."""
+        return sorted(self.sequences)
+
+    def read(self, name: str) -> Annotations:
+        """Return a sequence."""
+        return self.sequences[name]
+
+
+@dataclass(frozen=True)
 class PairedSides:
     """A sequence of two sides, read in the process that scores it.
 
@@ -160,8 +197,8 @@ def join(name: str, truth: Annotations, result: Annotations) -> Sequence:
     lengths = [s.num_frames for s in (truth, result) if s.num_frames is not None]
     if len(set(lengths)) > 1:
         raise ValueError(
-            f'{name}: found a result of {lengths[1]} frames, expected {lengths[0]}, '
-            'as many as the ground truth has'
+            f'{result.source or name}: found a result of {lengths[1]} frames, expected '
+            f'{lengths[0]}, as many as {truth.source or "the ground truth"} has'
         )
     if not lengths:
         frames = (truth.tracks.frame, truth.ignored.frame, result.tracks.frame)

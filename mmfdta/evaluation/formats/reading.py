@@ -11,6 +11,8 @@ from typing import Any
 from mmfdta.structures.tracks import LARGEST_WHOLE, Tracks
 from mmfdta.structures.whole_files import read_bytes
 
+from ..folders import find_files
+
 _JSON_TYPES = {
     dict: 'an object',
     list: 'a list',
@@ -150,3 +152,33 @@ def get(record: Any, key: str, where: str, kind: type | tuple[type, ...]) -> Any
 def name_type(value: Any) -> str:
     """Name the JSON type of a value, for messages."""
     return _JSON_TYPES.get(type(value), type(value).__name__)
+
+
+def find_json(path: Path) -> dict[str, Path]:
+    """Find JSON files of a ground truth in a folder or zip, or one file, by name.
+
+    Beside the folders of MOTChallenge sequences there are none.
+    """
+    if path.is_dir() and any(path.glob('*/gt/*.txt')):
+        return {}
+    return find_files(path, ['*.json'], bool, depth=0)
+
+
+def first_character(path: Path) -> str:
+    """Return the first character of a text that is no space; '' if there is none."""
+    return read_bytes(path).decode('utf-8-sig', errors='replace').lstrip()[:1]
+
+
+def to_box(value: Any, where: str) -> tuple[float, float, float, float]:
+    """Turn a list of JSON into left, top, width and height.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if not isinstance(value, list) or len(value) != 4:
+        found = f'{len(value)} values' if isinstance(value, list) else name_type(value)
+        raise ValueError(
+            f'{where}: found {found}, expected a list of left, top, width, height'
+        )
+    left, top, width, height = (to_number(v, where, 'a side') for v in value)
+    return left, top, width, height
