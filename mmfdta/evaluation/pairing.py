@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from mmfdta.structures.tracks import Sequence
 from mmfdta.structures.whole_files import read_bytes
 
 from .folders import SequenceFiles, TextSide, base_name, find_near, name_some
@@ -227,7 +228,7 @@ def _without_copies(
 
 def _make_job(
     truth: Side, results: Side, name: str, truth_name: str, result_name: str
-) -> SequenceFiles | PairedSides:
+) -> SequenceFiles | PairedSides | Sequence:
     if isinstance(truth, TextSide) and isinstance(results, TextSide):
         return SequenceFiles(
             name=name,
