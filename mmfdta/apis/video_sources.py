@@ -14,9 +14,19 @@ import cv2
 import numpy as np
 
 from mmfdta.datasets.transforms.decoding import decode_exact
+from mmfdta.structures.frames import (
+    IMAGE_SUFFIXES,
+    find_image_dir,
+    find_stray,
+    is_image,
+    list_images,
+    natural_key,
+    number_images,
+    read_seqinfo,
+    without_thumbnails,
+)
 from mmfdta.visualization.video_writer import silent_opencv
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 # Containers count frames wrongly by a few; more is a file that was cut off.
 _MISCOUNTED_FRAMES = 2
 _MISCOUNTED_SHARE = 0.01
@@ -150,13 +160,15 @@ def open_source(source: str | os.PathLike | int) -> FrameSource:
     """Find out what a source is and open it.
 
     Args:
-        source: A video file, an image, a folder of images (or with a folder ``img1``),
-            a pattern such as ``frames/*.jpg``, the index of a camera, or an address
-            such as ``rtsp://...``. Images are sorted by name, numbers by value.
+        source: A video file, an image, a folder of images (or of a sequence, with
+            ``img1`` or the ``imDir`` of ``seqinfo.ini``), a pattern such as
+            ``frames/*.jpg``, the index of a camera, or an address such as
+            ``rtsp://...``. Images are sorted by name, numbers by value.
 
     Raises:
         FileNotFoundError: If there is nothing.
         OSError: If it cannot be opened.
+        ValueError: If two images of a folder have the same number.
     """
     text = str(source)
     if text.isdecimal() and not Path(text).exists():
@@ -165,7 +177,7 @@ def open_source(source: str | os.PathLike | int) -> FrameSource:
         return CaptureSource(text, _without_password(text))
     path = Path(text)
     if path.is_dir():
-        images = _images(path.iterdir()) or _images((path / 'img1').glob('*'))
+        images = _folder_images(path)
         if not images:
             raise FileNotFoundError(
                 f'{path}: a folder without images ({", ".join(IMAGE_SUFFIXES)}); '
@@ -191,42 +203,60 @@ def open_source(source: str | os.PathLike | int) -> FrameSource:
     )
 
 
+def _folder_images(folder: Path) -> list[Path]:
+    """List the images of a folder, or of the sequence that it is."""
+    suffix = None
+    if not any(is_image(path.name) and path.is_file() for path in folder.iterdir()):
+        ini = folder / 'seqinfo.ini'
+        info = read_seqinfo(ini if ini.is_file() else None)
+        suffix = info.suffix
+        inside = find_image_dir(folder, info)
+        if inside is None or not any(is_image(path.name) for path in inside.iterdir()):
+            return []
+        folder = inside
+    names = list_images(folder, suffix)
+    _check_names(names, folder)
+    return [folder / name for name in names]
+
+
 def _images(paths: Iterable[Path]) -> list[Path]:
-    """Sort the images among files by name, numbers by value; warn of gaps."""
-    images = [
-        path
-        for path in paths
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not path.name.startswith('.')
-        and path.is_file()
-    ]
-    images.sort(key=_natural)
-    _say_gaps(images)
+    """Sort the images among files by name, numbers by value."""
+    images = [path for path in paths if is_image(path.name) and path.is_file()]
+    full = set(without_thumbnails(path.name for path in images))
+    images = [path for path in images if path.name in full]
+    images.sort(key=lambda path: natural_key(str(path)))
+    for folder, group in itertools.groupby(images, key=lambda path: path.parent):
+        _check_names([path.name for path in group], folder)
     return images
 
 
-def _say_gaps(paths: list[Path]) -> None:
-    """Warn of images that lack between others, judging by the numbers of the names."""
-    ends = [re.search(r'\d+$', path.stem) for path in paths]
-    numbers = [int(end.group()) for end in ends if end]
-    if len(numbers) < max(3, len(paths)):
+def _check_names(names: list[str], folder: Path) -> None:
+    """Warn of images that lack between others, or are not named like the others.
+
+    Raises:
+        ValueError: If two images have the same number.
+    """
+    stray = find_stray(names)
+    if stray is not None:
+        warnings.warn(
+            f'{folder}: {stray[0]} is among images such as {stray[1]}; it is taken for '
+            "a frame, in the order of names. A pattern such as 'frames/0*.jpg' chooses "
+            'images',
+            stacklevel=5,
+        )
+    numbers = number_images(names, folder, allow_mixed=True)
+    if numbers is None or len(names) < 3:
         return
-    steps = [after - before for before, after in itertools.pairwise(numbers)]
-    gaps = [i for i, step in enumerate(steps) if step != min(steps)]
-    if gaps:
+    steps = np.diff(numbers)
+    gaps = np.flatnonzero(steps != steps.min())
+    if len(gaps):
         i = gaps[0]
         warnings.warn(
-            f'{paths[0].parent}: {paths[i + 1].name} comes after {paths[i].name}, is '
-            f'something missing? There are {len(gaps)} such gaps; the frames of the '
-            'results are counted without them',
-            stacklevel=4,
+            f'{folder}: {names[i + 1]} comes after {names[i]}, is something missing? '
+            f'There are {len(gaps)} such gaps; the frames of the results are counted '
+            'without them',
+            stacklevel=5,
         )
-
-
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key under which frame 10 comes after frame 9."""
-    parts = re.split(r'(\d+)', str(path))
-    return [(0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts if p]
 
 
 def _without_password(address: str) -> str:

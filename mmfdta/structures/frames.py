@@ -91,6 +91,30 @@ def list_images(path: str | os.PathLike, suffix: str | None = None) -> list[str]
     return sorted(names, key=natural_key)
 
 
+def _group_names(names: Iterable[str]) -> dict[tuple[str, ...], list[str]]:
+    """Group names that differ in their numbers and endings only."""
+    kinds: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        parts = _DIGITS.split(os.path.splitext(name)[0].casefold())
+        kinds.setdefault(tuple(parts[::2]), []).append(name)
+    return kinds
+
+
+def find_stray(names: SequenceOf[str]) -> tuple[str, str] | None:
+    """Find an image that is not named like the others, which carry numbers.
+
+    Returns:
+        Its name and that of another; None if names are of one kind, or of any.
+    """
+    kinds = _group_names(names)
+    numbered = [found for k, found in kinds.items() if len(k) > 1 and found[1:]]
+    if len(kinds) == 1 or 2 * sum(map(len, numbered)) < len(names):
+        return None
+    usual = max(numbered, key=len)
+    odd = min((found for found in kinds.values() if found is not usual), key=len)
+    return odd[0], usual[0]
+
+
 def number_images(
     names: SequenceOf[str], folder: str | os.PathLike, allow_mixed: bool = False
 ) -> np.ndarray | None:
@@ -112,22 +136,15 @@ def number_images(
         ValueError: If two images have the same number, or if most names are alike
             and some are not.
     """
-    kinds: dict[tuple[str, ...], list[str]] = {}
-    for name in names:
-        parts = _DIGITS.split(os.path.splitext(name)[0].casefold())
-        kinds.setdefault(tuple(parts[::2]), []).append(name)
-    numbered = {k: found for k, found in kinds.items() if len(k) > 1 and found[1:]}
+    kinds = _group_names(names)
     if len(kinds) > 1:
-        covered = sum(map(len, numbered.values()))
-        if allow_mixed or 2 * covered < len(names):
+        stray = None if allow_mixed else find_stray(names)
+        if stray is None:
             return None
-        usual = max(numbered.values(), key=len)
-        odd = min((f for f in kinds.values() if f is not usual), key=len)
         raise ValueError(
-            f'{folder}: found {odd[0]} among {len(usual)} images such as {usual[0]}, '
-            'expected names of one kind. Remove what is no frame, or count all '
-            "images in the order of their names with frame_numbers='count' "
-            '(--frame-numbers count)'
+            f'{folder}: found {stray[0]} among images such as {stray[1]}, expected '
+            'names of one kind. Remove what is no frame, or count all images in the '
+            "order of their names with frame_numbers='count' (--frame-numbers count)"
         )
     texts = [_DIGITS.findall(os.path.splitext(name)[0]) for name in names]
     columns = [[int(text) for text in column] for column in zip(*texts, strict=True)]

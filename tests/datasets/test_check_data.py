@@ -102,7 +102,7 @@ ERRORS = {
     'cut image': (_cut, r'000002.jpg: cannot decode the image'),
     'size': (_resize('img1/000002.jpg'), r'000002.jpg: 32x24 pixels, expected 64x48'),
     'gap': (_unlink('img1/000002.jpg'), r'gt.txt:3: frame 2 has no image'),
-    'stray': (_rename, r'a/img1: found last.jpg among 3 images such as'),
+    'stray': (_rename, r'a/img1: found last.jpg among images such as'),
     'length': (
         _edit('seqinfo.ini', 5, 'seqLength=9'),
         r'seqinfo.ini: seqLength is 9, but there are 4 images',

@@ -340,7 +340,7 @@ def test_names_without_numbers_count_in_their_order(tmp_path: Path) -> None:
 def test_an_image_of_another_kind_is_counted_only_if_asked_to(tmp_path: Path) -> None:
     folder = write(tmp_path / 'train' / 's', range(1, 4), from_one)
     Image.new('RGB', (32, 24)).save(folder / 'img1' / 'title.jpg')
-    with pytest.raises(ValueError, match='found title.jpg among 3 images'):
+    with pytest.raises(ValueError, match='found title.jpg among images'):
         MOTSequenceDataset(str(tmp_path))
     dataset = MOTSequenceDataset(str(tmp_path), frame_numbers='count')
     assert len(dataset) == 4 and not find_misplaced(dataset)

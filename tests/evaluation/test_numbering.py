@@ -237,7 +237,7 @@ def test_strange_images_are_refused_unless_they_are_counted(tmp_path: Path) -> N
     root = write(tmp_path, scenes(), range(1, 8), from_one, from_one)
     for name in ('s41', 's45'):
         (root / 'gt' / name / 'img1' / 'title.jpg').touch()
-    with pytest.raises(ValueError, match='found title.jpg among 7 images'):
+    with pytest.raises(ValueError, match='found title.jpg among images'):
         score(root)
     assert score(root, frame_numbers='count')[0]['HOTA'] > 0
 
