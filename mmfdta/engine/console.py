@@ -15,6 +15,7 @@ import time
 from typing import Any, TextIO
 
 from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapper
 from mmengine.registry import LOG_PROCESSORS, RUNNERS
 from mmengine.runner import BaseLoop, LogProcessor, Runner
 
@@ -107,7 +108,8 @@ def quiet_console(logger: MMLogger) -> None:
 class TrackingRunner(Runner):
     """MMEngine's runner with a quiet console, see `quiet_console`.
 
-    It refuses a warm-up that the training loop would never end.
+    It refuses a warm-up that the training loop would never end, and says when the
+    batch is not the one that the learning rate belongs to.
     """
 
     def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
@@ -128,6 +130,27 @@ class TrackingRunner(Runner):
         if remark is not None:
             self.logger.warning(remark)
         return built
+
+    def scale_lr(
+        self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None
+    ) -> None:
+        """Scale the learning rate as MMEngine does, or say that it should be."""
+        super().scale_lr(optim_wrapper, auto_scale_lr)
+        settings = auto_scale_lr or {}
+        base = settings.get('base_batch_size')
+        if base is None or settings.get('enable') or self._train_dataloader is None:
+            return
+        loader = self._train_dataloader
+        batch = loader['batch_size'] if isinstance(loader, dict) else loader.batch_size
+        accumulated = getattr(optim_wrapper, '_accumulative_counts', 1)
+        samples = batch * self.world_size * accumulated
+        if samples != base:
+            self.logger.info(
+                f'The learning rate is for {base} samples per step '
+                f'(auto_scale_lr.base_batch_size), here are {samples}: scale it with '
+                '--auto-scale-lr, or change optim_wrapper.accumulative_counts = '
+                f'{accumulated}'
+            )
 
     def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict:
         """Load a checkpoint; what MMEngine prints meanwhile goes to the log file.

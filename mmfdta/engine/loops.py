@@ -282,8 +282,9 @@ def check_warmup(loop: BaseLoop, model: nn.Module) -> str | None:
     length = len(loop.dataloader)
     if loop.max_iters <= warmups[name] * length:
         return (
-            f'{name} passes over {length} batches are no less than train_cfg.max_iters '
-            f'= {loop.max_iters}: the loss never begins. Train longer, or set {key}=0'
+            f'{name}, and a pass over the data has {length} iterations, but '
+            f'train_cfg.max_iters = {loop.max_iters}: the loss never begins. Train '
+            f'longer, or set {key}=0'
         )
     return None
 

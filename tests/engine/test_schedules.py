@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 
 from mmfdta.apis.config import load_config
 from mmfdta.apis.train import apply_training_options
+from mmfdta.engine import TrackingRunner
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 # Epochs, epochs of warm-up, milestones: the released settings.
@@ -146,3 +147,25 @@ def test_the_released_launch_keeps_its_learning_rate(name: str):
     assert _scaled(name, processes) == pytest.approx([rate])
     assert _scaled(name, 1, accumulated=processes) == pytest.approx([rate])
     assert _scaled(name, 2 * processes) == pytest.approx([2 * rate])
+
+
+@pytest.mark.parametrize(
+    ('accumulated', 'enable', 'said'),
+    [(1, False, True), (4, False, False), (1, True, False)],
+)
+def test_a_batch_that_is_not_the_rates_is_said(
+    accumulated: int, enable: bool, said: bool
+):
+    weight = torch.nn.Parameter(torch.zeros(1))
+    wrapper = OptimWrapper(torch.optim.SGD([weight], lr=1e-4), accumulated)
+    runner = TrackingRunner.__new__(TrackingRunner)
+    lines: list[str] = []
+    runner.logger = SimpleNamespace(info=lines.append)
+    runner._train_dataloader = dict(batch_size=1)
+    runner._world_size = 1
+    runner.param_schedulers = None
+    settings = Config.fromfile(CONFIGS / 'fdta_dancetrack.py').auto_scale_lr
+    runner.scale_lr(wrapper, dict(settings, enable=enable))
+    hints = [line for line in lines if '--auto-scale-lr' in line]
+    assert len(hints) == said
+    assert all('for 4 samples' in h and 'here are 1:' in h for h in hints)
