@@ -22,6 +22,7 @@ from .numbering import ScannedSequence, number_sequences
 GT_FILE = 'gt.txt'
 # Folders that say nothing about whose results lie in them.
 _NAMELESS = ('data', 'tracker', 'tracks', 'results', 'txt')
+_TEXT_SUFFIXES = ('.txt', '.csv', '')
 # How many folders deeper than the given one texts are looked for.
 _DEPTH = 4
 
@@ -234,8 +235,13 @@ def find_results(
             )
         if path.is_dir() or _is_zip(path):
             found += _find_trackers(path, known, of_one)
-        else:
+        elif path.suffix.lower() in _TEXT_SUFFIXES:
             texts.append(path)
+        else:
+            raise ValueError(
+                f'{path}: found a file {path.suffix}, expected results as MOTChallenge '
+                'text (.txt), or a folder or zip of such'
+            )
     if of_one:
         found += [
             (text.stem, TextSide(text, {text.stem: text}, is_listed=True))
@@ -358,7 +364,10 @@ def _find_trackers(
     groups: dict[Path, dict[str, Path]] = {}
     for depth in range(_DEPTH + 1):
         for text in _glob(path, '*/' * depth + '*.txt'):
-            groups.setdefault(text.parent, {})[text.stem] = text
+            folder = text.parent
+            if folder != path and folder.name == text.stem:  # a folder per sequence
+                folder = folder.parent
+            groups.setdefault(folder, {})[text.stem] = text
         if path in groups and (of_one or _are_known(groups[path], known)):
             break
     fitting = {
@@ -514,8 +523,12 @@ def _no_results(path: Path, known: set[str], folders: list[Path]) -> str:
     message = f'{path}: no results in it, expected <sequence>.txt'
     if known:
         message += f', such as {min(known)}.txt'
-    for above in path.resolve().parents[:_DEPTH]:
-        if any(base_name(text.stem) in known for text in _glob(above, '*.txt')):
+    files = [found for depth in range(3) for found in _glob(path, '*/' * depth + '*')]
+    near = [str(f) for f in files if base_name(f.stem) in known or f.suffix == '.zip']
+    if near:
+        return f'{message}; found {name_some(near)}'
+    for above in path.resolve().parents[:2]:
+        if _are_known((text.stem for text in _glob(above, '*.txt')), known):
             return f'{message}; did you mean {above}?'
     if folders:
         names = name_some(sorted(str(folder) for folder in folders))

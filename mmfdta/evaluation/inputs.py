@@ -104,6 +104,8 @@ class Tracker:
                 'results without ground truth are not scored: '
                 f'{name_some(paired.extra)}{self._hint_above(paired.extra)}'
             )
+        if any(_is_one_file(job) for job in paired.jobs):
+            remarks.append('results are the ground truth itself')
         sequences, said = self._read(paired.jobs, processes)
         remarks += said
         sequences, said = self._cut(sequences, paired.jobs)
@@ -257,6 +259,10 @@ def _choose_truth(
             f'be of, expected one: name {name_some([str(t.folder) for t in best])}'
         )
     return best[0]
+
+
+def _is_one_file(job: object) -> bool:
+    return isinstance(job, SequenceFiles) and job.gt_path == job.pred_path
 
 
 def _read_others(jobs: list) -> dict[str, dict[str, Tracks]]:

@@ -254,7 +254,7 @@ def _say_missing(truth: Side, results: Side, missing: list[str], found: int) -> 
     strangers = sorted(set(results.names) - set(truth.names))
     if not found and strangers:
         near = find_near(truth, strangers) if isinstance(truth, TextSide) else None
-        hint = f'Did you mean --gt {near}?' if near else 'Is this the other split?'
+        hint = f'Did you mean --gt {near}?' if near else 'The names have to be equal'
         return f'{message}; found {name_some(strangers)}. {hint}'
     copies = {name.removeprefix(base_name(name)) for name in results.names}
     pattern = f" '*{copies.pop()}'" if len(copies) == 1 and '' not in copies else ''

@@ -228,6 +228,42 @@ def test_hints(folders, capsys, name):
     assert str(folders.root / hint) in message and message.count('\n') == 1
 
 
+@pytest.mark.parametrize('ending', ['.csv', '.TXT', '.json', '_pred.txt'])
+def test_other_endings_are_named(folders, capsys, ending):
+    for name in NAMES:
+        (folders.results / f'{name}.txt').rename(folders.results / f'{name}{ending}')
+    assert folders.evaluate() == 1
+    message = capsys.readouterr().err
+    assert 'expected' in message and 'a.txt' in message
+    assert f'a{ending}'.removesuffix('.txt') in message
+    one = folders.results / f'a{ending}'
+    assert run('--gt', folders.gt, '--results', one) in (0, 1)
+    captured = capsys.readouterr()
+    if ending == '.json':
+        assert f'{one}: found a file .json' in captured.err
+    if ending == '.csv':
+        assert shown(captured.out) == shown(captured.out, 'a')
+
+
+def test_a_folder_for_each_sequence(folders, capsys):
+    expected = folders.official()
+    for name in NAMES:
+        text = folders.results / f'{name}.txt'
+        (folders.results / name).mkdir()
+        text.rename(folders.results / name / text.name)
+    assert folders.evaluate() == 0
+    assert_equal(capsys.readouterr().out, expected)
+
+
+def test_the_ground_truth_as_results_is_told(folders, capsys):
+    flat = folders.root / 'flat'
+    flat.mkdir()
+    for name in NAMES:
+        shutil.copy(folders.gt / name / 'gt' / 'gt.txt', flat / f'{name}.txt')
+    assert run('--gt', flat, '--results', flat) == 0
+    assert 'ground truth itself' in capsys.readouterr().err
+
+
 def test_another_split_is_found(folders, capsys):
     """The results are of the split beside, or below, the one that is named."""
     other = folders.root / 'data' / 'val'
