@@ -4,6 +4,7 @@
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
@@ -13,7 +14,9 @@ from mmfdta.datasets import MOTSequenceDataset
 from mmfdta.datasets.sequences import Sequence
 from mmfdta.evaluation import Evaluation, Settings, evaluate
 from mmfdta.evaluation import Sequence as ScoredSequence
+from mmfdta.evaluation.classes import RunClasses
 from mmfdta.structures.benchmarks import get_benchmark
+from mmfdta.structures.mot_text import read_tracks
 from mmfdta.structures.tracks import Tracks
 
 from .fingerprints import images_digest
@@ -67,10 +70,13 @@ class EvaluationData:
     Attributes:
         dataset: The data.
         benchmark: Name of the benchmark whose rules hold.
+        class_aware: Whether classes are scored one by one, as :class:`MOTMetric`
+            has it.
     """
 
     dataset: MOTSequenceDataset
     benchmark: str = 'mot_challenge'
+    class_aware: bool | None = None
 
     @classmethod
     def open(cls, config: Config, data: str) -> 'EvaluationData':
@@ -85,9 +91,14 @@ class EvaluationData:
         """
         evaluator = config.get(f'{data}_evaluator') or {}
         evaluators: list = evaluator if isinstance(evaluator, list) else [evaluator]
-        rules = [e.get('benchmark') for e in evaluators if e.get('type') == 'MOTMetric']
+        metrics = [e for e in evaluators if e.get('type') == 'MOTMetric']
+        rules = (metric.get('benchmark') for metric in metrics)
         dataset = open_dataset(config, data)
-        return cls(dataset, next(filter(None, rules), dataset.BENCHMARK.name))
+        return cls(
+            dataset,
+            next(filter(None, rules), dataset.BENCHMARK.name),
+            next((metric.get('class_aware') for metric in metrics), None),
+        )
 
     @property
     def sequences(self) -> list[Sequence]:
@@ -103,6 +114,11 @@ class EvaluationData:
     def images(self) -> dict[str, str]:
         """What names the images of each sequence, see :func:`images_digest`."""
         return {sequence.name: images_digest(sequence) for sequence in self.sequences}
+
+    @property
+    def classes(self) -> RunClasses:
+        """Classes of the data set, and their numbers in text."""
+        return RunClasses.of(self.dataset.metainfo, get_benchmark(self.benchmark))
 
     @cached_property
     def truths(self) -> list[Tracks]:
@@ -143,10 +159,32 @@ class EvaluationData:
         Raises:
             ValueError: If tracks cannot be scored, or there is no ground truth.
         """
+        classes = self.classes.chosen(self.class_aware)
         jobs = [
-            ScoredSequence(sequence.name, len(sequence), truth, found)
+            self.classes.number(
+                ScoredSequence(sequence.name, len(sequence), truth, found),
+                classes is not None,
+            )
             for sequence, truth, found in zip(
                 self.sequences, self.truths, tracks, strict=True
             )
         ]
-        return evaluate(jobs, Settings(self.benchmark))
+        return evaluate(jobs, Settings(self.benchmark, classes=classes))
+
+    def score_text(self, folder: Path) -> Evaluation:
+        """Score the results of all sequences in a folder, ``<sequence>.txt``.
+
+        Raises:
+            OSError: If a file cannot be read.
+            ValueError: If results cannot be scored, or there is no ground truth.
+        """
+        classes = self.classes.chosen(self.class_aware)
+        jobs = []
+        for sequence, truth in zip(self.sequences, self.truths, strict=True):
+            path = folder / f'{sequence.name}.txt'
+            by_class = not self.classes.of_benchmark
+            found = read_tracks(path, 6, True, len(sequence), by_class)
+            empty = ScoredSequence(sequence.name, len(sequence), truth, Tracks.empty())
+            numbered = self.classes.number(empty, classes is not None)
+            jobs.append(replace(numbered, pred=found))
+        return evaluate(jobs, Settings(self.benchmark, classes=classes))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
+from mmfdta.structures.classes import column_numbers
 from mmfdta.structures.tracks import Tracks
 from mmfdta.visualization import TrackStyle
 
@@ -146,7 +147,7 @@ class MOTInferencer:
         Args:
             source: See :func:`open_source`.
             out: Files to write: annotated video (mp4, mov, mkv, avi, webm),
-                MOTChallenge text (txt), JSON.
+                MOTChallenge text (txt), JSON, CSV.
             style: How tracks are drawn.
             caption: Draw the frame's number, its tracks and the speed.
             frame_rate: Frames per second of what is written; None takes the
@@ -166,7 +167,8 @@ class MOTInferencer:
         """
         frames = open_source(source)
         rate = frame_rate or frames.frame_rate or DEFAULT_FRAME_RATE
-        facts = VideoFacts(frames.name, rate, self.classes)
+        numbers = column_numbers(self.model.dataset_meta)
+        facts = VideoFacts(frames.name, rate, self.classes, numbers)
         try:
             outputs = plan_outputs(out, facts, style or TrackStyle(), caption)
             run = TrackingRun(

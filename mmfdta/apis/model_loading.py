@@ -18,6 +18,7 @@ from mmfdta.checkpoints import (
     read_content,
 )
 from mmfdta.ops import accelerate
+from mmfdta.structures.classes import numbers_of_labels
 
 
 def load_tracker(
@@ -88,16 +89,18 @@ def _without_pretrained(model: Any) -> Any:
 
 
 def _dataset_meta(config: Config, meta: dict) -> dict:
-    """Find the names of the classes: the checkpoint knows best."""
+    """Find names and numbers of the classes: the checkpoint knows best."""
     known = {k.lower(): v for k, v in (meta.get('dataset_meta') or {}).items()}
-    if known.get('classes'):
-        return known
     for loader in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
         dataset = (config.get(loader) or {}).get('dataset') or {}
-        if (dataset.get('metainfo') or {}).get('classes'):
-            return dict(dataset['metainfo'])
         kind = DATASETS.get(dataset['type']) if dataset.get('type') else None
-        declared = getattr(kind, 'METAINFO', {})
-        if declared.get('classes'):
-            return dict(declared)
-    return {}
+        named, declared = dataset.get('metainfo') or {}, getattr(kind, 'METAINFO', {})
+        classes = named.get('classes') or declared.get('classes')
+        if not classes or list(known.get('classes') or classes) != list(classes):
+            continue
+        known = {**(named if named.get('classes') else declared), **known}
+        if dataset.get('category_map'):
+            numbers = numbers_of_labels(dataset['category_map'], len(classes))
+            known.setdefault('class_numbers', numbers)
+        break
+    return known

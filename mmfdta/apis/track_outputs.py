@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""What a tracked video leaves: an annotated video, text and JSON."""
+"""What a tracked video leaves: an annotated video, text, JSON and CSV."""
 
 import contextlib
 import errno
@@ -13,6 +13,7 @@ from typing import IO, Protocol
 import numpy as np
 
 from mmfdta.structures.mot_text import format_tracks
+from mmfdta.structures.tables import csv_table
 from mmfdta.structures.tracks import Tracks
 from mmfdta.visualization import (
     VIDEO_SUFFIXES,
@@ -50,11 +51,13 @@ class VideoFacts:
         name: The video.
         frame_rate: Frames per second.
         classes: Names of the classes, as far as they are known.
+        numbers: What column 8 of MOTChallenge text gets for each label; None: -1.
     """
 
     name: str
     frame_rate: float
     classes: Sequence[str] = ()
+    numbers: Sequence[int] | None = None
 
 
 class TrackOutput(Protocol):
@@ -184,7 +187,7 @@ class MOTText(_StreamedText):
 
     def _format(self, frame: TrackedFrame) -> str:
         try:
-            return format_tracks(frame.tracks.rounded())
+            return format_tracks(frame.tracks.rounded(), numbers=self.facts.numbers)
         except ValueError as error:
             raise ValueError(f'{self.path}: frame {frame.index + 1}: {error}') from None
 
@@ -224,6 +227,28 @@ class TrackJSON(_StreamedText):
         return '\n], ' + json.dumps(end)[1:] + '\n'
 
 
+class TrackCSV(_StreamedText):
+    """CSV with a line of titles, and the class of every row by number and name."""
+
+    _TITLES = ('frame', 'id', 'x', 'y', 'w', 'h', 'score', 'label', 'category')
+
+    def _head(self) -> str:
+        return csv_table(self._TITLES, [])
+
+    def _format(self, frame: TrackedFrame) -> str:
+        found = frame.tracks.rounded()
+        columns = found.identity, found.xywh, found.score, found.label
+        rows = (
+            (number, *box, score, label, class_name(self.facts.classes, label))
+            for number, box, score, label in zip(
+                *(column.tolist() for column in columns), strict=True
+            )
+        )
+        # The titles stand at the top of the file only.
+        text = csv_table(self._TITLES, [(frame.index + 1, *row) for row in rows])
+        return text.partition('\n')[2]
+
+
 def final_path(path: Path, complete: bool) -> Path:
     """Name a result: one that is not whole says so."""
     return path if complete else path.with_name(f'{path.stem}.partial{path.suffix}')
@@ -239,7 +264,7 @@ def plan_outputs(
 
     Args:
         out: Files: a video (mp4, m4v, mov, mkv, avi, webm), MOTChallenge text
-            (txt), JSON (json).
+            (txt), JSON (json), CSV (csv).
         facts: About the video.
         style: How tracks are drawn.
         caption: Write number and speed into the video.
@@ -265,10 +290,12 @@ def plan_outputs(
             outputs.append(MOTText(path, facts))
         elif suffix == '.json':
             outputs.append(TrackJSON(path, facts))
+        elif suffix == '.csv':
+            outputs.append(TrackCSV(path, facts))
         else:
             raise ValueError(
                 f'out: cannot tell what to write to {path}, expected one of '
-                f'{", ".join((*VIDEO_SUFFIXES, ".txt", ".json"))}'
+                f'{", ".join((*VIDEO_SUFFIXES, ".txt", ".json", ".csv"))}'
             )
         check_folder(path)
     return outputs

@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         metavar='FILE',
         help='what to write, by suffix: annotated video (mp4, mov, mkv, avi, webm), '
-        'MOTChallenge text (txt), JSON (json); a video alone gets the text beside it',
+        'MOTChallenge text (txt), JSON (json), CSV (csv); a video alone gets the text '
+        'beside it',
     )
     parser.add_argument('--device', help='such as cuda:1 or cpu; a GPU if there is one')
     parser.add_argument(

@@ -13,9 +13,10 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
-from mmfdta.evaluation import MOTMetric, Sequence, select_scored, summarise
-from mmfdta.evaluation.events import find_events
+from mmfdta.evaluation import MOTMetric, Sequence, Settings, evaluate, summarise
+from mmfdta.evaluation.classes import RunClasses
 from mmfdta.evaluation.records import FrameRecord, assemble, make_record
+from mmfdta.evaluation.scores import ALL
 from mmfdta.structures.mot_text import write_tracks
 from mmfdta.structures.tracks import Tracks
 from mmfdta.visualization import (
@@ -201,7 +202,8 @@ class WorstSequencesHook(Hook):
 
     def _write_worst(self, runner: Runner, loop: BaseLoop, mode: str) -> None:
         """Write those of the worst sequences that this process has tracked."""
-        worst = [self._find_worst(loop) if is_main_process() else []]
+        metric = self._find_metric(loop)
+        worst = [self._find_worst(metric) if is_main_process() else []]
         broadcast_object_list(worst)
         known, _ = assemble(self._records)
         mine = {sequence.name: sequence for sequence in known}
@@ -209,26 +211,25 @@ class WorstSequencesHook(Hook):
         for place, (name, score) in enumerate(worst[0], start=1):
             if name in mine:
                 target = folder / f'{place}_{name}_{self.metric}{100 * score:.1f}'
-                self._write(mine[name], target)
+                self._write(mine[name], target, metric.run_classes)
                 runner.logger.info(
                     f'{self.metric} {score:.2%} of {name}, number {place} from the '
                     f'bottom: {target}'
                 )
         self._records, self._paths = [], {}
 
-    def _find_worst(self, loop: BaseLoop) -> list[tuple[str, float]]:
-        """Names and scores in the main process, the lowest first."""
-        evaluations = [
-            metric.evaluation
-            for metric in loop.evaluator.metrics
-            if isinstance(metric, MOTMetric)
-        ]
-        if not evaluations:
+    def _find_metric(self, loop: BaseLoop) -> MOTMetric:
+        metrics = [m for m in loop.evaluator.metrics if isinstance(m, MOTMetric)]
+        if not metrics:
             raise ValueError(
                 'WorstSequencesHook needs the scores of a MOTMetric, but the '
                 'evaluator has none'
             )
-        evaluation = evaluations[0]
+        return metrics[0]
+
+    def _find_worst(self, metric: MOTMetric) -> list[tuple[str, float]]:
+        """Names and scores in the main process, the lowest first."""
+        evaluation = metric.evaluation
         if evaluation is None:  # there is no ground truth
             return []
         scores = {
@@ -244,10 +245,13 @@ class WorstSequencesHook(Hook):
         ranked = sorted((values[self.metric], name) for name, values in scores.items())
         return [(name, score) for score, name in ranked[: self.num]]
 
-    def _write(self, sequence: Sequence, folder: Path) -> None:
+    def _write(self, sequence: Sequence, folder: Path, classes: RunClasses) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        write_tracks(folder / 'tracks.txt', sequence.pred)
-        events = find_events(select_scored(sequence, 'mot_challenge'))
+        tracks = folder / 'tracks.txt'
+        write_tracks(tracks, sequence.pred, numbers=classes.written)
+        numbered = classes.number(sequence, by_class=False)
+        settings = Settings(families=('CLEAR',), events=True)
+        events = evaluate([numbered], settings).events[ALL][sequence.name]
         switches = save_timeline(sequence.name, events, folder / 'timeline.png')
         if self.video:
             self._write_video(sequence, switches, folder / 'tracks.mp4')

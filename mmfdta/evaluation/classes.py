@@ -8,10 +8,12 @@ here, so that a set of files is read in one way.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from mmfdta.structures.classes import name_numbers, suggest_classes
+from mmfdta.structures.benchmarks import Benchmark
+from mmfdta.structures.classes import column_numbers, name_numbers, suggest_classes
 from mmfdta.structures.tracks import Sequence, Tracks
 
 NO_CLASS = -1
@@ -86,6 +88,91 @@ class Reading:
             label = np.where(pred.label < 0, self.fill, pred.label)
             pred = replace(pred, label=label)
         return replace(sequence, gt=gt, pred=pred)
+
+
+@dataclass(frozen=True)
+class RunClasses:
+    """The classes of a run: a model's labels, and what text calls them.
+
+    Attributes:
+        names: Of the labels.
+        numbers: Of the labels, in column 8.
+        is_mapped: Ground truth with a label of -1 is of other classes.
+        of_benchmark: The benchmark has classes and rules of its own.
+    """
+
+    names: tuple[str, ...]
+    numbers: tuple[int, ...]
+    is_mapped: bool = False
+    of_benchmark: bool = False
+
+    @classmethod
+    def of(cls, meta: Mapping[str, Any] | None, benchmark: Benchmark) -> 'RunClasses':
+        """Take them from the meta information of a data set."""
+        meta = meta or {}
+        names = tuple(meta.get('classes') or ())
+        return cls(
+            names,
+            column_numbers(meta) or tuple(range(1, max(len(names), 1) + 1)),
+            bool(meta.get('class_numbers')),
+            benchmark.scored_class is not None,
+        )
+
+    @property
+    def written(self) -> tuple[int, ...] | None:
+        """Numbers that results get in column 8; None where they say no class."""
+        several = len(self.names) > 1 and not self.of_benchmark
+        return self.numbers if several else None
+
+    def chosen(self, class_aware: bool | None) -> dict[str, int] | None:
+        """Say which classes are scored one by one.
+
+        Args:
+            class_aware: All or none of them; None: all, if there are several.
+
+        Returns:
+            Numbers by name; None scores all boxes as one class.
+        """
+        by_class = self.written is not None if class_aware is None else class_aware
+        if not by_class:
+            return None
+        return dict(zip(self.names, self.numbers, strict=True))
+
+    def number(self, sequence: Sequence, by_class: bool) -> Sequence:
+        """Turn labels into numbers, as text has them; leave other classes out.
+
+        Args:
+            sequence: Both sides with labels, as the run has them.
+            by_class: Classes are scored one by one.
+
+        Raises:
+            ValueError: If a result has a label that the data set has no class for.
+        """
+        if self.of_benchmark:
+            return sequence
+        gt, pred = sequence.gt, sequence.pred
+        if self.is_mapped:
+            gt = gt.select(gt.label >= 0)
+        if not by_class and self.written is None:
+            return replace(sequence, gt=_unclassed(gt), pred=_unclassed(pred))
+        numbers = np.array([*self.numbers, NO_CLASS])
+        strange = pred.label[(pred.label < NO_CLASS) | (pred.label >= len(self.names))]
+        if len(strange):
+            raise ValueError(
+                f'{sequence.name}: found a result with label {strange[0]}, but the '
+                f'data set has {len(self.names)} classes ({", ".join(self.names)}); '
+                'num_classes of the model and metainfo.classes of the data set must '
+                'agree'
+            )
+        return replace(
+            sequence,
+            gt=replace(gt, label=numbers[np.clip(gt.label, -1, len(self.numbers) - 1)]),
+            pred=replace(pred, label=numbers[pred.label]),
+        )
+
+
+def _unclassed(tracks: Tracks) -> Tracks:
+    return replace(tracks, label=np.full(len(tracks), NO_CLASS))
 
 
 def read_identities(census: ClassCensus) -> tuple[Reading, list[str]]:

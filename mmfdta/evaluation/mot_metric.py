@@ -8,6 +8,8 @@ from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mmfdta.utils.environment import prepare_mmdet
 
 prepare_mmdet()
@@ -21,6 +23,7 @@ from mmfdta.structures.benchmarks import FAMILIES, get_benchmark
 from mmfdta.structures.mot_text import write_tracks
 from mmfdta.structures.tracks import Sequence
 
+from .classes import RunClasses
 from .records import FrameRecord, assemble, make_record
 from .scores import Evaluation, Settings, evaluate, summarise
 from .table import USUAL_NAMES, format_table
@@ -56,7 +59,9 @@ class MOTMetric(BaseMetric):
 
     The text holds boxes with 3 decimals and scores with 6, and these rounded
     numbers are what is scored: ``mmfdta evaluate`` on the files gives the same
-    scores.
+    scores. With several classes column 8 holds the number that the ground truth has
+    for a class, else its label + 1; ``mmfdta evaluate --classes`` then gives the
+    scores of ``class_aware``.
 
     Args:
         metric: Of ``HOTA``, ``CLEAR``, ``Identity``.
@@ -70,9 +75,11 @@ class MOTMetric(BaseMetric):
             test that was killed leaves.
         num_workers: Processes that score sequences; 0 and 1 score in this
             process, where 25 sequences of 1,000 frames take about a second.
-        class_aware: Score the classes of the data set's ``metainfo`` one
-            by one. The keys then hold the mean over classes, and
-            ``mot/<class>_HOTA`` and so on each class.
+        class_aware: Score the classes of the data set's ``metainfo`` one by one.
+            The keys then hold the mean over the classes that occur, and
+            ``mot/<class>_HOTA`` and so on each class. False scores all boxes as one
+            class; None: True if there are several classes, and the benchmark does
+            not score one by rules of its own.
         collect_device: See :class:`mmengine.evaluator.BaseMetric`;
             frames travel through the default process group in either case.
         prefix: Prefix of the keys.
@@ -89,7 +96,7 @@ class MOTMetric(BaseMetric):
         benchmark: str | None = None,
         out_dir: str | None = None,
         num_workers: int = 0,
-        class_aware: bool = False,
+        class_aware: bool | None = None,
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
@@ -103,6 +110,7 @@ class MOTMetric(BaseMetric):
         self._unfinished: dict[tuple[str, int], dict[int, FrameRecord]] = {}
         self.num_workers = num_workers
         self.evaluation: Evaluation | None = None
+        self._said = False
 
     def process(self, data_batch: dict, data_samples: SequenceOf[dict]) -> None:
         """Keep the boxes of a batch of ``TrackDataSample``, as they are or as dicts.
@@ -175,14 +183,18 @@ class MOTMetric(BaseMetric):
             )
         if not known:
             return {}
-        classes = self._classes() if self.class_aware else None
+        classes = self._classes()
+        self._say_classes(known, classes)
+        known = [self.run_classes.number(s, classes is not None) for s in known]
         settings = Settings(self._benchmark(), self.families, classes)
         self.evaluation = evaluate(known, settings, self.num_workers)
+        for remark in self.evaluation.remarks:
+            print_log(f'MOTMetric: {remark}', 'current', logging.WARNING)
         title = f'Scores of {len(known)} sequences, rates in percent:\n'
         print_log(title + format_table(self.evaluation), 'current')
         _log_to_file(title + format_table(self.evaluation, all_columns=True))
         report = _pick(self.evaluation.over_classes())
-        for name in classes or ():
+        for name in () if classes is None else self.evaluation.classes:
             scores = _pick(self.evaluation.of_class(name))
             report |= {f'{name}_{key}': value for key, value in scores.items()}
         return report
@@ -195,7 +207,7 @@ class MOTMetric(BaseMetric):
             if family in self.families
             for name in scores
         ]
-        classes = [f'{name}_' for name in self._classes()] if self.class_aware else []
+        classes = [f'{name}_' for name in self._classes() or ()]
         return [f'{self.prefix}/{c}{name}' for c in ('', *classes) for name in names]
 
     def _benchmark(self) -> str:
@@ -203,14 +215,45 @@ class MOTMetric(BaseMetric):
         of_data = (self.dataset_meta or {}).get('benchmark', 'mot_challenge')
         return self.benchmark or of_data
 
-    def _classes(self) -> dict[str, int]:
-        names = (self.dataset_meta or {}).get('classes')
-        if not names:
+    @property
+    def run_classes(self) -> RunClasses:
+        """Classes of the data set, and their numbers in text."""
+        return RunClasses.of(self.dataset_meta, get_benchmark(self._benchmark()))
+
+    def _classes(self) -> dict[str, int] | None:
+        """Numbers of the classes that are scored one by one, by name."""
+        if self.class_aware and not self.run_classes.names:
             raise ValueError(
                 'class_aware=True needs the class names in metainfo.classes of the '
                 'test data set'
             )
-        return {name: label for label, name in enumerate(names)}
+        return self.run_classes.chosen(self.class_aware)
+
+    def _say_classes(
+        self, sequences: SequenceOf[Sequence], classes: dict[str, int] | None
+    ) -> None:
+        """Say what was taken, and labels that the data set has no class for."""
+        names = self.run_classes.names
+        if classes is not None and self.class_aware is None and not self._said:
+            self._said = True
+            print_log(
+                f'MOTMetric: classes are scored one by one ({", ".join(classes)}) and '
+                f'{self.prefix}/HOTA and so on are the mean over them; '
+                'class_aware=False scores all boxes as one class',
+                'current',
+            )
+        labels = {
+            label for s in sequences for label in np.unique(s.pred.label).tolist()
+        }
+        if classes is None and len(names) == 1 and len(labels - {-1}) > 1:
+            print_log(
+                f'MOTMetric: results have {len(labels - {-1})} different labels, but '
+                f'the data set has the one class {names[0]}: all boxes are scored as '
+                'it; set category_map and metainfo.classes of the data set to tell '
+                'classes apart',
+                'current',
+                logging.WARNING,
+            )
 
     @property
     def partial_dir(self) -> Path:
@@ -231,7 +274,7 @@ class MOTMetric(BaseMetric):
     def _write(self, folder: Path, sequence: Sequence) -> None:
         path = folder / f'{sequence.name}.txt'
         try:
-            write_tracks(path, sequence.pred)
+            write_tracks(path, sequence.pred, numbers=self.run_classes.written)
         except OSError as error:
             raise OSError(
                 error.errno,

@@ -185,19 +185,21 @@ class Evaluation:
         return list(next(iter(self.counts.values())))
 
     def of_sequence(self, sequence: str, name: str | None = None) -> dict:
-        """Return `Counts.scores` of one sequence, of the first class by default."""
-        name = self.classes[0] if name is None else name
-        return self.counts[name][sequence].scores(of_sequence=True)
+        """Return `Counts.scores` of one sequence, by default of all its classes."""
+        counts = [of[sequence] for of in self._of_classes(name)]
+        return _add(counts).scores(of_sequence=True)
 
     def of_class(self, name: str | None = None) -> dict:
-        """Return `Counts.scores` of a class, the first by default, in all sequences."""
-        name = self.classes[0] if name is None else name
-        return _add(list(self.counts[name].values())).scores()
+        """Return `Counts.scores` of a class, by default of all, in all sequences."""
+        by_class = [_add(list(of.values())) for of in self._of_classes(name)]
+        return _add(by_class).scores()
+
+    def _of_classes(self, name: str | None) -> list[dict[str, Counts]]:
+        return list(self.counts.values()) if name is None else [self.counts[name]]
 
     def over_detections(self) -> dict:
         """Return the scores over all classes, every box weighing the same."""
-        by_class = [_add(list(of.values())) for of in self.counts.values()]
-        return _add(by_class).scores()
+        return self.of_class()
 
     def over_classes(self) -> dict:
         """Return the mean of the classes' scores and the sum of their counts."""

@@ -17,6 +17,30 @@ LABELS_FILE = 'labels.txt'
 """Lies beside ``gt.txt`` in CVAT's exports: a name per line, class 1 first."""
 
 
+def numbers_of_labels(
+    category_map: Mapping[int, int], num_classes: int
+) -> tuple[int, ...]:
+    """Turn ``category_map`` round: the number in column 8 of each label.
+
+    Args:
+        category_map: Number in column 8 to label.
+        num_classes: Number of labels, at least.
+
+    Returns:
+        Of numbers that are one class the first; for a label without any the next
+        number that is free.
+    """
+    numbers: dict[int, int] = {}
+    for number, label in category_map.items():
+        numbers.setdefault(int(label), int(number))
+    free = max((*category_map, 0)) + 1
+    result = []
+    for label in range(max(num_classes, max(numbers, default=-1) + 1)):
+        result.append(numbers.get(label, free))
+        free += label not in numbers
+    return tuple(result)
+
+
 def column_numbers(meta: Mapping[str, Any] | None) -> tuple[int, ...] | None:
     """Say which number each label of a model has in column 8 of its results.
 
@@ -32,9 +56,7 @@ def column_numbers(meta: Mapping[str, Any] | None) -> tuple[int, ...] | None:
     if isinstance(classes, str) or len(classes) < 2:
         return None
     numbers = (meta or {}).get('class_numbers')
-    if numbers:
-        return tuple(int(number) for number in numbers)
-    return tuple(range(1, len(classes) + 1))
+    return tuple(map(int, numbers or range(1, len(classes) + 1)))
 
 
 def read_labels(path: str | os.PathLike) -> dict[int, str]:

@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Whole videos: sources, results and the command."""
 
+import csv
 import json
 
 import cv2
@@ -16,6 +17,7 @@ from mmfdta.apis.video_sources import open_source
 from mmfdta.cli.main import main
 from mmfdta.evaluation.records import assemble, make_record
 from mmfdta.structures import Tracks
+from mmfdta.structures.classes import column_numbers
 from mmfdta.structures.mot_text import read_tracks, write_tracks
 from mmfdta.visualization import TrackStyle
 
@@ -69,11 +71,11 @@ def test_password_of_an_address_is_not_shown():
 
 
 # ------------------------------------------------------------------------- results
-def test_text_and_json_equal_the_predictions(inferencer, toys, names_in):
+def test_text_json_and_csv_equal_the_predictions(inferencer, toys, names_in):
     video = toys.video('v.mp4', 20)
-    out = [toys.folder / 'r' / name for name in ('t.txt', 't.json', 't.mp4')]
+    out = [toys.folder / 'r' / name for name in ('t.txt', 't.json', 't.mp4', 't.csv')]
     frames = list(inferencer.track(video, out=out))
-    assert names_in(toys.folder / 'r') == ['t.json', 't.mp4', 't.txt']
+    assert names_in(toys.folder / 'r') == ['t.csv', 't.json', 't.mp4', 't.txt']
 
     expected = [
         (f.index + 1, i, *box, s)
@@ -85,7 +87,20 @@ def test_text_and_json_equal_the_predictions(inferencer, toys, names_in):
     rows = read_tracks(out[0], unique=True)
     found = np.column_stack([rows.frame, rows.identity, rows.xywh, rows.score])
     np.testing.assert_allclose(found, np.array(expected), rtol=0, atol=5.001e-4)
-    assert out[0].read_text().splitlines()[0].endswith(',-1,-1,-1')
+    # The model has three classes, and no data set numbers them.
+    labels = [label for f in frames for label in f.tracks.label.tolist()]
+    assert rows.label.tolist() == [label + 1 for label in labels]
+
+    with out[3].open(newline='') as file:
+        table = list(csv.DictReader(file))
+    titles = 'frame,id,x,y,w,h,score,label,category'
+    assert ','.join(table[0]) == titles
+    cells = [[float(row[name]) for name in list(row)[:7]] for row in table]
+    np.testing.assert_allclose(cells, np.array(expected), rtol=0, atol=5.001e-4)
+    names = 'red', 'green', 'blue'
+    assert [(int(r['label']), r['category']) for r in table] == [
+        (label, names[label]) for label in labels
+    ]
 
     document = json.loads(out[1].read_text())
     assert document['complete'] and document['num_frames'] == 20
@@ -129,6 +144,50 @@ def test_text_is_to_the_digit_that_of_the_metric(tmp_path):
     text = (tmp_path / 'video.txt').read_text()
     assert text == (tmp_path / 'metric.txt').read_text()
     assert len(text.splitlines()) == 36
+
+
+@pytest.mark.parametrize(
+    ('meta', 'numbers'),
+    [
+        (dict(classes=('object',)), [-1, -1]),
+        (dict(classes=('person',), class_numbers=(4,)), [-1, -1]),
+        (dict(classes=('red', 'green', 'blue')), [1, 3]),
+        (dict(classes=('red', 'green', 'blue'), class_numbers=(7, 2, 5)), [7, 5]),
+        ({}, [-1, -1]),
+    ],
+)
+def test_column_8_is_the_number_of_the_data_set(tmp_path, meta, numbers):
+    facts = VideoFacts('v', 10.0, meta.get('classes', ()), column_numbers(meta))
+    (output,) = plan_outputs(tmp_path / 'v.txt', facts, TrackStyle(), caption=False)
+    label = [0, 0 if numbers == [-1, -1] else 2]
+    tracks = Tracks.create([1, 1], [3, 4], [[0, 0, 5, 5]] * 2, None, label)
+    output.write(TrackedFrame(0, np.zeros((8, 8, 3), np.uint8), tracks))
+    output.finish(complete=True)
+    assert (tmp_path / 'v.txt').read_text() == ''.join(
+        f'1,{identity},0,0,5,5,1,{number},-1,-1\n'
+        for identity, number in zip((3, 4), numbers, strict=True)
+    )
+
+
+def test_csv_of_a_video_without_objects_has_titles_only(tmp_path):
+    facts = VideoFacts('v', 10.0, ('say "hi", class',))
+    (output,) = plan_outputs(tmp_path / 'v.csv', facts, TrackStyle(), caption=False)
+    for index in range(2):
+        output.write(TrackedFrame(index, np.zeros((8, 8, 3), np.uint8), Tracks.empty()))
+    output.finish(complete=True)
+    head = 'frame,id,x,y,w,h,score,label,category\n'
+    assert (tmp_path / 'v.csv').read_text() == head
+
+
+def test_names_with_commas_are_quoted_in_csv(tmp_path):
+    facts = VideoFacts('v', 10.0, ('a, "b"',))
+    (output,) = plan_outputs(tmp_path / 'v.csv', facts, TrackStyle(), caption=False)
+    tracks = Tracks.create([1], [3], [[0.5, 0, 5, 5]], None, [0])
+    output.write(TrackedFrame(0, np.zeros((8, 8, 3), np.uint8), tracks))
+    output.finish(complete=True)
+    with (tmp_path / 'v.csv').open(newline='') as file:
+        (row,) = csv.DictReader(file)
+    assert (row['category'], row['x'], row['id']) == ('a, "b"', '0.5', '3')
 
 
 def test_tracks_that_are_no_numbers_are_refused(tmp_path):

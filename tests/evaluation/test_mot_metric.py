@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """The metric of the test loop, alone and in two processes."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -326,6 +327,116 @@ def test_classes():
         (by_class[0]['mot/HOTA'] + by_class[1]['mot/HOTA']) / 2, abs=1e-9
     )
     assert scores['mot/IDSW'] == by_class[0]['mot/IDSW'] + by_class[1]['mot/IDSW']
+
+
+def coloured(labels) -> list[Sequence]:
+    """Scenes whose identities have one of several labels, the same on both sides."""
+    found = []
+    for scene in scenes(3):
+        sides = [
+            replace(side, label=np.array(labels)[side.identity // 3 % len(labels)])
+            for side in (scene.gt, scene.pred)
+        ]
+        found.append(replace(scene, gt=sides[0], pred=sides[1]))
+    return found
+
+
+META = dict(classes=('person', 'car'))
+MAPPED = dict(META, class_numbers=(4, 2))
+OF_TWO = {'none': (META, (1, 2)), 'own': (MAPPED, (4, 2))}
+
+
+@pytest.mark.parametrize('case', OF_TWO)
+def test_scores_by_class_are_those_of_the_text(tmp_path, case, capsys):
+    """The metric's own text, scored by the command with the ground truth's numbers."""
+    meta, numbers = OF_TWO[case]
+    sequences = coloured((0, 1))
+    metric = METRICS.build(dict(type='MOTMetric', out_dir=str(tmp_path / 'out')))
+    metric.dataset_meta = meta
+    scores = run_metric(metric, sequences)
+    for sequence in sequences:
+        rows = read_tracks(tmp_path / 'out' / f'{sequence.name}.txt')
+        label = sequence.pred.in_frame_order().label
+        assert rows.label.tolist() == np.array(numbers)[label].tolist()
+        gt = replace(sequence.gt, label=np.array(numbers)[sequence.gt.label])
+        text = ''.join(
+            f'{f},{i},{",".join(map(repr, map(float, box)))},1,{n},1\n'
+            for f, i, box, n in zip(
+                gt.frame, gt.identity, gt.xywh, gt.label, strict=True
+            )
+        )
+        (tmp_path / f'{sequence.name}.txt').write_text(text)
+    words = [f'{n}={k}' for n, k in zip(META['classes'], numbers, strict=True)]
+    sides = ['--gt', str(tmp_path), '--results', str(tmp_path / 'out')]
+    out = ['--out', str(tmp_path / 'scores.csv'), '--processes', '1']
+    assert main(['evaluate', *sides, '--classes', *words, *out]) == 0
+    with (tmp_path / 'scores.csv').open(newline='') as file:
+        rows = {
+            row['class']: row
+            for row in csv.DictReader(file)
+            if row['sequence'] == 'COMBINED'
+        }
+    for name in ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW'):
+        assert float(rows['mean of classes'][name]) == scores[f'mot/{name}']
+        for of_class in META['classes']:
+            assert float(rows[of_class][name]) == scores[f'mot/{of_class}_{name}']
+    by_class = [official([s.of_label(label) for s in sequences]) for label in (0, 1)]
+    mean = sum(of['mot/HOTA'] for of in by_class) / 2
+    assert scores['mot/HOTA'] == pytest.approx(mean, abs=1e-9)
+
+
+def test_text_of_one_class_has_none(tmp_path):
+    for number, (meta, benchmark) in enumerate(
+        [
+            (dict(classes=('person',)), None),
+            (dict(classes=('person',), class_numbers=(3,)), 'dancetrack'),
+            (META, 'mot17'),
+            (None, None),
+        ]
+    ):
+        out = tmp_path / str(number)
+        metric = METRICS.build(
+            dict(type='MOTMetric', benchmark=benchmark, out_dir=str(out))
+        )
+        metric.dataset_meta = meta
+        sequences = coloured((1,)) if benchmark == 'mot17' else coloured((0,))
+        run_metric(metric, sequences)
+        for path in out.iterdir():
+            lines = path.read_text().splitlines()
+            assert all(line.endswith(',-1,-1,-1') for line in lines)
+
+
+def test_ground_truth_of_other_classes_is_not_scored():
+    """``category_map`` names one class; rows of others have a label of -1."""
+    sequences = coloured((0, -1))
+    kept = [replace(s, pred=s.pred.select(s.pred.label == 0)) for s in sequences]
+    metric = METRICS.build(dict(type='MOTMetric'))
+    metric.dataset_meta = dict(classes=('person',), class_numbers=(4,))
+    expected = official([s.of_label(0) for s in kept])
+    assert run_metric(metric, kept) == pytest.approx(expected, abs=1e-9)
+
+
+def test_classes_can_be_scored_as_one():
+    sequences = coloured((0, 1))
+    metric = METRICS.build(dict(type='MOTMetric', class_aware=False))
+    metric.dataset_meta = META
+    assert run_metric(metric, sequences) == pytest.approx(official(sequences), abs=1e-9)
+
+
+def test_a_class_that_never_occurs_is_left_out():
+    sequences = coloured((0, 1))
+    metric = METRICS.build(dict(type='MOTMetric'))
+    metric.dataset_meta = dict(classes=('person', 'car', 'bus'))
+    scores = run_metric(metric, sequences)
+    metric.dataset_meta = META
+    assert run_metric(metric, sequences) == scores
+
+
+def test_a_label_without_a_class_is_named():
+    metric = METRICS.build(dict(type='MOTMetric'))
+    metric.dataset_meta = META
+    with pytest.raises(ValueError, match=r'seq1.*label 5.*2 classes .person, car'):
+        run_metric(metric, coloured((0, 5)))
 
 
 def test_missing_frame_is_named():

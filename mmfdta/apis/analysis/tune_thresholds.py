@@ -86,7 +86,7 @@ class Tuner:
         if key not in self._known:
             start = time.perf_counter()
             tracks = [self.track(i, setting) for i in range(len(self._detections))]
-            scores = summarise(self._data.score(tracks).over_detections())
+            scores = summarise(self._data.score(tracks).over_classes())
             chosen = {name: scores[name] for name in _SCORES}
             seconds = time.perf_counter() - start
             self._known[key] = Trial(dict(setting), chosen, seconds)
@@ -102,8 +102,9 @@ class Tuner:
         """
         tracker = build_tracker(self._loop.model.tracker, self._tracker_cfg, setting)
         frames = self._loop.track(index, self._detections[index], tracker)
+        mot_classes = self._data.classes.of_benchmark
         return Tracks.concatenate(
-            [make_record(frame, mot_classes=True).pred for frame, _ in frames]
+            [make_record(frame, mot_classes).pred for frame, _ in frames]
         )
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-from mmfdta.structures.mot_text import read_tracks
 from mmfdta.structures.whole_files import write_text
 
 from ..detection_store import LOWEST_SCORE
@@ -116,11 +115,10 @@ def run_benchmark(
                 continue
             runs, folder = run_folder.read_all(), run_folder.tracks
         tracks[entry.name] = folder
-        found = [
-            read_tracks(folder / f'{s.name}.txt', unique=True, num_frames=len(s))
-            for s in data.sequences
-        ]
-        results.append(EntryResult(entry.name, data.score(found), runs))
+        evaluation = data.score_text(folder)
+        for remark in evaluation.remarks:
+            say(f'{head}: {remark}')
+        results.append(EntryResult(entry.name, evaluation, runs))
         say(f'{head}: HOTA {results[-1].scores["HOTA"]:.1%}')
     if not results:
         return Comparison(None, [], {}, failed)

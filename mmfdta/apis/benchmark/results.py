@@ -70,8 +70,8 @@ class EntryResult:
 
     @cached_property
     def scores(self) -> dict[str, float]:
-        """Over all sequences, rates as fractions of 1."""
-        return summarise(self.evaluation.of_class('all'))
+        """Over all sequences, the mean of classes; rates as fractions of 1."""
+        return summarise(self.evaluation.over_classes())
 
     @cached_property
     def timing(self) -> Timing | None:
@@ -165,13 +165,19 @@ def compare(
 
 
 def _scores(evaluation: Evaluation, weights: np.ndarray) -> np.ndarray:
-    """Scores (M, B) of B data sets, sequences weighted by ``weights`` (B, S)."""
-    sequences = [counts.hota for counts in evaluation.counts['all'].values()]
-    summed = HOTACounts(
-        *(
-            weights @ np.stack([getattr(counts, field.name) for counts in sequences])
-            for field in fields(HOTACounts)
+    """Scores (M, B) of B data sets, sequences weighted by ``weights`` (B, S).
+
+    With several classes they are the mean of the classes'.
+    """
+    of_classes = []
+    for by_sequence in evaluation.counts.values():
+        sequences = [counts.hota for counts in by_sequence.values()]
+        summed = HOTACounts(
+            *(
+                weights @ np.stack([getattr(of, field.name) for of in sequences])
+                for field in fields(HOTACounts)
+            )
         )
-    )
-    curves = summed.curves()
-    return np.stack([curves[metric].mean(axis=-1) for metric in METRICS])
+        curves = summed.curves()
+        of_classes.append([curves[metric].mean(axis=-1) for metric in METRICS])
+    return np.mean(of_classes, axis=0)

@@ -7,6 +7,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from collections.abc import Sequence as SequenceOf
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from mmfdta.structures.tracks import Tracks
 from mmfdta.structures.whole_files import write_text
 
 from ..detection_store import DetectionStore, detects_apart
-from ..evaluation_data import dataset_config, open_dataset
+from ..evaluation_data import EvaluationData, dataset_config
 from ..fingerprints import config_code_digest, digest, file_digest, images_digest
 from ..machine import peak_memory
 from ..model_loading import load_tracker
@@ -124,9 +125,22 @@ class RunFolder:
         self._records = folder / 'sequences'
         self._decides = {name: digest(fingerprint, i) for name, i in images.items()}
 
-    def write(self, name: str, tracks: Tracks, run: SequenceRun) -> None:
-        """Keep a sequence; the record comes last, and stands for both files."""
-        write_tracks(self.tracks / f'{name}.txt', tracks)
+    def write(
+        self,
+        name: str,
+        tracks: Tracks,
+        run: SequenceRun,
+        numbers: SequenceOf[int] | None = None,
+    ) -> None:
+        """Keep a sequence; the record comes last, and stands for both files.
+
+        Args:
+            name: The sequence.
+            tracks: Its tracks, with labels.
+            run: The record.
+            numbers: What column 8 gets for each label; None: -1.
+        """
+        write_tracks(self.tracks / f'{name}.txt', tracks, numbers=numbers)
         # Tenths of a microsecond are enough.
         record = asdict(run) | dict(seconds=run.seconds.round(7).tolist())
         record |= dict(fingerprint=self._decides[name], stages=STAGES)
@@ -183,7 +197,8 @@ def run_job(job: Job, own_process: bool = True) -> None:
         config, job.checkpoint, device, allow_random_weights=job.checkpoint is None
     )
     model.requires_grad_(False)
-    dataset = open_dataset(config, job.data)
+    data = EvaluationData.open(config, job.data)
+    dataset, classes = data.dataset, data.classes
     sequences = dataset.sequences
     folder = job.open_folder({s.name: images_digest(s) for s in sequences})
     left = set(folder.unfinished())
@@ -200,7 +215,7 @@ def run_job(job: Job, own_process: bool = True) -> None:
             known = loop.reads(index)
             parts, seconds = [], []
             for frame, spent in loop.track(index, known):
-                parts.append(make_record(frame, mot_classes=True).pred)
+                parts.append(make_record(frame, classes.of_benchmark).pred)
                 seconds.append(spent)
                 bar.update()
             run = SequenceRun(
@@ -209,7 +224,8 @@ def run_job(job: Job, own_process: bool = True) -> None:
                 cost,
                 known is not None,
             )
-            folder.write(sequences[index].name, Tracks.concatenate(parts), run)
+            found = Tracks.concatenate(parts)
+            folder.write(sequences[index].name, found, run, classes.written)
 
 
 def main(arguments: list[str]) -> int:
