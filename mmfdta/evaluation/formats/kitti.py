@@ -173,10 +173,16 @@ def _is_kitti(paths: list[Path]) -> bool:
 
 
 def _read_lengths(folder: Path) -> dict[str, int]:
-    """Read the lengths that seqmaps beside the labels say."""
+    """Read the lengths that seqmaps beside the labels say.
+
+    The devkit has the map of the test split, which has no labels and names its
+    sequences alike, beside those of the others.
+    """
     lengths: dict[str, int] = {}
     for place in (folder, folder.parent):
         for path in sorted(place.glob('evaluate_tracking.seqmap*')):
+            if path.suffix == '.test':
+                continue
             for line, words in read_rows(path):
                 if len(words) < 4:
                     continue
