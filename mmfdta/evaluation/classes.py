@@ -16,6 +16,8 @@ from mmfdta.structures.benchmarks import Benchmark
 from mmfdta.structures.classes import column_numbers, name_numbers, suggest_classes
 from mmfdta.structures.tracks import Sequence, Tracks
 
+from .folders import name_some
+
 NO_CLASS = -1
 
 
@@ -276,6 +278,23 @@ def read_classes(
     if others:
         remarks.append(f'rows of other classes are not scored ({"; ".join(others)})')
     return chosen, reading, remarks
+
+
+def describe_missing(
+    census: ClassCensus, classes: Mapping[str, tuple[int, ...]]
+) -> list[str]:
+    """Say which of many classes the results do not have."""
+    missing = [
+        name
+        for name, of_class in classes.items()
+        if census.gt.keys() & {*of_class} and not census.pred.keys() & {*of_class}
+    ]
+    if not missing:
+        return []
+    return [
+        f'the results have no {name_some(missing)}: scores of 0, which lower the mean '
+        'over classes'
+    ]
 
 
 def refuse_unclassed(

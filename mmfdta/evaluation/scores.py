@@ -23,6 +23,7 @@ from mmfdta.structures.tracks import Sequence
 from .classes import (
     ClassCensus,
     Reading,
+    describe_missing,
     describe_one_class,
     read_classes,
     read_identities,
@@ -362,7 +363,8 @@ def _read(
         return [ALL], reading, remarks
     if settings.all_classes or settings.classes is None:
         refuse_unclassed(census, settings.numbers)
-        return list(settings.numbers), _read_one(census, settings), []
+        remarks = describe_missing(census, settings.numbers)
+        return list(settings.numbers), _read_one(census, settings), remarks
     classes, reading, remarks = read_classes(census, settings.numbers)
     return list(classes), reading, remarks
 

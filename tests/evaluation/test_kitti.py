@@ -81,6 +81,29 @@ def test_ground_truth_is_found(tmp_path, names):
     assert side.read('0003').class_names[4] == 'pedestrian'
 
 
+def test_seqmaps_of_the_devkit_stand_side_by_side(tmp_path):
+    """That of the test split names its sequences alike, with other lengths."""
+    write_scenes(tmp_path, [3, 7])
+    gt = tmp_path / 'gt'
+    lengths = open_truth(gt).lengths
+    (gt / 'evaluate_tracking.seqmap.test').write_text('0003 empty 000000 000465\n')
+    (gt / 'evaluate_tracking.seqmap.val').write_text(
+        f'0007 empty 000000 {lengths["0007"]:06d}\n'
+    )
+    assert open_truth(gt).lengths == lengths
+
+
+def test_a_class_without_results_is_said(tmp_path, capsys):
+    write_scenes(tmp_path, [3, 7])
+    for path in (tmp_path / 'tracker' / 'data').glob('*.txt'):
+        rows = path.read_text().splitlines(keepends=True)
+        path.write_text(''.join(row for row in rows if ' Pedestrian ' not in row))
+    paths = '--gt', f'{tmp_path}/gt', '--results', f'{tmp_path}/tracker'
+    assert main(['evaluate', *paths]) == 0
+    said = 'mmfdta evaluate: the results have no pedestrian: scores of 0, which lower'
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     'text',
     ['1,1,0,0,9,9,1,1,1\n', '1 1 0 0 9 9 1 1 1\n', '', '{"a": 1}', 'name\n0000\n'],
