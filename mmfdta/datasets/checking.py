@@ -242,6 +242,12 @@ def _read_frames(source: SequenceSource, report: SequenceReport) -> SequenceFram
 def _check_names(frames: SequenceFrames, report: SequenceReport) -> None:
     """Say what is odd about the names of the images."""
     names = frames.names or ()
+    if frames.left_out:
+        message = (
+            f'{len(frames.left_out)} images such as {frames.left_out[0]} are no '
+            'frames, by their names or by imExt in seqinfo.ini'
+        )
+        report.add(NOTE, frames.path, message)
     if frames.numbers is None:
         message = (
             f'the names carry no numbers, the first is {names[0]}; frames are counted '
@@ -489,8 +495,9 @@ def summarise(reports: SequenceOf[SequenceReport]) -> str:
         for report in reports
         if report.images or report.count(ERROR)
     ]
+    count = sum(not name.startswith('(') for name, *_ in rows)
     total = (
-        f'{len(rows)} sequences',
+        f'{count} sequences',
         sum(report.images for report in reports),
         '',
         sum(report.boxes or 0 for report in reports),

@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -339,6 +339,8 @@ class SequenceFrames:
         numbers: int64 (L,), ascending, what the names carry. 1..L if there are no
             images; None if the names carry no numbers.
         expected: ``seqLength``.
+        left_out: Images of the folder that are not taken: thumbnails, and those that
+            do not end in ``imExt``.
         remarks: What does not fit together, and what was done.
     """
 
@@ -347,7 +349,8 @@ class SequenceFrames:
     names: tuple[str, ...] | None = None
     numbers: np.ndarray | None = None
     expected: int | None = None
-    remarks: tuple[str, ...] = field(default=())
+    left_out: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of_images(
@@ -368,7 +371,18 @@ class SequenceFrames:
             ValueError: If names are of several kinds or a number is there twice.
         """
         names = tuple(list_images(image_dir, info.suffix))
+        there = {name for name in os.listdir(image_dir) if is_image(name)}
+        left_out = tuple(
+            name
+            for name in sorted(there - set(names))
+            if Path(image_dir, name).is_file()
+        )
         remarks = []
+        if left_out:
+            remarks.append(
+                f'{image_dir}: {len(left_out)} images such as {left_out[0]} are no '
+                'frames, by their names or by imExt in seqinfo.ini'
+            )
         if info.length is not None and info.length != len(names):
             remarks.append(
                 f'{image_dir}: seqLength in seqinfo.ini is {info.length}, but there '
@@ -385,6 +399,7 @@ class SequenceFrames:
             names=names,
             numbers=number_images(names, image_dir, allow_mixed),
             expected=info.length,
+            left_out=left_out,
             remarks=tuple(remarks),
         )
         gap = frames.find_gap()
@@ -409,6 +424,7 @@ class SequenceFrames:
             names=None if self.names is None else self.names[start:stop],
             numbers=None if self.numbers is None else self.numbers[start:stop],
             expected=None,
+            left_out=(),
             remarks=(),
         )
 
@@ -561,7 +577,10 @@ class FrameNumbers:
                 f'{self.first} to {last} {frames.place}'
             )
         if frames.numbers is None:
-            return f'{where} has no image by number, as names carry none {frames.place}'
+            return (
+                f'{where} has no image by number, as names carry none, or several '
+                f'{frames.place}'
+            )
         return (
             f'{where} has no image of that number, found {frames.numbers[0]} to '
             f'{frames.numbers[-1]} {frames.place}'

@@ -181,6 +181,7 @@ def test_two_readings_take_an_option(
     assert main(['check-data', 'mot', root]) == 1
     report = capsys.readouterr().out
     assert re.search(f'error .*{both}', report) and '1 errors' in report
+    assert re.search('^1 sequences ', report, re.M)
     assert main(['prepare-dataset', 'mot', root]) == 1
     assert re.search(both, capsys.readouterr().err)
     places = {}
@@ -346,7 +347,9 @@ def test_an_image_of_another_kind_is_counted_only_if_asked_to(tmp_path: Path) ->
     assert len(dataset) == 4 and not find_misplaced(dataset)
 
 
-def test_strays_are_no_frames(tmp_path: Path) -> None:
+def test_strays_are_no_frames(
+    tmp_path: Path, said: list[str], capsys: pytest.CaptureFixture
+) -> None:
     folder = write(tmp_path / 'train' / 's', range(1, 4), by_name) / 'img1'
     for name in ('Thumbs.db', '.DS_Store', 'desktop.ini', '._000001.jpg', 'a.txt'):
         (folder / name).write_text('x')
@@ -354,6 +357,9 @@ def test_strays_are_no_frames(tmp_path: Path) -> None:
     (folder / 'masks.png').mkdir()
     assert len(MOTSequenceDataset(str(tmp_path))) == 3
     assert main(['check-data', 'mot', str(tmp_path)]) == 0
+    for text in (*said, capsys.readouterr().out):
+        assert '1 images such as 000001_thumb.jpg are no frames' in text
+    assert len(said) == 1
 
 
 # seqinfo.ini
