@@ -1,0 +1,261 @@
+# Copyright (c) mmfdta authors.
+"""Tells boxes that are no left, top, width, height in pixels by what they show.
+
+A file of corners, centres or boxes in 0..1 reads without a fault and scores next to
+nothing. One side alone, or how much better it fits the other side when it is read
+otherwise, gives it away. A bad tracker does not: no other reading makes it good.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
+
+import numpy as np
+
+from .tracks import Sequence, Tracks
+
+# Frames of a sequence that are looked at.
+_FRAMES = 40
+# Fewest boxes that show anything.
+_FEWEST = 8
+_EPS = np.finfo('float').eps
+# Boxes agree from this IoU on.
+_AGREES = 0.5
+# Another reading must let so many boxes agree, and so many times more.
+_SHARE, _TIMES = 0.5, 3
+_USE_PIXELS = 'write left,top,width,height in pixels of the image'
+
+# How else the four numbers of a box may be meant, each with what makes left, top,
+# width, height of it.
+_READINGS: dict[str, Callable[..., SequenceOf[np.ndarray]]] = {
+    'corners x1,y1,x2,y2': lambda a, b, c, d: (a, b, c - a, d - b),
+    'centres with width and height': lambda a, b, c, d: (a - c / 2, b - d / 2, c, d),
+    'foot points with width and height': lambda a, b, c, d: (a - c / 2, b - d, c, d),
+    'top,left,height,width': lambda a, b, c, d: (b, a, d, c),
+    'corners y1,x1,y2,x2': lambda a, b, c, d: (b, a, d - b, c - a),
+    'x1,x2,y1,y2': lambda a, b, c, d: (a, c, b - a, d - c),
+}
+
+
+def describe_boxes(tracks: Tracks, shape: tuple[int, int] | None = None) -> str | None:
+    """Say what boxes look like that are no left, top, width, height in pixels.
+
+    Args:
+        tracks: A ground truth or a result.
+        shape: Height and width of the images, if known.
+
+    Returns:
+        What they look like and what to do; None if nothing speaks against them.
+    """
+    tracks = tracks.select((tracks.xywh[:, 2:] > 0).all(axis=1))
+    if is_normalised(tracks):
+        return f'the boxes look like fractions of the image, 0..1; {_USE_PIXELS}'
+    if len(tracks) < _FEWEST:
+        return None
+    start, end = tracks.xywh[:, :2], tracks.xywh[:, 2:]
+    if (end > start).all(axis=1).mean() < 0.99:
+        return None
+    if shape is None:
+        # The corners of a box lie together, wherever it is. One object that moves
+        # and comes closer may have such numbers, too, several hardly.
+        several = len(np.unique(tracks.identity)) > 2
+        looks = several and all(_goes_along(start[:, i], end[:, i]) for i in range(2))
+    else:
+        size = np.array(shape[::-1]) * 1.05
+        leaves = (start + end > size).any(axis=1).mean()
+        looks = leaves > 0.5 and (end <= size).all(axis=1).mean() > 0.99
+    if not looks:
+        return None
+    return f'the boxes look like corners x1,y1,x2,y2; {_USE_PIXELS}'
+
+
+def is_normalised(tracks: Tracks) -> bool:
+    """Tell whether all boxes lie within 0..1, give or take, and are no whole pixels."""
+    xyxy = tracks.xyxy
+    return bool(
+        len(xyxy)
+        and (np.abs(xyxy) <= 1.5).all()
+        and (tracks.xywh[:, 2:] <= 1.05).all()
+        and (xyxy != np.floor(xyxy)).any()
+    )
+
+
+def describe_pairs(sequences: SequenceOf[Sequence]) -> str | None:
+    """Say which side of sequences holds boxes in another form than the other.
+
+    Args:
+        sequences: All that are scored together.
+
+    Returns:
+        Name of the sequence, which side, and what shows it; None if nothing does.
+    """
+    groups = [[sequence] for sequence in sequences if not _is_small(sequence)]
+    small = [sequence for sequence in sequences if _is_small(sequence)]
+    for group in [*groups, small]:
+        message = _describe_group(group)
+        if message is not None:
+            more = f' and {len(group) - 1} more' if len(group) > 1 else ''
+            return f'{group[0].name}{more}: {message}'
+    return None
+
+
+def _is_small(sequence: Sequence) -> bool:
+    return min(len(sequence.gt), len(sequence.pred)) < _FEWEST
+
+
+def _describe_group(group: SequenceOf[Sequence]) -> str | None:
+    sides = {
+        'ground truth': Tracks.concatenate([s.gt for s in group]),
+        'results': Tracks.concatenate([s.pred for s in group]),
+    }
+    normalised = [name for name, side in sides.items() if is_normalised(side)]
+    if len(normalised) == 1:
+        return (
+            f'the boxes of the {normalised[0]} look like fractions of the image, 0..1, '
+            f'and those of the other side do not; {_USE_PIXELS}'
+        )
+    for name, side in sides.items():
+        looks = None if normalised else describe_boxes(side)
+        if looks is not None:
+            return f'{name}: {looks}'
+    pairs = _Pairs(group)
+    if min(len(pairs.gt), len(pairs.pred)) < _FEWEST:
+        return None
+    plain = max(pairs.shares(pairs.gt, pairs.pred))
+    if plain * _TIMES > 1:
+        return None
+    least = max(_SHARE, plain * _TIMES)
+    for reading, convert in _READINGS.items():
+        gt, pred = (
+            np.stack(convert(*boxes.T), axis=1) for boxes in (pairs.gt, pairs.pred)
+        )
+        for name, fit in (
+            ('results', (pairs.gt, pred)),
+            ('ground truth', (gt, pairs.pred)),
+        ):
+            if pairs.fit(*fit, least, of_one='corners' in reading):
+                return (
+                    f'the boxes of the {name} look like {reading}: read so, '
+                    f'{max(pairs.shares(*fit)):.0%} overlap the other side by half or '
+                    f'more, as they stand {plain:.0%}; {_USE_PIXELS}'
+                )
+    scale = pairs.find_scale()
+    scaled = pairs.gt, pairs.pred * np.tile(scale, 2)
+    shift = pairs.find_shift(pairs.gt, pairs.pred)
+    shifted = pairs.gt, pairs.pred + np.append(shift, (0, 0))
+    if pairs.fit(*scaled, least) and (
+        sum(pairs.shares(*shifted)) < sum(pairs.shares(*scaled))
+    ):
+        return (
+            f'the boxes of the results fit the ground truth when they are multiplied '
+            f'by {scale[0]:.3g} (x) and {scale[1]:.3g} (y), and else hardly: both '
+            'sides must have pixels of the same image size'
+        )
+    return None
+
+
+class _Pairs:
+    """Boxes of both sides in some frames, and every pair that shares a frame.
+
+    Attributes:
+        gt: float64 (N, 4), left, top, width, height.
+        pred: float64 (M, 4).
+        gt_identity: int64 (N,).
+        row: int64 (K,), the row of ``gt`` of each pair.
+        other: int64 (K,), the row of ``pred``.
+    """
+
+    def __init__(self, group: SequenceOf[Sequence]) -> None:
+        self.gt, self.pred = np.zeros((0, 4)), np.zeros((0, 4))
+        self.gt_identity = np.zeros(0, np.int64)
+        rows, others = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        for sequence in group:
+            shared = np.intersect1d(sequence.gt.frame, sequence.pred.frame)
+            places = np.linspace(0, len(shared) - 1, min(_FRAMES, len(shared)))
+            chosen = shared[places.astype(np.int64)]
+            gt, pred = (
+                side.select(np.isin(side.frame, chosen)).in_frame_order()
+                for side in (sequence.gt, sequence.pred)
+            )
+            first = np.searchsorted(pred.frame, gt.frame)
+            count = np.searchsorted(pred.frame, gt.frame, 'right') - first
+            row = np.repeat(np.arange(len(gt)), count)
+            within = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
+            rows.append(row + len(self.gt))
+            others.append(first[row] + within + len(self.pred))
+            self.gt_identity = np.append(self.gt_identity, gt.identity)
+            self.gt = np.concatenate([self.gt, gt.xywh])
+            self.pred = np.concatenate([self.pred, pred.xywh])
+        self.row, self.other = np.concatenate(rows), np.concatenate(others)
+
+    def agree(self, gt: np.ndarray, pred: np.ndarray) -> np.ndarray:
+        """Tell which pairs have an IoU of half or more; bool (K,)."""
+        a, b = gt[self.row], pred[self.other]
+        low = np.maximum(a[:, :2], b[:, :2])
+        high = np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:])
+        inside = np.maximum(high - low, 0).prod(axis=1)
+        size_a, size_b = (np.maximum(c[:, 2:], 0).prod(axis=1) for c in (a, b))
+        return (inside > 0) & (inside >= _AGREES * (size_a + size_b - inside))
+
+    def shares(self, gt: np.ndarray, pred: np.ndarray) -> tuple[float, float]:
+        """Return the share of the boxes of either side that have one to agree with."""
+        agrees = self.agree(gt, pred)
+        return (
+            len(np.unique(self.row[agrees])) / len(gt),
+            len(np.unique(self.other[agrees])) / len(pred),
+        )
+
+    def fit(
+        self, gt: np.ndarray, pred: np.ndarray, least: float, of_one: bool = False
+    ) -> bool:
+        """Tell whether both sides go together, and not by chance.
+
+        Args:
+            gt: float64 (N, 4).
+            pred: float64 (M, 4).
+            least: Share of the boxes of the side that fits better.
+            of_one: One object that stays where it is shows enough.
+        """
+        shares = self.shares(gt, pred)
+        if max(shares) < least or min(shares) < 0.1:
+            return False
+        row = self.row[self.agree(gt, pred)]
+        width = np.median(gt[row, 2:], axis=0)
+        crosses = (np.ptp(gt[row, :2], axis=0) > 4 * width).any()
+        if not (of_one or crosses or len(np.unique(self.gt_identity[row])) > 2):
+            return False
+        # What is wrong by a constant only, fits with a rest.
+        return bool((np.abs(self.find_shift(gt, pred)) < 0.1 * width).all())
+
+    def find_scale(self) -> np.ndarray:
+        """Find the factors for x and y that bring most pairs together; float64 (2,)."""
+        a, b = self.gt[self.row], self.pred[self.other]
+        good = np.min([a[:, 2:], b[:, 2:], _centres(a), _centres(b)], axis=(0, 2)) > 0
+        a, b = a[good], b[good]
+        votes = np.log(_centres(a) / _centres(b))
+        votes = votes[(np.abs(np.log(a[:, 2:] / b[:, 2:]) - votes) < 0.3).all(axis=1)]
+        if not len(votes):
+            return np.ones(2)
+        cells, count = np.unique(np.round(votes / 0.1), axis=0, return_counts=True)
+        near = (np.abs(votes - cells[count.argmax()] * 0.1) < 0.1).all(axis=1)
+        return np.exp(np.median(votes[near], axis=0))
+
+    def find_shift(self, gt: np.ndarray, pred: np.ndarray) -> np.ndarray:
+        """Find the shift of the results that brings most pairs together; (2,)."""
+        a, b = gt[self.row], pred[self.other]
+        cell = np.maximum(np.median(gt[:, 2:], axis=0) / 4, _EPS)
+        shifts = _centres(a) - _centres(b)
+        cells, count = np.unique(np.round(shifts / cell), axis=0, return_counts=True)
+        near = (np.abs(shifts - cells[count.argmax()] * cell) < cell).all(axis=1)
+        return np.median(shifts[near], axis=0)
+
+
+def _centres(xywh: np.ndarray) -> np.ndarray:
+    return xywh[:, :2] + xywh[:, 2:] / 2
+
+
+def _goes_along(first: np.ndarray, second: np.ndarray) -> bool:
+    """Tell whether two columns grow together, one step for one."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return False
+    (variance, both), (_, other) = np.cov(first, second)
+    return both > 0.8 * np.sqrt(variance * other) and 0.6 < both / variance < 1.6
