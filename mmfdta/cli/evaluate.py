@@ -222,6 +222,7 @@ def score_trackers(
         ValueError: If the only tracker cannot be scored.
     """
     from mmfdta.evaluation import Settings, evaluate
+    from mmfdta.evaluation.plausibility import check_scored
     from mmfdta.structures.classes import choose_classes
 
     settings = Settings(
@@ -257,7 +258,8 @@ def score_trackers(
                 class_names=names,
             )
             evaluation = evaluate(sequences, rules, options.processes)
-            say(options, [prefix + remark for remark in evaluation.remarks])
+            remarks = [*evaluation.remarks, *check_scored(sequences, rules)]
+            say(options, [prefix + remark for remark in remarks])
             evaluations[tracker.name] = evaluation
         except (OSError, ValueError) as error:  # the others are scored
             if len(trackers) == 1:

@@ -30,6 +30,7 @@ from .parts import (
     recognise_half,
     refuse_other_half,
 )
+from .plausibility import check_sides
 from .scores import load_all
 
 
@@ -109,7 +110,7 @@ class Tracker:
         sequences, said = self._read(paired.jobs, processes)
         remarks += said
         sequences, said = self._cut(sequences, paired.jobs)
-        remarks += said
+        remarks += said + check_sides(sequences)
         doubts = (
             find_doubts(sequences, lambda: _read_others(paired.jobs)),
             find_swaps(sequences),

@@ -24,6 +24,7 @@ from mmfdta.structures.mot_text import write_tracks
 from mmfdta.structures.tracks import Sequence
 
 from .classes import RunClasses
+from .plausibility import check_scored
 from .records import FrameRecord, assemble, make_record
 from .scores import Evaluation, Settings, evaluate, summarise
 from .table import USUAL_NAMES, format_table
@@ -188,7 +189,7 @@ class MOTMetric(BaseMetric):
         known = [self.run_classes.number(s, classes is not None) for s in known]
         settings = Settings(self._benchmark(), self.families, classes)
         self.evaluation = evaluate(known, settings, self.num_workers)
-        for remark in self.evaluation.remarks:
+        for remark in (*self.evaluation.remarks, *check_scored(known, settings)):
             print_log(f'MOTMetric: {remark}', 'current', logging.WARNING)
         title = f'Scores of {len(known)} sequences, rates in percent:\n'
         print_log(title + format_table(self.evaluation), 'current')

@@ -118,6 +118,13 @@ class ScannedText:
             by_class: The same identity of two classes is two objects.
         """
         frame, identity = self.tracks.frame, self.tracks.identity
+        repeats = self.tracks.find_repeats(by_class)
+        if repeats and (identity == -1).all():
+            message = (
+                f'the identity is -1 in all {len(identity)} rows: these are '
+                'detections, not tracks'
+            )
+            return [TextProblem(self.path, int(self.line[0]), message)]
         return [
             TextProblem(
                 self.path,
@@ -126,7 +133,7 @@ class ScannedText:
                 f'on line {self.line[first]}); an identity may have one box in a '
                 'frame: remove one of the rows',
             )
-            for row, first in self.tracks.find_repeats(by_class)
+            for row, first in repeats
         ]
 
     def require(

@@ -24,13 +24,14 @@ _AGREES = 0.5
 _SHARE, _TIMES = 0.5, 3
 _USE_PIXELS = 'write left,top,width,height in pixels of the image'
 
+_SWAPPED = 'top,left,height,width'
 # How else the four numbers of a box may be meant, each with what makes left, top,
 # width, height of it.
 _READINGS: dict[str, Callable[..., SequenceOf[np.ndarray]]] = {
     'corners x1,y1,x2,y2': lambda a, b, c, d: (a, b, c - a, d - b),
     'centres with width and height': lambda a, b, c, d: (a - c / 2, b - d / 2, c, d),
     'foot points with width and height': lambda a, b, c, d: (a - c / 2, b - d, c, d),
-    'top,left,height,width': lambda a, b, c, d: (b, a, d, c),
+    _SWAPPED: lambda a, b, c, d: (b, a, d, c),
     'corners y1,x1,y2,x2': lambda a, b, c, d: (b, a, d - b, c - a),
     'x1,x2,y1,y2': lambda a, b, c, d: (a, c, b - a, d - c),
 }
@@ -113,11 +114,18 @@ def _describe_group(group: SequenceOf[Sequence]) -> str | None:
             f'the boxes of the {normalised[0]} look like fractions of the image, 0..1, '
             f'and those of the other side do not; {_USE_PIXELS}'
         )
+    found = _describe_overlap(_Pairs(group))
+    if found is not None:
+        return found
     for name, side in sides.items():
         looks = None if normalised else describe_boxes(side)
         if looks is not None:
             return f'{name}: {looks}'
-    pairs = _Pairs(group)
+    return None
+
+
+def _describe_overlap(pairs: '_Pairs') -> str | None:
+    """Say how boxes of one side must be read to overlap those of the other."""
     if min(len(pairs.gt), len(pairs.pred)) < _FEWEST:
         return None
     plain = max(pairs.shares(pairs.gt, pairs.pred))
@@ -129,12 +137,14 @@ def _describe_group(group: SequenceOf[Sequence]) -> str | None:
             np.stack(convert(*boxes.T), axis=1) for boxes in (pairs.gt, pairs.pred)
         )
         for name, fit in (
-            ('results', (pairs.gt, pred)),
-            ('ground truth', (gt, pairs.pred)),
+            ('the results', (pairs.gt, pred)),
+            ('the ground truth', (gt, pairs.pred)),
         ):
             if pairs.fit(*fit, least, of_one='corners' in reading):
+                if convert is _READINGS[_SWAPPED]:  # a swap of either side
+                    name = 'one side'
                 return (
-                    f'the boxes of the {name} look like {reading}: read so, '
+                    f'the boxes of {name} look like {reading}: read so, '
                     f'{max(pairs.shares(*fit)):.0%} overlap the other side by half or '
                     f'more, as they stand {plain:.0%}; {_USE_PIXELS}'
                 )

@@ -57,10 +57,10 @@ class Tracks:
         """Build from anything array-like, with scores 1 and labels -1 by default.
 
         Raises:
-            ValueError: If the lengths differ, a box is not finite, or a frame or an
-                identity is no whole number.
+            ValueError: If the lengths differ, a box is not finite, or a frame, an
+                identity or a label is no whole number or a frame is below 0.
         """
-        frame = _whole_numbers(frame, 'frame')
+        frame = _whole_numbers(frame, 'frame', lowest=0)
         rows = len(frame)
         tracks = cls(
             frame=frame,
@@ -70,7 +70,7 @@ class Tracks:
             label=(
                 np.full(rows, -1, dtype=np.int64)
                 if label is None
-                else np.asarray(label).astype(np.int64)
+                else _whole_numbers(label, 'label')
             ),
         )
         lengths = {
@@ -298,14 +298,31 @@ class Sequence:
         )
 
 
-def _whole_numbers(values: np.ndarray | SequenceOf[int], name: str) -> np.ndarray:
-    """Turn (N,) numbers into int64; what would be cut off is refused."""
+def _whole_numbers(
+    values: np.ndarray | SequenceOf[int], name: str, lowest: int | None = None
+) -> np.ndarray:
+    """Turn (N,) numbers into int64; what would be cut off or overflow is refused."""
     found = np.asarray(values).reshape(-1)
-    if found.dtype.kind == 'f':
-        wrong = np.flatnonzero(~np.isfinite(found) | (found != np.floor(found)))
-        if len(wrong):
-            raise ValueError(
-                f'found {name} {found[wrong[0]]} in row {wrong[0]}, expected whole '
-                'numbers'
-            )
+    if not len(found):
+        return found.astype(np.int64)
+    kind, largest = found.dtype.kind, 2**63 - 1
+    whole: np.ndarray | SequenceOf[bool]
+    if kind == 'O':  # numbers of any size
+        types = [type(value) for value in found]
+        whole = [issubclass(t, (int, np.integer)) and t is not bool for t in types]
+    elif kind == 'f':
+        largest = LARGEST_WHOLE - 1
+        whole = np.isfinite(found) & (found == np.floor(found))
+    else:
+        whole = np.full(len(found), kind in 'iu')
+    lowest = -largest if lowest is None else lowest
+    for row in np.flatnonzero(~np.asarray(whole)):
+        raise ValueError(
+            f'found {name} {found[row]} in row {row}, expected whole numbers'
+        )
+    wrong = (found < lowest) | (found > largest)
+    for row in np.flatnonzero(wrong):
+        raise ValueError(
+            f'found {name} {found[row]} in row {row}, expected {lowest} to {largest}'
+        )
     return found.astype(np.int64)

@@ -119,15 +119,60 @@ def test_the_ground_needs_no_pytorch():
     subprocess.run([sys.executable, '-c', code], check=True)
 
 
-@pytest.mark.parametrize('column', ['frame', 'identity'])
-@pytest.mark.parametrize('value', [1.5, np.nan, np.inf])
+@pytest.mark.parametrize('column', ['frame', 'identity', 'label'])
+@pytest.mark.parametrize('value', [1.5, np.nan, np.inf, -np.inf])
 def test_numbers_that_would_be_cut_off_are_refused(column, value):
-    columns = dict(frame=[1.0, 2.0], identity=[7.0, 8.0]) | {column: [1.0, value]}
+    columns = dict(frame=[1.0, 2.0], identity=[7.0, 8.0], label=[0.0, 1.0])
+    columns[column] = [1.0, value]
     with pytest.raises(ValueError, match=rf'found {column} {value} in row 1, expected'):
         Tracks.create(**columns, xywh=np.ones((2, 4)))
+
+
+@pytest.mark.parametrize(
+    'values',
+    [
+        [1, 2**63],
+        [1, 2**70],
+        [1, -(2**64)],
+        np.array([1, 2**63 + 5], dtype=np.uint64),
+        [1.0, 2.0**53],
+        np.array([1, 1e20], dtype=np.float32),
+        [1, '2'],
+        ['1', '2'],
+        np.array([1, 2], dtype=complex),
+        [True, False],
+        [1, None],
+        torch.tensor([True, False]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize('column', ['frame', 'identity', 'label'])
+def test_what_is_no_number_of_64_bits_is_refused(column, values):
+    columns = dict(frame=[1, 2], identity=[7, 8], label=[0, 1]) | {column: values}
+    with pytest.raises(ValueError, match=rf'found {column} .* in row [01], expected'):
+        Tracks.create(**columns, xywh=np.ones((2, 4)))
+
+
+def test_frames_below_0_are_refused_and_labels_are_not():
+    with pytest.raises(ValueError, match='found frame -1 in row 1, expected 0 to'):
+        Tracks.create([1, -1], [1, 2], np.ones((2, 4)))
+    assert Tracks.create([0], [-5], np.ones((1, 4)), label=[-1]).label.tolist() == [-1]
+
+
+def test_an_instance_with_halves_for_labels_or_identities_is_refused():
+    for name in 'instances_id', 'labels':
+        values = dict(instances_id=torch.tensor([4, 2]), labels=torch.tensor([1, 0]))
+        values[name] = torch.tensor([1.0, 1.5])
+        instances = InstanceData(bboxes=torch.from_numpy(BOXES), **values)
+        with pytest.raises(ValueError, match=r'found \w+ 1.5 in row 1'):
+            Tracks.from_instances(instances, 1)
 
 
 def test_whole_numbers_of_any_type_are_taken():
     tracks = Tracks.create([1.0, 2.0], np.array([7, 8], np.int32), np.ones((2, 4)))
     assert tracks.frame.tolist() == [1, 2] and tracks.identity.tolist() == [7, 8]
     assert tracks.frame.dtype == tracks.identity.dtype == np.int64
+    tracks = Tracks.create(torch.tensor([3]), [np.uint64(5)], np.ones((1, 4)))
+    assert tracks.frame.tolist() == [3] and tracks.identity.tolist() == [5]
+    big = Tracks.create([1], [2**63 - 1], np.ones((1, 4)))
+    assert big.identity.tolist() == [2**63 - 1]

@@ -1,0 +1,137 @@
+# Copyright (c) mmfdta authors.
+"""Looks at a set of sequences for what can only give wrong numbers, or may do so."""
+
+from collections.abc import Sequence as SequenceOf
+from dataclasses import replace
+
+import numpy as np
+
+from mmfdta.structures.benchmarks import get_benchmark
+from mmfdta.structures.plausibility import describe_pairs
+from mmfdta.structures.tracks import Sequence, Tracks
+
+from .folders import name_some
+from .scores import Settings, load_scored
+
+# Fewest rows and frames that show how a tracker numbers its boxes or moves them.
+_ROWS, _FRAMES = 10, 5
+
+
+def check_sides(sequences: SequenceOf[Sequence]) -> list[str]:
+    """Refuse boxes in different forms, and detections for tracks.
+
+    Args:
+        sequences: All that are scored together.
+
+    Returns:
+        What may be meant, but is worth a line.
+
+    Raises:
+        ValueError: If a side cannot be what it is taken for.
+    """
+    for title in ('ground truth', 'results'):
+        identity = np.concatenate(
+            [(s.pred if title == 'results' else s.gt).identity for s in sequences]
+        )
+        if len(identity) and (identity == -1).all():
+            raise ValueError(
+                f'{title}: the identity is -1 in all {len(identity)} rows: these are '
+                'detections, not tracks'
+            )
+    found = describe_pairs(sequences)
+    if found is not None:
+        raise ValueError(found)
+    checks = {
+        'results give every box an identity of its own: detections, not tracks?': (
+            _numbers_boxes
+        ),
+        'results have the same boxes in every frame': _stands_still,
+        'results are the ground truth itself, box by box': _is_copy,
+    }
+    return [
+        f'{message} ({name_some(names)})'
+        for message, check in checks.items()
+        if (names := [s.name for s in sequences if len(s.pred) >= _ROWS and check(s)])
+    ]
+
+
+def _numbers_boxes(sequence: Sequence) -> bool:
+    identity, frame = sequence.pred.identity, sequence.pred.frame
+    several = len(np.unique(frame)) >= _FRAMES
+    return several and len(np.unique(identity)) == len(identity)
+
+
+def _stands_still(sequence: Sequence) -> bool:
+    return _is_still(sequence.pred) and not _is_still(sequence.gt)
+
+
+def _is_still(tracks: Tracks) -> bool:
+    """Tell whether no identity ever moves, of those with boxes in several frames."""
+    _, first, which, count = np.unique(
+        tracks.identity, return_index=True, return_inverse=True, return_counts=True
+    )
+    same = (tracks.xywh == tracks.xywh[first][which]).all()
+    return bool(same and count.max(initial=0) >= _FRAMES)
+
+
+def _is_copy(sequence: Sequence) -> bool:
+    gt, pred = sequence.gt, sequence.pred
+    if len(gt) != len(pred):
+        return False
+    rows = [
+        np.column_stack([side.frame, side.xywh])[np.lexsort((*side.xywh.T, side.frame))]
+        for side in (gt, pred)
+    ]
+    return bool((rows[0] == rows[1]).all())
+
+
+def check_scored(sequences: SequenceOf[Sequence], settings: Settings) -> list[str]:
+    """Refuse a ground truth of which nothing is scored.
+
+    Args:
+        sequences: All that are scored together.
+        settings: How they are scored.
+
+    Returns:
+        What is to be said of single sequences.
+
+    Raises:
+        ValueError: If no sequence has anything to score; the message says why.
+    """
+    nothing = []
+    for sequence in sequences:
+        alone = replace(sequence, pred=Tracks.empty())
+        scored = load_scored(alone, settings).values()
+        if not any(len(part.gt) for part in scored):
+            nothing.append(sequence)
+    if not nothing:
+        return []
+    reason = _explain(nothing, settings)
+    if len(nothing) == len(sequences):
+        raise ValueError(f'nothing of the ground truth is scored: {reason}')
+    names = name_some([sequence.name for sequence in nothing])
+    return [
+        f'nothing of the ground truth of {names} is scored, so that every result '
+        f'there is wrong: {reason}'
+    ]
+
+
+def _explain(sequences: SequenceOf[Sequence], settings: Settings) -> str:
+    gt = Tracks.concatenate([sequence.gt for sequence in sequences])
+    if not len(gt):
+        return 'it has no rows'
+    flagged = gt.select(gt.score != 0)
+    if not len(flagged):
+        return f'column 7 is 0, not to be considered, in all {len(gt)} rows'
+    benchmark = get_benchmark(settings.benchmark)
+    numbers = {n for of_class in settings.numbers.values() for n in of_class}
+    if benchmark.scored_class is not None:
+        numbers = {benchmark.scored_class}
+    if numbers and not np.isin(flagged.label, [*numbers]).any():
+        found = ', '.join(map(str, np.unique(flagged.label)))
+        wanted = ', '.join(map(str, sorted(numbers)))
+        return (
+            f'column 8 has the classes {found}, the rules of {benchmark.name} score '
+            f'{wanted}'
+        )
+    return f'the rules of {benchmark.name} leave all {len(gt)} rows out'
