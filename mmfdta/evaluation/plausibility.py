@@ -11,7 +11,7 @@ from mmfdta.structures.plausibility import describe_pairs
 from mmfdta.structures.tracks import Sequence, Tracks
 
 from .folders import name_some
-from .scores import Settings, load_scored
+from .scores import Settings, select_classes
 
 # Fewest rows and frames that show how a tracker numbers its boxes or moves them.
 _ROWS, _FRAMES = 10, 5
@@ -101,7 +101,7 @@ def check_scored(sequences: SequenceOf[Sequence], settings: Settings) -> list[st
     nothing = []
     for sequence in sequences:
         alone = replace(sequence, pred=Tracks.empty())
-        scored = load_scored(alone, settings).values()
+        scored = select_classes(alone, settings).values()
         if not any(len(part.gt) for part in scored):
             nothing.append(sequence)
     if not nothing:

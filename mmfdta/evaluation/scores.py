@@ -331,12 +331,12 @@ def _score(
             count_sequence(sequence, settings.families),
             find_events(sequence) if settings.events else None,
         )
-        for name, sequence in _select(loaded, settings, reading).items()
+        for name, sequence in select_classes(loaded, settings, reading).items()
     }
     return scored, census
 
 
-def _select(
+def select_classes(
     sequence: Sequence, settings: Settings, reading: Reading | None = None
 ) -> dict[str, Sequence]:
     """Keep the boxes that are scored, by class name."""
