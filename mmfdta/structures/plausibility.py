@@ -47,7 +47,7 @@ def describe_boxes(tracks: Tracks, shape: tuple[int, int] | None = None) -> str 
     Returns:
         What they look like and what to do; None if nothing speaks against them.
     """
-    tracks = tracks.select((tracks.xywh[:, 2:] > 0).all(axis=1))
+    tracks = tracks.select(tracks.xywh[:, 2:].min(axis=1, initial=np.inf) > 0)
     if is_normalised(tracks):
         return f'the boxes look like fractions of the image, 0..1; {_USE_PIXELS}'
     if len(tracks) < _FEWEST:
@@ -136,23 +136,24 @@ def _describe_overlap(pairs: '_Pairs') -> str | None:
         gt, pred = (
             np.stack(convert(*boxes.T), axis=1) for boxes in (pairs.gt, pairs.pred)
         )
-        for name, fit in (
+        for name, sides in (
             ('the results', (pairs.gt, pred)),
             ('the ground truth', (gt, pairs.pred)),
         ):
-            if pairs.fit(*fit, least, of_one='corners' in reading):
+            if pairs.fit(sides, least, of_one='corners' in reading):
                 if convert is _READINGS[_SWAPPED]:  # a swap of either side
                     name = 'one side'
+                share = max(pairs.shares(*sides))
                 return (
-                    f'the boxes of {name} look like {reading}: read so, '
-                    f'{max(pairs.shares(*fit)):.0%} overlap the other side by half or '
-                    f'more, as they stand {plain:.0%}; {_USE_PIXELS}'
+                    f'the boxes of {name} look like {reading}: read so, {share:.0%} '
+                    f'overlap the other side by half or more, as they stand '
+                    f'{plain:.0%}; {_USE_PIXELS}'
                 )
     scale = pairs.find_scale()
     scaled = pairs.gt, pairs.pred * np.tile(scale, 2)
     shift = pairs.find_shift(pairs.gt, pairs.pred)
     shifted = pairs.gt, pairs.pred + np.append(shift, (0, 0))
-    if pairs.fit(*scaled, least) and (
+    if pairs.fit(scaled, least) and (
         sum(pairs.shares(*shifted)) < sum(pairs.shares(*scaled))
     ):
         return (
@@ -215,16 +216,16 @@ class _Pairs:
         )
 
     def fit(
-        self, gt: np.ndarray, pred: np.ndarray, least: float, of_one: bool = False
+        self, sides: tuple[np.ndarray, np.ndarray], least: float, of_one: bool = False
     ) -> bool:
         """Tell whether both sides go together, and not by chance.
 
         Args:
-            gt: float64 (N, 4).
-            pred: float64 (M, 4).
+            sides: Ground truth and results, float64 (N, 4) and (M, 4).
             least: Share of the boxes of the side that fits better.
             of_one: One object that stays where it is shows enough.
         """
+        gt, pred = sides
         shares = self.shares(gt, pred)
         if max(shares) < least or min(shares) < 0.1:
             return False
