@@ -10,6 +10,7 @@ from mmfdta.structures.classes import labels_beside
 from mmfdta.structures.mot_text import read_tracks
 from mmfdta.structures.tracks import Sequence, Tracks
 
+from .doubts import find_doubts, find_swaps
 from .folders import (
     GT_FILE,
     SequenceFiles,
@@ -25,8 +26,6 @@ from .pairing import pair_sides, read_seqmap
 from .parts import (
     Part,
     cut_sequences,
-    find_doubts,
-    find_swaps,
     recognise_half,
     refuse_other_half,
 )

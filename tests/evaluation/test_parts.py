@@ -132,6 +132,59 @@ def remarks(errors):
     return [line for line in errors.splitlines() if 'rules of' not in line]
 
 
+@pytest.mark.parametrize('lengths', [LENGTHS, {'alone': 60}])
+def test_frames_out_of_the_middle(folders, capsys, lengths):
+    """A clip was cut out of each sequence and tracked."""
+    fill(folders, lambda pred, n: renumber(within(pred, 7, 18), -6), lengths)
+    assert folders.evaluate() == 1
+    assert '--frames 7-18' in capsys.readouterr().err
+    assert folders.evaluate('--frames', '7-18') == 0
+    assert 'count from the first frame of frames 7 to 18' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('odd', ['a', 'b'])
+def test_results_that_count_in_two_ways(folders, capsys, odd):
+    """One sequence was run on the half, the others on the whole."""
+    fill(folders, everything)
+    length = LENGTHS[odd]
+    gt, pred = moving(length, 'ab'.index(odd))
+    folders.add(odd, gt, second_counted(pred, length), length)
+    assert folders.evaluate('--half', 'second') == 1
+    assert f'results of {odd} count from the first frame of the second half' in (
+        capsys.readouterr().err
+    )
+    assert folders.evaluate() == 0
+    assert f'{odd} (1 to ' in capsys.readouterr().err
+
+
+def test_half_of_another_cut(folders, capsys):
+    """L // 2 frames in the first half: the frames have to be named."""
+    fill(folders, lambda pred, n: renumber(within(pred, 11, 20), -10), {'seq': 20})
+    assert folders.evaluate() == 1
+    assert '--frames 11-20' in capsys.readouterr().err
+    assert folders.evaluate('--half', 'second') == 1
+    assert '--frames' in capsys.readouterr().err
+
+
+def test_most_sequences_end_at_the_half(folders, capsys):
+    """In one of them nobody is there in the second half."""
+    fill(folders, first_half, {'a': 40, 'b': 31, 'c': 24, 'd': 30})
+    gt, pred = (within(t, 1, 15) for t in moving(30, 3))
+    folders.add('d', gt, pred, 30)
+    assert folders.evaluate() == 1
+    assert '--half first' in capsys.readouterr().err
+
+
+def test_scattered_frames_are_told(folders, capsys):
+    """Key frames only, at no fixed distance."""
+    keys = [1, 2, 4, 9, 11, 16, 17, 23, 24, 30, 31, 39, 40]
+    fill(folders, lambda pred, n: pred.select(np.isin(pred.frame, keys)))
+    assert folders.evaluate() == 0
+    captured = capsys.readouterr()
+    assert_equal(captured.out, folders.official())
+    assert 'annotated frames' in captured.err
+
+
 def test_text_that_fits_is_named(folders, capsys):
     fill(folders, second_counted, {'seq': 20})
     assert folders.evaluate() == 1
