@@ -21,7 +21,7 @@ from .folders import (
     name_some,
 )
 from .formats import Side, as_results, open_results, open_truth
-from .numbering import number_sequences
+from .numbering import find_shift, number_sequences
 from .pairing import pair_sides, read_seqmap
 from .parts import (
     Part,
@@ -113,6 +113,7 @@ class Tracker:
         doubts = (
             find_doubts(sequences, lambda: _read_others(paired.jobs)),
             find_swaps(sequences),
+            find_shift(sequences),
         )
         for refusal, said in doubts:
             if refusal and self.inputs.part is None:

@@ -8,6 +8,8 @@ Each side is read in its own way, the same for all of its sequences: results of
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from mmfdta.structures.frames import (
     AmbiguousFrames,
     SequenceFrames,
@@ -15,6 +17,14 @@ from mmfdta.structures.frames import (
 )
 from mmfdta.structures.mot_text import ScannedText
 from mmfdta.structures.tracks import Sequence
+
+from .matching import find_overlaps
+
+# Frames of a sequence and boxes of all that are looked at to tell a shift.
+_SAMPLE, _FEWEST_BOXES = 40, 20
+# How much of the distance to a perfect overlap a shift must take away, and the
+# overlap that it must reach.
+_LESS, _GOOD = 0.8, 0.5
 
 
 @dataclass(frozen=True)
@@ -102,3 +112,76 @@ def _complete_frames(scanned: SequenceOf[ScannedSequence]) -> list[SequenceFrame
         )
         for s in scanned
     ]
+
+
+def find_shift(sequences: SequenceOf[Sequence]) -> tuple[str, list[str]]:
+    """Ask whether results are numbered some frames too early or too late.
+
+    Where nothing is known of the frames, a side that counts from 0 without a frame 0,
+    or from the first frame of a cut-out, looks like any other. Boxes that move overlap
+    less then.
+
+    Args:
+        sequences: What is to be scored, as it is numbered.
+
+    Returns:
+        Why they are not to be scored: both sides have frames of one extent, some
+        apart, and fit better if they are moved. Empty if it is not so; and remarks.
+    """
+    filled = [s for s in sequences if len(s.gt) and len(s.pred)]
+    ends = [
+        (int(end(s.gt.frame)), int(end(s.pred.frame)))
+        for s in filled
+        for end in (np.min, np.max)
+    ]
+    apart = {gt - pred for gt, pred in ends}
+    if len(apart) == 1 and (shift := apart.pop()):
+        usual, moved = _mean_overlaps(filled, shift)
+        if moved > usual:
+            (gt_first, first), (gt_last, last) = ends[:2]
+            return (
+                f'{filled[0].name}: the ground truth has the frames {gt_first} to '
+                f'{gt_last}, the results {first} to {last}, as if one of them did not '
+                f'count from the first frame; and so in all {len(filled)} sequences. '
+                'Number both alike, or lay the images or seqinfo.ini beside gt'
+            ), []
+    for shift in (1, -1):
+        usual, moved = _mean_overlaps(filled, shift)
+        if moved >= _GOOD and 1 - moved <= _LESS * (1 - usual):
+            way = 'later' if shift > 0 else 'earlier'
+            return '', [
+                f'results fit better one frame {way} (mean overlap {moved:.2f}, as '
+                f'they are numbered {usual:.2f}); does one side count from 0 and the '
+                'other from 1?'
+            ]
+    return '', []
+
+
+def _mean_overlaps(sequences: SequenceOf[Sequence], shift: int) -> tuple[float, float]:
+    """Return how well results overlap objects as they are, and moved some frames.
+
+    It is looked at frames that are annotated in both ways.
+
+    Returns:
+        Means over results of the largest IoU; 1 and 0 if there are too few.
+    """
+    found: tuple[list[float], list[float]] = [], []
+    for sequence in sequences:
+        gt, pred = sequence.gt, sequence.pred
+        known = np.unique(gt.frame)
+        frames = np.unique(pred.frame)
+        frames = frames[np.isin(frames, known) & np.isin(frames + shift, known)]
+        if len(frames) > _SAMPLE:
+            places = np.linspace(0, len(frames) - 1, _SAMPLE).round().astype(np.int64)
+            frames = frames[places]
+        pred = pred.select(np.isin(pred.frame, frames)).in_frame_order()
+        for values, moved_by in zip(found, (0, shift), strict=True):
+            inside = gt.select(np.isin(gt.frame, frames + moved_by)).in_frame_order()
+            moved = replace(pred, frame=pred.frame + moved_by)
+            overlaps = find_overlaps(replace(sequence, gt=inside, pred=moved))
+            best = np.zeros(len(moved))
+            np.maximum.at(best, overlaps.pred_row, overlaps.iou)
+            values.extend(best.tolist())
+    if len(found[0]) < _FEWEST_BOXES:
+        return 1.0, 0.0
+    return float(np.mean(found[0])), float(np.mean(found[1]))

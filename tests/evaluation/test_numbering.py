@@ -267,3 +267,58 @@ def test_submissions_have_as_many_frames(
     else:
         with pytest.raises(ValueError, match='found frame 8, but the sequence has 7'):
             submit()
+
+
+def moving(length: int, seed: int) -> Sequence:
+    """Objects that move by a tenth of their size per frame, and a good tracker."""
+    rng = np.random.default_rng(seed)
+    frame = np.repeat(np.arange(1, length + 1), 4)
+    identity = np.tile(np.arange(4), length)
+    left = 100.0 * identity + 4 * frame
+    gt = np.column_stack([left, 50 * identity, *np.full((2, len(frame)), 40.0)])
+    pred = gt + rng.normal(0, 0.5, gt.shape)
+    return Sequence(
+        f's{seed}',
+        length,
+        Tracks.create(frame, identity, gt),
+        Tracks.create(frame, identity, pred),
+    )
+
+
+def renumber(tracks: Tracks, shift: int, first: int = 1) -> Tracks:
+    kept = tracks.select(tracks.frame >= first)
+    return replace(kept, frame=kept.frame + shift)
+
+
+@pytest.mark.parametrize(
+    ('gt_shift', 'pred_shift'), [(2, 0), (299, 0), (0, 1), (5, 1), (0, 40)]
+)
+def test_texts_of_one_extent_that_lie_apart_are_refused(
+    tmp_path: Path, gt_shift: int, pred_shift: int
+) -> None:
+    """A cut-out by its old numbers against results from 1; nothing tells of it."""
+    for seed in range(2):
+        s = moving(30 + seed, seed)
+        for side, tracks, shift in (
+            ('gt', s.gt, gt_shift),
+            ('results', s.pred, pred_shift),
+        ):
+            path = tmp_path / side / f'{s.name}.txt'
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(format_tracks(renumber(tracks, shift)))
+    with pytest.raises(ValueError, match=r'results .*; --frames all scores them'):
+        score(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('late', 'shift', 'said'), [(1, 0, ''), (3, 0, ''), (3, -1, 'one frame later')]
+)
+def test_results_one_frame_off_are_said(
+    tmp_path: Path, late: int, shift: int, said: str
+) -> None:
+    """A tracker that begins in the third frame and counts from 0 has no frame 0."""
+    sequences = [moving(30, 0), moving(40, 1)]
+    sequences = [replace(s, pred=renumber(s.pred, shift, late)) for s in sequences]
+    root = write(tmp_path, sequences, range(1, 31), from_one, from_one, images=None)
+    _, remarks = score(root)
+    assert bool(remarks) == bool(said) and all(said in remark for remark in remarks)
