@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--benchmark',
-        choices=list(BENCHMARKS),
+        choices=[name for name, b in BENCHMARKS.items() if not b.from_files],
         help="whose rules to score by; the config's",
     )
     parser.add_argument(

@@ -11,7 +11,9 @@ from .named import (
     BFTDataset,
     CrowdHumanClipDataset,
     DanceTrackDataset,
+    MOT16Dataset,
     MOT17Dataset,
+    MOT20Dataset,
     SportsMOTDataset,
 )
 from .samplers import ClipSampler, SequenceSampler
@@ -26,7 +28,9 @@ __all__ = [
     'DanceTrackDataset',
     'IDTargets',
     'JointMOTDataset',
+    'MOT16Dataset',
     'MOT17Dataset',
+    'MOT20Dataset',
     'MOTSequenceDataset',
     'SequenceSampler',
     'SportsMOTDataset',

@@ -80,8 +80,63 @@ class BFTDataset(MOTSequenceDataset):
         )
 
 
+class HalvedDataset(MOTSequenceDataset):
+    """MOT16 and its successors: rows of class 1 with a 1 in column 7 are trained on.
+
+    Args:
+        half: ``'first'`` or ``'second'`` half of every sequence,
+            cut as is usual for data whose test annotations are hidden; None
+            takes whole sequences.
+        **kwargs: See :class:`MOTSequenceDataset`.
+    """
+
+    SPLITS = ('train', 'test')
+
+    def __init__(self, *args: Any, half: str | None = None, **kwargs: Any) -> None:
+        if half not in ('first', 'second', None):
+            raise ValueError(
+                f"{type(self).__name__}(half={half!r}): expected 'first', 'second' or "
+                'None'
+            )
+        self.half = half
+        super().__init__(*args, **kwargs)
+
+    @classmethod
+    def recognises(cls, data_root: str) -> bool:
+        """Tell whether sequences are named as those of the benchmark."""
+        return any(
+            cls.BENCHMARK.has_sequence(folder.name)
+            for split in cls.SPLITS
+            for folder in cls.split_folder(data_root, split).glob('MOT*')
+        )
+
+    def load_data_list(self) -> list[Sequence]:
+        """Read the sequences and cut them in halves if asked to."""
+        sequences = super().load_data_list()
+        if self.half is None:
+            return sequences
+        middles = [len(sequence) // 2 + 1 for sequence in sequences]
+        if self.half == 'first':
+            return [s.cut(0, m) for s, m in zip(sequences, middles, strict=True)]
+        return [s.cut(m, len(s)) for s, m in zip(sequences, middles, strict=True)]
+
+
 @DATASETS.register_module()
-class MOT17Dataset(MOTSequenceDataset):
+class MOT16Dataset(HalvedDataset):
+    """MOT16: ``<split>/MOT16-<number>/{img1,gt/gt.txt,seqinfo.ini}``."""
+
+    BENCHMARK = BENCHMARKS['mot16']
+
+
+@DATASETS.register_module()
+class MOT20Dataset(HalvedDataset):
+    """MOT20: ``<split>/MOT20-<number>/{img1,gt/gt.txt,seqinfo.ini}``."""
+
+    BENCHMARK = BENCHMARKS['mot20']
+
+
+@DATASETS.register_module()
+class MOT17Dataset(HalvedDataset):
     """MOT17: each sequence once; rows of class 1 with a 1 in column 7 are trained on.
 
     Args:
@@ -94,7 +149,6 @@ class MOT17Dataset(MOTSequenceDataset):
     """
 
     BENCHMARK = BENCHMARKS['mot17']
-    SPLITS = ('train', 'test')
 
     def __init__(
         self,
@@ -103,14 +157,9 @@ class MOT17Dataset(MOTSequenceDataset):
         half: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if half not in ('first', 'second', None):
-            raise ValueError(
-                f"MOT17Dataset(half={half!r}): expected 'first', 'second' or None"
-            )
         self.detector = detector
         self.LAYOUT = f'<sequence>-{detector}/img1/'
-        self.half = half
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, half=half, **kwargs)
 
     @property
     def cache_name(self) -> str:
@@ -126,16 +175,6 @@ class MOT17Dataset(MOTSequenceDataset):
     def is_sequence(self, folder: Path) -> bool:
         """Tell whether a folder is a sequence; the other copies are some, too."""
         return super().find_source(folder) is not None
-
-    def load_data_list(self) -> list[Sequence]:
-        """Read the sequences and cut them in halves if asked to."""
-        sequences = super().load_data_list()
-        if self.half is None:
-            return sequences
-        middles = [len(sequence) // 2 + 1 for sequence in sequences]
-        if self.half == 'first':
-            return [s.cut(0, m) for s, m in zip(sequences, middles, strict=True)]
-        return [s.cut(m, len(s)) for s, m in zip(sequences, middles, strict=True)]
 
 
 @DATASETS.register_module()

@@ -19,12 +19,13 @@ from mmengine.dist import all_gather_object, broadcast_object_list, is_main_proc
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger, print_log
 
-from mmfdta.structures.benchmarks import FAMILIES, get_benchmark
+from mmfdta.structures.benchmarks import FAMILIES, PLAIN, Benchmark, get_benchmark
 from mmfdta.structures.mot_text import write_tracks
 from mmfdta.structures.tracks import Sequence
 
 from .classes import RunClasses
 from .plausibility import check_scored
+from .recognition import name_benchmark
 from .records import FrameRecord, assemble, make_record
 from .scores import Evaluation, Settings, evaluate, summarise
 from .table import USUAL_NAMES, format_table
@@ -67,9 +68,9 @@ class MOTMetric(BaseMetric):
     Args:
         metric: Of ``HOTA``, ``CLEAR``, ``Identity``.
         benchmark: Whose rules to follow; None: those of the data set.
-            ``mot_challenge``, ``dancetrack``, ``sportsmot``, ``bft`` and
-            ``minidance`` score all boxes alike, ``mot17`` and ``mot20`` know
-            distractors.
+            ``mot_challenge``, ``mot15``, ``dancetrack``, ``sportsmot``, ``bft`` and
+            ``minidance`` score all boxes alike, ``mot16``, ``mot17`` and ``mot20``
+            know distractors.
         out_dir: Where to write ``<sequence>.txt`` in the
             MOTChallenge format, when all sequences are there. Until then those
             that are finished stand in ``<out_dir>.partial``, which is what a
@@ -102,6 +103,11 @@ class MOTMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
+        if benchmark is not None and get_benchmark(benchmark).from_files:
+            raise ValueError(
+                f'MOTMetric: the scores of benchmark {benchmark} need its own files; '
+                'write results with out_dir and use mmfdta evaluate'
+            )
         families = (metric,) if isinstance(metric, str) else tuple(metric)
         self.class_aware = class_aware
         self.benchmark, self.families = benchmark, families
@@ -184,6 +190,7 @@ class MOTMetric(BaseMetric):
             )
         if not known:
             return {}
+        self._question_rules(known)
         classes = self._classes()
         self._say_classes(known, classes)
         known = [self.run_classes.number(s, classes is not None) for s in known]
@@ -199,6 +206,24 @@ class MOTMetric(BaseMetric):
             scores = _pick(self.evaluation.of_class(name))
             report |= {f'{name}_{key}': value for key, value in scores.items()}
         return report
+
+    def _question_rules(self, sequences: list[Sequence]) -> None:
+        """Say where names tell a benchmark whose rules nobody asked for."""
+        named = name_benchmark(sequence.name for sequence in sequences)
+        if (
+            self.benchmark is None
+            and self._benchmark() == PLAIN
+            and isinstance(named, Benchmark)
+            and named.scored_class is not None
+        ):
+            print_log(
+                f'Sequences are named as those of {named.title}, but all boxes are '
+                'scored alike, as nobody names another benchmark: for its rules use '
+                f"{named.title}Dataset, or benchmark='{named.name}' of MOTMetric; "
+                f"benchmark='{PLAIN}' keeps them and says nothing",
+                'current',
+                logging.WARNING,
+            )
 
     def score_keys(self) -> list[str]:
         """List the scores that an evaluation with ground truth gives."""

@@ -64,12 +64,12 @@ def recognise(
         where: Path of the ground truth; it tells MOT20 from MOT17 if classes do not.
         by_class: Classes are to be scored one by one, which MOT17 does not.
     """
-    named = _named([sequence.name for sequence in sequences])
+    named = name_benchmark(sequence.name for sequence in sequences)
     evidence = _Classes.of(sequences)
     if named is None:
         return _by_classes(evidence, where, by_class)
     names = f'the sequences are named as those of {named.title}'
-    if isinstance(named, _Mixed):
+    if isinstance(named, Mixed):
         return Recognised(
             PLAIN,
             f'some sequences are named as those of {named.title}, others are not; '
@@ -99,15 +99,15 @@ def recognise(
 
 
 @dataclass(frozen=True)
-class _Mixed:
+class Mixed:
     """Names of several benchmarks, or of one and of none."""
 
     title: str
     options: str
 
 
-def _named(names: Iterable[str]) -> Benchmark | _Mixed | None:
-    """Find the benchmark that all sequences are named as."""
+def name_benchmark(names: Iterable[str]) -> Benchmark | Mixed | None:
+    """Find the benchmark that all sequences are named as; None if there is none."""
     candidates = [b for b in BENCHMARKS.values() if not b.from_files and b.sequences]
     owners = [
         next((b for b in candidates if b.has_sequence(name)), None) for name in names
@@ -120,7 +120,7 @@ def _named(names: Iterable[str]) -> Benchmark | _Mixed | None:
     if all(get_benchmark(name).scored_class is None for name in known):
         return None  # these are the plain rules in any case
     titles = ' and '.join(get_benchmark(name).title for name in known)
-    return _Mixed(titles, ' or '.join([*known, PLAIN]))
+    return Mixed(titles, ' or '.join([*known, PLAIN]))
 
 
 @dataclass(frozen=True)

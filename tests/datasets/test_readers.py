@@ -16,11 +16,14 @@ from mmfdta.datasets import (
     CrowdHumanClipDataset,
     DanceTrackDataset,
     JointMOTDataset,
+    MOT16Dataset,
     MOT17Dataset,
+    MOT20Dataset,
     MOTSequenceDataset,
     SportsMOTDataset,
     mot_sequence,
 )
+from mmfdta.datasets.kinds import find_kind, guess_kind
 
 
 def prepare(arguments):
@@ -126,6 +129,23 @@ def test_single_frames_are_those_of_mmdetections_detection_data_sets(
         dict(bbox=[2, 3, 6, 8], bbox_label=0, instance_id=6, ignore_flag=1),
     ]
     assert second['instances'] == []
+
+
+@pytest.mark.parametrize('kind', [MOT16Dataset, MOT20Dataset])
+def test_mot16_and_mot20_are_read_without_a_detector(tmp_path, make_sequence, kind):
+    name = f'{kind.BENCHMARK.title}-02'
+    rows = '1,1,1,1,5,5,1,1,0.5\n1,2,1,1,5,5,0,1,1\n1,3,1,1,5,5,1,7,1\n'
+    make_sequence(tmp_path / 'train' / name, 5, rows)
+    assert guess_kind(str(tmp_path)) is kind is find_kind(kind.BENCHMARK.name)
+    train = kind(str(tmp_path), 'train')
+    assert [sequence.name for sequence in train.sequences] == [name]
+    assert {row[1] for row in _boxes(train)} == {1}
+    assert train.metainfo['benchmark'] == kind.BENCHMARK.name
+    assert [len(kind(str(tmp_path), half=half)) for half in ('first', 'second')] == [
+        *(3, 2)
+    ]
+    with pytest.raises(ValueError, match=rf"{kind.__name__}\(half='last'\)"):
+        kind(str(tmp_path), half='last')
 
 
 def test_mot17_halves(tmp_path, make_sequence):

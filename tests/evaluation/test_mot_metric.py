@@ -178,6 +178,46 @@ def test_ground_truth_as_in_the_text_goes_first():
     assert metric.evaluate(1) == pytest.approx(official(sequences), abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ('name', 'benchmark', 'of_data', 'is_said'),
+    [
+        ('MOT17-02-FRCNN', None, None, True),
+        ('MOT17-02-FRCNN', 'mot_challenge', None, False),
+        ('MOT17-02-FRCNN', None, 'mot17', False),
+        ('MOT20-01', None, 'mot_challenge', True),
+        ('MOT16-02', 'mot16', None, False),
+        ('dancetrack0001', None, None, False),
+        ('kitchen', None, None, False),
+    ],
+)
+def test_rules_that_names_speak_against_are_said(
+    monkeypatch, name, benchmark, of_data, is_said
+):
+    """A plain data set on files of MOT17 scores distractors as objects."""
+    said = []
+    monkeypatch.setattr(
+        'mmfdta.evaluation.mot_metric.print_log',
+        lambda text, *_, **__: said.append(text),
+    )
+    (scene,) = scenes(1)
+    gt = replace(scene.gt, label=np.ones(len(scene.gt), dtype=np.int64))
+    metric = METRICS.build(dict(type='MOTMetric', benchmark=benchmark))
+    metric.dataset_meta = {'benchmark': of_data} if of_data else None
+    run_metric(metric, [replace(scene, name=name, gt=gt)])
+    lines = [text for text in said if 'are named as those of' in text]
+    assert len(lines) == is_said
+    if is_said:
+        title = name.split('-')[0]
+        assert f'{title}Dataset' in lines[0]
+        assert f"benchmark='{title.lower()}'" in lines[0]
+
+
+@pytest.mark.parametrize('name', ['kitti', 'visdrone', 'uavdt', 'bdd100k', 'tao'])
+def test_benchmarks_that_need_their_files_are_refused(name):
+    with pytest.raises(ValueError, match=f'{name} need.*mmfdta evaluate'):
+        METRICS.build(dict(type='MOTMetric', benchmark=name))
+
+
 def test_text_scores_like_the_run(tmp_path):
     """Boxes in full float32: what is written is what was scored."""
     sequences = [random_scene(seed, MOVING, f's{seed}') for seed in (41, 44, 45)]
