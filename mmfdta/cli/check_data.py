@@ -39,8 +39,20 @@ def add_data_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('root', help='folder of the data set')
 
 
+def add_class_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names classes."""
+    parser.add_argument(
+        '--classes',
+        nargs='+',
+        metavar='NAME=NUMBER',
+        help='classes by their numbers in column 8, in the order of their labels; NAME '
+        "alone if a labels.txt beside gt.txt has it; the data set's by default",
+    )
+
+
 def add_check_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a check."""
+    add_class_option(parser)
     parser.add_argument(
         '--frame-numbers',
         choices=FRAME_NUMBERS,
@@ -88,12 +100,15 @@ def check_splits(
     Returns:
         0 without errors, 1 with errors.
     """
-    from mmfdta.datasets.checking import ERROR, summarise
+    from mmfdta.datasets.checking import ERROR, WARNING, Finding, summarise
+    from mmfdta.datasets.classes import ClassRows
     from mmfdta.datasets.kinds import open_split
 
     errors = 0
     for split in options.splits or kind.find_splits(options.root):
-        dataset = open_split(kind, options.root, split, options.frame_numbers)
+        dataset = open_split(
+            kind, options.root, split, options.frame_numbers, options.classes or ()
+        )
         title = f'{dataset.dataset_name} {split}'.strip()
         checks = dataset.checks(depth_only, options.decode)
         reports = []
@@ -102,7 +117,14 @@ def check_splits(
             for report in show_progress(done, title, len(checks)):
                 _print_findings(report, options.max_findings)
                 reports.append(report)
+        rows = ClassRows.total(report.rows for report in reports)
+        table, remarks = dataset.describe_classes(rows)
+        folder = str(dataset.split_folder(dataset.data_root, split))
+        for remark in remarks:
+            print(Finding(WARNING, folder, remark))
         print(f'\n{title}\n{summarise(reports)}\n')
+        if table:
+            print(f'{table}\n')
         errors += sum(report.count(ERROR) for report in reports)
     print(f'{errors} errors' if errors else 'no errors')
     return 1 if errors else 0

@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         decode=False,
         max_findings=20,
         frame_numbers='auto',
+        classes=None,
         usage_error=parser.error,
     )
 

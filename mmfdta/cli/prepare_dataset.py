@@ -39,9 +39,16 @@ def run(options: argparse.Namespace) -> int:
     kind = find_kind(options.kind)
     if options.check:
         return check_splits(kind, options)
+    if options.classes and not options.coco:
+        raise ValueError(
+            '--classes: the cache holds all classes; name them with --coco or --check, '
+            'and in configs with category_map'
+        )
     root = os.path.normpath(options.root)
     for split in options.splits or kind.find_splits(root):
-        dataset = open_split(kind, root, split, options.frame_numbers)
+        dataset = open_split(
+            kind, root, split, options.frame_numbers, options.classes or ()
+        )
         for line in prepare_split(dataset, options.coco):
             is_remark = line.startswith('warning ')
             verb = 'mmfdta prepare-dataset: ' if is_remark else ''

@@ -27,8 +27,10 @@ from mmfdta.structures.frames import (
 from mmfdta.structures.mot_text import ScannedText, scan_mot_text
 from mmfdta.structures.tables import plain_table
 
+from .classes import ClassRows, describe_identity_of_two
 from .sequences import (
     MAX_OBJECTS,
+    RowRule,
     Sequence,
     SequenceSource,
     huge_boxes,
@@ -74,6 +76,7 @@ class SequenceReport:
         boxes: Rows of the annotation, None if it is hidden.
         identities: Different identities.
         depth_maps: Number of depth maps that are in order.
+        rows: Rows of the annotation by class.
         findings: In the order found.
     """
 
@@ -83,6 +86,7 @@ class SequenceReport:
     boxes: int | None = None
     identities: int | None = None
     depth_maps: int = 0
+    rows: ClassRows = field(default_factory=ClassRows)
     findings: list[Finding] = field(default_factory=list)
 
     def add(
@@ -151,6 +155,7 @@ def check_sequence(
     depth_only: bool = False,
     decode: bool = False,
     numbers: FrameNumbers = COUNTED,
+    rule: RowRule = RowRule(),  # noqa: B008 (it is frozen)
 ) -> SequenceReport:
     """Check one sequence.
 
@@ -160,6 +165,7 @@ def check_sequence(
         depth_only: Check depth maps only, and require them.
         decode: Decode every image and depth map completely.
         numbers: How the frames of the text are read.
+        rule: Which rows are trained on.
     """
     report = SequenceReport(source.name)
     try:
@@ -173,7 +179,7 @@ def check_sequence(
     if not depth_only:
         _check_sizes(source.image_dir, names, shapes, report)
         _check_seqinfo(source, names, shapes, report)
-        _check_text(source, frames, shapes, needs_text, numbers, report)
+        _check_text(source, frames, shapes, needs_text, numbers, rule, report)
     _check_depth(source, names, shapes, depth_only, decode, report)
     return report
 
@@ -317,6 +323,7 @@ def _check_text(
     shapes: Shapes,
     needs_text: bool,
     numbers: FrameNumbers,
+    rule: RowRule,
     report: SequenceReport,
 ) -> None:
     if source.gt_path is None:
@@ -334,8 +341,16 @@ def _check_text(
     rows = text.select(~text.degenerate)
     report.boxes = len(rows)
     report.identities = len(np.unique(rows.tracks.identity))
-    for problem in (*text.problems, *rows.duplicates()):
+    report.rows = ClassRows.of(rows.tracks, rows.visibility, rule)
+    for problem in (*text.problems, *rows.duplicates(by_class=True)):
         report.add(ERROR, problem.path, problem.message, problem.line)
+    of_two = describe_identity_of_two(rows.tracks)
+    if of_two:
+        message = (
+            f'{of_two}: identities count within each class; each pair of class and '
+            'identity is taken as an object, and category_map tells classes apart'
+        )
+        report.add(WARNING, text.path, message)
     for line in text.line[text.degenerate]:
         message = 'width or height <= 0; the row is skipped'
         report.add(WARNING, text.path, message, int(line))

@@ -2,9 +2,12 @@
 """Finds the class of a data set by the name that a command gets."""
 
 import importlib
+from collections.abc import Sequence as SequenceOf
 from typing import Any
 
 from mmdet.registry import DATASETS
+
+from mmfdta.structures.classes import choose_classes
 
 from .mot_sequence import MOTSequenceDataset
 
@@ -62,13 +65,39 @@ def open_split(
     data_root: str,
     split: str,
     frame_numbers: str = 'auto',
+    classes: SequenceOf[str] = (),
 ) -> MOTSequenceDataset:
     """Make the data set of a split without reading it.
 
     It is in test mode, so that annotations may be missing.
+
+    Args:
+        kind: Class of the data set.
+        data_root: Its folder.
+        split: The split.
+        frame_numbers: How frames are read.
+        classes: ``NAME=NUMBER`` in the order of labels, see
+            :func:`~mmfdta.structures.classes.choose_classes`; none: the data set's.
+
+    Raises:
+        ValueError: If classes cannot be understood.
     """
     # A class of one's own may not know the setting.
     settings: dict[str, Any] = (
         {} if frame_numbers == 'auto' else dict(frame_numbers=frame_numbers)
     )
-    return kind(data_root, split=split, test_mode=True, lazy_init=True, **settings)
+
+    def build() -> MOTSequenceDataset:
+        return kind(data_root, split=split, test_mode=True, lazy_init=True, **settings)
+
+    if not classes:
+        return build()
+    _, labels = build().find_class_rule()
+    numbers = choose_classes(classes, labels)
+    settings['category_map'] = {
+        number: label
+        for label, of_class in enumerate(numbers.values())
+        for number in of_class
+    }
+    settings['metainfo'] = dict(classes=tuple(numbers))
+    return build()

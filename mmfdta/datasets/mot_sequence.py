@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
 from mmfdta.structures.benchmarks import BENCHMARKS, Benchmark
+from mmfdta.structures.classes import labels_beside, numbers_of_labels
 from mmfdta.structures.frames import (
     COUNTED,
     FRAME_NUMBERS,
@@ -32,6 +34,7 @@ from mmfdta.structures.frames import (
 
 from .cache import load_cache
 from .checking import SequenceReport, check_numbers, check_sequence, check_strays
+from .classes import ClassRows, describe_rule, map_by_names, pair_identities
 from .sequences import (
     ClipIndex,
     RowRule,
@@ -68,8 +71,9 @@ class MOTSequenceDataset(BaseDataset):
         dataset_name: Name in the meta information of a frame;
             by default that of the class.
         category_map: Column 8 of the text to label. None: the class that the
-            benchmark scores, or, where it has none, one class, and column 8
-            means nothing.
+            benchmark scores; where it has none, the numbers that a ``labels.txt``
+            beside the texts gives the classes of ``metainfo``; else one class, and
+            column 8 means nothing.
         use_consider_flag: Train only on rows whose column 7 is not 0. None: if the
             benchmark scores one class of several.
         min_visibility: Train only on rows whose column 9 is at least
@@ -251,9 +255,13 @@ class MOTSequenceDataset(BaseDataset):
         Returns:
             One check per sequence, one of how their texts count frames, and one of
             what lies beside the sequences.
+
+        Raises:
+            ValueError: If names of classes do not fit.
         """
         sources = self.sources()
         base = self.split_folder(self.data_root, self.split)
+        rule, _ = self.find_class_rule()
         numbers, report = COUNTED, SequenceReport('(frame numbers)')
         if not depth_only:
             numbers = check_numbers(sources, self.frame_numbers, report)
@@ -268,6 +276,7 @@ class MOTSequenceDataset(BaseDataset):
                     depth_only=depth_only,
                     decode=decode,
                     numbers=numbers,
+                    rule=rule,
                 )
                 for source in sources
             ),
@@ -322,6 +331,7 @@ class MOTSequenceDataset(BaseDataset):
             for remark in remarks:
                 print_log(remark, 'current', logging.WARNING)
         sequences = self._select(sequences)
+        annotated: list[SequenceAnnotations] = []
         for sequence in sequences:
             if sequence.annotations is None and not self.test_mode:
                 raise FileNotFoundError(
@@ -330,10 +340,87 @@ class MOTSequenceDataset(BaseDataset):
                     'training needs one (hidden test splits have none)'
                 )
             if sequence.annotations is not None:
-                self.rule.apply(sequence.annotations)
+                annotated.append(sequence.annotations)
             sequence.dataset = self.dataset_name
+        for remark in self._find_classes(annotated) + self._pair(sequences):
+            print_log(f'{self.dataset_name}: {remark}', 'current', logging.WARNING)
+        for annotations in annotated:
+            self.rule.apply(annotations)
         self._say_depth(sequences)
         return sequences
+
+    @property
+    def has_own_rules(self) -> bool:
+        """Whether the benchmark scores one class of several, by rules of its own."""
+        return self.BENCHMARK.scored_class is not None
+
+    def find_class_rule(self) -> tuple[RowRule, dict[int, str]]:
+        """Find what column 8 means, before any text is read.
+
+        Returns:
+            Which rows are trained on, with the numbers that ``labels.txt`` beside the
+            texts gives the classes of ``metainfo`` where no ``category_map`` is set;
+            and names by number, as far as they are known.
+
+        Raises:
+            ValueError: If sequences number their classes differently, or names do
+                not fit.
+        """
+        classes = self.metainfo['classes']
+        mapped = dict(self.rule.category_map or {})
+        known = {n: str(classes[i]) for n, i in mapped.items() if i < len(classes)}
+        if self.has_own_rules:
+            return self.rule, known
+        try:
+            sources = self.sources()
+        except (FileNotFoundError, ValueError):  # no texts, or a cache alone
+            return self.rule, known
+        names = self.sequence_names
+        labels = labels_beside(
+            source.gt_path
+            for source in sources
+            if source.gt_path and (names is None or source.name in names)
+        )
+        rule = self.rule
+        if tuple(classes) != MOTSequenceDataset.BENCHMARK.classes:  # some are named
+            rule = map_by_names(rule, classes, labels)
+        return rule, labels or known
+
+    def describe_classes(self, rows: ClassRows) -> tuple[str, list[str]]:
+        """Describe the classes of the split, as a check found them.
+
+        Args:
+            rows: Of all sequences.
+
+        Returns:
+            A table to print, empty without rows; and what training makes of them.
+
+        Raises:
+            ValueError: If several classes are named and nothing says their numbers.
+        """
+        rule, labels = self.find_class_rule()
+        table = rows.table(labels) if rows.boxes else ''
+        if self.has_own_rules:
+            return table, []
+        return table, describe_rule(rule, self.metainfo['classes'], labels, rows)
+
+    def _find_classes(self, annotated: SequenceOf[SequenceAnnotations]) -> list[str]:
+        """Decide on labels, and tell the metric their numbers; remarks for the log."""
+        self.rule, labels = self.find_class_rule()
+        if self.has_own_rules:
+            return []
+        rows = ClassRows.total(
+            ClassRows.of(replace(a.tracks, label=a.category), a.visibility, self.rule)
+            for a in annotated
+        )
+        classes = self.metainfo['classes']
+        if self.rule.category_map is not None:
+            numbers = numbers_of_labels(self.rule.category_map, len(classes))
+            self._metainfo['class_numbers'] = numbers
+        return describe_rule(self.rule, classes, labels, rows, not self.test_mode)
+
+    def _pair(self, sequences: list[Sequence]) -> list[str]:
+        return [] if self.has_own_rules else pair_identities(sequences)
 
     def _select(self, sequences: list[Sequence]) -> list[Sequence]:
         if self.sequence_names is None:
@@ -561,6 +648,10 @@ class JointMOTDataset(Dataset):
         self._check_weights()
         self._metainfo = self._check_classes() if metainfo is None else dict(metainfo)
         self.full_init()
+        numbers = {d.metainfo.get('class_numbers') for d in self.datasets}
+        if metainfo is None or len(numbers) == 1:  # others have no common numbers
+            common = numbers.pop() if len(numbers) == 1 else None
+            self._metainfo['class_numbers'] = common
 
     @property
     def metainfo(self) -> dict:

@@ -50,7 +50,8 @@ def write_coco_vid(dataset: MOTSequenceDataset, path: str | os.PathLike) -> int:
 
     File names are relative to the data root. Rows that training does not use
     (distractors) are left out. ``instance_id`` counts the identities of the
-    whole split from 1; ``mot_instance_id`` is that of the text.
+    whole split from 1; ``mot_instance_id`` is that of the text, or stands for a pair
+    of class and identity where those of the text count within each class.
 
     Returns:
         Number of rows left out.

@@ -298,6 +298,28 @@ class RowRule:
     use_consider_flag: bool = False
     min_visibility: float = 0.0
 
+    def choose(
+        self, category: np.ndarray, score: np.ndarray, visibility: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Choose rows by columns 8, 7 and 9, (N,) each.
+
+        Returns:
+            int64 (N,), labels, -1 for a class that is not mapped; and bool (N,), the
+            rows that training uses.
+        """
+        if self.category_map is None:
+            label = np.zeros(len(category), dtype=np.int64)
+        else:
+            label = np.full(len(category), -1, dtype=np.int64)
+            for number, mapped in self.category_map.items():
+                label[category == number] = mapped
+        keep = label >= 0
+        if self.use_consider_flag:
+            keep &= score != 0
+        if self.min_visibility > 0:
+            keep &= visibility >= self.min_visibility
+        return label, keep
+
     def apply(self, annotations: SequenceAnnotations) -> None:
         """Set the labels and ``trainable`` by what the text says.
 
@@ -306,17 +328,9 @@ class RowRule:
                 are not mapped get label -1.
         """
         tracks = annotations.tracks
-        if self.category_map is None:
-            label = np.zeros(len(tracks), dtype=np.int64)
-        else:
-            label = np.full(len(tracks), -1, dtype=np.int64)
-            for category, number in self.category_map.items():
-                label[annotations.category == category] = number
-        keep = label >= 0
-        if self.use_consider_flag:
-            keep &= tracks.score != 0
-        if self.min_visibility > 0:
-            keep &= annotations.visibility >= self.min_visibility
+        label, keep = self.choose(
+            annotations.category, tracks.score, annotations.visibility
+        )
         annotations.tracks = replace(tracks, label=label)
         annotations.trainable = keep
 
@@ -421,7 +435,7 @@ def _doubtful_identities(rows: ScannedText) -> list[str]:
             f'{rows.path}:{line}: found identity {identity}, expected identities '
             'from 0; is this a detection file?'
         )
-    repeated = rows.duplicates()
+    repeated = rows.duplicates(by_class=True)
     if not repeated:
         return []
     return [f'{repeated[0]} ({len(repeated)} such rows; training skips these frames)']

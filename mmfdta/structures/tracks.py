@@ -171,9 +171,14 @@ class Tracks:
         """List rows that repeat an identity within a frame, each with the first one.
 
         Args:
-            by_class: The same identity of two classes is two objects.
+            by_class: The same identity of two classes is two objects, if both rows
+                have a class.
         """
-        label = self.label if by_class else np.zeros_like(self.label)
+        label = self.label.copy() if by_class else np.zeros_like(self.label)
+        if 0 < (label == -1).sum() < len(self):  # a row without a class is of any
+            places = np.stack([self.frame, self.identity], axis=1)
+            group = np.unique(places, axis=0, return_inverse=True)[1].reshape(-1)
+            label[np.isin(group, group[label == -1])] = -1
         # Keeps the order of equal rows.
         order = np.lexsort((self.identity, label, self.frame))
         again = np.ones(max(len(self) - 1, 0), dtype=bool)

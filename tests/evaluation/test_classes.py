@@ -184,7 +184,7 @@ def test_a_pair_twice_in_a_frame_is_refused(tmp_path, capsys):
 def test_rules_of_one_class_know_no_pairs(tmp_path, capsys):
     box = np.array([[1.0, 1, 9, 9], [30, 1, 9, 9]])
     gt = Tracks.create([1, 1], [1, 2], box, None, [1, 1])
-    pred = Tracks.create([1, 1], [4, 4], box, None, [1, -1])
+    pred = Tracks.create([1, 1], [4, 4], box, None, [1, 0])
     write(tmp_path, [Sequence('MOT17-02', 1, gt, pred)])
     assert run(tmp_path, '--benchmark', 'mot17') == 1
     assert 'identity 4 occurs twice in frame 1' in said(capsys)

@@ -142,6 +142,23 @@ def test_the_same_identity_of_two_classes_is_no_repeat():
     tracks.select(np.array([0, 1, 3])).check('it', 1, by_class=True)
 
 
+@pytest.mark.parametrize('seed', range(5))
+@pytest.mark.parametrize('by_class', [False, True])
+def test_repeats_are_those_of_a_plain_search(seed, by_class):
+    rng = np.random.default_rng(seed)
+    frame, identity, label = rng.integers((1, 0, -1), (4, 4, 3), (30, 3)).T
+    tracks = boxes(identity, label, frame)
+    found = {row for row, _ in tracks.find_repeats(by_class)}
+    for group in {(f, i) for f, i in zip(frame, identity, strict=True)}:
+        rows = [r for r in range(30) if (frame[r], identity[r]) == group]
+        labels = [label[r] if by_class else 0 for r in rows]
+        kinds = 1 if -1 in labels else len(set(labels))
+        assert len(found.intersection(rows)) == len(rows) - kinds
+        for row, first in tracks.find_repeats(by_class):
+            if row in rows:
+                assert first in rows and first not in found
+
+
 @pytest.mark.parametrize(
     ('identity', 'label'),
     [
