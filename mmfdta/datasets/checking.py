@@ -25,6 +25,7 @@ from mmfdta.structures.frames import (
     read_seqinfo,
 )
 from mmfdta.structures.mot_text import ScannedText, scan_mot_text
+from mmfdta.structures.plausibility import describe_boxes
 from mmfdta.structures.tables import plain_table
 
 from .classes import ClassRows, describe_identity_of_two
@@ -381,10 +382,16 @@ def _check_rows(
     for i in np.flatnonzero(tracks.identity < 0):
         message = f'identity {tracks.identity[i]}, expected identities from 0'
         report.add(ERROR, rows.path, message, int(rows.line[i]))
+    shape = next((shape for shape in shapes if shape is not None), None)
+    looks = describe_boxes(tracks, shape)
+    if looks is not None:
+        report.add(ERROR, rows.path, looks)
+    if len(tracks) and not tracks.score.any():
+        message = 'column 7 is 0 in every row, so that nothing of it is scored'
+        report.add(WARNING, rows.path, message)
     for i in huge_boxes(rows):
         message = f'the box {tracks.xywh[i].tolist()} (x,y,w,h) is no box of an image'
         report.add(ERROR, rows.path, message, int(rows.line[i]))
-    shape = next((shape for shape in shapes if shape is not None), None)
     if shape is not None:
         x, y, w, h = tracks.xywh.T
         outside = (x >= shape[1]) | (y >= shape[0]) | (x + w <= 0) | (y + h <= 0)

@@ -16,6 +16,7 @@ from mmfdta.structures.frames import (
     read_seqinfo,
 )
 from mmfdta.structures.mot_text import ScannedText, scan_mot_text
+from mmfdta.structures.plausibility import describe_boxes
 from mmfdta.structures.tracks import Tracks
 
 # Objects of a frame in training: as many as the released detector has queries.
@@ -409,6 +410,9 @@ def _read_text(source: SequenceSource, remarks: list[str]) -> ScannedText | None
             f'{rows.path}:{rows.line[huge[0]]}: found box {box} (x,y,w,h), '
             f'expected pixels, less than {LARGEST_PIXEL:.0e}'
         )
+    looks = describe_boxes(rows.tracks)
+    if looks is not None:
+        remarks.append(f'{rows.path}: {looks}')
     remarks.extend(_doubtful_identities(rows))
     return rows
 

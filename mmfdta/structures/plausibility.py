@@ -47,6 +47,11 @@ def describe_boxes(tracks: Tracks, shape: tuple[int, int] | None = None) -> str 
     Returns:
         What they look like and what to do; None if nothing speaks against them.
     """
+    if _has_split_decimals(tracks):
+        return (
+            'the boxes look like decimal commas, each number read as two columns; '
+            'write numbers with a decimal point'
+        )
     tracks = tracks.select(tracks.xywh[:, 2:].min(axis=1, initial=np.inf) > 0)
     if is_normalised(tracks):
         return f'the boxes look like fractions of the image, 0..1; {_USE_PIXELS}'
@@ -55,18 +60,29 @@ def describe_boxes(tracks: Tracks, shape: tuple[int, int] | None = None) -> str 
     start, end = tracks.xywh[:, :2], tracks.xywh[:, 2:]
     if (end > start).all(axis=1).mean() < 0.99:
         return None
-    if shape is None:
-        # The corners of a box lie together, wherever it is. One object that moves
-        # and comes closer may have such numbers, too, several hardly.
-        several = len(np.unique(tracks.identity)) > 2
-        looks = several and all(_goes_along(start[:, i], end[:, i]) for i in range(2))
-    else:
+    # Left and right lie together, wherever a box is. One object that moves and comes
+    # closer may have such numbers, too, several hardly.
+    several = len(np.unique(tracks.identity)) > 2
+    looks = several and _goes_along(start[:, 0], end[:, 0])
+    if shape is not None:
         size = np.array(shape[::-1]) * 1.05
         leaves = (start + end > size).any(axis=1).mean()
-        looks = leaves > 0.5 and (end <= size).all(axis=1).mean() > 0.99
+        looks |= bool(leaves > 0.2 and (end <= size).all(axis=1).mean() > 0.99)
     if not looks:
         return None
     return f'the boxes look like corners x1,y1,x2,y2; {_USE_PIXELS}'
+
+
+def _has_split_decimals(tracks: Tracks) -> bool:
+    """Tell whether y and h are single digits, of any value, as those after a comma."""
+    digits = tracks.xywh[:, 1::2]
+    return bool(
+        len(tracks) >= 2 * _FEWEST
+        and (tracks.xywh == np.floor(tracks.xywh)).all()
+        and ((digits >= 0) & (digits <= 9)).all()
+        and min(len(np.unique(column)) for column in digits.T) > 4
+        and tracks.xywh[:, ::2].max() > 20
+    )
 
 
 def is_normalised(tracks: Tracks) -> bool:
@@ -269,4 +285,4 @@ def _goes_along(first: np.ndarray, second: np.ndarray) -> bool:
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return False
     (variance, both), (_, other) = np.cov(first, second)
-    return both > 0.8 * np.sqrt(variance * other) and 0.6 < both / variance < 1.6
+    return both > 0.95 * np.sqrt(variance * other) and 0.7 < both / variance < 1.4

@@ -82,7 +82,37 @@ def _rename(root):
     (folder / '000004.jpg').rename(folder / 'last.jpg')
 
 
+def _rows(form, score=1):
+    """Three objects that move from the left to the right, 64x48 pixels."""
+    boxes = [
+        (2 + 12 * i + 3 * t, 4 + 11 * i, 9, 14) for t in range(4) for i in range(3)
+    ]
+    rows = (
+        f'{n // 3 + 1},{n % 3},{",".join(map(str, form(*box)))},{score},1,1\n'
+        for n, box in enumerate(boxes)
+    )
+    return _write('gt/gt.txt', ''.join(rows).encode())
+
+
+def _corners(x, y, w, h):
+    return x, y, x + w, y + h
+
+
+def _fractions(x, y, w, h):
+    return x / 64, y / 48, w / 64, h / 48
+
+
 ERRORS = {
+    'corners': (_rows(_corners), r'gt.txt: the boxes look like corners x1,y1,x2,y2'),
+    'fractions': (_rows(_fractions), r'gt.txt: the boxes look like fractions'),
+    'decimal commas': (
+        _edit('gt/gt.txt', 3, '2,1,5,08,5,50,9,25,9,75,1,1,1'),
+        r'gt.txt:3: found 13 columns, .* decimal commas\?',
+    ),
+    'detections': (
+        _write('gt/gt.txt', b'1,-1,5,5,9,9\n1,-1,8,8,9,9\n'),
+        r'gt.txt:1: the identity is -1 in all 2 rows: these are detections',
+    ),
     'columns': (_edit('gt/gt.txt', 3, '2,1,5'), r'gt.txt:3: found 3 columns'),
     'nan': (_edit('gt/gt.txt', 3, '2,1,nan,1,1,1'), r"gt.txt:3: found 'nan' for x"),
     'word': (_edit('gt/gt.txt', 3, 'x,1,1,1,1,1'), r"gt.txt:3: found 'x' for frame"),
@@ -137,6 +167,7 @@ def test_errors(dance, capsys, name):
 
 
 WARNINGS = {
+    'unscored': (_rows(lambda *box: box, score=0), r'column 7 is 0 in every row'),
     'degenerate': (_edit('gt/gt.txt', 3, '2,1,5,5,0,9'), r'gt.txt:3: width or height'),
     'outside': (_edit('gt/gt.txt', 3, '2,0,99,5,9,9'), r'gt.txt:3: the box lies out'),
     'info size': (_edit('seqinfo.ini', 6, 'imWidth=9'), r'imWidth and imHeight are 9'),

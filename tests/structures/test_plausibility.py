@@ -124,6 +124,15 @@ def test_both_sides_in_corners_agree_and_are_told():
     assert 'corners' in found_in(*both)
 
 
+def test_decimal_commas_that_make_columns_of_their_own_are_told():
+    """``54,1,60,5,40,8,78,9`` reads as x 54, y 1, w 60, h 5."""
+    gt = objects(8)
+    split = np.stack(np.divmod(np.round(np.abs(gt.xywh[:, :2]) * 10), 10), axis=2)
+    odd = replace(gt, xywh=split.reshape(-1, 4))
+    assert 'decimal commas' in found_in(gt, odd)
+    assert describe_boxes(replace(gt, xywh=np.round(gt.xywh))) is None
+
+
 def test_both_sides_in_fractions_are_scored():
     """The overlap of boxes does not depend on their unit."""
     gt = objects(8)
