@@ -17,6 +17,9 @@ from .parts import half_length, is_clear, last_frame, rate, rate_all
 _QUIET_SHARE, _QUIET_FRAMES = 0.1, 3
 # Share of the annotated frames that results leave out before they count as a part.
 _PART_SHARE = 0.25
+# By how much the mean overlap must grow one frame later or earlier to be said, and to
+# be refused; and the fewest rows that tell.
+_BETTER, _FAR_BETTER, _FEW_ROWS = 0.05, 0.1, 20
 # Distances of frames that are tried.
 _STEPS = range(2, 11)
 
@@ -99,7 +102,7 @@ class _Reach:
     def begins_at_half(self) -> bool:
         """Whether the results begin where the second half does, or little behind."""
         middle = half_length(self.length)
-        return middle < self.first <= middle + 1 + max(2, 0.05 * self.length)
+        return middle <= self.first <= middle + 1 + max(2, 0.05 * self.length)
 
 
 def _is_many(number: int, frames: np.ndarray) -> bool:
@@ -142,11 +145,24 @@ def find_doubts(
     reaches = [_Reach.of(sequence) for sequence in filled]
     cut = [reach for reach in reaches if reach.begins_late or reach.ends_early]
     longer = [reach for reach in reaches if reach.goes_beyond]
+    apart = [r for r in reaches if r.first > r.gt[-1] or r.last < r.gt[0]]
+    if len(apart) == len(reaches):
+        first = reaches[0]
+        refusal = (
+            f'results and ground truth have no frame in common ({first.name}: frames '
+            f'{first.first} to {first.last}, ground truth {first.gt[0]} to '
+            f'{first.gt[-1]}); number both from the same frame'
+        )
+        return refusal, remarks
     fit = rate_all(filled)
     refusal = ''
     if len(filled) in (len(cut), len(longer)) or fit < 0.6:
         refusal = _find_better(filled, reaches, fit, others)
     refusal = refusal or _find_step(reaches)
+    if refusal:
+        return refusal, remarks
+    refusal, said = _find_one_off(filled)
+    remarks += said
     if refusal:
         return refusal, remarks
     if _are_most(cut, reaches):
@@ -168,6 +184,38 @@ def find_doubts(
     if refusal and _may_be_right(cut if _are_most(cut, reaches) else longer):
         return '', [*remarks, refusal]
     return refusal, remarks
+
+
+def _find_one_off(sequences: list[Sequence]) -> tuple[str, list[str]]:
+    """Find out whether results lie better on the objects one frame later or earlier.
+
+    A tracker whose boxes come a frame late is possible, one whose boxes come before
+    the objects is not.
+
+    Returns:
+        Why they are not to be scored, empty if there is no reason; and remarks.
+    """
+    overlap = {}
+    for shift in (-1, 0, 1):
+        found = [rate(s.gt, _shift(s.pred, shift), 16) for s in sequences]
+        number = sum(n for _, _, n in found)
+        overlap[shift] = sum(iou for _, iou, _ in found) / max(number, 1)
+    best = max(overlap, key=lambda shift: (overlap[shift], shift == 0))
+    gain = overlap[best] - overlap[0]
+    if number < _FEW_ROWS or gain < _BETTER:
+        return '', []
+    when, side, option = {
+        1: ('later', 'results', '--result-frame-numbers'),
+        -1: ('earlier', 'ground truth', '--frame-numbers'),
+    }[best]
+    text = (
+        f'results lie better on the objects one frame {when} (mean overlap '
+        f'{overlap[best]:.2f}, {overlap[0]:.2f} as they are numbered): if the {side} '
+        f'counts from 0, add {option} count0'
+    ).replace('results counts', 'results count')
+    if best == 1 and gain >= _FAR_BETTER:
+        return text, []
+    return '', [text]
 
 
 def _are_most(some: list[_Reach], of_all: list[_Reach]) -> bool:

@@ -241,8 +241,8 @@ def last_frame(tracks: Tracks) -> int:
     return int(tracks.frame.max(initial=0))
 
 
-def rate(gt: Tracks, pred: Tracks, sample: int = _SAMPLE) -> tuple[int, int]:
-    """Count the results that overlap an object by half, in a sample of their frames.
+def rate(gt: Tracks, pred: Tracks, sample: int = _SAMPLE) -> tuple[int, float, int]:
+    """Measure how well results lie on objects, in a sample of their frames.
 
     Args:
         gt: The ground truth.
@@ -250,7 +250,8 @@ def rate(gt: Tracks, pred: Tracks, sample: int = _SAMPLE) -> tuple[int, int]:
         sample: The number of frames to look at.
 
     Returns:
-        The results that do, and all that were looked at.
+        The number of results that overlap an object by half, the sum over the
+        results of the IoU with the nearest object, and the number of results.
     """
     frames = np.unique(pred.frame)
     chosen = frames
@@ -260,13 +261,15 @@ def rate(gt: Tracks, pred: Tracks, sample: int = _SAMPLE) -> tuple[int, int]:
     gt = gt.select(np.isin(gt.frame, chosen))
     pred = pred.select(np.isin(pred.frame, chosen)).in_frame_order()
     overlaps = find_overlaps(Sequence('', int(frames.max(initial=1)), gt, pred))
-    return len(np.unique(overlaps.pred_row[overlaps.iou >= 0.5])), len(pred)
+    nearest = np.zeros(len(pred))
+    np.maximum.at(nearest, overlaps.pred_row, overlaps.iou)
+    return int((nearest >= 0.5).sum()), float(nearest.sum()), len(pred)
 
 
 def rate_all(sequences: Iterable[Sequence]) -> float:
     """Return the share of the results of all sequences that meet an object."""
     counts = [rate(sequence.gt, sequence.pred) for sequence in sequences]
-    return sum(n for n, _ in counts) / max(sum(n for _, n in counts), 1)
+    return sum(hits for hits, _, _ in counts) / max(sum(n for _, _, n in counts), 1)
 
 
 def is_clear(share: float, usual: float) -> bool:

@@ -185,6 +185,55 @@ def test_scattered_frames_are_told(folders, capsys):
     assert 'annotated frames' in captured.err
 
 
+def from_zero(change):
+    """Count from 0, where nothing is found in the first frame."""
+    return lambda pred, n: renumber(within(change(pred, n), 2, n), -1)
+
+
+def test_results_from_zero_without_a_frame_zero(folders, capsys):
+    fill(folders, from_zero(everything))
+    option = ('--result-frame-numbers', 'count0')
+    assert folders.evaluate() == 1
+    assert ' '.join(option) in capsys.readouterr().err
+    assert folders.evaluate(*option) == 0
+    output = capsys.readouterr().out
+    fill(folders, lambda pred, n: within(pred, 2, n))
+    assert_equal(output, folders.official())
+
+
+def test_half_of_results_from_zero(folders, capsys):
+    """Frames of the sequence from 0, of the second half only."""
+    fill(folders, from_zero(second_whole))
+    option = ('--result-frame-numbers', 'count0')
+    assert folders.evaluate(*option) == 1
+    assert '--half second' in capsys.readouterr().err
+    assert folders.evaluate('--half', 'second') == 0
+    assert ' '.join(option) in capsys.readouterr().err
+    assert folders.evaluate('--half', 'second', *option) == 0
+    output = capsys.readouterr().out
+    fill(folders, second_counted)
+    lengths, gt_file = official_of(folders, 'second')
+    assert_equal(output, folders.official(lengths, gt_file))
+
+
+def test_results_that_come_late_are_told(folders, capsys):
+    fill(folders, lambda pred, n: renumber(within(pred, 1, n - 1), 1))
+    assert folders.evaluate() == 0
+    captured = capsys.readouterr()
+    assert_equal(captured.out, folders.official())
+    assert 'one frame earlier' in captured.err
+
+
+@pytest.mark.parametrize('has_length', [True, False])
+def test_no_frame_in_common(folders, capsys, has_length):
+    fill(folders, lambda pred, n: renumber(pred, 100))
+    for name in LENGTHS if not has_length else ():
+        (folders.gt / name / 'seqinfo.ini').unlink()
+    assert folders.evaluate() == 1
+    message = capsys.readouterr().err
+    assert '101' in message and 'a' in message
+
+
 def test_text_that_fits_is_named(folders, capsys):
     fill(folders, second_counted, {'seq': 20})
     assert folders.evaluate() == 1
