@@ -13,8 +13,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
-from mmfdta.evaluation import MOTMetric, Sequence, Settings, evaluate, summarise
-from mmfdta.evaluation.classes import RunClasses
+from mmfdta.evaluation import MOTMetric, Sequence, evaluate, summarise
 from mmfdta.evaluation.records import FrameRecord, assemble, make_record
 from mmfdta.evaluation.scores import ALL
 from mmfdta.structures.mot_text import write_tracks
@@ -135,12 +134,14 @@ class WorstSequencesHook(Hook):
 
     For each it writes into
     ``<work_dir>/<out_dir>/<val or test>_epoch_<n>/<place>_<sequence>_<score>/`` the
-    tracks as MOTChallenge text, a timeline of the identities and an annotated
-    video. Identity switches are written into the video as they happen.
+    tracks as MOTChallenge text, a timeline of the identities (one for each class that
+    is scored by itself) and an annotated video. Identity switches are written into the
+    video as they happen. All are those that the metric counts.
 
     Args:
         num: How many sequences.
-        metric: By which score of a sequence, the lowest first.
+        metric: By which score of a sequence, the lowest first; over all detections
+            where classes are scored one by one.
         out_dir: Folder in the work dir.
         video: Write videos.
         frame_rate: Frames per second of the videos.
@@ -180,13 +181,27 @@ class WorstSequencesHook(Hook):
         outputs: SequenceOf[TrackDataSample] | None = None,
     ) -> None:
         """Keep the boxes of the frames; their pixels are read again if needed."""
+        self._keep(runner.val_loop, outputs)
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: SequenceOf[TrackDataSample] | None = None,
+    ) -> None:
+        """Keep them, of a test."""
+        self._keep(runner.test_loop, outputs)
+
+    def _keep(
+        self, loop: BaseLoop, outputs: SequenceOf[TrackDataSample] | None
+    ) -> None:
+        mot_classes = self._find_metric(loop).run_classes.of_benchmark
         for sample in outputs or ():
             for frame in sample:
-                record = make_record(frame, mot_classes=False)
+                record = make_record(frame, mot_classes)
                 self._records.append(record)
                 self._paths[record.sequence, record.frame_id] = frame.img_path
-
-    after_test_iter = after_val_iter
 
     def after_val_epoch(
         self, runner: Runner, metrics: dict[str, float] | None = None
@@ -211,7 +226,7 @@ class WorstSequencesHook(Hook):
         for place, (name, score) in enumerate(worst[0], start=1):
             if name in mine:
                 target = folder / f'{place}_{name}_{self.metric}{100 * score:.1f}'
-                self._write(mine[name], target, metric.run_classes)
+                self._write(mine[name], target, metric)
                 runner.logger.info(
                     f'{self.metric} {score:.2%} of {name}, number {place} from the '
                     f'bottom: {target}'
@@ -245,14 +260,20 @@ class WorstSequencesHook(Hook):
         ranked = sorted((values[self.metric], name) for name, values in scores.items())
         return [(name, score) for score, name in ranked[: self.num]]
 
-    def _write(self, sequence: Sequence, folder: Path, classes: RunClasses) -> None:
+    def _write(self, sequence: Sequence, folder: Path, metric: MOTMetric) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        classes, name = metric.run_classes, sequence.name
         tracks = folder / 'tracks.txt'
         write_tracks(tracks, sequence.pred, numbers=classes.written)
-        numbered = classes.number(sequence, by_class=False)
-        settings = Settings(families=('CLEAR',), events=True)
-        events = evaluate([numbered], settings).events[ALL][sequence.name]
-        switches = save_timeline(sequence.name, events, folder / 'timeline.png')
+        settings = replace(
+            metric.settings, families=('CLEAR',), events=True, all_classes=True
+        )
+        numbered = classes.number(sequence, by_class=settings.classes is not None)
+        switches = []
+        for label, events in evaluate([numbered], settings).events.items():
+            of_class = '' if label == ALL else f'_{label}'
+            path = folder / f'timeline{of_class}.png'
+            switches += save_timeline(f'{name}{of_class}', events[name], path)
         if self.video:
             self._write_video(sequence, switches, folder / 'tracks.mp4')
 

@@ -126,7 +126,7 @@ class MOTMetric(BaseMetric):
             ValueError: If a frame lacks what is needed.
             OSError: If a finished sequence cannot be written.
         """
-        mot_classes = get_benchmark(self._benchmark()).scored_class is not None
+        mot_classes = self.run_classes.of_benchmark
         for sample in data_samples:
             for frame in sample['video_data_samples']:
                 record = make_record(frame, mot_classes)
@@ -191,10 +191,9 @@ class MOTMetric(BaseMetric):
         if not known:
             return {}
         self._question_rules(known)
-        classes = self._classes()
+        settings, classes = self.settings, self._classes()
         self._say_classes(known, classes)
         known = [self.run_classes.number(s, classes is not None) for s in known]
-        settings = Settings(self._benchmark(), self.families, classes)
         self.evaluation = evaluate(known, settings, self.num_workers)
         for remark in (*self.evaluation.remarks, *check_scored(known, settings)):
             print_log(f'MOTMetric: {remark}', 'current', logging.WARNING)
@@ -240,6 +239,11 @@ class MOTMetric(BaseMetric):
         """Name of the benchmark: of the config, else of the data set."""
         of_data = (self.dataset_meta or {}).get('benchmark', 'mot_challenge')
         return self.benchmark or of_data
+
+    @property
+    def settings(self) -> Settings:
+        """How sequences are scored."""
+        return Settings(self._benchmark(), self.families, self._classes())
 
     @property
     def run_classes(self) -> RunClasses:

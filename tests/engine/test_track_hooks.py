@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """Pictures of a validation: which frames, which sequences, and what is in them."""
 
+from collections import Counter
+
 import cv2
 import numpy as np
 import pytest
@@ -9,9 +11,10 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmfdta.apis.config import find_config
+from mmfdta.engine import track_hooks
 from mmfdta.engine.track_hooks import ValTrackVisualizationHook, WorstSequencesHook
 from mmfdta.structures.mot_text import read_tracks
-from mmfdta.visualization import identity_color
+from mmfdta.visualization import identity_color, save_timeline
 
 OPTIONS = dict(width=128, height=80, frames=6, train=0, val=3, test=0, min_dancers=3)
 
@@ -96,6 +99,54 @@ def test_worst_sequences_are_the_worst(config, tmp_path):
         assert set(rows.frame.tolist()) == set(range(1, 7))
         video = cv2.VideoCapture(str(folder / name / 'tracks.mp4'))
         assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 6
+
+
+def _draw_all(config, monkeypatch):
+    """Validate; what the timelines show, by their names, and the evaluation."""
+    shown = {}
+
+    def keep(name, events, path):
+        shown[name] = Counter(events.type.tolist()), path.name
+        return save_timeline(name, events, path)
+
+    monkeypatch.setattr(track_hooks, 'save_timeline', keep)
+    runner = _validate(config, WorstSequencesHook(num=3, video=False))
+    return shown, runner.val_loop.evaluator.metrics[0].evaluation
+
+
+def _hold(shown, scores):
+    names = {'SWITCH': 'IDSW', 'MISS': 'CLR_FN', 'FP': 'CLR_FP'}
+    assert {kind: scores[name] for kind, name in names.items()} == {
+        kind: shown[kind] for kind in names
+    }
+
+
+def test_timelines_follow_the_rules_of_the_metric(config, tmp_path, monkeypatch):
+    """Some dancers are distractors, which MOT17's rules take out."""
+    plain, _ = _draw_all(config, monkeypatch)
+    for path in (tmp_path / 'data' / 'val').glob('*/gt/gt.txt'):
+        rows = [row.split(',') for row in path.read_text().splitlines()]
+        for row in rows:
+            row[7] = '8' if row[1] == '1' else row[7]
+        path.write_text(''.join(','.join(row) + '\n' for row in rows))
+    config.val_evaluator.benchmark = 'mot17'
+    config.experiment_name = config.visualizer.name = f'{tmp_path.name}_mot17'
+    shown, evaluation = _draw_all(config, monkeypatch)
+    assert len(shown) == 3
+    for name, (counts, file) in shown.items():
+        assert file == 'timeline.png'
+        assert counts['MISS'] < plain[name][0]['MISS']
+        _hold(counts, evaluation.of_sequence(name))
+
+
+def test_classes_have_timelines_of_their_own(config, monkeypatch):
+    config.val_evaluator.class_aware = True
+    shown, evaluation = _draw_all(config, monkeypatch)
+    assert len(shown) == 3 and evaluation.classes == ['dancer']
+    for name in evaluation.sequences:
+        counts, file = shown[f'{name}_dancer']
+        assert file == 'timeline_dancer.png'
+        _hold(counts, evaluation.of_sequence(name, 'dancer'))
 
 
 def test_unknown_score_and_missing_metric_are_named(config):
