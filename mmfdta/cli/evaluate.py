@@ -165,6 +165,7 @@ def find_options_trackers(
             frame_numbers=options.frame_numbers,
             result_frame_numbers=options.result_frame_numbers,
             part=Part(half=options.half) if options.half else options.frames,
+            benchmark=options.benchmark,
         )
     )
     say(options, remarks)
@@ -187,10 +188,14 @@ def choose_benchmark(
 
     Returns:
         Its name, and a line for the user that says why it is this one.
+
+    Raises:
+        ValueError: If the ground truth is in a format that has other rules.
     """
-    from mmfdta.evaluation.recognition import recognise, recognise_format
+    from mmfdta.evaluation.recognition import check_format, recognise, recognise_format
 
     if options.benchmark != AUTO:
+        check_format(truth, options.benchmark)
         return options.benchmark, []
     known = recognise_format(truth)
     found = known or recognise(sequences, str(options.gt.absolute()), by_class)

@@ -102,6 +102,7 @@ class TextSide:
     title = 'MOTChallenge text'
     benchmark = None
     classes = None
+    class_names: ClassVar[dict[int, str]] = {}
     remarks: ClassVar[list[str]] = []
 
     @property

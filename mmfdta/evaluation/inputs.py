@@ -50,6 +50,7 @@ class Inputs:
         frame_numbers: How frames of ground truth text are read, see
             :func:`~mmfdta.evaluation.numbering.number_sequences`.
         result_frame_numbers: How those of results are read.
+        benchmark: The benchmark that the data are said to be of, if any.
     """
 
     gt: Path
@@ -61,6 +62,7 @@ class Inputs:
     part: Part | None = None
     frame_numbers: str = 'auto'
     result_frame_numbers: str = 'auto'
+    benchmark: str = ''
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,12 @@ class Tracker:
         remarks += said
         sequences, said = self._cut(sequences, paired.jobs)
         remarks += said + check_sides(sequences)
+        # Of classes annotated in part most results meet nothing.
+        whole = [sequence for sequence in sequences if sequence.partial is None]
         doubts = (
-            find_doubts(sequences, lambda: _read_others(paired.jobs)),
-            find_swaps(sequences),
-            find_shift(sequences),
+            find_doubts(whole, lambda: _read_others(paired.jobs)),
+            find_swaps(whole),
+            find_shift(whole),
         )
         for refusal, said in doubts:
             if refusal and self.inputs.part is None:
@@ -186,7 +190,7 @@ class Tracker:
         """
         if isinstance(self.truth, TextSide):
             return labels_beside(self.truth.paths.values())
-        return {number: name for name, number in (self.truth.classes or {}).items()}
+        return dict(self.truth.class_names)
 
 
 def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
@@ -201,7 +205,9 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
     """
     if inputs.sequences is not None and inputs.seqmap is not None:
         raise ValueError('--sequences and --seqmap: expected one of them')
-    foreign = open_truth(inputs.gt) if inputs.gt.exists() else None
+    foreign = None
+    if inputs.gt.exists():
+        foreign = open_truth(inputs.gt, inputs.benchmark)
     if foreign is not None:
         sides: list[tuple[str, Side]] = []
         texts = []

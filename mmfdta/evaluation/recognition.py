@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmfdta.structures.benchmarks import (
+    AUTO,
     BENCHMARKS,
     PLAIN,
     Benchmark,
@@ -48,6 +49,26 @@ def recognise_format(truth: Side) -> Recognised | None:
     if truth.benchmark is None and truth.classes is None:
         return None
     return Recognised(truth.benchmark or PLAIN, f'the ground truth is {truth.title}')
+
+
+def check_format(truth: Side, benchmark: str) -> None:
+    """Refuse rules that need another format, or read column 8 of MOTChallenge text.
+
+    Raises:
+        ValueError: If the ground truth does not go with the benchmark.
+    """
+    rules = get_benchmark(benchmark)
+    is_text = truth.benchmark is None and truth.classes is None
+    if rules.from_files and truth.benchmark != benchmark:
+        raise ValueError(
+            f'--benchmark {benchmark}: found {truth.title} as ground truth, expected '
+            f'the files of {rules.title}, which say what is not scored'
+        )
+    if rules.scored_class is not None and not is_text:
+        raise ValueError(
+            f'--benchmark {benchmark}: found {truth.title} as ground truth, expected '
+            f'MOTChallenge text, whose classes it scores; choose {AUTO} or {PLAIN}'
+        )
 
 
 def recognise(

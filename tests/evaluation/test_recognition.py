@@ -140,3 +140,60 @@ def test_timelines_follow_the_same_rules(tmp_path, capsys):
     paths = '--gt', str(tmp_path / 'gt'), '--results', str(tmp_path / 'results')
     assert main(['plot-tracks', *paths, '--out', str(tmp_path / 'out')]) == 0
     assert 'mmfdta plot-tracks: rules of mot20 (MOT20)' in capsys.readouterr().err
+
+
+KITTI = '0 1 Car 0 0 -10 0 0 40 80 -1 -1 -1 -1000 -1000 -1000 -10\n'
+TEN_COLUMNS = '1,1,0,0,9,9,1,4,0,0\n'
+
+
+@pytest.mark.parametrize(
+    ('text', 'benchmark', 'message'),
+    [
+        ('1,1,0,0,9,9,1,1,1\n', 'kitti', 'found MOTChallenge text as ground truth'),
+        ('1,1,0,0,9,9,1,1,1\n', 'visdrone', 'expected the files of VisDrone'),
+        ('1,1,0,0,9,9,1,-1,-1,-1\n', 'uavdt', 'expected the files of UAVDT'),
+        (KITTI, 'mot17', 'found KITTI text as ground truth, expected MOTChallenge'),
+        (KITTI, 'mot20', 'found KITTI text as ground truth'),
+        (KITTI, 'visdrone', 'found KITTI text as ground truth, expected the files'),
+        (KITTI, 'bdd100k', 'found KITTI text as ground truth, expected the files'),
+    ],
+)
+def test_rules_of_another_format_are_refused(
+    tmp_path, capsys, text, benchmark, message
+):
+    for name in ('gt', 'results'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / '0000.txt').write_text(text)
+    paths = '--gt', str(tmp_path / 'gt'), '--results', str(tmp_path / 'results')
+    assert main(['evaluate', *paths, '--benchmark', benchmark]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ''
+    assert message in captured.err.splitlines()[-1]
+
+
+def test_a_named_benchmark_decides_between_formats(tmp_path, capsys):
+    """Ten columns may be VisDrone's or anybody's, until VisDrone is named."""
+    for name in ('gt', 'results'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'mine.txt').write_text(TEN_COLUMNS)
+    paths = '--gt', str(tmp_path / 'gt'), '--results', str(tmp_path / 'results')
+    assert main(['evaluate', *paths]) == 0
+    assert 'car / COMBINED' not in capsys.readouterr().out
+    assert main(['evaluate', *paths, '--benchmark', 'visdrone']) == 0
+    assert 'car / COMBINED' in capsys.readouterr().out
+
+
+def test_classes_of_a_format_are_known_by_name(tmp_path, capsys):
+    for name in ('gt', 'results'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / '0000.txt').write_text(
+            KITTI.replace('Car', 'Cyclist') + KITTI
+        )
+    paths = '--gt', str(tmp_path / 'gt'), '--results', str(tmp_path / 'results')
+    assert main(['evaluate', *paths, '--classes', 'cyclist', 'car']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    scores = {line.split(' / ')[0]: line.split()[3] for line in lines if ' / ' in line}
+    assert (scores['cyclist'], scores['car']) == ('100.000', '100.000')
+    assert 'pedestrian' not in scores
+    assert main(['evaluate', *paths, '--benchmark', 'mot_challenge']) == 0
+    assert 'COMBINED  100.000' in capsys.readouterr().out

@@ -8,7 +8,7 @@ ground truth, and ``as_results(texts, truth)`` for texts that were found. A form
 recognised by its content, never by the suffix alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -31,13 +31,7 @@ __all__ = [
 ]
 
 # Modules of this package, the most particular format first.
-_MODULES: tuple[str, ...] = (
-    'kitti',
-    'uavdt',
-    'visdrone',
-    'bdd100k',
-    'coco_vid',
-)
+_MODULES: tuple[str, ...] = ('kitti', 'uavdt', 'visdrone', 'bdd100k', 'coco_vid')
 
 
 @dataclass(frozen=True)
@@ -115,6 +109,11 @@ class Side(Protocol):
         ...
 
     @property
+    def class_names(self) -> Mapping[int, str]:
+        """Names of all class numbers; empty where the format has none."""
+        ...
+
+    @property
     def remarks(self) -> list[str]:
         """What the user should know, a line each."""
         ...
@@ -156,6 +155,11 @@ class LoadedSide:
     def names(self) -> list[str]:
         """Names of the sequences, sorted."""
         return sorted(self.sequences)
+
+    @property
+    def class_names(self) -> Mapping[int, str]:
+        """Names of all class numbers."""
+        return next((s.class_names for s in self.sequences.values()), {})
 
     def read(self, name: str) -> Annotations:
         """Return a sequence."""
@@ -213,11 +217,13 @@ def join(name: str, truth: Annotations, result: Annotations) -> Sequence:
     )
 
 
-def open_truth(path: Path) -> Side | None:
+def open_truth(path: Path, benchmark: str = '') -> Side | None:
     """Open a ground truth in any format of this package.
 
     Args:
         path: A folder or a file.
+        benchmark: The benchmark that it is said to be of, if any; text that may be
+            of it or MOTChallenge's is then taken for its own.
 
     Returns:
         None if it is none of these formats; it may be MOTChallenge text.
@@ -226,7 +232,7 @@ def open_truth(path: Path) -> Side | None:
         ValueError: If it clearly is one of them, and broken.
     """
     for module in _modules():
-        side = module.open_truth(path)
+        side = module.open_truth(path, benchmark)
         if side is not None:
             return side
     return None

@@ -65,6 +65,7 @@ class Bdd100kSide:
     title: ClassVar[str] = 'BDD100K JSON'
     benchmark: ClassVar[str] = 'bdd100k'
     classes: ClassVar[None] = None
+    class_names: ClassVar[dict[int, str]] = _NAMES
     remarks: ClassVar[list[str]] = []
 
     @property
@@ -104,8 +105,10 @@ class Bdd100kSide:
         ignored = replace(ignored, label=np.full(len(ignored), -1))
         tracks = tracks.select(~regions)
         kept = [places[i] for i in np.flatnonzero(~regions)]
-        refuse_repeats(tracks, kept, _NAMES)
-        return Annotations(tracks, ignored, len(frames), dict(_NAMES), source=str(path))
+        refuse_repeats(tracks, kept, self.class_names)
+        return Annotations(
+            tracks, ignored, len(frames), self.class_names, source=str(path)
+        )
 
 
 def _read_frames(path: Path) -> list[tuple[str, dict]]:
@@ -171,7 +174,7 @@ def _number_identities(identities: tuple) -> np.ndarray:
         return np.array([words[str(i)] for i in identities], dtype=np.int64)
 
 
-def open_truth(path: Path) -> Bdd100kSide | None:
+def open_truth(path: Path, benchmark: str = '') -> Bdd100kSide | None:
     """Find labels in a folder or zip, or one file."""
     paths = find_json(path)
     return Bdd100kSide(paths) if _is_bdd(list(paths.values())) else None

@@ -81,7 +81,7 @@ class _Record:
     where: str
 
 
-def open_truth(path: Path) -> CocoVidTruth | None:
+def open_truth(path: Path, benchmark: str = '') -> CocoVidTruth | None:
     """Read a file, or the only one in a folder or zip.
 
     Raises:

@@ -61,6 +61,7 @@ class KittiSide:
     title: ClassVar[str] = 'KITTI text'
     benchmark: ClassVar[str] = 'kitti'
     classes: ClassVar[None] = None
+    class_names: ClassVar[dict[int, str]] = _NAMES
     remarks: ClassVar[list[str]] = []
 
     @property
@@ -100,9 +101,9 @@ class KittiSide:
         ignored = replace(ignored, label=np.full(len(ignored), -1))
         tracks = tracks.select(is_track)
         kept = [places[i] for i in np.flatnonzero(is_track)]
-        refuse_repeats(tracks, kept, _NAMES)
+        refuse_repeats(tracks, kept, self.class_names)
         return Annotations(
-            tracks, ignored, length if self.is_truth else None, dict(_NAMES)
+            tracks, ignored, length if self.is_truth else None, self.class_names
         )
 
 
@@ -138,7 +139,7 @@ def _read_row(
     return frame, to_whole(words[1], where, 'id'), label, score, *corners
 
 
-def open_truth(path: Path) -> KittiSide | None:
+def open_truth(path: Path, benchmark: str = '') -> KittiSide | None:
     """Find labels in a folder or zip, in its ``label_02``, or in one text."""
     paths = find_files(path, [f'{_FOLDER}/*.txt'], _is_kitti)
     paths = paths or find_files(path, ['*.txt'], _is_kitti, depth=0)

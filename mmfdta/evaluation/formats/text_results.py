@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from mmfdta.structures.benchmarks import get_benchmark
 from mmfdta.structures.mot_text import scan_mot_text
 
@@ -38,6 +36,7 @@ class TextResults:
 
     title: ClassVar[str] = 'MOTChallenge text'
     benchmark: ClassVar[None] = None
+    class_names: ClassVar[dict[int, str]] = {}
     remarks: ClassVar[list[str]] = []
 
     @classmethod
@@ -70,8 +69,4 @@ class TextResults:
                 f'{path}:{text.line[0]}: found no class in column 8 of any row, '
                 f'expected {numbers}: classes are scored one by one'
             )
-        tracks = text.tracks
-        if not by_class:
-            return Annotations(tracks)
-        keep = np.isin(tracks.label, list((self.classes or {}).values()))
-        return Annotations(tracks.select(keep))
+        return Annotations(text.tracks)

@@ -11,6 +11,7 @@ result out if it lies inside of a region, none of its sides on the border.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -60,6 +61,11 @@ class UavdtSide:
         ]
 
     @property
+    def class_names(self) -> dict[int, str]:
+        """Names of the categories, which only labels for detection have."""
+        return _CATEGORIES if self.suffix == _DETECTION else {}
+
+    @property
     def names(self) -> list[str]:
         """Names of the sequences, sorted."""
         return sorted(self.paths)
@@ -89,9 +95,8 @@ class UavdtSide:
             )
         repeated = replace(tracks, label=np.zeros(len(tracks), dtype=np.int64))
         refuse_repeats(repeated, [f'{path}:{line}' for line in text.line], {0: 'any'})
-        return Annotations(
-            tracks, self._regions(path, name), length, _CATEGORIES if whole else {}
-        )
+        regions = self._regions(path, name)
+        return Annotations(tracks, regions, length, self.class_names)
 
     def _regions(self, path: Path, name: str) -> Tracks:
         beside = path.with_name(f'{name}{_IGNORED}.txt')
@@ -103,10 +108,11 @@ class UavdtSide:
         return replace(text.tracks, label=np.full(len(text), -1))
 
 
-def open_truth(path: Path) -> UavdtSide | None:
+def open_truth(path: Path, benchmark: str = '') -> UavdtSide | None:
     """Find labels in a folder or zip, or one text."""
     for suffix in (_TRACKING, _DETECTION):
-        found = find_files(path, [f'*{suffix}.txt'], _is_uavdt)
+        fits = partial(_is_uavdt, is_said=benchmark == UavdtSide.benchmark)
+        found = find_files(path, [f'*{suffix}.txt'], fits)
         if not found:
             continue
         paths = {stem.removesuffix(suffix): text for stem, text in found.items()}
@@ -131,13 +137,14 @@ def as_results(texts: TextSide, truth: Side) -> None:
     return None
 
 
-def _is_uavdt(paths: list[Path]) -> bool:
+def _is_uavdt(paths: list[Path], is_said: bool) -> bool:
     """Tell by the names of sequences or of other texts beside, and by columns."""
     benchmark = get_benchmark('uavdt')
     for path in paths:
         name = path.stem.removesuffix(_TRACKING).removesuffix(_DETECTION)
         others = (path.with_name(f'{name}{end}.txt') for end in (_DETECTION, _IGNORED))
-        if not benchmark.has_sequence(name) and not any(o.is_file() for o in others):
+        is_named = is_said or benchmark.has_sequence(name)
+        if not is_named and not any(other.is_file() for other in others):
             continue
         try:
             _, words = next(read_rows(path), (0, []))

@@ -16,6 +16,7 @@ regions before it hands them to the results, which then keep what lies there.
 
 import itertools
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -54,6 +55,7 @@ class VisDroneSide:
     title: ClassVar[str] = 'VisDrone text'
     benchmark: ClassVar[str] = 'visdrone'
     classes: ClassVar[None] = None
+    class_names: ClassVar[dict[int, str]] = dict(enumerate(_CATEGORIES))
     remarks: ClassVar[list[str]] = []
 
     @property
@@ -83,16 +85,16 @@ class VisDroneSide:
         ignored = text.tracks.select(is_region)
         ignored = replace(ignored, label=np.full(len(ignored), -1))
         tracks = text.tracks.select(~is_region)
-        names = dict(enumerate(_CATEGORIES))
         places = [f'{path}:{line}' for line in text.line[~is_region]]
-        refuse_repeats(tracks, places, names)
-        return Annotations(tracks, ignored, length, names)
+        refuse_repeats(tracks, places, self.class_names)
+        return Annotations(tracks, ignored, length, self.class_names)
 
 
-def open_truth(path: Path) -> VisDroneSide | None:
+def open_truth(path: Path, benchmark: str = '') -> VisDroneSide | None:
     """Find annotations in a folder or zip, in its ``annotations``, or in one text."""
-    paths = find_files(path, [f'{_FOLDER}/*.txt'], _is_visdrone)
-    paths = paths or find_files(path, ['*.txt'], _is_visdrone, depth=0)
+    fits = partial(_is_visdrone, is_said=benchmark == VisDroneSide.benchmark)
+    paths = find_files(path, [f'{_FOLDER}/*.txt'], fits)
+    paths = paths or find_files(path, ['*.txt'], fits, depth=0)
     if not paths:
         return None
     images = next(iter(paths.values())).parent.with_name(_IMAGES)
@@ -114,18 +116,19 @@ def as_results(texts: TextSide, truth: Side) -> None:
     return None
 
 
-def _is_visdrone(paths: list[Path]) -> bool:
+def _is_visdrone(paths: list[Path], is_said: bool) -> bool:
     """Tell by the last three columns, and by names, folders or regions.
 
     MOT15 has as many columns, but no categories; ten columns of somebody's own must
-    look like VisDrone in another way, too.
+    look like VisDrone in another way, too, or be said to be of it.
     """
     rows = [words for path in paths[:3] for words in _head(path)]
     if not any(_is_row(words) for words in rows):
         return False
     benchmark = get_benchmark('visdrone')
     return (
-        any(benchmark.has_sequence(path.stem) for path in paths)
+        is_said
+        or any(benchmark.has_sequence(path.stem) for path in paths)
         or paths[0].parent.with_name(_IMAGES).is_dir()
         or any(_is_row(words) and words[6:8] == ['0', '0'] for words in rows)
     )
