@@ -132,8 +132,8 @@ def find_doubts(
     remarks = []
     if empty and not filled:
         refusal = (
-            f'found no rows in the results of {name_some(empty)}; was the run broken '
-            'off?'
+            f'found no rows in the results of {name_some(empty)}, as after a run that '
+            'was broken off'
         )
         return refusal, []
     if empty:

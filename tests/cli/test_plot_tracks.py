@@ -57,3 +57,19 @@ def test_it_needs_no_pytorch(tmp_path):
     )
     subprocess.run([sys.executable, '-c', code], check=True)
     assert (tmp_path / 'plots' / 'a.png').is_file()
+
+
+def test_several_trackers_and_a_half(tmp_path, capsys):
+    for name in 'ab':
+        _write(tmp_path / f'gt/{name}.txt', [[1, 2]] * 20)
+        _write(tmp_path / f'out/good/{name}.txt', [[1, 2]] * 20)
+        _write(tmp_path / f'out/poor/{name}.txt', [[1, 2]] * 15 + [[2, 1]] * 5)
+    plots = tmp_path / 'plots'
+    folders = [f'--gt={tmp_path}/gt', f'--results={tmp_path}/out']
+    assert main(['plot-tracks', *folders, f'--out={plots}', '--half=second']) == 0
+    assert 'results are read from' in capsys.readouterr().err
+    for tracker, count in (('good', 0), ('poor', 2)):
+        switches = json.loads((plots / tracker / 'switches.json').read_text())
+        # Frames count from the first of the second half, which is frame 12.
+        assert [s['frame'] for s in switches['b']] == [5] * count
+        assert (plots / tracker / 'a.png').is_file()
