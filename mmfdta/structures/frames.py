@@ -723,10 +723,12 @@ def _with_remark(
         place = f'{text.path}:{text.line[0]}: frame {frame} is {image}'
         if reading.by_names:
             remark = f'frames are the numbers in the names of the images ({place})'
+        elif frames.names is None or frames.is_regular:
+            remark = f'frames count from {reading.first} ({place})'
         elif frames.numbers is None:
             remark = (
                 f'frames count the images in the order of their names, from '
-                f'{reading.first}, as these carry no numbers ({place})'
+                f'{reading.first}, as these carry no numbers, or several ({place})'
             )
         else:
             remark = (

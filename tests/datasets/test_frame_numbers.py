@@ -100,7 +100,7 @@ def find_misplaced(dataset: MOTSequenceDataset) -> list[tuple[str, int]]:
 
 LAYOUTS = {
     'regular': (range(1, 11), PATTERN, by_name, ''),
-    'regular, from 0': (range(1, 11), PATTERN, from_zero, 'count the images from 0'),
+    'regular, from 0': (range(1, 11), PATTERN, from_zero, 'count from 0'),
     'from 0': (range(10), PATTERN, by_name, 'the numbers in the names'),
     'from 0, counted': (range(10), PATTERN, from_one, 'count the images from 1'),
     'cut-out': (range(3, 13), PATTERN, by_name, 'the numbers in the names'),

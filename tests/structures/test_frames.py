@@ -258,7 +258,7 @@ def test_im_ext_of_no_image_is_said(tmp_path: Path) -> None:
         # Numbered from 0.
         (range(10), [0, 5, 9], [1, 6, 10], 'numbers in the names'),
         (range(10), [1, 5, 10], [1, 5, 10], 'count the images from 1'),
-        (range(1, 11), [0, 5, 9], [1, 6, 10], 'count the images from 0'),
+        (range(1, 11), [0, 5, 9], [1, 6, 10], 'frames count from 0'),
         # Cut out of a longer video.
         (range(3, 13), [3, 8, 12], [1, 6, 10], 'numbers in the names'),
         (range(3, 13), [1, 6, 10], [1, 6, 10], 'count the images from 1'),
