@@ -17,6 +17,7 @@ from PIL import Image
 
 from mmfdta.structures.frames import (
     COUNTED,
+    IMAGE_DIR,
     FrameNumbers,
     SequenceFrames,
     decide_frame_numbers,
@@ -455,9 +456,27 @@ def check_strays(
     """
     report = SequenceReport('(other folders)')
     for path in (Path(folder, name) for name in list_folders(folder)):
-        if not is_sequence(path):
-            report.add(NOTE, path, f'is no sequence ({layout}); not used')
+        if is_sequence(path):
+            continue
+        why = lack(path)
+        level = WARNING if why else NOTE
+        what = why.removeprefix(f'{path}: ') or f'is no sequence ({layout})'
+        report.add(level, path, f'{what}; not used')
     return report
+
+
+def lack(folder: Path) -> str:
+    """Say that a folder has the text of a sequence and no images; empty if not."""
+    ini = folder / 'seqinfo.ini'
+    text = folder / 'gt' / 'gt.txt'
+    found = next((path for path in (text, ini) if path.is_file()), None)
+    if found is None:
+        return ''
+    info = read_seqinfo(ini if ini.is_file() else None)
+    return (
+        f'{folder}: holds {found.relative_to(folder)}, but no folder '
+        f'{info.image_dir or IMAGE_DIR} of images'
+    )
 
 
 def check_static_images(

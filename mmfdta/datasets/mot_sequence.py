@@ -33,7 +33,7 @@ from mmfdta.structures.frames import (
 )
 
 from .cache import load_cache
-from .checking import SequenceReport, check_numbers, check_sequence, check_strays
+from .checking import SequenceReport, check_numbers, check_sequence, check_strays, lack
 from .classes import ClassRows, describe_rule, map_by_names, pair_identities
 from .sequences import (
     ClipIndex,
@@ -237,9 +237,11 @@ class MOTSequenceDataset(BaseDataset):
         found = [self.find_source(base / name) for name in list_folders(base)]
         sources = [source for source in found if source is not None]
         if not sources:
+            lacking = [why for name in list_folders(base) if (why := lack(base / name))]
+            why = f'; {lacking[0]}' if lacking else ''
             raise FileNotFoundError(
-                f'{base}: found no sequence, expected {self.LAYOUT}. Check data_root '
-                'and split.'
+                f'{base}: found no sequence, expected {self.LAYOUT}{why}. Check '
+                'data_root and split.'
             )
         return sources
 
@@ -305,6 +307,14 @@ class MOTSequenceDataset(BaseDataset):
         sequences, remarks, self.decided_numbers = read_sequences(
             sources, self.frame_numbers
         )
+        base = self.split_folder(self.data_root, self.split)
+        folders = [base / name for name in list_folders(base)]
+        unknown = [folder for folder in folders if not self.is_sequence(folder)]
+        lacking = [why for folder in unknown if (why := lack(folder))]
+        if lacking:
+            remarks.append(
+                f'{lacking[0]} and is left out ({len(lacking)} such folders)'
+            )
         parts = [path for s in sources for path in (s.gt_path, s.seqinfo_path)]
         return sequences, remarks, [path for path in parts if path is not None]
 

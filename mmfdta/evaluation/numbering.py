@@ -22,9 +22,6 @@ from .matching import find_overlaps
 
 # Frames of a sequence and boxes of all that are looked at to tell a shift.
 _SAMPLE, _FEWEST_BOXES = 40, 20
-# How much of the distance to a perfect overlap a shift must take away, and the
-# overlap that it must reach.
-_LESS, _GOOD = 0.8, 0.5
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ def _complete_frames(scanned: SequenceOf[ScannedSequence]) -> list[SequenceFrame
 
 
 def find_shift(sequences: SequenceOf[Sequence]) -> tuple[str, list[str]]:
-    """Ask whether results are numbered some frames too early or too late.
+    """Ask whether both sides have frames of one extent that lies apart.
 
     Where nothing is known of the frames, a side that counts from 0 without a frame 0,
     or from the first frame of a cut-out, looks like any other. Boxes that move overlap
@@ -125,8 +122,7 @@ def find_shift(sequences: SequenceOf[Sequence]) -> tuple[str, list[str]]:
         sequences: What is to be scored, as it is numbered.
 
     Returns:
-        Why they are not to be scored: both sides have frames of one extent, some
-        apart, and fit better if they are moved. Empty if it is not so; and remarks.
+        Why they are not to be scored, empty if they are; and no remarks.
     """
     filled = [s for s in sequences if len(s.gt) and len(s.pred)]
     ends = [
@@ -145,15 +141,6 @@ def find_shift(sequences: SequenceOf[Sequence]) -> tuple[str, list[str]]:
                 f'count from the first frame; and so in all {len(filled)} sequences. '
                 'Number both alike, or lay the images or seqinfo.ini beside gt'
             ), []
-    for shift in (1, -1):
-        usual, moved = _mean_overlaps(filled, shift)
-        if moved >= _GOOD and 1 - moved <= _LESS * (1 - usual):
-            way = 'later' if shift > 0 else 'earlier'
-            return '', [
-                f'results fit better one frame {way} (mean overlap {moved:.2f}, as '
-                f'they are numbered {usual:.2f}); does one side count from 0 and the '
-                'other from 1?'
-            ]
     return '', []
 
 

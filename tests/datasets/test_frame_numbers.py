@@ -7,6 +7,7 @@ belongs.
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -430,6 +431,23 @@ def test_images_count_whatever_seqinfo_says(
     assert len(dataset) == 5 and not find_misplaced(dataset)
     assert len(said) == bool(remark)
     assert all(remark in line for line in said)
+
+
+@pytest.mark.parametrize('seqinfo', ['', '[Sequence]\nimDir=frames\n'])
+def test_text_without_images_is_said(
+    tmp_path: Path, said: list[str], capsys: pytest.CaptureFixture, seqinfo: str
+) -> None:
+    write(tmp_path / 'train' / 'a', range(1, 4), by_name)
+    folder = write(tmp_path / 'train' / 'b', [], by_name, seqinfo=seqinfo)
+    (folder / 'img1').rmdir()
+    lacking = f'b: holds gt/gt.txt, but no folder {"frames" if seqinfo else "img1"}'
+    assert [s.name for s in MOTSequenceDataset(str(tmp_path)).sequences] == ['a']
+    assert len(said) == 1 and lacking in said[0]
+    assert main(['check-data', 'mot', str(tmp_path)]) == 0
+    assert re.search(f'warning .*{lacking}', capsys.readouterr().out)
+    shutil.rmtree(tmp_path / 'train' / 'a')
+    with pytest.raises(FileNotFoundError, match=f'found no sequence.*{lacking}'):
+        MOTSequenceDataset(str(tmp_path))
 
 
 def test_sequences_without_a_split_are_found_by_im_dir(tmp_path: Path) -> None:

@@ -308,17 +308,3 @@ def test_texts_of_one_extent_that_lie_apart_are_refused(
             path.write_text(format_tracks(renumber(tracks, shift)))
     with pytest.raises(ValueError, match=r'results .*; --frames all scores them'):
         score(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ('late', 'shift', 'said'), [(1, 0, ''), (3, 0, ''), (3, -1, 'one frame later')]
-)
-def test_results_one_frame_off_are_said(
-    tmp_path: Path, late: int, shift: int, said: str
-) -> None:
-    """A tracker that begins in the third frame and counts from 0 has no frame 0."""
-    sequences = [moving(30, 0), moving(40, 1)]
-    sequences = [replace(s, pred=renumber(s.pred, shift, late)) for s in sequences]
-    root = write(tmp_path, sequences, range(1, 31), from_one, from_one, images=None)
-    _, remarks = score(root)
-    assert bool(remarks) == bool(said) and all(said in remark for remark in remarks)
