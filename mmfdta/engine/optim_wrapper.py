@@ -36,6 +36,9 @@ class _GroupClip(OptimWrapper):
             is only logged. What no prefix fits is the part ``other``.
         **kwargs: Arguments of MMEngine's wrapper; ``clip_grad`` holds for every
             part.
+
+    Raises:
+        ValueError: If a part is neither a prefix nor such a dict.
     """
 
     def __init__(
@@ -49,6 +52,12 @@ class _GroupClip(OptimWrapper):
             part: dict(prefix=value) if isinstance(value, str) else dict(value)
             for part, value in (clip_groups or {}).items()
         }
+        for part, value in self.clip_groups.items():
+            if 'prefix' not in value or value.keys() - {'prefix', 'max_norm'}:
+                raise ValueError(
+                    f"optim_wrapper.clip_groups['{part}']: found {value}, expected the "
+                    'prefix of parameters, or dict(prefix=..., max_norm=...)'
+                )
         self._parts: dict[str, list[nn.Parameter]] = {}
         self._resting: list[list[nn.Parameter]] = []
 

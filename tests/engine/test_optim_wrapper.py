@@ -115,6 +115,12 @@ def test_the_longest_key_counts_in_any_order(order: int):
         (dict(paramwise_cfg=dict(custom_keys={'neck': dict(lr_mult=2)})), "'neck'"),
         (dict(paramwise_cfg=dict(norm_decay_mult=0)), 'norm_decay_mult'),
         (dict(clip_groups=dict(head='head.')), "'head'"),
+        (dict(clip_groups=dict(head=dict(prefix='head.'))), "'head'"),
+        (dict(clip_groups=dict(head=dict(max_norm=1.0))), 'expected the prefix'),
+        (
+            dict(clip_groups=dict(head=dict(prefix='head.', norm=1.0))),
+            'expected the prefix',
+        ),
     ],
 )
 def test_settings_that_fit_nothing(change: dict, message: str):
