@@ -311,6 +311,10 @@ def _show(
     else:
         (evaluation,) = evaluations.values()
         print(table.format_table(evaluation, options.all_columns))
+        if not table.shows_sequences(evaluation):
+            many = f'{len(evaluation.classes)} classes in {len(evaluation.sequences)}'
+            line = f'{many} sequences: --out keeps the scores of each sequence'
+            say(options, [line])
         writers = {
             '.json': lambda: table.format_json(evaluation),
             '.csv': lambda: table.format_csv(evaluation),

@@ -69,12 +69,13 @@ def select_scored(
     if numbers is not None:
         scored &= np.isin(gt.label, numbers)
     sequence = replace(sequence, gt=gt, pred=pred, ignored=ignored)
-    if (
+    has_rules = (
         distracting.any()
         or len(ignored)
         or sequence.partial is not None
         or benchmark.min_height is not None
-    ):
+    )
+    if has_rules and len(pred):
         pred = pred.select(~_uncounted(sequence, benchmark, numbers, distracting))
     return replace(
         sequence, gt=gt.select(scored), pred=pred, ignored=Tracks.empty(), partial=None

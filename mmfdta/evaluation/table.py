@@ -17,6 +17,8 @@ _ALL = (
     *('MOTA', 'MOTP', 'IDF1', 'IDP', 'IDR'),
     *('IDSW', 'CLR_FP', 'CLR_FN', 'Frag', 'MT', 'PT', 'ML'),
 )
+# Lines of sequences in a table of several classes; TAO has some 900,000.
+_MOST_ROWS = 1000
 # Names of the official evaluation for which another is usual.
 USUAL_NAMES = {'CLR_TP': 'TP', 'CLR_FP': 'FP', 'CLR_FN': 'FN'}
 
@@ -47,12 +49,17 @@ def list_rows(evaluation: Evaluation) -> list[tuple[str, str, dict[str, float]]]
 def format_table(evaluation: Evaluation, all_columns: bool = False) -> str:
     """Write the scores as a table: a line for each sequence, rates in percent.
 
+    Of many sequences in several classes there are the lines of the classes only, see
+    :func:`shows_sequences`.
+
     Args:
         evaluation: The scores.
         all_columns: Show all usual scores, not only HOTA, DetA, AssA, MOTA, IDF1
             and IDSW.
     """
     rows = list_rows(evaluation)
+    if not shows_sequences(evaluation):
+        rows = [row for row in rows if row[1] == COMBINED]
     columns = [name for name in (_ALL if all_columns else _SHORT) if name in rows[0][2]]
     many = len(evaluation.classes) > 1
     return plain_table(
@@ -65,6 +72,12 @@ def format_table(evaluation: Evaluation, all_columns: bool = False) -> str:
             for name, sequence, scores in rows
         ],
     )
+
+
+def shows_sequences(evaluation: Evaluation) -> bool:
+    """Tell whether a table has lines for sequences: they are few, or of one class."""
+    classes, sequences = len(evaluation.classes), len(evaluation.sequences)
+    return classes == 1 or classes * sequences <= _MOST_ROWS
 
 
 def format_trackers(

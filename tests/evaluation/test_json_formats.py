@@ -302,6 +302,31 @@ def test_command_scores_json(tmp_path, capsys):
     assert 'the ground truth is COCO-VID JSON' in captured.err
 
 
+def test_a_table_of_many_classes_and_sequences_is_short(tmp_path, capsys):
+    """TAO has 800 classes and 1,000 videos; only --out keeps all of them."""
+    gt: dict = {'videos': [], 'images': [], 'annotations': []}
+    gt['categories'] = [{'id': n, 'name': f'c{n}'} for n in range(20)]
+    for number in range(60):
+        gt['videos'].append({'id': number, 'name': f'v{number}'})
+        gt['images'].append({'id': number, 'video_id': number, 'frame_id': 0})
+        annotation = {'image_id': number, 'category_id': number % 20, 'track_id': 1}
+        gt['annotations'].append({**annotation, 'bbox': [0, 0, 9, 9]})
+    dump(tmp_path / 'gt.json', gt)
+    dump(tmp_path / 'results.json', gt['annotations'])
+    files = (
+        '--gt',
+        str(tmp_path / 'gt.json'),
+        '--results',
+        str(tmp_path / 'results.json'),
+    )
+    out = tmp_path / 'scores.csv'
+    assert main(['evaluate', *files, '--out', str(out), '--processes', '1']) == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 1 + 20 + 2
+    assert '20 classes in 60 sequences' in captured.err
+    assert len(out.read_text().splitlines()) == 1 + 20 * 61 + 2
+
+
 def change(document, keys, value):
     """Return the document with another value at a path of keys; None removes it."""
     changed = copy.deepcopy(document)
