@@ -507,9 +507,10 @@ def _no_truth(path: Path, gt_file: str, pattern: str) -> str:
     usual = {str(text.parent) for text in _glob(path, '*/gt/*.txt')}
     if near is not None:
         return f'{message}; did you mean {near}?'
-    if gt_file != GT_FILE and usual:
-        first = sorted(usual)[0]
-        return f'{message}; {first} holds {name_some(_names_in(Path(first)))}'
+    if usual:
+        first = min(usual)
+        held = name_some(_names_in(Path(first)))
+        return f'{message}; {first} holds {held}: name it with --gt-file'
     if texts:
         return f'{message}; did you mean {name_some(sorted(texts))}?'
     return f'{message}; is this the folder of the split?'

@@ -329,6 +329,10 @@ def test_text_that_some_sequences_lack(folders, capsys):
     )
     assert folders.evaluate('--gt-file', 'gt_val_haf.txt') == 1
     assert 'gt_val_half.txt' in capsys.readouterr().err
+    for name in LENGTHS:
+        (folders.gt / name / 'gt' / 'gt.txt').unlink()
+    assert folders.evaluate() == 1
+    assert 'gt_val_half.txt: name it with --gt-file' in capsys.readouterr().err
 
 
 def test_a_range_equals_official(folders, capsys):
