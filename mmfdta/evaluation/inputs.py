@@ -106,12 +106,10 @@ class Tracker:
                 'results without ground truth are not scored: '
                 f'{name_some(paired.extra)}{self._hint_above(paired.extra)}'
             )
-        if any(_is_one_file(job) for job in paired.jobs):
-            remarks.append('results are the ground truth itself')
         sequences, said = self._read(paired.jobs, processes)
         remarks += said
         sequences, said = self._cut(sequences, paired.jobs)
-        remarks += said + check_sides(sequences)
+        remarks += said
         # Of classes annotated in part most results meet nothing.
         whole = [sequence for sequence in sequences if sequence.partial is None]
         doubts = (
@@ -123,7 +121,8 @@ class Tracker:
             if refusal and self.inputs.part is None:
                 raise ValueError(f'{refusal}; --frames all scores them as they are')
             remarks += [*said, *([refusal] if refusal else [])]
-        return sequences, remarks
+        # Boxes of other frames may look like boxes of another form.
+        return sequences, remarks + check_sides(sequences)
 
     def _hint_above(self, extra: list[str]) -> str:
         """Say where ground truth of other results lies, if a sequence was named."""
@@ -266,10 +265,6 @@ def _choose_truth(
             f'be of, expected one: name {name_some([str(t.folder) for t in best])}'
         )
     return best[0]
-
-
-def _is_one_file(job: object) -> bool:
-    return isinstance(job, SequenceFiles) and job.gt_path == job.pred_path
 
 
 def _read_others(jobs: list) -> dict[str, dict[str, Tracks]]:
