@@ -472,10 +472,12 @@ def lack(folder: Path) -> str:
     found = next((path for path in (text, ini) if path.is_file()), None)
     if found is None:
         return ''
-    info = read_seqinfo(ini if ini.is_file() else None)
+    said = None
+    with contextlib.suppress(ValueError):
+        said = read_seqinfo(ini if ini.is_file() else None).image_dir
     return (
         f'{folder}: holds {found.relative_to(folder)}, but no folder '
-        f'{info.image_dir or IMAGE_DIR} of images'
+        f'{said or IMAGE_DIR} of images'
     )
 
 

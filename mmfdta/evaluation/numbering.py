@@ -22,6 +22,7 @@ from .matching import find_overlaps
 
 # Frames of a sequence and boxes of all that are looked at to tell a shift.
 _SAMPLE, _FEWEST_BOXES = 40, 20
+_MOST_REMARKS = 3
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ def number_sequences(
         for f, s in zip(frames, scanned, strict=True)
     ]
     remarks = [remark for f in frames for remark in f.remarks]
+    if len(remarks) > _MOST_REMARKS:
+        more = len(remarks) - _MOST_REMARKS
+        remarks[_MOST_REMARKS:] = [
+            f'{more} more such remarks on images and seqinfo.ini'
+        ]
     for side, decided in (('ground truth', truth), ('results', result)):
         if decided.remark:
             remarks.append(f'{side}: {decided.remark}')

@@ -88,7 +88,19 @@ def list_images(path: str | os.PathLike, suffix: str | None = None) -> list[str]
         )
     if suffix:
         names = [n for n in names if n.lower().endswith(suffix)] or names
-    return sorted(names, key=natural_key)
+    return sorted(names, key=None if _are_plain(names) else natural_key)
+
+
+def _are_plain(names: SequenceOf[str]) -> bool:
+    """Tell quickly whether names are numbers of one width, which most are."""
+    stem, ending = os.path.splitext(names[0])
+    return len(stem) < 19 and all(
+        len(name) == len(names[0])
+        and name.endswith(ending)
+        and name.isascii()
+        and name[: len(stem)].isdecimal()
+        for name in names
+    )
 
 
 def _group_names(names: Iterable[str]) -> dict[tuple[str, ...], list[str]]:
@@ -136,6 +148,9 @@ def number_images(
         ValueError: If two images have the same number, or if most names are alike
             and some are not.
     """
+    if _are_plain(names):
+        width = len(os.path.splitext(names[0])[0])
+        return np.array([name[:width] for name in names]).astype(np.int64)
     kinds = _group_names(names)
     if len(kinds) > 1:
         stray = None if allow_mixed else find_stray(names)
