@@ -296,6 +296,33 @@ def find_files(
     return {}
 
 
+def find_strays(path: Path, sides: Iterable[TextSide]) -> list[str]:
+    """Name folders beside those of trackers that hold no results of known sequences.
+
+    Args:
+        path: The folder in which trackers were looked for.
+        sides: The results that were found in it.
+
+    Returns:
+        Folders with other texts; and, beside several trackers, folders without any.
+    """
+    found = [side.folder for side in sides if path in side.folder.parents]
+    if not found or not path.is_dir():
+        return []
+    common = Path(os.path.commonpath([folder.parent for folder in found]))
+    while common.name.lower() in _NAMELESS and common != path:
+        common = common.parent
+    names = {folder.relative_to(common).parts[0] for folder in found}
+    return [
+        str(folder)
+        for folder in sorted(common.iterdir())
+        if folder.is_dir()
+        and folder.name not in (*names, 'seqmaps')
+        and not folder.name.startswith('.')
+        and (len(found) > 1 or any(_glob(folder, '*/' * d + '*.txt') for d in range(3)))
+    ]
+
+
 def find_sequences(
     gt_dir: str | os.PathLike,
     results_dir: str | os.PathLike,
@@ -490,7 +517,7 @@ def _is_zip(path: Path) -> bool:
 def _members(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
-            return archive.namelist()
+            return [name.replace('\\', '/') for name in archive.namelist()]
     except zipfile.BadZipFile:
         raise ValueError(f'{path}: this is no whole zip; was it cut off?') from None
 

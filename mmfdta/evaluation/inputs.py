@@ -17,6 +17,7 @@ from .folders import (
     TextSide,
     base_name,
     find_results,
+    find_strays,
     find_truths,
     name_some,
 )
@@ -241,6 +242,13 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
     deeper = [str(side.folder) for _, side in found if str(side.folder) not in named]
     if deeper and not all(side.is_listed for _, side in found):
         remarks.append(f'results are read from {name_some(deeper)}')
+    for path in inputs.results:
+        strays = find_strays(path, [side for _, side in found])
+        if strays:
+            remarks.append(
+                f'no results of these sequences in {name_some(strays)}, which '
+                'is not scored'
+            )
     return [Tracker(name, truth, side, inputs) for name, side in found], remarks
 
 

@@ -66,11 +66,16 @@ def read_bytes(path: str | os.PathLike) -> bytes:
         return path.read_bytes()
     except NotADirectoryError:
         archive = next(parent for parent in path.parents if parent.is_file())
+        name = path.relative_to(archive).as_posix()
         try:
             with zipfile.ZipFile(archive) as opened:
-                return opened.read(path.relative_to(archive).as_posix())
-        except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
+                if name not in opened.namelist():  # as some tools of Windows write
+                    name = name.replace('/', '\\')
+                return opened.read(name)
+        except (KeyError, zipfile.BadZipFile):
             raise FileNotFoundError(f'{path}: no such file in {archive}') from None
+        except (NotImplementedError, RuntimeError) as error:
+            raise OSError(f'{path}: cannot be unpacked: {error}') from None
 
 
 def remove_unfinished(folder: str | os.PathLike, suffix: str) -> None:

@@ -104,6 +104,17 @@ def test_a_submission_is_scored_again(folders, capsys):
     assert shown(output, 'dancetrack') == shown(output, 'sportsmot')
 
 
+def test_zip_of_windows(folders, capsys):
+    packed = folders.root / 'packed.zip'
+    with zipfile.ZipFile(packed, 'w') as archive:
+        for name in NAMES:
+            entry = zipfile.ZipInfo('x')
+            entry.filename = f'tracker\\{name}.txt'
+            archive.writestr(entry, (folders.results / f'{name}.txt').read_text())
+    assert run('--gt', folders.gt, '--results', packed) == 0
+    assert_equal(capsys.readouterr().out, folders.official())
+
+
 def test_faults_in_a_zip_are_named(folders, capsys):
     (folders.results / 'b.txt').write_text('1,1,5,5,9,9,1,-1,-1,-1\n1,2,x,5,9,9\n')
     packed = pack(folders.root / 'packed.zip', folders.results, 'tracker/')
@@ -382,6 +393,25 @@ def test_a_broken_tracker_does_not_vanish(trackers, capsys):
     assert list(json.loads(out.read_text())['trackers']) == ['ours']
     assert run('--gt', trackers.gt, '--results', *places[1:]) == 1
     assert capsys.readouterr().out == ''
+
+
+@pytest.mark.parametrize('others', [('theirs', 'simple'), ('simple',)])
+@pytest.mark.parametrize('broken', ['other names', 'empty'])
+def test_a_tracker_without_results_does_not_vanish(trackers, capsys, others, broken):
+    root = trackers.root / 'all'
+    for name in {'theirs', 'simple'} - set(others):
+        shutil.rmtree(root / name)
+    for text in list((root / 'ours').iterdir()):
+        if broken == 'empty':
+            text.unlink()
+        else:
+            text.rename(text.with_name(f'{text.stem}_pred.txt'))
+    assert run('--gt', trackers.gt, '--results', root) == 0
+    captured = capsys.readouterr()
+    expected = trackers.official(results=root / 'simple')
+    assert_equal(captured.out, expected, 'simple' if others[1:] else 'COMBINED')
+    said = f'no results of these sequences in {root / "ours"}' in captured.err
+    assert said or (broken == 'empty' and not others[1:])
 
 
 def test_trackers_of_different_sequences_are_told(trackers, capsys):
