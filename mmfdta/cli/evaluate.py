@@ -122,6 +122,11 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
         'more with commas; NAME alone if a labels.txt beside the ground truth has it',
     )
     parser.add_argument(
+        '--unclassed',
+        metavar='NAME',
+        help='which of --classes results are of that have none in column 8',
+    )
+    parser.add_argument(
         '--sequences',
         nargs='+',
         metavar='NAME',
@@ -260,6 +265,7 @@ def score_trackers(
                 benchmark=benchmark,
                 classes=asked or tracker.truth.classes,
                 all_classes=not asked,
+                unclassed=options.unclassed,
                 class_names=names,
             )
             evaluation = evaluate(sequences, rules, options.processes)

@@ -348,6 +348,7 @@ def _check_text(
         report.add(ERROR, problem.path, problem.message, problem.line)
     of_two = describe_identity_of_two(rows.tracks)
     if of_two:
+        report.identities = report.rows.identities.total()
         message = (
             f'{of_two}: identities count within each class; each pair of class and '
             'identity is taken as an object, and category_map tells classes apart'

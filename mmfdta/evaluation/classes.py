@@ -207,6 +207,9 @@ def describe_one_class(
         more = 'classes are scored one by one where both sides have them in column 8'
         if gt and pred:
             more = f'{suggest_classes(sorted(gt), names)} scores classes one by one'
+        elif gt and census.pred:
+            option = suggest_classes(sorted(gt)[:1], names, unclassed=True)
+            more = f'if results are of one class, name it: {option}'
         remarks.append(
             f'the ground truth has {_describe(census.gt, names)}, the results have '
             f'{_describe(census.pred, names)}: all are scored as one class; {more}'
@@ -220,13 +223,17 @@ def describe_one_class(
 
 
 def read_classes(
-    census: ClassCensus, classes: Mapping[str, tuple[int, ...]]
+    census: ClassCensus,
+    classes: Mapping[str, tuple[int, ...]],
+    unclassed: str | None = None,
 ) -> tuple[dict[str, tuple[int, ...]], Reading, list[str]]:
     """Decide how the classes of a set are scored one by one.
 
     Args:
         census: What both sides have, in all sequences.
         classes: Numbers of the classes that are asked for, by name.
+        unclassed: The one that results without a class are of; None: none, unless
+            there is no other class on either side.
 
     Returns:
         The classes that occur; how both sides are read; and what has to be said.
@@ -242,7 +249,15 @@ def read_classes(
     remarks: list[str] = []
     if any(len(of_class) > 1 for of_class in classes.values()):
         reading, remarks = read_identities(census)
-    if census.pred and not pred and gt and len(classes) == 1 and {*gt} <= numbers:
+    if unclassed is not None:
+        if unclassed not in classes:
+            raise ValueError(
+                f'--unclassed: found {unclassed!r}, expected one of '
+                f'{", ".join(classes)}'
+            )
+        reading = replace(reading, fill=classes[unclassed][0])
+        pred[classes[unclassed][0]] += census.pred[NO_CLASS]
+    elif census.pred and not pred and gt and len(classes) == 1 and {*gt} <= numbers:
         fill = min(numbers)
         reading = replace(reading, fill=fill)
         remarks.append(
@@ -269,11 +284,14 @@ def read_classes(
             )
         elif not has_gt and (gt or pred):
             remarks.append(f'{title}: neither side has any, so it is left out')
+    filled = {NO_CLASS} if reading.fill is not None else set()
     others = [
         f'{side}: {_describe(rows, None)}'
-        for side, counts in (('ground truth', census.gt), ('results', census.pred))
-        if (rows := Counter({n: c for n, c in counts.items() if n not in numbers}))
-        and not (side == 'results' and reading.fill is not None)
+        for side, counts, known in (
+            ('ground truth', census.gt, numbers),
+            ('results', census.pred, numbers | filled),
+        )
+        if (rows := Counter({n: c for n, c in counts.items() if n not in known}))
     ]
     if others:
         remarks.append(f'rows of other classes are not scored ({"; ".join(others)})')
@@ -311,8 +329,9 @@ def refuse_unclassed(
     if census.pred and not _known(census.pred):
         raise ValueError(
             f'classes {asked}: no result row has a class (column 8 is -1 in all '
-            f'{census.pred.total()} rows); write the class into column 8, or leave '
-            '--classes out to score all boxes as one class'
+            f'{census.pred.total()} rows); write the class into column 8, name the one '
+            'class of all results with --unclassed NAME, or leave --classes out to '
+            'score all boxes as one class'
         )
 
 

@@ -124,6 +124,7 @@ class Settings:
             classes that the benchmark has.
         all_classes: Score classes that neither side has, too, as the benchmarks do
             that have several.
+        unclassed: Name of the class that results without one are of.
         class_names: Names of class numbers that are known, for messages.
         events: List the events of CLEAR, too.
     """
@@ -132,6 +133,7 @@ class Settings:
     families: tuple[str, ...] = FAMILIES
     classes: Mapping[str, int | tuple[int, ...]] | None = None
     all_classes: bool = False
+    unclassed: str | None = None
     class_names: Mapping[int, str] | None = None
     events: bool = False
 
@@ -146,6 +148,10 @@ class Settings:
 
     def __post_init__(self) -> None:
         benchmark = get_benchmark(self.benchmark)
+        if self.unclassed is not None and not self.classes:
+            raise ValueError(
+                f'--unclassed {self.unclassed}: expected --classes, which name it'
+            )
         unknown = [name for name in self.families if name not in FAMILIES]
         if unknown or not self.families:
             raise ValueError(
@@ -365,7 +371,9 @@ def _read(
         refuse_unclassed(census, settings.numbers)
         remarks = describe_missing(census, settings.numbers)
         return list(settings.numbers), _read_one(census, settings), remarks
-    classes, reading, remarks = read_classes(census, settings.numbers)
+    classes, reading, remarks = read_classes(
+        census, settings.numbers, settings.unclassed
+    )
     return list(classes), reading, remarks
 
 

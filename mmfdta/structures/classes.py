@@ -6,6 +6,7 @@ does, which is for that data set to say (``category_map``).
 """
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as SequenceOf
 from pathlib import Path
@@ -201,9 +202,21 @@ def name_numbers(
 
 
 def suggest_classes(
-    numbers: SequenceOf[int], labels: Mapping[int, str] | None = None
+    numbers: SequenceOf[int],
+    labels: Mapping[int, str] | None = None,
+    unclassed: bool = False,
 ) -> str:
-    """Write an option ``--classes`` that names these numbers."""
-    usual = labels or {}
-    words = [f'{usual.get(number, f"NAME{number}")}={number}' for number in numbers]
-    return '--classes ' + ' '.join(words[:6]) + (' ...' if len(words) > 6 else '')
+    """Write an option ``--classes`` that names these numbers.
+
+    Args:
+        numbers: What is named.
+        labels: Names, as far as they are known.
+        unclassed: Say that results without a class are of the first.
+    """
+    names = [(labels or {}).get(number, f'NAME{number}') for number in numbers]
+    words = [
+        shlex.quote(f'{name}={number}')
+        for name, number in zip(names, numbers, strict=True)
+    ]
+    option = ' '.join(['--classes', *words[:6], *(['...'] if len(words) > 6 else [])])
+    return f'{option} --unclassed {shlex.quote(names[0])}' if unclassed else option

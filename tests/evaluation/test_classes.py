@@ -260,6 +260,39 @@ def test_results_without_classes_may_be_the_only_class(tmp_path, capsys):
     )
 
 
+@pytest.mark.parametrize('some', [True, False])
+def test_results_without_classes_can_be_of_one(tmp_path, capsys, some):
+    """A tracker of persons, and a ground truth that has more than persons."""
+    scenes = [replace(s, pred=s.pred.select(s.pred.label == 1)) for s in two_classes()]
+    kept = 2 if some else 1
+
+    def hide(numbers: np.ndarray) -> np.ndarray:
+        return np.where(np.arange(len(numbers)) % kept, numbers, -1)
+
+    write(tmp_path, relabel(scenes, 'pred', hide))
+    words = ('--classes', 'person=1', '--unclassed', 'person')
+    assert run(tmp_path, *words) == 0
+    captured = capsys.readouterr()
+    assert 'rows of other classes are not scored (ground truth' in captured.err
+    expected = official([s.of_label(1) for s in scenes])
+    row = shown(captured.out)['COMBINED']
+    assert row['HOTA'] == pytest.approx(100 * expected['HOTA'], abs=6e-4)
+    assert row['IDSW'] == expected['IDSW']
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (('--classes', 'person=1', '--unclassed', 'car'), "found 'car', expected one"),
+        (('--unclassed', 'person'), 'expected --classes'),
+    ],
+)
+def test_the_class_of_results_must_be_named(tmp_path, capsys, words, message):
+    write(tmp_path, two_classes())
+    assert run(tmp_path, *words) == 1
+    assert message in said(capsys)
+
+
 def remarks_of(scenes, **classes) -> tuple[list[str], str]:
     evaluation = evaluate(scenes, Settings(classes=classes or None))
     return evaluation.classes, '\n'.join(evaluation.remarks)
