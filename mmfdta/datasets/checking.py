@@ -388,9 +388,6 @@ def _check_rows(
     looks = describe_boxes(tracks, shape)
     if looks is not None:
         report.add(ERROR, rows.path, looks)
-    if len(tracks) and not tracks.score.any():
-        message = 'column 7 is 0 in every row, so that nothing of it is scored'
-        report.add(WARNING, rows.path, message)
     for i in huge_boxes(rows):
         message = f'the box {tracks.xywh[i].tolist()} (x,y,w,h) is no box of an image'
         report.add(ERROR, rows.path, message, int(rows.line[i]))

@@ -48,11 +48,18 @@ def check_sides(sequences: SequenceOf[Sequence]) -> list[str]:
         'results have the same boxes in every frame': _stands_still,
         'results are the ground truth itself, box by box': _is_copy,
     }
-    return [
+    remarks = [
         f'{message} ({name_some(names)})'
         for message, check in checks.items()
         if (names := [s.name for s in sequences if len(s.pred) >= _ROWS and check(s)])
     ]
+    fractions = sum(int((s.gt.score % 1 != 0).sum()) for s in sequences)
+    if fractions:
+        remarks.append(
+            f'column 7 of the ground truth is a fraction in {fractions} rows: these are '
+            'scored, TrackEval cuts it off and leaves rows below 1 out'
+        )
+    return remarks
 
 
 def _numbers_boxes(sequence: Sequence) -> bool:

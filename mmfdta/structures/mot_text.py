@@ -44,6 +44,7 @@ _QUOTED = re.compile(
 )
 _DECIMAL_COMMA = re.compile(r'[+-]?\d+,\d+')
 _QUOTED_DECIMAL_COMMA = re.compile(r"""["'][ \t]*[+-]?\d+,\d+[ \t]*["']""")
+_DIGIT = re.compile(r'\d|nan|inf')
 _PADDED = re.compile(r'[+-]?0\d')
 _PADDED_CELL = re.compile(r',[ \t]*[+-]?0\d')
 # Besides spaces and line ends.
@@ -202,9 +203,18 @@ class _Dialect:
         """Say what is wrong with a line, None if nothing is."""
         if _QUOTED_DECIMAL_COMMA.search(line):
             return f'found decimal commas in quotes; {_USE_POINTS}'
+        if not _DIGIT.search(line):
+            found = line.strip()[:40]
+            return f'found {found!r}, a line without numbers; remove titles and remarks'
         cells = self.split(line)
         count = len(cells)
         if count < self.min_columns:
+            for other, name in _SEPARATORS.items():
+                if len(replace(self, separator=other).split(line)) >= self.min_columns:
+                    return (
+                        f'found columns separated by {name}, expected '
+                        f'{_SEPARATORS[self.separator]} as in the lines before'
+                    )
             return (
                 f'found {count} columns, expected at least {self.min_columns} '
                 f'(frame,id,x,y,w,h,...), separated by {_SEPARATORS[self.separator]}'

@@ -24,17 +24,23 @@ _AGREES = 0.5
 _SHARE, _TIMES = 0.5, 3
 _USE_PIXELS = 'write left,top,width,height in pixels of the image'
 
-_SWAPPED = 'top,left,height,width'
 # How else the four numbers of a box may be meant, each with what makes left, top,
 # width, height of it.
 _READINGS: dict[str, Callable[..., SequenceOf[np.ndarray]]] = {
     'corners x1,y1,x2,y2': lambda a, b, c, d: (a, b, c - a, d - b),
     'centres with width and height': lambda a, b, c, d: (a - c / 2, b - d / 2, c, d),
     'foot points with width and height': lambda a, b, c, d: (a - c / 2, b - d, c, d),
-    _SWAPPED: lambda a, b, c, d: (b, a, d, c),
+    'top,left,height,width': lambda a, b, c, d: (b, a, d, c),
+    'left,top,height,width': lambda a, b, c, d: (a, b, d, c),
+    'left,top,aspect ratio,height': lambda a, b, c, d: (a, b, c * d, d),
+    'centres with aspect ratio and height': lambda a, b, c, d: (
+        *(a - c * d / 2, b - d / 2),
+        *(c * d, d),
+    ),
     'corners y1,x1,y2,x2': lambda a, b, c, d: (b, a, d - b, c - a),
     'x1,x2,y1,y2': lambda a, b, c, d: (a, c, b - a, d - c),
 }
+_SWAPS = ('top,left,height,width', 'left,top,height,width')
 
 
 def describe_boxes(tracks: Tracks, shape: tuple[int, int] | None = None) -> str | None:
@@ -157,7 +163,7 @@ def _describe_overlap(pairs: '_Pairs') -> str | None:
             ('the ground truth', (gt, pairs.pred)),
         ):
             if pairs.fit(sides, least, of_one='corners' in reading):
-                if convert is _READINGS[_SWAPPED]:  # a swap of either side
+                if reading in _SWAPS:  # of either side
                     name = 'one side'
                 share = max(pairs.shares(*sides))
                 return (

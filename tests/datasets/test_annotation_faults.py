@@ -38,7 +38,7 @@ def identities(dataset: MOTSequenceDataset) -> list[list[int]]:
 
 REFUSED = {
     '2,1,5': 'found 3 columns, expected at least 6',
-    '2;1;1;2;5;6': 'found 1 columns',
+    '2;1;1;2;5;6': 'found columns separated by semicolons, expected commas',
     '2,x,1,2,5,6': "found 'x' for id",
     '2,1,nan,2,5,6': "found 'nan' for x",
     '2,1,1,2,inf,6': "found 'inf' for w",

@@ -82,13 +82,13 @@ def _rename(root):
     (folder / '000004.jpg').rename(folder / 'last.jpg')
 
 
-def _rows(form, score=1):
+def _rows(form):
     """Three objects that move from the left to the right, 64x48 pixels."""
     boxes = [
         (2 + 12 * i + 3 * t, 4 + 11 * i, 9, 14) for t in range(4) for i in range(3)
     ]
     rows = (
-        f'{n // 3 + 1},{n % 3},{",".join(map(str, form(*box)))},{score},1,1\n'
+        f'{n // 3 + 1},{n % 3},{",".join(map(str, form(*box)))},1,1,1\n'
         for n, box in enumerate(boxes)
     )
     return _write('gt/gt.txt', ''.join(rows).encode())
@@ -167,7 +167,6 @@ def test_errors(dance, capsys, name):
 
 
 WARNINGS = {
-    'unscored': (_rows(lambda *box: box, score=0), r'column 7 is 0 in every row'),
     'degenerate': (_edit('gt/gt.txt', 3, '2,1,5,5,0,9'), r'gt.txt:3: width or height'),
     'outside': (_edit('gt/gt.txt', 3, '2,0,99,5,9,9'), r'gt.txt:3: the box lies out'),
     'info size': (_edit('seqinfo.ini', 6, 'imWidth=9'), r'imWidth and imHeight are 9'),

@@ -146,6 +146,12 @@ def test_what_may_be_meant_is_said(words):
     assert words in remark and remark.endswith('(s1)')
 
 
+def test_fractions_in_column_7_are_said():
+    """TrackEval turns them into whole numbers and leaves 0 out."""
+    (remark,) = check_sides([pair(0), with_gt(pair(1), score=0.3)])
+    assert 'a fraction in 80 rows' in remark
+
+
 def test_a_still_scene_is_no_frozen_result():
     sequence = pair()
     still = frozen(sequence)

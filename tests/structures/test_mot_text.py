@@ -56,7 +56,9 @@ def test_rows_of_different_length_are_read(tmp_path):
         ('2.5,1,1,1,2,2', "'2.5' for frame"),
         ('2,1.5,1,1,2,2', "'1.5' for id"),
         ('0,1,1,1,2,2', "frame '0'"),
-        ('2 1 1 1 2 2', '1 columns'),
+        ('2 1 1 1 2 2', 'separated by spaces, expected commas'),
+        ('frame,id,x,y,w,h', 'a line without numbers'),
+        ('# 1', 'columns'),
     ],
 )
 def test_bad_line_is_named(tmp_path, line, expected):

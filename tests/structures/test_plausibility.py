@@ -39,6 +39,9 @@ FORMS = {
     'foot points': lambda x, y, w, h: (x + w / 2, y + h, w, h),
     'top,left,height,width': lambda x, y, w, h: (y, x, h, w),
     'corners y1,x1,y2,x2': lambda x, y, w, h: (y, x, y + h, x + w),
+    'left,top,height,width': lambda x, y, w, h: (x, y, h, w),
+    'left,top,aspect ratio': lambda x, y, w, h: (x, y, w / h, h),
+    'centres with aspect ratio': lambda x, y, w, h: (x + w / 2, y + h / 2, w / h, h),
     'x1,x2,y1,y2': lambda x, y, w, h: (x, x + w, y, y + h),
     'fractions of the image': lambda x, y, w, h: (
         *(np.clip(x / 1280, 0, 1), np.clip(y / 720, 0, 1)),
@@ -72,11 +75,11 @@ def test_results_in_another_form_are_told(form: str, seed: int):
     assert re.search(form, message)
 
 
-@pytest.mark.parametrize('form', list(FORMS)[:7])
+@pytest.mark.parametrize('form', list(FORMS)[:10])
 def test_ground_truth_in_another_form_is_told(form: str):
     gt = objects(5)
     message = found_in(reform(gt, form), seen(gt, 6))
-    side = 'one side' if form == 'top,left,height,width' else 'ground truth'
+    side = 'one side' if 'height,width' in form else 'ground truth'
     assert message and side in message and form in message
 
 
