@@ -56,7 +56,7 @@ def check_sides(sequences: SequenceOf[Sequence]) -> list[str]:
     fractions = sum(int((s.gt.score % 1 != 0).sum()) for s in sequences)
     if fractions:
         remarks.append(
-            f'column 7 of the ground truth is a fraction in {fractions} rows: these are '
+            f'column 7 of the ground truth is a fraction in {fractions} rows: they are '
             'scored, TrackEval cuts it off and leaves rows below 1 out'
         )
     return remarks

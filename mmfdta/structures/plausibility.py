@@ -18,10 +18,10 @@ _FRAMES = 40
 # Fewest boxes that show anything.
 _FEWEST = 8
 _EPS = np.finfo('float').eps
-# Boxes agree from this IoU on.
-_AGREES = 0.5
-# Another reading must let so many boxes agree, and so many times more.
-_SHARE, _TIMES = 0.5, 3
+# Boxes agree from this IoU on, and lie close from that on.
+_AGREES, _CLOSE = 0.5, 0.65
+# Another reading must let so many boxes agree, and so many more, or times more.
+_SHARE, _MORE, _TIMES = 0.5, 0.4, 3
 _USE_PIXELS = 'write left,top,width,height in pixels of the image'
 
 # How else the four numbers of a box may be meant, each with what makes left, top,
@@ -151,9 +151,9 @@ def _describe_overlap(pairs: '_Pairs') -> str | None:
     if min(len(pairs.gt), len(pairs.pred)) < _FEWEST:
         return None
     plain = max(pairs.shares(pairs.gt, pairs.pred))
-    if plain * _TIMES > 1:
+    least = max(_SHARE, min(plain * _TIMES, plain + _MORE))
+    if least > 1:
         return None
-    least = max(_SHARE, plain * _TIMES)
     for reading, convert in _READINGS.items():
         gt, pred = (
             np.stack(convert(*boxes.T), axis=1) for boxes in (pairs.gt, pairs.pred)
@@ -175,8 +175,10 @@ def _describe_overlap(pairs: '_Pairs') -> str | None:
     scaled = pairs.gt, pairs.pred * np.tile(scale, 2)
     shift = pairs.find_shift(pairs.gt, pairs.pred)
     shifted = pairs.gt, pairs.pred + np.append(shift, (0, 0))
-    if pairs.fit(scaled, least) and (
-        sum(pairs.shares(*shifted)) < sum(pairs.shares(*scaled))
+    if (
+        max(abs(np.log(scale))) > 0.08
+        and pairs.fit(scaled, least)
+        and (sum(pairs.shares(*shifted)) < sum(pairs.shares(*scaled)))
     ):
         return (
             f'the boxes of the results fit the ground truth when they are multiplied '
@@ -220,14 +222,16 @@ class _Pairs:
             self.pred = np.concatenate([self.pred, pred.xywh])
         self.row, self.other = np.concatenate(rows), np.concatenate(others)
 
-    def agree(self, gt: np.ndarray, pred: np.ndarray) -> np.ndarray:
-        """Tell which pairs have an IoU of half or more; bool (K,)."""
+    def agree(
+        self, gt: np.ndarray, pred: np.ndarray, least: float = _AGREES
+    ) -> np.ndarray:
+        """Tell which pairs have an IoU of half or more, or of ``least``; bool (K,)."""
         a, b = gt[self.row], pred[self.other]
         low = np.maximum(a[:, :2], b[:, :2])
         high = np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:])
         inside = np.maximum(high - low, 0).prod(axis=1)
         size_a, size_b = (np.maximum(c[:, 2:], 0).prod(axis=1) for c in (a, b))
-        return (inside > 0) & (inside >= _AGREES * (size_a + size_b - inside))
+        return (inside > 0) & (inside >= least * (size_a + size_b - inside))
 
     def shares(self, gt: np.ndarray, pred: np.ndarray) -> tuple[float, float]:
         """Return the share of the boxes of either side that have one to agree with."""
@@ -251,7 +255,11 @@ class _Pairs:
         shares = self.shares(gt, pred)
         if max(shares) < least or min(shares) < 0.1:
             return False
-        row = self.row[self.agree(gt, pred)]
+        agrees = self.agree(gt, pred)
+        # By chance an IoU is seldom much higher than it must be.
+        if 2 * self.agree(gt, pred, _CLOSE).sum() < agrees.sum():
+            return False
+        row = self.row[agrees]
         width = np.median(gt[row, 2:], axis=0)
         crosses = (np.ptp(gt[row, :2], axis=0) > 4 * width).any()
         if not (of_one or crosses or len(np.unique(self.gt_identity[row])) > 2):

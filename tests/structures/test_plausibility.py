@@ -39,7 +39,6 @@ FORMS = {
     'foot points': lambda x, y, w, h: (x + w / 2, y + h, w, h),
     'top,left,height,width': lambda x, y, w, h: (y, x, h, w),
     'corners y1,x1,y2,x2': lambda x, y, w, h: (y, x, y + h, x + w),
-    'left,top,height,width': lambda x, y, w, h: (x, y, h, w),
     'left,top,aspect ratio': lambda x, y, w, h: (x, y, w / h, h),
     'centres with aspect ratio': lambda x, y, w, h: (x + w / 2, y + h / 2, w / h, h),
     'x1,x2,y1,y2': lambda x, y, w, h: (x, x + w, y, y + h),
@@ -75,11 +74,11 @@ def test_results_in_another_form_are_told(form: str, seed: int):
     assert re.search(form, message)
 
 
-@pytest.mark.parametrize('form', list(FORMS)[:10])
+@pytest.mark.parametrize('form', list(FORMS)[:9])
 def test_ground_truth_in_another_form_is_told(form: str):
     gt = objects(5)
     message = found_in(reform(gt, form), seen(gt, 6))
-    side = 'one side' if 'height,width' in form else 'ground truth'
+    side = 'one side' if form == 'top,left,height,width' else 'ground truth'
     assert message and side in message and form in message
 
 
@@ -93,6 +92,14 @@ def test_few_boxes_and_sizes_that_are_alike_show_enough(frames: int):
     assert found_in(gt, pred) is None
     for form in FORMS:
         assert found_in(gt, reform(pred, form)), form
+
+
+def test_height_before_width_is_told_of_people():
+    gt = objects(3)
+    gt = replace(gt, xywh=gt.xywh * [1, 1, 0, 1] + gt.xywh[:, 3:] * [0, 0, 0.4, 0])
+    odd = seen(gt, 4)
+    odd = replace(odd, xywh=odd.xywh[:, [0, 1, 3, 2]])
+    assert 'one side look like left,top,height,width' in found_in(gt, odd)
 
 
 def test_small_sequences_are_looked_at_together():
