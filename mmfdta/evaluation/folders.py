@@ -261,7 +261,7 @@ def find_files(
     path: Path,
     patterns: SequenceOf[str],
     fits: Callable[[list[Path]], bool],
-    depth: int = _DEPTH,
+    depth: int,
 ) -> dict[str, Path]:
     """Find files of a format in a folder or zip, no deeper than where the first are.
 

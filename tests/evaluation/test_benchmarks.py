@@ -20,8 +20,10 @@ from mmfdta.evaluation.folders import find_sequences
 from .oracle import METRICS, STYLES, SceneStyle, largest_difference, random_scene
 
 OFFICIAL_NAMES = {
+    'mot16': ('MOT16', True),
     'mot17': ('MOT17', True),
     'mot20': ('MOT20', True),
+    'mot15': ('MOT15', False),
     'mot_challenge': ('MOT15', False),
 }
 
@@ -130,7 +132,7 @@ def test_distractors_make_a_difference():
 def test_rules_that_differ():
     assert 6 in BENCHMARKS['mot20'].distractors
     assert 6 not in BENCHMARKS['mot17'].distractors
-    for name in ('dancetrack', 'sportsmot', 'bft', 'minidance', 'mot_challenge'):
+    for name in ('dancetrack', 'sportsmot', 'bft', 'minidance', 'mot15'):
         assert not BENCHMARKS[name].distractors
 
 

@@ -141,7 +141,7 @@ def _read_row(
 
 def open_truth(path: Path, benchmark: str = '') -> KittiSide | None:
     """Find labels in a folder or zip, in its ``label_02``, or in one text."""
-    paths = find_files(path, [f'{_FOLDER}/*.txt'], _is_kitti)
+    paths = find_files(path, [f'{_FOLDER}/*.txt'], _is_kitti, depth=1)
     paths = paths or find_files(path, ['*.txt'], _is_kitti, depth=0)
     if not paths:
         return None

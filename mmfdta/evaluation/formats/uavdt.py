@@ -112,7 +112,7 @@ def open_truth(path: Path, benchmark: str = '') -> UavdtSide | None:
     """Find labels in a folder or zip, or one text."""
     for suffix in (_TRACKING, _DETECTION):
         fits = partial(_is_uavdt, is_said=benchmark == UavdtSide.benchmark)
-        found = find_files(path, [f'*{suffix}.txt'], fits)
+        found = find_files(path, [f'*{suffix}.txt'], fits, depth=1)
         if not found:
             continue
         paths = {stem.removesuffix(suffix): text for stem, text in found.items()}

@@ -93,7 +93,7 @@ class VisDroneSide:
 def open_truth(path: Path, benchmark: str = '') -> VisDroneSide | None:
     """Find annotations in a folder or zip, in its ``annotations``, or in one text."""
     fits = partial(_is_visdrone, is_said=benchmark == VisDroneSide.benchmark)
-    paths = find_files(path, [f'{_FOLDER}/*.txt'], fits)
+    paths = find_files(path, [f'{_FOLDER}/*.txt'], fits, depth=1)
     paths = paths or find_files(path, ['*.txt'], fits, depth=0)
     if not paths:
         return None
