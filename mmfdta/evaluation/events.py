@@ -164,7 +164,7 @@ def write_events(
 
     The columns are ``FrameId``, ``Event``, ``Type``, ``OId``, ``HId``, ``D``. Before
     them stand ``Tracker`` if there are several trackers, ``Class`` if classes are told
-    apart, and ``Sequence`` if there are several sequences.
+    apart, and ``Sequence`` if there are several sequences or one of the others.
 
     Args:
         path: The file.
@@ -180,8 +180,10 @@ def write_events(
         for name, of_class in of_tracker.items()
         for sequence, log in of_class.items()
     }
-    trackers, classes, sequences = (set(of) for of in zip(*by_place, strict=True))
-    is_shown = len(trackers) > 1, classes != {'all'}, len(sequences) > 1
+    several = len(events) > 1
+    by_class = any({*of_tracker} != {'all'} for of_tracker in events.values())
+    sequences = {sequence for *_, sequence in by_place}
+    is_shown = several, by_class, several or by_class or len(sequences) > 1
     head = compress(('Tracker', 'Class', 'Sequence'), is_shown)
     with open_whole(path) as file:
         text = io.TextIOWrapper(file, 'utf-8', newline='')

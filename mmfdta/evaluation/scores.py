@@ -172,7 +172,8 @@ class Evaluation:
     Attributes:
         counts: By class name, then by sequence.
             Without classes there is the one class ``all``.
-        events: The same for the events, if they were asked for.
+        events: The same for the events, if they were asked for; of a class only the
+            sequences in which either side has a box of it.
         remarks: What was found and decided about classes and identities, one line
             each, to be said.
     """
@@ -263,13 +264,18 @@ def evaluate(
         score = functools.partial(_score, settings=settings, reading=reading)
         found = _map(score, again, processes)
         by_sequence |= {job.name: of for job, (of, _) in zip(again, found, strict=True)}
-    counts, events = (
-        {
-            name: {sequence: of[name][part] for sequence, of in by_sequence.items()}
-            for name in classes
+    counts = {
+        name: {sequence: of[name][0] for sequence, of in by_sequence.items()}
+        for name in classes
+    }
+    events = {
+        name: {
+            sequence: found
+            for sequence, of in by_sequence.items()
+            if (found := of[name][1]) is not None
         }
-        for part in range(2)
-    )
+        for name in classes
+    }
     return Evaluation(counts, events if settings.events else {}, tuple(remarks))
 
 
@@ -332,13 +338,14 @@ def _score(
     for side, boxes in (('ground truth', loaded.gt), ('result', loaded.pred)):
         boxes.check(f'{loaded.name}: {side}', loaded.num_frames, by_class)
     census = ClassCensus.of(loaded)
-    scored = {
-        name: (
+    scored: Scored = {}
+    for name, sequence in select_classes(loaded, settings, reading).items():
+        # Of hundreds of classes a sequence has a few.
+        is_there = name == ALL or len(sequence.gt) or len(sequence.pred)
+        scored[name] = (
             count_sequence(sequence, settings.families),
-            find_events(sequence) if settings.events else None,
+            find_events(sequence) if settings.events and is_there else None,
         )
-        for name, sequence in select_classes(loaded, settings, reading).items()
-    }
     return scored, census
 
 

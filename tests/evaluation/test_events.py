@@ -307,14 +307,17 @@ def test_command_writes_classes_one_by_one(tmp_path, processes):
     evaluation = evaluate(sequences, Settings(classes=classes))
     parts = dict(list(table.groupby(['Class', 'Sequence'])))
     assert list(table.columns) == ['Class', 'Sequence', *COLUMNS[2:]]
-    assert len(parts) == 6
+    assert len(parts) == 5  # one of them has no dog
     held = 0
     for sequence in sequences:
         for name, number in classes.items():
+            part = sequence.of_label(number)
+            if not len(part.gt) and not len(part.pred):
+                assert (name, sequence.name) not in parts
+                continue
             theirs = compute(parts[name, sequence.name])
             ours = evaluation.of_sequence(sequence.name, name)
             assert theirs['num_frames'] == sequence.num_frames
-            part = sequence.of_label(number)
             if len(part.gt) and len(part.pred):
                 hold(theirs, part, ours)
                 held += 1
@@ -452,6 +455,7 @@ def test_plot_tracks_reads_classes_as_evaluate_does(tmp_path, capsys, classes):
     assert switches.FrameId.tolist() == [4]
     if classes:
         assert switches.Class.tolist() == ['car']
+        assert list(table.columns) == ['Class', 'Sequence', *COLUMNS]
     assert table.Type.value_counts()['MATCH'] == 11
     places = ['--gt', f'{tmp_path}/gt', '--results', f'{tmp_path}/results']
     assert main(['plot-tracks', *places, *classes, '--out', str(plots)]) == 0
@@ -462,6 +466,24 @@ def test_plot_tracks_reads_classes_as_evaluate_does(tmp_path, capsys, classes):
     assert switch['frame'] == 4
     assert switch['identity'] == switches.OId.item()
     assert switch['to'] == switches.HId.item()
+
+
+def test_classes_that_a_sequence_lacks_have_no_rows():
+    """Of the hundreds of classes of a data set, say."""
+    both = Tracks.create([1, 2], [1, 1], [[0, 0, 9, 9]] * 2, label=[1, 1])
+    nothing = Tracks.empty()
+    sides = {'gt': (both, nothing), 'pred': (nothing, both), 'both': (both, both)}
+    sequences = [Sequence(name, 3, *of) for name, of in sides.items()]
+    sequences.append(Sequence('none', 3, nothing, nothing))
+    classes = {f'class{number}': number for number in range(400)}
+    settings = Settings(classes=classes, all_classes=True, events=True)
+    evaluation = evaluate(sequences, settings)
+    assert len(evaluation.classes) == 400
+    kept = {name for name, of in evaluation.events.items() if of}
+    assert kept == {'class1'}
+    assert set(evaluation.events['class1']) == set(sides)
+    events = evaluate(sequences[3:], Settings(events=True)).events
+    assert len(events['all']['none']) == 3
 
 
 def test_several_trackers_are_told_apart(tmp_path):
@@ -476,7 +498,7 @@ def test_several_trackers_are_told_apart(tmp_path):
     places += [f'{tmp_path}/byte', f'{tmp_path}/sort']
     assert main(['evaluate', *places, '--events', str(events)]) == 0
     table = pandas.read_csv(events, index_col=['FrameId', 'Event'])
-    assert list(table.columns) == ['Tracker', *COLUMNS[2:]]
+    assert list(table.columns) == ['Tracker', 'Sequence', *COLUMNS[2:]]
     rows = np.arange(len(scene.pred))
     for name, kept in (('byte', rows), ('sort', rows[::2])):
         sequence = replace(scene, pred=scene.pred.select(kept))
