@@ -157,6 +157,7 @@ def check_sequence(
     depth_only: bool = False,
     decode: bool = False,
     numbers: FrameNumbers = COUNTED,
+    any_names: bool = False,
     rule: RowRule = RowRule(),  # noqa: B008 (it is frozen)
 ) -> SequenceReport:
     """Check one sequence.
@@ -167,11 +168,12 @@ def check_sequence(
         depth_only: Check depth maps only, and require them.
         decode: Decode every image and depth map completely.
         numbers: How the frames of the text are read.
+        any_names: Images of any names are counted.
         rule: Which rows are trained on.
     """
     report = SequenceReport(source.name)
     try:
-        frames = _read_frames(source, report)
+        frames = _read_frames(source, any_names, report)
     except FileNotFoundError as error:
         report.add_error(error)
         return report
@@ -227,14 +229,16 @@ def is_cut_off(path: str) -> bool:
         return file.read() != b'\xff\xd9'
 
 
-def _read_frames(source: SequenceSource, report: SequenceReport) -> SequenceFrames:
+def _read_frames(
+    source: SequenceSource, any_names: bool, report: SequenceReport
+) -> SequenceFrames:
     """List the images, also if they cannot be numbered or ``seqinfo.ini`` not be read.
 
     Raises:
         FileNotFoundError: If there are no images.
     """
     try:
-        frames = source.read_frames()
+        frames = source.read_frames(any_names)
     except ValueError as error:
         report.add_error(error)
     else:

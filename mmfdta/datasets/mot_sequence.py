@@ -278,6 +278,7 @@ class MOTSequenceDataset(BaseDataset):
                     depth_only=depth_only,
                     decode=decode,
                     numbers=numbers,
+                    any_names=self.frame_numbers.startswith('count'),
                     rule=rule,
                 )
                 for source in sources

@@ -346,6 +346,8 @@ def test_an_image_of_another_kind_is_counted_only_if_asked_to(tmp_path: Path) ->
         MOTSequenceDataset(str(tmp_path))
     dataset = MOTSequenceDataset(str(tmp_path), frame_numbers='count')
     assert len(dataset) == 4 and not find_misplaced(dataset)
+    assert main(['check-data', 'mot', str(tmp_path)]) == 1
+    assert main(['check-data', 'mot', str(tmp_path), '--frame-numbers', 'count']) == 0
 
 
 def test_strays_are_no_frames(
