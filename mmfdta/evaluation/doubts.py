@@ -20,6 +20,11 @@ _PART_SHARE = 0.25
 # By how much the mean overlap must grow one frame later or earlier to be said, and to
 # be refused; and the fewest rows that tell.
 _BETTER, _FAR_BETTER, _FEW_ROWS = 0.05, 0.1, 20
+# Sequences whose frames are looked for one by one.
+_SHIFTED = 8
+# Below this share of boxes that meet an object it is doubtful that both sides belong
+# together.
+_HARDLY = 0.1
 # Distances of frames that are tried.
 _STEPS = range(2, 11)
 
@@ -161,6 +166,11 @@ def find_doubts(
     refusal = refusal or _find_step(reaches)
     if refusal:
         return refusal, remarks
+    if fit < _HARDLY and sum(len(s.pred) for s in filled) >= _FEW_ROWS:
+        remarks.append(
+            f'only {fit:.0%} of the results meet an object: are they of this ground '
+            'truth, and of these frames?'
+        )
     refusal, said = _find_one_off(filled)
     remarks += said
     if refusal:
@@ -327,21 +337,34 @@ def _find_better(
             changed = [replace(s, gt=texts[s.name]) for s in sequences]
             try_out(f'{option.split()[-1]}', option, changed)
     for step in _STEPS:
-        if all(0.6 * r.length <= r.last * step < r.length + step for r in reaches):
+        if not all(0.6 * r.length <= r.last * step < r.length + step for r in reaches):
+            continue
+        for first in range(1, step + 1):
             spread = [
-                replace(s, pred=_shift(s.pred, 1 - step, step)) for s in sequences
+                replace(s, pred=_shift(s.pred, first - step, step)) for s in sequences
             ]
             what = f'one frame in {step}, counted from 1'
-            try_out(what, f'--frames 1-/{step}', spread)
+            try_out(what, f'--frames {first}-/{step}', spread)
     if all(r.gt[-1] <= r.second_half < r.last for r in reaches):
         shifted = [replace(s, gt=_shift(s.gt, half_length(r.length))) for s, r in pairs]
         what = 'the whole, and the ground truth is of the second half, counted from 1'
         try_out(what, '--half second and name the whole ground truth', shifted)
     if fit < 0.5 and max((share for share, _, _ in found), default=0) < 0.6:
-        shift = _find_shift(sequences[0])
-        moved = [replace(s, pred=_shift(s.pred, shift)) for s in sequences]
-        first, last = 1 + shift, max(last_frame(s.pred) for s in moved)
-        try_out(f'frames {first} to {last}', f'--frames {first}-{last}', moved)
+        shifts = [_find_shift(sequence) for sequence in sequences[:_SHIFTED]]
+        shown = sequences[:_SHIFTED]
+        moved = [
+            replace(s, pred=_shift(s.pred, shift))
+            for s, shift in zip(shown, shifts, strict=True)
+        ]
+        first = 1 + shifts[0]
+        if len(set(shifts)) == 1:
+            last = max(last_frame(sequence.pred) for sequence in moved)
+            alone = ''
+        else:
+            last = last_frame(moved[0].pred)
+            alone = f' to {reaches[0].name} alone, and the like to the others'
+        option = f'--frames {first}-{last}{alone}'
+        try_out(f'frames {first} to {last}', option, moved)
     found = [other for other in found if is_clear(other[0], fit)]
     if not found:
         return ''
@@ -359,7 +382,7 @@ def _find_shift(sequence: Sequence) -> int:
     """Find the number of frames by which results have to move on to fit best."""
     most = sequence.num_frames - last_frame(sequence.pred)
     rates = [
-        rate(sequence.gt, _shift(sequence.pred, shift), 8)[0]
+        rate(sequence.gt, _shift(sequence.pred, shift), 8)[1]
         for shift in range(max(most, 0) + 1)
     ]
     return int(np.argmax(rates))
@@ -397,5 +420,5 @@ def find_swaps(sequences: SequenceOf[Sequence]) -> tuple[str, list[str]]:
             found.append((share, fit, text))
     texts = [text for _, _, text in found]
     if any(share >= 0.6 and fit <= 0.2 for share, fit, _ in found):
-        return f'{"; ".join(texts[:3])}: are the files named after the right ones?', []
+        return f'{"; ".join(texts[:3])}: name the files after their sequences', []
     return '', texts

@@ -234,6 +234,45 @@ def test_no_frame_in_common(folders, capsys, has_length):
     assert '101' in message and 'a' in message
 
 
+@pytest.mark.parametrize('first', [1, 2, 3])
+def test_one_frame_in_three_counted(folders, capsys, first):
+    """Subsampled from any frame on, and counted from 1."""
+
+    def change(pred, length):
+        kept = pred.select(pred.frame % 3 == first % 3)
+        frame = (kept.frame - first) // 3 + 1
+        return Tracks.create(frame, kept.identity, kept.xywh)
+
+    fill(folders, change)
+    assert folders.evaluate() == 1
+    assert f'--frames {first}-/3' in capsys.readouterr().err
+
+
+def test_the_last_frames_of_each_sequence(folders, capsys):
+    """Counted from 1: every sequence begins at another frame."""
+    fill(folders, lambda pred, n: renumber(within(pred, n - 9, n), 10 - n))
+    assert folders.evaluate() == 1
+    message = capsys.readouterr().err
+    assert '--frames 31-40 to a alone' in message
+    one = ('--sequences', 'a', '--frames')
+    assert folders.evaluate(*one, '31-40') == 0
+    assert 'only' not in capsys.readouterr().err
+    assert folders.evaluate(*one, '1-10') == 0
+    assert 'only 0% of the results meet an object' in capsys.readouterr().err
+
+
+def test_results_that_meet_nothing_are_told(folders, capsys):
+    """Frames that run backwards fit no part."""
+    fill(
+        folders,
+        lambda pred, n: Tracks.create(n + 1 - pred.frame, pred.identity, pred.xywh),
+    )
+    assert folders.evaluate() == 0
+    captured = capsys.readouterr()
+    assert_equal(captured.out, folders.official())
+    assert 'of the results meet an object' in captured.err
+
+
 def test_text_that_fits_is_named(folders, capsys):
     fill(folders, second_counted, {'seq': 20})
     assert folders.evaluate() == 1
