@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import mmdet.registry
 import mmengine.registry
-from mmdet.registry import TRANSFORMS
+from mmdet.registry import DATASETS, TRANSFORMS
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
@@ -115,7 +115,11 @@ def check_config(config: Config) -> None:
         hint = '; custom_imports does not name mmfdta.registry'
         problems = [p + hint if '.type: there is no ' in p else p for p in problems]
     # What does not fit together may follow from a misspelt key.
-    problems = problems or [*_check_best(content), *_check_relations(content)]
+    problems = problems or [
+        *_check_best(content),
+        *_check_classes(content),
+        *_check_relations(content),
+    ]
     if problems:
         raise ConfigError('\n'.join(problems))
 
@@ -174,6 +178,35 @@ def _check_best(content: dict) -> Iterator[str]:
                 f'{part.key}.save_best: CheckpointHook does not know {vague[0]!r}; '
                 "write 'mot/HOTA' with a rule, or type='WholeCheckpointHook', "
                 'which knows both'
+            )
+
+
+def _check_classes(content: dict) -> Iterator[str]:
+    """Compare the classes of the model with those of the data it is trained on.
+
+    A label beyond the classes of a head is background to MMDetection's losses.
+    """
+    dataset = (content.get('train_dataloader') or {}).get('dataset')
+    if not isinstance(dataset, dict):
+        return
+    inner = (dataset.get('datasets') or [dataset])[0]
+    kind = DATASETS.get(inner.get('type')) if isinstance(inner, dict) else None
+    if kind is None or not _is_ours(kind):
+        return
+    for described in (dataset, inner):
+        classes = (described.get('metainfo') or {}).get('classes')
+        if classes:
+            break
+    else:
+        classes = kind.METAINFO['classes']
+    for part in _parts(content):
+        number = part.value.get('num_classes')
+        is_head = part.section == 'model' and part.key.endswith('.bbox_head')
+        if is_head and number not in (None, len(classes)):
+            yield (
+                f'{part.key}.num_classes = {number}, but the data set of '
+                f'train_dataloader has {len(classes)} ({", ".join(classes)}); set '
+                'num_classes, or metainfo.classes and category_map of the data set'
             )
 
 

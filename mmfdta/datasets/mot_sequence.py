@@ -426,6 +426,14 @@ class MOTSequenceDataset(BaseDataset):
         )
         classes = self.metainfo['classes']
         if self.rule.category_map is not None:
+            strange = {*self.rule.category_map.values()} - {*range(len(classes))}
+            if strange:
+                raise ValueError(
+                    f'{self.dataset_name}: category_map={self.rule.category_map} gives '
+                    f'label {sorted(strange)[-1]}, but metainfo.classes has '
+                    f'{len(classes)} ({", ".join(classes)}), whose labels are 0 to '
+                    f'{len(classes) - 1}; name as many classes'
+                )
             numbers = numbers_of_labels(self.rule.category_map, len(classes))
             self._metainfo['class_numbers'] = numbers
         return describe_rule(self.rule, classes, labels, rows, not self.test_mode)

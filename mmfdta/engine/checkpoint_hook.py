@@ -169,7 +169,7 @@ class WholeCheckpointHook(CheckpointHook):
             if complete and not fits:
                 short = {name.rpartition('/')[2].lower(): name for name in names}
                 near = difflib.get_close_matches(key.lower(), [*short], 1)
-                hint = f', did you mean {short[near[0]]!r}?' if near else ''
+                hint = f' (did you mean {short[near[0]]!r}?)' if near else ''
                 listed = ', '.join(names[:40]) + (', ...' if len(names) > 40 else '')
                 raise ValueError(
                     f'save_best={key!r}: the validation gives no such score{hint}; it '

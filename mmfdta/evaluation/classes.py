@@ -32,6 +32,7 @@ class ClassCensus:
         gt_repeats: A sequence and a frame of it in which the ground truth has one
             identity for two classes; None if there is none.
         pred_repeats: The same of the results.
+        unclassed: Sequences whose results have rows and none of a class.
     """
 
     gt: Counter[int] = field(default_factory=Counter)
@@ -39,6 +40,7 @@ class ClassCensus:
     not_scored: Counter[int] = field(default_factory=Counter)
     gt_repeats: str | None = None
     pred_repeats: str | None = None
+    unclassed: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, sequence: Sequence) -> 'ClassCensus':
@@ -50,6 +52,11 @@ class ClassCensus:
             not_scored=_count(gt.select(~scored)),
             gt_repeats=_describe_repeat(sequence.name, gt),
             pred_repeats=_describe_repeat(sequence.name, sequence.pred),
+            unclassed=(
+                (sequence.name,)
+                if len(sequence.pred) and (sequence.pred.label < 0).all()
+                else ()
+            ),
         )
 
     @classmethod
@@ -62,6 +69,7 @@ class ClassCensus:
             not_scored=sum((part.not_scored for part in parts), Counter()),
             gt_repeats=next((p.gt_repeats for p in parts if p.gt_repeats), None),
             pred_repeats=next((p.pred_repeats for p in parts if p.pred_repeats), None),
+            unclassed=sum((part.unclassed for part in parts), ()),
         )
 
 
@@ -322,16 +330,23 @@ def refuse_unclassed(
     asked = _asked(classes)
     if census.gt and not _known(census.gt):
         raise ValueError(
-            f'classes {asked}: no ground truth row has a class (column 8 is -1 in all '
-            f'{census.gt.total()} rows); leave --classes out to score all boxes as one '
-            'class'
+            f'classes {asked}: no ground truth row has a class (column 8 is -1 or no '
+            f'whole number in all {census.gt.total()} rows); leave --classes out to '
+            'score all boxes as one class'
         )
     if census.pred and not _known(census.pred):
         raise ValueError(
-            f'classes {asked}: no result row has a class (column 8 is -1 in all '
-            f'{census.pred.total()} rows); write the class into column 8, name the one '
-            'class of all results with --unclassed NAME, or leave --classes out to '
-            'score all boxes as one class'
+            f'classes {asked}: no result row has a class (column 8 is -1 or no whole '
+            f'number in all {census.pred.total()} rows); write the class into column '
+            '8, name the one class of all results with --unclassed NAME, or leave '
+            '--classes out to score all boxes as one class'
+        )
+    if census.unclassed and census.pred:
+        raise ValueError(
+            f'classes {asked}: no result row of {name_some(census.unclassed)} has a '
+            'class in column 8, those of other sequences have; write it there, too, '
+            'name it with --unclassed NAME, or leave --classes out to score all boxes '
+            'as one class'
         )
 
 

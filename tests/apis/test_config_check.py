@@ -193,3 +193,27 @@ def test_a_base_that_is_elsewhere_is_named(tmp_path):
     path.write_text("_base_ = './fdta_dancetrack.py'\n")
     with pytest.raises(ConfigError, match=r'own is /.*configs/fdta_dancetrack\.py'):
         load_config(str(path))
+
+
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        ({'model.detector.bbox_head.num_classes': 2}, r'has 1 \(dancer\)'),
+        (
+            {'train_dataloader.dataset.metainfo': dict(classes=('a', 'b'))},
+            r'2 \(a, b\)',
+        ),
+    ],
+)
+def test_classes_of_model_and_data_agree(options, said):
+    config = load_config('fdta_mini', options)
+    with pytest.raises(ConfigError, match=f'bbox_head.num_classes = .*{said}'):
+        check_config(config)
+
+
+def test_two_classes_of_model_and_data():
+    both = {
+        'model.detector.bbox_head.num_classes': 2,
+        'train_dataloader.dataset.metainfo': dict(classes=('a', 'b')),
+    }
+    check_config(load_config('fdta_mini', both))

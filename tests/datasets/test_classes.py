@@ -337,3 +337,14 @@ def test_classes_of_the_cache_alone_are_refused(make, tmp_path, capsys):
     words = ['--classes', 'person=1']
     assert main(['prepare-dataset', 'mot', str(tmp_path), *words]) == 1
     assert 'name them with --coco' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('category_map', [{1: 0, 2: 2}, {1: 0, 2: -1}, {1: 1, 2: 2}])
+def test_a_label_without_a_class_is_refused(make, category_map):
+    with pytest.raises(ValueError, match=r'metainfo\.classes has 2 \(person, car\)'):
+        make(PLAIN, category_map=category_map, metainfo=TWO['metainfo'])
+
+
+def test_two_labels_need_two_names(make):
+    with pytest.raises(ValueError, match=r'label 1, but metainfo\.classes has 1'):
+        make(PLAIN, category_map={1: 0, 2: 1})

@@ -191,7 +191,7 @@ def test_rules_of_one_class_know_no_pairs(tmp_path, capsys):
 
 
 # What the results have in column 8, the options, and what the error must say.
-WITHOUT = 'no result row has a class .column 8 is -1'
+WITHOUT = 'no result row has a class .column 8 is -1 or no'
 REFUSED = {
     'none': (lambda n: n * 0 - 1, OPTION, WITHOUT),
     'none, others in the ground truth': (lambda n: n * 0 - 1, OPTION[:2], WITHOUT),
@@ -215,6 +215,16 @@ def test_results_whose_classes_do_not_fit_are_refused(tmp_path, capsys, case):
     text = said(capsys)
     assert len(text.splitlines()) == 1
     assert re.search(message, text), text
+
+
+def test_one_sequence_without_classes_is_named(tmp_path, capsys):
+    first, *others = two_classes()
+    write(tmp_path, [*relabel([first], 'pred', lambda n: n * 0 - 1), *others])
+    assert run(tmp_path, *OPTION) == 1
+    assert f'no result row of {first.name} has a class' in said(capsys)
+    # A sequence without results is another matter.
+    write(tmp_path, [replace(first, pred=Tracks.empty()), *others])
+    assert run(tmp_path, *OPTION) == 0
 
 
 @pytest.mark.parametrize(
