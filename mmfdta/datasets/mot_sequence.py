@@ -667,10 +667,11 @@ class JointMOTDataset(Dataset):
         self._check_weights()
         self._metainfo = self._check_classes() if metainfo is None else dict(metainfo)
         self.full_init()
-        numbers = {d.metainfo.get('class_numbers') for d in self.datasets}
-        if metainfo is None or len(numbers) == 1:  # others have no common numbers
-            common = numbers.pop() if len(numbers) == 1 else None
-            self._metainfo['class_numbers'] = common
+        numbers = {tuple(d.metainfo.get('class_numbers', ())) for d in self.datasets}
+        if metainfo is None:
+            self._metainfo.pop('class_numbers', None)
+        if len(numbers) == 1 and numbers != {()}:
+            self._metainfo.setdefault('class_numbers', numbers.pop())
 
     @property
     def metainfo(self) -> dict:

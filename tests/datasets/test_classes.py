@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 from mmfdta.cli.main import main
-from mmfdta.datasets import ClipSampler, MOTSequenceDataset, mot_sequence
+from mmfdta.datasets import (
+    ClipSampler,
+    JointMOTDataset,
+    MOTSequenceDataset,
+    mot_sequence,
+)
 from mmfdta.datasets.transforms.id_targets import GenerateIDTargets
 
 FRAMES = 4
@@ -189,6 +194,17 @@ def test_named_classes_need_numbers(make, test_mode):
 def test_a_map_to_what_is_not_there_is_said(make, said):
     make(PLAIN, category_map={1: 0, 5: 1}, metainfo=TWO['metainfo'])
     assert len(said) == 1 and 'category_map has the class 5, which no row' in said[0]
+
+
+@pytest.mark.parametrize('metainfo', [None, TWO['metainfo']])
+def test_joint_data_have_numbers_if_they_agree(make, metainfo):
+    one = make(PLAIN, **TWO)
+    other = make(PLAIN, **TWO)
+    turned = make(PLAIN, **{**TWO, 'category_map': {1: 1, 2: 0}})
+    joint = JointMOTDataset([one, other], metainfo=metainfo)
+    assert joint.metainfo['class_numbers'] == (1, 2)
+    joint = JointMOTDataset([one, turned], metainfo=metainfo)
+    assert 'class_numbers' not in joint.metainfo
 
 
 # ------------------------------------------------------------------ labels.txt

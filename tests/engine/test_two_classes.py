@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Two classes from the config of the own-data page to the scores of the text."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from mmengine.config import Config
 from tiny_run import ROOT, make_config
 
+from mmfdta.apis import MOTInferencer
 from mmfdta.cli.main import main
 from mmfdta.structures.mot_text import read_tracks
 
@@ -70,6 +72,14 @@ def test_a_run_and_its_text_have_the_same_scores_by_class(config, tmp_path, caps
     assert main(['test', str(config), str(checkpoint), '--out', str(tracks)]) == 0
     labels = [read_tracks(path).label for path in sorted(tracks.glob('*.txt'))]
     assert len(labels) == 3 and set(np.concatenate(labels)) == {1, 3}
+    out = [tmp_path / 'seq2.txt', tmp_path / 'seq2.csv']
+    inferencer = MOTInferencer(config, checkpoint, 'cpu')
+    assert inferencer(tmp_path / 'data' / 'val' / 'seq2', out=out).complete
+    assert out[0].read_text() == (tracks / 'seq2.txt').read_text()
+    with out[1].open(newline='') as file:
+        names = [row['category'] for row in csv.DictReader(file)]
+    numbers = read_tracks(out[0]).label.tolist()
+    assert names == [{1: 'person', 3: 'car'}[number] for number in numbers]
     scores = sorted(
         (tmp_path / 'work').rglob('*.json'), key=lambda p: p.stat().st_mtime
     )
