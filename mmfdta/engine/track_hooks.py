@@ -270,10 +270,11 @@ class WorstSequencesHook(Hook):
         )
         numbered = classes.number(sequence, by_class=settings.classes is not None)
         switches = []
-        for label, events in evaluate([numbered], settings).events.items():
-            of_class = '' if label == ALL else f'_{label}'
-            path = folder / f'timeline{of_class}.png'
-            switches += save_timeline(f'{name}{of_class}', events[name], path)
+        for label, of_class in evaluate([numbered], settings).events.items():
+            suffix = '' if label == ALL else f'_{label}'
+            for events in of_class.values():  # none if it has no box of the class
+                path = folder / f'timeline{suffix}.png'
+                switches += save_timeline(f'{name}{suffix}', events, path)
         if self.video:
             self._write_video(sequence, switches, folder / 'tracks.mp4')
 

@@ -140,6 +140,8 @@ def test_timelines_follow_the_rules_of_the_metric(config, tmp_path, monkeypatch)
 
 
 def test_classes_have_timelines_of_their_own(config, monkeypatch):
+    """And none of a class that no sequence has."""
+    config.val_dataloader.dataset.metainfo = dict(classes=('dancer', 'nobody'))
     config.val_evaluator.class_aware = True
     shown, evaluation = _draw_all(config, monkeypatch)
     assert len(shown) == 3 and evaluation.classes == ['dancer']
