@@ -197,13 +197,16 @@ def choose_benchmark(
     Raises:
         ValueError: If the ground truth is in a format that has other rules.
     """
+    from mmfdta.evaluation.folders import TextSide
     from mmfdta.evaluation.recognition import check_format, recognise, recognise_format
 
     if options.benchmark != AUTO:
         check_format(truth, options.benchmark)
         return options.benchmark, []
-    known = recognise_format(truth)
-    found = known or recognise(sequences, str(options.gt.absolute()), by_class)
+    titles = truth.titles() if isinstance(truth, TextSide) else None
+    found = recognise_format(truth) or recognise(
+        sequences, str(options.gt.absolute()), by_class, titles
+    )
     return found.benchmark, [str(found)]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from mmfdta.structures.classes import LABELS_FILE
-from mmfdta.structures.frames import SequenceFrames, find_frames
+from mmfdta.structures.frames import SequenceFrames, find_frames, read_seqinfo
 from mmfdta.structures.mot_text import read_tracks, scan_mot_text
 from mmfdta.structures.tracks import Sequence
 
@@ -137,6 +137,21 @@ class TextSide:
             return frames
         # Scores need no images: some are enough if they begin with the first one.
         return frames.extended() if frames.is_regular else frames
+
+    def titles(self) -> dict[str, str]:
+        """Return the names that ``seqinfo.ini`` gives sequences, by those of folders.
+
+        Raises:
+            ValueError: If one cannot be read.
+        """
+        found = {}
+        for name, path in self.paths.items():
+            beside = (folder / 'seqinfo.ini' for folder in path.parents[:2])
+            ini = next((file for file in beside if file.is_file()), None)
+            title = read_seqinfo(ini).name
+            if title:
+                found[name] = title
+        return found
 
     def read(self, name: str) -> Annotations:
         """Read a sequence strictly.

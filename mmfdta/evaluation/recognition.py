@@ -2,7 +2,7 @@
 """Whose rules hold for sequences that nobody named a benchmark for."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 
@@ -72,7 +72,10 @@ def check_format(truth: Side, benchmark: str) -> None:
 
 
 def recognise(
-    sequences: SequenceOf[Sequence], where: str = '', by_class: bool = False
+    sequences: SequenceOf[Sequence],
+    where: str = '',
+    by_class: bool = False,
+    titles: Mapping[str, str] | None = None,
 ) -> Recognised:
     """Find the benchmark that MOTChallenge text belongs to.
 
@@ -84,8 +87,13 @@ def recognise(
         sequences: Both sides, all rows of the ground truth.
         where: Path of the ground truth; it tells MOT20 from MOT17 if classes do not.
         by_class: Classes are to be scored one by one, which MOT17 does not.
+        titles: Names that ``seqinfo.ini`` gives sequences; they count where those of
+            the sequences tell nothing.
     """
-    named = name_benchmark(sequence.name for sequence in sequences)
+    own = [sequence.name for sequence in sequences]
+    named = name_benchmark(own)
+    if named is None and titles:
+        named = name_benchmark(titles.get(name, name) for name in own)
     evidence = _Classes.of(sequences)
     if named is None:
         return _by_classes(evidence, where, by_class)

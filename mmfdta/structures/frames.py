@@ -199,6 +199,7 @@ class SequenceInfo:
         frame_rate: ``frameRate``.
         image_dir: ``imDir``.
         suffix: ``imExt``, lower case with its point.
+        name: ``name``.
     """
 
     length: int | None = None
@@ -207,6 +208,7 @@ class SequenceInfo:
     frame_rate: float = 0.0
     image_dir: str | None = None
     suffix: str | None = None
+    name: str | None = None
 
 
 def read_seqinfo(path: str | os.PathLike | None) -> SequenceInfo:
@@ -253,6 +255,7 @@ def read_seqinfo(path: str | os.PathLike | None) -> SequenceInfo:
         frame_rate=max(number('frameRate', float) or 0.0, 0.0),
         image_dir=text('imDir'),
         suffix=suffix and f'.{suffix.lower().lstrip("*").lstrip(".")}',
+        name=text('name'),
     )
 
 

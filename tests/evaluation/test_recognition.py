@@ -135,6 +135,27 @@ def test_command_says_its_rules(tmp_path, capsys, name, arguments, mota, said):
     assert captured.err.startswith(f'mmfdta evaluate: {said}' if said else '')
 
 
+@pytest.mark.parametrize(
+    ('title', 'said'),
+    [
+        (
+            'MOT20-01',
+            'rules of mot20 (MOT20): the sequences are named',
+        ),
+        ('mine', 'rules of mot_challenge (all boxes count alike): column 8 holds'),
+        ('', 'rules of mot_challenge (all boxes count alike): column 8 holds'),
+    ],
+)
+def test_seqinfo_names_a_renamed_sequence(tmp_path, capsys, title, said):
+    """With class 6 the classes alone do not tell MOT20 from MOT17."""
+    write(tmp_path, 'renamed', f'{ROWS}1,4,150,0,10,20,0,6,1\n')
+    ini = f'[Sequence]\nname={title}\nseqLength=1\n'
+    (tmp_path / 'gt' / 'renamed' / 'seqinfo.ini').write_text(ini)
+    paths = '--gt', str(tmp_path / 'gt'), '--results', str(tmp_path / 'results')
+    assert main(['evaluate', *paths, '--processes', '1']) == 0
+    assert f'mmfdta evaluate: {said}' in capsys.readouterr().err
+
+
 def test_timelines_follow_the_same_rules(tmp_path, capsys):
     write(tmp_path, 'MOT20-01', ROWS)
     paths = '--gt', str(tmp_path / 'gt'), '--results', str(tmp_path / 'results')
