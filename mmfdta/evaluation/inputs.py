@@ -216,7 +216,8 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
             if side is None:
                 texts.append(path)
             else:
-                sides.append((path.stem, side))
+                same = sum(other.stem == path.stem for other in inputs.results)
+                sides.append((path.stem if same == 1 else str(path), side))
         if texts:
             of_one = len(foreign.names) == 1 and inputs.gt.is_file()
             sides += [
