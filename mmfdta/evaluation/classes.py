@@ -309,17 +309,21 @@ def read_classes(
 def describe_missing(
     census: ClassCensus, classes: Mapping[str, tuple[int, ...]]
 ) -> list[str]:
-    """Say which of many classes the results do not have."""
+    """Say which of many classes the results do not have, or neither side has."""
     missing = [
         name
         for name, of_class in classes.items()
         if census.gt.keys() & {*of_class} and not census.pred.keys() & {*of_class}
     ]
-    if not missing:
-        return []
+    neither = [
+        name
+        for name, of_class in classes.items()
+        if not (census.gt.keys() | census.pred.keys()) & {*of_class}
+    ]
     return [
-        f'the results have no {name_some(missing)}: scores of 0, which lower the mean '
-        'over classes'
+        f'{who} no {name_some(names)}: scores of 0, which lower the mean over classes'
+        for who, names in (('the results have', missing), ('both sides have', neither))
+        if names
     ]
 
 

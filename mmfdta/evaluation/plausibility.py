@@ -38,6 +38,16 @@ def check_sides(sequences: SequenceOf[Sequence]) -> list[str]:
                 f'{title}: the identity is -1 in all {len(identity)} rows: these are '
                 'detections, not tracks'
             )
+        sizes = np.concatenate(
+            [(s.pred if title == 'results' else s.gt).xywh[:, 2:] for s in sequences]
+        )
+        flat = int((sizes <= 0).any(axis=1).sum())
+        if len(sizes) >= _ROWS and 2 * flat > len(sizes):
+            raise ValueError(
+                f'{title}: width or height is 0 or less in {flat} of {len(sizes)} '
+                'boxes, which overlap nothing: is the form of the boxes the one that '
+                'the format has?'
+            )
     found = describe_pairs(sequences)
     if found is not None:
         raise ValueError(found)

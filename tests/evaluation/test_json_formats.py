@@ -421,6 +421,49 @@ def test_faults_of_results_are_one_line(tmp_path, capsys, case):
     fault(tmp_path, capsys, 'gt.json', 'results.json', message, 'results.json')
 
 
+@pytest.mark.parametrize('name', ['car', 'Car', 'van'])
+def test_categories_of_results_are_those_of_the_ground_truth(tmp_path, capsys, name):
+    dump(tmp_path / 'gt.json', COCO)
+    own = dict(COCO, annotations=RESULTS, categories=[{'id': 1, 'name': name}])
+    dump(tmp_path / 'results.json', own)
+    if name == 'van':
+        message = "the id 1 is 'van', but 'car' in the ground truth"
+        fault(tmp_path, capsys, 'gt.json', 'results.json', message, 'results.json')
+        return
+    paths = [str(tmp_path / file) for file in ('gt.json', 'results.json')]
+    assert main(['evaluate', '--gt', paths[0], '--results', paths[1]]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[1] == '100.000'
+
+
+def test_classes_that_neither_side_has_are_said(tmp_path, capsys):
+    dump(tmp_path / 'gt' / 'a.json', BDD)
+    dump(tmp_path / 'results' / 'a.json', BDD)
+    paths = '--gt', str(tmp_path / 'gt'), '--results', str(tmp_path / 'results')
+    assert main(['evaluate', *paths, '--processes', '1']) == 0
+    said = capsys.readouterr().err
+    assert 'both sides have no pedestrian, rider, bus, truck, train and 2 more' in said
+
+
+@pytest.mark.parametrize('side', ['gt', 'results'])
+def test_sizes_in_the_place_of_corners_are_refused(tmp_path, capsys, side):
+    """x2 and y2 of BDD100K hold width and height."""
+    frames = [
+        {'index': i, 'labels': [bdd_label(1, 'car', (90 + i, 80, 110 + i, 90))]}
+        for i in range(12)
+    ]
+    sizes = [
+        {'index': i, 'labels': [bdd_label(1, 'car', (90 + i, 80, 20, 10))]}
+        for i in range(12)
+    ]
+    other = {'gt': 'results', 'results': 'gt'}[side]
+    dump(tmp_path / side / 'a.json', sizes)
+    dump(tmp_path / other / 'a.json', frames)
+    paths = '--gt', str(tmp_path / 'gt'), '--results', str(tmp_path / 'results')
+    assert main(['evaluate', *paths, '--processes', '1']) == 1
+    said = capsys.readouterr().err
+    assert 'width or height is 0 or less in 12 of 12 boxes' in said
+
+
 LABEL = (1, 'labels', 0)
 BDD_FAULTS = {
     'no index': ((1, 'index'), None, "[1]: found no 'index'"),

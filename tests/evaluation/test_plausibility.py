@@ -157,3 +157,19 @@ def test_a_still_scene_is_no_frozen_result():
     still = frozen(sequence)
     pred = replace(still, xywh=still.xywh + 1)
     assert check_sides([replace(sequence, gt=still, pred=pred)]) == []
+
+
+@pytest.mark.parametrize('side', ['gt', 'pred'])
+def test_boxes_without_an_extent_are_refused_where_they_are_most(side):
+    """A few are kept, as the official evaluation does."""
+    sequence = pair()
+
+    def flatten(share: float) -> Sequence:
+        tracks = getattr(sequence, side)
+        xywh = tracks.xywh.copy()
+        xywh[: round(share * len(tracks)), 2] *= -1
+        return replace(sequence, **{side: replace(tracks, xywh=xywh)})
+
+    with pytest.raises(ValueError, match='width or height is 0 or less in'):
+        check_sides([flatten(0.7)])
+    check_sides([flatten(0.1)])

@@ -178,6 +178,18 @@ def _read_categories(
     return names, merged
 
 
+def _compare_categories(categories: list, names: dict[int, str], path: Path) -> None:
+    """Refuse results whose ids mean other categories than in the ground truth."""
+    own, _ = _read_categories(categories, path)
+    for number, name in own.items():
+        known = names.get(number, name)
+        if name.lower() != known.lower():
+            raise ValueError(
+                f'{path}: categories: the id {number} is {name!r}, but {known!r} in '
+                'the ground truth; number the categories as there'
+            )
+
+
 def _name_video(video: Any, place: str) -> str:
     known = isinstance(video, dict) and 'name' not in video and 'file_name' in video
     key = 'file_name' if known else 'name'
@@ -340,15 +352,16 @@ def open_results(path: Path, truth: Side) -> LoadedSide | None:
             f'{path}: found {len(found)} JSON files, such as {found[0].name} and '
             f'{found[1].name}, expected the one that holds the results: name it'
         )
+    names = next(iter(truth.sequences.values())).class_names
     document, where = read_json(found[0]), f'{found[0]}: '
     if isinstance(document, dict):
+        _compare_categories(document.get('categories') or [], names, found[0])
         document, where = (
             get(document, 'annotations', str(found[0]), list),
             (f'{where}annotations'),
         )
     elif not isinstance(document, list):
         raise ValueError(f'{found[0]}: expected a list of results')
-    names = next(iter(truth.sequences.values())).class_names
     records = [
         _read_record(record, f'{where}[{i}]', names, truth.merged, truth.images)
         for i, record in enumerate(document)
