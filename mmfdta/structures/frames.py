@@ -239,7 +239,7 @@ def read_seqinfo(path: str | os.PathLike | None) -> SequenceInfo:
         except ValueError:
             what = 'a number' if kind is float else 'a whole number from 0'
             raise ValueError(
-                f'{path}:{line}: found {key}={text!r} in section [{section}], '
+                f'{path}:{line}: found {key}={text!r} {_name_section(section)}, '
                 f'expected {what}'
             ) from None
         return kind(value)
@@ -290,10 +290,14 @@ def _read_settings(path: Path) -> dict[str, tuple[int, str, str]]:
         before = values.setdefault(key.lower(), (line, section, value))
         if before[2] != value:
             raise ValueError(
-                f'{path}:{line}: found {key}={value} in section [{section}], but '
+                f'{path}:{line}: found {key}={value} {_name_section(section)}, but '
                 f'{key}={before[2]} on line {before[0]}, expected one value'
             )
     return values
+
+
+def _name_section(section: str) -> str:
+    return f'in section [{section}]' if section else 'outside of any section'
 
 
 def _split_setting(text: str) -> tuple[str, str, str]:
