@@ -70,10 +70,10 @@ class MOTSequenceDataset(BaseDataset):
             uses all.
         dataset_name: Name in the meta information of a frame;
             by default that of the class.
-        category_map: Column 8 of the text to label. None: the class that the
-            benchmark scores; where it has none, the numbers that a ``labels.txt``
-            beside the texts gives the classes of ``metainfo``; else one class, and
-            column 8 means nothing.
+        category_map: Column 8 of the text to label. None: the class or the numbers
+            that the benchmark scores; where it has none, the numbers that a
+            ``labels.txt`` beside the texts gives the classes of ``metainfo``; else
+            one class, and column 8 means nothing.
         use_consider_flag: Train only on rows whose column 7 is not 0. None: if the
             benchmark scores one class of several.
         min_visibility: Train only on rows whose column 9 is at least
@@ -137,6 +137,8 @@ class MOTSequenceDataset(BaseDataset):
         scored = self.BENCHMARK.scored_class
         if category_map is None and scored is not None:
             category_map = {scored: 0}
+        elif category_map is None and self.BENCHMARK.numbers:
+            category_map = {n: i for i, n in enumerate(self.BENCHMARK.numbers)}
         if 'use_marks' in kwargs:
             raise ValueError(
                 f'{type(self).__name__}: use_marks is now use_consider_flag; rename it'

@@ -222,12 +222,18 @@ def describe_one_class(
             f'the ground truth has {_describe(census.gt, names)}, the results have '
             f'{_describe(census.pred, names)}: all are scored as one class; {more}'
         )
-    if census.not_scored:
-        remarks.append(
-            f'{census.not_scored.total()} ground truth rows have a 0 in column 7 and '
-            f'are not scored: {_describe(census.not_scored, names)}'
-        )
-    return remarks
+    return remarks + _describe_not_scored(census, names)
+
+
+def _describe_not_scored(
+    census: ClassCensus, names: Mapping[int, str] | None = None
+) -> list[str]:
+    if not census.not_scored:
+        return []
+    return [
+        f'{census.not_scored.total()} ground truth rows have a 0 in column 7 and are '
+        f'not scored: {_describe(census.not_scored, names)}'
+    ]
 
 
 def read_classes(
@@ -303,7 +309,7 @@ def read_classes(
     ]
     if others:
         remarks.append(f'rows of other classes are not scored ({"; ".join(others)})')
-    return chosen, reading, remarks
+    return chosen, reading, remarks + _describe_not_scored(census)
 
 
 def describe_missing(

@@ -17,6 +17,7 @@ from mmfdta.datasets import (
     mot_sequence,
 )
 from mmfdta.datasets.transforms.id_targets import GenerateIDTargets
+from mmfdta.structures import benchmarks
 
 FRAMES = 4
 
@@ -205,6 +206,17 @@ def test_joint_data_have_numbers_if_they_agree(make, metainfo):
     assert joint.metainfo['class_numbers'] == (1, 2)
     joint = JointMOTDataset([one, turned], metainfo=metainfo)
     assert 'class_numbers' not in joint.metainfo
+
+
+def test_a_benchmark_may_have_the_numbers(make, tmp_path, monkeypatch):
+    known = dict(benchmarks.BENCHMARKS)
+    monkeypatch.setattr(mot_sequence, 'BENCHMARKS', known)
+    rules = benchmarks.Benchmark('fish', 'Fish', ('shark', 'cod'), numbers=(2, 1))
+    kind = type('FishDataset', (MOTSequenceDataset,), dict(BENCHMARK=rules))
+    make(PLAIN, test_mode=True)
+    dataset = kind(str(tmp_path), 'train')
+    assert objects_of(dataset) == [(1, 1), (2, 0), (3, 0)]
+    assert dataset.metainfo['class_numbers'] == (2, 1)
 
 
 # ------------------------------------------------------------------ labels.txt

@@ -357,6 +357,8 @@ def test_rows_that_are_not_evaluated_are_said():
     evaluation = evaluate(scenes, Settings())
     rows = sum((s.gt.label == 3).sum() for s in scenes)
     assert any(f'{rows} ground truth rows have a 0' in r for r in evaluation.remarks)
+    names, text = remarks_of(scenes, person=1)
+    assert names == ['person'] and text.count('have a 0 in column 7') == 1
     kept = [replace(s, gt=s.gt.select(s.gt.label == 1)) for s in scenes]
     ours = summarise(evaluation.of_class())
     assert ours['HOTA'] == pytest.approx(official(kept)['HOTA'], abs=1e-9)
