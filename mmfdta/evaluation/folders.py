@@ -197,6 +197,8 @@ def find_truths(path: Path, gt_file: str = GT_FILE, columns: int = 6) -> list[Te
         return [TextSide(path, {_name_of_text(path, gt_file): path}, columns)]
     pattern = _sequence_pattern(gt_file)
     tail = pattern.removeprefix('{seq}/')
+    if not path.is_dir() and tail in _members(path):  # the zip of one sequence
+        return [TextSide(path / tail, {path.stem: path / tail}, columns)]
     for folder in (path, path.parent):  # of a sequence, or its `gt`
         text = folder / tail
         in_it = folder == path or text.is_relative_to(path)

@@ -2,6 +2,7 @@
 """Classes in column 8 of both sides, and identities that count within a class."""
 
 import re
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -391,6 +392,24 @@ def test_names_come_from_labels_beside_the_ground_truth(tmp_path, capsys):
     labels.write_text('car\nperson\n')
     assert run(tmp_path, '--classes', 'person', 'car') == 1
     assert "class 1 is 'car', but 'person' in" in said(capsys)
+
+
+def test_an_export_of_one_sequence_is_read_as_it_comes(tmp_path, capsys):
+    """CVAT's zip: ``gt/gt.txt`` and ``gt/labels.txt`` at its root."""
+    scene = two_classes()[1]
+    write(tmp_path, [scene])
+    path = tmp_path / 'street.zip'
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.write(tmp_path / 'gt' / scene.name / 'gt' / 'gt.txt', 'gt/gt.txt')
+        archive.writestr('gt/labels.txt', 'person\ncar\n')
+    text = tmp_path / 'results' / f'{scene.name}.txt'
+    words = ['--gt', str(path), '--results', str(text), '--classes', 'car', 'person']
+    assert main(['evaluate', *words, '--benchmark', 'mot_challenge']) == 0
+    table = shown(capsys.readouterr().out)
+    for name, number in NUMBERS.items():
+        expected = official([scene.of_label(number)])
+        hota = table[f'{name} / COMBINED']['HOTA']
+        assert hota == pytest.approx(100 * expected['HOTA'], abs=6e-4)
 
 
 def test_labels_beside_flat_texts_are_no_sequence(tmp_path, capsys):
