@@ -93,7 +93,7 @@ def _is_still(tracks: Tracks) -> bool:
 
 def _is_copy(sequence: Sequence) -> bool:
     gt, pred = sequence.gt, sequence.pred
-    if len(gt) != len(pred):
+    if len(gt) != len(pred) or (gt.xywh.max(axis=0) != pred.xywh.max(axis=0)).any():
         return False
     rows = [
         np.column_stack([side.frame, side.xywh])[np.lexsort((*side.xywh.T, side.frame))]
