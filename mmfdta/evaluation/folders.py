@@ -545,12 +545,13 @@ def _no_truth(path: Path, gt_file: str, pattern: str) -> str:
     if gt_file == GT_FILE:
         expected += ' or <sequence>.txt'
     message = f'{path}: no ground truth in it, expected {expected}'
-    above = path.resolve().parents[:_DEPTH]
-    near = next((folder for folder in above if _match(folder, '', pattern)), None)
+    inside = path.resolve()
+    for above in inside.parents[:_DEPTH]:
+        sequences = _match(above, '', pattern).get(above, {})
+        if inside.relative_to(above).parts[0] in sequences:
+            return f'{message}; did you mean {above}?'
     texts = {str(text.parent) for text in _glob(path, '*/*.txt')}
     usual = {str(text.parent) for text in _glob(path, '*/gt/*.txt')}
-    if near is not None:
-        return f'{message}; did you mean {near}?'
     if usual:
         first = min(usual)
         held = name_some(_names_in(Path(first)))
