@@ -115,6 +115,12 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
             'images, or counting the images, from 0 with count0 (default: what fits)',
         )
     parser.add_argument(
+        '--keep-boxes',
+        action='store_true',
+        help='score boxes as they stand, also where they seem to be corners, centres, '
+        'fractions or of another image size',
+    )
+    parser.add_argument(
         '--classes',
         nargs='+',
         metavar='NAME=NUMBER',
@@ -169,6 +175,7 @@ def find_options_trackers(
             gt_columns=gt_columns,
             frame_numbers=options.frame_numbers,
             result_frame_numbers=options.result_frame_numbers,
+            keep_boxes=options.keep_boxes,
             part=Part(half=options.half) if options.half else options.frames,
             benchmark=options.benchmark,
         )

@@ -51,6 +51,7 @@ class Inputs:
         frame_numbers: How frames of ground truth text are read, see
             :func:`~mmfdta.evaluation.numbering.number_sequences`.
         result_frame_numbers: How those of results are read.
+        keep_boxes: See :func:`~mmfdta.evaluation.plausibility.check_sides`.
         benchmark: The benchmark that the data are said to be of, if any.
     """
 
@@ -63,6 +64,7 @@ class Inputs:
     part: Part | None = None
     frame_numbers: str = 'auto'
     result_frame_numbers: str = 'auto'
+    keep_boxes: bool = False
     benchmark: str = ''
 
 
@@ -123,7 +125,7 @@ class Tracker:
                 raise ValueError(f'{refusal}; --frames all scores them as they are')
             remarks += [*said, *([refusal] if refusal else [])]
         # Boxes of other frames may look like boxes of another form.
-        return sequences, remarks + check_sides(sequences)
+        return sequences, remarks + check_sides(sequences, self.inputs.keep_boxes)
 
     def _hint_above(self, extra: list[str]) -> str:
         """Say where ground truth of other results lies, if a sequence was named."""

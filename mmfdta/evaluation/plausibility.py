@@ -17,11 +17,12 @@ from .scores import Settings, select_classes
 _ROWS, _FRAMES = 10, 5
 
 
-def check_sides(sequences: SequenceOf[Sequence]) -> list[str]:
+def check_sides(sequences: SequenceOf[Sequence], keep_boxes: bool = False) -> list[str]:
     """Refuse boxes in different forms, and detections for tracks.
 
     Args:
         sequences: All that are scored together.
+        keep_boxes: Boxes are meant as they stand, whatever form they seem to have.
 
     Returns:
         What may be meant, but is worth a line.
@@ -49,8 +50,8 @@ def check_sides(sequences: SequenceOf[Sequence]) -> list[str]:
                 'the format has?'
             )
     found = describe_pairs(sequences)
-    if found is not None:
-        raise ValueError(found)
+    if found is not None and not keep_boxes:
+        raise ValueError(f'{found}; --keep-boxes scores them as they stand')
     checks = {
         'results give every box an identity of its own: detections, not tracks?': (
             _numbers_boxes
@@ -58,7 +59,8 @@ def check_sides(sequences: SequenceOf[Sequence]) -> list[str]:
         'results have the same boxes in every frame': _stands_still,
         'results are the ground truth itself, box by box': _is_copy,
     }
-    remarks = [
+    remarks = [] if found is None else [found]
+    remarks += [
         f'{message} ({name_some(names)})'
         for message, check in checks.items()
         if (names := [s.name for s in sequences if len(s.pred) >= _ROWS and check(s)])

@@ -1,13 +1,14 @@
 # Copyright (c) mmfdta authors.
 """What can only be a wrong number is refused; what may be meant is said and scored."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mmfdta.cli.main import main
-from mmfdta.evaluation import Sequence, Settings, Tracks
+from mmfdta.evaluation import Sequence, Settings, Tracks, evaluate, summarise
 from mmfdta.evaluation.plausibility import check_scored, check_sides
 
 from .texts import moving
@@ -114,6 +115,20 @@ def test_corners_are_refused_by_the_command(tmp_path, capsys):
     error = capsys.readouterr().err
     assert 'mmfdta evaluate: s0: the boxes of the results look like corners' in error
     assert error.count('\n') == 1
+
+
+def test_boxes_that_look_like_corners_are_kept_if_asked_to(tmp_path, capsys):
+    write(tmp_path, [pair(0), pair(1)], as_corners=True)
+    assert run(tmp_path, '--keep-boxes', '--out', str(tmp_path / 'scores.json')) == 0
+    assert 'look like corners' in capsys.readouterr().err
+    # A corner for a size makes boxes too large to meet anything well.
+    document = json.loads((tmp_path / 'scores.json').read_text())
+    expected = [
+        replace(s, pred=replace(s.pred, xywh=s.pred.xyxy)) for s in (pair(0), pair(1))
+    ]
+    scores = summarise(evaluate(expected, Settings()).of_class())
+    combined = document['classes']['all']['COMBINED']
+    assert combined['HOTA'] == pytest.approx(scores['HOTA'])
 
 
 def numbered(sequence: Sequence) -> Tracks:
