@@ -20,6 +20,8 @@ _PART_SHARE = 0.25
 # By how much the mean overlap must grow one frame later or earlier to be said, and to
 # be refused; and the fewest rows that tell.
 _BETTER, _FAR_BETTER, _FEW_ROWS = 0.05, 0.1, 20
+# Frames that results may be off, as long as each further one fits better.
+_FARTHEST = 100
 # Sequences whose frames are looked for one by one.
 _SHIFTED = 8
 # Below this share of boxes that meet an object it is doubtful that both sides belong
@@ -163,7 +165,7 @@ def find_doubts(
     refusal = ''
     if len(filled) in (len(cut), len(longer)) or fit < 0.6:
         refusal = _find_better(filled, reaches, fit, others)
-    refusal = refusal or _find_step(reaches)
+    refusal = refusal or _find_step(reaches) or _find_odd_one(filled, reaches, others)
     if refusal:
         return refusal, remarks
     if fit < _HARDLY and sum(len(s.pred) for s in filled) >= _FEW_ROWS:
@@ -196,24 +198,63 @@ def find_doubts(
     return refusal, remarks
 
 
+def _find_odd_one(
+    sequences: list[Sequence],
+    reaches: list[_Reach],
+    others: Callable[[], dict[str, dict[str, Tracks]]],
+) -> str:
+    """Look for one sequence among several that alone is of other frames."""
+    if len(sequences) == 1:
+        return ''
+    for sequence, reach in zip(sequences, reaches, strict=True):
+        if not reach.ends_early or len(sequence.pred) < _FEW_ROWS:
+            continue
+        fit = rate_all([sequence])
+        better = _find_better([sequence], [reach], fit, others) if fit < 0.6 else ''
+        if better:
+            return (
+                f'{better.replace("of the sequence", f"of {reach.name}", 1)}, for this '
+                f'sequence alone (--sequences {reach.name})'
+            )
+    return ''
+
+
 def _find_one_off(sequences: list[Sequence]) -> tuple[str, list[str]]:
-    """Find out whether results lie better on the objects one frame later or earlier.
+    """Find out whether results lie better on the objects some frames off.
 
     A tracker whose boxes come a frame late is possible, one whose boxes come before
-    the objects is not.
+    the objects, or several frames late, is not.
 
     Returns:
         Why they are not to be scored, empty if there is no reason; and remarks.
     """
+    number = sum(len(s.pred) for s in sequences)
     overlap = {}
-    for shift in (-1, 0, 1):
+
+    def measure(shift: int) -> float:
         found = [rate(s.gt, _shift(s.pred, shift), 16) for s in sequences]
-        number = sum(n for _, _, n in found)
-        overlap[shift] = sum(iou for _, iou, _ in found) / max(number, 1)
+        rows = sum(n for _, _, n in found)
+        overlap[shift] = sum(iou for _, iou, _ in found) / max(rows, 1)
+        return overlap[shift]
+
+    for shift in (-1, 0, 1):
+        measure(shift)
     best = max(overlap, key=lambda shift: (overlap[shift], shift == 0))
+    while best and abs(best) < _FARTHEST:
+        further = best + (1 if best > 0 else -1)
+        if measure(further) <= overlap[best]:
+            break
+        best = further
     gain = overlap[best] - overlap[0]
     if number < _FEW_ROWS or gain < _BETTER:
         return '', []
+    if abs(best) > 1:
+        text = (
+            f'results lie better on the objects {abs(best)} frames '
+            f'{"later" if best > 0 else "earlier"} (mean overlap {overlap[best]:.2f}, '
+            f'{overlap[0]:.2f} as they are numbered): number both from the same frame'
+        )
+        return (text, []) if gain >= _FAR_BETTER else ('', [text])
     when, side, option = {
         1: ('later', 'results', '--result-frame-numbers'),
         -1: ('earlier', 'ground truth', '--frame-numbers'),

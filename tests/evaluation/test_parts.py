@@ -153,8 +153,26 @@ def test_results_that_count_in_two_ways(folders, capsys, odd):
     assert f'results of {odd} count from the first frame of the second half' in (
         capsys.readouterr().err
     )
-    assert folders.evaluate() == 0
-    assert f'{odd} (1 to ' in capsys.readouterr().err
+    assert folders.evaluate() == 1
+    errors = capsys.readouterr().err
+    assert f'results of {odd} fit the second half' in errors
+    assert f'(--sequences {odd})' in errors
+    assert folders.evaluate('--frames', 'all') == 0
+
+
+@pytest.mark.parametrize('off', [-6, -4, 4, 6])
+def test_results_some_frames_off_are_refused(folders, capsys, off):
+    """A video that was cut at its beginning, or a clock that was late."""
+
+    def change(pred, length):
+        return renumber(within(pred, 1 - min(off, 0), length - max(off, 0)), off)
+
+    fill(folders, change, speed=2.0)
+    assert folders.evaluate() == 1
+    when = 'later' if off < 0 else 'earlier'
+    assert f'{abs(off)} frames {when}' in capsys.readouterr().err
+    assert folders.evaluate('--frames', 'all') == 0
+    assert_equal(capsys.readouterr().out, folders.official())
 
 
 def test_half_of_another_cut(folders, capsys):
