@@ -278,10 +278,11 @@ def _may_be_right(reaches: list[_Reach]) -> bool:
     """Tell whether a tracker may have left out these frames of these sequences."""
     if all(r.ends_at_half or r.begins_at_half for r in reaches):
         return False
+    beyond = [float((reach.pred > reach.gt[-1]).mean()) for reach in reaches]
     if len(reaches) == 1:
-        (reach,) = reaches
-        beyond = (reach.pred > reach.gt[-1]).mean()
-        return bool(max(reach.outside, beyond) < 0.5)
+        return max(reaches[0].outside, beyond[0]) < 0.5
+    if min(beyond) > _PART_SHARE:  # each ground truth ends long before the results
+        return False
     same_end = len({r.last for r in reaches}) == 1 and not any(
         r.goes_beyond for r in reaches
     )

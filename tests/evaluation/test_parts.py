@@ -480,6 +480,17 @@ def test_ground_truth_of_a_half(folders, capsys, lengths, has_length):
     assert 'whole ground truth' in capsys.readouterr().err
 
 
+def test_ground_truth_of_the_first_halves(folders, capsys):
+    """The longer the sequence, the later the ground truth ends."""
+    for seed, (name, length) in enumerate(LENGTHS.items()):
+        gt, pred = moving(length, seed)
+        folders.add(name, first_half(gt, length), pred, length)
+        (folders.gt / name / 'seqinfo.ini').unlink()
+    assert folders.evaluate() == 1
+    assert 'name the whole ground truth' in capsys.readouterr().err
+    assert folders.evaluate('--frames', 'all') == 0
+
+
 def test_sparse_ground_truth(folders, capsys):
     """Every fifth frame is annotated; results on the others are no errors."""
     for seed in range(2):
