@@ -242,7 +242,7 @@ def score_trackers(
         ValueError: If the only tracker cannot be scored.
     """
     from mmfdta.evaluation import Settings, evaluate
-    from mmfdta.evaluation.plausibility import check_scored
+    from mmfdta.evaluation.plausibility import check_class_numbers, check_scored
     from mmfdta.structures.classes import choose_classes
 
     settings = Settings(
@@ -278,6 +278,7 @@ def score_trackers(
                 unclassed=options.unclassed,
                 class_names=names,
             )
+            check_class_numbers(sequences, rules)
             evaluation = evaluate(sequences, rules, options.processes)
             remarks = [*evaluation.remarks, *check_scored(sequences, rules)]
             say(options, [prefix + remark for remark in remarks])

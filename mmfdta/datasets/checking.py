@@ -35,6 +35,7 @@ from .sequences import (
     RowRule,
     Sequence,
     SequenceSource,
+    describe_flat,
     huge_boxes,
     list_folders,
 )
@@ -358,6 +359,12 @@ def _check_text(
             'identity is taken as an object, and category_map tells classes apart'
         )
         report.add(WARNING, text.path, message)
+    if text.no_class is not None:
+        level = WARNING if rule.category_map is None else ERROR
+        report.add(level, text.path, text.no_class.message, text.no_class.line)
+    if len(text) and text.degenerate.all():
+        report.add(ERROR, text.path, describe_flat(text), int(text.line[0]))
+        return
     for line in text.line[text.degenerate]:
         message = 'width or height <= 0; the row is skipped'
         report.add(WARNING, text.path, message, int(line))

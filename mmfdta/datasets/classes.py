@@ -145,6 +145,16 @@ def describe_rule(
             f'metainfo.classes names {len(classes)} classes, but column 8 tells none '
             f'apart: all boxes are {classes[0]!r}; category_map says what a number is'
         )
+    used = rows.boxes - rows.unscored if rule.use_consider_flag else rows.boxes
+    others = Counter({n: c for n, c in used.items() if n not in (chosen or {n})})
+    if others:
+        known = name_numbers({n: c for n, c in others.items() if n >= 0}, labels)
+        what = [f'classes {known}'] if known else []
+        what += [f'{others[-1]} rows without a class'] if others[-1] else []
+        remarks.append(
+            f'category_map leaves out {others.total()} of {used.total()} rows: '
+            f'{" and ".join(what)}'
+        )
     if not training:
         return remarks
     if chosen is None and len(found) > 1:

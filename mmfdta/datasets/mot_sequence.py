@@ -307,8 +307,9 @@ class MOTSequenceDataset(BaseDataset):
             read, annotations and ``seqinfo.ini``.
         """
         sources = self.sources()
+        rule, _ = self.find_class_rule()
         sequences, remarks, self.decided_numbers = read_sequences(
-            sources, self.frame_numbers
+            sources, self.frame_numbers, rule.category_map is not None
         )
         base = self.split_folder(self.data_root, self.split)
         folders = [base / name for name in list_folders(base)]

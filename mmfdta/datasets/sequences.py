@@ -337,7 +337,7 @@ class RowRule:
 
 
 def read_sequences(
-    sources: list[SequenceSource], frame_numbers: str = 'auto'
+    sources: list[SequenceSource], frame_numbers: str = 'auto', by_class: bool = False
 ) -> tuple[list[Sequence], list[str], FrameNumbers]:
     """Read sequences whose texts count their frames in the same way.
 
@@ -345,6 +345,7 @@ def read_sequences(
         sources: Where their parts are.
         frame_numbers: How frames are read, see
             :func:`~mmfdta.structures.frames.decide_frame_numbers`.
+        by_class: Classes of column 8 play a part.
 
     Returns:
         The sequences; remarks worth a warning (how frames are read, a length that
@@ -352,12 +353,18 @@ def read_sequences(
 
     Raises:
         FileNotFoundError: If there are no images.
-        ValueError: At bad text, or if a row has no image or could have two.
+        ValueError: At bad text, at a class that is a fraction where classes play a
+            part, or if a row has no image or could have two.
     """
     remarks: list[str] = []
     any_names = frame_numbers.startswith('count')
     frames = [source.read_frames(any_names) for source in sources]
     texts = [_read_text(source, remarks) for source in sources]
+    odd = [str(text.no_class) for text in texts if text and text.no_class]
+    if odd and by_class:
+        raise ValueError(f'{odd[0]}, but category_map or the benchmark needs one')
+    if odd:
+        remarks.append(f'{odd[0]} ({len(odd)} such texts)')
     pairs = zip(frames, texts, strict=True)
     decided = decide_frame_numbers(
         [(known, text) for known, text in pairs if text is not None], frame_numbers
@@ -397,6 +404,8 @@ def _read_text(source: SequenceSource, remarks: list[str]) -> ScannedText | None
         return None
     rows = scan_mot_text(source.gt_path, first_frame=0)
     rows.require()
+    if len(rows) and rows.degenerate.all():
+        raise ValueError(f'{rows.path}:{rows.line[0]}: {describe_flat(rows)}')
     if rows.degenerate.any():
         remarks.append(
             f'{source.gt_path}:{rows.line[rows.degenerate][0]}: skipped '
@@ -415,6 +424,14 @@ def _read_text(source: SequenceSource, remarks: list[str]) -> ScannedText | None
         remarks.append(f'{rows.path}: {looks}')
     remarks.extend(_doubtful_identities(rows))
     return rows
+
+
+def describe_flat(rows: ScannedText) -> str:
+    """Say that no box of a text has an extent."""
+    return (
+        f'width or height is 0 or less in all {len(rows)} rows, expected columns 3 to '
+        '6 to be left, top, width and height'
+    )
 
 
 def huge_boxes(rows: ScannedText) -> np.ndarray:

@@ -312,6 +312,26 @@ def read_classes(
     return chosen, reading, remarks + _describe_not_scored(census)
 
 
+def refuse_others(
+    census: ClassCensus,
+    classes: Mapping[str, tuple[int, ...]],
+    names: Mapping[int, str] | None = None,
+) -> None:
+    """Refuse results that have classes, and none of those of the benchmark.
+
+    Raises:
+        ValueError: If they have, and the ground truth has classes of the benchmark.
+    """
+    numbers = {number for of_class in classes.values() for number in of_class}
+    pred = _known(census.pred)
+    if pred and not numbers & pred.keys() and numbers & census.gt.keys():
+        raise ValueError(
+            f'results: found {pred.total()} rows, which are of '
+            f'{_describe(pred, names)}, none of which is scored; expected some of '
+            f'{_asked(classes)}: is the number of the class that of the benchmark?'
+        )
+
+
 def describe_missing(
     census: ClassCensus, classes: Mapping[str, tuple[int, ...]]
 ) -> list[str]:

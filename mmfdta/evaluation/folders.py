@@ -222,7 +222,10 @@ def find_truths(path: Path, gt_file: str = GT_FILE, columns: int = 6) -> list[Te
 
 
 def find_results(
-    paths: SequenceOf[Path], truth_names: Iterable[str], of_one: bool = False
+    paths: SequenceOf[Path],
+    truth_names: Iterable[str],
+    of_one: bool = False,
+    expected: str = '<sequence>.txt',
 ) -> list[tuple[str, TextSide]]:
     """Find the result texts of one or several trackers.
 
@@ -235,6 +238,7 @@ def find_results(
         truth_names: Sequences of the ground truth; deeper folders are those that
             hold results of any.
         of_one: The ground truth is of one sequence, and a text has any name.
+        expected: What may lie there, for messages.
 
     Returns:
         Names of the trackers, which differ, and their results.
@@ -252,7 +256,7 @@ def find_results(
                 f'{path}: no such folder, expected the results in it'
             )
         if path.is_dir() or _is_zip(path):
-            found += _find_trackers(path, known, of_one)
+            found += _find_trackers(path, known, of_one, expected)
         elif path.suffix.lower() in _TEXT_SUFFIXES:
             texts.append(path)
         else:
@@ -403,7 +407,7 @@ def name_some(names: SequenceOf[str], count: int = 5) -> str:
 
 
 def _find_trackers(
-    path: Path, known: set[str], of_one: bool
+    path: Path, known: set[str], of_one: bool, expected: str
 ) -> list[tuple[str, TextSide]]:
     """Find the folders in one folder or zip that hold results of known sequences."""
     groups: dict[Path, dict[str, Path]] = {}
@@ -423,7 +427,7 @@ def _find_trackers(
     if not fitting and groups:
         fitting = groups if path in groups else {}
     if not fitting:
-        raise FileNotFoundError(_no_results(path, known, list(groups)))
+        raise FileNotFoundError(_no_results(path, known, list(groups), expected))
     stems = [_named_parts(folder.relative_to(path).parts) for folder in fitting]
     common = os.path.commonprefix([stem[:-1] for stem in stems])
     return [
@@ -565,11 +569,11 @@ def _names_in(folder: Path) -> list[str]:
     return [path.name for path in _glob(folder, '*.txt')]
 
 
-def _no_results(path: Path, known: set[str], folders: list[Path]) -> str:
+def _no_results(path: Path, known: set[str], folders: list[Path], expected: str) -> str:
     """Say that there are no results, and where some may be."""
-    message = f'{path}: no results in it, expected <sequence>.txt'
-    if known:
-        message += f', such as {min(known)}.txt'
+    message = f'{path}: no results in it, expected {expected}'
+    if known and '<sequence>' in expected:
+        message += f', such as {expected.replace("<sequence>", min(known))}'
     files = [found for depth in range(3) for found in _glob(path, '*/' * depth + '*')]
     near = [str(f) for f in files if base_name(f.stem) in known or f.suffix == '.zip']
     if near:

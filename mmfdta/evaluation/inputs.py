@@ -21,7 +21,7 @@ from .folders import (
     find_truths,
     name_some,
 )
-from .formats import Side, as_results, open_results, open_truth
+from .formats import LoadedSide, Side, as_results, open_results, open_truth
 from .numbering import find_shift, number_sequences
 from .pairing import pair_sides, read_seqmap
 from .parts import (
@@ -222,9 +222,18 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
                 sides.append((path.stem if same == 1 else str(path), side))
         if texts:
             of_one = len(foreign.names) == 1 and inputs.gt.is_file()
+            expected = '<sequence>.txt'
+            if foreign.title.endswith('JSON'):
+                in_one = isinstance(foreign, LoadedSide)
+                expected = 'one .json of all sequences' if in_one else '<sequence>.json'
             sides += [
                 (name, as_results(side, foreign))
-                for name, side in find_results(texts, foreign.names, of_one)
+                for name, side in find_results(
+                    texts,
+                    foreign.names,
+                    of_one,
+                    expected,
+                )
             ]
         remarks = list(foreign.remarks)
         remarks += [remark for _, side in sides for remark in side.remarks]

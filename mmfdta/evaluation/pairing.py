@@ -246,7 +246,9 @@ def _make_job(
 
 def _say_missing(truth: Side, results: Side, missing: list[str], found: int) -> str:
     total = found + len(missing)
-    names = name_some([f'{name}.txt' for name in missing])
+    there = [path.suffix for path in getattr(results, 'paths', {}).values()]
+    suffix = '.json' if '.json' in there else '.txt'
+    names = name_some([f'{name}{suffix}' for name in missing])
     message = (
         f'{_where(results)}: {len(missing)} of {total} sequences have no result, '
         f'expected {names}'

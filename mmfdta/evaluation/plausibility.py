@@ -11,10 +11,13 @@ from mmfdta.structures.plausibility import describe_pairs
 from mmfdta.structures.tracks import Sequence, Tracks
 
 from .folders import name_some
+from .parts import is_clear, rate
 from .scores import Settings, select_classes
 
 # Fewest rows and frames that show how a tracker numbers its boxes or moves them.
 _ROWS, _FRAMES = 10, 5
+# Share of results that meet an object of their own class by chance.
+_CHANCE = 0.1
 
 
 def check_sides(sequences: SequenceOf[Sequence], keep_boxes: bool = False) -> list[str]:
@@ -72,6 +75,59 @@ def check_sides(sequences: SequenceOf[Sequence], keep_boxes: bool = False) -> li
             'scored, TrackEval cuts it off and leaves rows below 1 out'
         )
     return remarks
+
+
+def check_class_numbers(sequences: SequenceOf[Sequence], settings: Settings) -> None:
+    """Refuse results whose boxes lie on objects of the next class number.
+
+    Args:
+        sequences: All that are scored together.
+        settings: How they are scored.
+
+    Raises:
+        ValueError: If they do, and on hardly any object of their own class.
+    """
+    whole = [sequence for sequence in sequences if sequence.partial is None]
+    if not settings.numbers or not whole:
+        return
+    numbers = [
+        {*np.concatenate([side.label for side in sides]).tolist()} - {-1}
+        for sides in (
+            [s.gt.select(s.gt.score != 0) for s in whole],
+            [s.pred for s in whole],
+        )
+    ]
+    gt, pred = numbers
+    if 0 in gt | pred and not settings.all_classes:
+        return  # told by the numbers alone
+
+    def meet(shift: int) -> float:
+        counts = [
+            rate(
+                s.gt.select(s.gt.label == number + shift),
+                s.pred.select(s.pred.label == number),
+            )
+            for s in whole
+            for number in pred
+        ]
+        return sum(n for n, _, _ in counts) / max(sum(n for _, _, n in counts), 1)
+
+    for shift, where, advice in (
+        (-1, 'below', 'take 1 off'),
+        (1, 'above', 'add 1 to'),
+    ):
+        moved = {number + shift for number in pred}
+        if not pred or not moved <= gt or meet(0) > _CHANCE:
+            continue
+        share = meet(shift)
+        if is_clear(share, meet(0)):
+            found = [', '.join(map(str, sorted(side))) for side in numbers]
+            raise ValueError(
+                f'classes: the ground truth has {found[0]}, the results have '
+                f'{found[1]}, and {share:.0%} of the results meet an object of the '
+                f'class one {where} their own, {meet(0):.0%} one of their own: '
+                f'{advice} the class numbers of the results (column 8)'
+            )
 
 
 def _numbers_boxes(sequence: Sequence) -> bool:

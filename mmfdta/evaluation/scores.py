@@ -27,6 +27,7 @@ from .classes import (
     describe_one_class,
     read_classes,
     read_identities,
+    refuse_others,
     refuse_unclassed,
 )
 from .clear import CLEARCounts, count_clear
@@ -376,6 +377,7 @@ def _read(
         return [ALL], reading, remarks
     if settings.all_classes or settings.classes is None:
         refuse_unclassed(census, settings.numbers)
+        refuse_others(census, settings.numbers, settings.class_names)
         remarks = describe_missing(census, settings.numbers)
         return list(settings.numbers), _read_one(census, settings), remarks
     classes, reading, remarks = read_classes(

@@ -584,6 +584,17 @@ class FrameNumbers:
             )
         return positions
 
+    @staticmethod
+    def _suggest_length(frames: SequenceFrames, text: ScannedText) -> str:
+        """Say what takes numbers that go on from a longer video."""
+        if frames.names is not None or not frames.path:
+            return ''
+        first, last = int(text.tracks.frame.min()), int(text.tracks.frame.max())
+        return (
+            f"; if frames keep a longer video's numbers ({first} to {last} here), set "
+            f'seqLength={last} or more, or remove it'
+        )
+
     def _explain_lost(self, frames: SequenceFrames, text: ScannedText, row: int) -> str:
         """Say where a row is and why no image is its own."""
         where = f'{text.path}:{text.line[row]}: frame {text.tracks.frame[row]}'
@@ -591,6 +602,7 @@ class FrameNumbers:
             return (
                 f'{text.path}:{text.line[row]}: found frame {text.tracks.frame[row]}, '
                 f'but the sequence has {frames.length} frames {frames.place}'
+                f'{self._suggest_length(frames, text)}'
             )
         if not self.by_names:
             last = frames.length - 1 + self.first

@@ -84,6 +84,8 @@ class ScannedText:
         problems: The lines that are not readable.
         num_columns: Columns that every row has; 0 without rows.
         separator: What stands between them; a space also for runs of spaces.
+        no_class: The first row whose column 8 is a fraction, as a position in the
+            world is; no row then has a class or a visibility.
     """
 
     path: str
@@ -93,6 +95,7 @@ class ScannedText:
     problems: tuple[TextProblem, ...] = ()
     num_columns: int = 0
     separator: str = ','
+    no_class: TextProblem | None = None
 
     def __len__(self) -> int:
         return len(self.tracks)
@@ -404,7 +407,14 @@ def scan_mot_text(
     padded = np.full((len(table), _KEPT_COLUMNS), np.nan)
     width = min(table.shape[1], _KEPT_COLUMNS)
     padded[:, :width] = table[:, :width]
-    label, visibility = _read_classes(padded[:, 7], padded[:, 8])
+    label, visibility, fraction = _read_classes(padded[:, 7], padded[:, 8])
+    no_class = None
+    if fraction is not None:
+        message = (
+            f'found {padded[fraction, 7]:g} in column 8, which is no class (a '
+            'position, as in MOT15?), so that no row of the text has a class'
+        )
+        no_class = TextProblem(str(path), int(lines[fraction]), message)
     tracks = Tracks.create(
         frame=padded[:, 0],
         identity=padded[:, 1],
@@ -420,6 +430,7 @@ def scan_mot_text(
         tuple(problems),
         num_columns,
         dialect.separator,
+        no_class,
     )
 
 
@@ -429,16 +440,22 @@ def _count_lines(text: str) -> int:
 
 def _read_classes(
     label: np.ndarray, visibility: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Tell columns 8 and 9 from a position in the world, as MOT15 has it there."""
+) -> tuple[np.ndarray, np.ndarray, int | None]:
+    """Tell columns 8 and 9 from a position in the world, as MOT15 has it there.
+
+    Returns:
+        Label and visibility, and the first row with such a position.
+    """
     with np.errstate(invalid='ignore'):
         is_class = np.abs(label) < LARGEST_WHOLE
-        is_position = (is_class & (label != np.floor(label))).any()
-    if is_position:
-        return (np.full(len(label), _NOT_GIVEN),) * 2
+        positions = np.flatnonzero(is_class & (label != np.floor(label)))
+    if len(positions):
+        nothing = np.full(len(label), _NOT_GIVEN)
+        return nothing, nothing, int(positions[0])
     return (
         np.where(is_class, label, _NOT_GIVEN),
         np.where(np.isnan(visibility), _NOT_GIVEN, visibility),
+        None,
     )
 
 

@@ -52,6 +52,17 @@ REFUSED = {
 }
 
 
+@pytest.mark.parametrize(
+    'text',
+    ['1,1,5,5,0,9\n', '1,1,9,9,-5,-5\n2,1,9,9,-5,-5\n', '1,1,5,5,9,0\n2,1,5,5,0,0\n'],
+)
+def test_a_text_of_boxes_without_an_extent_is_refused(
+    tmp_path: Path, make_sequence, text: str
+) -> None:
+    with pytest.raises(ValueError, match=r'gt.txt:1: width or height is 0 or less'):
+        load(tmp_path, make_sequence, text)
+
+
 @pytest.mark.parametrize('line', REFUSED)
 @pytest.mark.parametrize('test_mode', [False, True], ids=['training', 'testing'])
 def test_a_bad_line_is_named(

@@ -133,6 +133,18 @@ ERRORS = {
     'size': (_resize('img1/000002.jpg'), r'000002.jpg: 32x24 pixels, expected 64x48'),
     'gap': (_unlink('img1/000002.jpg'), r'gt.txt:3: frame 2 has no image'),
     'stray': (_rename, r'a/img1: found last.jpg among images such as'),
+    'no widths': (
+        _write('gt/gt.txt', b'1,1,5,5,0,9\n2,1,5,5,0,9\n3,1,5,5,0,9\n'),
+        r'gt.txt:1: width or height is 0 or less in all 3 rows',
+    ),
+    'negative sizes': (
+        _rows(lambda x, y, w, h: (x + w, y + h, -w, -h)),
+        r'gt.txt:1: width or height is 0 or less in all 12 rows',
+    ),
+    'one row without a height': (
+        _write('gt/gt.txt', b'1,1,5,5,9,0\n'),
+        r'gt.txt:1: width or height is 0 or less in all 1 rows',
+    ),
     'length': (
         _edit('seqinfo.ini', 5, 'seqLength=9'),
         r'seqinfo.ini: seqLength is 9, but there are 4 images',
@@ -194,7 +206,7 @@ def test_warnings(dance, capsys, name):
 
 
 def test_long_reports_say_what_they_leave_out(dance, capsys):
-    rows = ''.join(f'1,{i},1,1,0,5\n' for i in range(50))
+    rows = '1,99,1,1,5,5\n' + ''.join(f'1,{i},1,1,0,5\n' for i in range(50))
     (dance / 'train' / 'a' / 'gt' / 'gt.txt').write_text(rows)
     _, text = _run(capsys, str(dance), '--max-findings', '10')
     assert text.count('width or height') == 10 and 'a: 41 more findings' in text

@@ -194,7 +194,64 @@ def test_named_classes_need_numbers(make, test_mode):
 
 def test_a_map_to_what_is_not_there_is_said(make, said):
     make(PLAIN, category_map={1: 0, 5: 1}, metainfo=TWO['metainfo'])
-    assert len(said) == 1 and 'category_map has the class 5, which no row' in said[0]
+    assert len(said) == 2
+    assert 'category_map leaves out 16 of 24 rows: classes 2 (16 rows)' in said[0]
+    assert 'category_map has the class 5, which no row' in said[1]
+
+
+LEFT_OUT = {
+    'a class': (PLAIN, {}, '8 of 24 rows: classes 1 (8 rows)'),
+    'some have none': ([(1, 2, 1), (2, -1, 1)], {}, '8 of 16 rows: 8 rows without a'),
+    'several': ([(1, 2, 1), (2, 3, 1), (3, 7, 0)], {}, '16 of 24 rows: classes 3 (8'),
+    'testing': (PLAIN, dict(test_mode=True), '8 of 24 rows: classes 1 (8 rows)'),
+    'unscored rows do not count': (
+        *([(1, 2, 1), (2, 3, 1), (3, 7, 0)], dict(use_consider_flag=True)),
+        '8 of 16 rows: classes 3 (8 rows)',
+    ),
+}
+
+
+@pytest.mark.parametrize('case', LEFT_OUT)
+def test_rows_that_a_map_leaves_out_are_counted(make, said, case):
+    objects, options, words = LEFT_OUT[case]
+    make(objects, category_map={2: 0}, **options)
+    (text,) = [text for text in said if 'leaves out' in text]
+    assert f'category_map leaves out {words}' in text
+
+
+def test_check_counts_rows_that_are_left_out(make, tmp_path, capsys):
+    make(PLAIN)
+    assert main(['check-data', 'mot', str(tmp_path), '--classes', 'car=2']) == 0
+    assert 'category_map leaves out 8 of 24 rows' in capsys.readouterr().out
+
+
+# Columns 7 to 10 of rows whose column 8 is no class.
+FRACTIONS = {
+    'a visibility': '1,0.87,1',
+    'a class and a half': '1,1.5,1',
+    'a position as in MOT15': '1,4.4852,5.5016,0',
+}
+
+
+@pytest.mark.parametrize('case', FRACTIONS)
+def test_a_fraction_is_no_class(tmp_path, make_sequence, said, capsys, case):
+    """It is refused only where classes play a part."""
+    tail = FRACTIONS[case]
+    text = ''.join(f'{t},1,5,4,10,12,{tail}\n' for t in range(1, FRAMES + 1))
+    make_sequence(tmp_path / 'train' / 'a', FRAMES, text)
+    words = f'gt.txt:1: found {tail.split(",")[1]} in column 8, which is no class'
+    dataset = MOTSequenceDataset(str(tmp_path), 'train')
+    assert objects_of(dataset) == [(1, 0)]
+    assert [words in text for text in said] == [True]
+    with pytest.raises(ValueError, match=re.escape(words)):
+        MOTSequenceDataset(str(tmp_path), 'train', category_map={1: 0})
+    for verb in ('check-data', 'prepare-dataset'):
+        assert main([verb, 'mot', str(tmp_path)]) == 0
+        captured = capsys.readouterr()
+        assert words in captured.out + captured.err
+    assert main(['check-data', 'mot', str(tmp_path), '--classes', 'person=1']) == 1
+    assert words in capsys.readouterr().out
+    assert main(['check-data', 'mot17', str(tmp_path)]) == 1
 
 
 @pytest.mark.parametrize('metainfo', [None, TWO['metainfo']])

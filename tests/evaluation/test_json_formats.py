@@ -553,3 +553,30 @@ def test_json_beside_mot_sequences_is_no_ground_truth(tmp_path):
     dump(tmp_path / 'train.json', COCO)
     assert open_truth(tmp_path) is None
     assert open_truth(tmp_path / 'train.json').title == 'COCO-VID JSON'
+
+
+@pytest.mark.parametrize('number', [2, 3])
+def test_results_of_categories_without_ground_truth_are_named(tmp_path, capsys, number):
+    more = [{'id': 2, 'name': 'bus'}, {'id': 3, 'name': 'van'}]
+    dump(tmp_path / 'gt.json', dict(COCO, categories=COCO['categories'] + more))
+    results = [dict(record, category_id=number) for record in RESULTS]
+    dump(tmp_path / 'results.json', results)
+    name = {2: 'bus', 3: 'van'}[number]
+    message = f'categories {number} {name} (2 rows), none of which has ground truth'
+    fault(tmp_path, capsys, 'gt.json', 'results.json', message, 'results.json')
+
+
+def test_missing_results_are_asked_for_as_json(tmp_path, capsys):
+    for name in ('a', 'b'):
+        dump(tmp_path / 'gt' / f'{name}.json', BDD)
+    dump(tmp_path / 'one' / 'a.json', BDD)
+    (tmp_path / 'none').mkdir()
+    dump(tmp_path / 'gt.json', COCO)
+    for gt, results, words in (
+        ('gt', 'one', '1 of 2 sequences have no result, expected b.json'),
+        ('gt', 'none', 'no results in it, expected <sequence>.json, such as a.json'),
+        ('gt.json', 'none', 'no results in it, expected one .json of all sequences'),
+    ):
+        paths = '--gt', str(tmp_path / gt), '--results', str(tmp_path / results)
+        assert main(['evaluate', *paths, '--processes', '1']) == 1
+        assert words in capsys.readouterr().err

@@ -308,3 +308,25 @@ def test_texts_of_one_extent_that_lie_apart_are_refused(
             path.write_text(format_tracks(renumber(tracks, shift)))
     with pytest.raises(ValueError, match=r'results .*; --frames all scores them'):
         score(tmp_path)
+
+
+@pytest.mark.parametrize('first', [2, 6, 501])
+def test_numbers_of_a_longer_video_are_told_the_length_they_take(
+    tmp_path: Path, first: int
+) -> None:
+    """What the error proposes, and no length at all, score as the official rules."""
+    sequences = scenes()
+    last = first + LENGTH - 1
+
+    def later(frame: np.ndarray, numbers: list[int]) -> np.ndarray:
+        return frame + first - 1
+
+    ini = f'[Sequence]\nseqLength={LENGTH}\n'
+    root = write(tmp_path, sequences, [], later, later, None, ini)
+    with pytest.raises(ValueError, match=rf'{first} to {last} here.*seqLength={last}'):
+        score(root)
+    for text in (ini.replace(str(LENGTH), str(last)), '[Sequence]\n'):
+        for path in root.rglob('seqinfo.ini'):
+            path.write_text(text)
+        scores, _ = score(root)
+        assert scores['HOTA'] == pytest.approx(official(sequences)['HOTA'], abs=1e-12)

@@ -9,7 +9,11 @@ import pytest
 
 from mmfdta.cli.main import main
 from mmfdta.evaluation import Sequence, Settings, Tracks, evaluate, summarise
-from mmfdta.evaluation.plausibility import check_scored, check_sides
+from mmfdta.evaluation.plausibility import (
+    check_class_numbers,
+    check_scored,
+    check_sides,
+)
 
 from .texts import moving
 
@@ -188,3 +192,47 @@ def test_boxes_without_an_extent_are_refused_where_they_are_most(side):
     with pytest.raises(ValueError, match='width or height is 0 or less in'):
         check_sides([flatten(0.7)])
     check_sides([flatten(0.1)])
+
+
+def of_classes(gt: tuple[int, ...], pred: tuple[int, ...], seed: int = 0) -> Sequence:
+    """Give the four objects classes on both sides."""
+    sequence = pair(seed)
+    label = np.array(gt)[sequence.gt.identity % len(gt)]
+    found = np.array(pred)[sequence.pred.identity // 10 % len(pred)]
+    return replace(
+        sequence,
+        gt=replace(sequence.gt, label=label),
+        pred=replace(sequence.pred, label=found),
+    )
+
+
+SHIFTED = {
+    'one above': ((1, 2), (2, 3), 'class one below .* take 1 off'),
+    'one below': ((2, 3), (1, 2), 'class one above .* add 1 to'),
+    'one class': ((1,), (2,), 'take 1 off the class numbers'),
+    'far apart': ((1, 4), (2, 5), 'take 1 off the class numbers'),
+    'three': ((1, 2, 3), (2, 3, 4), 'has 1, 2, 3, the results have 2, 3, 4'),
+}
+
+
+@pytest.mark.parametrize('case', SHIFTED)
+def test_class_numbers_that_are_shifted_by_one_are_refused(tmp_path, capsys, case):
+    gt, pred, message = SHIFTED[case]
+    numbers = {f'c{n}': n for n in {*gt, *pred}}
+    sequences = [of_classes(gt, pred, seed) for seed in (0, 1)]
+    with pytest.raises(ValueError, match=message):
+        check_class_numbers(sequences, Settings(classes=numbers))
+    write(tmp_path, sequences)
+    words = [f'{name}={number}' for name, number in numbers.items()]
+    assert run(tmp_path, '--benchmark', 'mot_challenge', '--classes', *words) == 1
+    captured = capsys.readouterr()
+    assert captured.out == '' and captured.err.count('\n') == 1
+    assert run(tmp_path, '--benchmark', 'mot_challenge') == 0  # all as one class
+
+
+@pytest.mark.parametrize(
+    ('gt', 'pred'), [((1, 2), (1, 2)), ((1, 2), (2, 1)), ((1, 3), (3, 3)), ((1,), (3,))]
+)
+def test_other_class_numbers_are_not_taken_for_shifted(gt, pred):
+    numbers = {f'c{n}': n for n in {*gt, *pred}}
+    check_class_numbers([of_classes(gt, pred)], Settings(classes=numbers))

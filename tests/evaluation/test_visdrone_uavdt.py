@@ -270,3 +270,29 @@ def test_faults_of_uavdt_are_one_line(tmp_path, capsys, case):
     assert captured.out == '' and message in lines[-1]
     assert f'M0101{suffix}.txt:' in lines[-1]
     assert len(lines) == 1 + (suffix == '_gt_whole')
+
+
+@pytest.mark.parametrize(
+    ('categories', 'message'),
+    [
+        ((0, 3), 'add 1 to the class numbers of the results'),
+        ((2, 5), 'take 1 off the class numbers of the results'),
+        ((0, 11), 'classes 0 ignored region (1 rows), 11 others (1 rows), none of'),
+        ((3, 8), '3 bicycle (1 rows), 8 awning-tricycle (1 rows), none of which is'),
+        ((7, 7), 'class 7 tricycle (2 rows), none of which is scored'),
+    ],
+)
+def test_results_of_categories_that_are_not_scored(
+    tmp_path, capsys, categories, message
+):
+    gt = tmp_path / 'gt' / 'annotations' / f'{NAME}.txt'
+    gt.parent.mkdir(parents=True)
+    gt.write_text('1,1,0,0,9,9,1,1,0,0\n1,2,50,50,9,9,1,4,0,0\n')
+    one, other = categories
+    result = tmp_path / f'{NAME}.txt'
+    result.write_text(f'1,1,0,0,9,9,1,{one},-1,-1\n1,2,50,50,9,9,1,{other},-1,-1\n')
+    paths = '--gt', str(tmp_path / 'gt'), '--results', str(result)
+    assert main(['evaluate', *paths, '--processes', '1']) == 1
+    captured = capsys.readouterr()
+    assert captured.out == '' and message in captured.err
+    assert 'broken off' not in captured.err

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from mmfdta.structures.classes import name_numbers
 from mmfdta.structures.tracks import PartialClasses, Tracks
 
 from ..folders import TextSide, find_files
@@ -306,6 +307,7 @@ def _count_results(
 ) -> tuple[list[_Record], list[str]]:
     """Leave out results that do not count, and say how many there are of them."""
     remarks = []
+    names = next(iter(truth.sequences.values())).class_names
     if truth.is_tao:
         by_image: dict[Any, list[_Record]] = {}
         for record in records:
@@ -328,6 +330,14 @@ def _count_results(
             )
     scored = set((truth.classes or {}).values())
     kept = [record for record in records if record.category in scored]
+    if records and not kept:
+        found = name_numbers(Counter(record.category for record in records), names)
+        expected = ', '.join(f'{number} {names[number]}' for number in sorted(scored))
+        raise ValueError(
+            f'{records[0].where}.category_id: all {len(records)} results are of the '
+            f'categories {found}, none of which has ground truth; expected some of '
+            f'{expected}'
+        )
     if len(kept) < len(records):
         remarks.append(
             f'{len(records) - len(kept)} results are of classes without ground truth '
