@@ -114,7 +114,7 @@ def check_splits(
         reports = []
         with ThreadPoolExecutor(_THREADS) as pool:
             done = pool.map(_call, checks)
-            for report in show_progress(done, title, len(checks)):
+            for report in show_progress(done, title, len(checks), 'checks'):
                 _print_findings(report, options.max_findings)
                 reports.append(report)
         rows = ClassRows.total(report.rows for report in reports)
@@ -130,11 +130,13 @@ def check_splits(
     return 1 if errors else 0
 
 
-def show_progress(items: Iterable[Item], title: str, total: int) -> Iterator[Item]:
+def show_progress(
+    items: Iterable[Item], title: str, total: int, unit: str
+) -> Iterator[Item]:
     """Pass items on, with a progress bar on standard error."""
     from mmfdta.apis.progress import Progress
 
-    bar = Progress(total, unit='sequences', title=title)
+    bar = Progress(total, unit=unit, title=title)
     try:
         for item in items:
             yield item

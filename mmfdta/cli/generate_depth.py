@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
     print(f'depth from {options.backend}, licence of the weights or maps: {licence}')
     for dataset, parts in zip(datasets, sources, strict=True):
         title = f'{dataset.dataset_name} {dataset.split}'.strip()
-        shown = show_progress(parts, title, len(parts))
+        shown = show_progress(parts, title, len(parts), 'sequences')
         written = sum(generate_depth(source, backend) for source in shown)
         print(f'{title}: {written} maps written in {len(parts)} sequences')
     return 0
