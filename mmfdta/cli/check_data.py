@@ -126,7 +126,7 @@ def check_splits(
         if table:
             print(f'{table}\n')
         errors += sum(report.count(ERROR) for report in reports)
-    print(f'{errors} errors' if errors else 'no errors')
+    print(f'{errors} error{"s" * (errors > 1)}' if errors else 'no errors')
     return 1 if errors else 0
 
 

@@ -181,7 +181,7 @@ def test_two_readings_take_an_option(
         MOTSequenceDataset(root)
     assert main(['check-data', 'mot', root]) == 1
     report = capsys.readouterr().out
-    assert re.search(f'error .*{both}', report) and '1 errors' in report
+    assert re.search(f'error .*{both}', report) and '1 error' in report
     assert re.search('^1 sequences ', report, re.M)
     assert main(['prepare-dataset', 'mot', root]) == 1
     assert re.search(both, capsys.readouterr().err)
