@@ -10,20 +10,26 @@ import numpy as np
 from mmfdta.structures.tracks import Sequence, Tracks
 
 from .folders import name_some
-from .parts import half_length, is_clear, last_frame, rate, rate_all
+from .parts import half_length, is_clear, last_frame, rate, rate_all, rate_moved
 
 # Share of the annotated frames, and number, that a tracker may find nothing in at
 # either end.
 _QUIET_SHARE, _QUIET_FRAMES = 0.1, 3
 # Share of the annotated frames that results leave out before they count as a part.
 _PART_SHARE = 0.25
-# By how much the mean overlap must grow one frame later or earlier to be said, and to
-# be refused; and the fewest rows that tell.
+# By how much the mean overlap must grow some frames later or earlier to be said, and
+# to be refused; and the fewest rows that tell.
 _BETTER, _FAR_BETTER, _FEW_ROWS = 0.05, 0.1, 20
-# Frames that results may be off, as long as each further one fits better.
-_FARTHEST = 100
-# Sequences whose frames are looked for one by one.
-_SHIFTED = 8
+# Distances by which results are moved, at first; a tracker may come two frames late.
+_OFFSETS = [*range(1, 11), *range(12, 62, 2)]
+_LATE = 2
+# Distances around the best that are measured once more, in as many frames.
+_NEAR, _EXACT = 3, 200
+# What the mean overlap must be there, and if it is half as large again: boxes of chance
+# lie on some object now and then.
+_ON_OBJECTS, _ON_SOME = 0.5, 0.35
+# Sequences whose frames are looked for one by one, and that are described.
+_SHIFTED, _MOST_TEXTS = 8, 3
 # Below this share of boxes that meet an object it is doubtful that both sides belong
 # together.
 _HARDLY = 0.1
@@ -40,18 +46,20 @@ class _Reach:
         length: Its length.
         gt: int64 (G,), ascending, the annotated frames.
         pred: int64 (P,), ascending, the frames with results.
+        rows: int64 (P,), the number of results in each of them.
     """
 
     name: str
     length: int
     gt: np.ndarray
     pred: np.ndarray
+    rows: np.ndarray
 
     @classmethod
     def of(cls, sequence: Sequence) -> '_Reach':
         scored = sequence.gt.frame[sequence.gt.score != 0]
-        frames = np.unique(scored), np.unique(sequence.pred.frame)
-        return cls(sequence.name, sequence.num_frames, *frames)
+        found = np.unique(sequence.pred.frame, return_counts=True)
+        return cls(sequence.name, sequence.num_frames, np.unique(scored), *found)
 
     @property
     def first(self) -> int:
@@ -83,6 +91,34 @@ class _Reach:
     def goes_beyond(self) -> bool:
         """Whether many frames with results lie behind the ground truth."""
         return _is_many((self.pred > self.gt[-1]).sum(), self.pred)
+
+    @property
+    def comes_before(self) -> bool:
+        """The same before it."""
+        return _is_many((self.pred < self.gt[0]).sum(), self.pred)
+
+    @property
+    def is_of_more(self) -> bool:
+        """Whether results are as dense outside of the ground truth as within.
+
+        What a tracker finds where nobody is, is less.
+        """
+        outside = (self.pred < self.gt[0]) | (self.pred > self.gt[-1])
+        if outside.mean() < _PART_SHARE:
+            return False
+        within = self.rows[~outside].sum() / (self.gt[-1] - self.gt[0] + 1)
+        span = self.last - self.first + 1 - (~outside).sum()
+        return bool(self.rows[outside].sum() / max(span, 1) >= 0.5 * within)
+
+    @property
+    def has_half(self) -> str:
+        """Which half the ground truth is of; empty if it is of none."""
+        middle, near = half_length(self.length), max(2, 0.05 * self.length)
+        if self.gt[0] <= near and middle - near <= self.gt[-1] <= middle:
+            return 'first'
+        if middle < self.gt[0] <= middle + near and self.gt[-1] > self.length - near:
+            return 'second'
+        return ''
 
     @property
     def outside(self) -> float:
@@ -151,7 +187,7 @@ def find_doubts(
         return '', remarks
     reaches = [_Reach.of(sequence) for sequence in filled]
     cut = [reach for reach in reaches if reach.begins_late or reach.ends_early]
-    longer = [reach for reach in reaches if reach.goes_beyond]
+    longer = [reach for reach in reaches if reach.goes_beyond or reach.comes_before]
     apart = [r for r in reaches if r.first > r.gt[-1] or r.last < r.gt[0]]
     if len(apart) == len(reaches):
         first = reaches[0]
@@ -165,7 +201,7 @@ def find_doubts(
     refusal = ''
     if len(filled) in (len(cut), len(longer)) or fit < 0.6:
         refusal = _find_better(filled, reaches, fit, others)
-    refusal = refusal or _find_step(reaches) or _find_odd_one(filled, reaches, others)
+    refusal = refusal or _find_odd(filled, reaches, others) or _find_step(reaches)
     if refusal:
         return refusal, remarks
     if fit < _HARDLY and sum(len(s.pred) for s in filled) >= _FEW_ROWS:
@@ -173,14 +209,14 @@ def find_doubts(
             f'only {fit:.0%} of the results meet an object: are they of this ground '
             'truth, and of these frames?'
         )
-    refusal, said = _find_one_off(filled)
+    refusal, said = _find_offset(filled, reaches)
     remarks += said
     if refusal:
         return refusal, remarks
     if _are_most(cut, reaches):
         refusal = _say_part(cut)
     elif _are_most(longer, reaches):
-        refusal = _say_short_truth(longer)
+        refusal = _say_short_truth(longer, _all_of(longer))
     elif cut:
         names = [f'{reach.name} ({_span(reach)})' for reach in cut]
         remarks.append(
@@ -193,80 +229,143 @@ def find_doubts(
             f'{sum(len(r.gt) for r in reaches)} annotated frames; in the others all '
             'objects count as missed'
         )
-    if refusal and _may_be_right(cut if _are_most(cut, reaches) else longer):
+    if _are_most(cut, reaches):
+        may_be_right = _may_be_right(cut)
+    elif _are_most(longer, reaches):
+        may_be_right = not all(reach.is_of_more for reach in longer)
+    else:
+        odd = [reach for reach in longer if reach.is_of_more]
+        may_be_right = not all(reach.has_half for reach in odd)
+        refusal = _say_short_truth(odd, 'some sequences') if odd else ''
+    if refusal and may_be_right:
         return '', [*remarks, refusal]
     return refusal, remarks
 
 
-def _find_odd_one(
-    sequences: list[Sequence],
-    reaches: list[_Reach],
-    others: Callable[[], dict[str, dict[str, Tracks]]],
-) -> str:
-    """Look for one sequence among several that alone is of other frames."""
-    if len(sequences) == 1:
-        return ''
-    for sequence, reach in zip(sequences, reaches, strict=True):
-        if not reach.ends_early or len(sequence.pred) < _FEW_ROWS:
-            continue
-        fit = rate_all([sequence])
-        better = _find_better([sequence], [reach], fit, others) if fit < 0.6 else ''
-        if better:
-            return (
-                f'{better.replace("of the sequence", f"of {reach.name}", 1)}, for this '
-                f'sequence alone (--sequences {reach.name})'
+@dataclass(frozen=True)
+class _Offset:
+    """How well results lie on objects some frames later or earlier.
+
+    Attributes:
+        frames: By how many frames they are moved; earlier if negative.
+        usual: Mean overlap as they are numbered.
+        moved: Mean overlap of the same results when they are moved.
+        worse: Whether they lie worse in one of the sequences, or none can tell.
+    """
+
+    frames: int = 0
+    usual: float = 0.0
+    moved: float = 0.0
+    worse: bool = False
+
+    @classmethod
+    def of(cls, sequences: list[Sequence], frames: int, sample: int = 40) -> '_Offset':
+        """Measure it for some sequences together."""
+        rated = [rate_moved(sequence, frames, sample) for sequence in sequences]
+        usual, moved = (np.concatenate(side) for side in zip(*rated, strict=True))
+        if len(usual) < _FEW_ROWS:
+            return cls()
+        worse = any(not len(u) or (m - u).mean() < -_BETTER for u, m in rated)
+        return cls(frames, float(usual.mean()), float(moved.mean()), worse)
+
+    @property
+    def gain(self) -> float:
+        """By how much they lie better when they are moved."""
+        return self.moved - self.usual
+
+    @property
+    def is_told(self) -> bool:
+        """Whether they lie better beyond chance."""
+        least = _ON_SOME if self.moved >= 1.5 * self.usual else _ON_OBJECTS
+        return self.gain >= _BETTER and self.moved >= least
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether no tracker is so early or late.
+
+        Boxes a frame late are possible, boxes before the objects are not.
+        """
+        if not self.is_told or self.frames == -1:
+            return False
+        return self.gain >= _FAR_BETTER or abs(self.frames) > _LATE
+
+    def describe(self, whose: str, reaches: list[_Reach]) -> str:
+        """Say it, and what to do.
+
+        Args:
+            whose: What is added to "results".
+            reaches: Of the sequences.
+        """
+        count = abs(self.frames)
+        number = 'one frame' if count == 1 else f'{count} frames'
+        found = (
+            f'results{whose} lie better on the objects {number} '
+            f'{"later" if self.frames > 0 else "earlier"} (mean overlap '
+            f'{self.moved:.2f}, {self.usual:.2f} as they are numbered): '
+        )
+        if self.frames == 1:
+            found += 'if the results count from 0, add --result-frame-numbers count0'
+        elif self.frames == -1:
+            found += 'if the ground truth counts from 0, add --frame-numbers count0'
+        elif self.frames > 0 and all(r.last + count <= r.length for r in reaches):
+            alone = f'--sequences {reaches[0].name} ' if whose else ''
+            found += (
+                f'add {alone}--frames {count + 1}- if they were tracked from frame '
+                f'{count + 1} on, else number both from the same frame'
             )
-    return ''
+        else:
+            more = 'more' if self.frames > 0 else 'less'
+            found += (
+                'number both from the same frame; those of the results should be '
+                f'{count} {more}'
+            )
+        return found
 
 
-def _find_one_off(sequences: list[Sequence]) -> tuple[str, list[str]]:
-    """Find out whether results lie better on the objects some frames off.
-
-    A tracker whose boxes come a frame late is possible, one whose boxes come before
-    the objects, or several frames late, is not.
+def _find_offset(
+    sequences: list[Sequence], reaches: list[_Reach]
+) -> tuple[str, list[str]]:
+    """Find out whether results lie better on the objects some frames later or earlier.
 
     Returns:
         Why they are not to be scored, empty if there is no reason; and remarks.
     """
-    number = sum(len(s.pred) for s in sequences)
-    overlap = {}
+    own = [_find_own_offset(sequence) for sequence in sequences]
+    tried = {-1, 1, *(offset.frames for offset in own)} - {0}
+    common = max(
+        (_Offset.of(sequences, frames, 16) for frames in tried),
+        key=lambda offset: offset.gain,
+    )
+    if common.is_told and not common.worse:
+        text = common.describe('', reaches)
+        return (text, []) if common.is_wrong else ('', [text])
+    refusals = [
+        offset.describe(f' of {reach.name}', [reach])
+        for offset, reach in zip(own, reaches, strict=True)
+        if offset.is_wrong and offset.gain >= _FAR_BETTER
+    ]
+    return '; '.join(refusals[:_MOST_TEXTS]), []
 
-    def measure(shift: int) -> float:
-        found = [rate(s.gt, _shift(s.pred, shift), 16) for s in sequences]
-        rows = sum(n for _, _, n in found)
-        overlap[shift] = sum(iou for _, iou, _ in found) / max(rows, 1)
-        return overlap[shift]
 
-    for shift in (-1, 0, 1):
-        measure(shift)
-    best = max(overlap, key=lambda shift: (overlap[shift], shift == 0))
-    while best and abs(best) < _FARTHEST:
-        further = best + (1 if best > 0 else -1)
-        if measure(further) <= overlap[best]:
-            break
-        best = further
-    gain = overlap[best] - overlap[0]
-    if number < _FEW_ROWS or gain < _BETTER:
-        return '', []
-    if abs(best) > 1:
-        text = (
-            f'results lie better on the objects {abs(best)} frames '
-            f'{"later" if best > 0 else "earlier"} (mean overlap {overlap[best]:.2f}, '
-            f'{overlap[0]:.2f} as they are numbered): number both from the same frame'
-        )
-        return (text, []) if gain >= _FAR_BETTER else ('', [text])
-    when, side, option = {
-        1: ('later', 'results', '--result-frame-numbers'),
-        -1: ('earlier', 'ground truth', '--frame-numbers'),
-    }[best]
-    text = (
-        f'results lie better on the objects one frame {when} (mean overlap '
-        f'{overlap[best]:.2f}, {overlap[0]:.2f} as they are numbered): if the {side} '
-        f'counts from 0, add {option} count0'
-    ).replace('results counts', 'results count')
-    if best == 1 and gain >= _FAR_BETTER:
-        return text, []
-    return '', [text]
+def _find_own_offset(sequence: Sequence) -> _Offset:
+    """Find the number of frames by which results of a sequence lie best on objects.
+
+    It is looked for only where results are poor, or better one frame later or earlier.
+    """
+    hits, _, number = rate(sequence.gt, sequence.pred)
+
+    def gain(frames: int, sample: int = 16) -> float:
+        usual, moved = rate_moved(sequence, frames, sample)
+        return float((moved - usual).mean()) if len(usual) else -1.0
+
+    if hits >= 0.6 * number and max(gain(1), gain(-1)) < 0.005:
+        return _Offset()
+    best = max((sign * n for n in _OFFSETS for sign in (1, -1)), key=gain)
+    nearest = max(
+        (n for n in range(best - _NEAR, best + _NEAR + 1) if n),
+        key=lambda n: gain(n, _EXACT),
+    )
+    return _Offset.of([sequence], nearest)
 
 
 def _are_most(some: list[_Reach], of_all: list[_Reach]) -> bool:
@@ -278,14 +377,9 @@ def _may_be_right(reaches: list[_Reach]) -> bool:
     """Tell whether a tracker may have left out these frames of these sequences."""
     if all(r.ends_at_half or r.begins_at_half for r in reaches):
         return False
-    beyond = [float((reach.pred > reach.gt[-1]).mean()) for reach in reaches]
     if len(reaches) == 1:
-        return max(reaches[0].outside, beyond[0]) < 0.5
-    if min(beyond) > _PART_SHARE:  # each ground truth ends long before the results
-        return False
-    same_end = len({r.last for r in reaches}) == 1 and not any(
-        r.goes_beyond for r in reaches
-    )
+        return reaches[0].outside < 0.5
+    same_end = len({r.last for r in reaches}) == 1
     return not same_end and any(r.outside < _PART_SHARE for r in reaches)
 
 
@@ -308,13 +402,23 @@ def _say_part(reaches: list[_Reach]) -> str:
     return f'{found}: {advice}'
 
 
-def _say_short_truth(reaches: list[_Reach]) -> str:
+def _say_short_truth(reaches: list[_Reach], whose: str) -> str:
     """Say that ground truth covers a part, and what scores that part."""
-    first, last = reaches[0], max(int(reach.gt[-1]) for reach in reaches)
+    first = reaches[0]
+    spans = {(int(r.gt[0]), int(r.gt[-1])) for r in reaches}
+    halves = {reach.has_half for reach in reaches}
+    option = f'--frames {first.gt[0] if first.comes_before else 1}-{first.gt[-1]}'
+    if len(halves) == 1 and halves != {''}:
+        option = f'--half {halves.pop()}'
+    elif len(spans) > 1:
+        option = f'--sequences {first.name} {option}, and the like for the others'
+    if whose.startswith('some'):
+        option = f'--sequences {first.name} {option}, and score the others apart'
     return (
-        f'the ground truth covers a part of {_all_of(reaches)} ({first.name}: it ends '
-        f'at frame {first.gt[-1]}, results at {first.last}): name the whole ground '
-        f'truth, with --gt-file if it lies beside, or add --frames 1-{last}'
+        f'the ground truth covers a part of {whose} ({first.name}: frames '
+        f'{first.gt[0]} to {first.gt[-1]}, results {first.first} to {first.last}): '
+        'name the whole ground truth, with --gt-file if it lies beside, or add '
+        f'{option}'
     )
 
 
@@ -350,16 +454,26 @@ def _find_better(
     reaches: list[_Reach],
     fit: float,
     others: Callable[[], dict[str, dict[str, Tracks]]],
+    whose: str = '',
 ) -> str:
     """Look for other frame numbers or ground truth that fit far better.
+
+    Args:
+        sequences: What is to be scored.
+        reaches: How far their results reach.
+        fit: The share of the results that meet an object as they are numbered.
+        others: Reads other ground truth texts.
+        whose: Name of the sequence, if the others are numbered in another way.
 
     Returns:
         What fits, and the option for it; empty if nothing does.
     """
-    found: list[tuple[float, str, str]] = []
+    found: list[tuple[float, str, str, bool]] = []
 
-    def try_out(what: str, option: str, changed: list[Sequence]) -> None:
-        found.append((rate_all(changed), what, option))
+    def try_out(
+        what: str, option: str, changed: list[Sequence], of_all: bool = True
+    ) -> None:
+        found.append((rate_all(changed), what, option, of_all))
 
     pairs = list(zip(sequences, reaches, strict=True))
     if all(reach.last <= reach.second_half for reach in reaches):
@@ -369,11 +483,10 @@ def _find_better(
         try_out('the second half, counted from 1', '--half second', shifted)
     if all(reach.last <= reach.second_half + 1 for reach in reaches):
         shifted = [replace(s, pred=_shift(s.pred, r.length // 2)) for s, r in pairs]
-        if rate_all(shifted) > max((share for share, _, _ in found), default=0) + 0.02:
+        if rate_all(shifted) > max((share for share, *_ in found), default=0) + 0.02:
             what = 'the second half of a cut at L // 2 frames, counted from 1'
             option = f'--frames {reaches[0].length // 2 + 1}-{reaches[0].length}'
-            alone = f' to {reaches[0].name} alone, and the like to the others'
-            try_out(what, option + (alone if len(reaches) > 1 else ''), shifted)
+            try_out(what, option, shifted, len({r.length for r in reaches}) == 1)
     for option, texts in others().items():
         if all(sequence.name in texts for sequence in sequences):
             changed = [replace(s, gt=texts[s.name]) for s in sequences]
@@ -391,7 +504,7 @@ def _find_better(
         shifted = [replace(s, gt=_shift(s.gt, half_length(r.length))) for s, r in pairs]
         what = 'the whole, and the ground truth is of the second half, counted from 1'
         try_out(what, '--half second and name the whole ground truth', shifted)
-    if fit < 0.5 and max((share for share, _, _ in found), default=0) < 0.6:
+    if fit < 0.5 and max((share for share, *_ in found), default=0) < 0.8:
         shifts = [_find_shift(sequence) for sequence in sequences[:_SHIFTED]]
         shown = sequences[:_SHIFTED]
         moved = [
@@ -399,35 +512,62 @@ def _find_better(
             for s, shift in zip(shown, shifts, strict=True)
         ]
         first = 1 + shifts[0]
-        if len(set(shifts)) == 1:
-            last = max(last_frame(sequence.pred) for sequence in moved)
-            alone = ''
-        else:
-            last = last_frame(moved[0].pred)
-            alone = f' to {reaches[0].name} alone, and the like to the others'
-        option = f'--frames {first}-{last}{alone}'
-        try_out(f'frames {first} to {last}', option, moved)
+        alike = len(set(shifts)) == 1
+        last = max(last_frame(s.pred) for s in (moved if alike else moved[:1]))
+        if all(shifts):
+            try_out(
+                f'frames {first} to {last}', f'--frames {first}-{last}', moved, alike
+            )
     found = [other for other in found if is_clear(other[0], fit)]
     if not found:
         return ''
-    best = max(found)
-    options = ' or '.join(
-        option for share, _, option in found if share >= best[0] - 0.02
-    )
+    most = max(share for share, *_ in found)
+    near = [other for other in found if other[0] >= most - 0.02]
+    best = near[0]
+    options = ' or '.join(option for *_, option, of_all in near if of_all)
+    if whose:
+        named = ' or '.join(option for *_, option, _ in near)
+        options = f'--sequences {whose} {named}, and score the others apart'
+    elif not options:
+        options = (
+            f'--sequences {reaches[0].name} {best[2]}, and the like for the others'
+        )
     return (
-        f'results of {_all_of(reaches)} fit {best[1]} ({best[0]:.0%} of the boxes meet '
-        f'an object, {fit:.0%} as they are numbered): add {options}'
+        f'results of {whose or _all_of(reaches)} fit {best[1]} ({best[0]:.0%} of the '
+        f'boxes meet an object, {fit:.0%} as they are numbered): add {options}'
     )
+
+
+def _find_odd(
+    sequences: list[Sequence],
+    reaches: list[_Reach],
+    others: Callable[[], dict[str, dict[str, Tracks]]],
+) -> str:
+    """Look for single sequences whose results are numbered in another way.
+
+    Returns:
+        Which, and what fits them; empty if there are none.
+    """
+    texts = []
+    for sequence, reach in zip(sequences, reaches, strict=True):
+        if len(sequences) == 1 or len(sequence.pred) < _FEW_ROWS:
+            continue
+        fit = rate_all([sequence])
+        if fit < 0.6:
+            texts.append(_find_better([sequence], [reach], fit, others, reach.name))
+    return '; '.join(list(filter(None, texts))[:_MOST_TEXTS])
 
 
 def _find_shift(sequence: Sequence) -> int:
     """Find the number of frames by which results have to move on to fit best."""
     most = sequence.num_frames - last_frame(sequence.pred)
-    rates = [
-        rate(sequence.gt, _shift(sequence.pred, shift), 8)[1]
-        for shift in range(max(most, 0) + 1)
-    ]
-    return int(np.argmax(rates))
+
+    def overlap(shift: int, sample: int = 8) -> float:
+        return rate(sequence.gt, _shift(sequence.pred, shift), sample)[1]
+
+    best = max(range(max(most, 0) + 1), key=overlap)
+    around = range(max(best - _NEAR, 0), min(best + _NEAR, max(most, 0)) + 1)
+    return max(around, key=lambda shift: overlap(shift, _EXACT))
 
 
 def _shift(tracks: Tracks, frames: int, factor: int = 1) -> Tracks:

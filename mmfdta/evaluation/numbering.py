@@ -18,10 +18,10 @@ from mmfdta.structures.frames import (
 from mmfdta.structures.mot_text import ScannedText
 from mmfdta.structures.tracks import Sequence
 
-from .matching import find_overlaps
+from .parts import rate_moved
 
-# Frames of a sequence and boxes of all that are looked at to tell a shift.
-_SAMPLE, _FEWEST_BOXES = 40, 20
+# Fewest boxes that tell a shift.
+_FEWEST_BOXES = 20
 _MOST_REMARKS = 3
 
 
@@ -138,8 +138,9 @@ def find_shift(sequences: SequenceOf[Sequence]) -> tuple[str, list[str]]:
     ]
     apart = {gt - pred for gt, pred in ends}
     if len(apart) == 1 and (shift := apart.pop()):
-        usual, moved = _mean_overlaps(filled, shift)
-        if moved > usual:
+        rated = [rate_moved(sequence, shift) for sequence in filled]
+        usual, moved = (np.concatenate(side) for side in zip(*rated, strict=True))
+        if len(usual) >= _FEWEST_BOXES and moved.mean() > usual.mean():
             (gt_first, first), (gt_last, last) = ends[:2]
             return (
                 f'{filled[0].name}: the ground truth has the frames {gt_first} to '
@@ -148,33 +149,3 @@ def find_shift(sequences: SequenceOf[Sequence]) -> tuple[str, list[str]]:
                 'Number both alike, or lay the images or seqinfo.ini beside gt'
             ), []
     return '', []
-
-
-def _mean_overlaps(sequences: SequenceOf[Sequence], shift: int) -> tuple[float, float]:
-    """Return how well results overlap objects as they are, and moved some frames.
-
-    It is looked at frames that are annotated in both ways.
-
-    Returns:
-        Means over results of the largest IoU; 1 and 0 if there are too few.
-    """
-    found: tuple[list[float], list[float]] = [], []
-    for sequence in sequences:
-        gt, pred = sequence.gt, sequence.pred
-        known = np.unique(gt.frame)
-        frames = np.unique(pred.frame)
-        frames = frames[np.isin(frames, known) & np.isin(frames + shift, known)]
-        if len(frames) > _SAMPLE:
-            places = np.linspace(0, len(frames) - 1, _SAMPLE).round().astype(np.int64)
-            frames = frames[places]
-        pred = pred.select(np.isin(pred.frame, frames)).in_frame_order()
-        for values, moved_by in zip(found, (0, shift), strict=True):
-            inside = gt.select(np.isin(gt.frame, frames + moved_by)).in_frame_order()
-            moved = replace(pred, frame=pred.frame + moved_by)
-            overlaps = find_overlaps(replace(sequence, gt=inside, pred=moved))
-            best = np.zeros(len(moved))
-            np.maximum.at(best, overlaps.pred_row, overlaps.iou)
-            values.extend(best.tolist())
-    if len(found[0]) < _FEWEST_BOXES:
-        return 1.0, 0.0
-    return float(np.mean(found[0])), float(np.mean(found[1]))

@@ -253,17 +253,58 @@ def rate(gt: Tracks, pred: Tracks, sample: int = _SAMPLE) -> tuple[int, float, i
         The number of results that overlap an object by half, the sum over the
         results of the IoU with the nearest object, and the number of results.
     """
-    frames = np.unique(pred.frame)
-    chosen = frames
-    if len(frames) > sample:
-        places = np.linspace(0, len(frames) - 1, sample).round().astype(np.int64)
-        chosen = frames[places]
+    chosen = _sample_of(np.unique(pred.frame), sample)
     gt = gt.select(np.isin(gt.frame, chosen))
-    pred = pred.select(np.isin(pred.frame, chosen)).in_frame_order()
-    overlaps = find_overlaps(Sequence('', int(frames.max(initial=1)), gt, pred))
+    nearest = _nearest_overlaps(gt, pred.select(np.isin(pred.frame, chosen)))
+    return int((nearest >= 0.5).sum()), float(nearest.sum()), len(nearest)
+
+
+def rate_moved(
+    sequence: Sequence, shift: int, sample: int = _SAMPLE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Measure how well results lie on objects as they are, and some frames later.
+
+    Args:
+        sequence: What is to be scored.
+        shift: The number of frames by which results are moved; earlier if negative.
+        sample: The number of frames to look at, all of them annotated in both ways.
+
+    Returns:
+        IoU with the nearest object, in both ways, of the same results. Empty if less
+        than half of the frames can be compared.
+    """
+    gt, pred = sequence.gt, sequence.pred
+    known, frames = np.unique(gt.frame), np.unique(pred.frame)
+    shared = frames[np.isin(frames, known) & np.isin(frames + shift, known)]
+    if len(shared) < 0.5 * min(len(known), len(frames)):
+        shared = shared[:0]
+    shared = _sample_of(shared, sample)
+    pred = pred.select(np.isin(pred.frame, shared))
+    usual, moved = (
+        _nearest_overlaps(
+            gt.select(np.isin(gt.frame, shared + by)),
+            replace(pred, frame=pred.frame + by),
+        )
+        for by in (0, shift)
+    )
+    return usual, moved
+
+
+def _sample_of(frames: np.ndarray, number: int) -> np.ndarray:
+    """Choose frames at about equal distances."""
+    if len(frames) <= number:
+        return frames
+    return frames[np.linspace(0, len(frames) - 1, number).round().astype(np.int64)]
+
+
+def _nearest_overlaps(gt: Tracks, pred: Tracks) -> np.ndarray:
+    """Return the IoU of each result with the nearest object, in order of frames."""
+    pred = pred.in_frame_order()
+    length = max(last_frame(gt), last_frame(pred), 1)
+    overlaps = find_overlaps(Sequence('', length, gt.in_frame_order(), pred))
     nearest = np.zeros(len(pred))
     np.maximum.at(nearest, overlaps.pred_row, overlaps.iou)
-    return int((nearest >= 0.5).sum()), float(nearest.sum()), len(pred)
+    return nearest
 
 
 def rate_all(sequences: Iterable[Sequence]) -> float:

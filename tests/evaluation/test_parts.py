@@ -156,7 +156,7 @@ def test_results_that_count_in_two_ways(folders, capsys, odd):
     assert folders.evaluate() == 1
     errors = capsys.readouterr().err
     assert f'results of {odd} fit the second half' in errors
-    assert f'(--sequences {odd})' in errors
+    assert f'--sequences {odd} --half second' in errors
     assert folders.evaluate('--frames', 'all') == 0
 
 
@@ -271,7 +271,7 @@ def test_the_last_frames_of_each_sequence(folders, capsys):
     fill(folders, lambda pred, n: renumber(within(pred, n - 9, n), 10 - n))
     assert folders.evaluate() == 1
     message = capsys.readouterr().err
-    assert '--frames 31-40 to a alone' in message
+    assert '--sequences a --frames 31-40, and the like for the others' in message
     one = ('--sequences', 'a', '--frames')
     assert folders.evaluate(*one, '31-40') == 0
     assert 'only' not in capsys.readouterr().err
