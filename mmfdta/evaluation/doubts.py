@@ -104,7 +104,7 @@ class _Reach:
         What a tracker finds where nobody is, is less.
         """
         outside = (self.pred < self.gt[0]) | (self.pred > self.gt[-1])
-        if outside.mean() < _PART_SHARE:
+        if outside.mean() < _PART_SHARE or self.rows[outside].sum() < _FEW_ROWS:
             return False
         within = self.rows[~outside].sum() / (self.gt[-1] - self.gt[0] + 1)
         span = self.last - self.first + 1 - (~outside).sum()
@@ -523,12 +523,12 @@ def _find_better(
         return ''
     most = max(share for share, *_ in found)
     near = [other for other in found if other[0] >= most - 0.02]
+    near = [other for other in near if other[3]] or near[:1]
     best = near[0]
-    options = ' or '.join(option for *_, option, of_all in near if of_all)
+    options = ' or '.join(option for _, _, option, _ in near[:_MOST_TEXTS])
     if whose:
-        named = ' or '.join(option for *_, option, _ in near)
-        options = f'--sequences {whose} {named}, and score the others apart'
-    elif not options:
+        options = f'--sequences {whose} {options}, and score the others apart'
+    elif not best[3]:
         options = (
             f'--sequences {reaches[0].name} {best[2]}, and the like for the others'
         )

@@ -6,7 +6,7 @@ import pytest
 
 from mmfdta.evaluation import Tracks
 
-from .texts import Folders, assert_equal, half, moving, renumber, run, within
+from .texts import Folders, assert_equal, half, moving, renumber, within
 
 LENGTHS = {'a': 80, 'b': 61}
 
@@ -253,15 +253,20 @@ def test_few_results_where_nobody_is_are_errors_of_the_tracker(folders, capsys, 
     assert_equal(capsys.readouterr().out, folders.official())
 
 
-@pytest.mark.parametrize('length', [2, 3, 4])
-def test_hints_for_short_sequences_name_one_option(folders, capsys, length):
-    """Some options hold for all sequences, others for one alone."""
-    lengths = {'s0': length, 's1': length + 1, 's2': length}
-    fill(folders, second_counted, lengths)
-    code = run(
-        '--gt', folders.gt, '--results', folders.results, '--sequences', 's0', 's1'
+@pytest.mark.parametrize('length', [3, 4, 5])
+@pytest.mark.parametrize('longer', [0, 1, 30])
+def test_hints_for_short_results_are_options(folders, capsys, length, longer):
+    """Of a few frames much fits: the hint stays one that can be typed."""
+    fill(
+        folders,
+        lambda name, gt, pred, n: (gt, renumber(within(pred, n, n), 1 - n)),
+        {'a': length, 'b': length + longer, 'c': length},
     )
+    assert folders.evaluate() == 1
     message = capsys.readouterr().err
-    assert code == 0 or '--frames all' in message
-    assert 'alone' not in message and message.count(', and the like') <= 1
-    assert ', and the like for the others or' not in message
+    assert message.count(' or --') < 3 and 'alone' not in message
+    hint = message.split(': add ')[1].split('; --frames all')[0]
+    hint = hint.split(', and the like')[0].split(' if they are')[0]
+    for option in hint.split(' or '):
+        assert folders.evaluate(*option.split()) == 0, option
+        capsys.readouterr()
