@@ -1,5 +1,8 @@
 # Copyright (c) mmfdta authors.
-"""Score the results of any tracker, kept as MOTChallenge text; needs no PyTorch."""
+"""Score the results of any tracker: MOTChallenge text and six formats more.
+
+It needs no PyTorch.
+"""
 
 import argparse
 import os

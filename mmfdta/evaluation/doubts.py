@@ -604,3 +604,37 @@ def find_swaps(sequences: SequenceOf[Sequence]) -> tuple[str, list[str]]:
     if any(share >= 0.6 and fit <= 0.2 for share, fit, _ in found):
         return f'{"; ".join(texts[:3])}: name the files after their sequences', []
     return '', texts
+
+
+def find_apart(sequences: SequenceOf[Sequence]) -> tuple[str, list[str]]:
+    """Ask whether both sides have frames of one extent that lies apart.
+
+    Where nothing is known of the frames, a side that counts from 0 without a frame 0,
+    or from the first frame of a cut-out, looks like any other. Boxes that move overlap
+    less then.
+
+    Args:
+        sequences: What is to be scored, as it is numbered.
+
+    Returns:
+        Why they are not to be scored, empty if they are; and no remarks.
+    """
+    filled = [s for s in sequences if len(s.gt) and len(s.pred)]
+    ends = [
+        (int(end(s.gt.frame)), int(end(s.pred.frame)))
+        for s in filled
+        for end in (np.min, np.max)
+    ]
+    apart = {gt - pred for gt, pred in ends}
+    if len(apart) == 1 and (shift := apart.pop()):
+        rated = [rate_moved(sequence, shift) for sequence in filled]
+        usual, moved = (np.concatenate(side) for side in zip(*rated, strict=True))
+        if len(usual) >= _FEW_ROWS and moved.mean() > usual.mean():
+            (gt_first, first), (gt_last, last) = ends[:2]
+            return (
+                f'{filled[0].name}: the ground truth has the frames {gt_first} to '
+                f'{gt_last}, the results {first} to {last}, as if one of them did not '
+                f'count from the first frame; and so in all {len(filled)} sequences. '
+                'Number both alike, or lay the images or seqinfo.ini beside gt'
+            ), []
+    return '', []

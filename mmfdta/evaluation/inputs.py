@@ -10,7 +10,7 @@ from mmfdta.structures.classes import labels_beside
 from mmfdta.structures.mot_text import read_tracks
 from mmfdta.structures.tracks import Sequence, Tracks
 
-from .doubts import find_doubts, find_swaps
+from .doubts import find_apart, find_doubts, find_swaps
 from .folders import (
     GT_FILE,
     SequenceFiles,
@@ -22,7 +22,7 @@ from .folders import (
     name_some,
 )
 from .formats import LoadedSide, Side, as_results, open_results, open_truth
-from .numbering import find_shift, number_sequences
+from .numbering import number_sequences
 from .pairing import pair_sides, read_seqmap
 from .parts import (
     Part,
@@ -118,7 +118,7 @@ class Tracker:
         doubts = (
             find_doubts(whole, lambda: _read_others(paired.jobs)),
             find_swaps(whole),
-            find_shift(whole),
+            find_apart(whole),
         )
         for refusal, said in doubts:
             if refusal and self.inputs.part is None:

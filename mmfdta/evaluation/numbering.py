@@ -8,8 +8,6 @@ Each side is read in its own way, the same for all of its sequences: results of
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from mmfdta.structures.frames import (
     AmbiguousFrames,
     SequenceFrames,
@@ -18,10 +16,6 @@ from mmfdta.structures.frames import (
 from mmfdta.structures.mot_text import ScannedText
 from mmfdta.structures.tracks import Sequence
 
-from .parts import rate_moved
-
-# Fewest boxes that tell a shift.
-_FEWEST_BOXES = 20
 _MOST_REMARKS = 3
 
 
@@ -115,37 +109,3 @@ def _complete_frames(scanned: SequenceOf[ScannedSequence]) -> list[SequenceFrame
         )
         for s in scanned
     ]
-
-
-def find_shift(sequences: SequenceOf[Sequence]) -> tuple[str, list[str]]:
-    """Ask whether both sides have frames of one extent that lies apart.
-
-    Where nothing is known of the frames, a side that counts from 0 without a frame 0,
-    or from the first frame of a cut-out, looks like any other. Boxes that move overlap
-    less then.
-
-    Args:
-        sequences: What is to be scored, as it is numbered.
-
-    Returns:
-        Why they are not to be scored, empty if they are; and no remarks.
-    """
-    filled = [s for s in sequences if len(s.gt) and len(s.pred)]
-    ends = [
-        (int(end(s.gt.frame)), int(end(s.pred.frame)))
-        for s in filled
-        for end in (np.min, np.max)
-    ]
-    apart = {gt - pred for gt, pred in ends}
-    if len(apart) == 1 and (shift := apart.pop()):
-        rated = [rate_moved(sequence, shift) for sequence in filled]
-        usual, moved = (np.concatenate(side) for side in zip(*rated, strict=True))
-        if len(usual) >= _FEWEST_BOXES and moved.mean() > usual.mean():
-            (gt_first, first), (gt_last, last) = ends[:2]
-            return (
-                f'{filled[0].name}: the ground truth has the frames {gt_first} to '
-                f'{gt_last}, the results {first} to {last}, as if one of them did not '
-                f'count from the first frame; and so in all {len(filled)} sequences. '
-                'Number both alike, or lay the images or seqinfo.ini beside gt'
-            ), []
-    return '', []

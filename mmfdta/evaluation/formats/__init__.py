@@ -231,11 +231,7 @@ def open_truth(path: Path, benchmark: str = '') -> Side | None:
     Raises:
         ValueError: If it clearly is one of them, and broken.
     """
-    for module in _modules():
-        side = module.open_truth(path, benchmark)
-        if side is not None:
-            return side
-    return None
+    return _first(module.open_truth(path, benchmark) for module in _modules())
 
 
 def open_results(path: Path, truth: Side) -> Side | None:
@@ -251,11 +247,7 @@ def open_results(path: Path, truth: Side) -> Side | None:
     Raises:
         ValueError: If it clearly is one of them, and broken.
     """
-    for module in _modules():
-        side = module.open_results(path, truth)
-        if side is not None:
-            return side
-    return None
+    return _first(module.open_results(path, truth) for module in _modules())
 
 
 def as_results(texts: Any, truth: Side) -> Side:
@@ -265,11 +257,15 @@ def as_results(texts: Any, truth: Side) -> Side:
         texts: The `TextSide` of a tracker, not read yet.
         truth: The ground truth.
     """
-    for module in _modules():
-        side = module.as_results(texts, truth)
-        if side is not None:
-            return side
+    side = _first(module.as_results(texts, truth) for module in _modules())
+    if side is not None:
+        return side
     return import_module(f'{__name__}.text_results').TextResults.of(texts, truth)
+
+
+def _first(sides: Iterable[Side | None]) -> Side | None:
+    """Return what the first module gave that knows the format."""
+    return next((side for side in sides if side is not None), None)
 
 
 def _modules() -> Iterable:
