@@ -6,16 +6,16 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from mmdet.models.detectors import DeformableDETR
 from mmdet.registry import MODELS
-from mmdet.structures import SampleList
+from mmdet.structures import OptSampleList, SampleList
 from mmdet.utils import InstanceList, OptConfigType
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmfdta.utils.shared_sizes import Place, share_number
 
 from ..adapters import DepthFeatures
+from .base import FrameDetector, padded_sizes
 from .layers import FDTADecoder
 
 
@@ -122,7 +122,7 @@ def host_detections(
 
 
 @MODELS.register_module()
-class FDTADetector(DeformableDETR):
+class FDTADetector(FrameDetector):
     """The detector of FDTA. Frames never see each other in it.
 
     MMDetection's Deformable DETR (iterative box refinement, one stage) whose
@@ -134,8 +134,8 @@ class FDTADetector(DeformableDETR):
             It has the channels of the detector, and its ``num_bins`` are also those of
             ``bbox_head.loss_depth``.
         bbox_head: Config of :class:`FDTAHead`.
-        as_two_stage: Has to be False.
-        **kwargs: Arguments of MMDetection's ``DeformableDETR``.
+        **kwargs: Arguments of MMDetection's ``DeformableDETR``; ``as_two_stage`` has to
+            be False.
 
     Raises:
         ValueError: If ``as_two_stage`` is set, or numbers do not agree.
@@ -146,10 +146,8 @@ class FDTADetector(DeformableDETR):
         *args,
         spatial_adapter: OptConfigType = None,
         bbox_head: OptConfigType = None,
-        as_two_stage: bool = False,
         **kwargs,
     ) -> None:
-        refuse_two_stages(as_two_stage)
         bbox_head = dict(bbox_head or {})
         adapter, loss = share_depth_bins(spatial_adapter, bbox_head.get('loss_depth'))
         if loss is not None:
@@ -160,8 +158,6 @@ class FDTADetector(DeformableDETR):
     def _init_layers(self) -> None:
         decoder = self.decoder
         super()._init_layers()
-        # MMDetection allocates it without values; only `init_weights` would fill it.
-        nn.init.normal_(self.level_embed)
         layer_cfg = dict(decoder['layer_cfg'])
         if self.spatial_adapter is not None:
             layer_cfg.setdefault('depth_attn_cfg', dict(layer_cfg['self_attn_cfg']))
@@ -175,23 +171,25 @@ class FDTADetector(DeformableDETR):
             self.spatial_adapter = MODELS.build(adapter)
         self.decoder = FDTADecoder(**{**decoder, 'layer_cfg': layer_cfg})
 
-    def pre_transformer(
-        self, mlvl_feats: tuple[Tensor, ...], batch_data_samples: SampleList
+    def prepare(
+        self,
+        feats: tuple[Tensor, ...],
+        input_shape: tuple[int, int] | None = None,
+        sizes: Tensor | None = None,
     ) -> tuple[dict, dict]:
         """Prepare encoder and decoder inputs; run the Spatial Adapter.
 
         Args:
-            mlvl_feats: Neck levels (F, C, h, w), finest first.
-            batch_data_samples: Frames with ``img_shape`` and ``batch_input_shape``.
+            feats: Neck levels (F, C, h, w), finest first.
+            input_shape: Height and width of the padded frames, in pixels.
+            sizes: See :func:`padded_sizes`.
 
         Returns:
-            As MMDetection's; the second also has ``depth``.
+            As :meth:`FrameDetector.prepare`; the second also has ``depth``.
         """
-        encoder_inputs, decoder_inputs = super().pre_transformer(
-            mlvl_feats, batch_data_samples
-        )
+        encoder_inputs, decoder_inputs = super().prepare(feats, input_shape, sizes)
         if self.spatial_adapter is not None:
-            finest = mlvl_feats[0]
+            finest = feats[0]
             tokens = finest.shape[-2] * finest.shape[-1]
             mask = encoder_inputs['feat_mask']
             if mask is not None:
@@ -200,54 +198,62 @@ class FDTADetector(DeformableDETR):
             else:
                 pos = self.positional_encoding(None, input=finest)
             pos = pos.flatten(2).transpose(1, 2)
-            feats = [feat.detach() for feat in mlvl_feats[:3]]
-            decoder_inputs['depth'] = self.spatial_adapter(feats, mask, pos)
+            detached = [feat.detach() for feat in feats[:3]]
+            decoder_inputs['depth'] = self.spatial_adapter(detached, mask, pos)
         return encoder_inputs, decoder_inputs
 
-    def forward_decoder(
-        self,
-        query: Tensor,
-        query_pos: Tensor,
-        memory: Tensor,
-        memory_mask: Tensor | None,
-        reference_points: Tensor,
-        spatial_shapes: Tensor,
-        level_start_index: Tensor,
-        valid_ratios: Tensor,
-        depth: DepthFeatures | None = None,
+    def forward_decoder(  # type: ignore[override]
+        self, *args, depth: DepthFeatures | None = None, **kwargs
     ) -> dict:
-        """Run the decoder; as MMDetection's, with the depth features besides."""
-        hidden_states, references = self.decoder(
-            query=query,
-            query_pos=query_pos,
-            value=memory,
-            key_padding_mask=memory_mask,
-            reference_points=reference_points,
-            spatial_shapes=spatial_shapes,
-            level_start_index=level_start_index,
-            valid_ratios=valid_ratios,
-            reg_branches=self.bbox_head.reg_branches if self.with_box_refine else None,
-            depth=depth,
-        )
-        return dict(
-            hidden_states=hidden_states,
-            references=[reference_points, *references],
-            depth=depth,
-        )
-
-    def detect(
-        self, batch_inputs: Tensor, batch_data_samples: SampleList
-    ) -> DetectorOutputs:
-        """Run backbone, transformer and head.
+        """Run the decoder, with the depth features besides.
 
         Args:
-            batch_inputs: Normalised frames (F, 3, H, W).
-            batch_data_samples: Their meta information.
+            *args: As :meth:`FrameDetector.forward_decoder`.
+            depth: Output of the Spatial Adapter.
+            **kwargs: As ``args``.
+
+        Returns:
+            Arguments of the head.
+        """
+        return dict(super().forward_decoder(*args, depth=depth, **kwargs), depth=depth)
+
+    def network(self, imgs: Tensor, sizes: Tensor | None = None) -> DetectorOutputs:
+        """Run backbone, transformer and head: tensors in, tensors out.
+
+        Args:
+            imgs: Normalised frames (F, 3, H, W), padded at the right and bottom.
+            sizes: Height and width of the frames without padding, int64 (F, 2); None if
+                no frame is padded.
 
         Returns:
             Raw outputs of all decoder layers.
         """
-        return self._forward(batch_inputs, batch_data_samples)
+        encoder_inputs, decoder_inputs = self.prepare(
+            self.extract_feat(imgs), tuple(imgs.shape[-2:]), sizes
+        )
+        encoded = self.forward_encoder(**encoder_inputs)
+        queries, head_inputs = self.pre_decoder(**encoded)
+        head_inputs |= self.forward_decoder(**queries, **decoder_inputs)
+        return self.bbox_head(**head_inputs)
+
+    def detect(
+        self, batch_inputs: Tensor, batch_data_samples: OptSampleList = None
+    ) -> DetectorOutputs:
+        """Run the network on frames.
+
+        Args:
+            batch_inputs: Normalised frames (F, 3, H, W).
+            batch_data_samples: Their meta information; None if no frame is padded.
+
+        Returns:
+            Raw outputs of all decoder layers.
+        """
+        sizes = None
+        if batch_data_samples is not None:
+            sizes = padded_sizes(batch_data_samples, batch_inputs.device)
+        return self.network(batch_inputs, sizes)
+
+    _forward = detect
 
 
 def share_depth_bins(
@@ -277,12 +283,3 @@ def share_depth_bins(
         default=150,
     )
     return adapter, loss
-
-
-def refuse_two_stages(as_two_stage: bool) -> None:
-    """Raise a ValueError if a detector is to make proposals first."""
-    if as_two_stage:
-        raise ValueError(
-            'model.detector.as_two_stage: found True, expected False; the head has no '
-            'loss for the proposals of a first stage, which would stay untrained'
-        )

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from mmdet.models.detectors import DeformableDETR
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
 from ..layers import DetrAttention
-from .fdta_detector import DetectorOutputs, refuse_two_stages
+from .base import FrameDetector, LevelShapes
+from .fdta_detector import DetectorOutputs
 from .layers import FDTADecoder, FDTADecoderLayer
 
 
@@ -97,6 +97,8 @@ class EncodedFrames:
     """(L,)."""
     valid_ratios: Tensor
     """(F, L, 2) share of each level that is not padding."""
+    level_shapes: LevelShapes
+    """Height and width of the levels, on the host."""
 
     def split(self) -> Iterator['EncodedFrames']:
         """Yield the frames one by one."""
@@ -108,11 +110,12 @@ class EncodedFrames:
                 self.spatial_shapes,
                 self.level_start_index,
                 self.valid_ratios[i : i + 1],
+                self.level_shapes,
             )
 
 
 @MODELS.register_module()
-class MOTRDetector(DeformableDETR):
+class MOTRDetector(FrameDetector):
     """The detector of MOTR (arXiv 2105.03247, Sec. 3.2).
 
     MMDetection's Deformable DETR (iterative box refinement, one stage) in two
@@ -122,22 +125,15 @@ class MOTRDetector(DeformableDETR):
 
     Args:
         *args: Arguments of MMDetection's ``DeformableDETR``.
-        as_two_stage: Has to be False.
-        **kwargs: As ``args``.
+        **kwargs: As ``args``; ``as_two_stage`` has to be False.
 
     Raises:
         ValueError: If ``as_two_stage`` is set.
     """
 
-    def __init__(self, *args, as_two_stage: bool = False, **kwargs) -> None:
-        refuse_two_stages(as_two_stage)
-        super().__init__(*args, **kwargs)
-
     def _init_layers(self) -> None:
         decoder = self.decoder
         super()._init_layers()
-        # MMDetection allocates it without values; only `init_weights` would fill it.
-        nn.init.normal_(self.level_embed)
         layer_cfg = dict(decoder['layer_cfg'], num_detect_queries=self.num_queries)
         self.decoder = MOTRDecoder(**{**decoder, 'layer_cfg': layer_cfg})
 
@@ -191,5 +187,6 @@ class MOTRDetector(DeformableDETR):
             spatial_shapes=encoded.spatial_shapes,
             level_start_index=encoded.level_start_index,
             valid_ratios=encoded.valid_ratios,
+            level_shapes=encoded.level_shapes,
         )
         return self.bbox_head(**head_inputs)

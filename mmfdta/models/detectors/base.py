@@ -1,0 +1,308 @@
+# Copyright (c) mmfdta authors.
+"""Deformable DETR of one stage, whose host never waits for the device."""
+
+import torch
+import torch.nn.functional as F
+from mmdet.models.detectors import DeformableDETR
+from mmdet.structures import OptSampleList, SampleList
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor, nn
+
+LevelShapes = tuple[tuple[int, int], ...]
+"""Height and width of each feature level."""
+
+
+class Encoder(BaseModule):
+    """MMDetection's encoder of Deformable DETR, which knows its levels on the host.
+
+    Args:
+        layers: Its layers.
+    """
+
+    def __init__(self, layers: ModuleList) -> None:
+        super().__init__()
+        self.layers = layers
+        self.embed_dims = layers[0].embed_dims
+
+    def forward(
+        self, query: Tensor, valid_ratios: Tensor, level_shapes: LevelShapes, **kwargs
+    ) -> Tensor:
+        """Run the layers.
+
+        Args:
+            query: Tokens (F, S, C) of all levels.
+            valid_ratios: (F, L, 2) share of each level that is not padding, x first.
+            level_shapes: Of the L levels.
+            **kwargs: Further arguments of MMDetection's encoder.
+
+        Returns:
+            The memory (F, S, C).
+        """
+        points = token_points(valid_ratios, level_shapes)
+        for layer in self.layers:
+            query = layer(
+                query=query,
+                valid_ratios=valid_ratios,
+                level_shapes=level_shapes,
+                reference_points=points,
+                **kwargs,
+            )
+        return query
+
+
+class FrameDetector(DeformableDETR):
+    """What the detectors of this project share.
+
+    It computes what MMDetection's Deformable DETR does, under the same names. Sizes of
+    feature levels stay on the host, and those of padded frames go to the device in one
+    copy that nothing waits for; MMDetection asks the device for them many times per
+    forward pass. Deformable attention gets them as ``level_shapes``.
+
+    Args:
+        *args: Arguments of MMDetection's ``DeformableDETR``.
+        as_two_stage: Has to be False.
+        **kwargs: As ``args``.
+
+    Raises:
+        ValueError: If ``as_two_stage`` is set.
+    """
+
+    def __init__(self, *args, as_two_stage: bool = False, **kwargs) -> None:
+        if as_two_stage:
+            raise ValueError(
+                'model.detector.as_two_stage: found True, expected False; the head has '
+                'no loss for the proposals of a first stage, which would stay untrained'
+            )
+        super().__init__(*args, **kwargs)
+
+    def _init_layers(self) -> None:
+        super()._init_layers()
+        self.encoder = Encoder(self.encoder.layers)
+        # MMDetection allocates it without values; only `init_weights` would fill it.
+        nn.init.normal_(self.level_embed)
+
+    def pre_transformer(
+        self, mlvl_feats: tuple[Tensor, ...], batch_data_samples: OptSampleList = None
+    ) -> tuple[dict, dict]:
+        """Prepare the inputs of encoder and decoder, as MMDetection's detectors do.
+
+        Args:
+            mlvl_feats: Neck levels (F, C, h, w), finest first.
+            batch_data_samples: Frames with ``img_shape`` and ``batch_input_shape``;
+                None if no frame is padded.
+
+        Returns:
+            See :meth:`prepare`.
+        """
+        if batch_data_samples is None:
+            return self.prepare(mlvl_feats)
+        return self.prepare(
+            mlvl_feats,
+            tuple(batch_data_samples[0].batch_input_shape),
+            padded_sizes(batch_data_samples, mlvl_feats[0].device),
+        )
+
+    def prepare(
+        self,
+        feats: tuple[Tensor, ...],
+        input_shape: tuple[int, int] | None = None,
+        sizes: Tensor | None = None,
+    ) -> tuple[dict, dict]:
+        """Prepare the inputs of encoder and decoder.
+
+        Args:
+            feats: Neck levels (F, C, h, w), finest first.
+            input_shape: Height and width of the padded frames, in pixels.
+            sizes: See :func:`padded_sizes`.
+
+        Returns:
+            Arguments of :meth:`forward_encoder` and :meth:`forward_decoder`.
+        """
+        level_shapes = tuple((feat.shape[-2], feat.shape[-1]) for feat in feats)
+        if sizes is None:
+            positions = [self.positional_encoding(None, input=feat) for feat in feats]
+            mask = None
+            ones = feats[0].new_ones(len(feats[0]), len(feats), 2, dtype=torch.float32)
+            valid_ratios = ones
+        else:
+            masks, valid_ratios = padding_of(sizes, input_shape, level_shapes)
+            positions = [self.positional_encoding(mask) for mask in masks]
+            mask = torch.cat([mask.flatten(1) for mask in masks], dim=1)
+        tokens = torch.cat([feat.flatten(2).transpose(1, 2) for feat in feats], dim=1)
+        pos = torch.cat(
+            [
+                position.flatten(2).transpose(1, 2) + embed
+                for position, embed in zip(positions, self.level_embed, strict=True)
+            ],
+            dim=1,
+        )
+        spatial_shapes, starts = level_tensors(level_shapes, tokens.device)
+        levels = dict(
+            spatial_shapes=spatial_shapes,
+            level_start_index=starts,
+            valid_ratios=valid_ratios,
+            level_shapes=level_shapes,
+        )
+        encoder_inputs = dict(feat=tokens, feat_mask=mask, feat_pos=pos, **levels)
+        return encoder_inputs, dict(memory_mask=mask, **levels)
+
+    def forward_encoder(
+        self,
+        feat: Tensor,
+        feat_mask: Tensor | None,
+        feat_pos: Tensor,
+        spatial_shapes: Tensor,
+        **levels,
+    ) -> dict:
+        """Run the encoder.
+
+        Args:
+            feat: Tokens (F, S, C) of all levels.
+            feat_mask: (F, S) bool, True = padding; None without padding.
+            feat_pos: Positions of the tokens (F, S, C).
+            spatial_shapes: Sizes of the levels, int64 (L, 2).
+            **levels: ``level_start_index``, ``valid_ratios`` and ``level_shapes``.
+
+        Returns:
+            Arguments of MMDetection's ``pre_decoder``.
+        """
+        memory = self.encoder(
+            query=feat,
+            query_pos=feat_pos,
+            key_padding_mask=feat_mask,
+            spatial_shapes=spatial_shapes,
+            **levels,
+        )
+        return dict(memory=memory, memory_mask=feat_mask, spatial_shapes=spatial_shapes)
+
+    def forward_decoder(
+        self,
+        query: Tensor,
+        query_pos: Tensor,
+        memory: Tensor,
+        memory_mask: Tensor | None,
+        reference_points: Tensor,
+        **kwargs,
+    ) -> dict:
+        """Run the decoder.
+
+        Args:
+            query: Content of the queries (F, Q, C).
+            query_pos: Their positions (F, Q, C).
+            memory: Output of the encoder (F, S, C).
+            memory_mask: (F, S) bool, True = padding; None without padding.
+            reference_points: (F, Q, 2) in 0..1 of the unpadded image.
+            **kwargs: What describes the levels, and what goes to every layer besides.
+
+        Returns:
+            Arguments of the head.
+        """
+        hidden_states, references = self.decoder(
+            query=query,
+            query_pos=query_pos,
+            value=memory,
+            key_padding_mask=memory_mask,
+            reference_points=reference_points,
+            reg_branches=self.bbox_head.reg_branches if self.with_box_refine else None,
+            **kwargs,
+        )
+        return dict(
+            hidden_states=hidden_states, references=[reference_points, *references]
+        )
+
+
+def padded_sizes(frames: SampleList, device: torch.device) -> Tensor | None:
+    """Bring the sizes of frames to the device, without waiting for it.
+
+    Args:
+        frames: F frames with ``img_shape`` and ``batch_input_shape``.
+        device: Where to.
+
+    Returns:
+        int64 (F, 2), height and width without the padding, in pixels; None if no frame
+        is padded.
+    """
+    sizes = [tuple(frame.img_shape[:2]) for frame in frames]
+    if all(size == tuple(frames[0].batch_input_shape) for size in sizes):
+        return None
+    return torch.tensor(sizes).to(device, non_blocking=True)
+
+
+def padding_of(
+    sizes: Tensor, input_shape: tuple[int, int], level_shapes: LevelShapes
+) -> tuple[list[Tensor], Tensor]:
+    """Find what of feature levels is padding.
+
+    Args:
+        sizes: Height and width of F frames without padding, int64 (F, 2).
+        input_shape: Height and width with padding.
+        level_shapes: Of the L levels.
+
+    Returns:
+        For each level (F, h, w) bool, True = padding, as nearest interpolation of the
+        padded image has it; and float32 (F, L, 2), the share of the levels' width and
+        height that is not padding.
+    """
+    beyond = [
+        torch.arange(full, device=sizes.device) >= sizes[:, axis, None]
+        for axis, full in enumerate(input_shape)
+    ]
+    rows, columns = (axis.to(torch.uint8)[None] for axis in beyond)
+    masks, ratios = [], []
+    for height, width in level_shapes:
+        row = F.interpolate(rows, size=height)[0].bool()
+        column = F.interpolate(columns, size=width)[0].bool()
+        masks.append(row[:, :, None] | column[:, None])
+        x, y = ((~axis).sum(1).float() / axis.shape[1] for axis in (column, row))
+        ratios.append(torch.stack([x, y], dim=-1))
+    return masks, torch.stack(ratios, dim=1)
+
+
+def level_tensors(
+    level_shapes: LevelShapes, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Bring the sizes of levels to the device, without waiting for it.
+
+    MMCV's attention wants them there.
+
+    Args:
+        level_shapes: Of the L levels.
+        device: Where to.
+
+    Returns:
+        int64 (L, 2) heights and widths, and int64 (L,), the first token of each level.
+    """
+    starts, tokens = [], 0
+    for height, width in level_shapes:
+        starts.append(tokens)
+        tokens += height * width
+    numbers = [*(n for shape in level_shapes for n in shape), *starts]
+    packed = torch.tensor(numbers).to(device, non_blocking=True)
+    return packed[: -len(starts)].view(-1, 2), packed[-len(starts) :]
+
+
+def token_points(valid_ratios: Tensor, level_shapes: LevelShapes) -> Tensor:
+    """Where the tokens of the encoder look at each level.
+
+    Args:
+        valid_ratios: (F, L, 2) share of each level that is not padding, x first.
+        level_shapes: Of the L levels.
+
+    Returns:
+        Centres of the S tokens in all levels, (F, S, L, 2), xy in 0..1 of the padded
+        level.
+    """
+    points = []
+    for level, (height, width) in enumerate(level_shapes):
+        y, x = torch.meshgrid(
+            *(
+                torch.linspace(0.5, n - 0.5, n, device=valid_ratios.device)
+                for n in (height, width)
+            ),
+            indexing='ij',
+        )
+        share_x, share_y = valid_ratios[:, None, level].unbind(-1)
+        x = x.reshape(1, -1) / (share_x * width)
+        y = y.reshape(1, -1) / (share_y * height)
+        points.append(torch.stack([x, y], dim=-1))
+    return torch.cat(points, dim=1)[:, :, None] * valid_ratios[:, None]
