@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Checkpoints that are whole or not there, never too few, and fit the model."""
 
+import copy
 import difflib
 import errno
 import os
@@ -16,6 +17,8 @@ from mmengine.evaluator import BaseMetric
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
+from mmengine.utils import apply_to
+from torch import Tensor
 
 from mmfdta.checkpoints import matching_weights
 from mmfdta.evaluation.mot_metric import LESS_IS_BETTER, MORE_IS_BETTER, MOTMetric
@@ -85,6 +88,14 @@ class WholeCheckpointHook(CheckpointHook):
         super().before_train(runner)
         if is_main_process():
             remove_unfinished(self.out_dir, _SUFFIX)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Bring over what other hooks, such as `EMAHook`, have put in from a device.
+
+        This hook comes after them. A machine without the device can load the file.
+        """
+        for key, value in checkpoint.items():
+            checkpoint[key] = _on_the_host(value)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         """Save, then remove the oldest if there is one too many."""
@@ -189,6 +200,16 @@ class WholeCheckpointHook(CheckpointHook):
     def _remove(self, path: str) -> None:
         if is_main_process() and self.file_backend.isfile(path):
             self.file_backend.remove(path)
+
+
+def _on_the_host(value: object) -> object:
+    """Copy what is on a device; state dicts keep their class and attributes."""
+    if isinstance(value, dict):
+        copied = copy.copy(value)
+        for key, item in value.items():
+            copied[key] = _on_the_host(item)
+        return copied
+    return apply_to(value, lambda item: isinstance(item, Tensor), Tensor.cpu)
 
 
 def _scores_of(metric: BaseMetric) -> list[str] | None:

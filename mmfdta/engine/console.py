@@ -14,12 +14,13 @@ import sys
 import time
 from typing import Any, TextIO
 
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.registry import LOG_PROCESSORS, RUNNERS
 from mmengine.runner import BaseLoop, LogProcessor, Runner
 
 from .loops import check_warmup
+from .message_hub import DeferredMessageHub
 
 # Stands before what a line of progress shows in the log file only.
 DETAILS = '  | '
@@ -108,7 +109,8 @@ def quiet_console(logger: MMLogger) -> None:
 class TrackingRunner(Runner):
     """MMEngine's runner with a quiet console, see `quiet_console`.
 
-    It refuses a warm-up that the training loop would never end, and says when the
+    What it logs waits for the device once an interval, see `DeferredMessageHub`. It
+    refuses a warm-up that the training loop would never end, and says when the
     batch is not the one that the learning rate belongs to.
     """
 
@@ -118,6 +120,13 @@ class TrackingRunner(Runner):
         quiet_console(logger)
         logger.info(f'The log is {logger.log_file}')
         return logger
+
+    def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
+        """Build the hub, which others find as MMEngine's current one."""
+        settings = message_hub or {}
+        return DeferredMessageHub.get_instance(
+            **{'name': self.experiment_name, **settings}
+        )
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build MMEngine's loop and compare it with the model's warm-up.

@@ -34,9 +34,14 @@ class NonFiniteLossError(RuntimeError):
 class FiniteLossHook(Hook):
     """Stop, or skip the step, when a loss is NaN or infinite.
 
-    It looks at the losses before they are propagated, so that they never reach
-    the weights. All processes decide alike. With mixed precision a gradient that
-    overflows is left to the gradient scaler, as always; it is no such loss.
+    Such losses never reach the weights. All processes decide alike. With mixed
+    precision a gradient that overflows is left to the gradient scaler, as always; it is
+    no such loss.
+
+    Either way the host waits for a GPU once an iteration: ``stop`` between the backward
+    pass and the optimiser's step, when the GPU has all its work; ``skip`` before the
+    backward pass, because a gradient that is NaN could not be taken out of the
+    accumulated ones.
 
     Before it stops it writes ``not_finite_iter_<n>_rank<r>.pth`` into the work
     directory, a dict that ``torch.load(path, weights_only=True)`` reads:
@@ -72,6 +77,7 @@ class FiniteLossHook(Hook):
         # Whether anything was propagated since the last step.
         self._has_gradients = False
         self._data_batch: dict | None = None
+        self._undecided: tuple[nn.Module, Losses, Tensor, Tensor] | None = None
         self._handles: list = []
 
     def before_train(self, runner: Runner) -> None:
@@ -82,9 +88,8 @@ class FiniteLossHook(Hook):
         self._handles = [
             model.register_forward_hook(self._after_forward, with_kwargs=True)
         ]
-        if self.action == 'skip':
-            optimizer = runner.optim_wrapper.optimizer
-            self._handles.append(optimizer.register_step_pre_hook(self._before_step))
+        optimizer = runner.optim_wrapper.optimizer
+        self._handles.append(optimizer.register_step_pre_hook(self._before_step))
 
     def after_train(self, runner: Runner) -> None:
         """Watch no longer."""
@@ -97,30 +102,58 @@ class FiniteLossHook(Hook):
         """Remember what the iteration is about."""
         self._data_batch = data_batch
 
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
+        """Decide about an iteration without a step.
+
+        Raises:
+            NonFiniteLossError: If a loss was not finite.
+        """
+        self._stop_if_broken()
+
     def _after_forward(
         self, model: nn.Module, args: tuple, kwargs: dict, losses: Losses
     ) -> Losses | None:
-        """Pass finite losses on."""
+        """Pass finite losses on; with `stop` the decision can wait for the step."""
         if kwargs.get('mode') != 'loss':
             return None
+        self._stop_if_broken()
         parts = [v for value in _counted(losses).values() for v in _listed(value)]
         total = sum(part.detach().float().sum() for part in parts)
         is_broken = ~torch.isfinite(torch.as_tensor(total))
         anywhere = is_broken.to(torch.uint8)
         all_reduce(anywhere, op='max')
+        if self.action == 'stop':
+            self._undecided = model, _detached(losses), is_broken, anywhere
+            return None
         if not anywhere:
             self._in_a_row = 0
             self._has_gradients = True
             return None
         error = self._report(model, losses, bool(is_broken))
-        if self.action == 'stop' or self._in_a_row >= self.max_in_a_row:
+        if self._in_a_row >= self.max_in_a_row:
             raise NonFiniteLossError(error)
         print_log(error, 'current', logging.WARNING)
         return _without_gradients(model, losses)
 
+    def _stop_if_broken(self) -> None:
+        """Decide about losses that were passed on undecided."""
+        if self._undecided is None:
+            return
+        model, losses, is_broken, anywhere = self._undecided
+        self._undecided = None
+        if anywhere:
+            raise NonFiniteLossError(self._report(model, losses, bool(is_broken)))
+
     def _before_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
-        """Leave out a step to which no iteration contributed."""
-        if not self._has_gradients:
+        """Stop before the step; leave out one to which no iteration contributed."""
+        self._stop_if_broken()
+        if self.action == 'skip' and not self._has_gradients:
             # What has no gradient is not touched, by no optimiser of PyTorch.
             optimizer.zero_grad(set_to_none=True)
         self._has_gradients = False
@@ -208,9 +241,19 @@ def _without_gradients(model: nn.Module, losses: Losses) -> Losses:
     """
     nothing = sum(p.sum() for p in model.parameters() if p.requires_grad) * 0.0
     return {
-        name: value.detach() + nothing
+        name: value + nothing
         if isinstance(value, Tensor)
-        else [part.detach() + nothing for part in value]
+        else [part + nothing for part in value]
+        for name, value in _detached(losses).items()
+    }
+
+
+def _detached(losses: Losses) -> Losses:
+    """Take losses out of their graph."""
+    return {
+        name: value.detach()
+        if isinstance(value, Tensor)
+        else [part.detach() for part in value]
         for name, value in losses.items()
     }
 
