@@ -1,11 +1,13 @@
 # Copyright (c) mmfdta authors.
 """Optimiser wrappers that clip parts of the model separately, and the warm-up."""
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from mmdet.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, PARAM_SCHEDULERS
+from mmengine.logging import print_log
 from mmengine.optim import (
     AmpOptimWrapper,
     DefaultOptimWrapperConstructor,
@@ -17,6 +19,8 @@ from torch.optim import Optimizer
 
 REST = 'other'
 _MULTIPLIERS = ('lr_mult', 'decay_mult')
+# Settings of PyTorch's optimisers that say how they compute, and not what.
+_WAYS = ('fused', 'foreach', 'capturable')
 
 
 class _GroupClip(OptimWrapper):
@@ -101,8 +105,19 @@ class _GroupClip(OptimWrapper):
         super().step(**kwargs)
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Load a state, without the steps that 0.1 counted for modules at rest."""
-        super().load_state_dict(state_dict)
+        """Load a state, without the steps that 0.1 counted for modules at rest.
+
+        The optimiser goes on computing in the way that this run's config says, and not
+        in that of the run which saved the state.
+        """
+        own = self.optimizer.param_groups
+        saved = [
+            group | {way: mine[way] for way in _WAYS if way in mine}
+            for group, mine in zip(state_dict['param_groups'], own, strict=False)
+        ]
+        saved += state_dict['param_groups'][len(saved) :]
+        super().load_state_dict({**state_dict, 'param_groups': saved})
+        self._lay_out_states()
         for params in self._resting:
             states = [self.optimizer.state.get(p, {}) for p in params]
             moments = (
@@ -114,6 +129,26 @@ class _GroupClip(OptimWrapper):
             if not _any_nonzero(moments):
                 for param in params:
                     self.optimizer.state.pop(param, None)
+
+    def _lay_out_states(self) -> None:
+        """Bring loaded states to where the optimiser's steps want them.
+
+        A fused step takes elements in the order in which they lie in memory, whatever
+        the strides are; any other waits for the device to read a count of steps.
+        """
+        for group in self.optimizer.param_groups:
+            on_device = group.get('fused') or group.get('capturable')
+            for param in group['params']:
+                state = self.optimizer.state.get(param, {})
+                for name, value in state.items():
+                    if not isinstance(value, Tensor):
+                        continue
+                    if name == 'step':
+                        state[name] = value if on_device else value.cpu()
+                    elif (
+                        value.shape == param.shape and value.stride() != param.stride()
+                    ):
+                        state[name] = torch.empty_like(param).copy_(value)
 
     def get_lr(self) -> dict[str, list[float]]:
         """Learning rates, as MMEngine's, and ``<group>_lr`` of each named group."""
@@ -164,7 +199,8 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     parts of parameter names; of several that fit a name the longest counts, as in
     MMEngine. Frozen parameters are left out; norms and biases decay like the rest.
     A group is called after its keys, the one of all other parameters ``other``, and
-    its learning rate is logged under that name.
+    its learning rate is logged under that name. ``optimizer.fused`` is left out where
+    the optimiser has no fused step.
 
     Raises:
         ValueError: If ``paramwise_cfg`` holds anything else, or a key fits no
@@ -174,7 +210,20 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the wrapper and tell it the parts to clip."""
         model = getattr(model, 'module', model)
-        wrapper = super().__call__(model)
+        try:
+            wrapper = super().__call__(model)
+        except TypeError as error:
+            if not self.optimizer_cfg.get('fused') or 'fused' not in str(error):
+                raise
+            del self.optimizer_cfg['fused']
+            wrapper = super().__call__(model)
+            kind = type(wrapper.optimizer).__name__
+            print_log(
+                f'optim_wrapper.optimizer.fused = True is left out: {kind} has no '
+                'fused step',
+                'current',
+                logging.WARNING,
+            )
         if isinstance(wrapper, _GroupClip):
             wrapper.assign_parts(model)
         return wrapper

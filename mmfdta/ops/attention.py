@@ -20,7 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .linear import linear, product
-from .processor import amd_family, has_avx512, is_plain_float, wants_gradient
+from .processor import (
+    amd_family,
+    has_avx512,
+    is_plain_float,
+    is_recorded,
+    wants_gradient,
+)
 
 # Fewer keys are not worth the blocks.
 _FEWEST_KEYS = 1024
@@ -51,6 +57,9 @@ def attention(
     Returns:
         (B, H, Lq, D).
     """
+    # First, because a compiler cannot see through what asks for the processor.
+    if is_recorded():
+        return F.scaled_dot_product_attention(q, k, v, attn_mask, dropout)
     if (dropout or _blocks_gain()) and _fits_blocks(q, k, v, attn_mask):
         # The weights do not change when all keys move; their norms become small.
         k = (k - k.mean(2, keepdim=True)) * (k.shape[-1] ** -0.5 * math.log2(math.e))

@@ -10,7 +10,7 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='GroupClipOptimWrapper',
     constructor='GroupedOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=1e-4, weight_decay=5e-4),
+    optimizer=dict(type='AdamW', lr=1e-4, weight_decay=5e-4, fused=True),
     paramwise_cfg=dict(
         custom_keys={
             'backbone': dict(lr_mult=0.1),

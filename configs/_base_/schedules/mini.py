@@ -12,7 +12,7 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='GroupClipOptimWrapper',
     constructor='GroupedOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-4),
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-4, fused=True),
     clip_grad=dict(max_norm=0.5, norm_type=2),
 )
 param_scheduler = [
