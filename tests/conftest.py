@@ -8,10 +8,13 @@ import socket
 import numpy as np
 import pytest
 import torch
+from device_fixtures import _workers, simulated_cuda
 from hypothesis import settings
 from mmengine.registry import init_default_scope
 
 import mmfdta.registry  # noqa: F401  (operators and registries first)
+
+__all__ = ['_workers', 'simulated_cuda']
 
 # A long run sets this to 10,000, and then draws new examples each time.
 EXAMPLES = os.environ.get('MMFDTA_FUZZ_EXAMPLES')
