@@ -1,25 +1,34 @@
 # Copyright (c) mmfdta authors.
-"""Deformable attention as sparse products against MMCV's PyTorch path."""
+"""Every way of deformable attention on a CPU against MMCV's PyTorch path."""
+
+import functools
+import typing
 
 import pytest
 import torch
 from mmcv.ops.multi_scale_deform_attn import (
     MultiScaleDeformableAttention,
+    MultiScaleDeformableAttnFunction,
     multi_scale_deformable_attn_pytorch,
 )
+from torch.utils._pytree import tree_map_only
 
 from mmfdta.ops import accelerate
-from mmfdta.ops import deformable_attention as sampling_file
 from mmfdta.ops.deformable_attention import (
     FastDeformableAttention,
     deformable_sampling,
+    read_level_shapes,
+    sampling_ways,
+    sparse,
 )
 
+WAYS = sampling_ways(torch.device('cpu'))
 
-def deformable_attention(value, shapes, locations, weights):
+
+def deformable_attention(value, shapes, locations, weights, way=''):
     """The operator under test, with the interface of MMCV's reference."""
     x, y = (locations * shapes.flip(1)[:, None] - 0.5).unbind(-1)
-    return deformable_sampling(value, shapes.tolist(), x, y, weights)
+    return deformable_sampling(value, shapes.tolist(), x, y, weights, way)
 
 
 def random_case(shapes, batch, queries, heads, points, dim, dtype=torch.float32):
@@ -42,13 +51,14 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize('way', WAYS)
 @pytest.mark.parametrize('case', CASES.values(), ids=CASES)
-def test_sparse_path_is_the_plain_one(case):
+def test_values_and_gradients_are_those_of_mmcv(case, way):
     case = random_case(*case)
     results = []
     for function in (
         multi_scale_deformable_attn_pytorch,
-        deformable_attention,
+        functools.partial(deformable_attention, way=way),
     ):
         value, shapes, *points = (t.clone() for t in case)
         leaves = [t.requires_grad_() for t in (value, *points)]
@@ -64,20 +74,39 @@ def test_images_in_several_parts_give_the_same_gradients(monkeypatch):
     leaves = [case[i].requires_grad_() for i in (0, 2, 3)]
     gradients = []
     for points in (1 << 20, 2 * 6 * 2 * 2 * 3, 1):
-        monkeypatch.setattr(sampling_file, '_BACKWARD_POINTS', points)
+        monkeypatch.setattr(sparse, '_BACKWARD_POINTS', points)
         output = deformable_attention(leaves[0], case[1], leaves[1], leaves[2])
         gradients.append(torch.autograd.grad(output.square().sum(), leaves))
     for other in gradients[1:]:
         torch.testing.assert_close(other, gradients[0], rtol=1e-12, atol=1e-12)
 
 
-def test_points_far_out_and_on_the_border_give_nothing():
+@pytest.mark.parametrize('way', WAYS)
+def test_a_level_without_pixels_gives_nothing(way):
+    value, shapes, locations, weights = random_case([(4, 5), (2, 3)], 2, 6, 2, 3, 4)
+    expected = deformable_attention(value, shapes, locations, weights, way)
+    shapes = torch.tensor([[4, 5], [0, 7], [2, 3], [3, 0]])
+    points = torch.rand(2, 6, 2, 4, 3, 2, requires_grad=True)
+    with torch.no_grad():
+        points[:, :, :, ::2] = locations
+    shares = torch.rand(2, 6, 2, 4, 3)
+    shares[:, :, :, ::2] = weights
+    output = deformable_attention(value, shapes, points, shares, way)
+    torch.testing.assert_close(output, expected)
+    output.square().sum().backward()
+    assert points.grad[:, :, :, 1::2].count_nonzero() == 0
+    assert points.grad[:, :, :, ::2].count_nonzero() > 0
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_points_far_out_and_on_the_border_give_nothing(way):
     shapes, value = torch.tensor([[3, 4]]), torch.rand(1, 12, 1, 2) + 1
     locations = torch.tensor(
         [[-1e9, 0.5], [0.5, 1e9], [-0.125, 0.5], [0.5, 1 + 1 / 6], [1.125, 0.5]]
     ).view(1, 5, 1, 1, 1, 2)
     locations.requires_grad_()
-    output = deformable_attention(value, shapes, locations, torch.ones(1, 5, 1, 1, 1))
+    weights = torch.ones(1, 5, 1, 1, 1)
+    output = deformable_attention(value, shapes, locations, weights, way)
     assert output.count_nonzero() == 0
     output.sum().backward()
     assert locations.grad[:, :2].count_nonzero() == 0
@@ -91,11 +120,12 @@ def test_a_point_that_is_nan_spoils_its_query_only():
     assert output[0, [0, 2, 3]].isfinite().all()
 
 
+@pytest.mark.parametrize('way', WAYS)
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-def test_half_precision_is_rounded_once(dtype):
+def test_half_precision_is_rounded_once(dtype, way):
     value, shapes, locations, weights = random_case([(5, 8), (3, 4)], 2, 6, 4, 4, 8)
     value, weights = value.to(dtype), weights.to(dtype)
-    output = deformable_attention(value, shapes, locations, weights)
+    output = deformable_attention(value, shapes, locations, weights, way)
     expected = multi_scale_deformable_attn_pytorch(
         value.float(), shapes.tolist(), locations, weights.float()
     )
@@ -130,6 +160,60 @@ def test_a_traced_model_holds_operations_of_pytorch():
     traced = torch.jit.trace(layer, case)
     assert 'grid_sampler' in str(traced.inlined_graph)
     torch.testing.assert_close(traced(*case), layer(*case), rtol=1e-4, atol=1e-5)
+
+
+def test_a_compiled_layer_holds_the_operator():
+    layer, graphs = accelerate(Layer().eval()).attention, []
+    torch.nn.init.normal_(layer.sampling_offsets.weight)
+
+    def run(query, value, points):
+        return layer(
+            query,
+            value=value,
+            reference_points=points,
+            spatial_shapes=torch.tensor([[3, 4], [2, 2]]),
+            level_shapes=((3, 4), (2, 2)),
+        )
+
+    def keep(graph, inputs):
+        graphs.append(graph.code)
+        return graph.forward
+
+    case = torch.randn(1, 5, 8), torch.randn(1, 16, 8), torch.rand(1, 5, 2, 2)
+    with torch.no_grad():
+        output = torch.compile(run, backend=keep, fullgraph=True)(*case)
+        assert torch.equal(output, run(*case))
+    assert 'mmfdta.deformable_sampling' in graphs[0]
+    assert 'grid_sample' not in graphs[0]
+    case = [t.requires_grad_() for t in case]
+    compiled = torch.compile(run, backend='aot_eager', fullgraph=True)
+    for expected, found in zip(
+        torch.autograd.grad(run(*case).square().sum(), case),
+        torch.autograd.grad(compiled(*case).square().sum(), case),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize('reference', [2, 4])
+def test_points_stay_in_single_precision_under_autocast(reference, monkeypatch):
+    layer, seen = accelerate(Layer()).attention, []
+
+    def sample(value, shapes, x, y, weights):
+        seen.append((value.dtype, x.dtype, y.dtype))
+        return deformable_sampling(value, shapes, x, y, weights)
+
+    monkeypatch.setattr(FastDeformableAttention, 'sample', staticmethod(sample))
+    query, value = torch.randn(1, 5, 8), torch.randn(1, 16, 8)
+    options = dict(
+        reference_points=torch.rand(1, 5, 2, reference),
+        spatial_shapes=torch.tensor([[3, 4], [2, 2]]),
+    )
+    expected = layer.eval()(query, value=value, **options)
+    with torch.autocast('cpu', torch.bfloat16):
+        output = layer(query, value=value, **options)
+    assert seen[1] == (torch.bfloat16, torch.float32, torch.float32)
+    torch.testing.assert_close(output, expected, rtol=0, atol=0.05)
 
 
 @pytest.mark.parametrize('batch_first', [True, False])
@@ -175,3 +259,102 @@ def test_the_query_is_value_and_identity_where_none_is_given():
     options = dict(reference_points=points, spatial_shapes=shapes)
     expected = plain(query, level_start_index=torch.tensor([0]), **options)
     torch.testing.assert_close(accelerate(plain)(query, **options), expected)
+
+
+@pytest.mark.parametrize('way', WAYS)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_it_keeps_the_rules_of_operators(dtype, way):
+    value, shapes, points, weights = random_case([(3, 4), (2, 2)], 2, 5, 2, 3, 4)
+    x, y = (points * 4).requires_grad_().unbind(-1)
+    value, weights = value.to(dtype).requires_grad_(), weights.requires_grad_()
+    args = value, x, y, weights, shapes.flatten().tolist(), way
+    torch.library.opcheck(torch.ops.mmfdta.deformable_sampling.default, args)
+    grad = torch.randn(2, 5, 8, dtype=dtype)
+    args = grad, *(t.detach() for t in args[:4]), *args[4:]
+    torch.library.opcheck(torch.ops.mmfdta.deformable_sampling_backward.default, args)
+
+
+def test_arguments_that_do_not_fit_are_refused():
+    value, _, points, weights = random_case([(3, 4)], 1, 5, 2, 3, 4)
+    x, y = points.unbind(-1)
+    for levels, shares in (([(3, 5)], weights), ([(3, 4)], weights[..., :2])):
+        with pytest.raises(ValueError, match=r'value, x, y and weights are .*levels'):
+            deformable_sampling(value, levels, x, y, shares)
+
+
+def kept_bytes(run):
+    """Bytes that a result keeps for its backward pass."""
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda _: None):
+        run()
+    return sum(t.numel() * t.itemsize for t in kept)
+
+
+def test_nothing_but_the_arguments_is_kept_for_the_backward_pass():
+    case = random_case([(5, 8), (3, 4)], 2, 7, 4, 3, 8)
+    value, shapes, *points = (t.requires_grad_(t.is_floating_point()) for t in case)
+    x, y = (points[0] * 8).detach().unbind(-1)
+    ours = kept_bytes(
+        lambda: deformable_sampling(value, shapes.tolist(), x, y, points[1])
+    )
+    starts = torch.tensor([0, 40])
+    compiled = kept_bytes(
+        lambda: MultiScaleDeformableAttnFunction.apply(
+            value, shapes, starts, *points, 64
+        )
+    )
+    count = 2 * 7 * 4 * 2 * 3
+    assert ours == 4 * (2 * 52 * 4 * 8 + 3 * count)
+    assert compiled == ours + shapes.nbytes + starts.nbytes
+
+
+class Logged(torch.Tensor):
+    """A tensor that wraps another one and notes the operators that it sees."""
+
+    seen: typing.ClassVar[list] = []
+
+    @staticmethod
+    def __new__(cls, inner):
+        wrapper = torch.Tensor._make_wrapper_subclass(
+            cls, inner.shape, strides=inner.stride(), dtype=inner.dtype
+        )
+        wrapper.inner = inner
+        return wrapper
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        cls.seen.append(str(func))
+        args, kwargs = tree_map_only(cls, lambda t: t.inner, (args, kwargs or {}))
+        return tree_map_only(torch.Tensor, cls, func(*args, **kwargs))
+
+
+def test_what_wraps_tensors_sees_one_operator():
+    value, shapes, points, weights = random_case([(3, 4), (2, 2)], 2, 5, 2, 3, 4)
+    case = value, *(points * 4).unbind(-1), weights
+    plain = [t.clone().requires_grad_() for t in case]
+    wrapped = [Logged(t).requires_grad_() for t in case]
+    results = []
+    for value, *rest in (plain, wrapped):
+        output = deformable_sampling(value, shapes.tolist(), *rest)
+        Logged.seen.append('between')
+        results.append([output, *torch.autograd.grad(output.sum(), (value, *rest))])
+    for expected, found in zip(*results, strict=True):
+        assert torch.equal(found.inner, expected)
+    names = [name for name in Logged.seen if 'detach' not in name]
+    assert names[1:] == [
+        'mmfdta.deformable_sampling.default',
+        'between',
+        'aten.sum.default',
+        'aten.ones_like.default',
+        'aten.expand.default',
+        'mmfdta.deformable_sampling_backward.default',
+    ]
+
+
+def test_sizes_of_levels_are_read_again_after_a_change():
+    shapes = torch.tensor([[3, 4], [2, 2]])
+    assert read_level_shapes(shapes) is read_level_shapes(shapes) == ((3, 4), (2, 2))
+    shapes[1] = 5
+    assert read_level_shapes(shapes) == ((3, 4), (5, 5))
+    with torch.inference_mode():
+        assert read_level_shapes(torch.tensor([[3, 4]])) == ((3, 4),)

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Multi-scale deformable attention (Zhu et al. 2021), on a CPU as sparse products.
+"""Deformable sampling on a CPU, as sparse products.
 
 An output is a weighted sum of the four pixels around each sampling point: a row of a
 sparse matrix with known columns, times the values. MMCV's PyTorch path spends most of
@@ -21,17 +21,14 @@ reading memory is most of it.
 import functools
 import itertools
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttention
 from scipy.sparse import csc_array
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from .processor import is_recorded
+from .levels import LevelShapes
 
 # PyTorch says so at the first sparse matrix of every process.
 warnings.filterwarnings('ignore', 'Sparse CSR tensor support is in beta')
@@ -59,7 +56,7 @@ class _Layout:
         first: (H * L * P,) int32, table row of the first cell.
     """
 
-    shapes: tuple[tuple[int, int], ...]
+    shapes: LevelShapes
     starts: tuple[int, ...]
     right: Tensor
     bottom: Tensor
@@ -90,7 +87,7 @@ class _Layout:
 
 @functools.lru_cache(maxsize=256)
 def _layout_of(
-    shapes: tuple[tuple[int, int], ...], heads: int, points: int, dtype: torch.dtype
+    shapes: LevelShapes, heads: int, points: int, dtype: torch.dtype
 ) -> _Layout:
     """Return the layout of levels (h, w); layouts in use are kept."""
     sizes = [(h + 2) * (w + 1) for h, w in shapes]
@@ -204,62 +201,70 @@ def _corners(
     return _Corners(rows, shares, right, below)
 
 
-class _SparseSampling(torch.autograd.Function):
-    """`deformable_sampling` of float32 or float64 tensors on a CPU."""
+def sparse_forward(
+    value: Tensor, x: Tensor, y: Tensor, weights: Tensor, shapes: LevelShapes
+) -> Tensor:
+    """Sample float32 or float64 values on a CPU.
 
-    @staticmethod
-    def forward(
-        ctx: torch.autograd.function.FunctionCtx,
-        value: Tensor,
-        x: Tensor,
-        y: Tensor,
-        weights: Tensor,
-        shapes: tuple[tuple[int, int], ...],
-    ) -> Tensor:
-        batch, queries, heads, _, points = x.shape
-        layout = _layout_of(shapes, heads, points, value.dtype)
-        table = value.new_zeros(batch, layout.cells, *value.shape[2:])
-        for inner, level in zip(layout.inner(table), layout.split(value), strict=True):
-            inner.copy_(level)
-        ctx.save_for_backward(table, x, y, weights)
-        ctx.layout = layout
-        x, y, weights = (t.flatten(2).flatten(0, 1) for t in (x, y, weights))
-        offset = _offsets(batch, queries, layout.cells * heads)
-        rows = table.view(-1, value.shape[-1])
-        out = value.new_empty(batch * queries, *value.shape[2:])
-        step = max(1, _BLOCK_POINTS // max(1, x.shape[1]))
-        for start in range(0, len(x), step):
-            here = slice(start, start + step)
-            corners = _corners(
-                x[here], y[here], weights[here], offset[here], layout, heads
-            )
-            columns, shares = corners.matrix()
-            block = F.embedding_bag(
-                columns, rows, per_sample_weights=shares, mode='sum'
-            )
-            out[here] = block.view_as(out[here])
-        return out.flatten(1).unflatten(0, (batch, queries))
+    Args:
+        value: (B, S, H, D).
+        x: Columns in pixels, (B, Q, H, L, P); all four are of one type.
+        y: Rows in pixels, like x.
+        weights: Like x.
+        shapes: (h, w) of each level.
 
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: torch.autograd.function.FunctionCtx, grad_output: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        table, *points = ctx.saved_tensors
-        layout, shape = ctx.layout, points[0].shape
-        grads = [torch.zeros_like(t) for t in (table, *points)]
-        step = max(1, _BACKWARD_POINTS // max(1, shape[1:].numel()))
-        for start in range(0, shape[0] if shape.numel() else 0, step):
-            here = slice(start, start + step)
-            _backward_images(
-                [t[here] for t in grads],
-                grad_output[here],
-                table[here],
-                [t[here] for t in points],
-                layout,
-            )
-        value_grad = [t.flatten(1, 2) for t in layout.inner(grads[0])]
-        return torch.cat(value_grad, dim=1), *grads[1:], None
+    Returns:
+        (B, Q, H * D).
+    """
+    batch, queries, heads, _, points = x.shape
+    layout = _layout_of(shapes, heads, points, value.dtype)
+    x, y, weights = (t.flatten(2).flatten(0, 1) for t in (x, y, weights))
+    offset = _offsets(batch, queries, layout.cells * heads)
+    rows = _table(value, layout).view(-1, value.shape[-1])
+    out = value.new_empty(batch * queries, *value.shape[2:])
+    step = max(1, _BLOCK_POINTS // max(1, x.shape[1]))
+    for start in range(0, len(x), step):
+        here = slice(start, start + step)
+        corners = _corners(x[here], y[here], weights[here], offset[here], layout, heads)
+        columns, shares = corners.matrix()
+        block = F.embedding_bag(columns, rows, per_sample_weights=shares, mode='sum')
+        out[here] = block.view_as(out[here])
+    return out.flatten(1).unflatten(0, (batch, queries))
+
+
+def sparse_backward(
+    grad_output: Tensor,
+    value: Tensor,
+    x: Tensor,
+    y: Tensor,
+    weights: Tensor,
+    shapes: LevelShapes,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the gradients of value, x, y and weights; see `sparse_forward`."""
+    layout = _layout_of(shapes, x.shape[2], x.shape[4], value.dtype)
+    table = _table(value, layout)
+    points, shape = (x, y, weights), x.shape
+    grads = [torch.zeros_like(table), *(x.new_zeros(shape) for _ in points)]
+    step = max(1, _BACKWARD_POINTS // max(1, shape[1:].numel()))
+    for start in range(0, shape[0] if shape.numel() else 0, step):
+        here = slice(start, start + step)
+        _backward_images(
+            [t[here] for t in grads],
+            grad_output[here],
+            table[here],
+            [t[here] for t in points],
+            layout,
+        )
+    grad_value = torch.cat([t.flatten(1, 2) for t in layout.inner(grads[0])], dim=1)
+    return grad_value, grads[1], grads[2], grads[3]
+
+
+def _table(value: Tensor, layout: _Layout) -> Tensor:
+    """Values with borders of zeros, (B, cells, H, D)."""
+    table = value.new_zeros(len(value), layout.cells, *value.shape[2:])
+    for inner, level in zip(layout.inner(table), layout.split(value), strict=True):
+        inner.copy_(level)
+    return table
 
 
 def _offsets(batch: int, queries: int, rows: int) -> Tensor:
@@ -303,112 +308,3 @@ def _backward_images(
     gradients = corners.gradients(dots, x, y, weights, layout)
     for grad, gradient in zip(grads[1:], gradients, strict=True):
         grad.copy_(gradient.view_as(grad))
-
-
-def deformable_sampling(
-    value: Tensor,
-    shapes: Sequence[Sequence[int]],
-    x: Tensor,
-    y: Tensor,
-    weights: Tensor,
-) -> Tensor:
-    """Weighted sums of bilinear samples of several levels, zero outside of them.
-
-    Args:
-        value: (B, S, H, D), S the sum of h * w over the L levels, on a CPU.
-        shapes: (h, w) of each level.
-        x: Columns in pixels of their level, 0 in the middle of the first one,
-            (B, Q, H, L, P).
-        y: Rows in pixels, like x.
-        weights: What samples are multiplied by, like x.
-
-    Returns:
-        (B, Q, H * D), of the type that value and weights promote to; computed in
-        float32 at least.
-    """
-    out_dtype = torch.promote_types(value.dtype, weights.dtype)
-    dtype = torch.promote_types(out_dtype, torch.float32)
-    levels = tuple((int(h), int(w)) for h, w in shapes)
-    args = (t.to(dtype) for t in (value, x, y, weights))
-    return _SparseSampling.apply(*args, levels).to(out_dtype)
-
-
-class FastDeformableAttention(MultiScaleDeformableAttention):
-    """MMCV's module, on a CPU by `deformable_sampling`.
-
-    On other devices, and where operations are recorded, it is MMCV's own.
-    """
-
-    sample = staticmethod(deformable_sampling)
-
-    def forward(
-        self,
-        query: Tensor,
-        key: Tensor | None = None,
-        value: Tensor | None = None,
-        identity: Tensor | None = None,
-        query_pos: Tensor | None = None,
-        key_padding_mask: Tensor | None = None,
-        *,
-        reference_points: Tensor,
-        spatial_shapes: Tensor,
-        level_start_index: Tensor | None = None,
-        **kwargs: object,
-    ) -> Tensor:
-        """Sample the value around the reference points, and add the identity.
-
-        Args:
-            query: (B, Q, C), or (Q, B, C) without `batch_first`.
-            key: Not used; part of the interface of attention.
-            value: (B, S, C), or (S, B, C); the query if omitted.
-            identity: Like the query, which it is if omitted.
-            query_pos: Added to the query.
-            key_padding_mask: (B, S) bool, True = padding.
-            reference_points: Points (B, Q, L, 2) or boxes (B, Q, L, 4), in 0..1.
-            spatial_shapes: (H, W) of each level, int64 (L, 2).
-            level_start_index: Follows from the shapes.
-            **kwargs: Not used; part of the interface of attention.
-
-        Returns:
-            Like the query.
-        """
-        if query.device.type != 'cpu' or is_recorded():
-            return super().forward(
-                query,
-                key,
-                value,
-                identity,
-                query_pos,
-                key_padding_mask,
-                reference_points=reference_points,
-                spatial_shapes=spatial_shapes,
-                level_start_index=level_start_index,
-                **kwargs,
-            )
-        value = query if value is None else value
-        identity = query if identity is None else identity
-        query = query if query_pos is None else query + query_pos
-        if not self.batch_first:
-            query, value = query.transpose(0, 1), value.transpose(0, 1)
-        value = self.value_proj(value)
-        if key_padding_mask is not None:
-            value = value.masked_fill(key_padding_mask[..., None], 0.0)
-        value = value.unflatten(-1, (self.num_heads, -1))
-        grid = self.num_levels, self.num_points
-        offsets = self.sampling_offsets(query).unflatten(-1, (self.num_heads, *grid, 2))
-        weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1))
-        weights = weights.softmax(-1).unflatten(-1, grid)
-        shapes = spatial_shapes.tolist()
-        # In pixels of the levels; offsets from a point are pixels, from a box shares
-        # of half its size.
-        size = reference_points.new_tensor([(w, h) for h, w in shapes])
-        centre = reference_points[..., :2] * size - 0.5
-        if reference_points.shape[-1] == 4:
-            reach = reference_points[..., 2:] * size * (0.5 / self.num_points)
-            offsets = offsets * reach[:, :, None, :, None]
-        x, y = (offsets + centre[:, :, None, :, None]).unbind(-1)
-        output = self.sample(value, shapes, x, y, weights)
-        output = self.output_proj(output)
-        if not self.batch_first:
-            output = output.transpose(0, 1)
-        return self.dropout(output) + identity

@@ -1,0 +1,33 @@
+# Copyright (c) mmfdta authors.
+"""Sizes of feature levels as numbers, so that nothing has to ask the GPU for them."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+LevelShapes = tuple[tuple[int, int], ...]
+# spatial_shapes -> its version and what stood in it.
+_KNOWN: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+
+def read_level_shapes(spatial_shapes: Tensor) -> LevelShapes:
+    """Return (h, w) of each level.
+
+    A tensor is read once: all layers of a transformer get the same one, and on a GPU
+    reading it waits for all work before.
+
+    Args:
+        spatial_shapes: int64 (L, 2).
+    """
+    version = -1 if spatial_shapes.is_inference() else spatial_shapes._version
+    known = _KNOWN.get(spatial_shapes)
+    if known is None or known[0] != version:
+        known = version, as_level_shapes(spatial_shapes.tolist())
+        _KNOWN[spatial_shapes] = known
+    return known[1]
+
+
+def as_level_shapes(shapes: Sequence[Sequence[int]]) -> LevelShapes:
+    """Return (h, w) of each level as tuples."""
+    return tuple((int(height), int(width)) for height, width in shapes)

@@ -1,0 +1,97 @@
+# Copyright (c) mmfdta authors.
+"""MMCV's module of multi-scale deformable attention on the operator."""
+
+import torch
+from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttention
+from torch import Tensor
+
+from .levels import LevelShapes, read_level_shapes
+from .operator import deformable_sampling
+
+
+class FastDeformableAttention(MultiScaleDeformableAttention):
+    """MMCV's module by `deformable_sampling`.
+
+    What is traced or exported holds PyTorch's own operations, as MMCV's does.
+    """
+
+    sample = staticmethod(deformable_sampling)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor | None = None,
+        value: Tensor | None = None,
+        identity: Tensor | None = None,
+        query_pos: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        *,
+        reference_points: Tensor,
+        spatial_shapes: Tensor,
+        level_start_index: Tensor | None = None,
+        level_shapes: LevelShapes | None = None,
+        **kwargs: object,
+    ) -> Tensor:
+        """Sample the value around the reference points, and add the identity.
+
+        Args:
+            query: (B, Q, C), or (Q, B, C) without `batch_first`.
+            key: Not used; part of the interface of attention.
+            value: (B, S, C), or (S, B, C); the query if omitted.
+            identity: Like the query, which it is if omitted.
+            query_pos: Added to the query.
+            key_padding_mask: (B, S) bool, True = padding.
+            reference_points: Points (B, Q, L, 2) or boxes (B, Q, L, 4), in 0..1.
+            spatial_shapes: (H, W) of each level, int64 (L, 2).
+            level_start_index: Follows from the shapes.
+            level_shapes: The same sizes as numbers; read from the tensor if omitted,
+                which waits for a GPU.
+            **kwargs: Not used; part of the interface of attention.
+
+        Returns:
+            Like the query.
+        """
+        if torch.jit.is_tracing() or torch.compiler.is_exporting():
+            return super().forward(
+                query,
+                key,
+                value,
+                identity,
+                query_pos,
+                key_padding_mask,
+                reference_points=reference_points,
+                spatial_shapes=spatial_shapes,
+                level_start_index=level_start_index,
+                **kwargs,
+            )
+        value = query if value is None else value
+        identity = query if identity is None else identity
+        query = query if query_pos is None else query + query_pos
+        if not self.batch_first:
+            query, value = query.transpose(0, 1), value.transpose(0, 1)
+        value = self.value_proj(value)
+        if key_padding_mask is not None:
+            value = value.masked_fill(key_padding_mask[..., None], 0.0)
+        value = value.unflatten(-1, (self.num_heads, -1))
+        grid = self.num_levels, self.num_points
+        offsets = self.sampling_offsets(query).unflatten(-1, (self.num_heads, *grid, 2))
+        weights = self.attention_weights(query).unflatten(-1, (self.num_heads, -1))
+        weights = weights.softmax(-1).unflatten(-1, grid)
+        if level_shapes is None:
+            level_shapes = read_level_shapes(spatial_shapes)
+        # In pixels of the levels and in float32; offsets from a point are pixels, from
+        # a box shares of half its size.
+        size = spatial_shapes.flip(1)
+        reference_points = reference_points.to(
+            torch.promote_types(reference_points.dtype, torch.float32)
+        )
+        centre = reference_points[..., :2] * size - 0.5
+        if reference_points.shape[-1] == 4:
+            reach = reference_points[..., 2:] * size * (0.5 / self.num_points)
+            offsets = offsets * reach[:, :, None, :, None]
+        x, y = (offsets + centre[:, :, None, :, None]).unbind(-1)
+        output = self.sample(value, level_shapes, x, y, weights)
+        output = self.output_proj(output)
+        if not self.batch_first:
+            output = output.transpose(0, 1)
+        return self.dropout(output) + identity
