@@ -249,6 +249,7 @@ class _RecomputedAttention(FastDeformableAttention):
         x: Tensor,
         y: Tensor,
         weights: Tensor,
+        way: str = '',
     ) -> Tensor:
         def run(value: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
             size = x.new_tensor([(width, height) for height, width in shapes])
