@@ -121,4 +121,5 @@ def install() -> None:
     torch.cuda.get_rng_state_all = lambda: [torch.get_rng_state()]
     torch.cuda.set_rng_state_all = lambda states: None
     torch.cuda.stream = lambda *_: contextlib.nullcontext()
+    torch.__config__.show = lambda: properties.name
     torch.cuda.Event, torch.cuda.Stream = Event, Stream
