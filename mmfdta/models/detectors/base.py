@@ -8,6 +8,8 @@ from mmdet.structures import OptSampleList, SampleList
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
+from mmfdta.utils.transfers import to_device
+
 LevelShapes = tuple[tuple[int, int], ...]
 """Height and width of each feature level."""
 
@@ -225,7 +227,7 @@ def padded_sizes(frames: SampleList, device: torch.device) -> Tensor | None:
     sizes = [tuple(frame.img_shape[:2]) for frame in frames]
     if all(size == tuple(frames[0].batch_input_shape) for size in sizes):
         return None
-    return torch.tensor(sizes).to(device, non_blocking=True)
+    return to_device([torch.tensor(sizes)], device)[0]
 
 
 def padding_of(

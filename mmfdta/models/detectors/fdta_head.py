@@ -9,6 +9,8 @@ from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmdet.utils import InstanceList, OptConfigType, reduce_mean
 from torch import Tensor
 
+from mmfdta.utils.transfers import to_device
+
 from ..adapters import DepthFeatures
 from .fdta_detector import DetectorOutputs
 from .matcher import ClipMatches, ClipTargets
@@ -193,9 +195,16 @@ class FDTAHead(DeformableDETRHead):
             ``queries`` int64 (Q,), which query found the object.
         """
         outputs = self(**head_inputs)
-        found = []
-        for instances in outputs.on_host(batch_data_samples, rescale):
-            order = instances.scores.argsort(descending=True, stable=True)
-            instances.queries = torch.arange(len(order))
-            found.append(instances[order])
-        return found
+        found = outputs.on_host(batch_data_samples, rescale, with_embeddings=False)
+        orders = [one.scores.argsort(descending=True, stable=True) for one in found]
+        (index,) = to_device([torch.stack(orders)], outputs.embeddings.device)
+        embeddings = outputs.embeddings.gather(
+            1, index[..., None].expand_as(outputs.embeddings)
+        )
+        sorted_ones = []
+        for one, order, rows in zip(found, orders, embeddings, strict=True):
+            one.queries = torch.arange(len(order))
+            one = one[order]
+            one.embeddings = rows
+            sorted_ones.append(one)
+        return sorted_ones

@@ -28,7 +28,9 @@ class TrackQueries:
         return len(self.points)
 
     def __getitem__(self, index: Tensor) -> 'TrackQueries':
-        return TrackQueries(self.embeddings[index], self.points[index])
+        return TrackQueries(
+            self.embeddings.index_select(0, index), self.points.index_select(0, index)
+        )
 
     def followed_by(self, tracks: 'TrackQueries') -> 'TrackQueries':
         """These queries and then those of ``tracks``."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mmfdta.utils.shared_sizes import Place, share_number
+from mmfdta.utils.transfers import to_device
 
 from ..association import QuerySampling
 from ..detectors import (
@@ -185,9 +186,11 @@ class MOTR(BaseMOTModel):
         self, queries: TrackQueries, outputs: DetectorOutputs, kept: Tensor
     ) -> TrackQueries:
         """Track queries of the next frame, of the ``kept`` queries of this one."""
-        kept = kept.to(queries.points.device)
+        (kept,) = to_device([kept], queries.points.device)
         return self.query_interaction(
-            queries[kept], outputs.embeddings[0, kept], outputs.bbox_preds[-1, 0, kept]
+            queries[kept],
+            outputs.embeddings[0].index_select(0, kept),
+            outputs.bbox_preds[-1, 0].index_select(0, kept),
         )
 
     # --------------------------------------------------------------- inference

@@ -11,6 +11,8 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmfdta.utils.transfers import to_device
+
 from .assignment import IdentityAssignment
 
 
@@ -82,7 +84,7 @@ class EmbeddingMemory:
             buffer[:frames] = buffer[self._start :]
             self._start, self._end = 0, frames
         row = buffer[self._end].zero_()
-        row.index_copy_(0, to_index(words, buffer), embeddings.to(buffer))
+        row.index_copy_(0, _index(words, buffer), embeddings.to(buffer))
         self._end += 1
 
     def forget(self, words: np.ndarray) -> None:
@@ -93,18 +95,13 @@ class EmbeddingMemory:
         """
         if self._buffer is not None and len(words):
             window = self._buffer[self._start : self._end]
-            window.index_fill_(1, to_index(words, window), 0)
+            window.index_fill_(1, _index(words, window), 0)
 
     def read(self, words: Tensor) -> Tensor:
         """Return the embeddings (T, n, C) of ``words`` (n,) int64, 0 where missing."""
         if self._buffer is None:
             raise ValueError('nothing is remembered yet')
         return self._buffer[self._start : self._end].index_select(1, words)
-
-
-def to_index(places: np.ndarray, beside: Tensor) -> Tensor:
-    """Bring indices from the host to the device of a tensor, without waiting."""
-    return torch.from_numpy(places).to(beside.device, non_blocking=True)
 
 
 def as_instances(
@@ -185,14 +182,11 @@ class FDTATracker(IdentityAssignment):
     def history(self) -> TrajectoryHistory:
         """Return the live trajectories, on the device of the embeddings."""
         words = np.flatnonzero(self.live)
-        masks = torch.from_numpy(self.missing[:, words])
-        device = self.memory.device
-        id_labels = torch.from_numpy(words).to(device, non_blocking=True)
-        return TrajectoryHistory(
-            features=self.memory.read(id_labels),
-            masks=masks.to(device, non_blocking=True),
-            id_labels=id_labels,
+        arrays = self.missing[:, words], words
+        masks, id_labels = to_device(
+            [torch.from_numpy(array) for array in arrays], self.memory.device
         )
+        return TrajectoryHistory(self.memory.read(id_labels), masks, id_labels)
 
     def detections(self, found: InstanceData) -> InstanceData:
         """Return bboxes, scores and labels of the detections that take part.
@@ -283,5 +277,9 @@ class FDTATracker(IdentityAssignment):
         return which, bboxes[which], scores[which], labels[which]
 
 
+def _index(places: np.ndarray, beside: Tensor) -> Tensor:
+    return to_device([torch.from_numpy(places)], beside.device)[0]
+
+
 def _rows(embeddings: Tensor, which: np.ndarray) -> Tensor:
-    return embeddings.index_select(0, to_index(which, embeddings))
+    return embeddings.index_select(0, _index(which, embeddings))

@@ -1,0 +1,67 @@
+# Copyright (c) mmfdta authors.
+"""Copies between host and device that wait as little as possible."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+# A type of n bytes begins at a multiple of n; none has more.
+_ALIGNMENT = 16
+
+
+def to_device(
+    tensors: Sequence[Tensor], device: torch.device | str | int
+) -> list[Tensor]:
+    """Bring tensors to a device, those of the host in one copy.
+
+    The host does not wait for it: they are packed into pinned memory where the device
+    is a GPU.
+
+    Args:
+        tensors: Of any types and shapes, without gradients.
+        device: Where to.
+
+    Returns:
+        The same on the device; parts of one buffer that share no bytes.
+    """
+    device = torch.device(device)
+    if device.type == 'cpu':
+        return [tensor.to(device) for tensor in tensors]
+    here = [tensor for tensor in tensors if tensor.device.type == 'cpu']
+    starts, size = [], 0
+    for tensor in here:
+        starts.append(size)
+        size += -(-tensor.nbytes // _ALIGNMENT) * _ALIGNMENT
+    packed = torch.empty(size, dtype=torch.uint8, pin_memory=device.type == 'cuda')
+    for tensor, part in zip(here, _parts(packed, starts, here), strict=True):
+        part.copy_(tensor)
+    brought = iter(_parts(packed.to(device, non_blocking=True), starts, here))
+    return [
+        next(brought)
+        if tensor.device.type == 'cpu'
+        else tensor.to(device, non_blocking=True)
+        for tensor in tensors
+    ]
+
+
+def _parts(packed: Tensor, starts: list[int], like: list[Tensor]) -> list[Tensor]:
+    return [
+        packed[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+        for start, tensor in zip(starts, like, strict=True)
+    ]
+
+
+def to_host(tensor: Tensor) -> Tensor:
+    """Bring a tensor to the host, from a GPU into pinned memory; waits for it.
+
+    Args:
+        tensor: Without a gradient.
+
+    Returns:
+        The same on the CPU, with the same strides.
+    """
+    if tensor.device.type == 'cpu':
+        return tensor
+    pinned = tensor.device.type == 'cuda'
+    return torch.empty_like(tensor, device='cpu', pin_memory=pinned).copy_(tensor)
