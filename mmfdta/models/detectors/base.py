@@ -263,24 +263,21 @@ def padding_of(
 def level_tensors(
     level_shapes: LevelShapes, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Bring the sizes of levels to the device, without waiting for it.
-
-    MMCV's attention wants them there.
+    """Write the sizes of levels on the device: fills, which need no copy.
 
     Args:
         level_shapes: Of the L levels.
-        device: Where to.
+        device: Where they are wanted.
 
     Returns:
         int64 (L, 2) heights and widths, and int64 (L,), the first token of each level.
     """
-    starts, tokens = [], 0
-    for height, width in level_shapes:
-        starts.append(tokens)
-        tokens += height * width
+    sizes = [height * width for height, width in level_shapes]
+    starts = [sum(sizes[:level]) for level in range(len(sizes))]
     numbers = [*(n for shape in level_shapes for n in shape), *starts]
-    packed = torch.tensor(numbers).to(device, non_blocking=True)
-    return packed[: -len(starts)].view(-1, 2), packed[-len(starts) :]
+    filled = [torch.full((), n, dtype=torch.int64, device=device) for n in numbers]
+    shapes = torch.stack(filled[: -len(starts)]).view(-1, 2)
+    return shapes, torch.stack(filled[-len(starts) :])
 
 
 def token_points(valid_ratios: Tensor, level_shapes: LevelShapes) -> Tensor:
