@@ -20,6 +20,7 @@ from mmengine.registry import Registry
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from mmfdta.engine.precision import find_precision
 from mmfdta.models.detectors.fdta_detector import share_depth_bins
 from mmfdta.models.mot.fdta import share_sizes
 
@@ -35,7 +36,7 @@ TOP_KEYS = (
     ),
     *('efficient_conv_bn_eval', 'compile', 'model_wrapper_cfg', 'checkpoint_modules'),
     *('find_unused_parameters', 'train_pipeline', 'val_pipeline', 'test_pipeline'),
-    *('tta_model', 'tta_pipeline'),
+    *('tta_model', 'tta_pipeline', 'precision'),
 )
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _SECTIONS = (
@@ -105,7 +106,7 @@ def check_config(config: Config) -> None:
             found and what was expected.
     """
     content = config.to_dict()
-    problems = [*_misspelt_at_the_top(content)]
+    problems = [*_misspelt_at_the_top(content), *_check_precision(content)]
     for part in _parts(content):
         if part.key in _LOADERS:
             problems += _check_loader(part)
@@ -150,6 +151,20 @@ def _misspelt_at_the_top(content: dict) -> Iterator[str]:
         close = difflib.get_close_matches(key, TOP_KEYS, 1, 0.88)
         if key not in TOP_KEYS and close:
             yield f'{key}: unknown key, did you mean {close[0]!r}?'
+
+
+def _check_precision(content: dict) -> Iterator[str]:
+    """Find a precision that there is not, or that nothing would read."""
+    name = content.get('precision')
+    try:
+        find_precision(name)
+    except ValueError as problem:
+        yield str(problem)
+    if name and content.get('runner_type', 'TrackingRunner') == 'Runner':
+        yield (
+            f"precision: found {name!r}, which MMEngine's Runner does not read; take "
+            "runner_type = 'TrackingRunner'"
+        )
 
 
 def _parts(content: dict) -> Iterator[_Part]:

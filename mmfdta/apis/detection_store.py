@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mmfdta.datasets import MOTSequenceDataset
 from mmfdta.datasets.sequences import Sequence
+from mmfdta.engine.precision import precision_of
 from mmfdta.structures.whole_files import open_whole
 
 from .fingerprints import (
@@ -167,7 +168,7 @@ class DetectionStore:
         model: With its weights; a tracker that detects and associates apart, or a
             detector.
         dataset: Whose pipeline makes the model's inputs.
-        **facts: What else decides about detections, such as the precision.
+        **facts: What else decides about detections.
 
     Attributes:
         fingerprint: Names what decides about the detections: weights and settings
@@ -275,6 +276,7 @@ def detection_fingerprint(
         _settings_of_steps(transforms),
         code_digest(modules, _CODE),
         versions(),
+        precision_of(model).name,
         facts,
     )
 

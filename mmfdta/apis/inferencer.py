@@ -46,6 +46,9 @@ class MOTInferencer:
             returns all.
         batch_size: Frames of a video that the detector takes at a time, where the
             tracker can; live sources are taken one by one.
+        precision: ``'fp32'``, ``'tf32'``, ``'fp16'`` or ``'bf16'``; None takes the
+            config's, or ``'fp32'``, which computes without TF32. PyTorch's own
+            switches of TF32 are set while the model runs, and then as they were.
         allow_random_weights: Allow to have no checkpoint.
         cfg_options: Settings of the config to change.
 
@@ -68,6 +71,7 @@ class MOTInferencer:
         channel_order: str = 'bgr',
         classes: Sequence[str | int] | None = None,
         batch_size: int = 1,
+        precision: str | None = None,
         allow_random_weights: bool = False,
         cfg_options: dict | None = None,
     ) -> None:
@@ -78,6 +82,8 @@ class MOTInferencer:
         if batch_size < 1:
             raise ValueError(f'batch_size: found {batch_size}, expected at least 1')
         config = read_config(config, cfg_options)
+        if precision is not None:
+            config.precision = precision
         self.model = load_tracker(config, checkpoint, device, allow_random_weights)
         self.classes = tuple(self.model.dataset_meta.get('classes') or ())
         self.batch_size = batch_size

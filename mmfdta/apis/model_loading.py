@@ -17,6 +17,7 @@ from mmfdta.checkpoints import (
     matching_weights,
     read_content,
 )
+from mmfdta.engine import find_precision, keep_precision
 from mmfdta.ops import accelerate
 from mmfdta.structures.classes import numbers_of_labels
 
@@ -30,7 +31,8 @@ def load_tracker(
     """Build a config's model with the weights of a checkpoint.
 
     Args:
-        config: The config.
+        config: The config; ``precision`` says what the model's forward pass computes
+            in.
         checkpoint: Path or address of the weights. Only tensors and plain data are
             loaded from it; code in it is refused.
         device: Where it runs; None takes the first GPU if there is one.
@@ -38,10 +40,10 @@ def load_tracker(
             refusing.
 
     Returns:
-        In evaluation mode, with ``dataset_meta``.
+        In evaluation mode, with ``dataset_meta`` and ``precision``.
 
     Raises:
-        ValueError: If no checkpoint is named.
+        ValueError: If no checkpoint is named, or the device lacks the precision.
         FileNotFoundError: If there is no such file.
         CheckpointError: If it cannot be read, or not without running code.
         CheckpointMismatchError: If it is another model's.
@@ -53,6 +55,12 @@ def load_tracker(
             'one, or allow random weights explicitly (allow_random_weights=True, '
             '--allow-random-weights)'
         )
+    if device is None:
+        device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
+    precision = find_precision(config.get('precision'))
+    remark = precision.check(device)
+    if remark is not None:
+        print_log(remark, 'current', 30)
     model = MODELS.build(_without_pretrained(config.model))
     content: Any = {}
     if checkpoint is None:
@@ -69,8 +77,7 @@ def load_tracker(
                 'a foreign checkpoint with mmfdta convert'
             ) from None
     model.dataset_meta = _dataset_meta(config, content.get('meta') or {})
-    if device is None:
-        device = 'cuda:0' if torch.cuda.is_available() else 'cpu'
+    keep_precision(model, precision)
     return accelerate(revert_sync_batchnorm(model).to(device).eval())
 
 

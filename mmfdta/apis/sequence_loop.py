@@ -9,6 +9,7 @@ tracker is asked with ``predict``, and a plain detector can only detect.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmfdta.datasets import ClipIndex, MOTSequenceDataset
+from mmfdta.engine.precision import precision_of
 from mmfdta.ops.linear import linear_flops
 
 from .detection_store import (
@@ -213,20 +215,27 @@ class SequenceLoop:
                 frame.pred_instances = instances[kept]
                 yield frame, seconds
 
+    def _in_precision(self) -> AbstractContextManager[None]:
+        """Compute as the model's forward pass does, which is by-passed here."""
+        return precision_of(self.model).on(self.device.type)
+
     def _find(self, batch: dict) -> list[DetDataSample]:
         imgs = batch['inputs']
         imgs = (imgs['img'] if isinstance(imgs, dict) else imgs).flatten(0, 1)
         frames = [frame for clip in batch['data_samples'] for frame in clip]
-        if self._apart:
-            self.model.detect(imgs, frames)
-            return frames
-        return self.model.predict(imgs, frames)
+        with self._in_precision():
+            if self._apart:
+                self.model.detect(imgs, frames)
+                return frames
+            return self.model.predict(imgs, frames)
 
     def _associate(self, frame: DetDataSample, tracker: Any) -> float:
         """Track a frame with its detections; return the seconds it took."""
         start = self._clock.now()
         # Models that keep one tracker may take no other.
-        self.model.associate(frame, **({} if tracker is None else {'tracker': tracker}))
+        options = {} if tracker is None else {'tracker': tracker}
+        with self._in_precision():
+            self.model.associate(frame, **options)
         return self._clock.now() - start
 
     def _associate_known(

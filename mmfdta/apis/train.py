@@ -11,13 +11,9 @@ from mmfdta.checkpoints import (
 )
 from mmfdta.checkpoints.comparison import shapes_of
 from mmfdta.engine import resume_from_work_dir
+from mmfdta.engine.precision import adapt_optim_wrapper
 
 from .config import build_runner
-
-# Optimiser wrapper -> the same with automatic mixed precision.
-AMP_WRAPPERS = dict(
-    OptimWrapper='AmpOptimWrapper', GroupClipOptimWrapper='GroupClipAmpOptimWrapper'
-)
 
 
 def apply_training_options(
@@ -25,6 +21,7 @@ def apply_training_options(
     resume: str | None = None,
     amp: bool = False,
     auto_scale_lr: bool = False,
+    precision: str | None = None,
 ) -> None:
     """Write the options of the command into a config.
 
@@ -34,21 +31,26 @@ def apply_training_options(
         config: It is changed.
         resume: Checkpoint to go on from; ``auto`` finds the last of the work
             directory.
-        amp: Train with automatic mixed precision.
+        amp: Another name of the precision ``fp16``; ``bf16`` where the config has
+            ``optim_wrapper.dtype='bfloat16'``.
         auto_scale_lr: Scale the learning rate with the batch size.
+        precision: One of `PRECISIONS`; None leaves the config's.
 
     Raises:
-        ValueError: If the config does not have what an option changes.
+        ValueError: If the config does not have what an option changes, or options
+            contradict each other.
     """
     if amp:
-        wrapper = config.optim_wrapper.get('type', 'OptimWrapper')
-        if wrapper not in (*AMP_WRAPPERS, *AMP_WRAPPERS.values()):
+        half = config.get('optim_wrapper', {}).get('dtype')
+        amp_precision = 'bf16' if half == 'bfloat16' else 'fp16'
+        if precision not in (None, amp_precision):
             raise ValueError(
-                f'--amp knows optim_wrapper.type {", ".join(AMP_WRAPPERS)}, but the '
-                f'config has {wrapper!r}; set its precision in the config'
+                f'--amp is another name of --precision {amp_precision}, but there is '
+                f'--precision {precision}, too; leave one of them out'
             )
-        config.optim_wrapper.type = AMP_WRAPPERS.get(wrapper, wrapper)
-        config.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        precision = amp_precision
+    if precision is not None:
+        config.precision = precision
     if auto_scale_lr:
         if 'base_batch_size' not in config.get('auto_scale_lr', {}):
             raise ValueError(
@@ -108,9 +110,11 @@ def train(config: Config) -> nn.Module:
 
     Raises:
         ConfigError: If the config cannot work.
+        ValueError: If its precision and its optimiser wrapper contradict each other.
         CheckpointError: If ``load_from`` cannot be read or is another model's.
         NonFiniteLossError: If a loss is NaN or infinite.
     """
+    adapt_optim_wrapper(config.get('optim_wrapper'), config.get('precision'))
     runner = build_runner(config)
     if config.get('load_from'):
         model = getattr(runner.model, 'module', runner.model)

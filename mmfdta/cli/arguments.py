@@ -5,6 +5,9 @@ import argparse
 import os
 from collections.abc import Sequence
 
+# Those of `mmfdta.engine.PRECISIONS`, without loading PyTorch for a help.
+PRECISIONS = ('fp32', 'tf32', 'fp16', 'bf16')
+
 
 class CfgOptions(argparse.Action):
     """MMEngine's ``DictAction``, imported only where ``--cfg-options`` is given."""
@@ -45,6 +48,21 @@ def add_cfg_options(parser: argparse.ArgumentParser, text: str) -> None:
         default={},
         metavar='KEY=VALUE',
         help=text,
+    )
+
+
+def add_precision(parser: argparse.ArgumentParser, use: str) -> None:
+    """Add ``--precision``.
+
+    Args:
+        parser: Receives the argument.
+        use: What is done in it, for ``--help``.
+    """
+    parser.add_argument(
+        '--precision',
+        choices=PRECISIONS,
+        help=f"{use}: float32, float32 with TF32, float16 or bfloat16; the config's, "
+        'or fp32',
     )
 
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .arguments import CfgOptions, add_cfg_options
+from .arguments import CfgOptions, add_cfg_options, add_precision
 
 
 class _OptionsFor(CfgOptions):
@@ -75,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--reference', help='entry that the others are compared with; the first'
     )
     parser.add_argument('--device', help='such as cuda:1 or cpu; a GPU if there is one')
+    add_precision(parser, 'compute all entries in it')
     parser.add_argument(
         '--threads', type=int, help="threads of PyTorch (default: PyTorch's choice)"
     )
@@ -103,10 +104,13 @@ def run(options: argparse.Namespace) -> int:
     from mmfdta.apis.benchmark import BenchmarkOptions, read_entries, run_benchmark
 
     init_default_scope('mmdet')
+    settings = dict(options.cfg_options)
+    if options.precision:
+        settings['precision'] = options.precision
     listed = read_entries(
         options.entries,
         options.checkpoint_dir,
-        options.cfg_options,
+        settings,
         options.cfg_options_for,
         options.allow_random_weights,
         options.skip_missing,

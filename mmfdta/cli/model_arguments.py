@@ -4,7 +4,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from .arguments import add_cfg_options
+from .arguments import add_cfg_options, add_precision
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -24,6 +24,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help='whose data loader of the config says what to read (default: val)',
     )
     parser.add_argument('--device', help='such as cuda:1 or cpu; a GPU if there is one')
+    add_precision(parser, 'compute in it')
     add_cfg_options(
         parser, 'settings to change, such as val_dataloader.dataset.split=train'
     )
@@ -58,6 +59,8 @@ def open_model(
     from mmfdta.apis.model_loading import load_tracker
 
     config = read_config(options.config, options.cfg_options)
+    if options.precision:
+        config.precision = options.precision
     source = config
     if data_from is not None:
         source = read_config(data_from, options.cfg_options)

@@ -3,7 +3,7 @@
 
 import argparse
 
-from .arguments import add_run_arguments, keep_local_rank
+from .arguments import add_precision, add_run_arguments, keep_local_rank
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--checkpoint', dest='checkpoint_option', help='the same, as an option'
     )
+    add_precision(parser, 'track in it')
     parser.add_argument(
         '--out',
         help='folder for the tracks as MOTChallenge text; <work dir>/tracks by default',
@@ -50,5 +51,7 @@ def run(options: argparse.Namespace) -> None:
     config = load_config(
         options.config, options.cfg_options, options.work_dir, options.launcher
     )
+    if options.precision:
+        config.precision = options.precision
     test(config, choose_checkpoint(options), options.out)
     leave_processes()

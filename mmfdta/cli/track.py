@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from .arguments import add_cfg_options
+from .arguments import add_cfg_options, add_precision
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--batch-size', type=int, default=1, help='frames the detector takes at a time'
     )
+    add_precision(parser, 'compute in it')
     parser.add_argument(
         '--classes', nargs='+', metavar='CLASS', help='keep these classes only'
     )
@@ -83,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
         options.device,
         classes=options.classes,
         batch_size=options.batch_size,
+        precision=options.precision,
         allow_random_weights=options.allow_random_weights,
         cfg_options=options.cfg_options,
     )

@@ -3,7 +3,7 @@
 
 import argparse
 
-from .arguments import add_run_arguments, keep_local_rank
+from .arguments import add_precision, add_run_arguments, keep_local_rank
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,8 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='CHECKPOINT',
         help='go on from a checkpoint; without a path, from the last in the work dir',
     )
+    add_precision(parser, 'train and validate in it')
     parser.add_argument(
-        '--amp', action='store_true', help='train with automatic mixed precision'
+        '--amp', action='store_true', help='another name of --precision fp16'
     )
     parser.add_argument(
         '--auto-scale-lr',
@@ -36,6 +37,12 @@ def run(options: argparse.Namespace) -> None:
     config = load_config(
         options.config, options.cfg_options, options.work_dir, options.launcher
     )
-    apply_training_options(config, options.resume, options.amp, options.auto_scale_lr)
+    apply_training_options(
+        config,
+        options.resume,
+        options.amp,
+        options.auto_scale_lr,
+        options.precision,
+    )
     train(config)
     leave_processes()

@@ -24,6 +24,7 @@ from .optim_wrapper import (
     GroupedOptimWrapperConstructor,
     IterWarmupLR,
 )
+from .precision import PRECISIONS, Precision, find_precision, keep_precision
 from .track_hooks import ValTrackVisualizationHook, WorstSequencesHook
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     'IterWarmupLR',
     'IterationSeedHook',
     'NonFiniteLossError',
+    'PRECISIONS',
+    'Precision',
     'ResumableEpochTrainLoop',
     'ResumableIterTrainLoop',
     'TrackingLogProcessor',
@@ -43,6 +46,8 @@ __all__ = [
     'WholeCheckpointHook',
     'WorstSequencesHook',
     'find_checkpoint_to_resume',
+    'find_precision',
+    'keep_precision',
     'quiet_console',
     'resume_from_work_dir',
 ]

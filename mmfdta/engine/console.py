@@ -14,13 +14,17 @@ import sys
 import time
 from typing import Any, TextIO
 
+import torch
+from mmengine.device import get_device
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.registry import LOG_PROCESSORS, RUNNERS
 from mmengine.runner import BaseLoop, LogProcessor, Runner
+from torch import nn
 
 from .loops import check_warmup
 from .message_hub import DeferredMessageHub
+from .precision import FP32, adapt_optim_wrapper, find_precision, keep_precision
 
 # Stands before what a line of progress shows in the log file only.
 DETAILS = '  | '
@@ -107,11 +111,13 @@ def quiet_console(logger: MMLogger) -> None:
 
 @RUNNERS.register_module()
 class TrackingRunner(Runner):
-    """MMEngine's runner with a quiet console, see `quiet_console`.
+    """MMEngine's runner with a quiet console, see `quiet_console`, and a precision.
 
-    What it logs waits for the device once an interval, see `DeferredMessageHub`. It
-    refuses a warm-up that the training loop would never end, and says when the
-    batch is not the one that the learning rate belongs to.
+    The config key ``precision``, one of `PRECISIONS`, holds for training, validation
+    and test; the switches of TF32 are set for the whole process. What it logs waits for
+    the device once an interval, see `DeferredMessageHub`. It refuses a warm-up that the
+    training loop would never end, and says when the batch is not the one that the
+    learning rate belongs to.
     """
 
     def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
@@ -126,6 +132,33 @@ class TrackingRunner(Runner):
         settings = message_hub or {}
         return DeferredMessageHub.get_instance(
             **{'name': self.experiment_name, **settings}
+        )
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Build the model, which computes in the config's precision from then on.
+
+        Raises:
+            ValueError: If there is no such precision, or none on this device.
+        """
+        precision = find_precision(self.cfg.get('precision'))
+        remark = precision.check(get_device())
+        if precision is not FP32 or torch.cuda.is_available():
+            self.logger.info(f'Precision {precision.name}: {precision.meaning}')
+        if remark is not None:
+            self.logger.warning(remark)
+        precision.allow_tf32()
+        built = super().build_model(model)
+        keep_precision(built, precision)
+        return built
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build MMEngine's wrapper, with a loss scale where the precision needs one.
+
+        Raises:
+            ValueError: If the wrapper's own precision is another.
+        """
+        return super().build_optim_wrapper(
+            adapt_optim_wrapper(optim_wrapper, self.cfg.get('precision'))
         )
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:

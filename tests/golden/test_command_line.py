@@ -43,8 +43,8 @@ def test_convert_and_test(tmp_path: Path):
         f'test_dataloader.dataset.data_root={tmp_path}',
         'test_dataloader.num_workers=0',
         'test_dataloader.persistent_workers=False',
-        f'test_dataloader.dataset.pipeline.1.short={golden.settings["max_shorter"]}',
-        f'test_dataloader.dataset.pipeline.1.max_long={golden.settings["max_longer"]}',
+        f'test_dataloader.dataset.pipeline.0.transforms.1.short={golden.settings["max_shorter"]}',
+        f'test_dataloader.dataset.pipeline.0.transforms.1.max_long={golden.settings["max_longer"]}',
     )
     expected = np.loadtxt(DATA / 'end_to_end/object-max.txt', delimiter=',')
     found = np.loadtxt(tmp_path / 'tracks/seq.txt', delimiter=',')

@@ -85,6 +85,7 @@ def run_fingerprint(entry: Entry, data: str, machine: dict) -> str:
     return digest(
         config.model,
         config.get('checkpoint_modules'),
+        config.get('precision'),
         dataset,
         entry.checkpoint and file_digest(entry.checkpoint),
         config_code_digest(config),

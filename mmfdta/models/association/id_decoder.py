@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.utils.checkpoint import checkpoint
 
-from ..layers import FFN, MultiheadAttention
+from ..layers import FFN, MultiheadAttention, in_float32
 
 # Added to the score of what may not be seen: its weight underflows to exactly 0,
 # and half precision can still represent it.
 NEVER = -1e4
+# Every fused kernel takes head sizes that are multiples of this.
+ALIGNMENT = 8
 
 
 class TimeBiasedAttention(MultiheadAttention):
@@ -27,8 +29,9 @@ class TimeBiasedAttention(MultiheadAttention):
     than anything else in training. It depends on the pair of frames only, so it is
     carried by T extra channels instead: a query holds 1 in the channel of its frame,
     a key holds in each channel what that frame's queries are to add. The scores, and
-    so the result, are the same. Queries of a single frame, as in tracking, share their
-    bias, which is a mask then.
+    so the result, are the same. More channels, of zeros, make the head size a multiple
+    of 8, without which PyTorch has no fused kernel on a GPU. Queries of a single frame,
+    as in tracking, share their bias, which is a mask then.
 
     Args:
         embed_dims: Number of channels C.
@@ -94,13 +97,14 @@ class TimeBiasedAttention(MultiheadAttention):
         bias = bias.masked_fill(missing[:, None, :, None], NEVER).to(k.dtype)
         if frames == 1:
             return self.attend(q, k, v, bias.transpose(2, 3))
-        own_frame = torch.eye(frames, dtype=q.dtype, device=q.device)
+        extra = frames + -(self.head_dim + frames) % ALIGNMENT
+        own_frame = torch.eye(frames, extra, dtype=q.dtype, device=q.device)
         own_frame = own_frame.repeat_interleave(query.shape[1] // frames, 0)
         q = q * self.head_dim**-0.5
         q = torch.cat([q, own_frame.expand(*q.shape[:2], -1, -1)], dim=-1)
         k = torch.cat([k, bias], dim=-1)
-        # The zero token, and the channels that values need to be as wide as keys.
-        k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, frames, 0, 1))
+        # The zero token, and the channels that make keys and values as wide as queries.
+        k, v = F.pad(k, (0, extra - frames, 0, 1)), F.pad(v, (0, extra, 0, 1))
         out = F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., : self.head_dim]
         out = out.transpose(1, 2).flatten(2)
         return self.operators.linear(out, self.out_proj.weight, self.out_proj.bias)
@@ -286,12 +290,14 @@ class IDDecoder(BaseModule):
             else:
                 unknown = layer(*args)
             if self.training and self.aux_loss:
-                logits.append(self.embed_to_word(unknown[..., -self.id_dims :]))
+                logits.append(self._score_words(unknown))
         if logits:
             return torch.stack(logits).unflatten(1, batch_shape)
-        return self.embed_to_word(unknown[..., -self.id_dims :]).unflatten(
-            0, batch_shape
-        )
+        return self._score_words(unknown).unflatten(0, batch_shape)
+
+    def _score_words(self, tokens: Tensor) -> Tensor:
+        """Logits (..., K + 1) of tokens (..., C), in float32 under autocast too."""
+        return in_float32(self.embed_to_word, tokens[..., -self.id_dims :])
 
     def _time_bias(
         self, layer: int, unknown_times: Tensor, trajectory_times: Tensor

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from mmfdta.utils.transfers import to_device
 
+from ..layers import in_float32
+
 LevelShapes = tuple[tuple[int, int], ...]
 """Height and width of each feature level."""
 
@@ -176,6 +178,25 @@ class FrameDetector(DeformableDETR):
             **levels,
         )
         return dict(memory=memory, memory_mask=feat_mask, spatial_shapes=spatial_shapes)
+
+    def pre_decoder(
+        self, memory: Tensor, memory_mask: Tensor | None, spatial_shapes: Tensor
+    ) -> tuple[dict, dict]:
+        """Prepare the queries; their points are in float32 under autocast too.
+
+        Args:
+            memory: Encoder memory (F, S, C).
+            memory_mask: Of two stages; not needed.
+            spatial_shapes: The same.
+
+        Returns:
+            Arguments of the decoder, and none of the head.
+        """
+        query_pos, query = self.query_embedding.weight.chunk(2, dim=1)
+        points = in_float32(self.reference_points_fc, query_pos).sigmoid()
+        parts = dict(query=query, query_pos=query_pos, reference_points=points)
+        expanded = {k: v.expand(len(memory), -1, -1) for k, v in parts.items()}
+        return dict(expanded, memory=memory), {}
 
     def forward_decoder(
         self,

@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """Detection head with depth supervision and clip-wide matching."""
 
+from functools import partial
+
 import torch
 from mmdet.models.dense_heads import DeformableDETRHead
 from mmdet.registry import MODELS, TASK_UTILS
@@ -12,6 +14,7 @@ from torch import Tensor
 from mmfdta.utils.transfers import to_device
 
 from ..adapters import DepthFeatures
+from ..layers import in_float32
 from .fdta_detector import DetectorOutputs
 from .matcher import ClipMatches, ClipTargets
 
@@ -50,7 +53,7 @@ class FDTAHead(DeformableDETRHead):
         enc_outputs_class: None = None,
         enc_outputs_coord: None = None,
     ) -> DetectorOutputs:
-        """Predict classes and boxes of all decoder layers.
+        """Predict classes and boxes of all decoder layers, under AMP in float32 too.
 
         Args:
             hidden_states: Decoder states (L, F, Q, C).
@@ -63,7 +66,9 @@ class FDTAHead(DeformableDETRHead):
         Returns:
             Raw outputs.
         """
-        cls_scores, bbox_preds = super().forward(hidden_states, references)
+        cls_scores, bbox_preds = in_float32(
+            partial(super().forward, references=references), hidden_states
+        )
         depth_logits = None if depth is None else depth.logits
         return DetectorOutputs(cls_scores, bbox_preds, hidden_states[-1], depth_logits)
 

@@ -1,6 +1,10 @@
 # Copyright (c) mmfdta authors.
 """Deformable DETR's decoder with depth cross-attention."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
 from mmdet.models.layers import (
     DeformableDetrTransformerDecoder,
     DeformableDetrTransformerDecoderLayer,
@@ -10,7 +14,7 @@ from mmengine.model import ModuleList
 from torch import Tensor, nn
 
 from ..adapters import DepthFeatures
-from ..layers import DetrAttention
+from ..layers import DetrAttention, in_float32
 
 
 class FDTADecoderLayer(DeformableDetrTransformerDecoderLayer):
@@ -88,3 +92,24 @@ class FDTADecoder(DeformableDetrTransformerDecoder):
             self.layer_class(**self.layer_cfg) for _ in range(self.num_layers)
         )
         self.embed_dims = self.layers[0].embed_dims
+
+    def forward(
+        self,
+        *args: Any,
+        reg_branches: Sequence[Callable[[Tensor], Tensor]] | None = None,
+        **kwargs: Any,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the decoder; reference points stay in float32 under autocast.
+
+        Args:
+            *args: Arguments of MMDetection's decoder.
+            reg_branches: Box branch of each layer, which refines its points; None
+                refines none.
+            **kwargs: As ``args``.
+
+        Returns:
+            States (L, F, Q, C) and reference points or boxes (L, F, Q, 2 or 4).
+        """
+        if reg_branches is not None:
+            reg_branches = [partial(in_float32, branch) for branch in reg_branches]
+        return super().forward(*args, reg_branches=reg_branches, **kwargs)

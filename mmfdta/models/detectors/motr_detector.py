@@ -9,7 +9,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
-from ..layers import DetrAttention
+from ..layers import DetrAttention, in_float32
 from .base import FrameDetector, LevelShapes
 from .fdta_detector import DetectorOutputs
 from .layers import FDTADecoder, FDTADecoderLayer
@@ -142,8 +142,9 @@ class MOTRDetector(FrameDetector):
     def detect_queries(self) -> TrackQueries:
         """The learned queries that find new objects."""
         embeddings = self.query_embedding.weight
-        points = self.reference_points_fc(embeddings[:, : self.embed_dims])
-        return TrackQueries(embeddings, points.float().sigmoid())
+        position = embeddings[:, : self.embed_dims]
+        points = in_float32(self.reference_points_fc, position)
+        return TrackQueries(embeddings, points.sigmoid())
 
     def track_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters that only track queries use."""

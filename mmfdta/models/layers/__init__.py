@@ -2,6 +2,7 @@
 """Transformer layers shared by detector, adapters and association."""
 
 from .attention import DetrAttention, MultiheadAttention
+from .precision import in_float32
 from .transformer import FFN, TransformerEncoderLayer, frame_position_encoding
 
 __all__ = [
@@ -10,4 +11,5 @@ __all__ = [
     'MultiheadAttention',
     'TransformerEncoderLayer',
     'frame_position_encoding',
+    'in_float32',
 ]

@@ -1,0 +1,239 @@
+# Copyright (c) mmfdta authors.
+"""What a precision means: the one place that sets TF32 and automatic mixed precision.
+
+Losses, matching, boxes, depth lookup and ID scores are computed in float32 whatever the
+precision is; the modules see to it themselves.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.config import ConfigDict
+from torch import nn
+
+# Optimiser wrapper -> the same with a loss scale, which float16 needs.
+SCALED_WRAPPERS = dict(
+    OptimWrapper='AmpOptimWrapper', GroupClipOptimWrapper='GroupClipAmpOptimWrapper'
+)
+_PLAIN_WRAPPERS = {scaled: plain for plain, scaled in SCALED_WRAPPERS.items()}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How a model computes.
+
+    Attributes:
+        name: What the config key ``precision`` and the option ``--precision`` call it.
+        meaning: What the log says of it.
+        dtype: Type of products and convolutions by ``torch.autocast``; None leaves them
+            in the type of the weights.
+        tf32: Whether float32 products and convolutions may take TF32, with 10 instead
+            of 23 bits of mantissa. PyTorch's own default is yes for convolutions.
+    """
+
+    name: str
+    meaning: str
+    dtype: torch.dtype | None = None
+    tf32: bool = False
+
+    def check(self, device: str | torch.device) -> str | None:
+        """Find out whether a device can compute so.
+
+        Args:
+            device: Where the model runs.
+
+        Returns:
+            A remark for the user; None if there is nothing to say.
+
+        Raises:
+            ValueError: If it cannot, or only very slowly.
+        """
+        device = torch.device(device)
+        on_gpu = device.type == 'cuda'
+        if self.dtype == torch.float16 and not (on_gpu or _computes_float16()):
+            raise ValueError(
+                "precision: found 'fp16', but this processor has no arithmetic of "
+                "float16, and a convolution would take 100 times as long; take 'bf16' "
+                "or 'fp32', or a GPU"
+            )
+        if self.dtype == torch.bfloat16 and on_gpu and _capability(device) < 8:
+            return (
+                f'{self.name}: this GPU has no arithmetic of bfloat16; fp16 is faster'
+            )
+        if self.tf32 and not (on_gpu and _capability(device) >= 8):
+            return f'tf32: there is no TF32 on {device.type}; computes as fp32'
+        return None
+
+    def allow_tf32(self) -> None:
+        """Allow TF32 or not, in the whole process."""
+        torch.backends.cuda.matmul.allow_tf32 = self.tf32
+        torch.backends.cudnn.allow_tf32 = self.tf32
+
+    @contextlib.contextmanager
+    def on(self, device_type: str) -> Iterator[None]:
+        """Compute so within the context, and leave PyTorch's switches as they were.
+
+        The switches of TF32 are the process's: threads that compute at the same time
+        share them.
+
+        Args:
+            device_type: Such as ``cuda``.
+        """
+        restore = _remember_tf32()
+        self.allow_tf32()
+        try:
+            if self.dtype is None:
+                yield
+            else:
+                with torch.autocast(device_type, self.dtype):
+                    yield
+        finally:
+            restore()
+
+
+_ALL = (
+    Precision('fp32', 'float32 without TF32, as the released code trains'),
+    Precision('tf32', 'float32, products and convolutions in TF32', tf32=True),
+    Precision(
+        'fp16', 'products and convolutions in float16, the rest float32', torch.float16
+    ),
+    Precision(
+        'bf16',
+        'products and convolutions in bfloat16, the rest float32',
+        torch.bfloat16,
+    ),
+)
+PRECISIONS = {precision.name: precision for precision in _ALL}
+FP32 = PRECISIONS['fp32']
+
+
+def find_precision(name: str | None) -> Precision:
+    """Find a precision by its name.
+
+    Args:
+        name: What a config or a command says; None is ``fp32``.
+
+    Raises:
+        ValueError: If there is no such precision.
+    """
+    if name is None:
+        return FP32
+    if name not in PRECISIONS:
+        raise ValueError(f'precision: found {name!r}, expected {", ".join(PRECISIONS)}')
+    return PRECISIONS[name]
+
+
+def adapt_optim_wrapper(settings: Any, name: str | None) -> Any:
+    """Make the config of an optimiser wrapper that fits a precision.
+
+    float16 needs a loss scale, which MMEngine's wrappers for mixed precision have;
+    the others need none.
+
+    Args:
+        settings: ``optim_wrapper`` of a config; anything but a dict stays as it is.
+        name: ``precision`` of the config; None leaves the wrapper alone.
+
+    Returns:
+        A changed copy.
+
+    Raises:
+        ValueError: If the wrapper computes in another precision, or none for float16
+            is known.
+    """
+    if name is None or not isinstance(settings, Mapping):
+        return settings
+    precision = find_precision(name)
+    made = ConfigDict(settings)
+    kind = made.get('type', 'OptimWrapper')
+    if not isinstance(kind, str):
+        kind = kind.__name__
+    dtype = made.get('dtype')
+    wanted = None if precision.dtype is None else str(precision.dtype).split('.')[1]
+    if kind in _PLAIN_WRAPPERS and (wanted is None or dtype not in (None, wanted)):
+        named = f' with dtype={dtype!r}' if dtype else ''
+        raise ValueError(
+            f'precision: found {name!r}, but optim_wrapper.type is {kind!r}{named}, '
+            "which trains in another; take the wrapper's type and dtype out of the "
+            'config, or the precision'
+        )
+    if precision.dtype == torch.float16:
+        if kind not in (*SCALED_WRAPPERS, *_PLAIN_WRAPPERS):
+            raise ValueError(
+                f'precision: found {name!r}, which needs a loss scale, but '
+                f'optim_wrapper.type is {kind!r}, expected {", ".join(SCALED_WRAPPERS)}'
+                "; take 'bf16', which needs none"
+            )
+        made.type = SCALED_WRAPPERS.get(kind, kind)
+        made.setdefault('loss_scale', 'dynamic')
+        made.dtype = wanted
+    elif kind in _PLAIN_WRAPPERS:
+        made.type = _PLAIN_WRAPPERS[kind]
+        made.pop('dtype', None)
+        made.pop('loss_scale', None)
+    return made
+
+
+def precision_of(model: nn.Module) -> Precision:
+    """Return what `keep_precision` set; ``fp32`` if it was not called."""
+    return find_precision(getattr(model, 'precision', None))
+
+
+def keep_precision(model: nn.Module, precision: Precision) -> None:
+    """Let a model's forward pass run in a precision, whoever calls it.
+
+    Args:
+        model: It gets two hooks and an attribute ``precision``, the name.
+        precision: What it is to compute in.
+    """
+    model.precision = precision.name
+    hooks = _ForwardHooks(precision)
+    model.register_forward_pre_hook(hooks.enter)
+    model.register_forward_hook(hooks.leave, always_call=True)
+
+
+class _ForwardHooks:
+    """Enter the context of a precision before a forward pass and leave it after."""
+
+    def __init__(self, precision: Precision) -> None:
+        self.precision = precision
+        self._open: list[contextlib.AbstractContextManager] = []
+
+    def enter(self, model: nn.Module, args: object) -> None:
+        device = next(model.parameters(), torch.empty(0)).device
+        context = self.precision.on(device.type)
+        context.__enter__()
+        self._open.append(context)
+
+    def leave(self, model: nn.Module, args: object, output: object) -> None:
+        self._open.pop().__exit__(None, None, None)
+
+
+def _computes_float16() -> bool:
+    return torch.ops.mkldnn._is_mkldnn_fp16_supported()
+
+
+def _capability(device: torch.device) -> int:
+    return torch.cuda.get_device_capability(device)[0]
+
+
+def _remember_tf32() -> Callable[[], None]:
+    """Return what brings PyTorch's switches of TF32 back to where they are now."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    try:
+        switches = [(matmul, 'allow_tf32'), (cudnn, 'allow_tf32')]
+        before = [getattr(*switch) for switch in switches]
+    except RuntimeError:
+        # Once set by their names since PyTorch 2.9 they are not read by the old ones.
+        switches = [
+            (part, 'fp32_precision') for part in (matmul, cudnn.conv, cudnn.rnn)
+        ]
+        before = [getattr(*switch) for switch in switches]
+
+    def restore() -> None:
+        for (part, name), value in zip(switches, before, strict=True):
+            setattr(part, name, value)
+
+    return restore
