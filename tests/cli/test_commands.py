@@ -150,14 +150,16 @@ def test_auto_scale_lr_without_a_base_is_refused(project, error_of):
     assert 'auto_scale_lr.base_batch_size' in message
 
 
-def test_amp_replaces_only_the_plain_wrapper(project):
+def test_amp_is_another_name_of_a_precision(project, error_of):
     config = load_config('tiny.py')
     train_command.apply_training_options(config, amp=True)
-    assert config.optim_wrapper.type == 'AmpOptimWrapper'
-    assert config.optim_wrapper.loss_scale == 'dynamic'
-    config.optim_wrapper.type = 'ApexOptimWrapper'
-    with pytest.raises(ValueError, match='ApexOptimWrapper'):
-        train_command.apply_training_options(config, amp=True)
+    assert config.precision == 'fp16'
+    assert 'type' not in config.optim_wrapper
+    config.optim_wrapper.dtype = 'bfloat16'  # as 0.2 said it
+    train_command.apply_training_options(config, amp=True)
+    assert config.precision == 'bf16'
+    message = error_of('train', 'tiny.py', '--amp', '--precision', 'bf16')
+    assert '--precision fp16' in message and '--precision bf16' in message
 
 
 def test_testing_without_weights_has_to_be_asked_for(project, monkeypatch, error_of):

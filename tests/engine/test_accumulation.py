@@ -147,7 +147,7 @@ def test_bfloat16_training_lowers_the_loss(scaling_on_cpu, monkeypatch):
         'mmengine.runner.amp.autocast', lambda dtype: autocast(enabled=bool(dtype))
     )
     dtypes = set()
-    model.id_decoder.embed_to_word.register_forward_hook(
+    model.id_decoder.layers[0].ffn.linear1.register_forward_hook(
         lambda module, args, out: dtypes.add(out.dtype)
     )
     batch = collate(make_clip())
