@@ -8,9 +8,11 @@ By hand, from the project's root: ``python tests/simulated_cuda/device_worker.py
 FUNCTION [NAME=JSON ...]``.
 """
 
+import contextlib
 import ctypes
 import importlib
 import json
+import logging
 import sys
 import traceback
 from collections.abc import Callable
@@ -28,6 +30,10 @@ def load_device(guard: Path) -> Callable[..., Any]:
 
     torch_cuda_stubs.install()
     torch.set_num_threads(1)
+    # Operators and registries first, as everywhere.
+    importlib.import_module('mmfdta.registry')
+    importlib.import_module('mmengine.registry').init_default_scope('mmdet')
+    logging.getLogger('mmengine').setLevel(logging.WARNING)
 
     def run(module: str, function: str, **options: Any) -> Any:
         torch.manual_seed(0)
@@ -60,10 +66,18 @@ def main() -> None:
     sys.path += [str(tests / name) for name in ('models', 'golden', 'docs')]
     module, function, *options = sys.argv[1:]
     pairs = (option.split('=', 1) for option in options)
-    found = load_device(compiled_guard())(
-        module, function, **{name: json.loads(value) for name, value in pairs}
-    )
-    print(found if isinstance(found, str) else json.dumps(found, indent=1))
+    values = {name: json.loads(value) for name, value in pairs}
+    with contextlib.redirect_stdout(sys.stderr):
+        found = load_device(compiled_guard())(module, function, **values)
+    tables = []
+
+    def without_table(x: Any) -> Any:
+        if isinstance(x, dict):
+            tables.extend(x[name] for name in x if name == 'table')
+            return {k: without_table(v) for k, v in x.items() if k != 'table'}
+        return x
+
+    print(json.dumps(without_table(found), default=float), *tables, sep='\n')
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ streams that run too early.
 """
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -21,7 +22,6 @@ import torch
 from attention_kernels import attention_kernel
 from device_counts import Counts
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -479,7 +479,9 @@ class FusedAttention(torch.autograd.Function):
         return tuple(grads)
 
 
+# What is below any mode, or decided before an operator is called, is replaced.
 ATTENTION = torch.nn.functional.scaled_dot_product_attention
+TENSOR, AS_TENSOR = torch.tensor, torch.as_tensor
 
 
 def _attend(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, **options):  # noqa: ANN001, ANN003, ANN202
@@ -514,18 +516,6 @@ def _read_scalars(make: Any, data: Any, **options: Any) -> Tensor:
         return type(x)(map(on_host, x)) if type(x) in (list, tuple) else x
 
     return make(on_host(data) if type(data) in (list, tuple) else data, **options)
-
-
-class FunctionsOfDevice(TorchFunctionMode):
-    """What PyTorch decides before its operators are called."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):  # noqa: ANN001, ANN204
-        kwargs = kwargs or {}
-        if func is ATTENTION:
-            return _attend(*args, **kwargs)
-        if func is torch.tensor or func is torch.as_tensor:
-            return _read_scalars(func, *args, **kwargs)
-        return func(*args, **kwargs)
 
 
 class OperatorsOfDevice(TorchDispatchMode):
@@ -568,17 +558,21 @@ class Loading:
 @contextlib.contextmanager
 def simulated_cuda() -> Iterator[Device]:
     """Everything inside may use ``cuda:0``."""
+    functional = torch.nn.functional
     torch.load = Loading()
+    torch.tensor = functools.partial(_read_scalars, TENSOR)
+    torch.as_tensor = functools.partial(_read_scalars, AS_TENSOR)
+    functional.scaled_dot_product_attention = _attend
     try:
         with (
             # Backward passes run in this thread, which the counters see.
             torch.autograd.set_multithreading_enabled(False),
             OperatorsOfDevice(),
-            FunctionsOfDevice(),
         ):
             yield DEVICE
             DEVICE.arrive(DEVICE.copies_begun)
     finally:
-        torch.load = Loading.plain
+        torch.load, torch.tensor, torch.as_tensor = Loading.plain, TENSOR, AS_TENSOR
+        functional.scaled_dot_product_attention = ATTENTION
         DEVICE.under_way.clear()
         DEVICE.read_later.clear()

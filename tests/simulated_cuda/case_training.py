@@ -1,0 +1,104 @@
+# Copyright (c) mmfdta authors.
+"""A training step on the simulated device, beside the same on the CPU."""
+
+import copy
+
+import numpy as np
+import torch
+from mmdet.models.mot import BaseMOTModel
+from mmengine.config import Config
+from mmengine.logging import MessageHub
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from simulated_device import DEVICE, simulated_cuda
+from small_fdta import build, collate, make_clip
+from small_trackers import CONFIGS, config_of
+
+from mmfdta.ops import accelerate
+
+
+def clips(
+    seed: int, num_frames: int, num_clips: int, padded: bool, with_depth: bool
+) -> dict:
+    """Return a batch of clips, as the loader hands it on."""
+    sizes = [(64, 96), (56, 80) if padded else (64, 96)]
+    return collate(
+        *(
+            make_clip(
+                num_frames,
+                sizes[i % 2],
+                num_objects=3 + i,
+                seed=10 * seed + i,
+                with_depth=with_depth,
+            )
+            for i in range(num_clips)
+        )
+    )
+
+
+def wrapper_of(
+    name: str, model: BaseMOTModel, dtype: str | None = None
+) -> OptimWrapper:
+    """Build the optimiser of a tracker's schedule."""
+    schedule = 'motr_20e' if name == 'motr' else 'fdta_13e'
+    config = Config.fromfile(CONFIGS / f'_base_/schedules/{schedule}.py').optim_wrapper
+    if name == 'motip':
+        del config.clip_groups['identity_adapter']
+    if dtype is not None:
+        config.type = 'GroupClipAmpOptimWrapper'
+        config.update(dtype=dtype)
+        if dtype == 'float16':
+            config.loss_scale = dict(init_scale=1024.0)
+    return build_optim_wrapper(model, config)
+
+
+def train(model: BaseMOTModel, wrapper: OptimWrapper, batches: list[dict]) -> tuple:
+    """Take steps; return the losses of each and the counts of the last."""
+    losses = []
+    for number, batch in enumerate(batches):
+        torch.manual_seed(number)
+        with DEVICE.counting() as counts:
+            losses.append(model.train_step(batch, wrapper))
+    return losses, counts
+
+
+def step(
+    name: str,
+    num_frames: int = 6,
+    num_clips: int = 2,
+    padded: bool = True,
+    dtype: str | None = None,
+    num_steps: int = 2,
+    **changes: object,
+) -> dict:
+    """Train for some steps and count the last.
+
+    Args:
+        name: ``fdta``, ``motip`` or ``motr``.
+        num_frames: Length of the clips.
+        num_clips: Clips of a batch.
+        padded: Whether clips have other sizes.
+        dtype: Type of mixed precision.
+        num_steps: Steps.
+        **changes: Settings of the model.
+    """
+    MessageHub.get_current_instance().update_info('epoch', 1)  # warm-ups are over
+    config = Config(dict(model=config_of(name)))
+    config.merge_from_dict({f'model.{k}': v for k, v in changes.items()})
+    model = build(config.model)
+    reference = copy.deepcopy(model)
+    options = num_frames, num_clips, padded, name != 'motr'
+    batches = [clips(seed, *options) for seed in range(num_steps)]
+    expected: list[dict] = []
+    if dtype is None:
+        accelerate(reference.train())
+        given = copy.deepcopy(batches)
+        expected, _ = train(reference, wrapper_of(name, reference), given)
+    with simulated_cuda():
+        model = accelerate(model.to('cuda').train())
+        found, counts = train(model, wrapper_of(name, model, dtype), batches)
+        found = [{k: float(v) for k, v in losses.items()} for losses in found]
+    assert np.isfinite([list(losses.values()) for losses in found]).all()
+    for mine, theirs in zip(found, expected, strict=dtype is None):
+        for key, value in theirs.items():
+            np.testing.assert_allclose(mine[key], float(value), rtol=1e-3, err_msg=key)
+    return dict(counts=counts.to_json(), losses=found)
