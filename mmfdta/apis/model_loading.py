@@ -61,7 +61,7 @@ def load_tracker(
     remark = precision.check(device)
     if remark is not None:
         print_log(remark, 'current', 30)
-    model = MODELS.build(_without_pretrained(config.model))
+    model = MODELS.build(without_pretrained(config.model))
     content: Any = {}
     if checkpoint is None:
         model.init_weights()
@@ -81,13 +81,13 @@ def load_tracker(
     return accelerate(revert_sync_batchnorm(model).to(device).eval())
 
 
-def _without_pretrained(model: Any) -> Any:
+def without_pretrained(model: Any) -> Any:
     """Copy a model's config without weights to download: others replace them."""
     if isinstance(model, list | tuple):
-        return type(model)(_without_pretrained(value) for value in model)
+        return type(model)(without_pretrained(value) for value in model)
     if not isinstance(model, dict):
         return model
-    kept = {key: _without_pretrained(value) for key, value in model.items()}
+    kept = {key: without_pretrained(value) for key, value in model.items()}
     init_cfg = kept.get('init_cfg')
     parts = init_cfg if isinstance(init_cfg, list) else [init_cfg]
     if any(part and part.get('type') == 'Pretrained' for part in parts):
