@@ -25,7 +25,7 @@ def describe_machine(device: str | torch.device, threads: int) -> dict[str, str 
     Returns:
         Names and numbers for people.
     """
-    name = _processor()
+    name = processor()
     if torch.device(device).type == 'cuda':
         name = torch.cuda.get_device_name(device)
     return dict(
@@ -38,7 +38,8 @@ def describe_machine(device: str | torch.device, threads: int) -> dict[str, str 
     )
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Name of the processor."""
     try:
         lines = Path('/proc/cpuinfo').read_text().splitlines()
     except OSError:

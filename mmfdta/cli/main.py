@@ -41,6 +41,7 @@ VERBS = {
     ),
     'mmdet': ('mmfdta.cli.mmdet', 'run a tool of MMDetection, with all registered'),
     'env': ('mmfdta.cli.env', 'show versions and the state of the operators'),
+    'gpu-check': ('mmfdta.cli.gpu_check', 'check and measure all on a GPU'),
     'demo': ('mmfdta.cli.demo', 'train and compare the small FDTA on MiniDance'),
     'ablation': (
         'mmfdta.cli.ablation',
@@ -95,7 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Verb and its arguments; None takes those of the process.
 
     Returns:
-        Exit code: 0, 1 if the work could not be done, 130 if it was interrupted.
+        Exit code: 0, 1 if the work could not be done, 130 if it was interrupted,
+            3 of `gpu-check` without a GPU.
 
     Raises:
         SystemExit: With 2 if the arguments are not understood, with 0 after a help.

@@ -4,3 +4,5 @@
 A check is a function in one of the modules here, made known by `checks.check`. Each
 section runs in a process of its own, so that what one breaks stays there.
 """
+
+__all__: list[str] = []

@@ -21,7 +21,6 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
-import mmfdta.registry  # noqa: F401
 from mmfdta.datasets import make_id_targets
 from mmfdta.ops import accelerate
 
@@ -313,9 +312,7 @@ def make_clip(
     sample.video_data_samples = shown
     ids, rng = [np.arange(objects)] * frames, np.random.default_rng(seed)
     targets = vars(make_id_targets(ids, groups, words, words, 0.5, 0.5, rng))
-    fields = {
-        k: torch.from_numpy(v) for k, v in targets.items() if k != 'column_ids'
-    }
+    fields = {k: torch.from_numpy(v) for k, v in targets.items() if k != 'column_ids'}
     sample.id_targets = [BaseDataElement(**fields)]
 
     def pixels(channels: int) -> Tensor:

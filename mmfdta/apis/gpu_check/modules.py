@@ -127,9 +127,7 @@ def _backbone(bench: Bench, parts: Parts) -> Found:
 def _folded(bench: Bench, parts: Parts) -> Found:
     parts.detector.backbone.eval()
     with torch.no_grad():
-        found, expected = on_both(
-            parts.detector.backbone, [parts.images], bench.device
-        )
+        found, expected = on_both(parts.detector.backbone, [parts.images], bench.device)
     return compare(found, expected)
 
 
@@ -252,8 +250,9 @@ def _losses(bench: Bench, parts: Parts) -> dict[str, tuple[Pass, Pass]]:
 
 
 KINDS = {
-    'detection losses': lambda n: n not in ('loss_depth', 'loss_contrastive', 'loss_id')
-    and 'loss' in n,
+    'detection losses': lambda n: (
+        n not in ('loss_depth', 'loss_contrastive', 'loss_id') and 'loss' in n
+    ),
     'depth loss': lambda name: name == 'loss_depth',
     'contrastive loss': lambda name: name == 'loss_contrastive',
     'ID loss': lambda name: name == 'loss_id',

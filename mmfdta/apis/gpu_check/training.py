@@ -147,7 +147,9 @@ def compare_steps(
     amounts = [part[name] for part, name in zip(off.values(), worst, strict=True)]
     # Not a number is not at most anything.
     passed = amounts[0] <= losses and amounts[1] <= norms
-    passed = passed and all(value == value for part in off.values() for value in part.values())
+    passed = passed and all(
+        value == value for part in off.values() for value in part.values()
+    )
     text = ', '.join(f'{n} {x:.1e}' for n, x in zip(worst, amounts, strict=True))
     return judge(passed, f'largest: {text}', found=found, expected=expected)
 

@@ -1,0 +1,124 @@
+# Copyright (c) mmfdta authors.
+"""Check that all works on a machine's GPU, and measure how fast.
+
+    mmfdta gpu-check
+    mmfdta gpu-check --quick --sections environment modules
+    mmfdta gpu-check --released ../FDTA
+
+Modules, trackers and training steps are compared with the CPU, waits for the GPU and
+memory are counted, times are taken. Weights and pictures are random: no data set, no
+checkpoint and no network is needed. The exit code is 0 if nothing failed, 1 if
+something did, 3 if there is no CUDA device.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+NO_GPU = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    from mmfdta.apis.gpu_check.checks import SECTIONS
+
+    parser.add_argument(
+        '--device',
+        help='such as cuda:1 (default: cuda:0); cpu compares the CPU with itself',
+    )
+    parser.add_argument(
+        '--quick',
+        action='store_true',
+        help='small models, small pictures and few runs: two minutes',
+    )
+    parser.add_argument(
+        '--sections',
+        nargs='+',
+        choices=SECTIONS,
+        default=list(SECTIONS),
+        metavar='SECTION',
+        help=f'of {", ".join(SECTIONS)} (default: all)',
+    )
+    parser.add_argument(
+        '--sizes',
+        nargs='+',
+        type=read_size,
+        default=[],
+        metavar='WIDTHxHEIGHT',
+        help='of the frames whose speed is measured (default: 1440x800 864x480)',
+    )
+    parser.add_argument(
+        '--released',
+        type=Path,
+        help='checkout of the released code, to compare with on the same card',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('work_dirs/gpu_check'),
+        help='folder for gpu_check.md and gpu_check.json (default: %(default)s)',
+    )
+
+
+def read_size(text: str) -> tuple[int, int]:
+    """Read ``WIDTHxHEIGHT``."""
+    found = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f'found {text!r}, expected such as 1440x800')
+    return int(found[1]), int(found[2])
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the checks, print the table and write it."""
+    import torch
+
+    from mmfdta.apis.gpu_check.bench import Bench, Settings
+    from mmfdta.apis.gpu_check.checks import FAIL, SECTIONS, Row, chosen, run_check
+    from mmfdta.apis.gpu_check.processes import load_checks, run_sections
+    from mmfdta.apis.gpu_check.report import as_line, count, write
+
+    if options.released is not None and not options.released.is_dir():
+        raise FileNotFoundError(f'--released: there is no folder {options.released}')
+    there = torch.cuda.is_available()
+    if options.device and options.device.startswith('cuda') and not there:
+        raise ValueError(
+            f'--device {options.device}: PyTorch {torch.__version__} finds no CUDA '
+            'device; without --device the command says what it would check'
+        )
+    settings = Settings(
+        device=options.device or ('cuda:0' if there else 'cpu'),
+        out=str(options.out),
+        quick=options.quick,
+        sizes=tuple(options.sizes),
+        released=options.released and str(options.released.resolve()),
+    )
+    sections = [name for name in SECTIONS if name in options.sections]
+    shown: set[str] = set()
+
+    def say(row: Row) -> None:
+        if row.section not in shown:
+            shown.add(row.section)
+            print(f'{row.section}: {SECTIONS[row.section]}', flush=True)
+        print(as_line(row), flush=True)
+
+    load_checks()
+    rows: list[Row] = []
+    if there or options.device:
+        rows = run_sections(settings, sections, say)
+    for one in [] if rows else chosen(sections):
+        row = one.not_run('no CUDA device')
+        if one.section == 'environment':
+            row, _ = run_check(one, Bench(settings))
+        rows.append(row)
+        say(row)
+    paths = write(settings, rows)
+    print(f'\n{count(rows)}; {" and ".join(map(str, paths))}', flush=True)
+    if not there and not options.device:
+        print(
+            'mmfdta gpu-check: PyTorch finds no CUDA device, so that nothing was '
+            'checked on one; --device cpu runs the checks on the CPU',
+            file=sys.stderr,
+        )
+        return NO_GPU
+    return int(any(row.verdict == FAIL for row in rows))
