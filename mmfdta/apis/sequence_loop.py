@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mmfdta.datasets import ClipIndex, MOTSequenceDataset
 from mmfdta.engine.precision import precision_of
 from mmfdta.ops.linear import linear_flops
+from mmfdta.utils.instances import take_rows
 
 from .detection_store import (
     LOWEST_SCORE,
@@ -212,7 +213,7 @@ class SequenceLoop:
             for frame in frames:
                 instances = frame.pred_instances
                 kept = instances.scores > self.lowest_score
-                frame.pred_instances = instances[kept]
+                frame.pred_instances = take_rows(instances, kept)
                 yield frame, seconds
 
     def _in_precision(self) -> AbstractContextManager[None]:

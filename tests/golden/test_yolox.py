@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """YOLOX of ByteTrack's authors: converted weights, the same detections."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from weights import golden_weights
 
 from mmfdta.checkpoints import CheckpointError, convert_state_dict
+from mmfdta.models.detectors.yolox import find_on_host, is_yolox
 
 FOLDER = Path(__file__).parent / 'yolox'
 CONFIG = Path(__file__).parents[2] / 'configs/bytetrack_yolox-x_dancetrack.py'
@@ -166,6 +168,39 @@ def test_detections_are_in_pixels_of_the_frame(golden, tracker):
     kept = _suppress(boxes, scores, 0.7)
     np.testing.assert_allclose(found.scores, scores[kept], atol=2e-6)
     np.testing.assert_allclose(found.bboxes, boxes[kept], atol=5e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('classes', [1, 3])
+def test_choosing_on_the_host_is_mmdetection_s(golden, tracker, classes):
+    model = copy.deepcopy(tracker)
+    head = model.detector.bbox_head
+    if classes > 1:
+        head.cls_out_channels = classes
+        for conv in head.multi_level_conv_cls:
+            conv.weight = torch.nn.Parameter(torch.randn(classes, 64, 1, 1))
+            conv.bias = torch.nn.Parameter(torch.randn(classes))
+    image = torch.from_numpy(golden['out_network_input'])
+    # The last has nothing above the threshold.
+    imgs = torch.stack([image, image.flip(-1), torch.full_like(image, torch.nan)])
+    shapes = [(120, 180), (60, 90), (60, 90)]
+    frames = [
+        DetDataSample(
+            metainfo=dict(ori_shape=shape, scale_factor=(90 / shape[1], 60 / shape[0]))
+        )
+        for shape in shapes
+    ]
+    assert is_yolox(model.detector)
+    found = find_on_host(model.detector, imgs, frames)
+    expected = model.detector.predict(imgs, frames)
+    counts = [len(instances) for instances in found]
+    assert counts[0] > 10 and counts[1] > 10 and counts[2] == 0
+    for mine, sample in zip(found, expected, strict=True):
+        theirs = sample.pred_instances
+        assert set(mine.keys()) == set(theirs.keys())
+        for name, column in theirs.items():
+            assert mine[name].dtype == column.dtype
+            torch.testing.assert_close(mine[name], column, rtol=0, atol=0)
 
 
 def _suppress(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> list[int]:

@@ -11,7 +11,7 @@ from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmdet.utils import InstanceList, OptConfigType, reduce_mean
 from torch import Tensor
 
-from mmfdta.utils.transfers import to_device
+from mmfdta.utils.instances import take_rows
 
 from ..adapters import DepthFeatures
 from ..layers import in_float32
@@ -200,16 +200,9 @@ class FDTAHead(DeformableDETRHead):
             ``queries`` int64 (Q,), which query found the object.
         """
         outputs = self(**head_inputs)
-        found = outputs.on_host(batch_data_samples, rescale, with_embeddings=False)
-        orders = [one.scores.argsort(descending=True, stable=True) for one in found]
-        (index,) = to_device([torch.stack(orders)], outputs.embeddings.device)
-        embeddings = outputs.embeddings.gather(
-            1, index[..., None].expand_as(outputs.embeddings)
-        )
-        sorted_ones = []
-        for one, order, rows in zip(found, orders, embeddings, strict=True):
-            one.queries = torch.arange(len(order))
-            one = one[order]
-            one.embeddings = rows
-            sorted_ones.append(one)
-        return sorted_ones
+        found = []
+        for instances in outputs.on_host(batch_data_samples, rescale):
+            order = instances.scores.argsort(descending=True, stable=True)
+            instances.queries = torch.arange(len(order))
+            found.append(take_rows(instances, order))
+        return found

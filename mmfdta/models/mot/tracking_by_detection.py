@@ -13,6 +13,10 @@ from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmfdta.utils.instances import take_rows
+
+from ..detectors.yolox import find_on_host, is_yolox
+
 _HOST_COLUMNS = ('bboxes', 'scores', 'labels')
 
 
@@ -84,8 +88,11 @@ class TrackingByDetection(OnlineTracker):
 
     The tracker is MMDetection's ``ByteTracker``, ``OCSORTTracker`` or
     ``SORTTracker``, one of this project or your own (docs/add_a_tracker.md). Its
-    input comes to the CPU in one copy per frame: what such a tracker computes is
-    small, and on another device it would wait for every number.
+    input comes to the CPU in one copy for all frames that are given at a time: what
+    such a tracker computes is small, and on another device it would wait for every
+    number. The detectors of this project and MMDetection's YOLOX wait for a GPU once
+    for it; other detectors choose their boxes on the GPU, and wait there as often as
+    MMDetection does.
 
     Args:
         detector: Config of a detector.
@@ -120,10 +127,12 @@ class TrackingByDetection(OnlineTracker):
 
     def detect(self, imgs: Tensor, frames: SampleList) -> SampleList:
         """Detect in frames, see :meth:`OnlineTracker.detect`."""
-        frames = self.detector.predict(imgs, frames)
-        for frame, instances in zip(
-            frames, _to_host([f.pred_instances for f in frames]), strict=True
-        ):
+        if is_yolox(self.detector):
+            found = find_on_host(self.detector, imgs, frames)
+        else:
+            predicted = self.detector.predict(imgs, frames)
+            found = _to_host([frame.pred_instances for frame in predicted])
+        for frame, instances in zip(frames, found, strict=True):
             frame.pred_instances = instances
         return frames
 
@@ -136,7 +145,7 @@ class TrackingByDetection(OnlineTracker):
         scores = frame.pred_instances.scores
         if (scores[1:] > scores[:-1]).any():
             order = scores.argsort(descending=True, stable=True)
-            frame.pred_instances = frame.pred_instances[order]
+            frame.pred_instances = take_rows(frame.pred_instances, order)
         found = frame.pred_instances
         frame.pred_det_instances = InstanceData(
             **{name: found.get(name) for name in _HOST_COLUMNS}

@@ -13,6 +13,9 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
+from mmfdta.utils.instances import take_rows
+from mmfdta.utils.transfers import to_host
+
 
 @MODELS.register_module()
 class IoUEmbeddingTracker:
@@ -70,10 +73,12 @@ class IoUEmbeddingTracker:
         if frame == 0:
             self.reset()
         found = data_sample.pred_instances
-        found = found[found.scores > self.score_thr]
+        found = take_rows(found, found.scores > self.score_thr)
         found.instances_id = torch.full_like(found.labels, -1)
         found.frames = torch.full_like(found.labels, frame)
-        found.embeddings = functional.normalize(found.embeddings.float().cpu(), dim=-1)
+        found.embeddings = functional.normalize(
+            to_host(found.embeddings).float(), dim=-1
+        )
         if self._tracks is not None:
             self._take_identities(self._tracks, found)
         newborn = (found.instances_id < 0) & (found.scores > self.newborn_thr)

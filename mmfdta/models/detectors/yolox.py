@@ -1,0 +1,87 @@
+# Copyright (c) mmfdta authors.
+"""YOLOX whose boxes are chosen on the host."""
+
+import torch
+from mmdet.models.dense_heads import YOLOXHead
+from mmdet.models.detectors import SingleStageDetector
+from mmdet.structures import SampleList
+from mmdet.utils import InstanceList
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmfdta.utils.transfers import to_host
+
+
+def is_yolox(detector: nn.Module) -> bool:
+    """Whether a detector predicts as MMDetection's YOLOX does, with any backbone."""
+    head = getattr(detector, 'bbox_head', None)
+    return (
+        isinstance(head, YOLOXHead)
+        and type(detector).predict is SingleStageDetector.predict
+        and type(head).predict is YOLOXHead.predict
+        and type(head).predict_by_feat is YOLOXHead.predict_by_feat
+    )
+
+
+def find_on_host(
+    detector: SingleStageDetector, imgs: Tensor, frames: SampleList
+) -> InstanceList:
+    """Detect with YOLOX, with one wait for the device for all frames.
+
+    MMDetection chooses boxes on the device, and waits for their number several times
+    per frame. Here the best class of every location comes to the host, and thresholds
+    and suppression run there; the detections are the same.
+
+    Args:
+        detector: One for which :func:`is_yolox` holds.
+        imgs: Normalised frames (F, 3, H, W).
+        frames: Their meta information.
+
+    Returns:
+        Of each frame, on the CPU: ``bboxes`` (n, 4) float32 xyxy in pixels of the
+        original frame, ``scores`` float32 and ``labels`` int64 (n,).
+    """
+    head = detector.bbox_head
+    levels = head(detector.extract_feat(imgs))
+    found = []
+    for table in to_host(_pack(head, *levels)):
+        scores = table[:, 4] * table[:, 5]
+        # MMDetection writes into them.
+        found.append(
+            InstanceData(
+                bboxes=table[:, :4].clone(), scores=scores, labels=table[:, 6].long()
+            )[scores >= head.test_cfg.score_thr]
+        )
+    return [
+        head._bbox_post_process(
+            results=instances, cfg=head.test_cfg, rescale=True, img_meta=frame.metainfo
+        )
+        for instances, frame in zip(found, frames, strict=True)
+    ]
+
+
+def _pack(
+    head: YOLOXHead,
+    cls_scores: list[Tensor],
+    bbox_preds: list[Tensor],
+    objectnesses: list[Tensor],
+) -> Tensor:
+    """Box, class score, objectness and class of all N locations, float32 (F, N, 7)."""
+
+    def join(levels: list[Tensor]) -> Tensor:
+        flat = [level.flatten(2).transpose(1, 2) for level in levels]
+        return torch.cat(flat, dim=1).float()
+
+    priors = head.prior_generator.grid_priors(
+        [level.shape[2:] for level in cls_scores],
+        device=cls_scores[0].device,
+        with_stride=True,
+    )
+    scores, labels = join(cls_scores).sigmoid().max(-1, keepdim=True)
+    columns = [
+        head._bbox_decode(torch.cat(priors), join(bbox_preds)),
+        scores,
+        join(objectnesses).sigmoid(),
+        labels,
+    ]
+    return torch.cat(columns, dim=-1)
