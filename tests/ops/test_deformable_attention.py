@@ -16,7 +16,10 @@ from torch.utils._pytree import tree_map_only
 from mmfdta.ops import accelerate
 from mmfdta.ops.deformable_attention import (
     FastDeformableAttention,
+    compiled,
     deformable_sampling,
+    operator,
+    plain,
     read_level_shapes,
     sampling_ways,
     sparse,
@@ -349,6 +352,74 @@ def test_what_wraps_tensors_sees_one_operator():
         'aten.expand.default',
         'mmfdta.deformable_sampling_backward.default',
     ]
+
+
+def test_the_compiled_operator_gets_what_it_wants():
+    # Its stand-in has the same interface, without autograd inside of operators.
+    shapes = ((5, 8), (3, 4))
+    value, _, locations, weights = random_case(shapes, 6, 7, 4, 3, 8, torch.float64)
+    x, y = (locations * 8).unbind(-1)
+    case = value, x, y, weights
+    expected = plain.plain_forward(*case, shapes)
+    torch.testing.assert_close(compiled.compiled_forward(*case, shapes), expected)
+    grad = torch.randn_like(expected)
+    for found, gradient in zip(
+        compiled.compiled_backward(grad, *case, shapes),
+        plain.plain_backward(grad, *case, shapes),
+        strict=True,
+    ):
+        assert found.is_contiguous()
+        torch.testing.assert_close(found, gradient)
+
+
+@pytest.mark.parametrize(
+    ('images', 'keys', 'expected'),
+    # At once at most 64 of images of 256 numbers per key, which all divide the batch;
+    # 2^23 keys of 256 numbers are one too many to count.
+    [(1, 5, 1), (64, 5, 64), (65, 5, 13), (67, 5, 1), (12, 2**20, 6), (1, 2**23, 0)],
+)
+def test_the_compiled_operator_gets_as_many_images_as_it_takes(images, keys, expected):
+    value = torch.empty(images, keys, 8, 32, device='meta')
+    x = torch.empty(images, 3, 8, 4, 4, device='meta')
+    assert compiled.images_at_once(value, x) == expected
+
+
+@pytest.mark.parametrize(
+    ('has_compiled', 'has_triton', 'single', 'half'),
+    [
+        (True, True, 'compiled triton plain', 'triton compiled plain'),
+        (True, False, 'compiled plain', 'compiled plain'),
+        (False, True, 'triton plain', 'triton plain'),
+        (False, False, 'plain', 'plain'),
+    ],
+)
+def test_the_way_on_a_gpu_depends_on_what_is_there(
+    has_compiled, has_triton, single, half, monkeypatch
+):
+    said = []
+    monkeypatch.setattr(operator, 'print_log', lambda text, **_: said.append(text))
+    monkeypatch.setattr(operator, 'is_compiled', lambda: has_compiled)
+    problem = '' if has_triton else 'not installed'
+    monkeypatch.setattr(operator, '_problem_of_triton', lambda _: problem)
+    ways, gpu = sampling_ways.__wrapped__, torch.device('cuda', 0)
+    assert ' '.join(ways(gpu)) == single
+    assert bool(said) == (not has_compiled and not has_triton)
+    for dtype in (torch.float16, torch.bfloat16):
+        assert ' '.join(ways(gpu, dtype)) == half
+
+
+def test_a_gpu_that_triton_cannot_use_is_said_in_one_line():
+    # There is no driver here, which is as good as a missing compiler.
+    problem = operator._problem_of_triton(torch.device('meta'))
+    assert problem
+    assert '\n' not in problem
+
+
+def test_a_way_that_does_not_exist_is_named():
+    value, _, points, weights = random_case([(3, 4)], 1, 5, 2, 3, 4)
+    x, y = points.unbind(-1)
+    with pytest.raises(ValueError, match=r"^way: found 'fast', expected one of sparse"):
+        deformable_sampling(value, [(3, 4)], x, y, weights, 'fast')
 
 
 def test_sizes_of_levels_are_read_again_after_a_change():

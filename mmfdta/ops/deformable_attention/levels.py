@@ -1,8 +1,11 @@
 # Copyright (c) mmfdta authors.
 """Sizes of feature levels as numbers, so that nothing has to ask the GPU for them."""
 
+import functools
+import itertools
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -31,3 +34,23 @@ def read_level_shapes(spatial_shapes: Tensor) -> LevelShapes:
 def as_level_shapes(shapes: Sequence[Sequence[int]]) -> LevelShapes:
     """Return (h, w) of each level as tuples."""
     return tuple((int(height), int(width)) for height, width in shapes)
+
+
+@functools.lru_cache(maxsize=1024)
+def on_device(
+    numbers: tuple[tuple[int, ...], ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Return a table of numbers on a device, copied once and without waiting.
+
+    Nobody may write to it.
+    """
+    table = torch.tensor(numbers, dtype=dtype)
+    if device.type == 'cuda':
+        table = table.pin_memory()
+    return table.to(device, non_blocking=True)
+
+
+def level_starts(shapes: LevelShapes) -> tuple[int, ...]:
+    """Return the first key of each level."""
+    sizes = [height * width for height, width in shapes]
+    return tuple(itertools.accumulate(sizes[:-1], initial=0))

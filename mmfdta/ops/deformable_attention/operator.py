@@ -5,25 +5,93 @@ Compilers, autograd and what wraps tensors see the operator alone. Nothing but i
 arguments is kept for the backward pass.
 """
 
+import functools
+import importlib.util
+import logging
+import warnings
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
+from .compiled import compiled_backward, compiled_forward, images_at_once, is_compiled
 from .levels import LevelShapes, as_level_shapes
+from .on_triton import triton_backward, triton_forward
 from .plain import plain_backward, plain_forward
 from .sparse import sparse_backward, sparse_forward
 
-# Way -> its forward and its backward pass. All compute in one type, float32 or float64.
-WAYS: dict[str, tuple[Callable, Callable]] = {
-    'sparse': (sparse_forward, sparse_backward),
-    'plain': (plain_forward, plain_backward),
+
+class _Way(NamedTuple):
+    """How it is computed.
+
+    Attributes:
+        forward: Of value, x, y, weights and shapes.
+        backward: Of the output's gradient and the same.
+        mixed: It takes tensors of several types. Otherwise all get that of x, float32
+            or float64.
+        repeats: Gradients are the same each time, to the last bit.
+    """
+
+    forward: Callable
+    backward: Callable
+    mixed: bool = False
+    repeats: bool = True
+
+
+WAYS = {
+    'sparse': _Way(sparse_forward, sparse_backward),
+    'compiled': _Way(compiled_forward, compiled_backward, repeats=False),
+    'triton': _Way(triton_forward, triton_backward, mixed=True, repeats=False),
+    'plain': _Way(plain_forward, plain_backward),
 }
 
 
-def sampling_ways(device: torch.device) -> list[str]:
-    """Ways that work on a device, the one that is taken first."""
-    return ['sparse', 'plain'] if device.type == 'cpu' else ['plain']
+@functools.cache
+def sampling_ways(
+    device: torch.device, dtype: torch.dtype = torch.float32
+) -> tuple[str, ...]:
+    """Ways that work on a device, the one that is taken first.
+
+    On a CPU the sparse products. On CUDA MMCV's operator where it is compiled, which
+    takes float32; else, and for float16 and bfloat16, the Triton kernels; else plain
+    PyTorch, which is said.
+
+    Args:
+        device: Of the tensors.
+        dtype: Of the values.
+    """
+    if device.type == 'cpu':
+        return 'sparse', 'plain'
+    if device.type != 'cuda':
+        return ('plain',)
+    compiled = ['compiled'] if is_compiled() else []
+    problem = _problem_of_triton(device)
+    triton = [] if problem else ['triton']
+    if not triton and not compiled:
+        print_log(
+            f'Deformable attention takes plain PyTorch operations, which are slower: '
+            f'Triton does not work here ({problem}), and the operators of MMCV are '
+            'not compiled.',
+            logger='current',
+            level=logging.WARNING,
+        )
+    half = dtype in (torch.float16, torch.bfloat16)
+    return *(triton + compiled if half else compiled + triton), 'plain'
+
+
+def _problem_of_triton(device: torch.device) -> str:
+    """Why Triton does not work, or nothing; it needs a C compiler and Python.h."""
+    if importlib.util.find_spec('triton') is None:
+        return 'not installed'
+    try:
+        value = torch.zeros(1, 1, 1, 1, device=device)
+        point = value[..., None]
+        triton_forward(value, point, point, point, ((1, 1),))
+    except Exception as error:  # anything from a missing compiler to an old GPU
+        return f'{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}'
+    return ''
 
 
 def deformable_sampling(
@@ -48,6 +116,8 @@ def deformable_sampling(
     Returns:
         (B, Q, H * D), of the values' type; computed in float32 at least.
     """
+    if way and way not in WAYS:
+        raise ValueError(f'way: found {way!r}, expected one of {", ".join(WAYS)}')
     dtype = torch.promote_types(value.dtype, torch.float32)
     levels = [size for shape in shapes for size in shape]
     return _operator(value, x.to(dtype), y.to(dtype), weights, levels, way)
@@ -63,9 +133,13 @@ def _operator(
     way: str = '',
 ) -> Tensor:
     levels = _check(value, x, y, weights, shapes)
-    forward, _ = WAYS[way or sampling_ways(value.device)[0]]
-    inputs = (t.to(x.dtype) for t in (value, x, y, weights))
-    return forward(*inputs, levels).to(value.dtype)
+    if x.numel() == 0 or value.numel() == 0:
+        return _fake(value, x, y, weights, shapes).zero_()
+    chosen = _choose(value, x, way)
+    inputs = [value, x, y, weights]
+    if not chosen.mixed:
+        inputs = [t.to(x.dtype) for t in inputs]
+    return chosen.forward(*inputs, levels).to(value.dtype)
 
 
 @torch.library.custom_op('mmfdta::deformable_sampling_backward', mutates_args=())
@@ -79,10 +153,37 @@ def _backward_operator(
     way: str = '',
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     levels = _check(value, x, y, weights, shapes)
-    _, backward = WAYS[way or sampling_ways(value.device)[0]]
-    inputs = (t.to(x.dtype) for t in (grad_output, value, x, y, weights))
-    grads = backward(*inputs, levels)
+    inputs = [value, x, y, weights]
+    if x.numel() == 0 or value.numel() == 0:
+        grads = [t.new_zeros(t.shape) for t in inputs]
+        return grads[0], grads[1], grads[2], grads[3]
+    chosen = _choose(value, x, way)
+    if not chosen.repeats and torch.are_deterministic_algorithms_enabled():
+        _refuse_determinism()
+    if not chosen.mixed:
+        grad_output, *inputs = (t.to(x.dtype) for t in [grad_output, *inputs])
+    grads = chosen.backward(grad_output, *inputs, levels)
     return grads[0].to(value.dtype), grads[1], grads[2], grads[3].to(weights.dtype)
+
+
+def _choose(value: Tensor, x: Tensor, way: str) -> _Way:
+    """Take the way that is named, or the first that takes images of this size."""
+    ways = [way] if way else sampling_ways(value.device, value.dtype)
+    if ways[0] == 'compiled' and not way and images_at_once(value, x) == 0:
+        ways = ways[1:]
+    return WAYS[ways[0]]
+
+
+def _refuse_determinism() -> None:
+    """Say that gradients differ from time to time, as operators of PyTorch do."""
+    message = (
+        'mmfdta::deformable_sampling_backward does not have a deterministic '
+        "implementation, but you set 'torch.use_deterministic_algorithms(True)'. With "
+        "'warn_only=True' this is a warning."
+    )
+    if not torch.is_deterministic_algorithms_warn_only_enabled():
+        raise RuntimeError(message)
+    warnings.warn(message, stacklevel=3)
 
 
 def _check(
