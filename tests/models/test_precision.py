@@ -1,0 +1,297 @@
+# Copyright (c) mmfdta authors.
+"""What stays in float32 under autocast, and attention that fused kernels take.
+
+Half precision is bfloat16, as on a CPU; float16 is run where overflow could show.
+"""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from small_fdta import build, collate, make_clip, small_config
+from small_motr import small_motr_config
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from mmfdta.models.association.id_decoder import TimeBiasedAttention
+from mmfdta.models.layers import MultiheadAttention, in_float32
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+HALF = torch.bfloat16
+
+
+def _half(dtype: torch.dtype = HALF) -> torch.autocast:
+    return torch.autocast('cpu', dtype)
+
+
+@pytest.fixture
+def fdta():
+    return build(small_config()).eval()
+
+
+@torch.no_grad()
+def test_a_module_in_float32_is_the_one_without_autocast():
+    module, x = nn.Linear(3, 2), torch.randn(4, 3)
+    with _half():
+        assert module(x).dtype == HALF
+        assert torch.equal(in_float32(module, x), module.forward(x)) is False
+        found = in_float32(module, x)
+        of_half = in_float32(module, x.to(HALF))
+        assert torch.is_autocast_enabled('cpu')
+    assert torch.equal(found, module(x))
+    assert torch.equal(of_half, module(x.to(HALF).float()))
+    # Without autocast any type passes, as of a model that was converted.
+    assert in_float32(module.double(), x.double()).dtype == torch.float64
+
+
+@torch.no_grad()
+def test_points_boxes_and_scores_are_those_of_float32(fdta):
+    """Given the same states; what the layers before computed may differ."""
+    detector = fdta.detector
+    states = torch.randn(3, 2, 12, 32)
+    memory = torch.randn(2, 5, 32)
+
+    def run() -> list[Tensor]:
+        queries, _ = detector.pre_decoder(memory, None, torch.empty(0))
+        points = queries['reference_points']
+        outputs = detector.bbox_head(states, [points] * 3)
+        return [points, outputs.cls_scores, outputs.bbox_preds]
+
+    plain = run()
+    with _half():
+        half = run()
+    for found, expected in zip(half, plain, strict=True):
+        assert torch.equal(found, expected)
+
+
+@torch.no_grad()
+def test_refined_points_are_finer_than_half_precision(fdta):
+    references = []
+    fdta.detector.bbox_head.register_forward_pre_hook(
+        lambda module, args, kwargs: references.extend(kwargs['references']),
+        with_kwargs=True,
+    )
+    batch = fdta.data_preprocessor(collate(make_clip(num_frames=1)))
+    fdta(**batch, mode='tensor')
+    plain = references.copy()
+    references.clear()
+    with _half():
+        fdta(**batch, mode='tensor')
+    assert len(references) == len(plain) == 4
+    for found, expected in zip(references, plain, strict=True):
+        assert found.dtype == torch.float32
+        assert not torch.equal(found, found.to(HALF).float())
+        torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
+
+
+@torch.no_grad()
+def test_queries_of_motr_start_at_the_points_of_float32():
+    detector = build(small_motr_config()).detector.eval()
+    plain = detector.detect_queries()
+    with _half():
+        half = detector.detect_queries()
+    assert torch.equal(half.points, plain.points)
+
+
+def _seen_types(modules: dict[str, nn.Module]) -> dict[str, set[torch.dtype]]:
+    """Collect the types of the tensors that go into modules, by name."""
+    seen: dict[str, set[torch.dtype]] = {name: set() for name in modules}
+
+    def watch(name: str) -> None:
+        def see(module: nn.Module, args: tuple) -> None:
+            floats = (
+                x for x in args if isinstance(x, Tensor) and x.is_floating_point()
+            )
+            seen[name] |= {x.dtype for x in floats}
+
+        modules[name].register_forward_pre_hook(see)
+
+    for name in modules:
+        watch(name)
+    return seen
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_losses_matching_and_scores_get_float32(monkeypatch, dtype):
+    model = build(small_config()).train()
+    head, matched = model.detector.bbox_head, []
+    match = type(head.matcher).__call__
+
+    def see(matcher: object, *args: object) -> object:
+        matched.append([x.dtype for x in args if isinstance(x, Tensor)])
+        assert not torch.is_autocast_enabled('cpu')
+        return match(matcher, *args)
+
+    monkeypatch.setattr(type(head.matcher), '__call__', see)
+    seen = _seen_types(
+        dict(
+            cls=head.loss_cls,
+            bbox=head.loss_bbox,
+            iou=head.loss_iou,
+            identity=model.loss_id,
+            words=model.id_decoder.embed_to_word,
+            contrast=model.identity_adapter.mlp,
+        )
+    )
+    depths = []
+    adapter = model.detector.spatial_adapter
+    embed = adapter.embed_depth
+    monkeypatch.setattr(
+        adapter, 'embed_depth', lambda x: depths.append(x.dtype) or embed(x)
+    )
+    with _half(dtype):
+        batch = model.data_preprocessor(collate(make_clip()), True)
+        losses = model(**batch, mode='loss')
+    assert matched and all(types == [torch.float32] * 2 for types in matched)
+    seen.pop('contrast')
+    assert seen == dict.fromkeys(seen, {torch.float32})
+    assert set(depths) == {torch.float32}
+    assert {loss.dtype for loss in losses.values()} == {torch.float32}
+    # The scale that float16 is trained with at first.
+    (2.0**16 * sum(losses.values())).backward()
+    grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    assert grads and all(torch.isfinite(loss) for loss in losses.values())
+    if dtype == torch.bfloat16:
+        assert all(grad.isfinite().all() for grad in grads.values())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_identity_scores_are_near_those_of_float32(fdta, dtype):
+    """Also of objects that nothing is known of: masks are not infinite."""
+    from mmfdta.models.trackers.fdta_tracker import TrajectoryHistory
+
+    masks = torch.rand(7, 5) < 0.3
+    masks[:, 2] = True
+    masks[3] = True
+    history = TrajectoryHistory(
+        torch.randn(7, 5, 32).masked_fill(masks[..., None], 0), masks, torch.arange(5)
+    )
+    embeddings = torch.randn(4, 32)
+    plain = fdta.score_identities(history, embeddings)
+    with _half(dtype):
+        half = fdta.score_identities(history, embeddings)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, plain, atol=0.02, rtol=0)
+    torch.testing.assert_close(half.sum(-1), torch.ones(4))
+
+
+# ------------------------------------------------------------------ fused kernels
+class Attentions(TorchFunctionMode):
+    """Notes the arguments of every scaled dot-product attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func is F.scaled_dot_product_attention:
+            mask = kwargs.get('attn_mask', args[3] if len(args) > 3 else None)
+            self.calls.append((*args[:3], mask))
+        return func(*args, **kwargs)
+
+    def check(self) -> None:
+        """Assert what every fused kernel of PyTorch 2 asks for on a GPU.
+
+        Head sizes of queries, keys and values are equal, multiples of 8, at most 256;
+        masks are bool or of the queries' type, and PyTorch aligns them itself.
+        """
+        assert self.calls
+        for q, k, v, mask in self.calls:
+            sizes = {x.shape[-1] for x in (q, k, v)}
+            assert len(sizes) == 1 and all(n % 8 == 0 and n <= 256 for n in sizes), (
+                sizes
+            )
+            assert q.dim() == k.dim() == v.dim() == 4
+            assert q.dtype == k.dtype == v.dtype
+            if mask is not None:
+                assert mask.dtype in (torch.bool, q.dtype)
+                assert mask.dim() == 4 and mask.shape[-1] in (1, k.shape[2])
+
+
+@pytest.mark.parametrize('frames', [1, 2, 7, 20, 30, 31, 60])
+def test_windows_of_any_length_have_a_head_size_that_kernels_take(frames):
+    torch.manual_seed(frames)
+    attention = TimeBiasedAttention(64, 2)
+    for param in attention.parameters():
+        nn.init.normal_(param, std=0.1)
+    query = torch.randn(1, 2 * frames, 64)
+    features, words = torch.randn(1, frames, 3, 32), torch.randn(5, 32)
+    labels = torch.randint(0, 5, (1, frames, 3))
+    bias = torch.randn(2, frames, frames)
+    missing = torch.rand(1, frames * 3) < 0.2
+    with Attentions() as attentions:
+        found = attention(query, features, words, labels, bias, missing)
+    attentions.check()
+    # The bias as a mask of all pairs of tokens.
+    keys = attention.project_keys(features, words, labels).chunk(2, dim=1)
+    mask = bias.repeat_interleave(2, 1).repeat_interleave(3, 2)[None]
+    mask = mask.masked_fill(missing[:, None, None], -1e4)
+    expected = attention.attend(attention.project(query, 0), *keys, mask)
+    torch.testing.assert_close(found, expected)
+
+
+def _light(model: dict) -> dict:
+    """Fewer layers, queries and blocks, and the same heads."""
+    detector = model.get('detector', model)
+    detector.num_queries = 8
+    detector.encoder.num_layers = 1
+    detector.decoder.num_layers = 2
+    detector.backbone.pop('init_cfg', None)
+    if detector.backbone.get('depth') == 50:
+        detector.backbone.update(depth=18)
+        detector.neck.in_channels = [128, 256, 512]
+    for part in ('temporal_adapter', 'id_decoder'):
+        if model.get(part):
+            model[part].num_layers = 2
+    if 'clip_detection' in model:
+        model.clip_detection.num_grad_frames = 1
+    if model.type == 'MOTR':
+        model.tracker.update(newborn_thr=0.0, keep_thr=0.0)
+    elif 'tracker' in model:
+        model.tracker.update(det_thr=0.0, newborn_thr=0.0)
+    return model
+
+
+# A config of each base model; those of other data sets differ in sizes that do not
+# attend.
+FAMILIES = dict(
+    deformable_detr_r50='deformable_detr_dancetrack',
+    deformable_detr_small='deformable_detr_mini',
+    fdta_r50='fdta_dancetrack',
+    fdta_small='fdta_mini',
+    motip='motip_dancetrack',
+    motr_r50='motr_dancetrack',
+    motr_small='motr_mini',
+)
+
+
+def test_every_base_model_is_looked_at():
+    names = {path.stem for path in (CONFIGS / '_base_/models').glob('*.py')}
+    assert names - {'mini_sizes', 'yolox_x'} == {*FAMILIES}
+
+
+@pytest.mark.parametrize('name', FAMILIES.values())
+def test_every_attention_of_every_config_suits_fused_kernels(name):
+    config = _light(Config.fromfile(CONFIGS / f'{name}.py').model)
+    is_detector = config.type == 'FDTADetector'
+    model = build(config)
+    for module in model.modules():
+        if isinstance(module, nn.MultiheadAttention):
+            assert isinstance(module, MultiheadAttention)
+    clip = make_clip(num_frames=3, size=(64, 64))
+    with Attentions() as attentions:
+        if is_detector:
+            frames = clip['data_samples'].video_data_samples
+            for frame in frames:
+                frame.set_metainfo(dict(batch_input_shape=(64, 64), pad_shape=(64, 64)))
+            model.train().loss(clip['inputs']['img'].float(), frames)
+        else:
+            batch = model.data_preprocessor(collate(clip), True)
+            model.train()(**batch, mode='loss')
+            with torch.no_grad():
+                model.eval()(**batch, mode='predict')
+    attentions.check()
