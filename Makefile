@@ -8,7 +8,9 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 INSTALL_LOG := $(VENV)/install.log
 FAMILY ?= onedl
-EXTRAS ?= $(FAMILY),tests
+# Triton is tested once, in the default family: it takes 1 GB.
+TRITON := ,triton
+EXTRAS ?= $(FAMILY),tests$(if $(filter onedl,$(FAMILY)),$(TRITON))
 PYTEST_ARGS ?=
 # In tests threads that wait for work must not spin: on a shared machine they would take
 # the core from the one they wait for. Long work on a machine of its own is a fifth faster

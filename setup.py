@@ -69,6 +69,7 @@ EXTRAS = {
     'openmmlab': read_requirements('mminstall-openmmlab'),
     'depth': read_requirements('optional'),
     'tests': read_requirements('tests'),
+    'triton': read_requirements('triton'),
     'docs': read_requirements('docs'),
 }
 
