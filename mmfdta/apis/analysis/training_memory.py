@@ -29,6 +29,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from mmfdta.datasets import make_id_targets
+from mmfdta.engine import find_precision
 from mmfdta.models import FDTA
 from mmfdta.models.detectors import DetectorOutputs
 from mmfdta.ops.acceleration import replace as replace_modules
@@ -139,7 +140,9 @@ def read_workload(
         num_objects=num_objects,
         batch_size=loader.batch_size,
         num_groups=max(filter(None, groups), default=Workload.num_groups),
-        amp=amp or config.optim_wrapper.get('type') in WRAPPERS_WITH_AMP,
+        amp=amp
+        or config.optim_wrapper.get('type') in WRAPPERS_WITH_AMP
+        or find_precision(config.get('precision')).dtype is not None,
         compiled_operators=compiled_operators,
     )
 
