@@ -10,7 +10,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmfdta.ops import accelerate, processor
 from mmfdta.ops import linear as linear_file
-from mmfdta.ops.linear import FastLinear, gram, linear, linear_flops, onednn_gains
+from mmfdta.ops.linear import (
+    FastLinear,
+    linear,
+    linear_flops,
+    onednn_gains,
+    products,
+)
 
 pytestmark = pytest.mark.skipif(
     linear_file._find_operator() is None, reason='PyTorch is built without oneDNN'
@@ -161,19 +167,15 @@ def test_without_the_operator_it_is_pytorchs(monkeypatch):
     assert linear_flops() == {}
 
 
+@pytest.mark.parametrize('batch', [1, 3])
 @pytest.mark.parametrize('rows', [0, 1, 90])
 @pytest.mark.usefixtures('_sizes')
-def test_products_of_all_pairs(rows):
-    x = torch.randn(rows, 130, requires_grad=True)
-    exact = x.detach().double().requires_grad_()
-    found, expected = gram(x), exact @ exact.T
-    torch.testing.assert_close(found, expected.float(), rtol=1e-5, atol=1e-4)
-    torch.testing.assert_close(
-        torch.autograd.grad(found.sin().sum(), x)[0],
-        torch.autograd.grad(expected.sin().sum(), exact)[0].float(),
-        rtol=1e-4,
-        atol=1e-3,
-    )
+def test_products_of_several_matrices(rows: int, batch: int):
+    x, weight = torch.randn(batch, rows, 130), torch.randn(batch, 7, 130)
+    expected = (x.double() @ weight.double().mT).float()
+    torch.testing.assert_close(products(x, weight), expected, rtol=1e-5, atol=1e-4)
+    strided = products(expected, weight.mT)
+    torch.testing.assert_close(strided, expected @ weight, rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.usefixtures('_sizes')

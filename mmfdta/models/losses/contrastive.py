@@ -5,8 +5,10 @@ import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 
-from mmfdta.ops.linear import gram
+from mmfdta.ops.linear import products
+from mmfdta.utils.transfers import to_device
 
 
 @MODELS.register_module()
@@ -66,6 +68,9 @@ class QualityAwareContrastiveLoss(nn.Module):
     ) -> Tensor:
         """Compute the loss, in float32 at least.
 
+        Nothing here waits for the device if ``labels`` and ``chunk_ids`` are on the
+        host, which then says which pairs there are; those of low quality weigh 0.
+
         Args:
             embeddings: (n, C), as they leave the identity MLP (not normalised).
             labels: (n,) int64 identities, comparable within a chunk.
@@ -77,32 +82,132 @@ class QualityAwareContrastiveLoss(nn.Module):
             Scalar; 0 with a zero gradient if there is no positive pair.
         """
         dtype = torch.promote_types(embeddings.dtype, torch.float32)
-        # Keeps the gradient where nothing takes part.
-        loss = embeddings.sum(dtype=dtype) * 0
-        if chunk_ids is None:
-            chunk_ids = torch.zeros_like(labels)
-        good = qualities >= self.quality_thr
+        labels = labels.cpu()
+        chunk_ids = torch.zeros_like(labels) if chunk_ids is None else chunk_ids.cpu()
+        chunks, chunk, sizes = chunk_ids.unique(return_inverse=True, return_counts=True)
+        _, names = labels.unique(return_inverse=True)
+        anchors, positives = _positive_pairs(names, chunk)
+        if not len(anchors):
+            # Keeps the gradient where nothing takes part.
+            return self.loss_weight * (embeddings.sum(dtype=dtype) * 0)
+        rows, present, places = _pad_chunks(chunk, sizes)
+        names = names[rows].int()
+        tensors = [rows, present, names, places[anchors], places[positives]]
+        rows, present, names, i, j = to_device(tensors, embeddings.device)
+        quality = qualities[rows]
+        good = present & (quality >= self.quality_thr)
         with torch.autocast(embeddings.device.type, enabled=False):
-            unit = F.normalize(embeddings.to(dtype), dim=1)
-            chunks = chunk_ids.unique()
-            for chunk in chunks:
-                here = good & (chunk_ids == chunk)
-                loss = loss + self._contrast(unit[here], labels[here], qualities[here])
+            unit = F.normalize(embeddings.to(dtype), dim=1)[rows]
+            loss = _Contrast.apply(unit, names, quality, good, i, j, self.temperature)
         if self.reduction == 'mean':
-            loss = loss / max(1, len(chunks))
+            loss = loss / len(chunks)
         return self.loss_weight * loss
 
-    def _contrast(self, unit: Tensor, label: Tensor, quality: Tensor) -> Tensor:
-        """Loss of one chunk, of embeddings (n, C) of length 1."""
-        same = label[:, None] == label
-        similarity = gram(unit / self.temperature**0.5)
-        negatives = torch.where(same, -torch.inf, similarity).logsumexp(1)
-        positive = same.clone().fill_diagonal_(False)
-        i, j = positive.nonzero(as_tuple=True)
+
+class _Contrast(torch.autograd.Function):
+    """Sum of the losses of K chunks, padded to n places each.
+
+    With p_ij = exp(n_i) / (exp(s_ij) + exp(n_i)), where n_i is the logarithm of the sum
+    over the negatives, and f_ij the factor of l_ij in the loss, the gradient is
+    -f_ij p_ij for a positive pair and exp(s_ik - n_i) sum_j f_ij p_ij for a negative.
+    It takes the place of the similarities, so that there is one matrix of all pairs.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        unit: Tensor,
+        names: Tensor,
+        quality: Tensor,
+        good: Tensor,
+        i: Tensor,
+        j: Tensor,
+        temperature: float,
+    ) -> Tensor:
+        """Compute loss and gradient.
+
+        Args:
+            ctx: What the backward pass needs.
+            unit: Embeddings of length 1, (K, n, C).
+            names: Identities (K, n).
+            quality: (K, n).
+            good: (K, n) bool, which take part.
+            i: (P,) anchors of all positive pairs, counted through all places.
+            j: (P,) the other embedding of each pair.
+            temperature: Of the loss.
+        """
+        unit = unit / temperature**0.5
+        scores = products(unit, unit)
+        pairs = i * names.shape[1] + j % names.shape[1]
+        positive = scores.flatten()[pairs]
+        same = names[:, :, None] == names[:, None]
+        scores.masked_fill_(same | ~good[:, None], -torch.inf)
+        negatives = scores.logsumexp(2)
         # -log(exp(s) / (exp(s) + exp(n))) = log(1 + exp(n - s))
-        term = F.softplus(negatives[i] - similarity[i, j])
+        excess = negatives.flatten()[i] - positive
+
+        both = good.flatten()[i] & good.flatten()[j]
         # The harmonic mean, which is 0 where a quality is.
-        weight = 2 / (1 / quality[i] + 1 / quality[j])
-        count = positive.sum(1)
-        anchors = (count > 0).sum().clamp(min=1)
-        return self.temperature * (weight * term / count[i]).sum() / anchors
+        inverse = 1 / quality.flatten()
+        factor = (2 / (inverse[i] + inverse[j])).to(scores).masked_fill_(~both, 0)
+        count = torch.zeros_like(negatives)
+        count.view(-1).index_add_(0, i, both.to(count))
+        anchors = (count > 0).sum(1, keepdim=True).clamp(min=1)
+        factor /= (count.clamp_(min=1) * anchors).flatten()[i]
+        loss = temperature * (factor * F.softplus(excess)).sum()
+
+        slope = factor.mul_(excess.sigmoid_())
+        total = torch.zeros_like(negatives)
+        total.view(-1).index_add_(0, i, slope)
+        negatives.masked_fill_(negatives == -torch.inf, 0)
+        scores.sub_(negatives[..., None]).exp_().mul_(total[..., None])
+        scores.view(-1)[pairs] = -slope
+        ctx.save_for_backward(unit, scores)
+        ctx.factor = temperature**0.5
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient of the embeddings."""
+        unit, slopes = ctx.saved_tensors
+        slopes = slopes + slopes.mT
+        return products(slopes, unit.mT) * (grad * ctx.factor), *[None] * 6
+
+
+def _positive_pairs(names: Tensor, chunk: Tensor) -> tuple[Tensor, Tensor]:
+    """Anchor and other embedding, (P,), of all pairs of one name and chunk."""
+    key, order = (chunk * len(names) + names).sort(stable=True)
+    _, group, sizes = key.unique_consecutive(return_inverse=True, return_counts=True)
+    partners = sizes[group]
+    first = (sizes.cumsum(0) - sizes)[group]
+    anchor = torch.arange(len(order)).repeat_interleave(partners)
+    begin = partners.cumsum(0) - partners
+    other = first[anchor] + torch.arange(len(anchor)) - begin[anchor]
+    different = anchor != other
+    return order[anchor[different]], order[other[different]]
+
+
+def _pad_chunks(chunk: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Give K chunks of n embeddings at most their places.
+
+    Args:
+        chunk: Chunk of each embedding, 0..K - 1.
+        sizes: Embeddings of each chunk.
+
+    Returns:
+        The embedding in each place (K, n), which places are taken (K, n), and the place
+        of each embedding, counted through all chunks.
+    """
+    number, widest = len(chunk), int(sizes.max())
+    order = chunk.argsort(stable=True)
+    chunk = chunk[order]
+    places = torch.empty_like(order)
+    places[order] = (
+        chunk * widest + torch.arange(number) - (sizes.cumsum(0) - sizes)[chunk]
+    )
+    rows = torch.zeros(len(sizes) * widest, dtype=torch.int64)
+    rows[places] = torch.arange(number)
+    present = torch.zeros_like(rows, dtype=torch.bool)
+    present[places] = True
+    return rows.view(-1, widest), present.view(-1, widest), places
