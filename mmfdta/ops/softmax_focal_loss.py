@@ -11,9 +11,13 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 # Added to the one-hot target, so that every bin contributes a trace of its term.
 _ONE_HOT_EPS = 1e-6
-# Elements worked on at a time: few enough to stay near the CPU's caches, enough to
+# Elements worked on at a time on a CPU: few enough to stay near its caches, enough to
 # hide what starting an operation costs.
 _BLOCK_ELEMENTS = 2**20
+# Elsewhere starting an operation costs more: blocks of whole frames, of so many
+# elements (64 MiB), or larger ones so that there are never more than so many blocks.
+_DEVICE_ELEMENTS = 2**24
+_MOST_DEVICE_BLOCKS = 8
 
 
 def plain_softmax_focal_loss(
@@ -53,7 +57,7 @@ def softmax_focal_loss(
 
 
 class _Blocks:
-    """Softmax of (F, C, h, w) logits, by blocks of frames and rows of bounded size.
+    """Softmax of (F, C, h, w) logits, by blocks of frames and rows.
 
     Logarithms are to the base 2: PyTorch computes powers of 2 on a CPU four times as
     fast as exponentials. Three buffers of one block serve all blocks.
@@ -63,15 +67,9 @@ class _Blocks:
     """
 
     def __init__(self, logits: Tensor) -> None:
-        frames, channels, height, width = logits.shape
-        line = max(1, channels * width)
+        _, channels, _, width = logits.shape
         self.logits = logits
-        self.rows = min(max(1, _BLOCK_ELEMENTS // line), max(1, height))
-        self.frames = 1
-        if self.rows == height:
-            self.frames = min(
-                max(1, _BLOCK_ELEMENTS // (line * height)), max(1, frames)
-            )
+        self.frames, self.rows = _block_shape(logits)
         dtype = torch.promote_types(logits.dtype, torch.float32)
         size = self.frames * channels * self.rows * width
         self._buffers = logits.new_empty((3, size), dtype=dtype)
@@ -91,6 +89,19 @@ class _Blocks:
                 log_p -= total.log2_()
                 torch.sub(1, p, out=q)
                 yield *here, log_p, p, q
+
+
+def _block_shape(logits: Tensor) -> tuple[int, int]:
+    """Frames and rows of the blocks of (F, C, h, w) logits, at least one."""
+    frames, channels, height, width = (max(1, size) for size in logits.shape)
+    line = channels * width
+    if logits.device.type != 'cpu':
+        by_size = _DEVICE_ELEMENTS // (line * height)
+        return min(frames, max(by_size, -(-frames // _MOST_DEVICE_BLOCKS))), height
+    rows = min(max(1, _BLOCK_ELEMENTS // line), height)
+    if rows < height:
+        return 1, rows
+    return min(max(1, _BLOCK_ELEMENTS // (line * height)), frames), rows
 
 
 class _SoftmaxFocalLoss(torch.autograd.Function):

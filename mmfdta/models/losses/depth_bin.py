@@ -76,10 +76,14 @@ def foreground_mask(
     """
     frames, height, width = shape
     edges = torch.cat([cells[:, :2].floor(), cells[:, 2:].ceil()], dim=1).long()
-    limit = edges.new_tensor([width, height, width, height])
-    if not clip_boxes:
-        edges = torch.where(edges < 0, edges + limit, edges)
-    left, top, right, bottom = edges.clamp(min=0).minimum(limit).unbind(1)
+
+    def within(edges: Tensor, limit: int) -> Tensor:
+        if not clip_boxes:
+            edges = torch.where(edges < 0, edges + limit, edges)
+        return edges.clamp(0, limit)
+
+    left, right = within(edges[:, 0::2], width).unbind(1)
+    top, bottom = within(edges[:, 1::2], height).unbind(1)
 
     # +1 / -1 at the corners of a box; summed up over both axes this counts the
     # boxes over every cell.
@@ -188,11 +192,11 @@ class DepthBinLoss(nn.Module):
         height, width = size
         if self.mask_padding and padding_mask is not None:
             valid = ~padding_mask
-            extent = torch.stack([valid.any(1).sum(1), valid.any(2).sum(1)], dim=1)
-            scale = extent.to(boxes).repeat(1, 2)[frame_inds]
-        else:
-            scale = boxes.new_tensor([width, height, width, height])
-        centre, extent = (boxes * scale).split(2, dim=1)
+            width, height = (
+                valid.any(axis).sum(1).to(boxes)[frame_inds, None] for axis in (1, 2)
+            )
+        x, y = boxes[:, 0::2] * width, boxes[:, 1::2] * height
+        centre, extent = torch.stack([x, y], dim=2).unbind(1)
         return torch.cat([centre - 0.5 * extent, centre + 0.5 * extent], dim=1)
 
     def forward(

@@ -105,6 +105,16 @@ def test_equals_written_out_formula(
     )
 
 
+@pytest.mark.parametrize('size', [(151, 100, 180), (151, 270, 480), (11, 8, 12)])
+def test_blocks_of_a_device_are_few(size: tuple[int, int, int]):
+    for number in (1, 4, 7, 9, 15, 16, 17, 30, 240):
+        logits = torch.empty(number, *size, device='meta')
+        frames, rows = blocks._block_shape(logits)
+        assert rows == size[1]
+        assert frames <= number
+        assert -(-number // frames) <= 8
+
+
 @pytest.mark.parametrize('gamma', [1.5, 2.0])
 def test_gradcheck(scene: dict, gamma: float):
     logits = scene.pop('depth_logits')[:, :, :3]
