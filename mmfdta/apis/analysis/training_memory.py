@@ -31,7 +31,7 @@ from torch.utils.checkpoint import checkpoint
 from mmfdta.datasets import make_id_targets
 from mmfdta.engine import find_precision
 from mmfdta.models import FDTA
-from mmfdta.models.detectors import DetectorOutputs
+from mmfdta.models.detectors import DetectorOutputs, MergedOutputs
 from mmfdta.ops.acceleration import replace as replace_modules
 from mmfdta.ops.deformable_attention import FastDeformableAttention
 
@@ -305,7 +305,7 @@ def _phases(model: FDTA, work: Workload) -> dict[str, float]:
         + (chunk * silent if recompute else with_grad * held),
         'frames without gradients': everything + at_once * silent,
         'losses and association': everything + _rest(model, work, pixels),
-        'backward through the detector': everything + frames * outputs + backward,
+        'backward through the detector': everything + with_grad * outputs + backward,
     }
 
 
@@ -368,9 +368,17 @@ def _behind(model: FDTA, work: Workload, size: tuple[int, int]) -> int:
     frames = [frame for clip in batch for frame in clip]
     with torch.no_grad(), _autocast(work.amp):
         single = model.detector.detect(image, frames[:1])
-    outputs = DetectorOutputs.merge([single] * len(frames), torch.arange(len(frames)))
+    places = torch.arange(len(frames))
+    outputs = MergedOutputs.of([single] * len(frames), [*places[:, None]])
     for tensor in _tensors(outputs):
         tensor.requires_grad_()
+    if single.depth_logits is not None:
+        with_grad = work.batch_size * model.clip_detection.num_grad_frames
+        outputs.merged_depth = [
+            (single.depth_logits.repeat(len(chosen), 1, 1, 1), chosen)
+            for chosen in (places[:with_grad], places[with_grad:])
+        ]
+        outputs.merged_depth[0][0].requires_grad_()
     shape = work.batch_size, work.clip_length
     inputs = dict(img=image.expand(*shape, -1, -1, -1))
     inputs['depth'] = torch.full((*shape, 1, *size), 100.0)

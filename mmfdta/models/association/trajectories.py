@@ -11,6 +11,8 @@ from mmengine.model import BaseModule
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from mmfdta.utils.transfers import to_device
+
 from ..layers import FFN
 
 
@@ -46,56 +48,51 @@ def _pad_identities(tensors: list[Tensor], value: int | bool) -> Tensor:
     return out
 
 
-def _gather(embeddings: Tensor, query: Tensor) -> Tensor:
-    """Pick the embeddings of queries.
-
-    Args:
-        embeddings: (B, T, Q, C).
-        query: (B, G, T, N) query of the same clip and frame, -1 for none.
-
-    Returns:
-        (B, G, T, N, C), 0 where there is no query.
-    """
-    batch, frames, queries = embeddings.shape[:3]
-    first = torch.arange(batch * frames, device=query.device) * queries
-    rows = query.clamp(min=0) + first.view(batch, 1, frames, 1)
-    features = F.embedding(rows, embeddings.flatten(0, 2))
-    return features.masked_fill_(query[..., None] < 0, 0)
-
-
 def build_sequences(
     embeddings: Tensor, query_idx: Tensor, id_targets: list[BaseDataElement]
 ) -> Sequences:
     """Turn matched embeddings and ID targets into training sequences.
 
     An annotation that no query was matched to (more objects in a frame than
-    queries) is treated as missing.
+    queries) is treated as missing. What is looked up is found on the host and brought
+    to the device of the embeddings in one copy, which the host does not wait for.
 
     Args:
         embeddings: Object embeddings (B, T, Q, C).
-        query_idx: Matched query of each annotation (B, T, M), -1 where there is none.
+        query_idx: Matched query of each annotation (B, T, M), -1 where there is none,
+            on the host.
         id_targets: ``id_targets`` of each clip, tensors (G, T, N) as made by the data
             pipeline.
 
     Returns:
         Padded to the largest N of the batch.
     """
-    batch, frames = query_idx.shape[:2]
-    b = torch.arange(batch, device=query_idx.device).view(-1, 1, 1, 1)
-    t = torch.arange(frames, device=query_idx.device).view(1, 1, -1, 1)
-    parts = {}
+    batch, frames, queries = embeddings.shape[:3]
+    b = torch.arange(batch).view(-1, 1, 1, 1)
+    t = torch.arange(frames).view(1, 1, -1, 1)
+    first = (b * frames + t) * queries
+    tensors: list[Tensor] = []
     for side in ('trajectory', 'unknown'):
-        ann = _pad_identities([x.get(f'{side}_ann_idxs') for x in id_targets], -1)
-        mask = _pad_identities([x.get(f'{side}_id_masks') for x in id_targets], True)
-        label = _pad_identities([x.get(f'{side}_id_labels') for x in id_targets], -1)
+        ann, mask, label = (
+            _pad_identities([x.get(f'{side}_{field}').cpu() for x in id_targets], value)
+            for field, value in (
+                ('ann_idxs', -1),
+                ('id_masks', True),
+                ('id_labels', -1),
+            )
+        )
         if query_idx.shape[-1]:
             query = query_idx[b, t, ann.clamp(min=0)].masked_fill_(mask, -1)
-            mask = query < 0
-            features = _gather(embeddings, query)
         else:
-            features = embeddings.new_zeros(*ann.shape, embeddings.shape[-1])
-        parts[side] = features, label, mask
-    return Sequences(*parts['trajectory'], *parts['unknown'])
+            query = torch.full_like(ann, -1)
+        tensors += [first + query.clamp(min=0), label, query < 0]
+    table = embeddings.flatten(0, 2)
+    parts: list[Tensor] = []
+    tensors = to_device(tensors, embeddings.device)
+    for rows, label, mask in (tensors[:3], tensors[3:]):
+        features = F.embedding(rows, table)
+        parts += [features.masked_fill_(mask[..., None], 0), label, mask]
+    return Sequences(*parts)
 
 
 @MODELS.register_module()

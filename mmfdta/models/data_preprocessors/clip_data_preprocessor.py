@@ -55,11 +55,15 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
             training: Unused; part of MMEngine's interface.
 
         Returns:
-            ``inputs`` with float tensors (B, T, C, H, W), and ``data_samples`` whose
-            frames know ``batch_input_shape``.
+            ``inputs`` with float tensors (B, T, C, H, W), and ``data_samples``, still
+            on the host, whose frames know ``batch_input_shape``.
         """
-        data = self.cast_data(data)
-        inputs, samples = data['inputs'], data.get('data_samples')
+        inputs = self.cast_data(data['inputs'])
+        # Annotations stay on the host, in samples of this batch's own: the losses bring
+        # over what they need together.
+        samples = data.get('data_samples')
+        if samples is not None:
+            samples = [sample.to('cpu') for sample in samples]
         height = max(clip.shape[-2] for clip in inputs['img'])
         width = max(clip.shape[-1] for clip in inputs['img'])
         divisor = self.pad_size_divisor

@@ -5,9 +5,14 @@ from mmfdta.utils.environment import prepare_mmdet
 
 prepare_mmdet()
 
-from .fdta_detector import DetectorOutputs, FDTADetector, host_detections
+from .fdta_detector import (
+    DetectorOutputs,
+    FDTADetector,
+    MergedOutputs,
+    host_detections,
+)
 from .fdta_head import FDTAHead
-from .matcher import ClipMatcher, ClipMatches, ClipTargets
+from .matcher import ClipMatcher, ClipMatches, ClipTargets, MatchedPairs
 from .motr_detector import EncodedFrames, MOTRDetector, TrackQueries
 from .motr_head import (
     MatchedFrame,
@@ -28,6 +33,8 @@ __all__ = [
     'MOTRDetector',
     'MOTRHead',
     'MatchedFrame',
+    'MatchedPairs',
+    'MergedOutputs',
     'TrackQueries',
     'TrackletMatcher',
     'TrackletMatches',

@@ -2,7 +2,7 @@
 """Deformable DETR that also hands on embeddings and depth."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -32,23 +32,12 @@ class DetectorOutputs:
     depth_logits: Tensor | None = None
     """(F, D + 1, h, w); None without a Spatial Adapter."""
 
-    _frame_dim = dict(cls_scores=1, bbox_preds=1, embeddings=0, depth_logits=0)
-
-    @classmethod
-    def merge(cls, parts: list['DetectorOutputs'], order: Tensor) -> 'DetectorOutputs':
-        """Concatenate over frames and bring the frames into ``order``.
-
-        Args:
-            parts: Outputs of disjoint frames.
-            order: (F,) position in the concatenation of frame i.
-        """
-        merged = {}
-        for field in fields(cls):
-            values = [getattr(part, field.name) for part in parts]
-            dim = cls._frame_dim[field.name]
-            if values[0] is not None:
-                merged[field.name] = torch.cat(values, dim).index_select(dim, order)
-        return cls(**merged)
+    @property
+    def depth_parts(self) -> list[tuple[Tensor, Tensor | slice]]:
+        """Depth logits (f, D + 1, h, w), and which of the F frames they are of."""
+        if self.depth_logits is None:
+            return []
+        return [(self.depth_logits, slice(None))]
 
     def on_host(
         self, frames: SampleList, rescale: bool = True, with_embeddings: bool = True
@@ -75,6 +64,50 @@ class DetectorOutputs:
         return replace(
             self, cls_scores=self.cls_scores.float(), bbox_preds=self.bbox_preds.float()
         )
+
+
+@dataclass
+class MergedOutputs(DetectorOutputs):
+    """Outputs of frames that were detected in parts.
+
+    Depth logits stay in parts: they are large, only their loss reads them, and those
+    of frames without gradients need no backward pass.
+    """
+
+    merged_depth: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    """Depth logits (f, D + 1, h, w), and (f,) int64 which frames they are of."""
+
+    @classmethod
+    def of(
+        cls, parts: Sequence[DetectorOutputs], frames: Sequence[Tensor]
+    ) -> 'MergedOutputs':
+        """Concatenate outputs and bring the frames into their order.
+
+        Args:
+            parts: Outputs of disjoint frames.
+            frames: Which frames each of them is of, (f,) int64 on the device.
+        """
+        order = torch.cat([*frames]).argsort()
+
+        def join(name: str, dim: int) -> Tensor:
+            values = torch.cat([getattr(part, name) for part in parts], dim)
+            return values.index_select(dim, order)
+
+        return cls(
+            join('cls_scores', 1),
+            join('bbox_preds', 1),
+            join('embeddings', 0),
+            merged_depth=[
+                (part.depth_logits, index)
+                for part, index in zip(parts, frames, strict=True)
+                if part.depth_logits is not None
+            ],
+        )
+
+    @property
+    def depth_parts(self) -> list[tuple[Tensor, Tensor | slice]]:
+        """See :attr:`DetectorOutputs.depth_parts`."""
+        return [*self.merged_depth]
 
 
 def host_detections(

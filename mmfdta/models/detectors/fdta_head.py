@@ -1,22 +1,25 @@
 # Copyright (c) mmfdta authors.
 """Detection head with depth supervision and clip-wide matching."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
 from mmdet.models.dense_heads import DeformableDETRHead
+from mmdet.models.losses import GIoULoss
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmdet.utils import InstanceList, OptConfigType, reduce_mean
 from torch import Tensor
 
+from mmfdta.ops.box_overlaps import generalized_iou
 from mmfdta.utils.instances import take_rows
 
 from ..adapters import DepthFeatures
 from ..layers import in_float32
 from .fdta_detector import DetectorOutputs
-from .matcher import ClipMatches, ClipTargets
+from .matcher import ClipMatches, ClipTargets, MatchedPairs
 
 
 @MODELS.register_module()
@@ -74,8 +77,9 @@ class FDTAHead(DeformableDETRHead):
 
     def loss(self, batch_data_samples: SampleList, **head_inputs) -> dict[str, Tensor]:
         """Detection losses of single frames, for training the plain detector."""
+        outputs = self(**head_inputs)
         targets = ClipTargets.from_samples(batch_data_samples)
-        losses, _ = self.loss_by_feat(self(**head_inputs), targets)
+        losses, _ = self.loss_by_feat(outputs, targets.to(outputs.cls_scores.device))
         return losses
 
     def loss_by_feat(
@@ -107,83 +111,87 @@ class FDTAHead(DeformableDETRHead):
     ) -> tuple[dict[str, Tensor], ClipMatches]:
         """:meth:`loss_by_feat` in single precision."""
         matches = self.matcher(outputs.cls_scores, outputs.bbox_preds, targets)
-        num_boxes = outputs.bbox_preds.new_tensor(float(sum(targets.num_valid)))
+        num_boxes = outputs.bbox_preds.new_full((), sum(targets.num_valid))
         num_boxes = reduce_mean(num_boxes).clamp(min=1)
         losses = self._loss_layers(
             outputs.cls_scores,
             outputs.bbox_preds,
-            matches.query_idx,
+            MatchedPairs.from_index(matches.on_host, outputs.cls_scores.device),
             targets,
             num_boxes,
         )
-        supervised = self.loss_depth is not None and depth_maps is not None
-        if supervised and outputs.depth_logits is not None:
-            losses['loss_depth'] = self._loss_depth(
-                outputs.depth_logits, depth_maps, targets, num_boxes
-            )
+        if self.loss_depth is not None and depth_maps is not None:
+            parts = [
+                self._loss_depth(logits, depth_maps, targets, frames, num_boxes)
+                for logits, frames in outputs.depth_parts
+            ]
+            if parts:
+                losses['loss_depth'] = sum(parts)
         return losses, matches
 
     def _loss_depth(
         self,
-        depth_logits: Tensor,
+        logits: Tensor,
         depth_maps: Tensor,
         targets: ClipTargets,
+        frames: Tensor | slice,
         num_boxes: Tensor,
     ) -> Tensor:
-        """Depth loss, with the frames' boxes as foreground."""
-        size = depth_logits.shape[-2:]
-        padding = targets.padding_mask(size)
-        frame, box = targets.valid.nonzero(as_tuple=True)
-        cells = self.loss_depth.box_cells(
-            targets.boxes[frame, box], frame, size, padding
-        )
+        """Depth loss of some frames, with their boxes as foreground."""
+        size = logits.shape[-2:]
+        padding = targets.padding_mask(size)[frames]
+        # What is no box is empty and covers nothing.
+        boxes = targets.boxes.masked_fill(~targets.valid[..., None], 0)[frames]
+        frame = torch.arange(len(boxes), device=boxes.device)
+        frame = frame[:, None].expand(boxes.shape[:2]).flatten()
+        cells = self.loss_depth.box_cells(boxes.flatten(0, 1), frame, size, padding)
         return self.loss_depth(
-            depth_logits, depth_maps, cells, frame, padding, avg_factor=num_boxes
+            logits, depth_maps[frames], cells, frame, padding, avg_factor=num_boxes
         )
 
     def _loss_layers(
         self,
         cls_scores: Tensor,
         bbox_preds: Tensor,
-        query_idx: Tensor,
+        pairs: MatchedPairs,
         targets: ClipTargets,
         num_boxes: Tensor,
     ) -> dict[str, Tensor]:
         """Class, L1 and GIoU loss of every decoder layer; the last has no prefix."""
+        found = pairs.layer, pairs.frame, pairs.query
+        wanted = pairs.frame, pairs.box
+        labels = targets.labels.new_full(cls_scores.shape[:3], self.num_classes)
+        labels[found] = targets.labels[wanted]
+        of_classes = self.loss_cls(
+            cls_scores.flatten(0, 2), labels.flatten(), reduction_override='none'
+        )
+        pred, target = bbox_preds[found], targets.boxes[wanted]
+        of_boxes = self.loss_bbox(pred, target, reduction_override='none')
+        scale = targets.image_sizes[pairs.frame].flip(1).repeat(1, 2)
+        of_ious = self._iou_terms(
+            bbox_cxcywh_to_xyxy(pred) * scale, bbox_cxcywh_to_xyxy(target) * scale
+        )
+        terms = dict(
+            loss_cls=of_classes.chunk(len(cls_scores)),
+            loss_bbox=_by_layer(of_boxes, pairs.counts),
+            loss_iou=_by_layer(of_ious, pairs.counts),
+        )
+        # As MMDetection averages.
+        divisor = num_boxes + torch.finfo(torch.float32).eps
         losses = {}
-        last = len(cls_scores) - 1
-        layers = zip(cls_scores, bbox_preds, query_idx, strict=True)
-        for layer, tensors in enumerate(layers):
-            prefix = '' if layer == last else f'd{layer}.'
-            for name, value in self._loss_layer(*tensors, targets, num_boxes).items():
-                losses[prefix + name] = value
+        for layer in range(len(cls_scores)):
+            prefix = '' if layer == len(cls_scores) - 1 else f'd{layer}.'
+            for name, layers in terms.items():
+                losses[prefix + name] = layers[layer].sum() / divisor
         return losses
 
-    def _loss_layer(
-        self,
-        cls_scores: Tensor,
-        bbox_preds: Tensor,
-        query_idx: Tensor,
-        targets: ClipTargets,
-        num_boxes: Tensor,
-    ) -> dict[str, Tensor]:
-        """Class, L1 and GIoU loss of one decoder layer."""
-        frame, box = (query_idx >= 0).nonzero(as_tuple=True)
-        query = query_idx[frame, box]
-        labels = query_idx.new_full(cls_scores.shape[:2], self.num_classes)
-        labels[frame, query] = targets.labels[frame, box]
-        loss_cls = self.loss_cls(
-            cls_scores.flatten(0, 1), labels.flatten(), avg_factor=num_boxes
-        )
-        pred, target = bbox_preds[frame, query], targets.boxes[frame, box]
-        scale = targets.image_sizes[frame].flip(1).repeat(1, 2)
-        loss_iou = self.loss_iou(
-            bbox_cxcywh_to_xyxy(pred) * scale,
-            bbox_cxcywh_to_xyxy(target) * scale,
-            avg_factor=num_boxes,
-        )
-        loss_bbox = self.loss_bbox(pred, target, avg_factor=num_boxes)
-        return dict(loss_cls=loss_cls, loss_bbox=loss_bbox, loss_iou=loss_iou)
+    def _iou_terms(self, pred: Tensor, target: Tensor) -> Tensor:
+        """IoU loss of each pair of boxes xyxy (N, 4)."""
+        if type(self.loss_iou) is not GIoULoss:
+            return self.loss_iou(pred, target, reduction_override='none')
+        # The same without MMDetection's wait for the device.
+        giou = generalized_iou(pred, target, self.loss_iou.eps)
+        return self.loss_iou.loss_weight * (1 - giou)
 
     def predict(
         self, batch_data_samples: SampleList, rescale: bool = True, **head_inputs
@@ -206,3 +214,8 @@ class FDTAHead(DeformableDETRHead):
             instances.queries = torch.arange(len(order))
             found.append(take_rows(instances, order))
         return found
+
+
+def _by_layer(terms: Tensor, counts: list[int]) -> Sequence[Tensor]:
+    """Split the terms of all pairs; without any, MMDetection's losses are scalars."""
+    return terms.split(counts) if sum(counts) else [terms] * len(counts)

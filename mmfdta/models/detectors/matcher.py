@@ -1,19 +1,18 @@
 # Copyright (c) mmfdta authors.
 """Match queries to ground truth for all frames and decoder layers at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from mmdet.registry import TASK_UTILS
 from mmdet.structures import SampleList
-from mmdet.structures.bbox import (
-    bbox_cxcywh_to_xyxy,
-    bbox_overlaps,
-    bbox_xyxy_to_cxcywh,
-)
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_xyxy_to_cxcywh
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
+
+from mmfdta.ops.box_overlaps import generalized_iou
+from mmfdta.utils.transfers import to_device, to_host
 
 
 @dataclass
@@ -37,31 +36,51 @@ class ClipTargets:
 
     @classmethod
     def from_samples(cls, samples: SampleList) -> 'ClipTargets':
-        """Collect the ``gt_instances`` of frames on one device.
+        """Collect the ``gt_instances`` of frames, on the device where they are.
 
         Args:
             samples: Frames with ``img_shape`` and ``gt_instances`` (bboxes xyxy in
                 pixels, labels, instances_ids).
         """
-        counts = [len(s.gt_instances) for s in samples]
-        device = samples[0].gt_instances.bboxes.device
+        annotated = [sample.gt_instances for sample in samples]
+        counts = [len(gt) for gt in annotated]
         shape = len(samples), max(counts)
-        boxes = torch.zeros(*shape, 4, device=device)
+        valid = torch.arange(shape[1]) < torch.tensor(counts)[:, None]
+        sizes = torch.tensor([s.img_shape[:2] for s in samples], dtype=torch.float32)
+        place = valid.flatten().nonzero()[:, 0]
+        device = annotated[0].bboxes.device
+        valid, sizes, place = to_device([valid, sizes, place], device)
+
+        def pad(values: list[Tensor], like: Tensor) -> Tensor:
+            found = torch.cat(values).to(like)
+            return like.flatten(0, 1).index_copy(0, place, found).view_as(like)
+
         labels = torch.zeros(shape, dtype=torch.int64, device=device)
-        identities = torch.full(shape, -1, dtype=torch.int64, device=device)
-        for i, (sample, n) in enumerate(zip(samples, counts, strict=True)):
-            gt = sample.gt_instances
-            boxes[i, :n] = gt.bboxes
-            labels[i, :n] = gt.labels
-            if 'instances_ids' in gt:
-                identities[i, :n] = gt.instances_ids
-        num = torch.tensor(counts, device=device)
-        valid = torch.arange(shape[1], device=device) < num[:, None]
-        sizes = boxes.new_tensor([s.img_shape[:2] for s in samples])
+        identities = [
+            gt.instances_ids
+            if 'instances_ids' in gt
+            else torch.full_like(gt.labels, -1)
+            for gt in annotated
+        ]
+        boxes = pad(
+            [gt.bboxes for gt in annotated], torch.zeros(*shape, 4, device=device)
+        )
         scale = sizes.flip(1).repeat(1, 2)[:, None]
-        boxes = bbox_xyxy_to_cxcywh(boxes / scale)
-        batch_shape = tuple(samples[0].batch_input_shape)
-        return cls(boxes, labels, identities, valid, sizes, counts, batch_shape)
+        return cls(
+            boxes=bbox_xyxy_to_cxcywh(boxes / scale),
+            labels=pad([gt.labels for gt in annotated], labels),
+            identities=pad(identities, torch.full_like(labels, -1)),
+            valid=valid,
+            image_sizes=sizes,
+            num_valid=counts,
+            batch_shape=tuple(samples[0].batch_input_shape),
+        )
+
+    def to(self, device: torch.device | str | int) -> 'ClipTargets':
+        """Bring them to a device, in one copy that the host does not wait for."""
+        names = 'boxes', 'labels', 'identities', 'valid', 'image_sizes'
+        moved = to_device([getattr(self, name) for name in names], device)
+        return replace(self, **dict(zip(names, moved, strict=True)))
 
     def padding_mask(self, size: tuple[int, int]) -> Tensor:
         """Padding of the frames on a feature map, True = padding.
@@ -82,6 +101,38 @@ class ClipTargets:
 
 
 @dataclass
+class MatchedPairs:
+    """The N pairs of a box and its query in all decoder layers, layer by layer."""
+
+    layer: Tensor
+    """(N,) int64."""
+    frame: Tensor
+    """(N,) int64."""
+    box: Tensor
+    """(N,) int64, which of the frame's."""
+    query: Tensor
+    """(N,) int64."""
+    counts: list[int]
+    """Pairs of each layer, on the host."""
+
+    @classmethod
+    def from_index(
+        cls, query_idx: Tensor, device: torch.device | str | int
+    ) -> 'MatchedPairs':
+        """List the pairs on the host and bring them over without a wait.
+
+        Args:
+            query_idx: Queries (L, F, M) on the host, -1 for none.
+            device: Where to.
+        """
+        matched = query_idx >= 0
+        rows = [*matched.nonzero().unbind(1), query_idx[matched]]
+        counts = matched.flatten(1).sum(1).tolist()
+        (table,) = to_device([torch.stack(rows)], device)
+        return cls(*table.unbind(), counts)
+
+
+@dataclass
 class ClipMatches:
     """Which query each ground-truth box was matched to, in L decoder layers."""
 
@@ -89,6 +140,8 @@ class ClipMatches:
     """(L, F, M) int64; -1 for padding and boxes without a query."""
     quality: Tensor
     """(L, F, M) float, GIoU of the matched pair; -1 where there is none."""
+    on_host: Tensor
+    """``query_idx`` on the host, where the pairs were found."""
 
 
 @TASK_UTILS.register_module()
@@ -139,14 +192,13 @@ class ClipMatcher:
         """
         shape = *cls_scores.shape[:2], targets.valid.shape[1]
         query_idx = np.full(shape, -1, dtype=np.int64)
-        giou = bbox_overlaps(
-            bbox_cxcywh_to_xyxy(bbox_preds),
-            bbox_cxcywh_to_xyxy(targets.boxes).expand(shape[0], -1, -1, -1),
-            mode='giou',
+        giou = generalized_iou(
+            bbox_cxcywh_to_xyxy(bbox_preds)[..., None, :],
+            bbox_cxcywh_to_xyxy(targets.boxes)[:, None],
             eps=torch.finfo(torch.float32).tiny,
         )
         cost = self._cost(cls_scores, bbox_preds, giou, targets)
-        host = cost.transpose(-1, -2).cpu().numpy()
+        host = to_host(cost).transpose(-1, -2).numpy()
         for layer, frame in np.ndindex(*shape[:2]):
             block = host[layer, frame, : targets.num_valid[frame]]
             try:
@@ -158,9 +210,10 @@ class ClipMatcher:
                     'the learning rate or train in float32.'
                 ) from error
             query_idx[layer, frame, boxes] = queries
-        index = torch.from_numpy(query_idx).to(giou.device)
+        on_host = torch.from_numpy(query_idx)
+        (index,) = to_device([on_host], giou.device)
         quality = giou.gather(2, index.clamp(min=0)[:, :, None])[:, :, 0]
-        return ClipMatches(index, quality.masked_fill(index < 0, -1))
+        return ClipMatches(index, quality.masked_fill(index < 0, -1), on_host)
 
     def _cost(
         self, cls_scores: Tensor, bbox_preds: Tensor, giou: Tensor, targets: ClipTargets

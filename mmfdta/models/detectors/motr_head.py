@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .fdta_detector import DetectorOutputs
 from .fdta_head import FDTAHead
-from .matcher import ClipTargets
+from .matcher import ClipTargets, MatchedPairs
 
 
 @dataclass
@@ -182,14 +182,14 @@ class MOTRHead(FDTAHead):
         outputs = [frame.outputs.float() for frame in frames]
         cls_scores = torch.cat([o.cls_scores for o in outputs], dim=2)
         bbox_preds = torch.cat([o.bbox_preds for o in outputs], dim=2)
-        query_idx = _joint_index(frames).to(cls_scores.device)
+        query_idx = _joint_index(frames)[:, None]
         lost = sum(frame.matches.num_lost for frame in frames)
         num_objects = bbox_preds.new_tensor(float(sum(targets.num_valid) + lost))
         num_objects = reduce_mean(num_objects).clamp(min=1)
         return self._loss_layers(
             cls_scores,
             bbox_preds,
-            query_idx[:, None],
+            MatchedPairs.from_index(query_idx, cls_scores.device),
             _joint_targets(targets),
             num_objects,
         )

@@ -10,9 +10,17 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmfdta.utils.shared_sizes import Place, share_number
+from mmfdta.utils.transfers import to_device
 
 from ..association import Sequences, build_sequences
-from ..detectors import ClipMatches, ClipTargets, DetectorOutputs, FDTADetector
+from ..detectors import (
+    ClipMatches,
+    ClipTargets,
+    DetectorOutputs,
+    FDTADetector,
+    MatchedPairs,
+    MergedOutputs,
+)
 from ..trackers.fdta_tracker import FDTATracker, TrajectoryHistory
 from .tracking_by_detection import OnlineTracker
 
@@ -59,25 +67,28 @@ class ClipDetection:
         with_grad = index[:, :num_grad].flatten()
         without = index[:, num_grad:].flatten()
         imgs = imgs.flatten(0, 1)
+        recompute = 0 < self.grad_chunk < len(with_grad)
+        grad_chunks = _chunks(with_grad, self.grad_chunk)
+        silent_chunks = _chunks(without, self.no_grad_chunk)
+        on_device = to_device([*grad_chunks, *silent_chunks], imgs.device)
+        chosen = iter(on_device)
 
         def run(chunk: Tensor, recompute: bool = False) -> DetectorOutputs:
-            args = imgs[chunk.to(imgs.device)], [frames[i] for i in chunk.tolist()]
+            args = imgs[next(chosen)], [frames[i] for i in chunk.tolist()]
             if recompute:
                 return checkpoint(detector.detect, *args, use_reentrant=False)
             return detector.detect(*args)
 
-        recompute = 0 < self.grad_chunk < len(with_grad)
-        parts = [run(chunk, recompute) for chunk in _chunks(with_grad, self.grad_chunk)]
+        parts = [run(chunk, recompute) for chunk in grad_chunks]
         with torch.no_grad():
-            parts += [run(chunk) for chunk in _chunks(without, self.no_grad_chunk)]
-        position = torch.cat([with_grad, without]).argsort()
-        return DetectorOutputs.merge(parts, position.to(imgs.device))
+            parts += [run(chunk) for chunk in silent_chunks]
+        return MergedOutputs.of(parts, on_device)
 
 
-def _chunks(index: Tensor, size: int) -> tuple[Tensor, ...]:
+def _chunks(index: Tensor, size: int) -> list[Tensor]:
     if not len(index):
-        return ()
-    return index.split(size) if size else (index,)
+        return []
+    return [*index.split(size)] if size else [index]
 
 
 @MODELS.register_module()
@@ -177,7 +188,9 @@ class FDTA(OnlineTracker):
         outputs = self.clip_detection(self.detector, imgs, frames)
         targets = ClipTargets.from_samples(frames)
         losses, matches = self.detector.bbox_head.loss_by_feat(
-            outputs, targets, None if depth is None else depth.flatten(0, 1)
+            outputs,
+            targets.to(imgs.device),
+            None if depth is None else depth.flatten(0, 1),
         )
         if self.identity_adapter is not None:
             losses['loss_contrastive'] = self._contrast(
@@ -185,7 +198,7 @@ class FDTA(OnlineTracker):
             )
         sequences = build_sequences(
             outputs.embeddings.unflatten(0, (batch, length)),
-            matches.query_idx[self.match_layer].unflatten(0, (batch, length)),
+            matches.on_host[self.match_layer].unflatten(0, (batch, length)),
             [clip.id_targets[0] for clip in data_samples],
         )
         id_logits = self.associate_clip(sequences)
@@ -216,12 +229,13 @@ class FDTA(OnlineTracker):
             # Every parameter takes part in every step, as DDP wants; the optimiser
             # leaves those out that have a zero gradient (`may_rest`).
             return sum(p.sum() for p in adapter.parameters()) * 0.0
-        query_idx, quality = matches.query_idx[-1], matches.quality[-1]
+        query_idx = matches.on_host[-1]
         frame, box = (query_idx >= 0).nonzero(as_tuple=True)
+        found = MatchedPairs.from_index(query_idx[None], outputs.embeddings.device)
         return adapter.loss(
-            outputs.embeddings[frame, query_idx[frame, box]],
-            targets.identities[frame, box],
-            quality[frame, box],
+            outputs.embeddings[found.frame, found.query],
+            targets.identities.cpu()[frame, box],
+            matches.quality[-1, found.frame, found.box],
             clip_idx=frame // length,
             frame_idx=frame % length,
             num_clips=batch,

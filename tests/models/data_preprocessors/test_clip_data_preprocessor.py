@@ -39,6 +39,16 @@ def test_inputs_are_left_alone():
     before = clip['inputs']['img'].clone()
     ClipDataPreprocessor(MEAN, STD)(collate(clip))
     assert torch.equal(clip['inputs']['img'], before)
+    assert 'batch_input_shape' not in clip['data_samples'][0]
+
+
+def test_annotations_are_handed_on_as_they_are():
+    clip = make_clip()
+    (found,) = ClipDataPreprocessor(MEAN, STD)(collate(clip))['data_samples']
+    for frame, source in zip(found, clip['data_samples'], strict=True):
+        assert torch.equal(frame.gt_instances.bboxes, source.gt_instances.bboxes)
+    (targets,), (source,) = found.id_targets, clip['data_samples'].id_targets
+    assert torch.equal(targets.unknown_ann_idxs, source.unknown_ann_idxs)
 
 
 def test_the_pixels_are_those_of_fdta():

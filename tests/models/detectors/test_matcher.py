@@ -10,7 +10,7 @@ from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps
 from mmengine.structures import InstanceData
 
 from mmfdta.models import ClipMatcher
-from mmfdta.models.detectors import ClipTargets
+from mmfdta.models.detectors import ClipTargets, MatchedPairs
 
 SIZE = (60, 80)
 
@@ -113,3 +113,33 @@ def test_padding_mask_is_that_of_nearest_interpolation():
     for size in ((8, 12), (7, 11), (64, 96)):
         expected = torch.nn.functional.interpolate(full, size)[:, 0].bool()
         assert torch.equal(targets.padding_mask(size), expected)
+
+
+def test_pairs_of_all_layers():
+    query_idx = torch.tensor([[[4, -1], [0, 2]], [[1, 3], [-1, -1]]])
+    pairs = MatchedPairs.from_index(query_idx, 'cpu')
+    expected = [
+        (layer, frame, box, int(query_idx[layer, frame, box]))
+        for layer, frame, box in itertools.product(range(2), range(2), range(2))
+        if query_idx[layer, frame, box] >= 0
+    ]
+    found = pairs.layer, pairs.frame, pairs.box, pairs.query
+    assert [*zip(*(x.tolist() for x in found), strict=True)] == expected
+    assert pairs.counts == [3, 2]
+
+
+def test_targets_of_frames_with_and_without_identities():
+    g = torch.Generator().manual_seed(0)
+    frames = [_frame(n, g) for n in (2, 0, 3)]
+    del frames[0].gt_instances.instances_ids
+    targets = ClipTargets.from_samples(frames)
+    assert targets.identities.tolist() == [[-1] * 3, [-1] * 3, [0, 1, 2]]
+    assert targets.valid.tolist() == [[True, True, False], [False] * 3, [True] * 3]
+    assert targets.num_valid == [2, 0, 3]
+    scale = torch.tensor([SIZE[1], SIZE[0]] * 2)
+    for frame, boxes, labels in zip(frames, targets.boxes, targets.labels, strict=True):
+        gt = frame.gt_instances
+        found = bbox_cxcywh_to_xyxy(boxes[: len(gt)]) * scale
+        torch.testing.assert_close(found, gt.bboxes)
+        assert torch.equal(labels[: len(gt)], gt.labels)
+        assert not boxes[len(gt) :].any()
