@@ -3,7 +3,23 @@
 
 import argparse
 
-from .arguments import add_cfg_options
+from .arguments import add_cfg_options, add_precision
+
+WAYS = dict(
+    triton='the Triton kernels',
+    compiled="MMCV's compiled operator",
+    plain='plain PyTorch',
+)
+
+
+class _PlainOperators(argparse.Action):
+    """Names what took the place of an option of 0.1."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.error(
+            '--plain-operators: say --deformable triton for a GPU without compiled '
+            'operators, or --deformable plain for one without Triton, too'
+        )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,13 +38,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--objects', type=int, default=20, help='objects per frame (default: 20)'
     )
+    add_precision(parser, 'train in it')
     parser.add_argument(
-        '--amp', action='store_true', help='train with automatic mixed precision'
+        '--amp',
+        action='store_const',
+        const='fp16',
+        dest='precision',
+        help='another name of --precision fp16',
     )
     parser.add_argument(
-        '--plain-operators',
-        action='store_true',
-        help="MMCV's operators are not compiled on the machine that trains",
+        '--deformable',
+        choices=WAYS,
+        help='deformable attention by the Triton kernels, which come with PyTorch for '
+        "CUDA, by MMCV's compiled operator, or by plain PyTorch; what this machine's "
+        'GPU takes if unset, and triton without one',
+    )
+    parser.add_argument(
+        '--plain-operators', action=_PlainOperators, nargs=0, help=argparse.SUPPRESS
     )
     add_cfg_options(
         parser, 'settings to change, such as model.clip_detection.grad_chunk=1'
@@ -46,12 +72,14 @@ def run(options: argparse.Namespace) -> None:
         options.size,
         options.clip_length,
         options.objects,
-        options.amp,
-        not options.plain_operators,
+        options.precision,
+        options.deformable,
     )
     estimate = estimate_memory(config, work)
     print(
         f'{work.batch_size} x {work.clip_length} frames of {work.height}x{work.width}, '
-        f'{work.num_objects} objects each, {"AMP" if work.amp else "float32"}'
+        f'{work.num_objects} objects each, '
+        f'{"half precision" if work.amp else "float32"}, deformable attention by '
+        f'{WAYS[work.deformable]}'
     )
     print(estimate.table())

@@ -11,13 +11,10 @@ import gc
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from mmcv.ops.multi_scale_deform_attn import (
-    MultiScaleDeformableAttention,
-    multi_scale_deformable_attn_pytorch,
-)
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, TrackDataSample
 from mmengine.config import Config
@@ -26,14 +23,22 @@ from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.checkpoint import checkpoint
 
 from mmfdta.datasets import make_id_targets
 from mmfdta.engine import find_precision
 from mmfdta.models import FDTA
 from mmfdta.models.detectors import DetectorOutputs, MergedOutputs
 from mmfdta.ops.acceleration import replace as replace_modules
-from mmfdta.ops.deformable_attention import FastDeformableAttention
+from mmfdta.ops.deformable_attention import (
+    FastDeformableAttention,
+    LevelShapes,
+    sampling_ways,
+)
+from mmfdta.ops.deformable_attention.plain import (
+    BLOCK_SAMPLES,
+    plain_backward,
+    plain_forward,
+)
 
 # The coarsest feature map has a pixel for 64 of the image; images of whole multiples
 # make every map proportional to the pixels.
@@ -56,7 +61,8 @@ class Workload:
         batch_size: Clips B in a batch.
         num_groups: Groups G of ID targets.
         amp: Use automatic mixed precision; both kinds take as much.
-        compiled_operators: MMCV's operators are compiled there.
+        deformable: How deformable attention is computed: by the Triton kernels, MMCV's
+            compiled operator, or plain PyTorch (`triton`, `compiled`, `plain`).
     """
 
     height: int
@@ -66,7 +72,7 @@ class Workload:
     batch_size: int = 1
     num_groups: int = 6
     amp: bool = False
-    compiled_operators: bool = True
+    deformable: str = 'triton'
 
 
 @dataclass(frozen=True)
@@ -101,8 +107,8 @@ def read_workload(
     size: tuple[int, int] | None = None,
     clip_length: int | None = None,
     num_objects: int = 20,
-    amp: bool = False,
-    compiled_operators: bool = True,
+    precision: str | None = None,
+    deformable: str | None = None,
 ) -> Workload:
     """Find out what a training step works on.
 
@@ -112,8 +118,10 @@ def read_workload(
             config.
         clip_length: Frames of a clip; None takes those of the config.
         num_objects: Objects per frame.
-        amp: Train with mixed precision, even if the config does not say so.
-        compiled_operators: MMCV's operators are compiled there.
+        precision: One of ``fp32``, ``tf32``, ``fp16`` and ``bf16``; None takes that of
+            the config.
+        deformable: How deformable attention is computed, see `Workload`; None takes
+            what this machine's GPU takes, and without one the Triton kernels.
 
     Raises:
         ValueError: If the config does not tell the size of the images.
@@ -132,6 +140,12 @@ def read_workload(
         lengths = loader.sampler.get('lengths', 30)
         clip_length = lengths if isinstance(lengths, int) else max(lengths.values())
     groups = [step.get('num_groups') for step in steps]
+    if precision is None:
+        with_amp = config.optim_wrapper.get('type') in WRAPPERS_WITH_AMP
+        precision = 'fp16' if with_amp else config.get('precision')
+    if deformable is None:
+        has_gpu = torch.cuda.is_available()
+        deformable = sampling_ways(torch.device('cuda'))[0] if has_gpu else 'triton'
     height, width = size
     return Workload(
         height=height,
@@ -140,10 +154,8 @@ def read_workload(
         num_objects=num_objects,
         batch_size=loader.batch_size,
         num_groups=max(filter(None, groups), default=Workload.num_groups),
-        amp=amp
-        or config.optim_wrapper.get('type') in WRAPPERS_WITH_AMP
-        or find_precision(config.get('precision')).dtype is not None,
-        compiled_operators=compiled_operators,
+        amp=find_precision(precision).dtype is not None,
+        deformable=deformable,
     )
 
 
@@ -183,10 +195,12 @@ def estimate_memory(config: Config, work: Workload) -> MemoryEstimate:
         nn.init.uniform_(parameter, -0.01, 0.01)
         if parameter.requires_grad:
             parameter.grad = torch.zeros_like(parameter)
-    as_on_a_gpu(model, work.compiled_operators)
+    as_on_a_gpu(model, work.deformable)
     phases = _phases(model, work)
-    # The optimiser's intermediate results are as large as the gradients.
-    phases['optimiser'] = gradients
+    # Intermediate results are as large as the gradients, but for a fused step.
+    phases['optimiser'] = (
+        0 if config.optim_wrapper.optimizer.get('fused') else gradients
+    )
     if config.optim_wrapper.get('accumulative_counts', 1) > 1:
         fixed['gradients'] = gradients
     else:
@@ -203,6 +217,8 @@ def _fixed(model: FDTA, config: Config, work: Workload) -> dict[str, float]:
     for copy in copies:
         copy.grad = torch.empty_like(copy)
     optimizer = dict(config.optim_wrapper.optimizer, params=copies)
+    # A fused step keeps as much, but takes no parameters without values.
+    optimizer.pop('fused', None)
     optimizer = OPTIMIZERS.build(optimizer)
     optimizer.step()
     state = [v for s in optimizer.state.values() for v in s.values()]
@@ -215,98 +231,212 @@ def _fixed(model: FDTA, config: Config, work: Workload) -> dict[str, float]:
     }
 
 
-class _CompiledSampling(torch.autograd.Function):
-    """Deformable attention with the memory of the compiled operator, without values."""
+class _Way(NamedTuple):
+    """Deformable sampling with the memory that one of the operator's ways takes.
+
+    Attributes:
+        forward: Of value, x, y, weights and shapes.
+        backward: Of the output's gradient and the same.
+        mixed: It takes tensors of several types; otherwise all get that of x.
+    """
+
+    forward: Callable[..., Tensor]
+    backward: Callable[..., tuple[Tensor, ...]]
+    mixed: bool = False
+
+
+def _triton_forward(value: Tensor, x: Tensor, *_: object) -> Tensor:
+    return value.new_zeros(*x.shape[:2], value[0, 0].numel())
+
+
+def _triton_backward(
+    grad_output: Tensor, value: Tensor, x: Tensor, *_: object
+) -> tuple[Tensor, ...]:
+    return x.new_zeros(value.shape), *(torch.zeros_like(x) for _ in range(3))
+
+
+def _compiled_forward(value: Tensor, x: Tensor, y: Tensor, *_: object) -> Tensor:
+    points = torch.stack([x, y], dim=-1) + 0.5
+    return _triton_forward(value, points[..., 0])
+
+
+def _compiled_backward(
+    grad_output: Tensor, value: Tensor, x: Tensor, y: Tensor, *_: object
+) -> tuple[Tensor, ...]:
+    points = torch.stack([x, y], dim=-1) + 0.5
+    grad_points = torch.zeros_like(points)
+    return _triton_backward(grad_output, value, grad_points[..., 0].contiguous())
+
+
+_TRITON = _Way(_triton_forward, _triton_backward, mixed=True)
+DEFORMABLE = dict(
+    triton=_TRITON,
+    compiled=_Way(_compiled_forward, _compiled_backward),
+    plain=_Way(plain_forward, plain_backward),
+)
+
+
+class _Sampling(torch.autograd.Function):
+    """The operator, whose work the counter of memory sees."""
 
     @staticmethod
     def forward(
         ctx: torch.autograd.function.FunctionCtx,
+        way: _Way,
         value: Tensor,
-        shapes: list[list[int]],
         x: Tensor,
         y: Tensor,
         weights: Tensor,
+        shapes: LevelShapes,
     ) -> Tensor:
         ctx.save_for_backward(value, x, y, weights)
-        return value.new_zeros(len(value), x.shape[1], value[0, 0].numel())
+        ctx.way, ctx.shapes = way, shapes
+        inputs = _as_taken(way, x.dtype, value, x, y, weights)
+        return way.forward(*inputs, shapes).to(value.dtype)
 
     @staticmethod
     def backward(
         ctx: torch.autograd.function.FunctionCtx, grad_output: Tensor
     ) -> tuple[Tensor | None, ...]:
-        value, x, y, weights = map(torch.zeros_like, ctx.saved_tensors)
-        return value, None, x, y, weights
+        value, x, y, weights = ctx.saved_tensors
+        inputs = _as_taken(ctx.way, x.dtype, grad_output, value, x, y, weights)
+        grads = ctx.way.backward(*inputs, ctx.shapes)
+        return (
+            None,
+            grads[0].to(value.dtype),
+            *grads[1:3],
+            grads[3].to(weights.dtype),
+            None,
+        )
 
 
-class _CompiledAttention(FastDeformableAttention):
-    sample = staticmethod(_CompiledSampling.apply)
+def _as_taken(way: _Way, dtype: torch.dtype, *tensors: Tensor) -> Sequence[Tensor]:
+    return tensors if way.mixed else [t.to(dtype) for t in tensors]
 
 
-class _RecomputedAttention(FastDeformableAttention):
-    """Computes its samples again in the backward pass."""
+def _attention_by(name: str) -> type[FastDeformableAttention]:
+    """Make deformable attention that takes a way."""
 
-    @staticmethod
     def sample(
         value: Tensor,
-        shapes: Sequence[Sequence[int]],
+        shapes: LevelShapes,
         x: Tensor,
         y: Tensor,
         weights: Tensor,
         way: str = '',
     ) -> Tensor:
-        def run(value: Tensor, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
-            size = x.new_tensor([(width, height) for height, width in shapes])
-            locations = (torch.stack([x, y], dim=-1) + 0.5) / size[:, None]
-            return multi_scale_deformable_attn_pytorch(
-                value, shapes, locations, weights
-            )
+        # MMCV's operator takes float32.
+        is_half = value.dtype in (torch.float16, torch.bfloat16)
+        taken = _TRITON if name == 'compiled' and is_half else DEFORMABLE[name]
+        dtype = torch.promote_types(value.dtype, torch.float32)
+        return _Sampling.apply(taken, value, x.to(dtype), y.to(dtype), weights, shapes)
 
-        return checkpoint(run, value, x, y, weights, use_reentrant=False)
+    members = dict(sample=staticmethod(sample))
+    return type('Attention', (FastDeformableAttention,), members)
 
 
-def as_on_a_gpu(model: FDTA, compiled_operators: bool = True) -> None:
+_ATTENTION = {name: _attention_by(name) for name in DEFORMABLE}
+
+
+def as_on_a_gpu(model: FDTA, way: str = 'triton') -> None:
     """Make a model's operators keep what those of a GPU keep.
 
-    There deformable attention computes its samples again in the backward pass,
-    and attention stores neither weights nor what dropout left of them.
+    There attention stores neither weights nor what dropout left of them.
 
     Args:
         model: The model; its attention loses its dropout.
-        compiled_operators: Deformable attention is that of MMCV's compiled
-            operators; its values are all zero here.
+        way: How deformable attention is computed, see `Workload`; but for `plain` its
+            values are all zero here.
     """
+    # Not before `mmfdta.ops`, which makes it importable where nothing is compiled.
+    from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttention
+
     for module in model.modules():
         if isinstance(module, nn.MultiheadAttention):
             module.dropout = 0.0
-    kind = _CompiledAttention if compiled_operators else _RecomputedAttention
-    replace_modules(model, {MultiScaleDeformableAttention: kind})
+    kinds = (MultiScaleDeformableAttention, *_ATTENTION.values())
+    replace_modules(model, dict.fromkeys(kinds, _ATTENTION[way]))
 
 
 def _phases(model: FDTA, work: Workload) -> dict[str, float]:
     """Bytes on top of the fixed ones in each phase of a step."""
     model.train()
     pixels = work.height * work.width
-    small, large = (_frame(model, size, work.amp) for size in SIZES)
-    areas = [height * width for height, width in SIZES]
-    share = (pixels - areas[0]) / (areas[1] - areas[0])
-    held, peak, silent, outputs = small + share * (large - small)
+    held, peak, silent, outputs = _full_frame(model, work)
     clip = model.clip_detection
     frames = work.batch_size * work.clip_length
     with_grad = work.batch_size * min(clip.num_grad_frames, work.clip_length)
     without = frames - with_grad
     recompute = 0 < clip.grad_chunk < with_grad
     chunk = clip.grad_chunk if recompute else with_grad
-    kept = 0 if recompute else with_grad * (held - outputs)
     at_once = min(clip.no_grad_chunk or without, without)
+    in_forward, in_backward = at_once * silent, chunk * (peak - held)
+    if work.deformable == 'plain':
+        # It works in blocks, so that this part does not grow with the frames.
+        as_on_a_gpu(model, 'triton')
+        bare = _full_frame(model, work)
+        forward, backward = block_of_plain(model, pixels)
+        in_forward = min(in_forward, at_once * bare.silent + forward)
+        in_backward = min(in_backward, chunk * (bare.peak - bare.held) + backward)
+    kept = 0 if recompute else with_grad * (held - outputs)
     everything = kept + frames * outputs
-    backward = chunk * (peak if recompute else peak - held)
+    backward = in_backward + (chunk * held if recompute else 0)
     return {
         'frames with gradients': with_grad * outputs
         + (chunk * silent if recompute else with_grad * held),
-        'frames without gradients': everything + at_once * silent,
+        'frames without gradients': everything + in_forward,
         'losses and association': everything + _rest(model, work, pixels),
         'backward through the detector': everything + with_grad * outputs + backward,
     }
+
+
+class _Frame(NamedTuple):
+    """Bytes of the detector on one frame.
+
+    Attributes:
+        held: What it holds for the backward pass.
+        peak: Its peak.
+        silent: Its peak without gradients.
+        outputs: What it returns.
+    """
+
+    held: float
+    peak: float
+    silent: float
+    outputs: float
+
+
+def _full_frame(model: FDTA, work: Workload) -> _Frame:
+    """Carry two small frames over to one of full size."""
+    small, large = (np.array(_frame(model, size, work.amp)) for size in SIZES)
+    areas = [height * width for height, width in SIZES]
+    share = (work.height * work.width - areas[0]) / (areas[1] - areas[0])
+    return _Frame(*(small + share * (large - small)))
+
+
+def block_of_plain(model: FDTA, pixels: int) -> tuple[float, float]:
+    """Most bytes that plain sampling works on at a time, forward and backward."""
+    layer = model.detector.encoder.layers[0].self_attn
+    tokens = pixels * sum(1 / (8 << level) ** 2 for level in range(layer.num_levels))
+    image = tokens * layer.embed_dims * layer.num_points
+    channels, side, images = layer.embed_dims // layer.num_heads, 8, 2
+    keys = images, side**2, layer.num_heads
+    points = torch.zeros(*keys, 1, layer.num_points)
+    value, gradient = torch.zeros(*keys, channels), torch.zeros(*keys, channels)
+    inputs = value, points, points, points, ((side, side),)
+    share = max(image, BLOCK_SAMPLES) / (points.numel() * channels)
+    forward = _passing(lambda: plain_forward(*inputs))
+    backward = _passing(lambda: plain_backward(gradient.flatten(2), *inputs))
+    return share * forward, share * backward
+
+
+def _passing(run: Callable[[], object]) -> int:
+    """Most bytes that something takes beside its results."""
+    with LiveMemory() as memory:
+        results = run()
+        size = memory.peak - memory.live
+        del results
+    return size
 
 
 def _measure(run: Callable[[], object], backward: bool = True) -> tuple[int, int]:
@@ -326,13 +456,8 @@ def _tensors(out: object) -> list[Tensor]:
     return [v for v in values if isinstance(v, Tensor)]
 
 
-def _frame(model: FDTA, size: tuple[int, int], amp: bool) -> np.ndarray:
-    """Bytes of the detector on one frame.
-
-    Returns:
-        What it holds for the backward pass, its peak, its peak without gradients, and
-        what it returns.
-    """
+def _frame(model: FDTA, size: tuple[int, int], amp: bool) -> _Frame:
+    """Measure a frame of a small size."""
     image = torch.randn(1, 3, *size)
     meta = dict(img_shape=size, ori_shape=size, batch_input_shape=size)
     sample = DetDataSample(metainfo=meta)
@@ -345,7 +470,7 @@ def _frame(model: FDTA, size: tuple[int, int], amp: bool) -> np.ndarray:
     with torch.no_grad():
         _, silent = _measure(run, backward=False)
         outputs = sum(t.nbytes for t in _tensors(run()))
-    return np.array([held, peak, silent, outputs])
+    return _Frame(held, peak, silent, outputs)
 
 
 def _rest(model: FDTA, work: Workload, pixels: int) -> float:

@@ -10,7 +10,7 @@ from torch import Tensor
 from .levels import LevelShapes
 
 # Samples that exist at once, channels counted; images beyond them follow one another.
-_BLOCK_SAMPLES = 1 << 27
+BLOCK_SAMPLES = 1 << 27
 # Of `grid_sampler_2d`: bilinear, zeros outside, corners are not aligned.
 _OPTIONS = 0, 0, False
 
@@ -43,7 +43,7 @@ def _levels(
 ) -> Iterator[_Level]:
     """Walk through levels that are not empty."""
     samples = x[0, ..., 0, :].numel() * value.shape[-1] if len(x) else 0
-    step = max(1, _BLOCK_SAMPLES // max(1, samples))
+    step = max(1, BLOCK_SAMPLES // max(1, samples))
     for first in range(0, len(x), step):
         images, start = slice(first, first + step), 0
         for index, (height, width) in enumerate(shapes):

@@ -1,21 +1,28 @@
 # Copyright (c) mmfdta authors.
 """The estimate of the training memory, beside what PyTorch's allocator counts."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttention
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
 from small_fdta import build, collate, make_clip, small_config
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
+from mmfdta.apis.analysis import training_memory
 from mmfdta.apis.analysis.training_memory import (
     LiveMemory,
     Workload,
     as_on_a_gpu,
+    block_of_plain,
     estimate_memory,
     read_workload,
 )
+from mmfdta.ops.deformable_attention import FastDeformableAttention, plain
 
 # Large images, with and without recomputation; more objects than words.
 CASES = {
@@ -53,7 +60,7 @@ def measured_peak(config: Config, work: Workload) -> int:
         for name, value in targets.items():
             groups = work.num_groups // len(value)
             targets.set_data({name: value.repeat(groups, 1, 1)})
-    as_on_a_gpu(model, compiled_operators=work.compiled_operators)
+    as_on_a_gpu(model, work.deformable)
     model.train_step(collate(*clips), wrapper)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         model.train_step(collate(*clips), wrapper)
@@ -69,24 +76,100 @@ def measured_peak(config: Config, work: Workload) -> int:
 
 
 @pytest.mark.parametrize(
-    ('case', 'compiled'), [*((case, True) for case in CASES), ('images', False)]
+    ('case', 'way'),
+    [
+        *((case, 'triton') for case in CASES),
+        ('images', 'compiled'),
+        ('images', 'plain'),
+    ],
 )
-def test_the_estimate_is_near_what_a_step_takes(case: str, compiled: bool):
+def test_the_estimate_is_near_what_a_step_takes(case: str, way: str):
     MessageHub.get_current_instance().update_info('epoch', 1)
     clip_detection, work = CASES[case]
-    work = Workload(**{**vars(work), 'compiled_operators': compiled})
+    work = replace(work, deformable=way)
     config = light_config(**clip_detection)
     estimate = estimate_memory(config, work)
     measured = measured_peak(config, work)
     assert 0.85 < estimate.peak / measured < 1.25
 
 
+def saved_bytes(attention: FastDeformableAttention, dtype: torch.dtype) -> int:
+    """Bytes that a layer's backward pass keeps, counted by PyTorch's own hooks."""
+    shapes = ((5, 7), (3, 4))
+    keys = sum(height * width for height, width in shapes)
+    query = torch.randn(2, keys, 32, requires_grad=True)
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    parameters = {p.untyped_storage().data_ptr() for p in attention.parameters()}
+    with (
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x),
+        torch.autocast('cpu', dtype, enabled=dtype != torch.float32),
+    ):
+        attention(
+            query,
+            reference_points=torch.rand(2, keys, 2, 2),
+            spatial_shapes=torch.tensor(shapes),
+            level_start_index=torch.tensor([0, 35]),
+            level_shapes=shapes,
+        ).sum()
+    return sum(size for key, size in kept.items() if key not in parameters)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('way', ['triton', 'compiled', 'plain'])
+def test_every_way_keeps_what_the_operator_keeps(way: str, dtype: torch.dtype):
+    settings = dict(embed_dims=32, num_heads=4, num_levels=2, num_points=2)
+    own = FastDeformableAttention(**settings, batch_first=True)
+    counted = nn.ModuleList([FastDeformableAttention(**settings, batch_first=True)])
+    as_on_a_gpu(counted, way)
+    assert saved_bytes(counted[0], dtype) == saved_bytes(own, dtype)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_plain_sampling_keeps_no_samples(dtype: torch.dtype):
+    """MMCV's PyTorch path keeps every sample: points x channels."""
+    settings = dict(embed_dims=32, num_heads=4, num_levels=2, num_points=2)
+    own = FastDeformableAttention(**settings, batch_first=True)
+    mmcv = MultiScaleDeformableAttention(**settings, batch_first=True)
+    samples = 2 * 47 * 2 * 2 * 32  # images, queries, levels, points, channels
+    more = saved_bytes(mmcv, dtype) - saved_bytes(own, dtype)
+    assert more > samples * dtype.itemsize
+
+
+@pytest.mark.parametrize('images', [2, 6])
+def test_a_block_of_plain_sampling(images: int, monkeypatch: pytest.MonkeyPatch):
+    """What it takes at a time does not grow with the frames."""
+    levels = ((32, 40), (16, 20), (8, 10), (4, 5))
+    tokens = sum(height * width for height, width in levels)
+    for module in (plain, training_memory):
+        monkeypatch.setattr(module, 'BLOCK_SAMPLES', 2 * tokens * 32 * 2)
+    points = torch.rand(images, tokens, 4, 4, 2)
+    value, out = torch.rand(images, tokens, 4, 8), torch.rand(images, tokens, 32)
+    inputs = value, points, points, points, levels
+    counted = []
+    for run in (
+        lambda: plain.plain_forward(*inputs),
+        lambda: plain.plain_backward(out, *inputs),
+    ):
+        with LiveMemory() as memory:
+            kept = run()
+        counted.append(memory.peak - memory.live)
+        del kept
+    model = build(light_config().model)
+    expected = block_of_plain(model, 256 * 320)
+    assert counted == pytest.approx(expected, rel=0.15)
+
+
 def test_half_precision_saves_memory():
     config = light_config(grad_chunk=0, no_grad_chunk=0)
     work = Workload(512, 640, 4, 2, 1, 2)
     plain, half = (
-        estimate_memory(config, Workload(**{**vars(work), 'amp': amp})).peak
-        for amp in (False, True)
+        estimate_memory(config, replace(work, amp=amp)).peak for amp in (False, True)
     )
     assert 0.5 * plain < half < 0.75 * plain
 
@@ -109,12 +192,12 @@ def test_live_memory_sees_what_lives_and_dies():
     [
         ({}, Workload(800, 1440, 30, 20, 1, 6)),
         (
-            dict(size=(64, 96), clip_length=5, num_objects=7, amp=True),
+            dict(size=(64, 96), clip_length=5, num_objects=7, precision='bf16'),
             Workload(64, 96, 5, 7, 1, 6, True),
         ),
         (
-            dict(compiled_operators=False),
-            Workload(800, 1440, 30, 20, 1, 6, False, False),
+            dict(deformable='plain'),
+            Workload(800, 1440, 30, 20, 1, 6, False, 'plain'),
         ),
     ],
 )
