@@ -17,7 +17,7 @@ from mmfdta.checkpoints import (
     matching_weights,
     read_content,
 )
-from mmfdta.engine import find_precision, keep_precision
+from mmfdta.engine import find_precision, hold_half_weights, keep_precision
 from mmfdta.ops import accelerate
 from mmfdta.structures.classes import numbers_of_labels
 
@@ -40,7 +40,8 @@ def load_tracker(
             refusing.
 
     Returns:
-        In evaluation mode, with ``dataset_meta`` and ``precision``.
+        In evaluation mode, with ``dataset_meta`` and ``precision``; in half precision
+        with half weights, see `hold_half_weights`.
 
     Raises:
         ValueError: If no checkpoint is named, or the device lacks the precision.
@@ -78,6 +79,7 @@ def load_tracker(
             ) from None
     model.dataset_meta = _dataset_meta(config, content.get('meta') or {})
     keep_precision(model, precision)
+    hold_half_weights(model, precision)
     return accelerate(revert_sync_batchnorm(model).to(device).eval())
 
 

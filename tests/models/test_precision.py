@@ -14,7 +14,9 @@ from small_fdta import build, collate, make_clip, small_config
 from small_motr import small_motr_config
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmfdta.engine import PRECISIONS, hold_half_weights, keep_precision
 from mmfdta.models.association.id_decoder import TimeBiasedAttention
 from mmfdta.models.layers import MultiheadAttention, in_float32
 
@@ -176,6 +178,78 @@ def test_identity_scores_are_near_those_of_float32(fdta, dtype):
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, plain, atol=0.02, rtol=0)
     torch.testing.assert_close(half.sum(-1), torch.ones(4))
+
+
+class Casts(TorchDispatchMode):
+    """Counts conversions of a model's weights."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.weights = {p.untyped_storage()._cdata for p in model.parameters()}
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten._to_copy.default:
+            self.count += args[0].untyped_storage()._cdata in self.weights
+        return func(*args, **(kwargs or {}))
+
+
+def _yolox() -> Config:
+    model = Config.fromfile(CONFIGS / 'bytetrack_yolox-x_mot17.py').model
+    model.detector.backbone.update(deepen_factor=0.33, widen_factor=0.125)
+    model.detector.neck.update(
+        in_channels=[32, 64, 128], out_channels=32, num_csp_blocks=1
+    )
+    model.detector.bbox_head.update(in_channels=32, feat_channels=32)
+    return model
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('make', [small_config, small_motr_config, _yolox])
+def test_weights_held_in_half_precision_give_the_same_tracks(make):
+    config = make()
+    if make is small_motr_config:
+        config.tracker.update(newborn_thr=0.0, keep_thr=0.0, det_thr=0.0, area_thr=0.0)
+    elif make is small_config:
+        config.tracker.update(det_thr=0.0, newborn_thr=0.0)
+    else:
+        config.detector.test_cfg.score_thr = 0.0
+    model = build(config).eval()
+    keep_precision(model, PRECISIONS['bf16'])
+    batch = model.data_preprocessor(collate(make_clip(num_frames=3)))
+    for frame in batch['data_samples'][0]:
+        frame.set_metainfo(dict(scale_factor=(1.0, 1.0)))
+
+    def track() -> list[dict]:
+        frames = model(**batch, mode='predict')[0]
+        return [
+            (
+                dict(frame.pred_instances.items()),
+                dict(frame.pred_track_instances.items()),
+            )
+            for frame in frames
+        ]
+
+    expected = track()
+    with Casts(model) as before:
+        track()
+    hold_half_weights(model, PRECISIONS['bf16'])
+    with Casts(model) as after:
+        found = track()
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    # What is left is ResNet, whose folded copy `accelerate` makes.
+    left = {
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | nn.Conv2d)
+        and module.weight.dtype == torch.float32
+    }
+    if make is _yolox:
+        assert not left and not after.count
+    else:
+        assert 0 < after.count < before.count / 2
+        kept = ('detector.backbone', 'detector.bbox_head', 'id_decoder', 'detector.ref')
+        assert all(name.startswith(kept) for name in left)
 
 
 # ------------------------------------------------------------------ fused kernels

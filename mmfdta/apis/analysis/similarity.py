@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mmfdta.datasets import MOTSequenceDataset
 from mmfdta.datasets.sequences import Sequence as MOTSequence
 from mmfdta.datasets.sequences import SequenceAnnotations
+from mmfdta.engine.precision import precision_of
 from mmfdta.models import FDTA
 from mmfdta.visualization import SimilarityPanel
 
@@ -187,26 +188,28 @@ def features_by_stage(model: nn.Module, clip: MatchedClip) -> dict[str, Tensor]:
         clip: The objects.
 
     Returns:
-        (M, C) for each of :func:`list_stages`. The identity adapter projects single
-        embeddings, the temporal adapter and trajectory modelling refine trajectories
-        over the clip.
+        float32 (M, C) for each of :func:`list_stages`. The identity adapter projects
+        single embeddings, the temporal adapter and trajectory modelling refine
+        trajectories over the clip.
     """
     embeddings = clip.embeddings
     if not len(embeddings) or not isinstance(model, FDTA):
         return dict.fromkeys(list_stages(model), embeddings)
     features = {'detector': embeddings}
-    if model.identity_adapter is not None:
-        features['identity adapter'] = model.identity_adapter(embeddings)
     num_ids = int(clip.identities.max()) + 1
     at = clip.frames, clip.identities
     trajectories = embeddings.new_zeros(clip.num_frames, num_ids, embeddings.shape[-1])
     trajectories[at] = embeddings
     missing = torch.ones_like(trajectories[..., 0], dtype=torch.bool)
     missing[at] = False
-    if model.temporal_adapter is not None:
-        features['temporal adapter'] = model.temporal_adapter(trajectories, missing)[at]
-    features['trajectory modelling'] = model.refine(trajectories, missing)[at]
-    return features
+    with precision_of(model).on(embeddings.device.type):
+        if model.identity_adapter is not None:
+            features['identity adapter'] = model.identity_adapter(embeddings)
+        if model.temporal_adapter is not None:
+            temporal = model.temporal_adapter(trajectories, missing)
+            features['temporal adapter'] = temporal[at]
+        features['trajectory modelling'] = model.refine(trajectories, missing)[at]
+    return {stage: found.float() for stage, found in features.items()}
 
 
 def cut_clips(

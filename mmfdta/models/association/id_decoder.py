@@ -195,7 +195,12 @@ class IDDecoder(BaseModule):
         aux_loss: In training, return the logits of every layer.
         with_cp: Recompute the layers in the backward pass.
         init_cfg: Initialisation config.
+
+    Attributes:
+        float32_modules: What is computed in float32 in any precision.
     """
+
+    float32_modules = ('word_to_embed', 'embed_to_word')
 
     def __init__(
         self,

@@ -67,9 +67,14 @@ class FrameDetector(DeformableDETR):
         as_two_stage: Has to be False.
         **kwargs: As ``args``.
 
+    Attributes:
+        float32_modules: What is computed in float32 in any precision.
+
     Raises:
         ValueError: If ``as_two_stage`` is set.
     """
+
+    float32_modules = ('bbox_head', 'reference_points_fc')
 
     def __init__(self, *args, as_two_stage: bool = False, **kwargs) -> None:
         if as_two_stage:
