@@ -36,7 +36,7 @@ TOP_KEYS = (
     ),
     *('efficient_conv_bn_eval', 'compile', 'model_wrapper_cfg', 'checkpoint_modules'),
     *('find_unused_parameters', 'train_pipeline', 'val_pipeline', 'test_pipeline'),
-    *('tta_model', 'tta_pipeline', 'precision'),
+    *('tta_model', 'tta_pipeline', 'precision', 'inference_batch_size'),
 )
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _SECTIONS = (
@@ -107,6 +107,7 @@ def check_config(config: Config) -> None:
     """
     content = config.to_dict()
     problems = [*_misspelt_at_the_top(content), *_check_precision(content)]
+    problems += _check_batch_size(content)
     for part in _parts(content):
         if part.key in _LOADERS:
             problems += _check_loader(part)
@@ -165,6 +166,13 @@ def _check_precision(content: dict) -> Iterator[str]:
             f"precision: found {name!r}, which MMEngine's Runner does not read; take "
             "runner_type = 'TrackingRunner'"
         )
+
+
+def _check_batch_size(content: dict) -> Iterator[str]:
+    """Find a number of frames that there is not."""
+    size = content.get('inference_batch_size')
+    if size is not None and (type(size) is not int or size < 1):
+        yield f'inference_batch_size: found {size!r}, expected a whole number >= 1'
 
 
 def _parts(content: dict) -> Iterator[_Part]:

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from mmcv.transforms import Compose, TransformBroadcaster
 from mmdet.registry import TRANSFORMS
-from mmdet.structures import TrackDataSample
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
 from torch import Tensor
+
+from mmfdta.engine.frame_batches import join_clips
 
 _DEFAULT_PIPELINE = [
     dict(type='OpenClip'),
@@ -32,12 +33,14 @@ class FramePreprocessor:
         config: The model's config. Without a test pipeline, a model on
             ``ClipDataPreprocessor`` gets the usual size (short side 800, long
             side at most 1440).
+        pin_memory: Put frames into memory from which a GPU fetches them while the host
+            goes on.
 
     Raises:
         ValueError: If the config does not say how to prepare a frame.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, pin_memory: bool = False) -> None:
         steps = [(_name(step), step) for step in _leaves(_find_pipeline(config))]
         packers = [name for name, _ in steps if name.startswith('Pack')]
         if len(packers) != 1:
@@ -52,6 +55,7 @@ class FramePreprocessor:
             built = [TransformBroadcaster(built[:-1]), built[-1]]
         self._pipeline = Compose(built)
         self._on_clips = packers == ['PackClipInputs']
+        self._pin_memory = pin_memory
 
     def __call__(
         self, image: np.ndarray, index: int, video: str = '', num_frames: int = 0
@@ -83,7 +87,10 @@ class FramePreprocessor:
         if self._on_clips:
             of_all = dict(video_id=0, video_length=num_frames, sequence=video)
             clip |= dict(img_paths=clip['img_path'], **of_all)
-        return self._pipeline(clip)
+        sample = self._pipeline(clip)
+        if self._pin_memory:
+            sample['inputs'] = _pin(sample['inputs'])
+        return sample
 
 
 def collate_frames(samples: list[dict]) -> dict:
@@ -95,17 +102,13 @@ def collate_frames(samples: list[dict]) -> dict:
     Returns:
         ``inputs`` and ``data_samples`` as a data preprocessor takes them.
     """
-    inputs = [sample['inputs'] for sample in samples]
-    joined: dict[str, list[Tensor]] | list[Tensor]
-    if isinstance(inputs[0], Mapping):
-        joined = {k: [torch.cat([part[k] for part in inputs])] for k in inputs[0]}
-    else:
-        joined = [torch.cat(inputs)]
-    clip = TrackDataSample()
-    clip.video_data_samples = [
-        frame for sample in samples for frame in sample['data_samples']
-    ]
-    return dict(inputs=joined, data_samples=[clip])
+    return join_clips([pseudo_collate([sample]) for sample in samples])
+
+
+def _pin(inputs: Tensor | Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
+    if isinstance(inputs, Mapping):
+        return {name: tensor.pin_memory() for name, tensor in inputs.items()}
+    return inputs.pin_memory()
 
 
 def _find_pipeline(config: Config) -> list:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
+from mmfdta.engine.frame_batches import frames_at_a_time, pixels_of
 from mmfdta.structures.classes import column_numbers
 from mmfdta.structures.tracks import Tracks
 from mmfdta.visualization import TrackStyle
@@ -45,7 +46,8 @@ class MOTInferencer:
         classes: Return only tracks of these classes, by name or number; None
             returns all.
         batch_size: Frames of a video that the detector takes at a time, where the
-            tracker can; live sources are taken one by one.
+            tracker can; None takes what :func:`frames_at_a_time` says. Live sources
+            are taken one by one.
         precision: ``'fp32'``, ``'tf32'``, ``'fp16'`` or ``'bf16'``; None takes the
             config's, or ``'fp32'``, which computes without TF32. PyTorch's own
             switches of TF32 are set while the model runs, and then as they were.
@@ -70,7 +72,7 @@ class MOTInferencer:
         *,
         channel_order: str = 'bgr',
         classes: Sequence[str | int] | None = None,
-        batch_size: int = 1,
+        batch_size: int | None = None,
         precision: str | None = None,
         allow_random_weights: bool = False,
         cfg_options: dict | None = None,
@@ -79,7 +81,7 @@ class MOTInferencer:
             raise ValueError(
                 f"channel_order: found {channel_order!r}, expected 'bgr' or 'rgb'"
             )
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise ValueError(f'batch_size: found {batch_size}, expected at least 1')
         config = read_config(config, cfg_options)
         if precision is not None:
@@ -87,7 +89,8 @@ class MOTInferencer:
         self.model = load_tracker(config, checkpoint, device, allow_random_weights)
         self.classes = tuple(self.model.dataset_meta.get('classes') or ())
         self.batch_size = batch_size
-        self.preprocessor = FramePreprocessor(config)
+        on_gpu = next(self.model.parameters()).device.type == 'cuda'
+        self.preprocessor = FramePreprocessor(config, pin_memory=on_gpu)
         self._rgb = channel_order == 'rgb'
         self._kept = None if classes is None else self._find_labels(classes)
         self._next_frame = 0
@@ -182,7 +185,7 @@ class MOTInferencer:
                 self.preprocessor,
                 self.predict_prepared,
                 outputs,
-                batch_size=1 if frames.live else self.batch_size,
+                batch_size=1 if frames.live else self._choose_batch,
                 max_frames=max_frames,
                 progress=progress,
             )
@@ -191,6 +194,10 @@ class MOTInferencer:
         finally:
             frames.close()
             self.reset()
+
+    def _choose_batch(self, sample: dict) -> int:
+        """Say how many frames like a prepared one are given at a time."""
+        return self.batch_size or frames_at_a_time(self.model, pixels_of(sample))
 
     def __call__(
         self, source: str | os.PathLike | int, **options: Any

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.logging import print_log
 
+from mmfdta.engine.frame_batches import MOST_FRAMES
 from mmfdta.structures.tracks import Tracks
 
 from .background import BackgroundConsumer, Prefetcher
@@ -86,7 +87,8 @@ class TrackingRun:
         prepare: Makes model inputs.
         predict: Prepared frames, and the number of the first, to tracks.
         outputs: Take the tracked frames.
-        batch_size: Frames given to the model at a time.
+        batch_size: Frames given to the model at a time; or what says so of the first
+            prepared frame of a size.
         max_frames: Stop after so many.
         progress: Show a progress bar.
     """
@@ -97,7 +99,7 @@ class TrackingRun:
         prepare: FramePreprocessor,
         predict: Callable[[list[dict], int], list[Tracks]],
         outputs: list[TrackOutput],
-        batch_size: int = 1,
+        batch_size: int | Callable[[dict], int] = 1,
         max_frames: int | None = None,
         progress: bool = False,
     ) -> None:
@@ -126,7 +128,8 @@ class TrackingRun:
             How it went; the value of the generator.
         """
         start = time.perf_counter()
-        depth = max(_QUEUE, 2 * self._batch_size)
+        fixed = isinstance(self._batch_size, int)
+        depth = max(_QUEUE, 2 * self._batch_size if fixed else 2 * MOST_FRAMES)
         reader = Prefetcher(self._read(), depth, drop_oldest=self._source.live)
         writer = BackgroundConsumer(self._write, depth)
         try:
@@ -168,7 +171,12 @@ class TrackingRun:
     def _batches(self, reader: Prefetcher[_Prepared]) -> Iterator[list[_Prepared]]:
         """Group frames of one size."""
         for _, frames in itertools.groupby(reader, key=lambda item: item[0].shape):
-            while batch := list(itertools.islice(frames, self._batch_size)):
+            first = next(frames)
+            size = self._batch_size
+            if not isinstance(size, int):
+                size = size(first[1])
+            frames = itertools.chain([first], frames)
+            while batch := list(itertools.islice(frames, size)):
                 yield batch
 
     def _track(self, batch: list[_Prepared]) -> list[TrackedFrame]:

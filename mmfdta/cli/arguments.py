@@ -66,6 +66,18 @@ def add_precision(parser: argparse.ArgumentParser, use: str) -> None:
     )
 
 
+def add_batch_size(parser: argparse.ArgumentParser) -> None:
+    """Add ``--batch-size``; None leaves the choice to the free memory."""
+    parser.add_argument(
+        '--batch-size',
+        type=int,
+        metavar='FRAMES',
+        help='frames the detector takes at a time; by default as many as the free '
+        'memory of the GPU surely holds, at most 8, and 1 on a CPU. Tracks are the '
+        'same',
+    )
+
+
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``train`` and ``test`` share: the config, its changes, the launcher."""
     parser.add_argument('config', help='path of a config, or its name in mmfdta')

@@ -3,7 +3,12 @@
 
 import argparse
 
-from .arguments import add_precision, add_run_arguments, keep_local_rank
+from .arguments import (
+    add_batch_size,
+    add_precision,
+    add_run_arguments,
+    keep_local_rank,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--checkpoint', dest='checkpoint_option', help='the same, as an option'
     )
     add_precision(parser, 'track in it')
+    add_batch_size(parser)
     parser.add_argument(
         '--out',
         help='folder for the tracks as MOTChallenge text; <work dir>/tracks by default',
@@ -53,5 +59,7 @@ def run(options: argparse.Namespace) -> None:
     )
     if options.precision:
         config.precision = options.precision
+    if options.batch_size is not None:
+        config.inference_batch_size = options.batch_size
     test(config, choose_checkpoint(options), options.out)
     leave_processes()

@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from .arguments import add_cfg_options, add_precision
+from .arguments import add_batch_size, add_cfg_options, add_precision
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,9 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'beside it',
     )
     parser.add_argument('--device', help='such as cuda:1 or cpu; a GPU if there is one')
-    parser.add_argument(
-        '--batch-size', type=int, default=1, help='frames the detector takes at a time'
-    )
+    add_batch_size(parser)
     add_precision(parser, 'compute in it')
     parser.add_argument(
         '--classes', nargs='+', metavar='CLASS', help='keep these classes only'

@@ -22,6 +22,7 @@ from mmengine.registry import LOG_PROCESSORS, RUNNERS
 from mmengine.runner import BaseLoop, LogProcessor, Runner
 from torch import nn
 
+from .frame_batches import FrameBatches, frames_at_a_time
 from .loops import check_warmup
 from .message_hub import DeferredMessageHub
 from .precision import FP32, adapt_optim_wrapper, find_precision, keep_precision
@@ -115,7 +116,9 @@ class TrackingRunner(Runner):
 
     The config key ``precision``, one of `PRECISIONS`, holds for training, validation
     and test; the switches of TF32 are set for the whole process. What it logs waits for
-    the device once an interval, see `DeferredMessageHub`. It refuses a warm-up that the
+    the device once an interval, see `DeferredMessageHub`. Validation and test give the
+    model several frames at a time, as many as ``inference_batch_size`` says, or as
+    `frames_at_a_time` does. It refuses a warm-up that the
     training loop would never end, and says when the batch is not the one that the
     learning rate belongs to.
     """
@@ -172,6 +175,22 @@ class TrackingRunner(Runner):
         if remark is not None:
             self.logger.warning(remark)
         return built
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build MMEngine's loop, which gets several frames at a time."""
+        return self._join_frames(super().build_val_loop(loop))
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build MMEngine's loop, which gets several frames at a time."""
+        return self._join_frames(super().build_test_loop(loop))
+
+    def _join_frames(self, loop: BaseLoop) -> BaseLoop:
+        fixed = self.cfg.get('inference_batch_size')
+        loop.dataloader = FrameBatches(
+            loop.dataloader,
+            lambda pixels: fixed or frames_at_a_time(self.model, pixels),
+        )
+        return loop
 
     def scale_lr(
         self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None

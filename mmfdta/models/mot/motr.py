@@ -49,13 +49,19 @@ class MOTR(BaseMOTModel):
         matcher: Config of :class:`TrackletMatcher`, which decides about them in
             training.
         query_sampling: Arguments of :class:`QuerySampling`.
-        encode_chunk: Frames of a clip that backbone and encoder run on at a time; 0
-            runs all at once.
+        encode_chunk: Frames of a clip that backbone and encoder run on at a time in
+            training; 0 runs all at once.
         with_cp: Whether all but the last two frames of a clip are computed again in the
             backward pass (activation checkpointing).
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation config.
+
+    Attributes:
+        frames_together: Frames that are given at a time go through backbone and encoder
+            together, so that a GPU takes less time for them.
     """
+
+    frames_together = True
 
     def __init__(
         self,
@@ -86,7 +92,7 @@ class MOTR(BaseMOTModel):
         self.with_cp = with_cp
 
     def _encode(
-        self, imgs: Tensor, frames: SampleList, num_recomputed: int = 0
+        self, imgs: Tensor, frames: SampleList, num_recomputed: int
     ) -> Iterator[EncodedFrames]:
         """Yield frames one by one; chunks within the first are recomputed."""
         size = self.encode_chunk or len(frames)
@@ -217,8 +223,8 @@ class MOTR(BaseMOTModel):
         """
         tracker = self.tracker if tracker is None else tracker
         frames = [frame for clip in data_samples for frame in clip]
-        encoded = self._encode(inputs['img'].flatten(0, 1), frames)
-        for one, frame in zip(encoded, frames, strict=True):
+        encoded = self.detector.encode(inputs['img'].flatten(0, 1), frames)
+        for one, frame in zip(encoded.split(), frames, strict=True):
             if frame.frame_id == 0:
                 tracker.reset()
             self._track(one, frame, tracker)
@@ -244,8 +250,8 @@ class MOTR(BaseMOTModel):
         """Raw outputs of the detect queries for each frame, without tracks."""
         frames = [frame for clip in data_samples for frame in clip]
         queries = self.detector.detect_queries()
-        encoded = self._encode(inputs['img'].flatten(0, 1), frames)
-        return [self.detector.decode(one, queries) for one in encoded]
+        encoded = self.detector.encode(inputs['img'].flatten(0, 1), frames)
+        return [self.detector.decode(one, queries) for one in encoded.split()]
 
 
 def _run(function: Callable[..., T], *args: Any, recompute: bool) -> T:

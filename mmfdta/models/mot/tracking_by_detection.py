@@ -26,9 +26,12 @@ class OnlineTracker(BaseMOTModel):
     Attributes:
         tracker: State of the video that :meth:`predict` follows by default;
             :func:`mmfdta.models.trackers.new_tracker` makes one for another video.
+        frames_together: Frames that are given at a time go through the network
+            together, so that a GPU takes less time for them.
     """
 
     tracker: Any
+    frames_together = True
 
     @abstractmethod
     def detect(self, imgs: Tensor, frames: SampleList) -> SampleList:

@@ -1,0 +1,157 @@
+# Copyright (c) mmfdta authors.
+"""How many frames a model is given at a time, and loaders that give it so many.
+
+Detectors of this project see their frames one by one: tracks do not depend on it.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from mmdet.structures import TrackDataSample
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+MOST_FRAMES = 8
+BYTES_PER_PIXEL = 1024
+"""What a frame of inference may take; the largest models take a third of it."""
+
+
+def frames_at_a_time(model: nn.Module, pixels: int) -> int:
+    """Choose how many frames a model is given at a time.
+
+    On a GPU as many as half of the free memory holds, at 1 KiB per pixel of a frame,
+    but at most 8: eight of 1440x800 need 18 GiB free. One on a CPU, which gains nothing
+    by more, and for a model that takes its frames one by one anyway: those that gain
+    have ``frames_together``.
+
+    Args:
+        model: The model, where it computes.
+        pixels: Height times width of a frame as the model gets it.
+    """
+    model = getattr(model, 'module', model)
+    device = next(model.parameters()).device
+    if device.type != 'cuda' or not getattr(model, 'frames_together', False):
+        return 1
+    free = torch.cuda.mem_get_info(device)[0]
+    # What PyTorch keeps and does not use is free, too.
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    fitting = free // 2 // (pixels * BYTES_PER_PIXEL)
+    return min(max(fitting, 1), MOST_FRAMES)
+
+
+def pixels_of(batch: dict) -> int:
+    """Count the pixels, height times width, of the frames of a batch or sample."""
+    inputs = batch['inputs']
+    images = inputs['img'] if isinstance(inputs, Mapping) else inputs
+    images = images if isinstance(images, Tensor) else images[0]
+    return math.prod(images.shape[-2:])
+
+
+class FrameBatches:
+    """A data loader that gives a model several frames of a sequence at a time.
+
+    Frames that a loader yields one by one are joined while they are of one sequence and
+    size. Batches of anything else are handed on as they are. All other attributes are
+    the loader's.
+
+    Args:
+        loader: MMEngine's or PyTorch's.
+        choose: Says how many frames of so many pixels are given at a time.
+    """
+
+    def __init__(self, loader: DataLoader, choose: Callable[[int], int]) -> None:
+        self._loader = loader
+        self._choose = choose
+        self._frames = 1
+        self._done = self._seen = 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith('_'):
+            raise AttributeError(name)
+        return getattr(self._loader, name)
+
+    def __len__(self) -> int:
+        """Count the batches: exact after the last one, estimated before."""
+        return self._done + math.ceil((len(self._loader) - self._seen) / self._frames)
+
+    def __iter__(self) -> Iterator[dict]:
+        """Yield the batches."""
+        self._done = self._seen = 0
+        waiting: list[dict] = []
+        kind: tuple | None = None
+        for batch in self._loader:
+            found = _kind_of(batch)
+            if waiting and found != kind:
+                yield self._join(waiting)
+                waiting = []
+            if found is None:
+                yield self._join([batch])
+                continue
+            if found != kind:
+                self._frames = self._choose(pixels_of(batch))
+            kind = found
+            waiting.append(batch)
+            if len(waiting) >= self._frames:
+                yield self._join(waiting)
+                waiting = []
+        if waiting:
+            yield self._join(waiting)
+
+    def _join(self, batches: list[dict]) -> dict:
+        self._done += 1
+        self._seen += len(batches)
+        return join_clips(batches)
+
+
+def _kind_of(batch: Any) -> tuple | None:
+    """What frames have in common that may be joined; None for anything but a frame."""
+    samples = batch.get('data_samples') if isinstance(batch, dict) else None
+    if not isinstance(samples, list) or len(samples) != 1:
+        return None
+    clip = samples[0]
+    if not isinstance(clip, TrackDataSample) or len(clip) != 1:
+        return None
+    shapes = [(name, part.shape) for name, part in _parts_of(batch)]
+    return clip[0].get('video_id'), clip[0].get('sequence'), shapes
+
+
+def _parts_of(batch: dict) -> list[tuple[str, Tensor]]:
+    """The inputs of the only clip in a batch, by name."""
+    inputs = batch['inputs']
+    if isinstance(inputs, Mapping):
+        return [(name, clips[0]) for name, clips in inputs.items()]
+    return [('', inputs[0])]
+
+
+def join_clips(batches: list[dict]) -> dict:
+    """Join batches of one clip each to one of one clip.
+
+    Args:
+        batches: ``inputs``, a list of a tensor (T, ...) or a dict of such lists, and
+            ``data_samples``, as a collate function makes them; of one size.
+
+    Returns:
+        The same with all frames; tensors are in pinned memory if all were.
+    """
+    if len(batches) == 1:
+        return batches[0]
+    first = batches[0]['inputs']
+    parts = zip(*(_parts_of(batch) for batch in batches), strict=True)
+    joined = {part[0][0]: [_concatenate([t for _, t in part])] for part in parts}
+    clip = TrackDataSample()
+    clip.video_data_samples = [
+        frame for batch in batches for frame in batch['data_samples'][0]
+    ]
+    inputs = joined if isinstance(first, Mapping) else joined['']
+    return dict(inputs=inputs, data_samples=[clip])
+
+
+def _concatenate(tensors: list[Tensor]) -> Tensor:
+    if not all(tensor.is_pinned() for tensor in tensors):
+        return torch.cat(tensors)
+    length = sum(len(tensor) for tensor in tensors)
+    shape = length, *tensors[0].shape[1:]
+    pinned = torch.empty(shape, dtype=tensors[0].dtype, pin_memory=True)
+    return torch.cat(tensors, out=pinned)
