@@ -128,8 +128,8 @@ class TrackingRun:
             How it went; the value of the generator.
         """
         start = time.perf_counter()
-        fixed = isinstance(self._batch_size, int)
-        depth = max(_QUEUE, 2 * self._batch_size if fixed else 2 * MOST_FRAMES)
+        size = self._batch_size
+        depth = max(_QUEUE, 2 * (size if isinstance(size, int) else MOST_FRAMES))
         reader = Prefetcher(self._read(), depth, drop_oldest=self._source.live)
         writer = BackgroundConsumer(self._write, depth)
         try:
