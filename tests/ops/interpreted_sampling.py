@@ -5,11 +5,13 @@ Run by test_triton_sampling.py in a process of its own: the interpreter is chose
 kernels are imported.
 """
 
+import functools
+
 import pytest
 import torch
 from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
 
-from mmfdta.ops.deformable_attention import deformable_sampling
+from mmfdta.ops.deformable_attention import deformable_sampling, operator
 
 # Levels, images, queries, heads, points, channels.
 CASES = {
@@ -86,6 +88,25 @@ def test_types_may_be_mixed(types, rtol):
     check(levels, random_case(levels, *sizes), types, rtol=rtol, atol=rtol * 3)
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+def test_points_may_count_from_a_centre(dtype):
+    levels, images, queries, *sizes = CASES['small']
+    value, offsets, weights = random_case(levels, images, queries, *sizes)
+    case = value.to(dtype), (offsets * 3 - 1).to(dtype), weights.to(dtype)
+    middle = torch.rand(images, queries, len(levels), 2) * 3
+
+    def sample(way, value, offsets, weights, middle):
+        x, y = offsets.unbind(-1)
+        return deformable_sampling(value, levels, x, y, weights, way, middle)
+
+    found = results(functools.partial(sample, 'triton'), levels, *case, middle)
+    exact = [t.double() for t in (*case, middle)]
+    expected = results(functools.partial(sample, 'plain'), levels, *exact)
+    rtol = 1e-4 if dtype == torch.float32 else 2e-2
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=rtol, atol=3 * rtol)
+
+
 def test_gradients_of_values_are_rounded_once():
     # In float16 4096 + 1 is 4096: what is added there one by one stays behind.
     value = torch.zeros(1, 1, 1, 2, dtype=torch.float16, requires_grad=True)
@@ -94,6 +115,10 @@ def test_gradients_of_values_are_rounded_once():
     output = deformable_sampling(value, [(1, 1)], points, points, weights, 'triton')
     (gradient,) = torch.autograd.grad(output.float().sum(), value)
     assert gradient.flatten().tolist() == [4140, 4140]
+
+
+def test_triton_is_found_to_work():
+    assert operator._problem_of_triton(torch.device('cpu')) == ''
 
 
 def test_half_a_pixel_is_what_the_numbers_say():

@@ -202,9 +202,9 @@ def test_a_compiled_layer_holds_the_operator():
 def test_points_stay_in_single_precision_under_autocast(reference, monkeypatch):
     layer, seen = accelerate(Layer()).attention, []
 
-    def sample(value, shapes, x, y, weights):
-        seen.append((value.dtype, x.dtype, y.dtype))
-        return deformable_sampling(value, shapes, x, y, weights)
+    def sample(value, shapes, x, y, weights, centre):
+        seen.append((value.dtype, centre.dtype))
+        return deformable_sampling(value, shapes, x, y, weights, centre=centre)
 
     monkeypatch.setattr(FastDeformableAttention, 'sample', staticmethod(sample))
     query, value = torch.randn(1, 5, 8), torch.randn(1, 16, 8)
@@ -215,7 +215,7 @@ def test_points_stay_in_single_precision_under_autocast(reference, monkeypatch):
     expected = layer.eval()(query, value=value, **options)
     with torch.autocast('cpu', torch.bfloat16):
         output = layer(query, value=value, **options)
-    assert seen[1] == (torch.bfloat16, torch.float32, torch.float32)
+    assert seen[1] == (torch.bfloat16, torch.float32)
     torch.testing.assert_close(output, expected, rtol=0, atol=0.05)
 
 
@@ -272,8 +272,11 @@ def test_it_keeps_the_rules_of_operators(dtype, way):
     value, weights = value.to(dtype).requires_grad_(), weights.requires_grad_()
     args = value, x, y, weights, shapes.flatten().tolist(), way
     torch.library.opcheck(torch.ops.mmfdta.deformable_sampling.default, args)
+    centre = torch.rand(2, 5, 2, 2, requires_grad=True)
+    args = value, x.to(dtype), y.to(dtype), *args[3:], centre
+    torch.library.opcheck(torch.ops.mmfdta.deformable_sampling.default, args)
     grad = torch.randn(2, 5, 8, dtype=dtype)
-    args = grad, *(t.detach() for t in args[:4]), *args[4:]
+    args = grad, *(t.detach() for t in args[:4]), *args[4:6], centre.detach()
     torch.library.opcheck(torch.ops.mmfdta.deformable_sampling_backward.default, args)
 
 
@@ -281,7 +284,7 @@ def test_arguments_that_do_not_fit_are_refused():
     value, _, points, weights = random_case([(3, 4)], 1, 5, 2, 3, 4)
     x, y = points.unbind(-1)
     for levels, shares in (([(3, 5)], weights), ([(3, 4)], weights[..., :2])):
-        with pytest.raises(ValueError, match=r'value, x, y and weights are .*levels'):
+        with pytest.raises(ValueError, match=r'(value|weights) is .*, and levels '):
             deformable_sampling(value, levels, x, y, shares)
 
 
@@ -293,22 +296,67 @@ def kept_bytes(run):
     return sum(t.numel() * t.itemsize for t in kept)
 
 
-def test_nothing_but_the_arguments_is_kept_for_the_backward_pass():
-    case = random_case([(5, 8), (3, 4)], 2, 7, 4, 3, 8)
-    value, shapes, *points = (t.requires_grad_(t.is_floating_point()) for t in case)
-    x, y = (points[0] * 8).detach().unbind(-1)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+def test_as_much_is_kept_for_the_backward_pass_as_by_the_compiled_operator(dtype):
+    sizes = batch, queries, heads, points, dim = 2, 7, 4, 3, 8
+    case = random_case([(5, 8), (3, 4)], *sizes)
+    value, weights = (t.to(dtype).requires_grad_() for t in (case[0], case[3]))
+    shapes, starts, locations = case[1], torch.tensor([0, 40]), case[2].requires_grad_()
+    x, y = (locations * 8).detach().to(dtype).unbind(-1)
+    centre = torch.rand(batch, queries, 2, 2)
     ours = kept_bytes(
-        lambda: deformable_sampling(value, shapes.tolist(), x, y, points[1])
-    )
-    starts = torch.tensor([0, 40])
-    compiled = kept_bytes(
-        lambda: MultiScaleDeformableAttnFunction.apply(
-            value, shapes, starts, *points, 64
+        lambda: deformable_sampling(
+            value, shapes.tolist(), x, y, weights, centre=centre
         )
     )
-    count = 2 * 7 * 4 * 2 * 3
-    assert ours == 4 * (2 * 52 * 4 * 8 + 3 * count)
-    assert compiled == ours + shapes.nbytes + starts.nbytes
+    mmcvs = kept_bytes(
+        lambda: MultiScaleDeformableAttnFunction.apply(
+            value, shapes, starts, locations, weights, 64
+        )
+    )
+    count = batch * queries * heads * 2 * points
+    numbers = batch * 52 * heads * dim + 3 * count
+    assert ours == numbers * dtype.itemsize + centre.nbytes
+    assert mmcvs == numbers * dtype.itemsize + shapes.nbytes + starts.nbytes
+
+
+@pytest.mark.parametrize('way', WAYS)
+def test_points_may_count_from_a_centre(way):
+    value, shapes, points, weights = random_case(
+        [(3, 4), (2, 2)], 2, 5, 2, 3, 4, torch.float64
+    )
+    centre = torch.rand(2, 5, 2, 2, dtype=torch.float64) * 3
+    offsets = points * 4 - 1
+    results = []
+    for given in (True, False):
+        leaves = [t.clone().requires_grad_() for t in (value, offsets, centre, weights)]
+        x, y = leaves[1].unbind(-1)
+        middle = leaves[2]
+        if not given:
+            x, y = (leaves[1] + middle[:, :, None, :, None]).unbind(-1)
+            middle = None
+        output = deformable_sampling(
+            leaves[0], shapes.tolist(), x, y, leaves[3], way, middle
+        )
+        probe = torch.linspace(-1, 1, output.numel()).view_as(output)
+        results.append([output, *torch.autograd.grad(output, leaves, probe)])
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_positions_are_not_rounded_to_half_precision():
+    value, shapes, points, weights = random_case([(3, 4)], 1, 5, 2, 3, 4)
+    x, y = points.half().unbind(-1)
+    centre = torch.rand(1, 5, 1, 2)
+    levels = shapes.flatten().tolist()
+    operator_of = torch.ops.mmfdta.deformable_sampling
+    with pytest.raises(ValueError, match=r'x, y and centre are torch\.float16'):
+        operator_of(value, x, y, weights, levels)
+    with pytest.raises(
+        ValueError, match=r'values of torch\.float32 take torch\.float32'
+    ):
+        operator_of(value, x, y, weights, levels, '', centre.half())
+    operator_of(value, x, y, weights, levels, '', centre)
 
 
 class Logged(torch.Tensor):

@@ -36,6 +36,8 @@ def compile_kernel(name, values, weights, capability):
     types |= dict.fromkeys(sizes, 'constexpr') | dict(keys='i32', queries='i32')
     half = {'value': f'*{values}', 'output': f'*{values}', 'grad_output': f'*{values}'}
     half |= {'weights': f'*{weights}', 'levels': '*i32'}
+    half |= dict.fromkeys(('x', 'y', 'grad_x', 'grad_y'), f'*{values}')
+    half['grad_weights'] = f'*{weights}'
     types |= {key: kind for key, kind in half.items() if key in types}
     # Tensors start at multiples of 16 bytes, but for y, which stands behind x.
     aligned = [n for n, kind in types.items() if kind[0] == '*' and n != 'y']

@@ -237,7 +237,8 @@ class _Way(NamedTuple):
     Attributes:
         forward: Of value, x, y, weights and shapes.
         backward: Of the output's gradient and the same.
-        mixed: It takes tensors of several types; otherwise all get that of x.
+        mixed: It takes tensors of several types, and positions as x and y from a
+            centre; otherwise all get one type, and x and y are positions.
     """
 
     forward: Callable[..., Tensor]
@@ -250,9 +251,16 @@ def _triton_forward(value: Tensor, x: Tensor, *_: object) -> Tensor:
 
 
 def _triton_backward(
-    grad_output: Tensor, value: Tensor, x: Tensor, *_: object
+    grad_output: Tensor,
+    value: Tensor,
+    x: Tensor,
+    y: Tensor,
+    weights: Tensor,
+    *_: object,
 ) -> tuple[Tensor, ...]:
-    return x.new_zeros(value.shape), *(torch.zeros_like(x) for _ in range(3))
+    dtype = torch.promote_types(value.dtype, torch.float32)
+    grads = (t.new_zeros(t.shape) for t in (x, y, weights))
+    return value.new_zeros(value.shape, dtype=dtype), *grads
 
 
 def _compiled_forward(value: Tensor, x: Tensor, y: Tensor, *_: object) -> Tensor:
@@ -265,7 +273,8 @@ def _compiled_backward(
 ) -> tuple[Tensor, ...]:
     points = torch.stack([x, y], dim=-1) + 0.5
     grad_points = torch.zeros_like(points)
-    return _triton_backward(grad_output, value, grad_points[..., 0].contiguous())
+    x = grad_points[..., 0].contiguous()
+    return _triton_backward(grad_output, value, x, x, x)
 
 
 _TRITON = _Way(_triton_forward, _triton_backward, mixed=True)
@@ -287,31 +296,41 @@ class _Sampling(torch.autograd.Function):
         x: Tensor,
         y: Tensor,
         weights: Tensor,
+        centre: Tensor,
         shapes: LevelShapes,
     ) -> Tensor:
-        ctx.save_for_backward(value, x, y, weights)
+        ctx.save_for_backward(value, x, y, weights, centre)
         ctx.way, ctx.shapes = way, shapes
-        inputs = _as_taken(way, x.dtype, value, x, y, weights)
+        inputs = _as_taken(way, value, x, y, weights, centre)
         return way.forward(*inputs, shapes).to(value.dtype)
 
     @staticmethod
     def backward(
         ctx: torch.autograd.function.FunctionCtx, grad_output: Tensor
     ) -> tuple[Tensor | None, ...]:
-        value, x, y, weights = ctx.saved_tensors
-        inputs = _as_taken(ctx.way, x.dtype, grad_output, value, x, y, weights)
-        grads = ctx.way.backward(*inputs, ctx.shapes)
-        return (
-            None,
-            grads[0].to(value.dtype),
-            *grads[1:3],
-            grads[3].to(weights.dtype),
-            None,
-        )
+        value, x, y, weights, centre = ctx.saved_tensors
+        tensors = value, x, y, weights
+        inputs = _as_taken(ctx.way, value, x, y, weights, centre)
+        if not ctx.way.mixed:
+            grad_output = grad_output.to(centre.dtype)
+        grads = ctx.way.backward(grad_output, *inputs, ctx.shapes)
+        grads = [g.to(t.dtype) for g, t in zip(grads, tensors, strict=True)]
+        grad_centre = None
+        if ctx.needs_input_grad[5]:
+            sums = [grad.sum((2, 4), dtype=centre.dtype) for grad in grads[1:3]]
+            grad_centre = torch.stack(sums, dim=-1)
+        return None, *grads, grad_centre, None
 
 
-def _as_taken(way: _Way, dtype: torch.dtype, *tensors: Tensor) -> Sequence[Tensor]:
-    return tensors if way.mixed else [t.to(dtype) for t in tensors]
+def _as_taken(
+    way: _Way, value: Tensor, x: Tensor, y: Tensor, weights: Tensor, centre: Tensor
+) -> Sequence[Tensor]:
+    if way.mixed:
+        return value, x, y, weights, centre
+    x, y = (
+        offset + centre[:, :, None, :, None, side] for side, offset in enumerate((x, y))
+    )
+    return value.to(centre.dtype), x, y, weights.to(centre.dtype)
 
 
 def _attention_by(name: str) -> type[FastDeformableAttention]:
@@ -324,12 +343,12 @@ def _attention_by(name: str) -> type[FastDeformableAttention]:
         y: Tensor,
         weights: Tensor,
         way: str = '',
+        centre: Tensor | None = None,
     ) -> Tensor:
         # MMCV's operator takes float32.
         is_half = value.dtype in (torch.float16, torch.bfloat16)
         taken = _TRITON if name == 'compiled' and is_half else DEFORMABLE[name]
-        dtype = torch.promote_types(value.dtype, torch.float32)
-        return _Sampling.apply(taken, value, x.to(dtype), y.to(dtype), weights, shapes)
+        return _Sampling.apply(taken, value, x, y, weights, centre, shapes)
 
     members = dict(sample=staticmethod(sample))
     return type('Attention', (FastDeformableAttention,), members)

@@ -5,7 +5,7 @@ A program takes the points of some queries in one head, programs of the heads of
 follow one another: they read pixels that lie side by side in memory. Reading pixels is
 what takes time. The channels of a pixel are read at once, 16 bytes per thread, and the
 points of a level are unrolled, so that many reads are under way. All is computed in the
-type of the coordinates, float32 or float64, whatever the values are. The sizes of the
+type of the centres, float32 or float64, whatever the others are. The sizes of the
 levels come in a tensor: a kernel is compiled once for a model and not for each size of
 its images.
 """
@@ -54,6 +54,7 @@ def forward_kernel(
     x,
     y,
     weights,
+    centre,
     levels,
     output,
     keys,
@@ -73,6 +74,7 @@ def forward_kernel(
         x: (B, queries, HEADS, LEVELS, POINTS), one number in STEP of memory.
         y: Like x.
         weights: Like x, without gaps.
+        centre: (B, queries, LEVELS, 2), x and y that the others count from.
         levels: int32 (LEVELS, 3), height, width and first key.
         output: (B, queries, HEADS, CHANNELS).
         keys: S.
@@ -90,15 +92,24 @@ def forward_kernel(
     PIXEL: tl.constexpr = HEADS * CHANNELS
     pixels = value + image.to(tl.int64) * keys * PIXEL + head * CHANNELS + channel
     pixels = pixels[None, :]
-    total = tl.zeros([BLOCK, WIDTH], dtype=x.dtype.element_ty)
+    total = tl.zeros([BLOCK, WIDTH], dtype=centre.dtype.element_ty)
     for level in range(LEVELS):
         height = tl.load(levels + 3 * level)
         width = tl.load(levels + 3 * level + 1)
         start = tl.load(levels + 3 * level + 2)
+        middle = centre + (row // HEADS * LEVELS + level) * 2
+        middle_x = tl.load(middle, mask=exists, other=0.0)
+        middle_y = tl.load(middle + 1, mask=exists, other=0.0)
         for point in tl.static_range(POINTS):
             at = (row * LEVELS + level) * POINTS + point
-            px = tl.load(x + at * STEP, mask=exists, other=0.0)
-            py = tl.load(y + at * STEP, mask=exists, other=0.0)
+            px = (
+                tl.load(x + at * STEP, mask=exists, other=0.0).to(middle_x.dtype)
+                + middle_x
+            )
+            py = (
+                tl.load(y + at * STEP, mask=exists, other=0.0).to(middle_y.dtype)
+                + middle_y
+            )
             weight = tl.load(weights + at, mask=exists, other=0.0).to(px.dtype)
             # NaN goes on to the output.
             weight = tl.where((px == px) & (py == py), weight, px + py)
@@ -140,6 +151,7 @@ def backward_kernel(
     x,
     y,
     weights,
+    centre,
     levels,
     grad_value,
     grad_x,
@@ -159,8 +171,9 @@ def backward_kernel(
 
     Args:
         grad_output: Like the output.
-        grad_value: Like value and of the type of x, zero before; programs add to it.
-        grad_x: Like the weights and of the type of x, as are the other two.
+        grad_value: Like value and of the type of the centre, zero before; programs add
+            to it.
+        grad_x: Without gaps, like the other two.
     """
     program = tl.program_id(0)
     head = program % HEADS
@@ -173,15 +186,24 @@ def backward_kernel(
     first = image.to(tl.int64) * keys * PIXEL + head * CHANNELS + channel[None, :]
     place = grad_output + (row * CHANNELS)[:, None] + channel[None, :]
     gradient = tl.load(place, mask=exists[:, None] & real, other=0.0)
-    gradient = gradient.to(x.dtype.element_ty)
+    gradient = gradient.to(centre.dtype.element_ty)
     for level in range(LEVELS):
         height = tl.load(levels + 3 * level)
         width = tl.load(levels + 3 * level + 1)
         start = tl.load(levels + 3 * level + 2)
+        middle = centre + (row // HEADS * LEVELS + level) * 2
+        middle_x = tl.load(middle, mask=exists, other=0.0)
+        middle_y = tl.load(middle + 1, mask=exists, other=0.0)
         for point in range(POINTS):
             at = (row * LEVELS + level) * POINTS + point
-            px = tl.load(x + at * STEP, mask=exists, other=0.0)
-            py = tl.load(y + at * STEP, mask=exists, other=0.0)
+            px = (
+                tl.load(x + at * STEP, mask=exists, other=0.0).to(middle_x.dtype)
+                + middle_x
+            )
+            py = (
+                tl.load(y + at * STEP, mask=exists, other=0.0).to(middle_y.dtype)
+                + middle_y
+            )
             weight = tl.load(weights + at, mask=exists, other=0.0).to(px.dtype)
             weight = tl.where((px == px) & (py == py), weight, px + py)
             cell, right, below, in_left, in_right, in_top, in_bottom = _corners(
@@ -222,7 +244,17 @@ def backward_kernel(
             under = left_below + right * (right_below - left_below)
             slope = right_above - left_above
             slope += below * (right_below - left_below - slope)
-            tl.store(grad_x + at, weight * slope, mask=exists)
-            tl.store(grad_y + at, weight * (under - above), mask=exists)
+            tl.store(
+                grad_x + at, (weight * slope).to(grad_x.dtype.element_ty), mask=exists
+            )
+            tl.store(
+                grad_y + at,
+                (weight * (under - above)).to(grad_y.dtype.element_ty),
+                mask=exists,
+            )
             total = above + below * (under - above)
-            tl.store(grad_weights + at, total, mask=exists)
+            tl.store(
+                grad_weights + at,
+                (total).to(grad_weights.dtype.element_ty),
+                mask=exists,
+            )

@@ -79,18 +79,19 @@ class FastDeformableAttention(MultiScaleDeformableAttention):
         weights = weights.softmax(-1).unflatten(-1, grid)
         if level_shapes is None:
             level_shapes = read_level_shapes(spatial_shapes)
-        # In pixels of the levels and in float32; offsets from a point are pixels, from
-        # a box shares of half its size.
+        # In pixels of the levels. Points stay in float32 under autocast; offsets, which
+        # are small, are what the layer makes of them: pixels from a point, shares of
+        # half the size from a box.
         size = spatial_shapes.flip(1)
-        reference_points = reference_points.to(
-            torch.promote_types(reference_points.dtype, torch.float32)
-        )
+        dtype = torch.promote_types(reference_points.dtype, torch.float32)
+        reference_points = reference_points.to(dtype)
         centre = reference_points[..., :2] * size - 0.5
+        centre = centre.expand(*query.shape[:2], self.num_levels, 2)
         if reference_points.shape[-1] == 4:
             reach = reference_points[..., 2:] * size * (0.5 / self.num_points)
             offsets = offsets * reach[:, :, None, :, None]
-        x, y = (offsets + centre[:, :, None, :, None]).unbind(-1)
-        output = self.sample(value, level_shapes, x, y, weights)
+        x, y = offsets.unbind(-1)
+        output = self.sample(value, level_shapes, x, y, weights, centre=centre)
         output = self.output_proj(output)
         if not self.batch_first:
             output = output.transpose(0, 1)

@@ -15,14 +15,20 @@ _THREADS = 32  # of a warp
 
 
 def triton_forward(
-    value: Tensor, x: Tensor, y: Tensor, weights: Tensor, shapes: LevelShapes
+    value: Tensor,
+    x: Tensor,
+    y: Tensor,
+    weights: Tensor,
+    centre: Tensor | None,
+    shapes: LevelShapes,
 ) -> Tensor:
-    """Sample; see `plain_forward`. Values and weights may be of any type."""
+    """Sample tensors of any types; see `deformable_sampling`."""
     from .kernels import forward_kernel
 
     output = value.new_empty(*x.shape[:3], value.shape[-1])
     x, y, step = _evenly_spaced(x, y)
-    inputs = value.contiguous(), x, y, weights.contiguous()
+    centre = _centre(value, x, centre)
+    inputs = value.contiguous(), x, y, weights.contiguous(), centre
     _launch(forward_kernel, 4, value.element_size(), inputs, (output,), shapes, step)
     return output.flatten(2)
 
@@ -33,22 +39,34 @@ def triton_backward(
     x: Tensor,
     y: Tensor,
     weights: Tensor,
+    centre: Tensor | None,
     shapes: LevelShapes,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of value, x, y and weights, all of the type of x.
+    """Return the gradients of value, x, y and weights.
 
-    Programs add to the same pixels in any order.
+    That of value is float32, or float64 like the value. Programs add to the same pixels
+    in any order.
     """
     from .kernels import backward_kernel
 
-    grad_value = x.new_zeros(value.shape)
-    grad_x, grad_y, grad_weights = (x.new_empty(x.shape) for _ in range(3))
+    centre = _centre(value, x, centre)
+    grad_value = centre.new_zeros(value.shape)
+    grad_x, grad_y, grad_weights = (t.new_empty(t.shape) for t in (x, y, weights))
     x, y, step = _evenly_spaced(x, y)
-    inputs = grad_output.contiguous(), value.contiguous(), x, y, weights.contiguous()
+    tensors = value.contiguous(), x, y, weights.contiguous(), centre
+    inputs = grad_output.contiguous(), *tensors
     grads = grad_value, grad_x, grad_y, grad_weights
     # Sums over channels and turning tiles into atomics need no barrier in one warp.
-    _launch(backward_kernel, 1, x.element_size(), inputs, grads, shapes, step)
+    _launch(backward_kernel, 1, centre.element_size(), inputs, grads, shapes, step)
     return grads
+
+
+def _centre(value: Tensor, x: Tensor, centre: Tensor | None) -> Tensor:
+    """Return the centre, zeros if there is none; kernels compute in its type."""
+    if centre is not None:
+        return centre.contiguous()
+    dtype = torch.promote_types(value.dtype, torch.float32)
+    return x.new_zeros(*x.shape[:2], x.shape[3], 2, dtype=dtype)
 
 
 def _evenly_spaced(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, int]:
@@ -88,7 +106,7 @@ def _launch(
         shapes: (h, w) of each level.
         step: Step of x and y in memory.
     """
-    value, x = inputs[-4], inputs[-3]
+    value, x, *_ = inputs[-5:]
     batch, queries, heads, levels, points = x.shape
     sizes = ((*s, start) for s, start in zip(shapes, level_starts(shapes), strict=True))
     table = on_device(tuple(sizes), torch.int32, x.device)

@@ -88,7 +88,7 @@ def _problem_of_triton(device: torch.device) -> str:
     try:
         value = torch.zeros(1, 1, 1, 1, device=device)
         point = value[..., None]
-        triton_forward(value, point, point, point, ((1, 1),))
+        triton_forward(value, point, point, point, None, ((1, 1),))
     except Exception as error:  # anything from a missing compiler to an old GPU
         return f'{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}'
     return ''
@@ -101,6 +101,7 @@ def deformable_sampling(
     y: Tensor,
     weights: Tensor,
     way: str = '',
+    centre: Tensor | None = None,
 ) -> Tensor:
     """Weighted sums of bilinear samples of several levels, zero outside of them.
 
@@ -108,19 +109,25 @@ def deformable_sampling(
         value: (B, S, H, D), S the sum of h * w over the L levels.
         shapes: (h, w) of each level.
         x: Columns in pixels of their level, 0 in the middle of the first one,
-            float32, or float64 like the values, (B, Q, H, L, P).
+            (B, Q, H, L, P).
         y: Rows in pixels, like x.
         weights: What samples are multiplied by, of any floating type, like x.
         way: One of `sampling_ways`; empty takes the first.
+        centre: Points (x, y) that x and y count from, (B, Q, L, 2). With it x and y may
+            be float16 or bfloat16, as layers make them under autocast, and are kept so.
 
     Returns:
         (B, Q, H * D), of the values' type; computed in float32 at least.
     """
     if way and way not in WAYS:
         raise ValueError(f'way: found {way!r}, expected one of {", ".join(WAYS)}')
-    dtype = torch.promote_types(value.dtype, torch.float32)
+    dtype = _exact(value)
     levels = [size for shape in shapes for size in shape]
-    return _operator(value, x.to(dtype), y.to(dtype), weights, levels, way)
+    if centre is None:
+        x, y = x.to(dtype), y.to(dtype)
+    else:
+        centre = centre.to(dtype)
+    return _operator(value, x, y, weights, levels, way, centre)
 
 
 @torch.library.custom_op('mmfdta::deformable_sampling', mutates_args=())
@@ -131,14 +138,13 @@ def _operator(
     weights: Tensor,
     shapes: Sequence[int],
     way: str = '',
+    centre: Tensor | None = None,
 ) -> Tensor:
-    levels = _check(value, x, y, weights, shapes)
+    levels = _check(value, x, y, weights, shapes, centre)
     if x.numel() == 0 or value.numel() == 0:
         return _fake(value, x, y, weights, shapes).zero_()
     chosen = _choose(value, x, way)
-    inputs = [value, x, y, weights]
-    if not chosen.mixed:
-        inputs = [t.to(x.dtype) for t in inputs]
+    inputs = _taken(chosen, value, x, y, weights, centre)
     return chosen.forward(*inputs, levels).to(value.dtype)
 
 
@@ -151,19 +157,45 @@ def _backward_operator(
     weights: Tensor,
     shapes: Sequence[int],
     way: str = '',
+    centre: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    levels = _check(value, x, y, weights, shapes)
-    inputs = [value, x, y, weights]
+    levels = _check(value, x, y, weights, shapes, centre)
+    inputs = value, x, y, weights
     if x.numel() == 0 or value.numel() == 0:
         grads = [t.new_zeros(t.shape) for t in inputs]
-        return grads[0], grads[1], grads[2], grads[3]
-    chosen = _choose(value, x, way)
-    if not chosen.repeats and torch.are_deterministic_algorithms_enabled():
-        _refuse_determinism()
-    if not chosen.mixed:
-        grad_output, *inputs = (t.to(x.dtype) for t in [grad_output, *inputs])
-    grads = chosen.backward(grad_output, *inputs, levels)
-    return grads[0].to(value.dtype), grads[1], grads[2], grads[3].to(weights.dtype)
+    else:
+        chosen = _choose(value, x, way)
+        if not chosen.repeats and torch.are_deterministic_algorithms_enabled():
+            _refuse_determinism()
+        taken = _taken(chosen, *inputs, centre)
+        if not chosen.mixed:
+            grad_output = grad_output.to(_exact(value))
+        grads = chosen.backward(grad_output, *taken, levels)
+        grads = [g.to(t.dtype) for g, t in zip(grads, inputs, strict=True)]
+    return grads[0], grads[1], grads[2], grads[3]
+
+
+def _taken(
+    way: _Way,
+    value: Tensor,
+    x: Tensor,
+    y: Tensor,
+    weights: Tensor,
+    centre: Tensor | None,
+) -> tuple[Tensor | None, ...]:
+    """Return the tensors that a way takes."""
+    if way.mixed:
+        return value, x, y, weights, centre
+    dtype = _exact(value)
+    if centre is not None:
+        x = x + centre[:, :, None, :, None, 0]
+        y = y + centre[:, :, None, :, None, 1]
+    return value.to(dtype), x, y, weights.to(dtype)
+
+
+def _exact(value: Tensor) -> torch.dtype:
+    """Type that is computed in, float32 or float64."""
+    return torch.promote_types(value.dtype, torch.float32)
 
 
 def _choose(value: Tensor, x: Tensor, way: str) -> _Way:
@@ -187,19 +219,38 @@ def _refuse_determinism() -> None:
 
 
 def _check(
-    value: Tensor, x: Tensor, y: Tensor, weights: Tensor, shapes: Sequence[int]
+    value: Tensor,
+    x: Tensor,
+    y: Tensor,
+    weights: Tensor,
+    shapes: Sequence[int],
+    centre: Tensor | None,
 ) -> LevelShapes:
     """Refuse arguments with which a kernel would read beyond its tensors."""
     levels = as_level_shapes(list(zip(shapes[::2], shapes[1::2], strict=True)))
     keys = sum(height * width for height, width in levels)
-    found = tuple(value.shape), *(tuple(t.shape) for t in (x, y, weights))
-    batch, _, heads, _ = value.shape
-    points = batch, x.shape[1], heads, len(levels), x.shape[-1]
-    expected = (batch, keys, heads, value.shape[-1]), points, points, points
-    if found != expected:
+    batch, _, heads, channels = value.shape
+    points: tuple[int, ...] = batch, x.shape[1], heads, len(levels), x.shape[-1]
+    wanted = dict.fromkeys(('x', 'y', 'weights'), points)
+    wanted['value'] = batch, keys, heads, channels
+    wanted['centre'] = *points[:2], len(levels), 2
+    given = {'value': value, 'x': x, 'y': y, 'weights': weights, 'centre': centre}
+    for name, tensor in given.items():
+        if tensor is not None and tuple(tensor.shape) != wanted[name]:
+            raise ValueError(
+                f'deformable_sampling: {name} is {tuple(tensor.shape)}, and levels '
+                f'{levels} with the other tensors take {wanted[name]}'
+            )
+    dtype = _exact(value)
+    exact = (x, y) if centre is None else (centre,)
+    if (
+        any(t.dtype != dtype for t in exact)
+        or torch.promote_types(x.dtype, dtype) != dtype
+    ):
         raise ValueError(
-            f'deformable_sampling: value, x, y and weights are {found}, and levels '
-            f'{levels} take {expected}'
+            f'deformable_sampling: x, y and centre are {x.dtype}, {y.dtype} and '
+            f'{None if centre is None else centre.dtype}, and values of {value.dtype} '
+            f'take {dtype}; with a centre x and y may be less exact'
         )
     return levels
 
@@ -212,6 +263,7 @@ def _fake(
     weights: Tensor,
     shapes: Sequence[int],
     way: str = '',
+    centre: Tensor | None = None,
 ) -> Tensor:
     batch, queries, heads = x.shape[:3]
     return value.new_empty(batch, queries, heads * value.shape[-1])
@@ -226,6 +278,7 @@ def _fake_backward(
     weights: Tensor,
     shapes: Sequence[int],
     way: str = '',
+    centre: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     grads = [t.new_empty(t.shape) for t in (value, x, y, weights)]
     return grads[0], grads[1], grads[2], grads[3]
@@ -234,15 +287,20 @@ def _fake_backward(
 def _setup_context(
     ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: Tensor
 ) -> None:
-    *tensors, ctx.shapes, ctx.way = inputs
-    ctx.save_for_backward(*tensors)
+    value, x, y, weights, ctx.shapes, ctx.way, centre = inputs
+    ctx.save_for_backward(value, x, y, weights, centre)
 
 
 def _backward(
     ctx: torch.autograd.function.FunctionCtx, grad_output: Tensor
 ) -> tuple[Tensor | None, ...]:
-    grads = _backward_operator(grad_output, *ctx.saved_tensors, ctx.shapes, ctx.way)
-    return *grads, None, None
+    *inputs, centre = ctx.saved_tensors
+    grads = _backward_operator(grad_output, *inputs, ctx.shapes, ctx.way, centre)
+    grad_centre = None
+    if ctx.needs_input_grad[-1]:
+        sums = [grad.sum((2, 4), dtype=centre.dtype) for grad in grads[1:3]]
+        grad_centre = torch.stack(sums, dim=-1)
+    return *grads, None, None, grad_centre
 
 
 _operator.register_autograd(_backward, setup_context=_setup_context)
