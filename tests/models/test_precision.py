@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmfdta.engine import PRECISIONS, hold_half_weights, keep_precision
 from mmfdta.models.association.id_decoder import TimeBiasedAttention
+from mmfdta.models.detectors import fdta_head
 from mmfdta.models.layers import MultiheadAttention, in_float32
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -131,17 +132,21 @@ def test_losses_matching_and_scores_get_float32(monkeypatch, dtype):
         dict(
             cls=head.loss_cls,
             bbox=head.loss_bbox,
-            iou=head.loss_iou,
             identity=model.loss_id,
             words=model.id_decoder.embed_to_word,
             contrast=model.identity_adapter.mlp,
         )
     )
-    depths = []
+    depths, ious = [], []
     adapter = model.detector.spatial_adapter
-    embed = adapter.embed_depth
+    embed, overlap = adapter.embed_depth, fdta_head.generalized_iou
     monkeypatch.setattr(
         adapter, 'embed_depth', lambda x: depths.append(x.dtype) or embed(x)
+    )
+    monkeypatch.setattr(
+        fdta_head,
+        'generalized_iou',
+        lambda boxes, *args: ious.append(boxes.dtype) or overlap(boxes, *args),
     )
     with _half(dtype):
         batch = model.data_preprocessor(collate(make_clip()), True)
@@ -149,7 +154,7 @@ def test_losses_matching_and_scores_get_float32(monkeypatch, dtype):
     assert matched and all(types == [torch.float32] * 2 for types in matched)
     seen.pop('contrast')
     assert seen == dict.fromkeys(seen, {torch.float32})
-    assert set(depths) == {torch.float32}
+    assert set(depths) == set(ious) == {torch.float32}
     assert {loss.dtype for loss in losses.values()} == {torch.float32}
     # The scale that float16 is trained with at first.
     (2.0**16 * sum(losses.values())).backward()
