@@ -220,6 +220,22 @@ def test_pretrained_parts_are_not_downloaded(toys):
     assert isinstance(model, MODELS.get('ColorTracker'))
 
 
+def test_precision_of_the_argument_goes_before_that_of_the_config(toys, scene):
+    config = toys.config.copy()
+    config.precision = 'bf16'
+    seen = []
+    for given in (None, 'fp32'):
+        inferencer = MOTInferencer(config, toys.checkpoint, 'cpu', precision=given)
+        inferencer.model.register_forward_pre_hook(
+            lambda *_: seen.append(torch.is_autocast_enabled('cpu'))
+        )
+        inferencer.step(scene.render(6))
+        assert not torch.is_autocast_enabled('cpu')
+    assert seen == [True, False]
+    with pytest.raises(ValueError, match="precision: found 'half', expected fp32"):
+        MOTInferencer(config, toys.checkpoint, 'cpu', precision='half')
+
+
 def test_detector_is_no_tracker(toys, scene, monkeypatch):
     inferencer = MOTInferencer(toys.config, toys.checkpoint)
     monkeypatch.setattr(

@@ -321,6 +321,22 @@ def test_mmdetection_s_own_model_class_tracks_alike(arena, in_process):
     assert stages[0]['median'] is None and stages[1]['median'] > 0
 
 
+def test_each_precision_detects_and_tracks_anew(arena, in_process, detected):
+    word = f'{BYTE}={arena.weights}'
+    for arguments in (
+        [word],
+        [word, '--precision', 'bf16'],
+        # The same by another way; the option of one entry has the last word.
+        [word, '--cfg-options', 'precision=bf16'],
+        [word, '--precision', 'fp32', '--cfg-options-for', BYTE, 'precision=bf16'],
+        [word],
+    ):
+        assert arena.run(*arguments) == 0
+    # What is kept of an entry is its last run; detections are kept of both.
+    assert in_process == [BYTE, BYTE, BYTE] and len(detected) == 4
+    assert len({path.parent for path in arena.folder.rglob('detections/*/*.npz')}) == 2
+
+
 def test_run_fingerprints_follow_what_matters(arena):
     words = [f'{name}={arena.weights}' for name in ('fdta_mini', BYTE, SORT)]
     fdta, byte, sort = read_entries(words).entries
