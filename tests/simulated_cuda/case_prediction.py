@@ -2,15 +2,21 @@
 """Tracking on the simulated device, beside the same on the CPU."""
 
 import contextlib
+import importlib
+import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
 from mmdet.models.mot import BaseMOTModel
+from mmengine.config import Config
 from mmengine.structures import InstanceData
 from simulated_device import DEVICE, simulated_cuda
 from small_fdta import collate, make_clip
-from small_trackers import build_pair, config_of
+from small_trackers import OF_MMDETECTION, build_pair, config_of
 
+from mmfdta.apis.new_tracker import write_tracker
 from mmfdta.ops import accelerate
 
 SIZE = (64, 96)
@@ -47,11 +53,15 @@ def follow(model: BaseMOTModel, data: list[dict], uncounted: int) -> tuple:
     return tracks, counts
 
 
-def compare(found: list[InstanceData], expected: list[InstanceData]) -> int:
+def compare(
+    found: list[InstanceData], expected: list[InstanceData], on_host: bool = True
+) -> int:
     """Assert that tracks are the same and on the CPU; return how many there are."""
     for mine, theirs in zip(found, expected, strict=True):
         for name, value in mine.items():
-            assert type(value) is torch.Tensor, f'{name} is on the device'
+            if on_host:
+                assert type(value) is torch.Tensor, f'{name} is on the device'
+        mine = mine.cpu()
         identities = mine.instances_id.tolist()
         assert identities == theirs.instances_id.tolist()
         assert mine.labels.tolist() == theirs.labels.tolist()
@@ -64,7 +74,7 @@ def compare(found: list[InstanceData], expected: list[InstanceData]) -> int:
 
 def frames(
     name: str,
-    num_frames: int = 8,
+    num_frames: int = 6,
     batch: int = 1,
     dtype: str | None = None,
     num_classes: int = 1,
@@ -80,7 +90,18 @@ def frames(
         num_classes: Classes of the detector.
         **tracker: Arguments of the tracker to change.
     """
-    model, reference = build_pair(config_of(name, num_classes, **tracker))
+    config = config_of(name, num_classes, **tracker)
+    return _frames(config, num_frames, batch, dtype, name not in OF_MMDETECTION)
+
+
+def _frames(
+    config: Config,
+    num_frames: int,
+    batch: int = 1,
+    dtype: str | None = None,
+    on_host: bool = True,
+) -> dict:
+    model, reference = build_pair(config)
     expected, _ = follow(accelerate(reference.eval()), batches(num_frames, batch), -1)
     with simulated_cuda():
         model = accelerate(model.to('cuda').eval())
@@ -91,6 +112,20 @@ def frames(
             )
     return dict(
         counts=counts.to_json(),
-        tracks=compare(found, found if dtype else expected),
+        tracks=compare(found, found if dtype else expected, on_host),
         frames=num_frames - -(-WARM_UP // batch) * batch,
     )
+
+
+def scaffolded(num_frames: int = 5) -> dict:
+    """Track with the tracker that ``mmfdta new-tracker`` writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_tracker('GlueTracker', Path(folder))
+        sys.path.insert(0, folder)
+        try:
+            importlib.import_module('glue_tracker')
+        finally:
+            sys.path.remove(folder)
+    config = config_of('iou-embedding')
+    config.tracker = dict(type='GlueTracker')
+    return _frames(config, num_frames)

@@ -2,18 +2,21 @@
 """A training step on the simulated device, beside the same on the CPU."""
 
 import copy
+import itertools
 
 import numpy as np
 import torch
 from mmdet.models.mot import BaseMOTModel
 from mmengine.config import Config
-from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from simulated_device import DEVICE, simulated_cuda
 from small_fdta import build, collate, make_clip
 from small_trackers import CONFIGS, config_of
 
+from mmfdta.engine.message_hub import DeferredMessageHub
 from mmfdta.ops import accelerate
+
+NUMBERS = itertools.count()
 
 
 def clips(
@@ -63,7 +66,7 @@ def train(model: BaseMOTModel, wrapper: OptimWrapper, batches: list[dict]) -> tu
 
 def step(
     name: str,
-    num_frames: int = 6,
+    num_frames: int = 5,
     num_clips: int = 2,
     padded: bool = True,
     dtype: str | None = None,
@@ -81,7 +84,9 @@ def step(
         num_steps: Steps.
         **changes: Settings of the model.
     """
-    MessageHub.get_current_instance().update_info('epoch', 1)  # warm-ups are over
+    # As the runner has it; warm-ups are over.
+    hub = DeferredMessageHub.get_instance(f'step {next(NUMBERS)}')
+    hub.update_info('epoch', 1)
     config = Config(dict(model=config_of(name)))
     config.merge_from_dict({f'model.{k}': v for k, v in changes.items()})
     model = build(config.model)
@@ -96,9 +101,9 @@ def step(
     with simulated_cuda():
         model = accelerate(model.to('cuda').train())
         found, counts = train(model, wrapper_of(name, model, dtype), batches)
-        found = [{k: float(v) for k, v in losses.items()} for losses in found]
+        found = [{k: v.item() for k, v in losses.items()} for losses in found]
     assert np.isfinite([list(losses.values()) for losses in found]).all()
     for mine, theirs in zip(found, expected, strict=dtype is None):
         for key, value in theirs.items():
-            np.testing.assert_allclose(mine[key], float(value), rtol=1e-3, err_msg=key)
+            np.testing.assert_allclose(mine[key], value.item(), rtol=1e-3, err_msg=key)
     return dict(counts=counts.to_json(), losses=found)

@@ -13,6 +13,8 @@ OWN_FILES = (
     'simulated_device.py',
     'torch_cuda_stubs.py',
 )
+# Who calls these decides that a copy is made.
+HELPERS = ('mmfdta/utils/transfers.py',)
 BACKWARD = '_engine_run_backward'
 KINDS = {
     'waits': 'waits for the device',
@@ -50,8 +52,12 @@ def place_of_caller() -> tuple[str, int]:
         # The engine calls Python functions of a backward pass below this frame.
         backward = backward or (code.co_name == BACKWARD and not found)
         package = next((p for p in PACKAGES if f'/{p}/' in path), None)
-        if code.co_name.startswith('<') or name in OWN_FILES:
-            pass  # comprehensions belong to their function
+        if (
+            code.co_name.startswith('<')  # comprehensions belong to their function
+            or name in OWN_FILES
+            or path.endswith(HELPERS)
+        ):
+            pass
         elif package is not None:
             short = path[path.rindex(f'/{package}/') + 1 :].removeprefix('mmfdta/')
             found.append((package, f'{short}:{code.co_name}', frame.f_lineno))

@@ -15,7 +15,7 @@ streams that run too early.
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -23,7 +23,7 @@ from attention_kernels import attention_kernel
 from device_counts import Counts
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves, tree_map  # any nesting
 
 CUDA = torch.device('cuda', 0)
 CPU = torch.device('cpu')
@@ -175,11 +175,34 @@ class SimulatedTensor(torch.Tensor):
 
 
 def _on_device(device: Any) -> bool:
-    return device is not None and torch.device(device).type == 'cuda'
+    if device is None or isinstance(device, torch.device):
+        return device is not None and device.type == 'cuda'
+    return torch.device(device).type == 'cuda'
 
 
 def _to_host(x: Any) -> Any:
-    return x.host if isinstance(x, SimulatedTensor) else x
+    """Replace tensors of the device by those of the host, in lists and tuples, too."""
+    if isinstance(x, SimulatedTensor):
+        return x.host
+    return type(x)(map(_to_host, x)) if type(x) in (list, tuple) else x
+
+
+def _collect_tensors(values: Iterable, found: list[Tensor]) -> None:
+    for x in values:
+        if isinstance(x, Tensor):
+            found.append(x)
+        elif type(x) in (list, tuple):
+            _collect_tensors(x, found)
+
+
+@functools.cache
+def _facts(func: Any) -> tuple[str, str, bool]:
+    """Name of an operator, its name without a namespace, whether it launches."""
+    name = func._schema.name
+    short = name.split('::')[1]
+    infos = [x.alias_info for x in func._schema.arguments if x.alias_info is not None]
+    is_view = bool(infos) and not any(info.is_write for info in infos)
+    return name, short, not is_view and short not in WITHOUT_LAUNCH
 
 
 class Device:
@@ -227,14 +250,15 @@ class Device:
 
     def run(self, func: Any, args: tuple, kwargs: dict) -> Any:
         """Run one operator."""
-        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        tensors: list[Tensor] = []
+        _collect_tensors(args, tensors)
+        _collect_tensors(kwargs.values(), tensors)
         given = [x for x in tensors if isinstance(x, SimulatedTensor)]
         target = kwargs.get('device')
         if not given and not _on_device(target):
             return func(*args, **kwargs)
-        name = func._schema.name
-        short = name.split('::')[1]
-        if short not in WITHOUT_LAUNCH and not _is_view(func):
+        name, short, launches = _facts(func)
+        if launches:
             for counts in self.counters:
                 counts.launches[short] += 1
         if name == 'aten::_to_copy':
@@ -244,26 +268,28 @@ class Device:
         if len(given) != len(tensors) and given:
             _refuse_mixed_devices(func, name, args, tensors)
         self._count_waits(func, name, args, kwargs)
-        options = dict(kwargs)
+        options = {key: _to_host(value) for key, value in kwargs.items()}
         if target is not None:
             options['device'] = CPU
         options.pop('pin_memory', None)
         known = {id(x.host): x for x in given}
-        result = _compute(name, func, *tree_map(_to_host, (args, options)))
+        result = _compute(name, func, _to_host(args), options)
         for x in given:
             if x.shape != x.host.shape:
                 raise NotImplementedError(f'the simulation of {name} changes a shape')
-
-        def to_device(x: Any) -> Any:
-            if not isinstance(x, Tensor):
-                return x
-            if x.dtype == torch.float64 and x.numel() > 1:
-                self.count('float64', short)
-            return known.get(id(x)) if id(x) in known else SimulatedTensor(x)
-
         if target is not None and not _on_device(target):
             return result
-        return tree_map(to_device, result)
+        return self._to_device(result, known, short)
+
+    def _to_device(self, x: Any, known: dict[int, Tensor], operator: str) -> Any:
+        """Wrap results; what was changed in place keeps its wrapper."""
+        if isinstance(x, list | tuple):
+            return type(x)(self._to_device(value, known, operator) for value in x)
+        if not isinstance(x, Tensor):
+            return x
+        if x.dtype == torch.float64 and x.numel() > 1:
+            self.count('float64', operator)
+        return known[id(x)] if id(x) in known else SimulatedTensor(x)
 
     def _copied(self, func: Any, source: Tensor, options: dict) -> Tensor:
         """``Tensor.to``: another type, another device."""
@@ -380,12 +406,6 @@ def _is_dense(x: Tensor) -> bool:
     """Whether a copy needs no contiguous one before (which is not pinned)."""
     order = sorted(range(x.dim()), key=lambda i: (-x.stride(i), -x.shape[i]))
     return x.permute(order).is_contiguous()
-
-
-def _is_view(func: Any) -> bool:
-    """Whether an operator only looks at its input in another way."""
-    infos = [x.alias_info for x in func._schema.arguments if x.alias_info is not None]
-    return bool(infos) and not any(info.is_write for info in infos)
 
 
 def _refuse_mixed_devices(
@@ -512,7 +532,7 @@ def _read_scalars(make: Any, data: Any, **options: Any) -> Tensor:
 
     def on_host(x: Any) -> Any:
         if isinstance(x, SimulatedTensor):
-            return x.tolist()
+            return x.item() if x.numel() == 1 else x.tolist()
         return type(x)(map(on_host, x)) if type(x) in (list, tuple) else x
 
     return make(on_host(data) if type(data) in (list, tuple) else data, **options)

@@ -11,7 +11,8 @@ from small_fdta import build, small_config
 from small_motr import small_motr_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-OF_BOXES = ('bytetrack', 'ocsort', 'sort')
+# Models of MMDetection that take its trackers.
+OF_MMDETECTION = dict(ByteTrack='ByteTrack', OCSORT='OCSORT', SORT='DeepSORT')
 
 
 def _read(name: str) -> Config:
@@ -22,6 +23,16 @@ def _motip() -> Config:
     config = Config(dict(model=small_config()))
     config.merge_from_dict(dict(model=_read('_base_/models/motip').without_adapters))
     return config.model
+
+
+def _dancetrack() -> Config:
+    """The full model's layers, heads and channels on a small backbone."""
+    model = _read('fdta_dancetrack').model
+    detector = model.detector
+    detector.update(num_queries=40)
+    detector.backbone.update(depth=18, base_channels=8, stem_channels=8)
+    detector.neck.update(in_channels=[16, 32, 64])
+    return model
 
 
 def _on_fdta(tracker: dict) -> Config:
@@ -51,14 +62,17 @@ def config_of(name: str, num_classes: int = 1, **tracker: object) -> Config:
     """Return the config of a small model.
 
     Args:
-        name: ``fdta``, ``motip``, ``motr``, ``iou-embedding``, ``bytetrack``,
-            ``ocsort``, ``sort``, or one of the last three and ``-yolox``.
+        name: ``fdta``, ``dancetrack`` (with all layers of the config), ``motip``,
+            ``motr``, ``iou-embedding``, ``bytetrack``, ``ocsort``, ``sort``, one of the
+            last three and ``-yolox``, or a key of `OF_MMDETECTION`.
         num_classes: Classes of the detector.
         **tracker: Arguments of the tracker to change.
     """
     kind, _, detector = name.partition('-yolox')
     if name == 'fdta':
         model = small_config()
+    elif name == 'dancetrack':
+        model = _dancetrack()
     elif name == 'motip':
         model = _motip()
     elif name == 'motr':
@@ -66,6 +80,10 @@ def config_of(name: str, num_classes: int = 1, **tracker: object) -> Config:
         model.tracker.update(newborn_thr=0.5, keep_thr=0.5, det_thr=0.3, area_thr=0.0)
     elif name == 'iou-embedding':
         model = _on_fdta(dict(type='IoUEmbeddingTracker', miss_tolerance=15))
+    elif name in OF_MMDETECTION:
+        model = _on_yolox(_read(f'_base_/trackers/{name.lower()}').tracker)
+        model['type'] = OF_MMDETECTION[name]
+        model.data_preprocessor.type = 'TrackerDataPreprocessor'
     else:
         box_tracker = _read(f'_base_/trackers/{kind}').tracker
         model = (

@@ -63,7 +63,9 @@ class TemporalAdapter(BaseModule):
         pos = frame_position_encoding(
             num_frames, channels, device=x.device, dtype=x.dtype
         )
-        visible = self._visible(masks.transpose(-2, -1).reshape(-1, num_frames))
+        missing = masks.transpose(-2, -1).reshape(-1, num_frames)
+        # Fused attention of a GPU takes masks whose rows lie side by side.
+        visible = self._visible(missing.contiguous())
         for layer in self.layers:
             x = layer(x, pos, visible)
         return x.reshape(shape).transpose(-3, -2)
