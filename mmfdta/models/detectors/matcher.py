@@ -192,33 +192,36 @@ class ClipMatcher:
         """
         shape = *cls_scores.shape[:2], targets.valid.shape[1]
         query_idx = np.full(shape, -1, dtype=np.int64)
-        giou = generalized_iou(
-            bbox_cxcywh_to_xyxy(bbox_preds)[..., None, :],
-            bbox_cxcywh_to_xyxy(targets.boxes)[:, None],
-            eps=torch.finfo(torch.float32).tiny,
-        )
-        cost = self._cost(cls_scores, bbox_preds, giou, targets)
+        cost, giou = self.costs(cls_scores, bbox_preds, targets)
         host = to_host(cost).transpose(-1, -2).numpy()
         for layer, frame in np.ndindex(*shape[:2]):
             block = host[layer, frame, : targets.num_valid[frame]]
-            try:
-                boxes, queries = linear_sum_assignment(block)
-            except ValueError as error:
-                raise FloatingPointError(
-                    f'decoder layer {layer} predicts NaN or Inf for frame {frame} of '
-                    'the batch, so it cannot be matched to the ground truth. Lower '
-                    'the learning rate or train in float32.'
-                ) from error
+            boxes, queries = assign(block, layer, frame)
             query_idx[layer, frame, boxes] = queries
         on_host = torch.from_numpy(query_idx)
         (index,) = to_device([on_host], giou.device)
         quality = giou.gather(2, index.clamp(min=0)[:, :, None])[:, :, 0]
         return ClipMatches(index, quality.masked_fill(index < 0, -1), on_host)
 
-    def _cost(
-        self, cls_scores: Tensor, bbox_preds: Tensor, giou: Tensor, targets: ClipTargets
-    ) -> Tensor:
-        """Cost (L, F, Q, M) of every pair within a frame."""
+    @torch.no_grad()
+    def costs(
+        self, cls_scores: Tensor, bbox_preds: Tensor, targets: ClipTargets
+    ) -> tuple[Tensor, Tensor]:
+        """Cost and GIoU of every pair of a query and a box within a frame.
+
+        Args:
+            cls_scores: Logits (L, F, Q, K).
+            bbox_preds: cxcywh in 0..1, (L, F, Q, 4).
+            targets: Ground truth of the F frames, with M boxes each.
+
+        Returns:
+            Both (L, F, Q, M), on the device.
+        """
+        giou = generalized_iou(
+            bbox_cxcywh_to_xyxy(bbox_preds)[..., None, :],
+            bbox_cxcywh_to_xyxy(targets.boxes)[:, None],
+            eps=torch.finfo(torch.float32).tiny,
+        )
         prob = cls_scores.sigmoid()
         negative = (1 - self.alpha) * prob**self.gamma * -(1 - prob + 1e-8).log()
         positive = self.alpha * (1 - prob) ** self.gamma * -(prob + 1e-8).log()
@@ -229,4 +232,28 @@ class ClipMatcher:
         cost += self.bbox_weight * torch.cdist(
             bbox_preds, targets.boxes.expand(len(bbox_preds), -1, -1, -1), p=1
         )
-        return cost.sub_(giou, alpha=self.iou_weight)
+        return cost.sub_(giou, alpha=self.iou_weight), giou
+
+
+def assign(cost: np.ndarray, layer: int, frame: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find the cheapest one-to-one assignment.
+
+    Args:
+        cost: Cost (M, Q) of each box and query.
+        layer: Decoder layer that it is of, for the error.
+        frame: Frame of the batch.
+
+    Returns:
+        Matched boxes, ascending, and their queries, int64 (min(M, Q),).
+
+    Raises:
+        FloatingPointError: If a cost is not finite.
+    """
+    try:
+        return linear_sum_assignment(cost)
+    except ValueError as error:
+        raise FloatingPointError(
+            f'decoder layer {layer} predicts NaN or Inf for frame {frame} of the '
+            'batch, so it cannot be matched to the ground truth. Lower the learning '
+            'rate or train in float32.'
+        ) from error

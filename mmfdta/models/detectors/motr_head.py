@@ -9,9 +9,11 @@ from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps
 from mmdet.utils import OptConfigType, reduce_mean
 from torch import Tensor
 
+from mmfdta.utils.transfers import to_device, to_host
+
 from .fdta_detector import DetectorOutputs
 from .fdta_head import FDTAHead
-from .matcher import ClipTargets, MatchedPairs
+from .matcher import ClipTargets, MatchedPairs, assign
 
 
 @dataclass
@@ -39,12 +41,14 @@ class Tracklets:
 
 @dataclass
 class TrackletMatches:
-    """The assignment of a frame with M objects, in L decoder layers."""
+    """The assignment of a frame with M objects, in L decoder layers, on the host."""
 
     query_idx: Tensor
     """(L, M) int64, the query of each object; -1 without one."""
     tracklets: Tracklets
     """Of all Q queries after the frame, by the last layer."""
+    boxes: Tensor
+    """(Q, 4), what the last layer predicts, cxcywh in 0..1."""
     num_lost: int
     """Queries whose object is not in the frame."""
 
@@ -71,71 +75,72 @@ class TrackletMatcher:
         self,
         outputs: DetectorOutputs,
         targets: ClipTargets,
+        on_host: ClipTargets,
         frame: int,
-        gt_identities: Tensor,
         tracklets: Tracklets,
     ) -> TrackletMatches:
-        """Assign.
+        """Assign, with one wait for the device.
 
         Args:
             outputs: Of the frame (F = 1).
-            targets: Ground truth of several frames.
-            frame: Which of them it is.
-            gt_identities: Identities (M,) of its objects, on the host.
+            targets: Ground truth of several frames, on the device of the outputs.
+            on_host: The same on the host.
+            frame: Which of the frames it is.
             tracklets: Of the Q queries before the frame.
 
         Returns:
             The assignment.
+
+        Raises:
+            FloatingPointError: If the prediction for a new object is not finite.
         """
         outputs = outputs.float()
+        number = on_host.num_valid[frame]
+        identities = on_host.identities[frame, :number]
         before = tracklets.identities
-        follows = (before[:, None] == gt_identities) & (before >= 0)[:, None]
+        follows = (before[:, None] == identities) & (before >= 0)[:, None]
         known = follows.any(0)
         query_idx = follows.int().argmax(0).masked_fill(~known, -1)
         query_idx = query_idx.repeat(len(outputs.cls_scores), 1)
         new, free = (~known).nonzero()[:, 0], (before < 0).nonzero()[:, 0]
-        query_idx[:, new] = self._match_new(outputs, targets, frame, new, free)
+        cost, boxes = self._fetch(
+            outputs, targets, frame, number if len(new) and len(free) else 0
+        )
+        if cost.numel():
+            for layer, row in enumerate(query_idx):
+                block = cost[layer, free][:, new].T
+                matched, query = assign(block.numpy(), layer, frame)
+                row[new[matched]] = free[query]
 
         box = (query_idx[-1] >= 0).nonzero()[:, 0]
         query = query_idx[-1, box]
         after = Tracklets(before.clone(), tracklets.ious.clone())
-        after.identities[query] = gt_identities[box]
+        after.identities[query] = identities[box]
         after.ious[query] = bbox_overlaps(
-            bbox_cxcywh_to_xyxy(outputs.bbox_preds[-1, 0, query]),
-            bbox_cxcywh_to_xyxy(targets.boxes[frame, box]),
+            bbox_cxcywh_to_xyxy(boxes[query]),
+            bbox_cxcywh_to_xyxy(on_host.boxes[frame, box]),
             is_aligned=True,
             eps=torch.finfo(torch.float32).tiny,
-        ).cpu()
+        )
         num_lost = int((before >= 0).sum() - known.sum())
-        return TrackletMatches(query_idx, after, num_lost)
+        return TrackletMatches(query_idx, after, boxes, num_lost)
 
-    def _match_new(
-        self,
-        outputs: DetectorOutputs,
-        targets: ClipTargets,
-        frame: int,
-        new: Tensor,
-        free: Tensor,
-    ) -> Tensor:
-        """Queries (L, N) of N new objects among the ``free`` ones, -1 = none."""
-        index = torch.full((len(outputs.cls_scores), len(new)), -1)
-        if not len(new) or not len(free):
-            return index
-        found = self.newborn_matcher(
-            outputs.cls_scores[:, :, free],
-            outputs.bbox_preds[:, :, free],
-            replace(
-                targets,
-                boxes=targets.boxes[frame, None, new],
-                labels=targets.labels[frame, None, new],
-                identities=targets.identities[frame, None, new],
-                valid=targets.valid[frame, None, new],
-                image_sizes=targets.image_sizes[frame, None],
-                num_valid=[len(new)],
-            ),
-        ).query_idx[:, 0]
-        found = found.cpu()
-        return torch.where(found >= 0, free[found], -1)
+    def _fetch(
+        self, outputs: DetectorOutputs, targets: ClipTargets, frame: int, number: int
+    ) -> tuple[Tensor, Tensor]:
+        """Costs (L, Q, M) of the first M objects, and the last layer's boxes."""
+        boxes = outputs.bbox_preds[-1, 0]
+        shape = *outputs.cls_scores.shape[::2], number
+        parts = [boxes]
+        if number:
+            one = slice(frame, frame + 1), slice(number)
+            names = 'boxes', 'labels'
+            objects = {name: getattr(targets, name)[one] for name in names}
+            parts += self.newborn_matcher.costs(
+                outputs.cls_scores, outputs.bbox_preds, replace(targets, **objects)
+            )[:1]
+        packed = to_host(torch.cat([part.flatten() for part in parts]))
+        return packed[boxes.numel() :].view(shape), packed[: boxes.numel()].view(-1, 4)
 
 
 @dataclass
@@ -184,7 +189,7 @@ class MOTRHead(FDTAHead):
         bbox_preds = torch.cat([o.bbox_preds for o in outputs], dim=2)
         query_idx = _joint_index(frames)[:, None]
         lost = sum(frame.matches.num_lost for frame in frames)
-        num_objects = bbox_preds.new_tensor(float(sum(targets.num_valid) + lost))
+        num_objects = bbox_preds.new_full((), sum(targets.num_valid) + lost)
         num_objects = reduce_mean(num_objects).clamp(min=1)
         return self._loss_layers(
             cls_scores,
@@ -207,15 +212,27 @@ def _joint_index(frames: list[MatchedFrame]) -> Tensor:
 
 def _joint_targets(targets: ClipTargets) -> ClipTargets:
     """The objects of all frames as if they were of one."""
-    objects = targets.valid.nonzero(as_tuple=True)
+    width = targets.valid.shape[1]
+    places = [
+        frame * width + box
+        for frame, number in enumerate(targets.num_valid)
+        for box in range(number)
+    ]
+    (index,) = to_device(
+        [torch.tensor(places, dtype=torch.int64)], targets.boxes.device
+    )
+
+    def join(values: Tensor) -> Tensor:
+        return values.flatten(0, 1).index_select(0, index)[None]
+
     return replace(
         targets,
-        boxes=targets.boxes[objects][None],
-        labels=targets.labels[objects][None],
-        identities=targets.identities[objects][None],
-        valid=targets.valid[objects][None],
+        boxes=join(targets.boxes),
+        labels=join(targets.labels),
+        identities=join(targets.identities),
+        valid=join(targets.valid),
         # Boxes are relative to their own frames, and neither L1 nor GIoU changes
         # when both axes of a pair are scaled.
         image_sizes=torch.ones_like(targets.image_sizes[:1]),
-        num_valid=[len(objects[0])],
+        num_valid=[len(places)],
     )

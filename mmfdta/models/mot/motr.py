@@ -124,11 +124,11 @@ class MOTR(BaseMOTModel):
         length = inputs['img'].shape[1]
         frames = [frame for clip in data_samples for frame in clip]
         targets = ClipTargets.from_samples(frames)
-        identities = targets.identities.cpu()
+        on_host, targets = targets.to('cpu'), targets.to(inputs['img'].device)
         matched: list[MatchedFrame] = []
         for i, imgs in enumerate(inputs['img']):
             clip = frames[i * length : (i + 1) * length]
-            matched += self._follow_clip(imgs, clip, targets, identities, i * length)
+            matched += self._follow_clip(imgs, clip, targets, on_host, i * length)
         losses = self.detector.bbox_head.loss_clips(matched, targets)
         # Every parameter takes part in every step, as DDP wants, also if no track
         # goes from a frame to the next.
@@ -147,7 +147,7 @@ class MOTR(BaseMOTModel):
         imgs: Tensor,
         frames: SampleList,
         targets: ClipTargets,
-        identities: Tensor,
+        on_host: ClipTargets,
         first: int,
     ) -> list[MatchedFrame]:
         """Predict and assign the frames of a clip, one after the other.
@@ -156,7 +156,7 @@ class MOTR(BaseMOTModel):
             imgs: (T, 3, H, W).
             frames: Their meta information.
             targets: Ground truth of the batch.
-            identities: Its identities on the host.
+            on_host: The same on the host.
             first: Place of the clip's first frame in the batch.
 
         Returns:
@@ -168,25 +168,21 @@ class MOTR(BaseMOTModel):
         matched: list[MatchedFrame] = []
         for t, encoded in enumerate(self._encode(imgs, frames, recomputed)):
             if matched:
-                kept = self._choose_tracks(matched[-1])
-                tracklets = matched[-1].matches.tracklets.after_new(len(detect), kept)
+                last = matched[-1].matches
+                kept = self.query_sampling(
+                    last.tracklets.identities, last.tracklets.ious, last.boxes
+                )
+                tracklets = last.tracklets.after_new(len(detect), kept)
                 tracks = self._interact(queries, matched[-1].outputs, kept)
                 queries = detect.followed_by(tracks)
             outputs = _run(
                 self.detector.decode, encoded, queries, recompute=t < recomputed
             )
-            objects = identities[first + t, : targets.num_valid[first + t]]
             matches: TrackletMatches = self.matcher(
-                outputs, targets, first + t, objects, tracklets
+                outputs, targets, on_host, first + t, tracklets
             )
             matched.append(MatchedFrame(outputs, matches))
         return matched
-
-    def _choose_tracks(self, frame: MatchedFrame) -> Tensor:
-        """Queries of a training frame that go on, on the host."""
-        tracklets = frame.matches.tracklets
-        boxes = frame.outputs.bbox_preds[-1, 0].detach().float().cpu()
-        return self.query_sampling(tracklets.identities, tracklets.ious, boxes)
 
     def _interact(
         self, queries: TrackQueries, outputs: DetectorOutputs, kept: Tensor

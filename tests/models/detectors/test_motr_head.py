@@ -49,8 +49,7 @@ def _match(before: list[int], ids: list[int]) -> tuple:
     )
     targets = _targets(ids)
     tracklets = Tracklets(torch.tensor(before), torch.rand(len(before)))
-    identities = targets.identities[1, : len(ids)]
-    matches = TrackletMatcher()(outputs, targets, 1, identities, tracklets)
+    matches = TrackletMatcher()(outputs, targets, targets, 1, tracklets)
     return outputs, targets, tracklets, matches
 
 
