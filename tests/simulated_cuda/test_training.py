@@ -37,3 +37,11 @@ def test_half_precision(simulated_cuda, dtype: str) -> None:
     found = simulated_cuda('case_training', 'step', name='fdta', dtype=dtype)
     check(found['counts'], WAITS['fdta'])
     assert 'math' not in found['counts']['attention'], found['counts']['table']
+
+
+def test_motr(simulated_cuda) -> None:
+    """A frame's queries depend on what was matched in the frame before."""
+    found = simulated_cuda(
+        'case_training', 'step', name='motr', num_frames=3, num_clips=2
+    )
+    check(found['counts'], {'models/detectors/motr_head.py:_fetch': 6})
