@@ -21,6 +21,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import LOG_PROCESSORS, RUNNERS
 from mmengine.runner import BaseLoop, LogProcessor, Runner
 from torch import nn
+from torch.utils.data import DataLoader
 
 from .frame_batches import FrameBatches, frames_at_a_time
 from .loops import check_warmup
@@ -118,7 +119,7 @@ class TrackingRunner(Runner):
     and test; the switches of TF32 are set for the whole process. What it logs waits for
     the device once an interval, see `DeferredMessageHub`. Validation and test give the
     model several frames at a time, as many as ``inference_batch_size`` says, or as
-    `frames_at_a_time` does. It refuses a warm-up that the
+    `frames_at_a_time` does. Loaders pin memory for a GPU. It refuses a warm-up that the
     training loop would never end, and says when the batch is not the one that the
     learning rate belongs to.
     """
@@ -163,6 +164,22 @@ class TrackingRunner(Runner):
         return super().build_optim_wrapper(
             adapt_optim_wrapper(optim_wrapper, self.cfg.get('precision'))
         )
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict,
+        seed: int | None = None,
+        diff_rank_seed: bool = False,
+    ) -> DataLoader:
+        """Build MMEngine's loader; where there is a GPU, batches are in pinned memory.
+
+        They are copied to it while the host goes on. ``pin_memory=False`` in a loader's
+        config turns it off.
+        """
+        if isinstance(dataloader, dict):
+            pin = dataloader.get('pin_memory', True) and torch.cuda.is_available()
+            dataloader = dict(dataloader, pin_memory=pin)
+        return Runner.build_dataloader(dataloader, seed, diff_rank_seed)
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build MMEngine's loop and compare it with the model's warm-up.

@@ -13,6 +13,7 @@ from tiny_run import make_config, write_sequence
 
 from mmfdta.apis.config import build_runner
 from mmfdta.apis.test import write_tracks_to
+from mmfdta.engine import TrackingRunner
 from mmfdta.engine.frame_batches import FrameBatches, frames_at_a_time
 from mmfdta.models.mot import OnlineTracker
 
@@ -128,3 +129,19 @@ def test_tracks_and_scores_of_a_test_are_the_same(tmp_path):
         np.testing.assert_array_equal(one[:, :2], other[:, :2])
         # Sums of several frames are taken in another order.
         np.testing.assert_allclose(one[:, 2:], other[:, 2:], atol=0.002)
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('options', [{}, dict(pin_memory=True)])
+def test_without_a_gpu_loaders_pin_nothing_and_say_nothing(options):
+    loader = TrackingRunner.build_dataloader(
+        dict(
+            batch_size=2,
+            num_workers=0,
+            dataset=[1, 2],
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            **options,
+        )
+    )
+    assert next(iter(loader)) == [1, 2]
+    assert not loader.pin_memory

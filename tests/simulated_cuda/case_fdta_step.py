@@ -66,7 +66,7 @@ def steps(
         model = _model().to(CUDA)
         wrapper = wrapper_of('fdta', model, dtype)
         # The optimiser makes its state in the first.
-        for name in ('one clip', *batches):
+        for name in (batches[0], *batches):
             batch = _batch(name)
             with DEVICE.counting() as counts:
                 losses = model.train_step(batch, wrapper)

@@ -22,7 +22,7 @@ BATCHES = [
     ('batches', 'options'),
     [
         (BATCHES, {}),
-        (['one clip', 'no objects'], dict(epoch=0)),
+        (['two sizes', 'no objects'], dict(epoch=0)),
         (['two sizes'], dict(dtype='bfloat16')),
         (['two sizes'], dict(dtype='float16')),
     ],
