@@ -22,11 +22,13 @@ from mmengine.structures import BaseDataElement, InstanceData
 from torch import Tensor, nn
 
 from mmfdta.datasets import make_id_targets
+from mmfdta.engine.precision import FP32, PRECISIONS
 from mmfdta.ops import accelerate
 
 from ..config import read_config
 from ..inferencer import MOTInferencer
 from ..model_loading import without_pretrained
+from .checks import NotRunError
 
 # Tracker -> config of its full and of its small model.
 CONFIGS = {
@@ -93,6 +95,7 @@ class Bench:
 
     def __init__(self, settings: Settings) -> None:
         init_default_scope('mmdet')
+        FP32.allow_tf32()
         # It says of every parameter how it was initialised.
         MMLogger.get_current_instance().setLevel(logging.ERROR)
         self.settings = settings
@@ -192,6 +195,13 @@ class Bench:
             frames.append(frame)
         return frames
 
+    def check_precision(self, name: str) -> None:
+        """Raise `NotRunError` if the device lacks a precision."""
+        try:
+            PRECISIONS[name].check(self.device)
+        except ValueError as error:
+            raise NotRunError(str(error)) from None
+
     def remember(self, name: str, make: Callable[[], T]) -> T:
         """Make something once for all checks of the process."""
         if name not in self._kept:
@@ -228,12 +238,17 @@ def liven(model: nn.Module, seed: int, images: Tensor) -> None:
     """
     draw = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
+        scale = 0.0
         if re.search('cls_branches|multi_level_conv_(cls|obj)', name):
-            scale = 0.0 if name.endswith('bias') else 2.0 / parameter[0].numel() ** 0.5
-            values = torch.randn(parameter.shape, generator=draw) * scale
-            parameter.data.copy_(values)
+            parameter.data.zero_()
+            scale = 2.0
         elif 'multi_level_conv_reg' in name:
             parameter.data.mul_(0.1)  # boxes about as large as a cell
+        elif not parameter.any():  # such as box heads and sampling offsets
+            scale = 0.5
+        if scale and parameter.dim() > 1:
+            values = torch.randn(parameter.shape, generator=draw)
+            parameter.data.copy_(values * scale / parameter[0].numel() ** 0.5)
     # As initialised, normalisation leaves nothing of a picture in YOLOX's deep levels.
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:

@@ -22,6 +22,9 @@ MODULES = (
     'modules',
     'tracking',
     'training',
+    'operators',
+    'precision',
+    'waits',
 )
 # Seconds after which a section counts as hanging.
 PATIENCE = 1800.0

@@ -47,6 +47,7 @@ class Agreement:
         frames: Frames with the same identities and boxes.
         of_frames: All frames.
         boxes: Boxes that both give the same identity, at most `PIXELS` apart.
+        kept: Share of the boxes whose identity is in the same frame of the other.
         of_boxes: All that the second gives.
         pixels: The largest distance of an edge of boxes of one identity.
     """
@@ -55,6 +56,7 @@ class Agreement:
     of_frames: int
     boxes: int
     of_boxes: int
+    kept: float
     pixels: float
 
     @property
@@ -73,7 +75,7 @@ class Agreement:
 
 def agreement(found: Sequence[Tracks], expected: Sequence[Tracks]) -> Agreement:
     """Compare the tracks of a video, given frame by frame."""
-    frames = boxes = 0
+    frames = boxes = kept = 0
     pixels = 0.0
     for one, other in zip(found, expected, strict=True):
         _, i, j = np.intersect1d(one.identity, other.identity, return_indices=True)
@@ -81,9 +83,11 @@ def agreement(found: Sequence[Tracks], expected: Sequence[Tracks]) -> Agreement:
         close = int((far <= PIXELS).sum())
         frames += len(one.identity) == len(other.identity) == close
         boxes += close
+        kept += len(i)
         pixels = max(pixels, float(far.max(initial=0.0)))
     total = sum(len(other.identity) for other in expected)
-    return Agreement(frames, len(expected), boxes, total, pixels)
+    share = kept / total if total else 0.0
+    return Agreement(frames, len(expected), boxes, total, share, pixels)
 
 
 def judge_tracks(

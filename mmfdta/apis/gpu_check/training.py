@@ -1,13 +1,15 @@
 # Copyright (c) mmfdta authors.
 """A training step on the GPU against the CPU, in float32."""
 
-import copy
 from typing import Any
 
 import torch
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import Tensor, nn
+
+from mmfdta.engine import find_precision, keep_precision
+from mmfdta.engine.precision import adapt_optim_wrapper
 
 from .bench import Bench, collate, make_clip
 from .checks import Found, check, judge
@@ -16,13 +18,17 @@ LOSSES, NORMS = 1e-3, 1e-2
 
 
 class Training:
-    """A model with its optimiser, and a batch of two clips, the second one smaller.
+    """A model with its optimiser, and a batch of clips of different sizes.
 
     Args:
         bench: The workbench.
         tracker: ``FDTA`` or ``MOTR``.
         device: Where.
-        precision: As `train --precision` takes it.
+        precision: One of `PRECISIONS`.
+        frames: Of the first clip; those of a clip unless given.
+        size: Width and height of it; those of a frame unless given.
+        clips: How many.
+        objects: In each frame.
     """
 
     def __init__(
@@ -31,26 +37,47 @@ class Training:
         tracker: str,
         device: torch.device | str,
         precision: str = 'fp32',
+        *,
+        frames: int | None = None,
+        size: tuple[int, int] | None = None,
+        clips: int = 2,
+        objects: int = 5,
     ) -> None:
         config = bench.config(tracker)
         self.model = bench.model(tracker).to(device).train()
         words = config.model.get('num_id_vocabulary', 50)
-        width, height = bench.frame_size
-        frames = bench.clip_frames if tracker == 'FDTA' else 3
-        sizes = (width, height), (width - width // 8, height - height // 8)
-        clips = [
-            make_clip(frames, size, objects, words, seed=i)
-            for i, (size, objects) in enumerate(zip(sizes, (5, 3), strict=True))
+        width, height = size or bench.frame_size
+        length = frames or (bench.clip_frames if tracker == 'FDTA' else 3)
+        # Each is smaller than the one before and has fewer objects.
+        self._clips = [
+            make_clip(
+                length,
+                (width - i * (width // 8), height - i * (height // 8)),
+                max(1, objects - 2 * i),
+                words,
+                seed=i,
+            )
+            for i in range(clips)
         ]
         if tracker == 'MOTR':
-            for clip in clips:
+            for clip in self._clips:
                 clip['inputs'].pop('depth')
-        self._clips = clips
-        self.wrapper = build_wrapper(config.optim_wrapper, self.model, precision)
+        found = find_precision(precision)
+        found.allow_tf32()
+        keep_precision(self.model, found)
+        settings = adapt_optim_wrapper(config.optim_wrapper, precision)
+        self.wrapper = build_optim_wrapper(self.model, settings)
 
     def batch(self) -> dict[str, Any]:
         """The batch, on the CPU as a data loader gives it."""
         return collate(*self._clips)
+
+    def train(self, seed: int = 0) -> dict[str, Tensor]:
+        """Train a step, and no more; return the losses."""
+        # Past the warm-up of the contrastive loss.
+        MessageHub.get_current_instance().update_info('epoch', 5)
+        torch.manual_seed(seed)
+        return self.model.train_step(self.batch(), self.wrapper)
 
     def step(self, seed: int = 0) -> dict[str, float]:
         """Train a step; return losses and norms of gradients.
@@ -58,12 +85,9 @@ class Training:
         Args:
             seed: Of what is drawn in it, on the CPU.
         """
-        # Past the warm-up of the contrastive loss.
-        MessageHub.get_current_instance().update_info('epoch', 5)
-        torch.manual_seed(seed)
         norms = GradientNorms(self.wrapper, self.model)
         with norms:
-            losses = self.model.train_step(self.batch(), self.wrapper)
+            losses = self.train(seed)
         found = {name: float(value) for name, value in losses.items()}
         return {**found, **norms.read()}
 
@@ -105,22 +129,6 @@ class GradientNorms:
     def read(self) -> dict[str, float]:
         """By part."""
         return {f'gradient of {n}': float(v) for n, v in self._norms.items()}
-
-
-def build_wrapper(
-    config: dict[str, Any], model: nn.Module, precision: str
-) -> OptimWrapper:
-    """Build the optimiser's wrapper of a config for a precision."""
-    config = copy.deepcopy(config)
-    if precision in ('fp16', 'bf16'):
-        kinds = dict(
-            OptimWrapper='AmpOptimWrapper',
-            GroupClipOptimWrapper='GroupClipAmpOptimWrapper',
-        )
-        config['type'] = kinds[config['type']]
-        config['loss_scale'] = 'dynamic'
-        config['dtype'] = dict(fp16='float16', bf16='bfloat16')[precision]
-    return build_optim_wrapper(model, config)
 
 
 def compare_steps(
