@@ -26,6 +26,7 @@ from mmfdta.engine.precision import FP32, PRECISIONS
 from mmfdta.ops import accelerate
 
 from ..config import read_config
+from ..frame_preprocessing import FramePreprocessor, collate_frames
 from ..inferencer import MOTInferencer
 from ..model_loading import without_pretrained
 from .checks import NotRunError
@@ -47,6 +48,7 @@ _SMALL_YOLOX = {
     'model.detector.bbox_head.feat_channels': 32,
 }
 _COLOURS = 97
+CALIBRATION = 384, 320
 T = TypeVar('T')
 
 
@@ -135,14 +137,15 @@ class Bench:
             _set_frame_size(config, size)
         return config
 
-    def model(self, tracker: str = 'FDTA', seed: int = 0) -> nn.Module:
+    def model(self, tracker: str = 'FDTA') -> nn.Module:
         """Build an accelerated model on the CPU, see `liven`; without dropout."""
+        seed = SEEDS[tracker]
         torch.manual_seed(seed)
         model = MODELS.build(without_pretrained(self.config(tracker).model))
         model.init_weights()
-        frames = np.stack(self.video(2, (320, 256)))
-        images = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
-        liven(model, seed, (images - 114) / 57)
+        preprocessor = FramePreprocessor(self.config(tracker, CALIBRATION))
+        (frame,) = self.video(1, CALIBRATION)
+        liven(model, seed, collate_frames([preprocessor(frame, 0)]))
         drop_nothing(model)
         return accelerate(model)
 
@@ -216,17 +219,21 @@ class Bench:
                 torch.cuda.empty_cache()
 
 
-# With these, weights by `liven` track some objects.
+# With these, weights by `liven` track some objects, and small differences change none.
+SEEDS = {'FDTA': 0, 'MOTR': 0, 'SORT': 0, 'ByteTrack': 3}
 THRESHOLDS: dict[str, dict[str, Any]] = {
-    'FDTA': dict(det_thr=0.5, newborn_thr=0.5, id_thr=0.0),
+    'FDTA': dict(det_thr=0.3, newborn_thr=0.3, id_thr=0.0),
     'MOTR': dict(newborn_thr=0.5, keep_thr=0.4, det_thr=0.4, area_thr=0.0),
     'SORT': {},
-    'ByteTrack': dict(obj_score_thrs=dict(high=0.5, low=0.2), init_track_thr=0.5),
+    'ByteTrack': dict(obj_score_thrs=dict(high=0.7, low=0.2), init_track_thr=0.7),
 }
 
 
-def liven(model: nn.Module, seed: int, images: Tensor) -> None:
-    """Give a model random weights that spread its scores.
+_CLASS_HEAD = re.compile(r'(cls_branches|multi_level_conv_(cls|obj))\.\d+$')
+
+
+def liven(model: nn.Module, seed: int, data: dict[str, Any]) -> None:
+    """Give a model random weights that spread its scores and boxes.
 
     As models are initialised all scores are nearly alike, and the slightest difference
     between two devices would change which one is the largest.
@@ -234,32 +241,45 @@ def liven(model: nn.Module, seed: int, images: Tensor) -> None:
     Args:
         model: Changed in place.
         seed: Of the weights.
-        images: (F, 3, H, W), normalised, such as it gets.
+        data: A frame such as it gets; of it normalisation takes its statistics (as
+            initialised it leaves nothing of a picture in YOLOX's deep levels), and
+            class heads get logits with a deviation of 2 around -2.
     """
     draw = torch.Generator().manual_seed(seed)
+    heads = {n: m for n, m in model.named_modules() if _CLASS_HEAD.search(n)}
     for name, parameter in model.named_parameters():
-        scale = 0.0
-        if re.search('cls_branches|multi_level_conv_(cls|obj)', name):
-            parameter.data.zero_()
-            scale = 2.0
-        elif 'multi_level_conv_reg' in name:
+        if 'multi_level_conv_reg' in name:
             parameter.data.mul_(0.1)  # boxes about as large as a cell
-        elif not parameter.any():  # such as box heads and sampling offsets
-            scale = 0.5
-        if scale and parameter.dim() > 1:
+        # Such as box heads and sampling offsets, which start at zero.
+        elif parameter.dim() > 1 and not parameter.any():
             values = torch.randn(parameter.shape, generator=draw)
-            parameter.data.copy_(values * scale / parameter[0].numel() ** 0.5)
-    # As initialised, normalisation leaves nothing of a picture in YOLOX's deep levels.
+            parameter.data.copy_(values * 0.5 / parameter[0].numel() ** 0.5)
+    for head in heads.values():
+        values = torch.randn(head.weight.shape, generator=draw)
+        head.weight.data.copy_(values / head.weight[0].numel() ** 0.5)
+        head.bias.data.zero_()
+
+    def spread(head: nn.Module, inputs: object, logits: Tensor) -> Tensor:
+        scale = 2.0 / float(logits.std())
+        shift = -2.0 - scale * float(logits.mean())
+        head.weight.data.mul_(scale)
+        head.bias.data.fill_(shift)
+        return logits * scale + shift
+
+    model.eval()
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.train()
-        norm.momentum, before = 1.0, norm.momentum
-        norm.before = before
+        norm.momentum = 1.0
+    hooks = [head.register_forward_hook(spread) for head in heads.values()]
     with torch.no_grad():
-        model.detector.extract_feat(images)
-    for norm in norms:
-        norm.momentum = norm.__dict__.pop('before')
-    model.train(model.training)
+        model.test_step(data)
+    for hook in hooks:
+        hook.remove()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.train()
 
 
 def drop_nothing(model: nn.Module) -> None:

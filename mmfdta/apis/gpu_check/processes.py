@@ -24,6 +24,8 @@ MODULES = (
     'training',
     'operators',
     'precision',
+    'runs',
+    'speed',
     'waits',
 )
 # Seconds after which a section counts as hanging.

@@ -132,7 +132,7 @@ def _register_videos() -> None:
     for tracker in CONFIGS:
         # Deep and random, YOLOX makes much of little; overlaps of its boxes are nearly
         # equal in places.
-        share = 0.9 if tracker == 'ByteTrack' else 1.0
+        share = 0.8 if tracker == 'ByteTrack' else 1.0
 
         def run(bench: Bench, tracker: str = tracker, share: float = share) -> Found:
             found = track(bench, tracker, bench.device)

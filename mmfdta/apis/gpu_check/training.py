@@ -68,6 +68,10 @@ class Training:
         settings = adapt_optim_wrapper(config.optim_wrapper, precision)
         self.wrapper = build_optim_wrapper(self.model, settings)
 
+    def keep_clip(self, index: int) -> None:
+        """Leave one clip in the batch."""
+        self._clips = [self._clips[index]]
+
     def batch(self) -> dict[str, Any]:
         """The batch, on the CPU as a data loader gives it."""
         return collate(*self._clips)
@@ -85,7 +89,7 @@ class Training:
         Args:
             seed: Of what is drawn in it, on the CPU.
         """
-        norms = GradientNorms(self.wrapper, self.model)
+        norms = GradientNorms(self.wrapper, getattr(self.model, 'module', self.model))
         with norms:
             losses = self.train(seed)
         found = {name: float(value) for name, value in losses.items()}
