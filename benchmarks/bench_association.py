@@ -14,10 +14,10 @@ import sys
 import torch
 from measuring import Ways, print_case, print_header, read_options, take_turns
 from networks import build_fdta
-from released import Released
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mmfdta.apis.gpu_check.released_code import Released
 from mmfdta.models.trackers import TrajectoryHistory
 from mmfdta.ops.linear import linear_flops
 

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import torch
 from measuring import Ways, print_case, print_header, read_options, take_turns
-from released import Released
 from torch import Tensor
 
 import mmfdta.registry  # noqa: F401
+from mmfdta.apis.gpu_check.released_code import Released
 from mmfdta.models import QualityAwareContrastiveLoss
 
 SIZES = ((10, 30), (30, 30))

@@ -11,9 +11,9 @@ import sys
 
 import torch
 from measuring import Ways, print_case, print_header, read_options, take_turns
-from released import Released
 
 import mmfdta.registry  # noqa: F401
+from mmfdta.apis.gpu_check.released_code import Released
 from mmfdta.models import DepthBinLoss
 
 FRAMES, BOXES, HEIGHT, WIDTH, BINS = 10, 30, 100, 180, 150

@@ -12,7 +12,8 @@ import sys
 import torch
 from measuring import Ways, print_case, print_header, read_options, take_turns
 from networks import build_fdta, make_frames
-from released import Released
+
+from mmfdta.apis.gpu_check.released_code import Released
 
 SIZES = ((256, 456), (480, 864), (800, 1440))
 

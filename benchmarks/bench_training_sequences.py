@@ -10,10 +10,10 @@ Example:
 import sys
 
 import torch
-from clips import ClipSize, as_annotations, make_clip
+from clips import ClipSize, make_clip
 from measuring import Ways, print_case, print_header, read_options, take_turns
-from released import Released
 
+from mmfdta.apis.gpu_check.released_code import Released, as_annotations
 from mmfdta.models.association import build_sequences
 
 QUERIES = 300

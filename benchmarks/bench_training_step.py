@@ -12,12 +12,13 @@ import sys
 from collections.abc import Callable
 
 import torch
-from clips import ClipSize, as_annotations, make_clip
+from clips import ClipSize, make_clip
 from measuring import Ways, print_case, print_header, read_options, take_turns
 from mmdet.structures import TrackDataSample
 from networks import build_fdta
-from released import Released
 from torch import Tensor
+
+from mmfdta.apis.gpu_check.released_code import Released, as_annotations
 
 GRADIENT_FRAMES = 4
 

@@ -1,15 +1,13 @@
 # Copyright (c) mmfdta authors.
-"""Training clips for the benchmarks, in this project's form and in the released one."""
+"""Training clips for the benchmarks."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from mmdet.structures import TrackDataSample
-from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
 from mmengine.structures import BaseDataElement, InstanceData
 from networks import make_frames
-from torch import Tensor
 
 from mmfdta.datasets import make_id_targets
 
@@ -52,26 +50,3 @@ def make_clip(size: ClipSize, words: int = 50) -> TrackDataSample:
     }
     clip.id_targets = [BaseDataElement(**fields)]
     return clip
-
-
-def as_annotations(clip: TrackDataSample) -> list[dict[str, Tensor]]:
-    """Return the annotations of a clip's frames, as the released code takes them."""
-    targets = clip.id_targets[0]
-    annotations = []
-    for t, frame in enumerate(clip):
-        height, width = frame.img_shape
-        scale = torch.tensor([width, height, width, height])
-        truth = frame.gt_instances
-        annotation = dict(
-            bbox=bbox_xyxy_to_cxcywh(truth.bboxes / scale),
-            category=truth.labels,
-            id=truth.instances_ids,
-        )
-        for side in ('trajectory', 'unknown'):
-            for name in ('id_labels', 'id_masks', 'ann_idxs'):
-                field = targets.get(f'{side}_{name}')
-                annotation[f'{side}_{name}'] = field[:, t : t + 1]
-            shape = field[:, t : t + 1].shape
-            annotation[f'{side}_times'] = torch.full(shape, t)
-        annotations.append(annotation)
-    return annotations

@@ -5,6 +5,7 @@ import contextlib
 import copy
 import gc
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -117,7 +118,7 @@ class Bench:
     @property
     def speed_sizes(self) -> tuple[tuple[int, int], ...]:
         """Width and height of the frames whose speed is measured, largest first."""
-        default = ((640, 384),) if self.quick else ((1440, 800), (864, 480))
+        default = ((320, 192),) if self.quick else ((1440, 800), (864, 480))
         sizes = self.settings.sizes or default
         return tuple(sorted(sizes, key=lambda size: -size[0] * size[1]))
 
@@ -166,11 +167,20 @@ class Bench:
         """
         config = self.config(tracker, size)
         config.model.tracker.update(THRESHOLDS[tracker])
-        made = MOTInferencer(
-            config, device=device or self.device, allow_random_weights=True, **options
+        return MOTInferencer(
+            config, self.weights(tracker), device or self.device, **options
         )
-        made.model.load_state_dict(self.model(tracker).state_dict())
-        return made
+
+    def weights(self, tracker: str) -> Path:
+        """Write the weights of `model` as a checkpoint, once in a process."""
+
+        def write() -> Path:
+            size = 'small' if self.quick else 'full'
+            path = folder(self, 'weights') / f'{tracker}_{size}_{os.getpid()}.pth'
+            torch.save(dict(state_dict=self.model(tracker).state_dict()), path)
+            return path
+
+        return self.remember(f'weights of {tracker}', write)
 
     def video(
         self, count: int | None = None, size: tuple[int, int] | None = None

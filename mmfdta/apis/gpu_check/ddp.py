@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     backend = 'nccl' if on_gpu else 'gloo'
     distributed.init_process_group(backend)
     bench = Bench(Settings.read(settings | dict(device=str(device))))
-    training = Training(bench, 'FDTA', device, clips=count)
+    training = Training(bench, 'FDTA', device, clips=count, shrink=False)
     training.keep_clip(rank)
     core = training.model
     training.model = MMDistributedDataParallel(

@@ -69,9 +69,7 @@ def _check_sampling(bench: Bench, case: str, kind: str) -> Found:
     expected = Pass(lambda *x: run('plain', *x), exact)
     off = {}
     for way in sampling_ways(bench.device):
-        found = Pass(
-            lambda *x, way=way: run(way, *x), moved(inputs, bench.device)
-        )
+        found = Pass(lambda *x, way=way: run(way, *x), moved(inputs, bench.device))
         off[way] = max(
             difference(found.values, expected.values),
             # Of points and weights one by one: their sizes differ.

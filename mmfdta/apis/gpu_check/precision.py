@@ -34,7 +34,9 @@ def _register() -> None:
             training = Training(bench, 'FDTA', bench.device, name)
             found = training.step()
             scale = training.wrapper.loss_scaler if name == 'fp16' else None
-            judged = compare_steps(found, cpu_step(bench, 'FDTA'), STEPS[name], math.inf)
+            judged = compare_steps(
+                found, cpu_step(bench, 'FDTA'), STEPS[name], math.inf
+            )
             if scale is None:
                 return judged
             # The first scales may overflow, and the steps are left out then.

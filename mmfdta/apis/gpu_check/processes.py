@@ -4,6 +4,7 @@
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ MODULES = (
     'precision',
     'runs',
     'speed',
+    'released',
     'waits',
 )
 # Seconds after which a section counts as hanging.
@@ -65,6 +67,7 @@ def run_sections(
                 say(row)
             rows += made
             left = left[len(made) :]
+    shutil.rmtree(Path(settings.out, 'files', 'weights'), ignore_errors=True)
     return rows
 
 

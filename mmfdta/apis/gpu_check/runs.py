@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""The commands themselves: a small run from data to tracks, on one device or several."""
+"""The commands themselves: a small run from data to tracks, and several processes."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from typing import Any
 import cv2
 import torch
 
-from mmfdta.checkpoints import read_content
+from mmfdta.checkpoints import read_state_dict
 from mmfdta.structures.whole_files import write_text
 
 from ..config import find_config
 from .bench import Bench, folder
 from .checks import Found, NotRunError, check, judge
-from .comparing import tensors_of
+from .training import Training, compare_steps
 
 _PATIENCE = 600.0
 _DATA = dict(train=2, val=1, test=1, frames=20, width=96, height=64)
@@ -36,7 +36,9 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=2),
     dict(type='CosineAnnealingLR', by_epoch=False, begin=2, end=8, T_max=6),
 ]
-default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=2, max_keep_ckpts=-1))
+default_hooks = dict(
+    logger=dict(interval=1), checkpoint=dict(interval=2, max_keep_ckpts=-1)
+)
 custom_hooks = [dict(type='IterationSeedHook'), dict(type='EMAHook', momentum=0.1)]
 model = dict(tracker=dict(det_thr=0.0, newborn_thr=0.0))
 """
@@ -169,14 +171,10 @@ def _resume(bench: Bench) -> Found:
         *('train', run.config, '--work-dir', run.work, '--resume'),
         *('--cfg-options', 'train_cfg.max_iters=6'),
     )
-    old, new = (read_content(str(path)) for path in (before, run.checkpoint(6)))
-    finite = all(
-        t.isfinite().all() for t in tensors_of(new['state_dict']) if t.is_floating_point()
-    )
-    moved = any(
-        not torch.equal(new['state_dict'][name], value)
-        for name, value in old['state_dict'].items()
-    )
+    paths = before, run.checkpoint(6)
+    old, new = (read_state_dict(path) for path in paths)
+    finite = all(t.isfinite().all() for t in new.values() if t.is_floating_point())
+    moved = any(not torch.equal(new[name], value) for name, value in old.items())
     found = f'weights {"finite" if finite else "not finite"}'
     return judge(finite and moved, f'{found}, {"other" if moved else "the same"}')
 
@@ -233,9 +231,7 @@ def _ddp(bench: Bench) -> Found:
         out,
     )
     made = json.loads((out / 'made.json').read_text('utf-8'))
-    from .training import Training, compare_steps
-
-    training = Training(bench, 'FDTA', bench.device, clips=count)
+    training = Training(bench, 'FDTA', bench.device, clips=count, shrink=False)
     judged = compare_steps(made['step'], training.step(), DDP_LOSSES, DDP_NORMS)
     same = made['same_weights']
     text = f'{count} process{"es" if count > 1 else ""} by {made["backend"]}'

@@ -28,7 +28,8 @@ class Training:
         frames: Of the first clip; those of a clip unless given.
         size: Width and height of it; those of a frame unless given.
         clips: How many.
-        objects: In each frame.
+        objects: In each frame of the first clip.
+        shrink: Each clip is smaller than the one before.
     """
 
     def __init__(
@@ -42,17 +43,18 @@ class Training:
         size: tuple[int, int] | None = None,
         clips: int = 2,
         objects: int = 5,
+        shrink: bool = True,
     ) -> None:
         config = bench.config(tracker)
         self.model = bench.model(tracker).to(device).train()
         words = config.model.get('num_id_vocabulary', 50)
         width, height = size or bench.frame_size
         length = frames or (bench.clip_frames if tracker == 'FDTA' else 3)
-        # Each is smaller than the one before and has fewer objects.
+        less = int(shrink)
         self._clips = [
             make_clip(
                 length,
-                (width - i * (width // 8), height - i * (height // 8)),
+                (width - i * less * (width // 8), height - i * less * (height // 8)),
                 max(1, objects - 2 * i),
                 words,
                 seed=i,

@@ -72,9 +72,11 @@ def _profiled(run: Callable[[], Any]) -> Counter[str] | None:
     profiler = torch.profiler
     torch.cuda.synchronize()
     kinds = [profiler.ProfilerActivity.CPU, profiler.ProfilerActivity.CUDA]
-    with profiler.profile(activities=kinds) as profile:
-        with profiler.record_function(_COUNTED):
-            run()
+    with (
+        profiler.profile(activities=kinds) as profile,
+        profiler.record_function(_COUNTED),
+    ):
+        run()
     events = profile.events()
     counted = next(
         e for e in events if e.name == _COUNTED and e.device_type == DeviceType.CPU

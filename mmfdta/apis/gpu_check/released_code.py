@@ -1,10 +1,10 @@
 # Copyright (c) mmfdta authors.
-"""Run the released FDTA on a CPU, beside this project.
+"""Run the released FDTA on a CPU or a GPU, beside this project.
 
-Its checkout (github.com/Spongebobbbbbbbb/FDTA) is never changed. What it imports and a
-CPU does not need is replaced before: torchvision (a ResNet-50 with the same layers
-takes the place of its own), accelerate, and the compiled operator of deformable
-attention, for which the checkout brings a PyTorch path. einops has to be installed.
+Its checkout (github.com/Spongebobbbbbbbb/FDTA) is never changed. What it imports and
+does not need here is replaced before: torchvision (a ResNet-50 with the same layers
+takes the place of its own) and accelerate. Where its operator of deformable attention
+cannot be imported, its own PyTorch path takes its place. einops has to be installed.
 """
 
 import importlib
@@ -13,12 +13,16 @@ import importlib.machinery
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
+from mmdet.structures import TrackDataSample
+from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
 from torch import Tensor, nn
 
-REPLACED = ('torchvision', 'accelerate', 'triton', 'tensorboard', 'panopticapi')
+REPLACED = ('torchvision', 'accelerate', 'tensorboard', 'panopticapi')
+OPERATOR = 'MultiScaleDeformableAttention'
 
 
 class _Anything(types.ModuleType):
@@ -35,8 +39,10 @@ class _Anything(types.ModuleType):
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Answers for modules that are not needed here."""
 
-    def find_spec(self, name: str, path: object, target: object = None) -> object:
-        missing = name.split('.')[0] in (*REPLACED, 'MultiScaleDeformableAttention')
+    def find_spec(
+        self, name: str, path: Any, target: Any = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        missing = name.split('.')[0] in (*REPLACED, OPERATOR)
         if missing or name == 'torch.utils.tensorboard':
             return importlib.machinery.ModuleSpec(name, self, is_package=True)
         return None
@@ -49,7 +55,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 class _State:
-    """One process on a CPU."""
+    """One process on one device."""
 
     distributed_type = 'NO'
     num_processes, process_index = 1, 0
@@ -132,36 +138,60 @@ class _OnCPU:
     current_device = staticmethod(lambda: torch.device('cpu'))
 
 
+def _module(name: str) -> Any:
+    """Import a module, whose names are then replaced."""
+    return importlib.import_module(name)
+
+
 class Released:
     """The released code, imported from a checkout.
 
     Args:
         checkout: Its root.
+        device: Where it runs.
+        operator: Folder with its compiled operator; None: it has none.
+
+    Attributes:
+        config: Of its model on DanceTrack.
     """
 
-    def __init__(self, checkout: Path) -> None:
+    def __init__(
+        self,
+        checkout: Path,
+        device: str | torch.device = 'cpu',
+        operator: Path | None = None,
+    ) -> None:
+        self._on_cpu = torch.device(device).type == 'cpu'
+        _State.device = torch.device(device)
+        if operator is not None:
+            sys.path.insert(0, str(operator))
         sys.path.insert(0, str(checkout))
         sys.meta_path.append(_Finder())
-        accelerate = importlib.import_module('accelerate')
-        for module in (accelerate, importlib.import_module('accelerate.state')):
+        accelerate = _module('accelerate')
+        for module in (accelerate, _module('accelerate.state')):
             module.PartialState = _State
         accelerate.DistributedType = types.SimpleNamespace(NO='NO')
-        models = importlib.import_module('torchvision.models')
+        models = _module('torchvision.models')
         models.resnet50 = _resnet50
         models.ResNet50_Weights = types.SimpleNamespace(IMAGENET1K_V2=None)
-        importlib.import_module('torchvision').models = models
-        utilities = importlib.import_module('torchvision.models._utils')
+        _module('torchvision').models = models
+        utilities = _module('torchvision.models._utils')
         utilities.IntermediateLayerGetter = _Levels
-        boxes = importlib.import_module('torchvision.ops.boxes')
+        boxes = _module('torchvision.ops.boxes')
         boxes.box_area = lambda b: (b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1])
-        self._use_plain_operator()
+        if operator is None:
+            self._use_plain_operator()
         self.config = yaml.safe_load((checkout / 'configs/dancetrack.yaml').read_text())
-        self.config.update(DEVICE='cpu', DEPTH_MIN=float(self.config['DEPTH_MIN']))
+        self.config.update(
+            DEVICE=str(device), DEPTH_MIN=float(self.config['DEPTH_MIN'])
+        )
 
-    def load(self, name: str) -> types.ModuleType:
+    def load(self, name: str) -> Any:
         """Import a module of the checkout."""
-        module = importlib.import_module(name)
-        if name.endswith(('deformable_detr.deformable_detr', 'ddn_loss')):
+        module = _module(name)
+        if self._on_cpu and name.endswith(
+            ('deformable_detr.deformable_detr', 'ddn_loss')
+        ):
             module.torch = _CPUTorch('torch')
             module.torch.cuda = _OnCPU
         return module
@@ -187,3 +217,33 @@ class Released:
         self.load('models.Spatial_Adapter.ddn_loss.ddn_loss')
         torch.manual_seed(0)
         return self.load('models.fdta').build(self.config)
+
+
+def as_annotations(
+    clip: TrackDataSample, device: str | torch.device = 'cpu'
+) -> list[dict[str, Tensor]]:
+    """Return the annotations of a clip's frames, as the released code takes them.
+
+    Args:
+        clip: With ``gt_instances`` and ``id_targets``.
+        device: Where they go.
+    """
+    targets = clip.id_targets[0]
+    annotations = []
+    for t, frame in enumerate(clip):
+        height, width = frame.img_shape
+        scale = torch.tensor([width, height, width, height])
+        truth = frame.gt_instances
+        annotation = dict(
+            bbox=bbox_xyxy_to_cxcywh(truth.bboxes / scale),
+            category=truth.labels,
+            id=truth.instances_ids,
+        )
+        for side in ('trajectory', 'unknown'):
+            for name in ('id_labels', 'id_masks', 'ann_idxs'):
+                field = targets.get(f'{side}_{name}')
+                annotation[f'{side}_{name}'] = field[:, t : t + 1]
+            shape = field[:, t : t + 1].shape
+            annotation[f'{side}_times'] = torch.full(shape, t)
+        annotations.append({k: v.to(device) for k, v in annotation.items()})
+    return annotations
