@@ -29,8 +29,8 @@ class _Way(NamedTuple):
     Attributes:
         forward: Of value, x, y, weights and shapes.
         backward: Of the output's gradient and the same.
-        mixed: It takes tensors of several types. Otherwise all get that of x, float32
-            or float64.
+        mixed: It takes tensors of several types, and a centre. Otherwise all are made
+            float32 or float64, and x and y positions.
         repeats: Gradients are the same each time, to the last bit.
     """
 
@@ -48,7 +48,6 @@ WAYS = {
 }
 
 
-@functools.cache
 def sampling_ways(
     device: torch.device, dtype: torch.dtype = torch.float32
 ) -> tuple[str, ...]:
@@ -66,19 +65,27 @@ def sampling_ways(
         return 'sparse', 'plain'
     if device.type != 'cuda':
         return ('plain',)
-    compiled = ['compiled'] if is_compiled() else []
+    found = _found_on(device)
+    half = dtype in (torch.float16, torch.bfloat16)
+    return *(reversed(found) if half else found), 'plain'
+
+
+@functools.cache
+def _found_on(device: torch.device) -> tuple[str, ...]:
+    """Ways that work on a GPU and are faster than plain PyTorch; none are said once."""
+    compiled = ('compiled',) if is_compiled() else ()
     problem = _problem_of_triton(device)
-    triton = [] if problem else ['triton']
-    if not triton and not compiled:
+    if not problem:
+        return *compiled, 'triton'
+    if not compiled:
         print_log(
-            f'Deformable attention takes plain PyTorch operations, which are slower: '
-            f'Triton does not work here ({problem}), and the operators of MMCV are '
-            'not compiled.',
+            'Deformable attention takes plain PyTorch operations, which are slower: '
+            f'Triton does not work here ({problem}). It needs the package triton, a C '
+            "compiler and Python's headers (Debian: apt install gcc python3-dev).",
             logger='current',
             level=logging.WARNING,
         )
-    half = dtype in (torch.float16, torch.bfloat16)
-    return *(triton + compiled if half else compiled + triton), 'plain'
+    return compiled
 
 
 def _problem_of_triton(device: torch.device) -> str:
