@@ -317,6 +317,20 @@ def test_windows_of_any_length_have_a_head_size_that_kernels_take(frames):
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize('order', ['by frame', 'by identity'])
+def test_masks_of_trajectories_suit_fused_kernels_however_they_lie(order):
+    """History comes from the host in one layout, and on a GPU in the other."""
+    adapter = build(
+        dict(type='TemporalAdapter', embed_dims=32, num_layers=1, num_heads=4)
+    )
+    masks = torch.rand(5, 6) < 0.3
+    if order == 'by identity':
+        masks = masks.t().contiguous().t()
+    with Attentions() as attentions:
+        adapter(torch.randn(5, 6, 32), masks)
+    attentions.check()
+
+
 def _light(model: dict) -> dict:
     """Fewer layers, queries and blocks, and the same heads."""
     detector = model.get('detector', model)
@@ -365,7 +379,7 @@ def test_every_attention_of_every_config_suits_fused_kernels(name):
     for module in model.modules():
         if isinstance(module, nn.MultiheadAttention):
             assert isinstance(module, MultiheadAttention)
-    clip = make_clip(num_frames=3, size=(64, 64))
+    clip = make_clip(num_frames=5, size=(64, 64))
     with Attentions() as attentions:
         if is_detector:
             frames = clip['data_samples'].video_data_samples

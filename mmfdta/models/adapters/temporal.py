@@ -73,8 +73,6 @@ class TemporalAdapter(BaseModule):
     @staticmethod
     def _visible(missing: Tensor) -> Tensor:
         """(S, T) missing frames -> (S, 1, T, T), True where query sees key."""
-        # Fused attention takes only masks whose keys are side by side in memory.
-        missing = missing.contiguous()
         num_frames = missing.shape[-1]
         ones = missing.new_ones(num_frames, num_frames)
         causal = ones.tril() & ~missing[:, None]
