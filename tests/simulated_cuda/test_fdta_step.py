@@ -6,7 +6,10 @@ from device_fixtures import assert_budget
 
 # The costs of all layers and frames, which the host matches; and whether the
 # contrastive MLP has a gradient.
-WAITS = {'utils/transfers.py:to_host': 1, 'engine/optim_wrapper.py:_any_nonzero': 1}
+WAITS = {
+    'models/detectors/matcher.py:__call__': 1,
+    'engine/optim_wrapper.py:_any_nonzero': 1,
+}
 
 
 BATCHES = [
@@ -34,7 +37,7 @@ def test_waits_of_a_step(simulated_cuda, batches: list[str], options: dict):
     for batch, counts in found.items():
         waits = dict(WAITS)
         if batch == 'no objects':
-            waits.pop('utils/transfers.py:to_host')
+            waits.pop('models/detectors/matcher.py:__call__')
         assert_budget(counts, waits=waits, blocking_copies={}, pageable_copies={})
 
 
