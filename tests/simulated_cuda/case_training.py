@@ -1,13 +1,17 @@
 # Copyright (c) mmfdta authors.
 """A training step on the simulated device, beside the same on the CPU."""
 
+import contextlib
 import copy
 import itertools
+import tempfile
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from mmdet.models.mot import BaseMOTModel
 from mmengine.config import Config
+from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from simulated_device import DEVICE, simulated_cuda
 from small_fdta import build, collate, make_clip
@@ -20,7 +24,7 @@ NUMBERS = itertools.count()
 
 
 def clips(
-    seed: int, num_frames: int, num_clips: int, padded: bool, with_depth: bool
+    seed: int, num_frames: int, objects: Sequence[int], padded: bool, with_depth: bool
 ) -> dict:
     """Return a batch of clips, as the loader hands it on."""
     sizes = [(64, 96), (56, 80) if padded else (64, 96)]
@@ -29,13 +33,26 @@ def clips(
             make_clip(
                 num_frames,
                 sizes[i % 2],
-                num_objects=3 + i,
+                num_objects=count,
                 seed=10 * seed + i,
                 with_depth=with_depth,
             )
-            for i in range(num_clips)
+            for i, count in enumerate(objects)
         )
     )
+
+
+@contextlib.contextmanager
+def _process_group() -> Iterator[None]:
+    """A job of one process."""
+    with tempfile.TemporaryDirectory() as folder:
+        torch.distributed.init_process_group(
+            'gloo', init_method=f'file://{folder}/store', rank=0, world_size=1
+        )
+        try:
+            yield
+        finally:
+            torch.distributed.destroy_process_group()
 
 
 def wrapper_of(
@@ -67,10 +84,11 @@ def train(model: BaseMOTModel, wrapper: OptimWrapper, batches: list[dict]) -> tu
 def step(
     name: str,
     num_frames: int = 5,
-    num_clips: int = 2,
+    objects: Sequence[int] = (3, 4),
     padded: bool = True,
     dtype: str | None = None,
     num_steps: int = 2,
+    distributed: bool = False,
     **changes: object,
 ) -> dict:
     """Train for some steps and count the last.
@@ -78,10 +96,11 @@ def step(
     Args:
         name: ``fdta``, ``motip`` or ``motr``.
         num_frames: Length of the clips.
-        num_clips: Clips of a batch.
+        objects: Objects of every clip of a batch.
         padded: Whether clips have other sizes.
         dtype: Type of mixed precision.
         num_steps: Steps.
+        distributed: Whether the model is wrapped, in a job of one process.
         **changes: Settings of the model.
     """
     # As the runner has it; warm-ups are over.
@@ -91,16 +110,22 @@ def step(
     config.merge_from_dict({f'model.{k}': v for k, v in changes.items()})
     model = build(config.model)
     reference = copy.deepcopy(model)
-    options = num_frames, num_clips, padded, name != 'motr'
+    options = num_frames, objects, padded, name != 'motr'
     batches = [clips(seed, *options) for seed in range(num_steps)]
     expected: list[dict] = []
     if dtype is None:
         accelerate(reference.train())
         given = copy.deepcopy(batches)
         expected, _ = train(reference, wrapper_of(name, reference), given)
-    with simulated_cuda():
+    with (
+        simulated_cuda(),
+        _process_group() if distributed else contextlib.nullcontext(),
+    ):
         model = accelerate(model.to('cuda').train())
-        found, counts = train(model, wrapper_of(name, model, dtype), batches)
+        wrapper = wrapper_of(name, model, dtype)
+        if distributed:
+            model = MMDistributedDataParallel(model, device_ids=None)
+        found, counts = train(model, wrapper, batches)
         found = [{k: v.item() for k, v in losses.items()} for losses in found]
     assert np.isfinite([list(losses.values()) for losses in found]).all()
     for mine, theirs in zip(found, expected, strict=dtype is None):

@@ -41,6 +41,7 @@ def compiled_guard() -> Path:
     if not library.exists():
         partial = folder / f'guard_{key}.{os.getpid()}.tmp'
         command = [compiler, '-shared', '-fPIC', '-std=c++20', f'-I{torch}/include']
+        command += [f'-I{torch}/include/torch/csrc/api/include']
         command += [str(SOURCE), '-o', str(partial), f'-L{torch}/lib']
         command += [f'-Wl,-rpath,{torch}/lib', '-ltorch_cpu', '-lc10']
         done = subprocess.run(command, capture_output=True, text=True)

@@ -8,6 +8,7 @@
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/Allocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <torch/csrc/distributed/c10d/reducer_timer.hpp>
 
 #include <cstdint>
 #include <cstdlib>
@@ -80,6 +81,18 @@ struct Guard final : c10::impl::NoOpDeviceGuardImpl<c10::DeviceType::CUDA> {
 C10_REGISTER_GUARD_IMPL(CUDA, Guard)
 
 }  // namespace simulated_cuda
+
+namespace c10d {
+
+// DistributedDataParallel asks for one of the device.
+struct SimulatedTimer final : Timer {
+  explicit SimulatedTimer(c10::Device) {}
+  std::optional<int64_t> measureDifference(Event, Event) override { return std::nullopt; }
+};
+
+C10_REGISTER_TYPED_CLASS(TimerRegistry, c10::kCUDA, SimulatedTimer)
+
+}  // namespace c10d
 
 namespace at {
 
