@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from mmfdta.datasets import MOTSequenceDataset
 from mmfdta.datasets.sequences import Sequence
 from mmfdta.engine.precision import precision_of
+from mmfdta.ops.compilation import is_compiled
 from mmfdta.structures.whole_files import open_whole
 
 from .fingerprints import (
@@ -266,6 +267,8 @@ def detection_fingerprint(
     # The same pixels, as a dictionary of tensors or as a tensor.
     ((_, kind, values), *_) = settings_of(preprocessor)
     kind = 'clip' if _is_ours(type(preprocessor)) else kind
+    if any(is_compiled(part) for part in root.modules()):
+        facts['compiled'] = True
     return digest(
         _FORMAT,
         settings_of(root, skip),

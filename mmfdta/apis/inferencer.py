@@ -51,6 +51,8 @@ class MOTInferencer:
         precision: ``'fp32'``, ``'tf32'``, ``'fp16'`` or ``'bf16'``; None takes the
             config's, or ``'fp32'``, which computes without TF32. PyTorch's own
             switches of TF32 are set while the model runs, and then as they were.
+        compile: Let PyTorch compile the detector's networks. The first frame of a size
+            takes a minute or more.
         allow_random_weights: Allow to have no checkpoint.
         cfg_options: Settings of the config to change.
 
@@ -74,6 +76,7 @@ class MOTInferencer:
         classes: Sequence[str | int] | None = None,
         batch_size: int | None = None,
         precision: str | None = None,
+        compile: bool = False,
         allow_random_weights: bool = False,
         cfg_options: dict | None = None,
     ) -> None:
@@ -86,6 +89,8 @@ class MOTInferencer:
         config = read_config(config, cfg_options)
         if precision is not None:
             config.precision = precision
+        if compile:
+            config.compile_detector = True
         self.model = load_tracker(config, checkpoint, device, allow_random_weights)
         self.classes = tuple(self.model.dataset_meta.get('classes') or ())
         self.batch_size = batch_size

@@ -18,7 +18,7 @@ from mmfdta.checkpoints import (
     read_content,
 )
 from mmfdta.engine import find_precision, hold_half_weights, keep_precision
-from mmfdta.ops import accelerate
+from mmfdta.ops import accelerate, compile_detector
 from mmfdta.structures.classes import numbers_of_labels
 
 
@@ -32,7 +32,7 @@ def load_tracker(
 
     Args:
         config: The config; ``precision`` says what the model's forward pass computes
-            in.
+            in, ``compile_detector`` whether the detector's networks are compiled.
         checkpoint: Path or address of the weights. Only tensors and plain data are
             loaded from it; code in it is refused.
         device: Where it runs; None takes the first GPU if there is one.
@@ -44,7 +44,8 @@ def load_tracker(
         with half weights, see `hold_half_weights`.
 
     Raises:
-        ValueError: If no checkpoint is named, or the device lacks the precision.
+        ValueError: If no checkpoint is named, the device lacks the precision, or the
+            detector cannot be compiled.
         FileNotFoundError: If there is no such file.
         CheckpointError: If it cannot be read, or not without running code.
         CheckpointMismatchError: If it is another model's.
@@ -80,7 +81,8 @@ def load_tracker(
     model.dataset_meta = _dataset_meta(config, content.get('meta') or {})
     keep_precision(model, precision)
     hold_half_weights(model, precision)
-    return accelerate(revert_sync_batchnorm(model).to(device).eval())
+    model = accelerate(revert_sync_batchnorm(model).to(device).eval())
+    return compile_detector(model) if config.get('compile_detector') else model
 
 
 def without_pretrained(model: Any) -> Any:

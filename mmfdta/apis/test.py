@@ -13,6 +13,7 @@ from mmfdta.checkpoints import (
     read_content,
 )
 from mmfdta.engine import ExactWeightsHook
+from mmfdta.ops import compile_detector
 
 from .config import build_runner
 
@@ -55,7 +56,8 @@ def test(
     Raises:
         ConfigError: If the config cannot work.
         CheckpointError: If the checkpoint cannot be read or is another model's.
-        ValueError: If ``out`` is given and no metric writes tracks.
+        ValueError: If ``out`` is given and no metric writes tracks, or the detector
+            cannot be compiled.
     """
     content = None
     if checkpoint is not None and '://' not in checkpoint:
@@ -64,6 +66,8 @@ def test(
     config.resume = False
     config.load_from = checkpoint
     runner = build_runner(config)
+    if config.get('compile_detector'):
+        compile_detector(getattr(runner.model, 'module', runner.model))
     modules = config.get('checkpoint_modules')
     runner.register_hook(ExactWeightsHook(modules))
     if checkpoint is None:

@@ -51,6 +51,20 @@ def add_cfg_options(parser: argparse.ArgumentParser, text: str) -> None:
     )
 
 
+def add_compile(parser: argparse.ArgumentParser) -> None:
+    """Add ``--compile``.
+
+    Args:
+        parser: Receives the argument.
+    """
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help="let PyTorch compile the detector's networks; the first frame of a size "
+        'takes a minute or more',
+    )
+
+
 def add_precision(parser: argparse.ArgumentParser, use: str) -> None:
     """Add ``--precision``.
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .arguments import CfgOptions, add_cfg_options, add_precision
+from .arguments import CfgOptions, add_cfg_options, add_compile, add_precision
 
 
 class _OptionsFor(CfgOptions):
@@ -76,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--device', help='such as cuda:1 or cpu; a GPU if there is one')
     add_precision(parser, 'compute all entries in it')
+    add_compile(parser)
     parser.add_argument(
         '--threads', type=int, help="threads of PyTorch (default: PyTorch's choice)"
     )
@@ -107,6 +108,8 @@ def run(options: argparse.Namespace) -> int:
     settings = dict(options.cfg_options)
     if options.precision:
         settings['precision'] = options.precision
+    if options.compile:
+        settings['compile_detector'] = True
     listed = read_entries(
         options.entries,
         options.checkpoint_dir,

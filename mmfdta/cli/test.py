@@ -5,6 +5,7 @@ import argparse
 
 from .arguments import (
     add_batch_size,
+    add_compile,
     add_precision,
     add_run_arguments,
     keep_local_rank,
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_precision(parser, 'track in it')
     add_batch_size(parser)
+    add_compile(parser)
     parser.add_argument(
         '--out',
         help='folder for the tracks as MOTChallenge text; <work dir>/tracks by default',
@@ -61,5 +63,7 @@ def run(options: argparse.Namespace) -> None:
         config.precision = options.precision
     if options.batch_size is not None:
         config.inference_batch_size = options.batch_size
+    if options.compile:
+        config.compile_detector = True
     test(config, choose_checkpoint(options), options.out)
     leave_processes()

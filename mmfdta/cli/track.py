@@ -4,7 +4,12 @@
 import argparse
 from pathlib import Path
 
-from .arguments import add_batch_size, add_cfg_options, add_precision
+from .arguments import (
+    add_batch_size,
+    add_cfg_options,
+    add_compile,
+    add_precision,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', help='such as cuda:1 or cpu; a GPU if there is one')
     add_batch_size(parser)
     add_precision(parser, 'compute in it')
+    add_compile(parser)
     parser.add_argument(
         '--classes', nargs='+', metavar='CLASS', help='keep these classes only'
     )
@@ -83,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
         classes=options.classes,
         batch_size=options.batch_size,
         precision=options.precision,
+        compile=options.compile,
         allow_random_weights=options.allow_random_weights,
         cfg_options=options.cfg_options,
     )

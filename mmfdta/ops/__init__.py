@@ -10,5 +10,6 @@ from mmfdta.utils.environment import prepare_mmdet
 prepare_mmdet()
 
 from .acceleration import accelerate  # noqa: E402
+from .compilation import compile_detector  # noqa: E402
 
-__all__ = ['accelerate']
+__all__ = ['accelerate', 'compile_detector']

@@ -2,6 +2,7 @@
 """Frozen batch normalisation folded into convolutions, at inference only."""
 
 import copy
+from typing import Any
 
 import torch
 from mmcv.cnn import fuse_conv_bn
@@ -21,16 +22,25 @@ class FoldedResNet(ResNet):
 
     With gradients it is the plain network: channels last gains nothing there, and in
     PyTorch 2.13 the backward pass of a strided 1x1 convolution of 8 channels writes
-    beyond its memory.
+    beyond its memory. Such a pass forgets the copy as well: fused optimisers write to
+    weights without counting. Under autocast the copy is in autocast's type, so that its
+    weights are not converted for every image.
     """
 
     _folded: tuple[nn.Module, ...] = ()
-    _state: tuple[tuple[int, int], ...] = ()
+    _state: tuple = ()
+    compiling: tuple[tuple, dict] | None = None
 
     def __getstate__(self) -> dict:
-        state = self.__dict__.copy()
+        state = super().__getstate__()
         state.pop('_folded', None)
+        state.pop('compiling', None)
         return state
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the copy, which is what runs at inference; see ``nn.Module``."""
+        self.compiling = args, kwargs
+        self._folded = ()
 
     def train(self, mode: bool = True) -> 'FoldedResNet':
         """Switch between training and evaluation, and forget the copy."""
@@ -39,17 +49,32 @@ class FoldedResNet(ResNet):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the levels of images (F, 3, H, W), finest first."""
-        if self.training or torch.is_grad_enabled() or is_recorded():
+        if is_recorded():
             return super().forward(x)
+        if self.training or torch.is_grad_enabled():
+            self._folded = ()
+            return super().forward(x)
+        dtype = _autocast_type(x.device.type)
         tensors = [*self.parameters(), *self.buffers()]
-        state = tuple((t.data_ptr(), t._version) for t in tensors)
+        state = dtype, *((t.data_ptr(), t._version) for t in tensors)
         if not self._folded or state != self._state:
             plain = ResNet.__new__(ResNet)
             plain.__dict__.update(self.__getstate__())
             folded = fuse_conv_bn(copy.deepcopy(plain))
+            folded = folded.to(dtype=dtype, memory_format=torch.channels_last)
+            if self.compiling is not None:
+                args, kwargs = self.compiling
+                folded.compile(*args, **kwargs)
             # In a tuple, so that it is no submodule.
-            self._folded = (folded.to(memory_format=torch.channels_last),)
+            self._folded = (folded,)
             self._state = state
         if x.device.type == 'cpu':
             x = x.contiguous(memory_format=torch.channels_last)
         return self._folded[0](x)
+
+
+def _autocast_type(device: str) -> torch.dtype | None:
+    """Type that convolutions are computed in under autocast; None without it."""
+    return (
+        torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    )

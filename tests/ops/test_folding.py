@@ -78,6 +78,14 @@ def average_statistics(detector):
     detector.backbone.eval()
 
 
+def train_without_counting(detector):
+    # A fused optimiser does not raise the versions of what it writes to.
+    optimizer = torch.optim.AdamW(detector.backbone.parameters(), 0.05, fused=True)
+    images = torch.randn(1, 3, 64, 64)
+    sum(level.sum() for level in detector.extract_feat(images)).backward()
+    optimizer.step()
+
+
 def swap_and_evaluate(detector):
     # MMEngine's EMAHook writes to the data before the validation loop calls `eval`.
     for parameter in detector.backbone.parameters():
@@ -91,6 +99,7 @@ def swap_and_evaluate(detector):
         replace_parameters,
         load_other_weights,
         step,
+        train_without_counting,
         average_statistics,
         swap_and_evaluate,
         lambda detector: detector.double().float(),
@@ -132,6 +141,38 @@ def test_copies_fold_their_own_weights(detector, duplicate):
     step(other)
     check(other, images)
     check(detector, images)
+
+
+def test_weights_are_converted_once_under_autocast(detector):
+    images = torch.randn(1, 3, 64, 96)
+    expected = features(detector, images)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = features(detector, images)
+        folded = detector.backbone._folded[0]
+        features(detector, images)
+    assert detector.backbone._folded[0] is folded
+    assert {p.dtype for p in folded.parameters()} == {torch.bfloat16}
+    for level, wanted in zip(found, expected, strict=True):
+        error = (level.float() - wanted).norm() / wanted.norm()
+        assert error < 0.02
+    for level, wanted in zip(features(detector, images), expected, strict=True):
+        assert level.equal(wanted)
+
+
+def test_activations_stay_channels_last(detector):
+    """Through backbone and neck: nothing is copied between two convolutions."""
+    seen = []
+    images = torch.randn(1, 3, 64, 96)
+    features(detector, images)
+    modules = [*detector.backbone._folded[0].modules(), *detector.neck.modules()]
+    for module in modules:
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda m, x, y: seen.append((x[0], y)))
+    features(detector, images)
+    assert len(seen) == 20 + 4
+    for x, y in seen:
+        for tensor in (x, y):
+            assert tensor.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_bfloat16_autocast_and_a_whole_prediction(detector):

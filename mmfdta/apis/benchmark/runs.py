@@ -86,6 +86,7 @@ def run_fingerprint(entry: Entry, data: str, machine: dict) -> str:
         config.model,
         config.get('checkpoint_modules'),
         config.get('precision'),
+        config.get('compile_detector') or None,
         dataset,
         entry.checkpoint and file_digest(entry.checkpoint),
         config_code_digest(config),

@@ -317,13 +317,11 @@ def token_points(valid_ratios: Tensor, level_shapes: LevelShapes) -> Tensor:
         Centres of the S tokens in all levels, (F, S, L, 2), xy in 0..1 of the padded
         level.
     """
-    points = []
+    points, device = [], valid_ratios.device
     for level, (height, width) in enumerate(level_shapes):
+        # Not linspace, whose ends would be constants to a compiler.
         y, x = torch.meshgrid(
-            *(
-                torch.linspace(0.5, n - 0.5, n, device=valid_ratios.device)
-                for n in (height, width)
-            ),
+            *(torch.arange(n, device=device) + 0.5 for n in (height, width)),
             indexing='ij',
         )
         share_x, share_y = valid_ratios[:, None, level].unbind(-1)

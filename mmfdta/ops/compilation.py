@@ -1,0 +1,72 @@
+# Copyright (c) mmfdta authors.
+"""The networks of a detector by PyTorch's compiler, at inference."""
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import nn
+
+
+def compile_detector(model: nn.Module, **options: Any) -> nn.Module:
+    """Let PyTorch compile each network of a detector, such as backbone and encoder.
+
+    A network is compiled for the size of the first images that it gets, and when others
+    come, for any size; for one image, several, and padded ones each. After eight times
+    PyTorch leaves it at that and runs what is new as it is. Classes, weights and their
+    names stay, and copies of the model are plain. So is what is not the call of a
+    network: non-maximum suppression, RoI heads.
+
+    Args:
+        model: A tracker with a ``detector``, or a detector, which has been accelerated;
+            changed in place. A second call changes nothing.
+        **options: Of ``torch.compile``.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: If this machine cannot compile, or the model has no such networks.
+    """
+    detector = getattr(model, 'detector', model)
+    networks = [
+        part
+        for part in detector.children()
+        if isinstance(part, BaseModule) and any(True for _ in part.parameters())
+    ]
+    if not networks:
+        raise ValueError(
+            f'compile_detector: found {type(detector).__name__}, which holds no '
+            'networks of MMDetection; expected a detector, or a tracker with one'
+        )
+    device = next(model.parameters()).device.type
+    problem = _find_problem(device, options)
+    if problem is not None:
+        raise ValueError(
+            f"compile_detector: PyTorch's compiler fails for {device} ({problem}); it "
+            'needs a C++ compiler for a CPU, Triton and a C compiler for a GPU. '
+            'Install them, or do not compile'
+        )
+    for network in networks:
+        if not is_compiled(network):
+            network.compile(**options)
+    return model
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether `compile_detector` has been called for a network."""
+    ways = (
+        getattr(module, name, None) for name in ('_compiled_call_impl', 'compiling')
+    )
+    return any(way is not None for way in ways)
+
+
+def _find_problem(device: str, options: dict) -> str | None:
+    """Compile one sum; None if that works, else a line that says why it does not."""
+    x = torch.ones(2, device=device)
+    try:
+        torch.compile(lambda x: x + 1, **options)(x)
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return f'{type(error).__name__}: {lines[0] if lines else "no reason given"}'
+    return None
