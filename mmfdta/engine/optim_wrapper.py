@@ -32,7 +32,8 @@ class _GroupClip(OptimWrapper):
     weights, and count in the optimiser's state. What is left out keeps both as they
     are, as PyTorch's optimisers leave a parameter without a gradient. Gradients are
     looked at when all processes and all accumulated iterations have added theirs, so
-    that one of them with a loss is enough, and all processes decide alike.
+    that one of them with a loss is enough, and all processes decide alike. The host
+    waits for a GPU once a step for this, when the backward pass is on its way.
 
     Args:
         clip_groups: Name of a part and the prefix of its parameters' names, or a dict

@@ -59,9 +59,10 @@ def to_host(tensor: Tensor) -> Tensor:
         tensor: Without a gradient.
 
     Returns:
-        The same on the CPU, with the same strides.
+        The same on the CPU.
     """
     if tensor.device.type == 'cpu':
         return tensor
     pinned = tensor.device.type == 'cuda'
-    return torch.empty_like(tensor, device='cpu', pin_memory=pinned).copy_(tensor)
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=pinned)
+    return host.copy_(tensor)

@@ -75,6 +75,23 @@ def steps(
     return found
 
 
+def detector_step() -> dict:
+    """Train the plain detector with annotations that are on the device already."""
+    with simulated_cuda():
+        model = _model().detector.to(CUDA)
+        frames = [*make_clip(3, size=(32, 64))['data_samples']]
+        frames[1].gt_instances = frames[1].gt_instances[:0]
+        for frame in frames:
+            frame.set_metainfo(dict(batch_input_shape=(32, 64)))
+        frames = [frame.to(CUDA) for frame in frames]
+        images = torch.randn(3, 3, 32, 64).to(CUDA)
+        with DEVICE.counting() as counts:
+            losses = model.loss(images, frames)
+            sum(losses.values()).backward()
+        assert all(value.isfinite() for value in losses.values()), losses
+    return counts.to_json()
+
+
 def depth_loss(frames: int) -> int:
     """Count what the depth loss starts on the device, with blocks of few frames."""
     loss = MODELS.build(dict(type='DepthBinLoss', num_bins=4))

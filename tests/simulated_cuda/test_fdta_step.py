@@ -11,7 +11,6 @@ WAITS = {
     'engine/optim_wrapper.py:_any_nonzero': 1,
 }
 
-
 BATCHES = [
     'one clip',
     'two sizes',
@@ -39,6 +38,12 @@ def test_waits_of_a_step(simulated_cuda, batches: list[str], options: dict):
         if batch == 'no objects':
             waits.pop('models/detectors/matcher.py:__call__')
         assert_budget(counts, waits=waits, blocking_copies={}, pageable_copies={})
+
+
+def test_waits_of_a_plain_detectors_step(simulated_cuda):
+    counts = simulated_cuda('case_fdta_step', 'detector_step')
+    waits = {'models/detectors/matcher.py:__call__': 1}
+    assert_budget(counts, waits=waits, blocking_copies={}, pageable_copies={})
 
 
 def test_launches_of_the_depth_loss(simulated_cuda):
