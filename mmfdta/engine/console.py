@@ -159,8 +159,14 @@ class TrackingRunner(Runner):
         """Build MMEngine's wrapper, with a loss scale where the precision needs one.
 
         Raises:
-            ValueError: If the wrapper's own precision is another.
+            ValueError: If the wrapper's own precision is another, or there is none for
+                it on this device.
         """
+        if self.cfg.get('precision') == 'fp16' and get_device() == 'cpu':
+            raise ValueError(
+                "precision: found 'fp16', which needs a GPU to train; take 'bf16' or "
+                "'fp32'"
+            )
         return super().build_optim_wrapper(
             adapt_optim_wrapper(optim_wrapper, self.cfg.get('precision'))
         )
