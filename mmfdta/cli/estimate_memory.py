@@ -40,11 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_precision(parser, 'train in it')
     parser.add_argument(
-        '--amp',
-        action='store_const',
-        const='fp16',
-        dest='precision',
-        help='another name of --precision fp16',
+        '--amp', action='store_true', help='another name of --precision fp16'
     )
     parser.add_argument(
         '--deformable',
@@ -72,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
         options.size,
         options.clip_length,
         options.objects,
-        options.precision,
+        options.precision or ('fp16' if options.amp else None),
         options.deformable,
     )
     estimate = estimate_memory(config, work)
