@@ -129,21 +129,19 @@ class FrameDetector(DeformableDETR):
         """
         level_shapes = tuple((feat.shape[-2], feat.shape[-1]) for feat in feats)
         if sizes is None:
-            positions = [self.positional_encoding(None, input=feat) for feat in feats]
-            mask = None
+            maps = [self.positional_encoding(None, input=feat) for feat in feats]
+            masks = None
             ones = feats[0].new_ones(len(feats[0]), len(feats), 2, dtype=torch.float32)
             valid_ratios = ones
         else:
-            masks, valid_ratios = padding_of(sizes, input_shape, level_shapes)
-            positions = [self.positional_encoding(mask) for mask in masks]
-            mask = torch.cat([mask.flatten(1) for mask in masks], dim=1)
+            found, valid_ratios = padding_of(sizes, input_shape, level_shapes)
+            maps = [self.positional_encoding(mask) for mask in found]
+            masks = [mask.flatten(1) for mask in found]
+        mask = None if masks is None else torch.cat(masks, dim=1)
         tokens = torch.cat([feat.flatten(2).transpose(1, 2) for feat in feats], dim=1)
+        positions = [position.flatten(2).transpose(1, 2) for position in maps]
         pos = torch.cat(
-            [
-                position.flatten(2).transpose(1, 2) + embed
-                for position, embed in zip(positions, self.level_embed, strict=True)
-            ],
-            dim=1,
+            [x + y for x, y in zip(positions, self.level_embed, strict=True)], dim=1
         )
         spatial_shapes, starts = level_tensors(level_shapes, tokens.device)
         levels = dict(
@@ -153,7 +151,21 @@ class FrameDetector(DeformableDETR):
             level_shapes=level_shapes,
         )
         encoder_inputs = dict(feat=tokens, feat_mask=mask, feat_pos=pos, **levels)
-        return encoder_inputs, dict(memory_mask=mask, **levels)
+        finest = positions[0], None if masks is None else masks[0]
+        more = self.decoder_features(feats, *finest)
+        return encoder_inputs, dict(memory_mask=mask, **levels, **more)
+
+    def decoder_features(
+        self, feats: tuple[Tensor, ...], pos: Tensor, mask: Tensor | None
+    ) -> dict:
+        """What the layers of the decoder get besides; nothing here.
+
+        Args:
+            feats: Neck levels (F, C, h, w), finest first.
+            pos: Positions of the finest level (F, h * w, C).
+            mask: Its padding (F, h * w) bool, True = padding; None without padding.
+        """
+        return {}
 
     def forward_encoder(
         self,

@@ -204,36 +204,14 @@ class FDTADetector(FrameDetector):
             self.spatial_adapter = MODELS.build(adapter)
         self.decoder = FDTADecoder(**{**decoder, 'layer_cfg': layer_cfg})
 
-    def prepare(
-        self,
-        feats: tuple[Tensor, ...],
-        input_shape: tuple[int, int] | None = None,
-        sizes: Tensor | None = None,
-    ) -> tuple[dict, dict]:
-        """Prepare encoder and decoder inputs; run the Spatial Adapter.
-
-        Args:
-            feats: Neck levels (F, C, h, w), finest first.
-            input_shape: Height and width of the padded frames, in pixels.
-            sizes: See :func:`padded_sizes`.
-
-        Returns:
-            As :meth:`FrameDetector.prepare`; the second also has ``depth``.
-        """
-        encoder_inputs, decoder_inputs = super().prepare(feats, input_shape, sizes)
-        if self.spatial_adapter is not None:
-            finest = feats[0]
-            tokens = finest.shape[-2] * finest.shape[-1]
-            mask = encoder_inputs['feat_mask']
-            if mask is not None:
-                mask = mask[:, :tokens]
-                pos = self.positional_encoding(mask.view(-1, *finest.shape[-2:]))
-            else:
-                pos = self.positional_encoding(None, input=finest)
-            pos = pos.flatten(2).transpose(1, 2)
-            detached = [feat.detach() for feat in feats[:3]]
-            decoder_inputs['depth'] = self.spatial_adapter(detached, mask, pos)
-        return encoder_inputs, decoder_inputs
+    def decoder_features(
+        self, feats: tuple[Tensor, ...], pos: Tensor, mask: Tensor | None
+    ) -> dict:
+        """Run the Spatial Adapter; see :meth:`FrameDetector.decoder_features`."""
+        if self.spatial_adapter is None:
+            return {}
+        detached = [feat.detach() for feat in feats[:3]]
+        return dict(depth=self.spatial_adapter(detached, mask, pos))
 
     def forward_decoder(  # type: ignore[override]
         self, *args, depth: DepthFeatures | None = None, **kwargs
