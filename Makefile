@@ -1,6 +1,6 @@
-# make test | make faults | make tiers | make demo | make ablation | make benchmark | make lint | make format | make install | make docs | make clean
+# make test | make faults | make tiers | make demo | make ablation | make benchmark | make gpu | make wheels | make lint | make format | make install | make docs | make clean
 # PYTHON=python3.12 chooses the interpreter, VENV=path the environment. RELEASED=path is a
-# checkout of the released FDTA for `make benchmark`.
+# checkout of the released FDTA for `make benchmark` and `make gpu`.
 
 SHELL := /bin/bash
 VENV ?= .venv
@@ -21,7 +21,7 @@ test faults: export OMP_WAIT_POLICY ?= passive
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.11 python3.12 python3.10 python3 python)
 USABLE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 
-.PHONY: install test faults tiers lint format demo ablation benchmark docs clean
+.PHONY: install test faults tiers lint format demo ablation benchmark gpu wheels docs clean
 
 test: install lint
 	$(PY) -m pytest -m "not slow and not faults and not tiers" $(PYTEST_ARGS)
@@ -50,6 +50,15 @@ ablation: install
 benchmark: install
 	$(if $(RELEASED),$(PY) -m pip install -q einops)
 	$(PY) benchmarks/run_all.py $(if $(RELEASED),--released $(RELEASED)) $(BENCHMARK_ARGS)
+
+gpu: install
+	$(if $(RELEASED),$(PY) -m pip install -q einops)
+	$(PY) -m mmfdta gpu-check $(if $(RELEASED),--released $(RELEASED)) $(GPU_ARGS)
+
+# WHEELS=folder, FOR=3.12: the Python of the machine that gets them.
+WHEELS ?= work_dirs/wheels
+wheels: install
+	PATH="$(abspath $(VENV)/bin):$$PATH" tools/make_wheels.sh $(WHEELS) $(FOR)
 
 docs: install
 	$(PY) -m pip install -q -r requirements/docs.txt

@@ -2,8 +2,8 @@
 # Collect wheels for a machine without a network: tools/make_wheels.sh FOLDER [PYTHON]
 # They are mmfdta, OneDL's family and what that needs, for Linux on x86-64 and the given
 # version of Python (3.12). PyTorch is left out, and so is what comes with most of its
-# installations (numpy, scipy, OpenCV, Pillow, matplotlib, rich, PyYAML); EXTRA names
-# more packages, such as EXTRA='scipy opencv-python-headless'.
+# installations (numpy, scipy, OpenCV, Pillow, matplotlib, scikit-image, rich, PyYAML);
+# EXTRA names more packages, such as EXTRA="scikit-image opencv-python-headless".
 set -euo pipefail
 if [ $# -lt 1 ]; then sed -n '2,6s/^# //p' "$0" >&2; exit 2; fi
 
@@ -13,7 +13,7 @@ family=$(grep '^onedl-mm[cde]' "$here/requirements/mminstall.txt")
 # Without code for a processor, and not all of them on the index as wheels.
 # shellcheck disable=SC2086
 python -m pip wheel -q --no-deps -w "$1" "$here" $family \
-    addict yapf terminaltables termcolor platformdirs
+    addict yapf terminaltables termcolor platformdirs imaug
 platforms=()
 for number in 2_28 2_27 2_24 2_17; do
     platforms+=(--platform "manylinux_${number}_x86_64")
