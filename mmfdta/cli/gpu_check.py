@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument(
         '--device',
-        help='such as cuda:1 (default: cuda:0); cpu compares the CPU with itself',
+        help='such as cuda:1 or cpu; a GPU if there is one',
     )
     parser.add_argument(
         '--quick',
