@@ -3,7 +3,15 @@
 
 An output is a weighted sum of the four pixels around each sampling point. MMCV's
 PyTorch path stores, stacks and multiplies all samples. Here is one operator with
-several ways of computing it; `operator.py` says which one is taken.
+several ways of computing it:
+
+- `module.py`: the drop-in for MMCV's module
+- `operator.py`: the operator, its gradient, and the rule that says which way is taken
+- `plain.py`: by PyTorch's `grid_sample`, on any device
+- `sparse.py`: as sparse products, on a CPU
+- `compiled.py`: by MMCV's compiled operator, on CUDA
+- `on_triton.py`, `kernels.py`: by Triton kernels, on CUDA
+- `levels.py`: sizes of levels on the host and on a device
 """
 
 from .levels import LevelShapes, read_level_shapes
