@@ -8,6 +8,7 @@ from mmdet.structures import OptSampleList, SampleList
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
+from mmfdta.ops.processor import is_recorded
 from mmfdta.utils.transfers import to_device
 
 from ..layers import in_float32
@@ -29,7 +30,12 @@ class Encoder(BaseModule):
         self.embed_dims = layers[0].embed_dims
 
     def forward(
-        self, query: Tensor, valid_ratios: Tensor, level_shapes: LevelShapes, **kwargs
+        self,
+        query: Tensor,
+        valid_ratios: Tensor,
+        level_shapes: LevelShapes,
+        reference_points: Tensor | None = None,
+        **kwargs,
     ) -> Tensor:
         """Run the layers.
 
@@ -37,18 +43,20 @@ class Encoder(BaseModule):
             query: Tokens (F, S, C) of all levels.
             valid_ratios: (F, L, 2) share of each level that is not padding, x first.
             level_shapes: Of the L levels.
+            reference_points: What :func:`token_points` gives, where it is known.
             **kwargs: Further arguments of MMDetection's encoder.
 
         Returns:
             The memory (F, S, C).
         """
-        points = token_points(valid_ratios, level_shapes)
+        if reference_points is None:
+            reference_points = token_points(valid_ratios, level_shapes)
         for layer in self.layers:
             query = layer(
                 query=query,
                 valid_ratios=valid_ratios,
                 level_shapes=level_shapes,
-                reference_points=points,
+                reference_points=reference_points,
                 **kwargs,
             )
         return query
@@ -75,6 +83,12 @@ class FrameDetector(DeformableDETR):
     """
 
     float32_modules = ('bbox_head', 'reference_points_fc')
+    _whole_frames: tuple = ()
+
+    def __getstate__(self) -> dict:
+        state = super().__getstate__()
+        state.pop('_whole_frames', None)
+        return state
 
     def __init__(self, *args, as_two_stage: bool = False, **kwargs) -> None:
         if as_two_stage:
@@ -128,8 +142,9 @@ class FrameDetector(DeformableDETR):
             Arguments of :meth:`forward_encoder` and :meth:`forward_decoder`.
         """
         level_shapes = tuple((feat.shape[-2], feat.shape[-1]) for feat in feats)
+        known: dict[str, Tensor] = {}
         if sizes is None:
-            maps = [self.positional_encoding(None, input=feat) for feat in feats]
+            maps, known['reference_points'] = self.whole_frames(feats)
             masks = None
             ones = feats[0].new_ones(len(feats[0]), len(feats), 2, dtype=torch.float32)
             valid_ratios = ones
@@ -151,6 +166,7 @@ class FrameDetector(DeformableDETR):
             level_shapes=level_shapes,
         )
         encoder_inputs = dict(feat=tokens, feat_mask=mask, feat_pos=pos, **levels)
+        encoder_inputs |= known
         finest = positions[0], None if masks is None else masks[0]
         more = self.decoder_features(feats, *finest)
         return encoder_inputs, dict(memory_mask=mask, **levels, **more)
@@ -167,6 +183,32 @@ class FrameDetector(DeformableDETR):
         """
         return {}
 
+    def whole_frames(self, feats: tuple[Tensor, ...]) -> tuple[list[Tensor], Tensor]:
+        """What is the same for all frames of a size without padding.
+
+        Those of the last size are kept: a seventh of what a frame starts on a GPU.
+
+        Args:
+            feats: Neck levels (F, C, h, w).
+
+        Returns:
+            Sine positions of the levels, (1, C, h, w) each, and the points of the
+            tokens, see :func:`token_points`, (1, S, L, 2).
+        """
+        shapes = tuple((feat.shape[-2], feat.shape[-1]) for feat in feats)
+        key = shapes, feats[0].device
+        if not is_recorded() and self._whole_frames and self._whole_frames[0] == key:
+            return self._whole_frames[1]
+        # Outside of inference mode, whose tensors training could not take.
+        with torch.inference_mode(False), torch.no_grad():
+            places = [feat.new_empty(1, 1, *feat.shape[-2:]) for feat in feats]
+            positions = [self.positional_encoding(None, input=p) for p in places]
+            ones = torch.ones(1, len(feats), 2, device=feats[0].device)
+            made = positions, token_points(ones, shapes)
+        if not is_recorded():
+            self._whole_frames = key, made
+        return made
+
     def forward_encoder(
         self,
         feat: Tensor,
@@ -180,9 +222,10 @@ class FrameDetector(DeformableDETR):
         Args:
             feat: Tokens (F, S, C) of all levels.
             feat_mask: (F, S) bool, True = padding; None without padding.
-            feat_pos: Positions of the tokens (F, S, C).
+            feat_pos: Positions of the tokens (F, S, C), or (1, S, C) for all frames.
             spatial_shapes: Sizes of the levels, int64 (L, 2).
-            **levels: ``level_start_index``, ``valid_ratios`` and ``level_shapes``.
+            **levels: ``level_start_index``, ``valid_ratios`` and ``level_shapes``, and
+                ``reference_points`` where they are known.
 
         Returns:
             Arguments of MMDetection's ``pre_decoder``.

@@ -69,11 +69,21 @@ class FDTAHead(DeformableDETRHead):
         Returns:
             Raw outputs.
         """
-        cls_scores, bbox_preds = in_float32(
-            partial(super().forward, references=references), hidden_states
-        )
+        if torch.is_grad_enabled() or self.share_pred_layer:
+            cls_scores, bbox_preds = in_float32(
+                partial(super().forward, references=references), hidden_states
+            )
+        else:
+            # These boxes are what the decoder has refined its points to.
+            cls_scores = in_float32(self._classify, hidden_states)
+            bbox_preds = torch.stack(list(references[1:]))
         depth_logits = None if depth is None else depth.logits
         return DetectorOutputs(cls_scores, bbox_preds, hidden_states[-1], depth_logits)
+
+    def _classify(self, hidden_states: Tensor) -> Tensor:
+        """Class logits (L, F, Q, K)."""
+        pairs = zip(self.cls_branches, hidden_states, strict=True)
+        return torch.stack([branch(states) for branch, states in pairs])
 
     def loss(self, batch_data_samples: SampleList, **head_inputs) -> dict[str, Tensor]:
         """Detection losses of single frames, for training the plain detector."""

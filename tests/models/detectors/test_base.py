@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """Inputs of the transformer are those of MMDetection, to the last digit."""
 
+import copy
+
 import pytest
 import torch
 from mmdet.models.detectors import DeformableDETR
@@ -43,11 +45,20 @@ def test_the_transformers_inputs_are_those_of_mmdetection(detector, case):
     for mine, theirs in zip(found, expected, strict=True):
         assert mine.pop('level_shapes') == tuple(f.shape[2:] for f in feats)
         mine.pop('depth', None)
+        known = mine.pop('reference_points', None)
         assert mine.keys() == theirs.keys()
         for name, value in theirs.items():
-            assert value is None or (
-                mine[name].dtype == value.dtype and mine[name].equal(value)
-            ), name
+            if value is None:
+                assert mine[name] is None, name
+                continue
+            # Positions of whole frames are there once for all of them.
+            assert mine[name].dtype == value.dtype, name
+            assert mine[name].expand_as(value).equal(value), name
+        if case == 'whole' and known is not None:
+            points = token_points(
+                mine['valid_ratios'], tuple(f.shape[2:] for f in feats)
+            )
+            assert known.expand_as(points).equal(points)
     shapes, ratios = (expected[0][n] for n in ('spatial_shapes', 'valid_ratios'))
     points = DeformableDetrTransformerEncoder.get_encoder_reference_points(
         shapes, ratios, 'cpu'
@@ -72,3 +83,41 @@ def test_a_network_on_tensors_is_the_detector(detector):
         assert found[name].equal(value) and by_mmdetection[name].equal(value)
         dim = {'cls_scores': 1, 'bbox_preds': 1}.get(name, 0)
         torch.testing.assert_close(whole[name], value.narrow(dim, 0, 1))
+
+
+def test_what_is_kept_of_a_size_is_that_of_the_size():
+    """Positions and points of frames that follow in other sizes, types and modes."""
+    detector = build(small_config()).eval().detector
+    for size, count in (((64, 96), 2), ((64, 96), 1), ((96, 64), 1), ((64, 96), 3)):
+        images = torch.randn(count, 3, *size)
+        fresh = copy.deepcopy(detector)
+        assert not fresh._whole_frames
+        with torch.inference_mode():
+            found, expected = detector.detect(images), fresh.detect(images)
+        assert found.bbox_preds.equal(expected.bbox_preds)
+        assert found.embeddings.equal(expected.embeddings)
+        feats = detector.extract_feat(images)
+        encoder_inputs, _ = detector.prepare(feats)
+        ratios = encoder_inputs['valid_ratios']
+        points = token_points(ratios, encoder_inputs['level_shapes'])
+        assert encoder_inputs['reference_points'].expand_as(points).equal(points)
+        positions, _ = detector.whole_frames(feats)
+        for feat, position in zip(feats, positions, strict=True):
+            wanted = detector.positional_encoding(None, input=feat)
+            assert position.expand_as(wanted).equal(wanted)
+    # What inference has kept can be trained on.
+    detector.train().detect(torch.randn(1, 3, 64, 96)).bbox_preds.sum().backward()
+    assert detector.level_embed.grad is not None
+
+
+def test_boxes_without_gradients_are_those_with_them():
+    """They are taken from the decoder, and else computed by the head again."""
+    detector = build(small_config()).eval().detector
+    with torch.no_grad():
+        for parameter in detector.bbox_head.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+        images = torch.randn(2, 3, 64, 96)
+        found = detector.detect(images)
+    expected = detector.detect(images)
+    assert found.bbox_preds.equal(expected.bbox_preds)
+    assert found.cls_scores.equal(expected.cls_scores)
