@@ -5,9 +5,8 @@ import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
 
-from mmfdta.ops.linear import products
+from mmfdta.ops.contrast import contrast
 from mmfdta.utils.transfers import to_device
 
 
@@ -98,81 +97,10 @@ class QualityAwareContrastiveLoss(nn.Module):
         good = present & (quality >= self.quality_thr)
         with torch.autocast(embeddings.device.type, enabled=False):
             unit = F.normalize(embeddings.to(dtype), dim=1)[rows]
-            loss = _Contrast.apply(unit, names, quality, good, i, j, self.temperature)
+            loss = contrast(unit, names, quality, good, i, j, self.temperature)
         if self.reduction == 'mean':
             loss = loss / len(chunks)
         return self.loss_weight * loss
-
-
-class _Contrast(torch.autograd.Function):
-    """Sum of the losses of K chunks, padded to n places each.
-
-    With p_ij = exp(n_i) / (exp(s_ij) + exp(n_i)), where n_i is the logarithm of the sum
-    over the negatives, and f_ij the factor of l_ij in the loss, the gradient is
-    -f_ij p_ij for a positive pair and exp(s_ik - n_i) sum_j f_ij p_ij for a negative.
-    It takes the place of the similarities, so that there is one matrix of all pairs.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: FunctionCtx,
-        unit: Tensor,
-        names: Tensor,
-        quality: Tensor,
-        good: Tensor,
-        i: Tensor,
-        j: Tensor,
-        temperature: float,
-    ) -> Tensor:
-        """Compute loss and gradient.
-
-        Args:
-            ctx: What the backward pass needs.
-            unit: Embeddings of length 1, (K, n, C).
-            names: Identities (K, n).
-            quality: (K, n).
-            good: (K, n) bool, which take part.
-            i: (P,) anchors of all positive pairs, counted through all places.
-            j: (P,) the other embedding of each pair.
-            temperature: Of the loss.
-        """
-        unit = unit / temperature**0.5
-        scores = products(unit, unit)
-        pairs = i * names.shape[1] + j % names.shape[1]
-        positive = scores.flatten()[pairs]
-        same = names[:, :, None] == names[:, None]
-        scores.masked_fill_(same | ~good[:, None], -torch.inf)
-        negatives = scores.logsumexp(2)
-        # -log(exp(s) / (exp(s) + exp(n))) = log(1 + exp(n - s))
-        excess = negatives.flatten()[i] - positive
-
-        both = good.flatten()[i] & good.flatten()[j]
-        # The harmonic mean, which is 0 where a quality is.
-        inverse = 1 / quality.flatten()
-        factor = (2 / (inverse[i] + inverse[j])).to(scores).masked_fill_(~both, 0)
-        count = torch.zeros_like(negatives)
-        count.view(-1).index_add_(0, i, both.to(count))
-        anchors = (count > 0).sum(1, keepdim=True).clamp(min=1)
-        factor /= (count.clamp_(min=1) * anchors).flatten()[i]
-        loss = temperature * (factor * F.softplus(excess)).sum()
-
-        slope = factor.mul_(excess.sigmoid_())
-        total = torch.zeros_like(negatives)
-        total.view(-1).index_add_(0, i, slope)
-        negatives.masked_fill_(negatives == -torch.inf, 0)
-        scores.sub_(negatives[..., None]).exp_().mul_(total[..., None])
-        scores.view(-1)[pairs] = -slope
-        ctx.save_for_backward(unit, scores)
-        ctx.factor = temperature**0.5
-        return loss
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradient of the embeddings."""
-        unit, slopes = ctx.saved_tensors
-        slopes = slopes + slopes.mT
-        return products(slopes, unit.mT) * (grad * ctx.factor), *[None] * 6
 
 
 def _positive_pairs(names: Tensor, chunk: Tensor) -> tuple[Tensor, Tensor]:
