@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from mmdet.structures import DetDataSample
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmfdta.models import FDTA
 
@@ -69,7 +69,8 @@ class Parts:
         with torch.no_grad():
             memory = self.detector.forward_encoder(**encoder)
             queries, _ = self.detector.pre_decoder(**memory)
-        return {**decoder, **queries}
+        # Queries are views of weights that checks move to another device.
+        return moved({**decoder, **queries}, torch.device('cpu'))
 
     def trajectories(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Features (1, 2, T, N, C) with gradients, words, masks and times."""
@@ -206,23 +207,14 @@ def _id_frame(bench: Bench, parts: Parts) -> Found:
 
 
 # ----------------------------------------------------------------------------- losses
-class _Losses(nn.Module):
+def _losses_of(model: FDTA, clip: dict[str, Any], outputs: Any) -> dict[str, Tensor]:
     """The losses of a clip, given what the detector found in it."""
-
-    def __init__(self, model: FDTA, clip: dict[str, Any], epoch: int) -> None:
-        super().__init__()
-        self.model = model
-        self.clip = clip
-        self.epoch = epoch
-
-    def forward(self, outputs: Any) -> dict[str, Tensor]:
-        model = self.model
-        data = model.data_preprocessor(collate(self.clip), training=True)
-        detection, model.clip_detection = model.clip_detection, lambda *_: outputs
-        try:
-            return model.loss(**data)
-        finally:
-            model.clip_detection = detection
+    data = model.data_preprocessor(collate(clip), training=True)
+    detection, model.clip_detection = model.clip_detection, lambda *_: outputs
+    try:
+        return model.loss(**data)
+    finally:
+        model.clip_detection = detection
 
 
 def _losses(bench: Bench, parts: Parts) -> dict[str, tuple[Pass, Pass]]:
@@ -237,15 +229,14 @@ def _losses(bench: Bench, parts: Parts) -> dict[str, tuple[Pass, Pass]]:
     outputs = moved(outputs, torch.device('cpu'))
     for name, tensor in vars(outputs).items():
         setattr(outputs, name, tensor.requires_grad_())
-    losses = _Losses(model, clip, epoch=1)
     results = {}
     for kind, belongs in KINDS.items():
 
         def run(outputs: Any, belongs: Any = belongs) -> list[Tensor]:
-            found = losses(outputs)
+            found = _losses_of(model, clip, outputs)
             return [found[name] for name in sorted(found) if belongs(name)]
 
-        results[kind] = on_both(losses, [outputs], bench.device, run)
+        results[kind] = on_both(model, [outputs], bench.device, run)
     return results
 
 
