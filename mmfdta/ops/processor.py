@@ -32,6 +32,15 @@ def is_recorded() -> bool:
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
+def is_exported() -> bool:
+    """Whether an exporter records operations that have to be PyTorch's own.
+
+    The flag and not `torch.compiler.is_exporting`, which in PyTorch 2.11 also says yes
+    when `torch.compile` records.
+    """
+    return torch.jit.is_tracing() or torch.compiler._is_exporting_flag
+
+
 def is_plain_float(x: Tensor) -> bool:
     """Whether a tensor is float32 on a CPU, outside of autocast and recording."""
     return (

@@ -2,9 +2,11 @@
 """The table of a check of the GPU, to print, as Markdown and as JSON."""
 
 import json
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmfdta.structures.tables import markdown_table
 from mmfdta.structures.whole_files import write_text
@@ -57,6 +59,17 @@ def _cell(text: str) -> str:
     return text.replace('|', '\\|').replace('\n', ' ')
 
 
+def _strict(value: Any) -> Any:
+    """Write numbers that JSON does not have as text: ``nan``, ``inf``."""
+    if isinstance(value, Mapping):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
 def write(settings: Settings, rows: Sequence[Row]) -> list[Path]:
     """Write ``gpu_check.md`` and ``gpu_check.json``.
 
@@ -73,9 +86,9 @@ def write(settings: Settings, rows: Sequence[Row]) -> list[Path]:
         settings=settings.as_dict(),
         summary=count(rows),
         failed=sum(row.verdict == FAIL for row in rows),
-        rows=[row.as_dict() for row in rows],
+        rows=[_strict(row.as_dict()) for row in rows],
     )
     paths = [out / 'gpu_check.md', out / 'gpu_check.json']
     write_text(paths[0], markdown(rows))
-    write_text(paths[1], json.dumps(record, indent=1) + '\n')
+    write_text(paths[1], json.dumps(record, indent=1, allow_nan=False) + '\n')
     return paths

@@ -5,6 +5,7 @@ import torch
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttention
 from torch import Tensor
 
+from ..processor import is_exported
 from .levels import LevelShapes, read_level_shapes
 from .operator import deformable_sampling
 
@@ -51,7 +52,7 @@ class FastDeformableAttention(MultiScaleDeformableAttention):
         Returns:
             Like the query.
         """
-        if torch.jit.is_tracing() or torch.compiler.is_exporting():
+        if is_exported():
             return super().forward(
                 query,
                 key,

@@ -22,7 +22,7 @@ from mmfdta.apis.gpu_check.checks import (
     run_checks,
 )
 from mmfdta.apis.gpu_check.comparing import Pass, difference
-from mmfdta.apis.gpu_check.report import count, markdown
+from mmfdta.apis.gpu_check.report import count, markdown, write
 from mmfdta.apis.gpu_check.tracking import agreement
 from mmfdta.apis.gpu_check.training import compare_steps
 from mmfdta.cli.main import main
@@ -151,6 +151,18 @@ def test_without_a_gpu(tmp_path, capsys):
     assert torch.__version__ in (out / 'gpu_check.md').read_text()
     assert main(['gpu-check', '--device', 'cuda:0', '--out', str(out)]) == 1
     assert 'finds no CUDA device' in capsys.readouterr().err
+
+
+def test_the_json_has_no_number_that_json_lacks(tmp_path):
+    numbers = dict(loss=float('nan'), norms=[1.0, float('inf')])
+    row = make_check(print).row(judge(False, 'nan', **numbers))
+    _, path = write(settings(tmp_path), [row])
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    (found,) = json.loads(path.read_text(), parse_constant=refuse)['rows']
+    assert found['numbers'] == dict(loss='nan', norms=[1.0, 'inf'])
 
 
 # ------------------------------------------------------------------------ comparisons
