@@ -84,8 +84,12 @@ def _tracker_text(name: str) -> str:
     """The source of the project's small tracker, from its imports on."""
     path = Path(mmfdta.__file__).parent / _SOURCE
     source = path.read_text(encoding='utf-8')
-    code = source[source.index('import torch') :]
-    return f'"""Tracker {name}."""\n\n{code.replace(_CLASS, name)}'
+    imports, code = source[source.index('import torch') :].split('\n\n\n', 1)
+    # In a package of its own, mmfdta is one of the libraries.
+    lines = [line for line in imports.splitlines() if line]
+    lines.sort(key=lambda line: (line.startswith('from '), line))
+    head = '\n'.join([f'"""Tracker {name}."""', '', *lines])
+    return f'{head}\n\n\n{code.replace(_CLASS, name)}'
 
 
 def _config_text(name: str, package: str) -> str:
