@@ -87,8 +87,8 @@ def add_batch_size(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar='FRAMES',
         help='frames the detector takes at a time; by default as many as the free '
-        'memory of the GPU surely holds, at most 8, and 1 on a CPU. Tracks are the '
-        'same',
+        'memory of the GPU surely holds, at most 8, and 1 on a CPU; the last digits of '
+        'boxes may change',
     )
 
 

@@ -1,7 +1,8 @@
 # Copyright (c) mmfdta authors.
 """How many frames a model is given at a time, and loaders that give it so many.
 
-Detectors of this project see their frames one by one: tracks do not depend on it.
+Detectors of this project see their frames one by one: a batch changes no more than the
+last digits of boxes.
 """
 
 import math

@@ -1,7 +1,6 @@
 # Copyright (c) mmfdta authors.
 """Times and memory on the device."""
 
-import inspect
 import statistics
 import time
 from collections.abc import Callable
@@ -11,7 +10,6 @@ import numpy as np
 import torch
 
 from ..analysis.training_memory import estimate_memory, read_workload
-from ..inferencer import MOTInferencer
 from .bench import Bench
 from .checks import Found, NotRunError, check, judge
 from .training import Training
@@ -191,9 +189,6 @@ def _register_frames() -> None:
                 if place >= len(bench.speed_sizes):
                     raise NotRunError('no such size was asked for')
                 bench.check_precision(options.get('precision', 'fp32'))
-                takes = inspect.signature(MOTInferencer).parameters
-                if 'compile' in options and 'compile' not in takes:
-                    raise NotRunError('MOTInferencer does not compile')
                 size = bench.speed_sizes[place]
                 rate, peak = within_memory(
                     lambda: frames_per_second(bench, size, **options)
