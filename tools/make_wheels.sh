@@ -2,8 +2,8 @@
 # Collect wheels for a machine without a network: tools/make_wheels.sh FOLDER [PYTHON]
 # They are mmfdta, OneDL's family and what that needs, for Linux on x86-64 and the given
 # version of Python (3.12). PyTorch is left out, and so is what comes with most of its
-# installations (numpy, scipy, OpenCV, Pillow, matplotlib, scikit-image, rich, PyYAML);
-# EXTRA names more packages, such as EXTRA="scikit-image opencv-python-headless".
+# installations (numpy, scipy, OpenCV, Pillow, matplotlib, scikit-image, rich, PyYAML,
+# requests, tqdm); EXTRA names more packages, such as EXTRA="scikit-image rich".
 set -euo pipefail
 if [ $# -lt 1 ]; then sed -n '2,6s/^# //p' "$0" >&2; exit 2; fi
 
@@ -22,5 +22,5 @@ done
 python -m pip download -q --no-deps --only-binary=:all: -d "$1" \
     --python-version "${2:-3.12}" --implementation cp "${platforms[@]}" \
     --platform manylinux2014_x86_64 --platform manylinux1_x86_64 \
-    pycocotools shapely lap ${EXTRA:-}
+    pycocotools shapely lap av supervision 'pydeprecate<0.14' defusedxml ${EXTRA:-}
 du -sh "$1"

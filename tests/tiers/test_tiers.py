@@ -88,7 +88,8 @@ def test_core(tmp_path, wheel):
     install = Install(tmp_path, wheel)
     install.add('')
     listed = install.run('python', '-m', 'pip', 'list', '--format=freeze')
-    for name in ('torch', 'mmengine', 'mmdet', 'lap', 'motmetrics', 'pandas'):
+    families = ('torch', 'mmengine', 'mmdet', 'lap', 'motmetrics', 'pandas')
+    for name in (*families, 'av', 'supervision'):
         assert f'{name}==' not in listed
     assert 'evaluate' in install.run('mmfdta', '--help')
     install.run('mmfdta', 'minidance', 'data', *OPTIONS)
