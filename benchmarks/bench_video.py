@@ -23,7 +23,8 @@ import torch
 
 from mmfdta.apis import MOTInferencer
 from mmfdta.apis.config import read_config
-from mmfdta.apis.track_outputs import TrackedFrame, VideoFacts, plan_outputs
+from mmfdta.apis.track_outputs import VideoFacts, plan_outputs
+from mmfdta.apis.tracked_frame import TrackedFrame
 from mmfdta.apis.video_sources import open_source
 from mmfdta.visualization import TrackStyle
 

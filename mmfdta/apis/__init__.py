@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .inferencer import MOTInferencer
-    from .track_outputs import TrackedFrame
+    from .tracked_frame import TrackedFrame
     from .tracking_run import TrackingReport
 
 __all__ = ['MOTInferencer', 'TrackedFrame', 'TrackingReport']
 
 _MODULES = {
     'MOTInferencer': 'inferencer',
-    'TrackedFrame': 'track_outputs',
+    'TrackedFrame': 'tracked_frame',
     'TrackingReport': 'tracking_run',
 }
 

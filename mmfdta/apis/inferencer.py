@@ -17,7 +17,8 @@ from mmfdta.visualization import TrackStyle
 from .config import read_config
 from .frame_preprocessing import FramePreprocessor, collate_frames
 from .model_loading import load_tracker
-from .track_outputs import TrackedFrame, VideoFacts, plan_outputs
+from .track_outputs import VideoFacts, plan_outputs
+from .tracked_frame import TrackedFrame
 from .tracking_run import TrackingReport, TrackingRun
 from .video_sources import open_source
 
@@ -184,7 +185,8 @@ class MOTInferencer:
         numbers = column_numbers(self.model.dataset_meta)
         facts = VideoFacts(frames.name, rate, self.classes, numbers)
         try:
-            outputs = plan_outputs(out, facts, style or TrackStyle(), caption)
+            style = style or TrackStyle()
+            outputs = plan_outputs(out, facts, style, caption)
             run = TrackingRun(
                 frames,
                 self.preprocessor,
@@ -193,6 +195,8 @@ class MOTInferencer:
                 batch_size=1 if frames.live else self._choose_batch,
                 max_frames=max_frames,
                 progress=progress,
+                classes=self.classes,
+                style=style,
             )
             self.reset()
             return (yield from run.frames())

@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-import numpy as np
-
 from mmfdta.structures.mot_text import format_tracks
 from mmfdta.structures.tables import csv_table
-from mmfdta.structures.tracks import Tracks
 from mmfdta.visualization import (
     VIDEO_SUFFIXES,
     TrackDrawer,
@@ -25,22 +22,7 @@ from mmfdta.visualization import (
 from mmfdta.visualization.drawing import class_name
 from mmfdta.visualization.video_writer import check_folder, temporary_path
 
-
-@dataclass(frozen=True)
-class TrackedFrame:
-    """One frame of a video and what was found in it.
-
-    Attributes:
-        index: Number of the frame, from 0.
-        image: uint8 (H, W, 3), BGR.
-        tracks: What was found; its frame number counts from 1.
-        fps: Frames per second that are tracked at the moment.
-    """
-
-    index: int
-    image: np.ndarray
-    tracks: Tracks
-    fps: float = 0.0
+from .tracked_frame import TrackedFrame
 
 
 @dataclass(frozen=True)
@@ -99,7 +81,7 @@ class AnnotatedVideo:
         if self._caption:
             draw_caption(
                 image,
-                f'frame {frame.index + 1}   {len(frame.tracks)} tracks   '
+                f'frame {frame.number}   {len(frame.tracks)} tracks   '
                 f'{frame.fps:.1f} FPS',
             )
         self._writer.write(image)
@@ -189,7 +171,7 @@ class MOTText(_StreamedText):
         try:
             return format_tracks(frame.tracks.rounded(), numbers=self.facts.numbers)
         except ValueError as error:
-            raise ValueError(f'{self.path}: frame {frame.index + 1}: {error}') from None
+            raise ValueError(f'{self.path}: frame {frame.number}: {error}') from None
 
 
 class TrackJSON(_StreamedText):
@@ -219,7 +201,7 @@ class TrackJSON(_StreamedText):
             )
         ]
         separator = ',' if self._num_frames else ''
-        line = json.dumps(dict(frame=frame.index + 1, tracks=tracks))
+        line = json.dumps(dict(frame=frame.number, tracks=tracks))
         return f'{separator}\n {line}'
 
     def _tail(self, complete: bool) -> str:
@@ -245,7 +227,7 @@ class TrackCSV(_StreamedText):
             )
         )
         # The titles stand at the top of the file only.
-        text = csv_table(self._TITLES, [(frame.index + 1, *row) for row in rows])
+        text = csv_table(self._TITLES, [(frame.number, *row) for row in rows])
         return text.partition('\n')[2]
 
 

@@ -3,7 +3,8 @@
 
 import itertools
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from mmengine.logging import print_log
 
 from mmfdta.engine.frame_batches import MOST_FRAMES
 from mmfdta.structures.tracks import Tracks
+from mmfdta.visualization import TrackStyle
 
 from .background import BackgroundConsumer, Prefetcher
 from .frame_preprocessing import FramePreprocessor
 from .progress import Progress
-from .track_outputs import TrackedFrame, TrackOutput
+from .track_outputs import TrackOutput
+from .tracked_frame import TrackedFrame
 from .video_sources import FrameSource
 
 # Frames that wait before the model (at least a batch) and behind it.
@@ -91,6 +94,8 @@ class TrackingRun:
             prepared frame of a size.
         max_frames: Stop after so many.
         progress: Show a progress bar.
+        classes: Names of the model's classes.
+        style: How frames are drawn.
     """
 
     def __init__(
@@ -102,6 +107,8 @@ class TrackingRun:
         batch_size: int | Callable[[dict], int] = 1,
         max_frames: int | None = None,
         progress: bool = False,
+        classes: Sequence[str] = (),
+        style: TrackStyle | None = None,
     ) -> None:
         self._source = source
         self._prepare = prepare
@@ -113,6 +120,9 @@ class TrackingRun:
         if total is not None and max_frames is not None:
             total = min(total, max_frames)
         self._progress = Progress(total) if progress else None
+        self._classes = classes
+        self._style = style or TrackStyle()
+        self._earlier: deque[Tracks] = deque(maxlen=self._style.earlier_frames)
         self._num_frames = 0
         self._model_seconds = 0.0
         self._fps = 0.0
@@ -189,10 +199,21 @@ class TrackingRun:
         self._fps = weight * self._fps + (1 - weight) * fps
         first = self._num_frames
         self._num_frames += len(batch)
-        return [
-            TrackedFrame(first + i, image, found, self._fps)
-            for i, ((image, _), found) in enumerate(zip(batch, tracks, strict=True))
-        ]
+        frames = []
+        for i, ((image, _), found) in enumerate(zip(batch, tracks, strict=True)):
+            frames.append(
+                TrackedFrame(
+                    first + i,
+                    image,
+                    found,
+                    self._fps,
+                    classes=self._classes,
+                    style=self._style,
+                    earlier=tuple(self._earlier),
+                )
+            )
+            self._earlier.append(found)
+        return frames
 
     def _write(self, frame: TrackedFrame) -> None:
         """Runs in the writing thread; nothing is written after an error."""

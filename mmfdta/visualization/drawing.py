@@ -42,6 +42,11 @@ class TrackStyle:
     line_width: float | None = None
     font_size: float | None = None
 
+    @property
+    def earlier_frames(self) -> int:
+        """Frames before one that its trails are made of."""
+        return max(0, self.trail_length - 1)
+
     def line_pixels(self, shape: tuple[int, ...]) -> int:
         """Return the width of box lines on an image of this shape."""
         width = min(shape[:2]) / 360 if self.line_width is None else self.line_width
@@ -100,7 +105,7 @@ class TrackDrawer:
         boxes = tracks.xyxy
         # Nearer objects usually end lower; they go on top.
         order = np.argsort(boxes[:, 3], kind='stable')
-        self._remember(tracks.identity, boxes)
+        self.remember(tracks)
         line = self.style.line_pixels(image.shape)
         if self.style.trail_length > 1:
             for identity in self._trails:
@@ -119,14 +124,20 @@ class TrackDrawer:
         color = identity_color(identity)
         return color if self.channel_order == 'rgb' else color[::-1]
 
-    def _remember(self, identities: np.ndarray, boxes: np.ndarray) -> None:
+    def remember(self, tracks: Tracks) -> None:
+        """Take a frame into the trails; :meth:`draw` does so itself.
+
+        Args:
+            tracks: Objects of the next frame.
+        """
         length = self.style.trail_length
         if length < 1:
             return
         self._frame += 1
+        boxes = tracks.xyxy
         feet = np.stack([boxes[:, [0, 2]].mean(axis=1), boxes[:, 3]], axis=1)
         feet = _fixed_point(feet)
-        for identity, (x, y) in zip(identities, feet, strict=True):
+        for identity, (x, y) in zip(tracks.identity, feet, strict=True):
             trail = self._trails.setdefault(int(identity), deque(maxlen=length))
             trail.append((self._frame, int(x), int(y)))
         oldest = self._frame - length

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from mmdet.structures import DetDataSample
 
-from mmfdta.apis.track_outputs import TrackedFrame, VideoFacts, plan_outputs
+from mmfdta.apis.track_outputs import VideoFacts, plan_outputs
+from mmfdta.apis.tracked_frame import TrackedFrame
 from mmfdta.apis.tracking_run import TrackingRun
 from mmfdta.apis.video_sources import FrameSource
 from mmfdta.structures import Tracks

@@ -12,7 +12,8 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from mmfdta.apis import MOTInferencer
-from mmfdta.apis.track_outputs import TrackedFrame, VideoFacts, plan_outputs
+from mmfdta.apis.track_outputs import VideoFacts, plan_outputs
+from mmfdta.apis.tracked_frame import TrackedFrame
 from mmfdta.apis.video_sources import open_source
 from mmfdta.cli.main import main
 from mmfdta.evaluation.records import assemble, make_record
