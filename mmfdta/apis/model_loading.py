@@ -21,6 +21,8 @@ from mmfdta.engine import find_precision, hold_half_weights, keep_precision
 from mmfdta.ops import accelerate, compile_detector
 from mmfdta.structures.classes import numbers_of_labels
 
+from .weights import find_checkpoint
+
 
 def load_tracker(
     config: Config,
@@ -33,11 +35,11 @@ def load_tracker(
     Args:
         config: The config; ``precision`` says what the model's forward pass computes
             in, ``compile_detector`` whether the detector's networks are compiled.
-        checkpoint: Path or address of the weights. Only tensors and plain data are
-            loaded from it; code in it is refused.
+        checkpoint: What `find_checkpoint` takes; None takes the config's. Only tensors
+            and plain data are loaded from it; code in it is refused.
         device: Where it runs; None takes the first GPU if there is one.
         allow_random_weights: Without a checkpoint: initialise the model instead of
-            refusing.
+            taking the config's or refusing.
 
     Returns:
         In evaluation mode, with ``dataset_meta`` and ``precision``; in half precision
@@ -47,10 +49,13 @@ def load_tracker(
         ValueError: If no checkpoint is named, the device lacks the precision, or the
             detector cannot be compiled.
         FileNotFoundError: If there is no such file.
+        DownloadError: If it cannot be fetched.
         CheckpointError: If it cannot be read, or not without running code.
         CheckpointMismatchError: If it is another model's.
     """
     init_default_scope(config.get('default_scope') or 'mmdet')
+    if checkpoint is None and not allow_random_weights:
+        checkpoint = config.get('checkpoint')
     if checkpoint is None and not allow_random_weights:
         raise ValueError(
             'no checkpoint is named, and an untrained model tracks nothing. Name '
@@ -69,7 +74,7 @@ def load_tracker(
         model.init_weights()
         print_log('The weights are random: the tracks mean nothing.', 'current', 30)
     else:
-        content = read_content(str(checkpoint))
+        content = read_content(find_checkpoint(checkpoint))
         modules = config.get('checkpoint_modules')
         try:
             model.load_state_dict(matching_weights(model, content, modules))

@@ -16,6 +16,7 @@ from mmfdta.engine import ExactWeightsHook
 from mmfdta.ops import compile_detector
 
 from .config import build_runner
+from .weights import find_checkpoint
 
 
 def write_tracks_to(config: Config, folder: str | None) -> None:
@@ -47,7 +48,7 @@ def test(
 
     Args:
         config: See `load_config`; it is checked first.
-        checkpoint: Path or address of the weights; None tests the initial weights.
+        checkpoint: What `find_checkpoint` takes; None tests the initial weights.
         out: Folder for the tracks, see `write_tracks_to`.
 
     Returns:
@@ -55,12 +56,15 @@ def test(
 
     Raises:
         ConfigError: If the config cannot work.
+        FileNotFoundError: If there is no such checkpoint.
+        DownloadError: If it cannot be fetched.
         CheckpointError: If the checkpoint cannot be read or is another model's.
         ValueError: If ``out`` is given and no metric writes tracks, or the detector
             cannot be compiled.
     """
     content = None
-    if checkpoint is not None and '://' not in checkpoint:
+    if checkpoint is not None:
+        checkpoint = str(find_checkpoint(checkpoint))
         content = read_content(checkpoint)
     write_tracks_to(config, out)
     config.resume = False

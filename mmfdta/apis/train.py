@@ -14,6 +14,7 @@ from mmfdta.engine import resume_from_work_dir
 from mmfdta.engine.precision import adapt_optim_wrapper
 
 from .config import build_runner
+from .weights import find_checkpoint
 
 
 def apply_training_options(
@@ -72,7 +73,7 @@ def check_start(model: nn.Module, checkpoint: str, resume: bool) -> None:
 
     Args:
         model: What is to be trained.
-        checkpoint: Path of the weights it starts from; an address is not read.
+        checkpoint: Path of the weights it starts from.
         resume: Whether every weight has to fit, or just some.
 
     Raises:
@@ -80,8 +81,6 @@ def check_start(model: nn.Module, checkpoint: str, resume: bool) -> None:
         CheckpointError: If the file cannot be read.
         CheckpointMismatchError: If the weights do not fit.
     """
-    if '://' in checkpoint:
-        return
     found = shapes_of(read_state_dict(checkpoint))
     expected = shapes_of(model.state_dict())
     problems = compare_weights(found, expected) if resume else []
@@ -111,10 +110,14 @@ def train(config: Config) -> nn.Module:
     Raises:
         ConfigError: If the config cannot work.
         ValueError: If its precision and its optimiser wrapper contradict each other.
+        FileNotFoundError: If there is no file or published weights ``load_from``.
+        DownloadError: If it cannot be fetched.
         CheckpointError: If ``load_from`` cannot be read or is another model's.
         NonFiniteLossError: If a loss is NaN or infinite.
     """
     adapt_optim_wrapper(config.get('optim_wrapper'), config.get('precision'))
+    if config.get('load_from'):
+        config.load_from = str(find_checkpoint(config.load_from))
     runner = build_runner(config)
     if config.get('load_from'):
         model = getattr(runner.model, 'module', runner.model)

@@ -1,21 +1,33 @@
 # Copyright (c) mmfdta authors.
-"""Reading, comparing, recognising, converting and writing checkpoints."""
+"""Reading, comparing, recognising, converting and writing checkpoints.
 
-from .class_heads import ClassChoice
-from .comparison import CheckpointMismatchError, compare_weights, matching_weights
-from .convert import (
-    Conversion,
-    ConversionReport,
-    TensorRecord,
-    convert_checkpoint,
-    convert_state_dict,
-)
-from .families import FAMILIES, TARGETS, Family, recognise
-from .files import CheckpointError, read_content, read_state_dict, write_checkpoint
-from .rules import Alias
+The list of published weights needs no PyTorch; everything else loads it when it is
+asked for.
+"""
+
+from typing import TYPE_CHECKING
+
+from mmfdta.utils.lazy import lazy_names
+
+from .published import PUBLISHED, PublishedWeights
+
+if TYPE_CHECKING:
+    from .class_heads import ClassChoice
+    from .comparison import CheckpointMismatchError, compare_weights, matching_weights
+    from .convert import (
+        Conversion,
+        ConversionReport,
+        TensorRecord,
+        convert_checkpoint,
+        convert_state_dict,
+    )
+    from .families import FAMILIES, TARGETS, Family, recognise
+    from .files import CheckpointError, read_content, read_state_dict, write_checkpoint
+    from .rules import Alias
 
 __all__ = [
     'FAMILIES',
+    'PUBLISHED',
     'TARGETS',
     'Alias',
     'CheckpointError',
@@ -24,6 +36,7 @@ __all__ = [
     'Conversion',
     'ConversionReport',
     'Family',
+    'PublishedWeights',
     'TensorRecord',
     'compare_weights',
     'convert_checkpoint',
@@ -34,3 +47,23 @@ __all__ = [
     'recognise',
     'write_checkpoint',
 ]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        'class_heads': ('ClassChoice',),
+        'comparison': (
+            *('CheckpointMismatchError', 'compare_weights', 'matching_weights'),
+        ),
+        'convert': (
+            *('Conversion', 'ConversionReport', 'TensorRecord'),
+            *('convert_checkpoint', 'convert_state_dict'),
+        ),
+        'families': ('FAMILIES', 'TARGETS', 'Family', 'recognise'),
+        'files': (
+            *('CheckpointError', 'read_content', 'read_state_dict'),
+            'write_checkpoint',
+        ),
+        'rules': ('Alias',),
+    },
+)

@@ -15,7 +15,12 @@ from .arguments import (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_run_arguments(parser)
-    parser.add_argument('checkpoint', nargs='?', help='checkpoint with the weights')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='path, address or name (mmfdta weights) of the weights; the checkpoint '
+        'that the config names',
+    )
     parser.add_argument(
         '--checkpoint', dest='checkpoint_option', help='the same, as an option'
     )
@@ -33,8 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def choose_checkpoint(options: argparse.Namespace) -> str | None:
+def choose_checkpoint(
+    options: argparse.Namespace, config_names: str | None = None
+) -> str | None:
     """Return the checkpoint to load, or None for the initial weights.
+
+    Args:
+        options: The parsed arguments.
+        config_names: The checkpoint of the config, for want of another.
 
     Raises:
         ValueError: If none or two are named.
@@ -43,6 +54,8 @@ def choose_checkpoint(options: argparse.Namespace) -> str | None:
     if len(named) > 1:
         raise ValueError(f'two checkpoints are named: {", ".join(sorted(named))}')
     if not named and not options.allow_random_weights:
+        if config_names:
+            return config_names
         raise ValueError(
             'no checkpoint is named; name one, or add --allow-random-weights to test '
             'the model as initialised'
@@ -65,5 +78,5 @@ def run(options: argparse.Namespace) -> None:
         config.inference_batch_size = options.batch_size
     if options.compile:
         config.compile_detector = True
-    test(config, choose_checkpoint(options), options.out)
+    test(config, choose_checkpoint(options, config.get('checkpoint')), options.out)
     leave_processes()

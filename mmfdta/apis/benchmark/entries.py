@@ -9,9 +9,12 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mmfdta.checkpoints import PUBLISHED
+
 from ..config import find_config
 from ..config_check import check_config, check_new_keys
 from ..evaluation_data import EvaluationData
+from ..weights import find_checkpoint
 
 # NAME:CONFIG=CHECKPOINT; a drive letter of Windows is no name.
 _WORD = re.compile(r'(?:(?P<name>[^:=/\\]{2,}):)?(?P<config>[^=]+)(?:=(?P<value>.+))?')
@@ -78,6 +81,7 @@ def read_entries(
 
     Raises:
         FileNotFoundError: If a config, checkpoint or folder is missing.
+        DownloadError: If published weights cannot be fetched.
         ValueError: If an entry cannot be understood.
     """
     items: list[dict] = []
@@ -172,13 +176,8 @@ def _open_entry(item: dict, changes: list[dict], random_weights: bool) -> Entry:
             'nothing. Write CONFIG=CHECKPOINT, or allow random weights with '
             '--allow-random-weights'
         )
-    checkpoint = None if checkpoint is None else folder / checkpoint
-    if checkpoint is not None and not checkpoint.is_file():
-        raise FileNotFoundError(
-            f'{name}: there is no checkpoint {checkpoint}; train it, convert a '
-            'released one (docs/checkpoints.md), or name another folder with '
-            '--checkpoint-dir'
-        )
+    if checkpoint is not None:
+        checkpoint = _find_weights(name, folder, checkpoint)
     config.merge_from_dict(changes[0])
     for options in filter(None, changes[1:]):
         check_new_keys(config, options)
@@ -188,6 +187,20 @@ def _open_entry(item: dict, changes: list[dict], random_weights: bool) -> Entry:
         except ValueError as error:
             raise ValueError(f'{name}: {error}') from None
     return Entry(name, config, checkpoint)
+
+
+def _find_weights(name: str, folder: Path, checkpoint: str) -> Path:
+    """Find an entry's checkpoint in its folder, or as published weights."""
+    path = folder / checkpoint
+    if path.is_file():
+        return path
+    if checkpoint in PUBLISHED or '://' in checkpoint:
+        return find_checkpoint(checkpoint)
+    raise FileNotFoundError(
+        f'{name}: there is no checkpoint {path}; train it, convert a '
+        'released one (docs/checkpoints.md), or name another folder with '
+        '--checkpoint-dir'
+    )
 
 
 def _with_unique_names(entries: list[Entry]) -> list[Entry]:
