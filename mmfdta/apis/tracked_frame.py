@@ -10,7 +10,7 @@ import numpy as np
 
 from mmfdta.structures.tracks import Tracks
 from mmfdta.visualization import TrackDrawer, TrackStyle
-from mmfdta.visualization.drawing import class_name
+from mmfdta.visualization.drawing import to_detections
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -53,17 +53,7 @@ class TrackedFrame:
         ``xyxy`` in pixels, ``tracker_id``, ``confidence``, ``class_id`` (-1 where none
         is known) and ``data['class_name']``.
         """
-        from supervision import Detections
-
-        tracks = self.tracks
-        names = [class_name(self.classes, label) for label in tracks.label.tolist()]
-        return Detections(
-            xyxy=tracks.xyxy,
-            confidence=tracks.score.copy(),
-            class_id=tracks.label.copy(),
-            tracker_id=tracks.identity.copy(),
-            data={'class_name': np.array(names, dtype=str)},
-        )
+        return to_detections(self.tracks, self.classes)
 
     def draw(self, style: TrackStyle | None = None) -> np.ndarray:
         """Draw the tracks, with trails, on a copy of the image.

@@ -3,12 +3,11 @@
 
 import functools
 import math
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -16,10 +15,13 @@ from PIL import Image, ImageDraw, ImageFont
 from mmfdta.structures.tracks import Tracks
 
 from .colors import Color, identity_color, text_color
+from .label_places import LabelPlacer
+
+if TYPE_CHECKING:
+    import supervision
 
 _SMALLEST_FONT = 8  # pixels; what is smaller cannot be read
 _LARGEST = 1 << 15  # OpenCV's drawing overflows far outside of the image
-_SHIFT = 3  # fractional bits of OpenCV's coordinates
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,10 @@ class TrackStyle:
 class TrackDrawer:
     """Draws the frames of one video, one after the other.
 
-    What it remembers is bounded: the last ``trail_length`` places of the
-    objects seen within as many frames.
+    Boxes and trails are drawn by supervision's annotators. Labels are placed so that
+    they hide little (see :class:`LabelPlacer`) and written in DejaVu Sans, which has
+    more letters than OpenCV's fonts. Nearer objects, which usually end lower, go on
+    top. What is remembered is bounded: the last ``trail_length`` frames.
 
     Args:
         style: What is drawn.
@@ -79,6 +83,8 @@ class TrackDrawer:
         classes: Sequence[str] | None = None,
         channel_order: str = 'rgb',
     ) -> None:
+        import supervision
+
         if channel_order not in ('rgb', 'bgr'):
             raise ValueError(
                 f"channel_order: found {channel_order!r}, expected 'rgb' or 'bgr'"
@@ -86,13 +92,19 @@ class TrackDrawer:
         self.style = style or TrackStyle()
         self.classes = classes
         self.channel_order = channel_order
-        self._trails: dict[int, deque[tuple[int, int, int]]] = {}
-        self._frame = 0
+        by_index = supervision.ColorLookup.INDEX
+        self._boxes = supervision.BoxAnnotator(color_lookup=by_index)
+        self._trails = supervision.TraceAnnotator(
+            position=supervision.Position.BOTTOM_CENTER,
+            trace_length=max(self.style.trail_length, 1),
+            color_lookup=by_index,
+        )
+        self._placer = LabelPlacer()
 
     def reset(self) -> None:
         """Forget the trails: another video starts."""
-        self._trails.clear()
-        self._frame = 0
+        self._trails.reset()
+        self._placer.reset()
 
     def draw(self, image: np.ndarray, tracks: Tracks) -> np.ndarray:
         """Draw the next frame.
@@ -101,28 +113,23 @@ class TrackDrawer:
             image: uint8 (H, W, 3); a copy is drawn on.
             tracks: Its objects.
         """
-        image = np.array(image, order='C')
-        boxes = tracks.xyxy
-        # Nearer objects usually end lower; they go on top.
-        order = np.argsort(boxes[:, 3], kind='stable')
-        self.remember(tracks)
-        line = self.style.line_pixels(image.shape)
-        if self.style.trail_length > 1:
-            for identity in self._trails:
-                self._draw_trail(image, identity, line)
-        for i in order:
-            left, top, right, bottom = (int(v) for v in _fixed_point(boxes[i]))
-            color = self.color(int(tracks.identity[i]))
-            corners = (left, top), (right, bottom)
-            cv2.rectangle(image, *corners, color, line, cv2.LINE_AA, _SHIFT)
-        for i in order:
-            self._draw_label(image, boxes[i], tracks, i, line)
-        return image
+        import supervision
 
-    def color(self, identity: int) -> Color:
-        """Return an identity's colour in the order of the image."""
-        color = identity_color(identity)
-        return color if self.channel_order == 'rgb' else color[::-1]
+        image = np.array(image, order='C')
+        tracks = tracks.select(np.argsort(tracks.xyxy[:, 3], kind='stable'))
+        found = _drawable(tracks)
+        line = self.style.line_pixels(image.shape)
+        # supervision takes red, green, blue and draws them as blue, green, red.
+        colors = [self.color(identity)[::-1] for identity in tracks.identity.tolist()]
+        palette = supervision.ColorPalette([supervision.Color(*c) for c in colors])
+        if self.style.trail_length > 1:
+            self._trails.color, self._trails.thickness = palette, line
+            self._trails.annotate(image, found)
+            self._forget()
+        self._boxes.color, self._boxes.thickness = palette, line
+        self._boxes.annotate(image, found)
+        self._draw_labels(image, found.xyxy, tracks, line)
+        return image
 
     def remember(self, tracks: Tracks) -> None:
         """Take a frame into the trails; :meth:`draw` does so itself.
@@ -130,57 +137,43 @@ class TrackDrawer:
         Args:
             tracks: Objects of the next frame.
         """
-        length = self.style.trail_length
-        if length < 1:
-            return
-        self._frame += 1
-        boxes = tracks.xyxy
-        feet = np.stack([boxes[:, [0, 2]].mean(axis=1), boxes[:, 3]], axis=1)
-        feet = _fixed_point(feet)
-        for identity, (x, y) in zip(tracks.identity, feet, strict=True):
-            trail = self._trails.setdefault(int(identity), deque(maxlen=length))
-            trail.append((self._frame, int(x), int(y)))
-        oldest = self._frame - length
-        for identity in list(self._trails):
-            trail = self._trails[identity]
-            while trail and trail[0][0] <= oldest:
-                trail.popleft()
-            if not trail:
-                del self._trails[identity]
+        self._trails.trace.put(_drawable(tracks))
+        self._forget()
 
-    def _draw_trail(self, image: np.ndarray, identity: int, line: int) -> None:
-        """Draw a trail that gets thinner with age."""
-        trail = np.array(self._trails[identity], dtype=np.int32)
-        if len(trail) < 2:
-            return
-        age = (self._frame - trail[1:, 0]) / self.style.trail_length
-        widths = np.maximum(1, np.rint((1 - age) * 1.5 * line)).astype(int)
-        color = self.color(identity)
-        for width in np.unique(widths):
-            run = np.flatnonzero(widths == width)
-            points = np.ascontiguousarray(trail[run[0] : run[-1] + 2, 1:])
-            cv2.polylines(
-                image, [points], False, color, int(width), cv2.LINE_AA, _SHIFT
-            )
+    def color(self, identity: int) -> Color:
+        """Return an identity's colour in the order of the image."""
+        color = identity_color(identity)
+        return color if self.channel_order == 'rgb' else color[::-1]
 
-    def _draw_label(
-        self, image: np.ndarray, box: np.ndarray, tracks: Tracks, i: int, line: int
+    def _forget(self) -> None:
+        """Drop what is older than the trails.
+
+        supervision keeps old points as long as few frames have objects, and would join
+        an object that returns to the place where it left.
+        """
+        trace = self._trails.trace
+        recent = trace.frame_id > trace.current_frame_id - 1 - self.style.trail_length
+        trace.frame_id, trace.xy = trace.frame_id[recent], trace.xy[recent]
+        trace.tracker_id = trace.tracker_id[recent]
+
+    def _draw_labels(
+        self, image: np.ndarray, boxes: np.ndarray, tracks: Tracks, line: int
     ) -> None:
-        left, top, right, bottom = np.clip(box, -_LARGEST, _LARGEST)
-        text = self._label(tracks, i)
-        size = self.style.font_pixels(image.shape, bottom - top)
-        width, height = text_size(text, size)
-        x = round(float(left - line / 2))
-        y = round(float(top - line / 2)) - height
-        if y < 0 < bottom:  # the label does not fit above: inside of the box
-            y = max(0, round(float(top + line / 2)))
-        if left < image.shape[1]:
-            x = min(x, image.shape[1] - width)
-        if right > 0:
-            x = max(x, 0)
-        color = self.color(int(tracks.identity[i]))
+        height, width = image.shape[:2]
+        left, top, right, bottom = boxes.T
+        seen = (right > 0) & (bottom > 0) & (left < width) & (top < height)
+        boxes, tracks = boxes[seen], tracks.select(seen)
+        texts = [self._label(tracks, i) for i in range(len(tracks))]
+        fonts = [self.style.font_pixels(image.shape, h) for h in tracks.xywh[:, 3]]
+        sizes = [text_size(text, size) for text, size in zip(texts, fonts, strict=True)]
+        identities = tracks.identity.tolist()
+        corners = self._placer.place(
+            identities, boxes, np.array(sizes).reshape(-1, 2), image.shape, line
+        )
         keep = not self.style.show_scores  # scores differ in every frame
-        draw_text(image, text, (x, y), size, color, keep)
+        for i, identity in enumerate(identities):
+            x, y = corners[i].tolist()
+            draw_text(image, texts[i], (x, y), fonts[i], self.color(identity), keep)
 
     def _label(self, tracks: Tracks, i: int) -> str:
         parts = [str(tracks.identity[i])]
@@ -189,6 +182,38 @@ class TrackDrawer:
         if self.style.show_scores:
             parts.append(f'{tracks.score[i]:.2f}')
         return ' '.join(parts)
+
+
+def to_detections(
+    tracks: Tracks, classes: Sequence[str] | None = None
+) -> 'supervision.Detections':
+    """Hand tracks to supervision, in their order.
+
+    Args:
+        tracks: Objects of a frame.
+        classes: Names of the classes; numbers if None.
+
+    Returns:
+        ``xyxy`` in pixels, ``tracker_id``, ``confidence``, ``class_id`` (-1 where none
+        is known) and ``data['class_name']``; copies.
+    """
+    import supervision
+
+    names = [class_name(classes, label) for label in tracks.label.tolist()]
+    return supervision.Detections(
+        xyxy=tracks.xyxy,
+        confidence=tracks.score.copy(),
+        class_id=tracks.label.copy(),
+        tracker_id=tracks.identity.copy(),
+        data={'class_name': np.array(names, dtype=str)},
+    )
+
+
+def _drawable(tracks: Tracks) -> 'supervision.Detections':
+    """Limit boxes to what OpenCV can draw, in whole pixels."""
+    found = to_detections(tracks)
+    found.xyxy = np.rint(np.clip(found.xyxy, -_LARGEST, _LARGEST))
+    return found
 
 
 def class_name(classes: Sequence[str] | None, label: int) -> str:
@@ -205,12 +230,6 @@ def draw_caption(image: np.ndarray, text: str) -> None:
     size = max(_SMALLEST_FONT, min(size, size * image.shape[1] // width))
     gap = size // 2
     draw_text(image, text, (gap, gap), size, (20, 20, 20), keep=False)
-
-
-def _fixed_point(values: np.ndarray) -> np.ndarray:
-    """Turn pixels into OpenCV's integers with fractional bits."""
-    limited = np.clip(np.nan_to_num(values), -_LARGEST, _LARGEST)
-    return np.rint(limited * (1 << _SHIFT)).astype(np.int32)
 
 
 @functools.lru_cache(maxsize=32)
@@ -234,6 +253,7 @@ def _label(text: str, size: int, background: Color) -> np.ndarray:
 _kept_label = functools.lru_cache(maxsize=512)(_label)
 
 
+@functools.lru_cache(maxsize=4096)
 def text_size(text: str, size: int) -> tuple[int, int]:
     """Tell the width and height in pixels of a label, with its margins.
 

@@ -10,19 +10,19 @@ from mmfdta.visualization import TrackDrawer, TrackStyle
 
 
 def _tracks(number, **more):
-    boxes = [[10 + 3 * number, 20, 20, 30], [70 - 2 * number, 10, 15, 40]]
+    boxes = [[10 + 3 * number, 20, 20, 30], [170 - 2 * number, 10, 15, 40]]
     return Tracks.create([number] * 2, [4, 9], boxes, **more)
 
 
 def test_detections_hold_what_the_tracks_hold():
     supervision = pytest.importorskip('supervision')
     tracks = _tracks(3, score=[0.5, 0.75], label=[1, -1])
-    image = np.zeros((80, 100, 3), np.uint8)
+    image = np.zeros((80, 200, 3), np.uint8)
     frame = TrackedFrame(2, image, tracks, classes=('person', 'car'))
     found = frame.detections
     assert frame.number == 3
     assert isinstance(found, supervision.Detections)
-    np.testing.assert_array_equal(found.xyxy, [[19, 20, 39, 50], [64, 10, 79, 50]])
+    np.testing.assert_array_equal(found.xyxy, [[19, 20, 39, 50], [164, 10, 179, 50]])
     assert found.tracker_id.tolist() == [4, 9]
     assert found.confidence.tolist() == [0.5, 0.75]
     assert found.class_id.tolist() == [1, -1]
@@ -41,7 +41,7 @@ def test_a_frame_is_drawn_as_the_run_draws_it():
     """A drawer that saw all frames is the oracle of the one that sees the last."""
     style = TrackStyle(trail_length=3, show_classes=True)
     drawer = TrackDrawer(style, ('person',), channel_order='bgr')
-    image = np.full((80, 100, 3), 90, np.uint8)
+    image = np.full((80, 200, 3), 90, np.uint8)
     seen = []
     for number in range(1, 8):
         tracks = _tracks(number, label=[0, 0])

@@ -155,16 +155,23 @@ def test_trails_follow_the_foot_and_are_forgotten():
     assert not drawn[58:63, :73].any()
     for _ in range(5):
         drawn = drawer.draw(image, _tracks([], []))
-    assert not drawn.any()
-    assert not drawer._trails
+        assert not drawn.any()
+    # Who comes back later is not joined to the place of leaving.
+    drawn = drawer.draw(image, _tracks([[20, 20, 30, 60]], [4]))
+    assert not drawn[58:63, 45:].any()
 
 
 def test_trails_do_not_pile_up():
-    drawer = TrackDrawer(TrackStyle(trail_length=10))
+    """Neither in frames full of new objects nor where objects are rare."""
     image = np.zeros((20, 20, 3), np.uint8)
-    for identity in range(300):
-        drawer.draw(image, _tracks([[1, 1, 9, 9]], [identity]))
-    assert len(drawer._trails) == 10
+    box = [[1, 1, 9, 9]]
+    for every in (1, 7):
+        drawer = TrackDrawer(TrackStyle(trail_length=10))
+        for identity in range(300):
+            seen = identity % every == 0
+            drawer.draw(image, _tracks(box * seen, [identity] * seen))
+        assert len(drawer._trails.trace.xy) <= 10
+        assert len(drawer._placer._chosen) <= 1
 
 
 def test_sizes_follow_the_image():
