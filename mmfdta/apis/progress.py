@@ -8,6 +8,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     TextColumn,
     TimeRemainingColumn,
@@ -26,8 +27,9 @@ class Progress:
     Args:
         total: How many there are in all, None if unknown.
         file: Where to write; standard error if None.
-        unit: What is counted.
+        unit: What is counted; ``bytes`` are written as megabytes.
         title: What the line begins with.
+        done: How many there are already.
     """
 
     def __init__(
@@ -36,25 +38,28 @@ class Progress:
         file: TextIO | None = None,
         unit: str = 'frames',
         title: str = '',
+        done: int = 0,
     ) -> None:
         self.total = total
         self.file = sys.stderr if file is None else file
         self.unit = unit
         self.title = title
-        self.done = 0
+        self.done = self._before = done
         self._start = self._shown = time.perf_counter()
         self._bar: Bar | None = None
         if self.file.isatty():
+            counted = [MofNCompleteColumn(), TextColumn(unit)]
             self._bar = Bar(
                 *([TextColumn('{task.description}')] if title else []),
                 BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn(unit),
+                *([DownloadColumn()] if unit == 'bytes' else counted),
                 TimeRemainingColumn(),
                 TextColumn('{task.fields[speed]}'),
                 console=Console(file=self.file),
             )
-            self._task = self._bar.add_task(title, total=total, speed='')
+            self._task = self._bar.add_task(
+                title, total=total, completed=done, speed=''
+            )
             self._bar.start()
 
     def __enter__(self) -> 'Progress':
@@ -63,16 +68,17 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def update(self, speed: float | None = None) -> None:
-        """Count one more.
+    def update(self, speed: float | None = None, count: int = 1) -> None:
+        """Count one more, or several.
 
         Args:
             speed: How many per second at the moment; None takes the mean.
+            count: How many more.
         """
-        self.done += 1
+        self.done += count
         speed = self._mean_speed() if speed is None else speed
         if self._bar is not None:
-            self._bar.update(self._task, advance=1, speed=self._rate(speed))
+            self._bar.update(self._task, advance=count, speed=self._rate(speed))
         elif time.perf_counter() - self._shown >= _LOG_SECONDS:
             self._shown = time.perf_counter()
             self._write_line(speed)
@@ -87,21 +93,34 @@ class Progress:
             self._bar.stop()
 
     def _mean_speed(self) -> float:
-        return self.done / max(time.perf_counter() - self._start, 1e-9)
+        done = self.done - self._before
+        return done / max(time.perf_counter() - self._start, 1e-9)
 
     def _rate(self, speed: float) -> str:
+        if self.unit == 'bytes':
+            return f'{say_bytes(speed)}/s'
         return f'{speed:.1f} ' + ('FPS' if self.unit == 'frames' else f'{self.unit}/s')
 
     def _write_line(self, speed: float) -> None:
-        text = f'{self.done} {self.unit}'
+        done, total, unit = f'{self.done}', f'{self.total}', self.unit
+        if unit == 'bytes':
+            done, unit = f'{self.done / 1e6:.1f}', 'MB'
+            total = f'{(self.total or 0) / 1e6:.1f}'
+        text = f'{done} {unit}'
         if self.total:
             share = min(1.0, self.done / self.total)
             left = round(max(0, self.total - self.done) / max(speed, 1e-9))
             minutes, seconds = divmod(left, 60)
-            text = (
-                f'{self.done}/{self.total} {self.unit}  {share:4.0%}  '
-                f'{minutes}:{seconds:02} left'
-            )
+            text = f'{done}/{total} {unit}  {share:4.0%}  {minutes}:{seconds:02} left'
         head = f'{self.title}: ' if self.title else ''
         self.file.write(f'{head}{text}  {self._rate(speed)}\n')
         self.file.flush()
+
+
+def say_bytes(number: float) -> str:
+    """Write a number of bytes for people, in decimal units."""
+    for unit in ('bytes', 'kB', 'MB'):
+        if number < 1000:
+            return f'{number:.0f} {unit}' if unit == 'bytes' else f'{number:.1f} {unit}'
+        number /= 1000
+    return f'{number:.1f} GB'

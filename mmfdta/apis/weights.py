@@ -18,7 +18,7 @@ from urllib.request import url2pathname
 from mmfdta.checkpoints.published import PUBLISHED, PublishedWeights
 from mmfdta.structures.whole_files import open_whole
 
-from .downloads import DownloadError, check_hash, download
+from .downloads import DownloadError, Wanted, check_file, download, is_current
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # Replaces scheme and host of the addresses of published weights.
@@ -102,23 +102,23 @@ def address_of(weights: PublishedWeights) -> str | None:
 
 def _find_published(weights: PublishedWeights, progress: bool) -> Path:
     path = place_of(weights)
-    if path.is_file():
-        check_hash(path, weights.sha256_prefix, weights.size)
-        return path
-    address = address_of(weights)
-    if address is None:
-        raise FileNotFoundError(
-            f'{weights.name}: only a browser gets this file; open {weights.page} and '
-            f'put it as {path}'
+    if not path.is_file():
+        address = address_of(weights)
+        if address is None:
+            raise FileNotFoundError(
+                f'{weights.name}: only a browser gets this file; open {weights.page} '
+                f'and put it as {path}'
+            )
+        wanted = Wanted(
+            address,
+            path,
+            weights.name,
+            weights.size,
+            weights.sha256_prefix,
+            weights.source,
         )
-    download(
-        address,
-        path,
-        title=weights.name,
-        size=weights.size,
-        sha256_prefix=weights.sha256_prefix,
-        progress=progress,
-    )
+        download(wanted, progress)
+    check_file(path, weights.sha256_prefix, weights.size)
     return path
 
 
@@ -131,7 +131,6 @@ def _find_address(address: str, progress: bool) -> Path:
     if not name:
         raise DownloadError(f'{address}: it names no file')
     found = _HASH.search(name)
-    prefix = found[1] if found else ''
     path = cache_folder() / name
     if not found:
         # Two addresses may end alike.
@@ -142,7 +141,19 @@ def _find_address(address: str, progress: bool) -> Path:
 
         with open_whole(path) as file:
             file.write(get(address))
-    elif not path.is_file():
-        download(address, path, title=name, sha256_prefix=prefix, progress=progress)
-    check_hash(path, prefix)
+        return path
+    wanted = Wanted(address, path, name, sha256_prefix=found[1] if found else '')
+    if path.is_file() and not found:
+        current = is_current(wanted)
+        if current is None and progress:
+            print(
+                f'{address} does not say whether it has changed; taking {path}, which '
+                'was fetched from it',
+                file=sys.stderr,
+            )
+        elif current is False:
+            path.unlink()
+    if not path.is_file():
+        download(wanted, progress)
+    check_file(path, wanted.sha256_prefix)
     return path
