@@ -17,6 +17,7 @@ from mmfdta.checkpoints import (
 from mmfdta.structures.whole_files import write_text
 
 from .config import read_config
+from .weights import find_checkpoint
 
 
 def convert(
@@ -31,7 +32,7 @@ def convert(
     """Convert a checkpoint.
 
     Args:
-        src: The checkpoint.
+        src: The checkpoint, as `find_checkpoint` takes it.
         dst: Where to write; None writes nothing.
         to: Whose names to write, one of `mmfdta.checkpoints.TARGETS`.
         family: What the checkpoint is; None finds out.
@@ -43,6 +44,8 @@ def convert(
         A summary of some lines.
 
     Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        DownloadError: If it cannot be fetched.
         CheckpointError: If it cannot be converted or does not fit the config.
     """
     fit: list[str] = []
@@ -51,7 +54,9 @@ def convert(
         if config:
             fit.append(check_fit(state_dict, report, config))
 
-    report = convert_checkpoint(src, dst, to, family, classes, check).report
+    report = convert_checkpoint(
+        find_checkpoint(src), dst, to, family, classes, check
+    ).report
     if report_path:
         write_text(report_path, json.dumps(report.to_dict(), indent=1) + '\n')
     lines = [report.summary(), *fit]

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
@@ -19,6 +20,7 @@ from mmfdta.checkpoints.published import PUBLISHED, PublishedWeights
 from mmfdta.structures.whole_files import open_whole
 
 from .downloads import DownloadError, Wanted, check_file, download, is_current
+from .progress import say_bytes
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # Replaces scheme and host of the addresses of published weights.
@@ -61,7 +63,7 @@ def find_checkpoint(
     if path.is_file():
         return path
     if text in PUBLISHED:
-        return _find_published(PUBLISHED[text], progress)
+        return fetch_published(PUBLISHED[text], progress=progress)
     if path.exists():
         return path  # whoever reads it says what it is
     close = difflib.get_close_matches(text, PUBLISHED, 1)
@@ -85,11 +87,16 @@ def cache_folder() -> Path:
     return Path(home).expanduser() / 'hub' / 'checkpoints'
 
 
-def place_of(weights: PublishedWeights) -> Path:
-    """Where the file of published weights is, or belongs."""
+def place_of(weights: PublishedWeights, folder: Path | None = None) -> Path:
+    """Where the file of published weights is, or belongs.
+
+    Args:
+        weights: Which.
+        folder: Of fetched files; None takes the `cache_folder`.
+    """
     if weights.part_of_package:
         return PACKAGE / weights.part_of_package
-    return cache_folder() / weights.file
+    return (folder or cache_folder()) / weights.file
 
 
 def address_of(weights: PublishedWeights) -> str | None:
@@ -100,8 +107,55 @@ def address_of(weights: PublishedWeights) -> str | None:
     return mirror.rstrip('/') + urlsplit(weights.address).path
 
 
-def _find_published(weights: PublishedWeights, progress: bool) -> Path:
-    path = place_of(weights)
+def find_published(name: str) -> PublishedWeights:
+    """Find published weights by their name.
+
+    Raises:
+        ValueError: If there are none; the message names similar ones, or all.
+    """
+    if name in PUBLISHED:
+        return PUBLISHED[name]
+    close = difflib.get_close_matches(name, PUBLISHED, 3) or sorted(PUBLISHED)
+    raise ValueError(
+        f'there are no published weights {name!r}; expected one of {", ".join(close)}'
+    )
+
+
+def facts_of(weights: PublishedWeights, folder: Path | None = None) -> dict:
+    """All that is known of published weights, as plain values.
+
+    Args:
+        weights: Which.
+        folder: See `place_of`.
+
+    Returns:
+        The attributes of `PublishedWeights`, ``path``, and ``here``: whether the file
+        is there.
+    """
+    path = place_of(weights, folder)
+    facts = {f.name: getattr(weights, f.name) for f in fields(weights)}
+    facts['scores'] = dict(weights.scores)
+    return facts | {'path': str(path), 'here': path.is_file()}
+
+
+def fetch_published(
+    weights: PublishedWeights, folder: Path | None = None, progress: bool = True
+) -> Path:
+    """Fetch published weights, unless they are there.
+
+    Args:
+        weights: Which.
+        folder: Where to; None takes the `cache_folder`, where names are looked up.
+        progress: Show on standard error what is fetched and how far it is.
+
+    Returns:
+        The file; its hash is right, if one is known.
+
+    Raises:
+        FileNotFoundError: If only a browser gets it.
+        DownloadError: If it cannot be fetched, or another file is in its place.
+    """
+    path = place_of(weights, folder)
     if not path.is_file():
         address = address_of(weights)
         if address is None:
@@ -122,10 +176,53 @@ def _find_published(weights: PublishedWeights, progress: bool) -> Path:
     return path
 
 
+def describe_published() -> str:
+    """Write the list of published weights, at most 100 characters wide."""
+    lines: list[str] = []
+    entries = list(PUBLISHED.values())
+    groups = dict.fromkeys((w.family, w.source, w.licence) for w in entries)
+    for family, source, licence in groups:
+        members = [w for w in entries if (w.family, w.source) == (family, source)]
+        rows = [_describe(weights) for weights in members]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines += [f'{family} ({licence})', f'  {source}']
+        for row in rows:
+            cells = [c.ljust(width) for c, width in zip(row, widths, strict=True)]
+            lines.append('    ' + '  '.join(cells).rstrip())
+        lines.append('')
+    lines += [
+        'Scores are as published, in percent; licences are those of the projects, data',
+        'sets have terms of their own. --checkpoint NAME fetches what it needs, to',
+        f'{cache_folder()} (TORCH_HOME=FOLDER moves it).',
+    ]
+    return '\n'.join(lines)
+
+
+def _describe(weights: PublishedWeights) -> tuple[str, ...]:
+    """A row of the list: name, first score, configs, size and whether it is here."""
+    score = ''
+    if weights.scores:
+        measure, value = next(iter(weights.scores.items()))
+        score = f'{measure} {value} ({weights.scored_on})'
+    first, *others = weights.configs
+    if len(others) == 1:
+        first = f'{first}, {others[0]}'
+    elif others:
+        first = f'{first} +{len(others)}'
+    path, size = place_of(weights), weights.size
+    if path.is_file():
+        state = f'here, {say_bytes(path.stat().st_size)}'
+    elif weights.address is None:
+        state = 'by browser'
+    else:
+        state = 'size unknown' if size is None else say_bytes(size)
+    return weights.name, score, first, state
+
+
 def _find_address(address: str, progress: bool) -> Path:
     for weights in PUBLISHED.values():
         if address in (weights.address, address_of(weights)):
-            return _find_published(weights, progress)
+            return fetch_published(weights, progress=progress)
     parts = urlsplit(address)
     name = unquote(parts.path).rpartition('/')[2]
     if not name:

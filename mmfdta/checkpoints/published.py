@@ -18,6 +18,7 @@ _MOTIP = 'https://github.com/MCG-NJU/MOTIP'
 _MOTR = 'https://github.com/megvii-research/MOTR'
 _DANCETRACK = 'https://huggingface.co/noahcao/dancetrack_models'
 _DRIVE = 'https://drive.google.com/file/d'
+_COCO = 'YOLOX, the 80 classes of COCO'
 _BOX_TRACKERS = ('bytetrack', 'ocsort', 'sort')
 _NO_SCORES: Mapping[str, float] = MappingProxyType({})
 
@@ -28,7 +29,7 @@ class PublishedWeights:
 
     Attributes:
         name: What ``--checkpoint`` takes.
-        title: What it is, for people.
+        family: What it is a part of, for people.
         file: Its name in the folder of fetched weights.
         address: Where it is fetched from; None if only a browser gets it, or if it is
             part of the package.
@@ -46,7 +47,7 @@ class PublishedWeights:
     """
 
     name: str
-    title: str
+    family: str
     file: str
     address: str | None
     licence: str
@@ -66,7 +67,7 @@ def _mmdet_yolox(size: str, stamp: str, ap: float) -> PublishedWeights:
     file = f'yolox_{size}_8x8_300e_coco_{stamp}.pth'
     return PublishedWeights(
         name=f'yolox-{size}',
-        title=f'YOLOX-{size}, 80 classes of COCO',
+        family=_COCO,
         file=file,
         address=f'{_MMDET}/yolox_{size}_8x8_300e_coco/{file}',
         licence='Apache-2.0',
@@ -81,7 +82,7 @@ def _mmdet_yolox(size: str, stamp: str, ap: float) -> PublishedWeights:
 def _fdta(data: str, title: str, scores: Mapping[str, float]) -> PublishedWeights:
     return PublishedWeights(
         name=data,
-        title=f'FDTA, {title}',
+        family='FDTA',
         file=f'fdta_{data}_released.pth',
         address=f'{_FDTA}/resolve/main/{data}.pth',
         licence='MIT',
@@ -98,7 +99,7 @@ def _motip(data: str, title: str, scores: Mapping[str, float]) -> PublishedWeigh
     file = f'r50_deformable_detr_motip_{data}.pth'
     return PublishedWeights(
         name=f'motip-{data}',
-        title=f'MOTIP, {title}',
+        family='MOTIP',
         file=file,
         address=f'{_MOTIP}/releases/download/v0.1/{file}',
         licence='Apache-2.0',
@@ -109,14 +110,14 @@ def _motip(data: str, title: str, scores: Mapping[str, float]) -> PublishedWeigh
     )
 
 
-def _deformable_detr(data: str, title: str) -> PublishedWeights:
+def _deformable_detr(data: str) -> PublishedWeights:
     """A detector that FDTA, MOTIP and MOTR start training from."""
     file = f'r50_deformable_detr_{data}.pth'
     tuned = data.removeprefix('coco_')
     data_sets = ['dancetrack', 'sportsmot', 'bft'] if tuned == 'coco' else [tuned]
     return PublishedWeights(
         name=f'deformable-detr-{tuned}',
-        title=f'Deformable DETR, {title}, to start training from',
+        family='Deformable DETR, to start training from',
         file=file,
         address=f'{_MOTIP}/releases/download/v0.1/{file}',
         licence='Apache-2.0',
@@ -130,7 +131,7 @@ def _motr(
 ) -> PublishedWeights:
     return PublishedWeights(
         name=f'motr-{data}',
-        title=f'MOTR, {title}',
+        family='MOTR',
         file=f'motr_{data}_released.pth',
         address=None,
         licence='MIT',
@@ -145,7 +146,7 @@ def _motr(
 _ALL = (
     PublishedWeights(
         name='yolox-nano',
-        title='YOLOX-nano, 80 classes of COCO',
+        family=_COCO,
         file='yolox_nano.pth',
         address=f'{_YOLOX}/releases/download/0.1.1rc0/yolox_nano.pth',
         licence='Apache-2.0',
@@ -160,26 +161,29 @@ _ALL = (
     _mmdet_yolox('x', '20211126_140254-1ef88d67', 50.9),
     PublishedWeights(
         name='yolox-x-dancetrack',
-        title='YOLOX-x, persons of DanceTrack',
+        family='YOLOX-x, persons',
         file='yolox_x_dancetrack_released.pth.tar',
         address=f'{_DANCETRACK}/resolve/main/bytetrack_models/bytetrack_model.pth.tar',
         licence='MIT',
         source=f'{_DANCETRACK}/tree/main/bytetrack_models',
         configs=tuple(f'{t}_yolox-x_dancetrack' for t in _BOX_TRACKERS),
         scores={'HOTA': 47.7, 'DetA': 71.0, 'AssA': 32.1, 'MOTA': 89.6, 'IDF1': 53.9},
-        scored_on='DanceTrack test, with ByteTrack',
+        scored_on='DanceTrack test',
+        remark='scores are those of ByteTrack with it',
     ),
     PublishedWeights(
         name='yolox-x-mot17',
-        title='YOLOX-x, persons of CrowdHuman and half of MOT17',
+        family='YOLOX-x, persons',
         file='bytetrack_ablation.pth.tar',
         address=None,
         licence='MIT',
         source='https://github.com/ifzhang/ByteTrack/blob/main/README.md',
         configs=tuple(f'{t}_yolox-x_mot17' for t in _BOX_TRACKERS),
         scores={'MOTA': 76.6, 'IDF1': 79.3},
-        scored_on='MOT17 second halves, with ByteTrack',
+        scored_on='MOT17 second halves',
         page=f'{_DRIVE}/1iqhM-6V_r1FpOlOzrdP_Ejshgk0DxOob/view',
+        remark='trained on CrowdHuman and the first halves of MOT17; scores are those '
+        'of ByteTrack with it',
     ),
     _fdta('dancetrack', 'DanceTrack',
           {'HOTA': 71.7, 'IDF1': 77.2, 'AssA': 63.5, 'MOTA': 91.3, 'DetA': 81.0}),
@@ -194,9 +198,9 @@ _ALL = (
           {'HOTA': 54.2, 'DetA': 73.5, 'AssA': 40.2, 'MOTA': 79.7, 'IDF1': 51.5}),
     _motr('mot17', 'MOT17', '1K9AbtzTCBNsOD8LYA1k16kf4X0uJi8PC',
           {'HOTA': 57.8, 'DetA': 60.3, 'AssA': 55.7, 'MOTA': 73.4, 'IDF1': 68.6}),
-    _deformable_detr('coco', 'COCO'),
-    _deformable_detr('coco_dancetrack', 'DanceTrack'),
-    _deformable_detr('coco_sportsmot', 'SportsMOT'),
-    _deformable_detr('coco_bft', 'BFT'),
+    _deformable_detr('coco'),
+    _deformable_detr('coco_dancetrack'),
+    _deformable_detr('coco_sportsmot'),
+    _deformable_detr('coco_bft'),
 )  # fmt: skip
 PUBLISHED: Mapping[str, PublishedWeights] = MappingProxyType({w.name: w for w in _ALL})

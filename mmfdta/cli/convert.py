@@ -13,7 +13,11 @@ TARGETS = ('mmfdta', 'mmdet_deformable_detr', 'fdta', 'motip', 'deformable_detr'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument('src', help='checkpoint; what it is is found out')
+    parser.add_argument(
+        'src',
+        help='path, address or name (mmfdta weights) of a checkpoint; what it is is '
+        'found out',
+    )
     parser.add_argument('dst', nargs='?', help='where to write; not with --dry-run')
     naming = parser.add_mutually_exclusive_group()
     naming.add_argument(

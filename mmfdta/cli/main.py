@@ -21,6 +21,7 @@ VERBS = {
     'benchmark': ('mmfdta.cli.benchmark', 'compare several trackers on a data set'),
     'tune': ('mmfdta.cli.tune', "search a tracker's thresholds and settings"),
     'convert': ('mmfdta.cli.convert', 'convert a checkpoint of another project'),
+    'weights': ('mmfdta.cli.weights', 'list and fetch published weights'),
     'check-data': ('mmfdta.cli.check_data', 'check a data set and its depth maps'),
     'prepare-dataset': (
         'mmfdta.cli.prepare_dataset',

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that name a model, its weights and its data."""
     parser.add_argument('config', help='path of a config, or its name in mmfdta')
-    parser.add_argument('--checkpoint', help='checkpoint with the weights')
+    parser.add_argument(
+        '--checkpoint', help='path, address or name (mmfdta weights) of the weights'
+    )
     parser.add_argument(
         '--data',
         choices=['val', 'test'],

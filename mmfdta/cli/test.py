@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help='path, address or name (mmfdta weights) of the weights; the checkpoint '
-        'that the config names',
+        help='path, address or name (mmfdta weights) of the weights; by default what '
+        'the config names as its checkpoint',
     )
     parser.add_argument(
         '--checkpoint', dest='checkpoint_option', help='the same, as an option'

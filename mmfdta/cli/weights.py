@@ -1,0 +1,51 @@
+# Copyright (c) mmfdta authors.
+"""List the weights that others have published, or fetch some."""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        'names',
+        nargs='*',
+        metavar='NAME',
+        help='weights to fetch; their paths are printed. Without a name, the list is',
+    )
+    parser.add_argument(
+        '--dir',
+        metavar='FOLDER',
+        help='put the files there; by default where --checkpoint NAME looks for them',
+    )
+    parser.add_argument(
+        '--json', action='store_true', help='print all that is known, as JSON'
+    )
+    parser.add_argument(
+        '--no-progress', action='store_true', help='show no progress bar'
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """List or fetch."""
+    import json
+    from pathlib import Path
+
+    from mmfdta.apis.weights import (
+        describe_published,
+        facts_of,
+        fetch_published,
+        find_published,
+    )
+    from mmfdta.checkpoints import PUBLISHED
+
+    folder = Path(options.dir) if options.dir else None
+    chosen = [find_published(name) for name in options.names]
+    for weights in chosen:
+        path = fetch_published(weights, folder, not options.no_progress)
+        if not options.json:
+            print(path, flush=True)
+    if options.json:
+        listed = chosen or PUBLISHED.values()
+        print(json.dumps([facts_of(weights, folder) for weights in listed], indent=1))
+    elif not chosen:
+        print(describe_published())

@@ -1,0 +1,267 @@
+# Copyright (c) mmfdta authors.
+"""The list of published weights, and what `--checkpoint` may name."""
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from loopback import FileServer
+
+from mmfdta.apis import downloads, weights
+from mmfdta.apis.downloads import DownloadError
+from mmfdta.apis.weights import cache_folder, find_checkpoint
+from mmfdta.checkpoints import PUBLISHED
+from mmfdta.cli.main import main
+
+ROOT = Path(__file__).resolve().parents[2]
+MMDET = Path(importlib.util.find_spec('mmdet').origin).parent
+# What the tests fetch: no published file is small.
+CONTENT = b'weights' * 1000
+HASHED = PUBLISHED['yolox-tiny']
+UNKNOWN = PUBLISHED['motip-bft']
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path / 'hub'))
+    monkeypatch.setattr(downloads, '_PAUSE', 0)
+    for name in ('http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def mirror(monkeypatch):
+    with FileServer(CONTENT) as server:
+        monkeypatch.setenv('MMFDTA_MIRROR', server.root)
+        digits = hashlib.sha256(CONTENT).hexdigest()[:8]
+        known = dataclasses.replace(HASHED, sha256_prefix=digits)
+        monkeypatch.setattr(weights, 'PUBLISHED', {**PUBLISHED, known.name: known})
+        yield server
+
+
+def test_names_files_and_places_are_unique():
+    for attribute in ('name', 'file'):
+        values = [getattr(w, attribute) for w in PUBLISHED.values()]
+        assert len(set(values)) == len(values)
+    for name, entry in PUBLISHED.items():
+        assert re.fullmatch('[a-z0-9-]+', name) and name == entry.name
+        assert entry.address or entry.page or entry.part_of_package, name
+        assert entry.licence and entry.source.startswith('https://'), name
+        assert bool(entry.scores) == bool(entry.scored_on), name
+
+
+def test_what_mmdetection_says_of_its_weights():
+    listed = yaml.safe_load((MMDET / '.mim/configs/yolox/metafile.yml').read_text())
+    published = {model['Weights']: model for model in listed['Models']}
+    found = [w for w in PUBLISHED.values() if w.address in published]
+    assert {w.name for w in found} == {'yolox-tiny', 'yolox-s', 'yolox-x'}
+    for entry in found:
+        model = published[entry.address]
+        assert entry.scores == model['Results'][0]['Metrics']
+        # torch.hub's own rule for the hash in a name.
+        digits = torch.hub.HASH_REGEX.search(entry.file)[1]
+        assert entry.sha256_prefix == digits
+        assert entry.address.endswith(f'/{entry.file}')
+
+
+def test_scores_and_places_are_those_of_the_index_of_models():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    models = {model['Name']: model for model in index['Models']}
+    compared = 0
+    for entry in PUBLISHED.values():
+        model = models.get(entry.configs[0], {})
+        released = model.get('Metadata', {}).get('Released Weights')
+        if released is None or not entry.scores:
+            continue
+        (result,) = model['Results']
+        place = entry.address or entry.page
+        assert place.startswith(released)
+        assert dict(entry.scores) == result['Metrics']
+        assert entry.scored_on == result['Dataset'].replace('-', ' ')
+        compared += 1
+    assert compared == 8
+
+
+@pytest.mark.parametrize(
+    'variables', [{}, {'XDG_CACHE_HOME': '/x'}, {'TORCH_HOME': '~/t'}]
+)
+def test_fetched_files_are_where_pytorch_keeps_its_own(variables, monkeypatch):
+    monkeypatch.setattr(torch.hub, '_hub_dir', None)
+    for name in ('TORCH_HOME', 'XDG_CACHE_HOME'):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    expected = Path(torch.hub.get_dir(), 'checkpoints')
+    assert cache_folder() == expected
+    monkeypatch.delitem(sys.modules, 'torch')
+    assert cache_folder() == expected
+
+
+def test_listing_loads_no_pytorch():
+    code = (
+        'import sys; from mmfdta.cli.main import main\n'
+        'main(["weights"]); main(["weights", "--json"])\n'
+        'assert not {"torch", "mmengine", "av"} & set(sys.modules)'
+    )
+    subprocess.run(
+        [sys.executable, '-c', code],
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def test_the_list_fits_a_terminal_and_names_all(capsys):
+    assert main(['weights']) == 0
+    *lines, folder = capsys.readouterr().out.splitlines()
+    assert folder.startswith(str(cache_folder()))
+    assert max(map(len, lines)) <= 100
+    begins = {line.split()[0]: line for line in lines if line.startswith('    ')}
+    assert set(begins) == set(PUBLISHED)
+    for entry in PUBLISHED.values():
+        assert entry.configs[0] in begins[entry.name]
+        assert f'  {entry.source}' in lines
+    assert main(['weights', '--json']) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert {facts['name']: facts['address'] for facts in listed} == {
+        name: entry.address for name, entry in PUBLISHED.items()
+    }
+    assert not any(facts['here'] for facts in listed)
+
+
+def test_the_command_fetches_and_prints_paths(mirror, tmp_path, capsys):
+    assert main(['weights', HASHED.name, UNKNOWN.name]) == 0
+    shown = capsys.readouterr()
+    paths = [Path(line) for line in shown.out.splitlines()]
+    assert paths == [cache_folder() / HASHED.file, cache_folder() / UNKNOWN.file]
+    assert [path.read_bytes() for path in paths] == [CONTENT] * 2
+    assert 'fetching ' in shown.err
+    assert [path for _, path, _ in mirror.asked] == [
+        HASHED.address.removeprefix('https://download.openmmlab.com'),
+        UNKNOWN.address.removeprefix('https://github.com'),
+    ]
+    main(['weights'])
+    listed = capsys.readouterr().out
+    assert listed.count('here, 7.0 kB') == 2
+    options = ['--dir', 'usb', '--no-progress', '--json']
+    assert main(['weights', UNKNOWN.name, *options]) == 0
+    shown = capsys.readouterr()
+    (facts,) = json.loads(shown.out)
+    assert facts['here'] and Path(facts['path']).resolve().parent == tmp_path / 'usb'
+    assert shown.err == ''
+
+
+@pytest.mark.parametrize(
+    ('name', 'said'),
+    [
+        ('yolox-tini', "no published weights 'yolox-tini'; expected one of yolox-tiny"),
+        ('motr-mot17', 'only a browser gets this file; open https://drive.google.com/'),
+    ],
+)
+def test_what_the_command_cannot_fetch(name, said, capsys):
+    assert main(['weights', name]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('mmfdta weights: ') and said in line
+
+
+def test_a_name_is_fetched_once(mirror):
+    first = find_checkpoint(HASHED.name, progress=False)
+    assert find_checkpoint(HASHED.name) == first
+    assert find_checkpoint(HASHED.address) == first
+    assert first == cache_folder() / HASHED.file
+    assert len(mirror.asked) == 1
+
+
+def test_a_file_that_only_a_browser_gets_works_by_its_name_when_it_is_there():
+    entry = PUBLISHED['motr-dancetrack']
+    with pytest.raises(FileNotFoundError) as caught:
+        find_checkpoint(entry.name)
+    place = cache_folder() / entry.file
+    assert str(caught.value).endswith(f'open {entry.page} and put it as {place}')
+    place.parent.mkdir(parents=True)
+    place.write_bytes(CONTENT)
+    assert find_checkpoint(entry.name) == place
+
+
+def test_a_damaged_file_in_its_place_is_refused(mirror):
+    path = find_checkpoint(HASHED.name, progress=False)
+    path.write_bytes(CONTENT[:-1])
+    with pytest.raises(DownloadError, match=r'^\S+: its SHA-256 .*; remove it, and'):
+        find_checkpoint(HASHED.name)
+    assert path.is_file()
+
+
+def test_a_file_comes_before_a_name_and_a_name_before_a_folder(mirror, tmp_path):
+    (tmp_path / UNKNOWN.name).mkdir()
+    assert find_checkpoint(UNKNOWN.name, progress=False).parent == cache_folder()
+    (tmp_path / HASHED.name).touch()
+    assert find_checkpoint(HASHED.name) == Path(HASHED.name)
+    assert find_checkpoint((tmp_path / HASHED.name).as_uri()).samefile(HASHED.name)
+    assert find_checkpoint(Path(HASHED.name)) == Path(HASHED.name)
+
+
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        ('no.pth', 'there is no checkpoint no.pth'),
+        ('a/b', 'there is no checkpoint a/b'),
+        ('dancetrac', 'there is no checkpoint dancetrac, did you mean dancetrack?'),
+        ('zebra', 'there is no checkpoint zebra; mmfdta weights lists the names of '),
+    ],
+)
+def test_what_is_neither_file_nor_name(text, said):
+    with pytest.raises(FileNotFoundError) as caught:
+        find_checkpoint(text)
+    assert str(caught.value).startswith(said)
+
+
+def test_the_config_names_what_is_taken_by_default(mirror):
+    config = dict(checkpoint=HASHED.name)
+    assert find_checkpoint(None, config, progress=False).name == HASHED.file
+    for config in (None, {}):
+        with pytest.raises(ValueError, match='no checkpoint is named'):
+            find_checkpoint(None, config)
+
+
+def test_any_address(capsys):
+    with FileServer(CONTENT) as server:
+        digits = server.digest[:8]
+        path = find_checkpoint(f'{server.root}/a/w-{digits}.pth?raw=1', progress=False)
+        assert path == cache_folder() / f'w-{digits}.pth'
+        with pytest.raises(DownloadError, match='expected 00000000'):
+            find_checkpoint(f'{server.root}/a/w-00000000.pth')
+        with pytest.raises(DownloadError, match='names no file'):
+            find_checkpoint(server.root)
+        # Addresses that end alike are two files.
+        one, other = (
+            find_checkpoint(f'{server.root}/{name}/latest.pth', progress=False)
+            for name in 'ab'
+        )
+        assert one != other
+        # What changes under an address is fetched anew.
+        server.content, server.tag = CONTENT * 2, '"2"'
+        again = find_checkpoint(f'{server.root}/a/latest.pth', progress=False)
+        assert again == one and one.read_bytes() == CONTENT * 2
+        server.status = [500]
+        capsys.readouterr()
+        assert find_checkpoint(f'{server.root}/a/latest.pth') == one
+        assert 'does not say whether it has changed; taking' in capsys.readouterr().err
+    assert find_checkpoint(f'{server.root}/a/latest.pth') == one
+
+
+def test_a_mirror_may_have_a_folder(monkeypatch):
+    monkeypatch.setenv('MMFDTA_MIRROR', 'http://mirror/weights/')
+    assert weights.address_of(UNKNOWN) == UNKNOWN.address.replace(
+        'https://github.com', 'http://mirror/weights'
+    )
+    assert weights.address_of(PUBLISHED['motr-mot17']) is None
