@@ -23,9 +23,9 @@ import torch
 
 from mmfdta.apis import MOTInferencer
 from mmfdta.apis.config import read_config
+from mmfdta.apis.sources import open_source
 from mmfdta.apis.track_outputs import VideoFacts, plan_outputs
 from mmfdta.apis.tracked_frame import TrackedFrame
-from mmfdta.apis.video_sources import open_source
 from mmfdta.visualization import TrackStyle
 
 
@@ -64,9 +64,10 @@ def track_in_steps(
     images = iter(source)
     for index in range(frames):
         times = [time.perf_counter()]
-        image = next(images, None)
-        if image is None:
+        frame = next(images, None)
+        if frame is None:
             break
+        image = frame.image
         times.append(time.perf_counter())
         sample = inferencer.preprocessor(image, index, video)
         times.append(time.perf_counter())

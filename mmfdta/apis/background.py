@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 T = TypeVar('T')
 
 _POLL_SECONDS = 0.1
+_PATIENCE = 2.0
 _END = object()
 
 
@@ -42,15 +43,21 @@ class Prefetcher(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         """Yield the items in their order; an error of the source comes last."""
-        while (item := self._queue.get()) is not _END:
+        while (item := self._queue.get()) is not _END and not self._stop.is_set():
             yield item
         if self._error is not None:
             raise self._error
 
     def close(self) -> None:
-        """Stop reading and wait for the thread."""
+        """Stop reading, wait for the thread, and end who waits for an item.
+
+        A source that does not wait itself may hang, as cameras do: its thread is left
+        behind after two seconds.
+        """
         self._stop.set()
-        self._thread.join()
+        self._thread.join(_PATIENCE if self._drop_oldest else None)
+        with contextlib.suppress(queue.Full):
+            self._queue.put_nowait(_END)
 
     def _run(self) -> None:
         try:

@@ -3,6 +3,7 @@
 
 import os
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,10 @@ from mmfdta.visualization import TrackStyle
 from .config import read_config
 from .frame_preprocessing import FramePreprocessor, collate_frames
 from .model_loading import load_tracker
+from .sources import SourceOptions, open_source
 from .track_outputs import VideoFacts, plan_outputs
 from .tracked_frame import TrackedFrame
 from .tracking_run import TrackingReport, TrackingRun
-from .video_sources import open_source
 
 DEFAULT_FRAME_RATE = 25.0
 
@@ -150,6 +151,7 @@ class MOTInferencer:
         frame_rate: float | None = None,
         max_frames: int | None = None,
         progress: bool = False,
+        source_options: SourceOptions | None = None,
     ) -> Generator[TrackedFrame, None, TrackingReport]:
         """Track a video frame by frame.
 
@@ -165,10 +167,11 @@ class MOTInferencer:
                 MOTChallenge text (txt), JSON, CSV.
             style: How tracks are drawn.
             caption: Draw the frame's number, its tracks and the speed.
-            frame_rate: Frames per second of what is written; None takes the
-                source's, or 25 if it says nothing.
+            frame_rate: Frames per second of what is written, and of images; None
+                takes the source's, or 25 if it says nothing.
             max_frames: Stop after so many frames.
             progress: Show a progress bar.
+            source_options: How the source is read.
 
         Yields:
             Each frame with its tracks.
@@ -180,8 +183,11 @@ class MOTInferencer:
             FileNotFoundError: If there is no such source.
             OSError: If it cannot be read, or a file cannot be written.
         """
-        frames = open_source(source)
-        rate = frame_rate or frames.frame_rate or DEFAULT_FRAME_RATE
+        reading = source_options or SourceOptions()
+        frames = open_source(
+            source, replace(reading, frame_rate=reading.frame_rate or frame_rate)
+        )
+        rate = float(frame_rate or frames.frame_rate or DEFAULT_FRAME_RATE)
         numbers = column_numbers(self.model.dataset_meta)
         facts = VideoFacts(frames.name, rate, self.classes, numbers)
         try:

@@ -4,8 +4,8 @@
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,9 @@ from mmfdta.visualization import TrackStyle
 from .background import BackgroundConsumer, Prefetcher
 from .frame_preprocessing import FramePreprocessor
 from .progress import Progress
+from .sources import FrameSource, SourceFrame
 from .track_outputs import TrackOutput
 from .tracked_frame import TrackedFrame
-from .video_sources import FrameSource
 
 # Frames that wait before the model (at least a batch) and behind it.
 _QUEUE = 4
@@ -35,10 +35,12 @@ class TrackingReport:
         source: The video.
         num_frames: Frames tracked.
         dropped_frames: Frames of a live source left out to keep up.
+        skipped_frames: Frames that could not be decoded, and were crossed.
+        damaged_frames: Frames that were tracked, but decoded in part.
         seconds: From the first frame to the last file.
         model_seconds: Of these, seconds the model was busy.
         complete: The source came to its proper end.
-        problem: What ended it otherwise.
+        problem: What ended it otherwise; also how a live source ended.
         files: What was written.
     """
 
@@ -50,6 +52,8 @@ class TrackingReport:
     complete: bool
     problem: str | None
     files: tuple[Path, ...]
+    skipped_frames: int = 0
+    damaged_frames: int = 0
 
     @property
     def fps(self) -> float:
@@ -68,27 +72,36 @@ class TrackingReport:
         )
         if self.dropped_frames:
             text += f'; left out {self.dropped_frames} frames to keep up'
+        if self.skipped_frames:
+            text += f'; {self.skipped_frames} frames could not be decoded'
+        if self.damaged_frames:
+            text += f'; {self.damaged_frames} frames are damaged'
         if self.files:
             text += f'; wrote {", ".join(map(str, self.files))}'
-        if not self.complete:
-            text += f'; NOT COMPLETE: {self.problem}'
+        if self.problem is not None:
+            text += f'; {"" if self.complete else "NOT COMPLETE: "}{self.problem}'
         return text
 
 
-# A frame, uint8 (H, W, 3), and what the model gets of it.
-_Prepared = tuple[np.ndarray, dict]
+# A frame and what the model gets of it.
+_Prepared = tuple[SourceFrame, dict]
 
 
 class TrackingRun:
     """Tracks the frames of a source and hands them on to outputs.
 
     A thread reads and prepares frames, this one runs the model, a third one
-    draws and writes; the queues between them are short.
+    draws and writes; the queues between them are short. A live source has a thread of
+    its own, which leaves out the oldest frames when too many wait.
+
+    The model counts the frames that it is given, without gaps: that is a tracker's
+    clock. Everything that leaves the run has the frame numbers of the source.
 
     Args:
         source: The frames.
         prepare: Makes model inputs.
-        predict: Prepared frames, and the number of the first, to tracks.
+        predict: Prepared frames, and the number of the first as the model counts, to
+            tracks.
         outputs: Take the tracked frames.
         batch_size: Frames given to the model at a time; or what says so of the first
             prepared frame of a size.
@@ -140,7 +153,11 @@ class TrackingRun:
         start = time.perf_counter()
         size = self._batch_size
         depth = max(_QUEUE, 2 * (size if isinstance(size, int) else MOST_FRAMES))
-        reader = Prefetcher(self._read(), depth, drop_oldest=self._source.live)
+        camera: Prefetcher[SourceFrame] | None = None
+        if self._source.live:
+            camera = Prefetcher(self._source, _QUEUE, drop_oldest=True)
+            depth = 1
+        reader = Prefetcher(self._read(camera or self._source), depth)
         writer = BackgroundConsumer(self._write, depth)
         try:
             try:
@@ -151,6 +168,9 @@ class TrackingRun:
                             self._progress.update(frame.fps)
                         yield frame
             finally:
+                self._source.close()
+                if camera is not None:
+                    camera.close()
                 reader.close()
                 writer.close()
                 if self._progress is not None:
@@ -159,28 +179,33 @@ class TrackingRun:
         except BaseException as error:
             self._abandon(error)
             raise
-        problem = None if self._source.live else self._source.problem
-        files = self._finish_all(complete=problem is None)
+        problem = self._source.problem
+        complete = self._source.live or problem is None
+        files = self._finish_all(complete)
         return TrackingReport(
             source=self._source.name,
             num_frames=self._num_frames,
-            dropped_frames=reader.dropped,
+            dropped_frames=0 if camera is None else camera.dropped,
+            skipped_frames=self._source.skipped,
+            damaged_frames=self._source.damaged,
             seconds=time.perf_counter() - start,
             model_seconds=self._model_seconds,
-            complete=problem is None,
+            complete=complete,
             problem=problem,
             files=files,
         )
 
-    def _read(self) -> Iterator[_Prepared]:
+    def _read(self, frames: Iterable[SourceFrame]) -> Iterator[_Prepared]:
         """Runs in the reading thread."""
         facts = self._source.name, self._source.num_frames or 0
-        for index, image in enumerate(itertools.islice(self._source, self._max_frames)):
-            yield image, self._prepare(image, index, *facts)
+        for index, frame in enumerate(itertools.islice(frames, self._max_frames)):
+            yield frame, self._prepare(frame.image, index, *facts)
 
     def _batches(self, reader: Prefetcher[_Prepared]) -> Iterator[list[_Prepared]]:
         """Group frames of one size."""
-        for _, frames in itertools.groupby(reader, key=lambda item: item[0].shape):
+        for _, frames in itertools.groupby(
+            reader, key=lambda item: item[0].image.shape
+        ):
             first = next(frames)
             size = self._batch_size
             if not isinstance(size, int):
@@ -197,16 +222,17 @@ class TrackingRun:
         fps = len(batch) / max(spent, 1e-9)
         weight = _SMOOTHING if self._num_frames else 0.0
         self._fps = weight * self._fps + (1 - weight) * fps
-        first = self._num_frames
         self._num_frames += len(batch)
         frames = []
-        for i, ((image, _), found) in enumerate(zip(batch, tracks, strict=True)):
+        for (frame, _), found in zip(batch, tracks, strict=True):
+            found = replace(found, frame=np.full_like(found.frame, frame.number))
             frames.append(
                 TrackedFrame(
-                    first + i,
-                    image,
+                    frame.number - 1,
+                    frame.image,
                     found,
                     self._fps,
+                    None if frame.time is None else float(frame.time),
                     classes=self._classes,
                     style=self._style,
                     earlier=tuple(self._earlier),

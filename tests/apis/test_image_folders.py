@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmfdta.apis.video_sources import open_source
+from mmfdta.apis.sources import open_source
 
 
 def fill(folder: Path, names: list[str], first: int = 0) -> Path:
@@ -23,7 +23,7 @@ def fill(folder: Path, names: list[str], first: int = 0) -> Path:
 
 def order(source: Path | str) -> list[int]:
     """Tell by their grey which images a source gives."""
-    return [round(float(np.mean(frame)) / 10) for frame in open_source(source)]
+    return [round(float(np.mean(frame.image)) / 10) for frame in open_source(source)]
 
 
 @pytest.mark.parametrize(

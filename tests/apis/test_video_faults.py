@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from mmdet.structures import DetDataSample
 
+from mmfdta.apis.sources import FrameSource, SourceFrame
 from mmfdta.apis.track_outputs import VideoFacts, plan_outputs
 from mmfdta.apis.tracked_frame import TrackedFrame
 from mmfdta.apis.tracking_run import TrackingRun
-from mmfdta.apis.video_sources import FrameSource
 from mmfdta.structures import Tracks
 from mmfdta.structures.mot_text import read_tracks
 from mmfdta.visualization import TrackStyle
@@ -166,7 +166,8 @@ class _Endless(FrameSource):
 
     def __iter__(self):
         for index in range(self.count):
-            yield np.full((24, 32, 3), index % 200, np.uint8)
+            image = np.full((24, 32, 3), index % 200, np.uint8)
+            yield SourceFrame(index + 1, image, index / 25)
 
 
 def test_memory_does_not_grow_with_the_video(inferencer, tmp_path):
@@ -206,10 +207,10 @@ def test_reading_tracking_and_writing_overlap(inferencer):
 
     class Source(_Endless):
         def __iter__(self):
-            for index, image in enumerate(super().__iter__()):
-                if index == 3:
-                    meeting.wait()  # frame 3 is read while frame 0 is written
-                yield image
+            for frame in super().__iter__():
+                if frame.number == 4:
+                    meeting.wait()  # frame 4 is read while frame 1 is written
+                yield frame
 
     class Output:
         path = 'x'
@@ -233,8 +234,12 @@ def test_live_source_drops_what_it_cannot_keep_and_counts_it(inferencer):
             yield from super().__iter__()
             read.set()
 
+    clock = []
+
     def slow(samples, first_frame):
         assert read.wait(20)  # all frames have come before the first is tracked
+        clock.append(samples[0]['data_samples'][0].frame_id + 1)
+        assert clock[-1] == first_frame
         return _one_track(samples, first_frame)
 
     run = TrackingRun(Camera(50, live=True), inferencer.preprocessor, slow, [])
@@ -249,7 +254,12 @@ def test_live_source_drops_what_it_cannot_keep_and_counts_it(inferencer):
     assert report.num_frames == len(tracked) < 10
     assert report.num_frames + report.dropped_frames == 50
     assert tracked[-1].image[0, 0, 0] == 49  # the newest frame was kept
-    assert [frame.index for frame in tracked] == list(range(len(tracked)))
+    # The numbers are those of the source, and the model counts what it was given.
+    numbers = [frame.number for frame in tracked]
+    assert numbers == [frame.image[0, 0, 0] + 1 for frame in tracked]
+    assert [frame.tracks.frame.tolist() for frame in tracked] == [[n] for n in numbers]
+    assert clock == list(range(1, len(tracked) + 1))
+    assert tracked[-1].time == 49 / 25
     assert report.complete
 
 

@@ -12,9 +12,9 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from mmfdta.apis import MOTInferencer
+from mmfdta.apis.sources import open_source
 from mmfdta.apis.track_outputs import VideoFacts, plan_outputs
 from mmfdta.apis.tracked_frame import TrackedFrame
-from mmfdta.apis.video_sources import open_source
 from mmfdta.cli.main import main
 from mmfdta.evaluation.records import assemble, make_record
 from mmfdta.structures import Tracks

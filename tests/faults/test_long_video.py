@@ -10,9 +10,9 @@ import torch
 from mmdet.structures import DetDataSample, TrackDataSample
 from small_fdta import build, small_config
 
+from mmfdta.apis.sources import FrameSource, SourceFrame
 from mmfdta.apis.track_outputs import VideoFacts, plan_outputs
 from mmfdta.apis.tracking_run import TrackingRun
-from mmfdta.apis.video_sources import FrameSource
 from mmfdta.models.mot import FDTA
 from mmfdta.structures import Tracks
 from mmfdta.structures.mot_text import read_tracks
@@ -37,7 +37,8 @@ class Noise(FrameSource):
     def __iter__(self):
         for index in range(FRAMES):
             rng = np.random.default_rng(index)
-            yield rng.integers(0, 256, (*SIZE, 3), np.uint8)
+            image = rng.integers(0, 256, (*SIZE, 3), np.uint8)
+            yield SourceFrame(index + 1, image, index / 25)
 
 
 def resident() -> int:

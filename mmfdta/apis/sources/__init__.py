@@ -1,0 +1,7 @@
+# Copyright (c) mmfdta authors.
+"""Where frames come from: videos, images, cameras and streams."""
+
+from .base import FrameSource, SourceFrame, SourceOptions
+from .opening import open_source
+
+__all__ = ['FrameSource', 'SourceFrame', 'SourceOptions', 'open_source']

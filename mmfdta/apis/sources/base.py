@@ -1,0 +1,86 @@
+# Copyright (c) mmfdta authors.
+"""What every source of frames is, says and may be asked for."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """One frame of a source.
+
+    Attributes:
+        number: Its place in the source, from 1. Frames that could not be decoded, or
+            that a live source left out, leave gaps.
+        image: uint8 (H, W, 3) BGR, upright.
+        time: Seconds since the first frame by the time stamps of the source, exact
+            where a container has them; None if there are none.
+    """
+
+    number: int
+    image: np.ndarray
+    time: Fraction | float | None = None
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """How sources are read.
+
+    Attributes:
+        skip_broken: Go on behind frames that cannot be decoded, instead of ending
+            there.
+        reconnect: How many times a stream that was lost is tried again, one after the
+            other; 0 ends with the stream.
+        frame_rate: Frames per second of images, and of videos without time stamps;
+            None takes what the source says.
+        value_range: The values of 16-bit and float images that become black and white;
+            None finds them in the images.
+    """
+
+    skip_broken: bool = False
+    reconnect: int = 0
+    frame_rate: float | None = None
+    value_range: tuple[float, float] | None = None
+
+
+class FrameSource:
+    """Frames in their order, read once.
+
+    Attributes:
+        name: What messages and results call it.
+        frame_rate: Frames per second, None if the source does not say it.
+        num_frames: About how many there will be, None if unknown; for progress only.
+        live: The frames come when they come, and end when they are stopped; a camera
+            or a stream.
+        problem: After reading: why the frames ended too early.
+        skipped: Frames so far that were in the source, but could not be decoded.
+        damaged: Frames so far that are given, but were decoded in part.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        frame_rate: Fraction | float | None = None,
+        num_frames: int | None = None,
+        live: bool = False,
+    ) -> None:
+        self.name = name
+        self.frame_rate = frame_rate
+        self.num_frames = num_frames
+        self.live = live
+        self.problem: str | None = None
+        self.skipped = 0
+        self.damaged = 0
+        self._closed = threading.Event()
+
+    def __iter__(self) -> Iterator[SourceFrame]:
+        """Yield the frames."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of the file or device; a thread that still reads ends soon."""
+        self._closed.set()
