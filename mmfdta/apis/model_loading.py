@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 import torch
-from mmdet.registry import DATASETS, MODELS
+from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import revert_sync_batchnorm
@@ -13,11 +13,18 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from mmfdta.checkpoints import (
+    CheckpointError,
     CheckpointMismatchError,
     matching_weights,
     read_content,
 )
-from mmfdta.engine import find_precision, hold_half_weights, keep_precision
+from mmfdta.engine import (
+    adapt_to_config,
+    described_data,
+    find_precision,
+    hold_half_weights,
+    keep_precision,
+)
 from mmfdta.ops import accelerate, compile_detector
 from mmfdta.structures.classes import numbers_of_labels
 
@@ -77,12 +84,16 @@ def load_tracker(
         content = read_content(find_checkpoint(checkpoint))
         modules = config.get('checkpoint_modules')
         try:
+            content, remark = adapt_to_config(content, model, config)
             model.load_state_dict(matching_weights(model, content, modules))
         except CheckpointMismatchError as error:
             raise CheckpointMismatchError(
-                f'{checkpoint} does not fit the model of the config: {error}. Convert '
-                'a foreign checkpoint with mmfdta convert'
+                f'{checkpoint} does not fit the model of the config: {error}'
             ) from None
+        except CheckpointError as error:
+            raise CheckpointError(f'{checkpoint}: {error}') from None
+        if remark:
+            print_log(f'{checkpoint}: {remark}', 'current')
     model.dataset_meta = _dataset_meta(config, content.get('meta') or {})
     keep_precision(model, precision)
     hold_half_weights(model, precision)
@@ -107,14 +118,11 @@ def without_pretrained(model: Any) -> Any:
 def _dataset_meta(config: Config, meta: dict) -> dict:
     """Find names and numbers of the classes: the checkpoint knows best."""
     known = {k.lower(): v for k, v in (meta.get('dataset_meta') or {}).items()}
-    for loader in ('test_dataloader', 'val_dataloader', 'train_dataloader'):
-        dataset = (config.get(loader) or {}).get('dataset') or {}
-        kind = DATASETS.get(dataset['type']) if dataset.get('type') else None
-        named, declared = dataset.get('metainfo') or {}, getattr(kind, 'METAINFO', {})
-        classes = named.get('classes') or declared.get('classes')
-        if not classes or list(known.get('classes') or classes) != list(classes):
+    for dataset, declared in described_data(config):
+        classes = declared['classes']
+        if list(known.get('classes') or classes) != list(classes):
             continue
-        known = {**(named if named.get('classes') else declared), **known}
+        known = {**declared, **known}
         if dataset.get('category_map'):
             numbers = numbers_of_labels(dataset['category_map'], len(classes))
             known.setdefault('class_numbers', numbers)

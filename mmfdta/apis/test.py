@@ -2,7 +2,6 @@
 """Track and score with a checkpoint; `mmfdta test` is this."""
 
 from pathlib import Path
-from pickle import UnpicklingError
 
 from mmengine.config import Config
 
@@ -12,7 +11,7 @@ from mmfdta.checkpoints import (
     matching_weights,
     read_content,
 )
-from mmfdta.engine import ExactWeightsHook
+from mmfdta.engine import ExactWeightsHook, adapt_to_config
 from mmfdta.ops import compile_detector
 
 from .config import build_runner
@@ -79,16 +78,13 @@ def test(
     try:
         if content is not None:
             # MMEngine reads the data first.
+            content, _ = adapt_to_config(content, runner.model, config)
             matching_weights(runner.model, content, modules)
             del content
         return runner.test()
     except CheckpointMismatchError as error:
         raise CheckpointMismatchError(
-            f'{checkpoint} does not fit the model of {config.filename}: {error}. '
-            'Convert a foreign checkpoint with mmfdta convert.'
+            f'{checkpoint} does not fit the model of {config.filename}: {error}'
         ) from None
-    except UnpicklingError as error:
-        raise CheckpointError(
-            f'{checkpoint} is not loaded, because it holds more than weights and '
-            f'training state ({error}). Convert it with mmfdta convert.'
-        ) from None
+    except CheckpointError as error:
+        raise CheckpointError(f'{checkpoint}: {error}') from None

@@ -5,12 +5,15 @@ from mmengine.config import Config
 from torch import nn
 
 from mmfdta.checkpoints import (
+    CheckpointError,
     CheckpointMismatchError,
     compare_weights,
+    read_content,
     read_state_dict,
 )
 from mmfdta.checkpoints.comparison import shapes_of
-from mmfdta.engine import resume_from_work_dir
+from mmfdta.checkpoints.files import clean_state_dict
+from mmfdta.engine import adapt_to_config, resume_from_work_dir
 from mmfdta.engine.precision import adapt_optim_wrapper
 
 from .config import build_runner
@@ -68,22 +71,32 @@ def apply_training_options(
         resume_from_work_dir(config)
 
 
-def check_start(model: nn.Module, checkpoint: str, resume: bool) -> None:
+def check_start(model: nn.Module, config: Config) -> None:
     """Refuse a checkpoint that cannot be read or is another model's.
 
     Args:
         model: What is to be trained.
-        checkpoint: Path of the weights it starts from.
-        resume: Whether every weight has to fit, or just some.
+        config: Its ``load_from`` is the path of the weights the run starts from. If it
+            is to ``resume``, every weight has to fit, else some.
 
     Raises:
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file cannot be read.
         CheckpointMismatchError: If the weights do not fit.
     """
-    found = shapes_of(read_state_dict(checkpoint))
+    checkpoint = config.load_from
     expected = shapes_of(model.state_dict())
-    problems = compare_weights(found, expected) if resume else []
+    problems = []
+    if config.get('resume'):
+        found = shapes_of(read_state_dict(checkpoint))
+        problems = compare_weights(found, expected)
+    else:
+        content = read_content(checkpoint)
+        try:
+            content, _ = adapt_to_config(content, model, config, complete=False)
+        except CheckpointError as error:
+            raise type(error)(f'load_from={checkpoint}: {error}') from None
+        found = shapes_of(clean_state_dict(content))
     if problems:
         raise CheckpointMismatchError(
             f'{checkpoint} does not hold the weights of this model, so that the run '
@@ -93,8 +106,7 @@ def check_start(model: nn.Module, checkpoint: str, resume: bool) -> None:
     if not any(expected.get(name) == shape for name, shape in found.items()):
         raise CheckpointMismatchError(
             f'load_from={checkpoint}: none of its {len(found)} weights fits the model '
-            f'(found {next(iter(found))}, expected {next(iter(expected))}). Convert a '
-            'foreign checkpoint with mmfdta convert'
+            f'(found {next(iter(found))}, expected {next(iter(expected))})'
         )
 
 
@@ -121,5 +133,5 @@ def train(config: Config) -> nn.Module:
     runner = build_runner(config)
     if config.get('load_from'):
         model = getattr(runner.model, 'module', runner.model)
-        check_start(model, config.load_from, config.get('resume', False))
+        check_start(model, config)
     return runner.train()

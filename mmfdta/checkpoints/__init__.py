@@ -12,6 +12,7 @@ from mmfdta.utils.lazy import lazy_names
 from .published import PUBLISHED, PublishedWeights
 
 if TYPE_CHECKING:
+    from .adaptation import adapt_weights
     from .class_heads import ClassChoice
     from .comparison import CheckpointMismatchError, compare_weights, matching_weights
     from .convert import (
@@ -38,6 +39,7 @@ __all__ = [
     'Family',
     'PublishedWeights',
     'TensorRecord',
+    'adapt_weights',
     'compare_weights',
     'convert_checkpoint',
     'convert_state_dict',
@@ -51,6 +53,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
+        'adaptation': ('adapt_weights',),
         'class_heads': ('ClassChoice',),
         'comparison': (
             *('CheckpointMismatchError', 'compare_weights', 'matching_weights'),

@@ -32,7 +32,8 @@ RELEASED_BIRD = 15
 _ROWS_91 = {name: row for row, name in enumerate(_COCO_91) if name} | {
     'bird': RELEASED_BIRD
 }
-_ROWS_80 = {name: row for row, name in enumerate(filter(None, _COCO_91))}
+COCO_NAMES = tuple(filter(None, _COCO_91))
+_ROWS_80 = {name: row for row, name in enumerate(COCO_NAMES)}
 _VOCABULARIES = {91: _ROWS_91, 80: _ROWS_80}
 DEFAULT_CLASS = 'person'
 
@@ -60,6 +61,11 @@ class ClassChoice:
                 'choose classes by index or by name or keep all, not several ways '
                 'at once.'
             )
+
+
+def coco_rows(num_classes: int) -> dict[str, int] | None:
+    """Say which row is which class of COCO; None for a head that is not of COCO."""
+    return _VOCABULARIES.get(num_classes)
 
 
 def choose_classes(

@@ -35,6 +35,7 @@ from .names import (
     TEMPORAL,
     TRACK_ATTENTION,
     YOLOX,
+    YOLOX_SEPARABLE,
 )
 from .rules import absent_parts, lacking, to_source, to_target
 
@@ -45,7 +46,7 @@ _MODELS = (
     {YOLOX},
 )
 _HEAD = re.compile(r'detector\.bbox_head\.(?:cls|reg)_branches\.(\d+)\.')
-_CLASS_HEADS = (
+CLASS_HEADS = (
     'detector.bbox_head.cls_branches.',
     'detector.bbox_head.multi_level_conv_cls.',
 )
@@ -53,7 +54,7 @@ _MAPPER = re.compile(r'detector\.neck\.(extra_)?convs\.\d+\.conv\.weight$')
 _BOX_HEAD = re.compile(r'detector\.bbox_head\.reg_branches\.\d+\.(.*)')
 _DECODER_LAYER = re.compile(r'detector\.decoder\.layers\.(\d+)\.')
 _NO_BIAS = 'zero bias: the convolution in the source has none'
-_NO_IDENTITY = (
+NO_IDENTITY = (
     'drawn at random (seed 0): no released file holds the projection of the identity '
     'adapter, which only training uses'
 )
@@ -170,7 +171,7 @@ def convert_state_dict(
     state_dict: dict[str, Tensor],
     to: str = OWN.key,
     family: str | None = None,
-    classes: ClassChoice | None = None,
+    classes: ClassChoice | Callable[[int], ClassChoice] | None = None,
 ) -> Conversion:
     """Convert a state dict.
 
@@ -179,7 +180,7 @@ def convert_state_dict(
         to: Key of a family in `TARGETS`; ``mmdet_deformable_detr`` is the
             plain detector of the ``deformable_detr_*`` configs.
         family: Key of the source's family; recognised from the names if None.
-        classes: Which classes the head keeps.
+        classes: Which classes the head keeps, or what says so by their number.
 
     Returns:
         New dict; tensors are those of the source where nothing had to be done.
@@ -256,20 +257,29 @@ def convert_checkpoint(
     state_dict = read_state_dict(src)
     try:
         conversion = convert_state_dict(state_dict, to, family, classes)
+        refuse_gaps(conversion.report)
     except CheckpointError as error:
         raise CheckpointError(f'{src}: {error}') from None
-    gaps = conversion.report.incomplete
-    if gaps:
-        raise CheckpointError(
-            f'{src}: incomplete: it is {conversion.report.title}, but {len(gaps)} '
-            f'tensors are not in it (by their names in mmfdta): '
-            f'{", ".join(gaps[:5])}{", ..." if len(gaps) > 5 else ""}.'
-        )
     if check is not None:
         check(conversion.state_dict, conversion.report)
     if dst is not None:
         write_checkpoint(_pack(conversion, Path(src).name), dst)
     return conversion
+
+
+def refuse_gaps(report: ConversionReport) -> None:
+    """Refuse a source that lacks tensors of a part that it has.
+
+    Raises:
+        CheckpointError: If it does.
+    """
+    gaps = report.incomplete
+    if gaps:
+        raise CheckpointError(
+            f'incomplete: it is {report.title}, but {len(gaps)} tensors are not in it '
+            f'(by their names in mmfdta): {", ".join(gaps[:5])}'
+            f'{", ..." if len(gaps) > 5 else ""}.'
+        )
 
 
 def _pack(conversion: Conversion, source: str) -> dict:
@@ -351,10 +361,12 @@ def _check_box_refinement(converted: dict[str, Tensor], released: bool) -> None:
 
 
 def _select_classes(
-    converted: dict[str, Tensor], choice: ClassChoice, report: ConversionReport
+    converted: dict[str, Tensor],
+    choice: ClassChoice | Callable[[int], ClassChoice],
+    report: ConversionReport,
 ) -> dict[str, str]:
     """Cut the class heads to the chosen rows, in place; name to what was done."""
-    heads = {n: t for n, t in converted.items() if n.startswith(_CLASS_HEADS)}
+    heads = {n: t for n, t in converted.items() if n.startswith(CLASS_HEADS)}
     sizes = {len(tensor) for tensor in heads.values()}
     if not sizes:
         return {}
@@ -362,7 +374,9 @@ def _select_classes(
         raise CheckpointError(
             f'its class heads have different numbers of classes: {sorted(sizes)}.'
         )
-    rows, report.classes = choose_classes(sizes.pop(), choice)
+    size = sizes.pop()
+    made = choice if isinstance(choice, ClassChoice) else choice(size)
+    rows, report.classes = choose_classes(size, made)
     if rows is None:
         return {}
     index = torch.tensor(rows)
@@ -403,7 +417,7 @@ def _draw_identity_adapter(converted: dict[str, Tensor]) -> dict[str, str]:
             uniform = 2 * torch.rand(shape, generator=generator) - 1
             drawn[f'identity_adapter.mlp.{layer}.{leaf}'] = uniform / channels**0.5
     converted |= drawn
-    return dict.fromkeys(drawn, _NO_IDENTITY)
+    return dict.fromkeys(drawn, NO_IDENTITY)
 
 
 def _look_for_gaps(
@@ -426,7 +440,8 @@ def _layers_of_larger_models(converted: dict[str, Tensor]) -> re.Pattern[str]:
     """Say, by the shapes, which layers of the released models a smaller one has not.
 
     The blocks of a ResNet-18 or 34 have two convolutions, the first of 3x3; a detector
-    on the three levels of the backbone has no level of its own.
+    on the three levels of the backbone has no level of its own. YOLOX-nano has pairs of
+    separable convolutions where larger ones have one.
     """
     names = []
     first = converted.get('detector.backbone.layer1.0.conv1.weight')
@@ -435,7 +450,11 @@ def _layers_of_larger_models(converted: dict[str, Tensor]) -> re.Pattern[str]:
     levels = converted.get('detector.level_embed')
     if levels is not None and len(levels) == 3:
         names.append(r'neck\.extra_convs\.')
-    return re.compile(rf'detector\.({"|".join(names)})' if names else '$')
+    if any('.depthwise_conv.' in name for name in converted):
+        names.append(rf'{YOLOX_SEPARABLE}\.(conv|bn)\.')
+    else:
+        names.append(r'.*\.(depthwise|pointwise)_conv\.')
+    return re.compile(rf'detector\.({"|".join(names)})')
 
 
 def _rename(

@@ -29,6 +29,7 @@ from .rules import Alias, Rule
 TWO_STAGE = 'a two-stage detector makes its queries with it, one-stage ones do not'
 COUNTER = 'counts training batches; frozen normalisation does not use it'
 NEVER_USED = 'the released code makes it and never uses it'
+AVERAGED = 'a copy: the weights under their own names are the averaged ones'
 CRITERION = 'belongs to the loss of the identity adapter, which released files lack'
 
 
@@ -79,6 +80,8 @@ class Family:
 _DEFORMABLE = r'\.layers\.\d+\.(self|cross)_attn\.sampling_offsets\.'
 _QUERY_INTERACTION = r'^track_embed\.'
 _ADAPTERS = r'^detr\.depth_predictor\.|\btrajectory_embedding\.'
+# MMDetection 2 and MMTracking keep both sets of weights in one state dict.
+_AVERAGED = ((r'^ema_', AVERAGED),)
 _BATCH_COUNTERS = ((r'\.num_batches_tracked$', COUNTER),)
 _TWO_STAGE = (
     (r'^(detr\.)?transformer\.(enc_output|enc_output_norm|pos_trans|pos_trans_norm)\.',
@@ -99,6 +102,7 @@ _NOT_MOTIP = (
     (r'^identity_adapter\.', 'MOTIP has no identity adapter'),
     (_TRACK_QUERIES, 'MOTIP has no track queries'),
 )
+_NOT_YOLOX = ((rf'^(?!{_YOLOX[0][0][1:]})', 'YOLOX is another detector'),)
 _NOT_DETECTOR = (
     *_YOLOX,
     (r'^(?!detector\.)', 'not part of the detector'),
@@ -110,8 +114,9 @@ FAMILIES = (
     Family(
         key='mmfdta',
         title='mmfdta',
-        signature=(rf'^detector\.(en|de)coder{_DEFORMABLE}',),
+        signature=(rf'^detector\.((en|de)coder{_DEFORMABLE}|backbone\.stage1\.)',),
         rules=MMFDTA_RULES,
+        dropped=_AVERAGED,
         left_out=(),
         wrapper='state_dict',
     ),
@@ -123,6 +128,7 @@ FAMILIES = (
         dropped=(
             (r'^(memory_trans_fc|memory_trans_norm|pos_trans_fc|pos_trans_norm)\.',
              TWO_STAGE),
+            *_AVERAGED,
         ),
         left_out=_NOT_DETECTOR,
         wrapper='state_dict',
@@ -200,6 +206,9 @@ FAMILIES = (
         title="YOLOX with MMDetection's names",
         signature=(r'^backbone\.stage1\.', r'^bbox_head\.multi_level_conv_cls\.'),
         rules=MMDET_YOLOX_RULES,
+        dropped=_AVERAGED,
+        left_out=_NOT_YOLOX,
+        wrapper='state_dict',
     ),
 )  # fmt: skip
 OWN = FAMILIES[0]
@@ -215,6 +224,12 @@ def find_family(key: str) -> Family:
     raise CheckpointError(f'family {key!r} is not known; expected one of {known}.')
 
 
+def find_owner(names: Iterable[str]) -> Family | None:
+    """The family whose parameter names these are; None if there is none."""
+    names = tuple(names)
+    return next((family for family in FAMILIES if family.owns(names)), None)
+
+
 def recognise(names: Iterable[str]) -> Family:
     """The family whose parameter names these are.
 
@@ -222,9 +237,9 @@ def recognise(names: Iterable[str]) -> Family:
         CheckpointError: No family has such names.
     """
     names = tuple(names)
-    for family in FAMILIES:
-        if family.owns(names):
-            return family
+    family = find_owner(names)
+    if family is not None:
+        return family
     tops = sorted({name.split('.')[0] for name in names})
     known = '; '.join(family.title for family in FAMILIES)
     raise CheckpointError(

@@ -13,8 +13,10 @@ from torch import Tensor
 from mmfdta.structures.whole_files import open_whole
 
 WRAPPERS = ('state_dict', 'model', 'model_state_dict')
-# What training scripts and wrappers put before every name.
-PREFIXES = ('module.', '_orig_mod.')
+# What wrappers for several processes put before every name, and compiled modules
+# wherever they are.
+PREFIX = 'module.'
+COMPILED = '_orig_mod.'
 # What training scripts put beside the weights. It is not wanted, so it is not
 # built either: each such object is read as an `_Ignored`. (The training state of
 # MMEngine is declared in `mmfdta.utils.safe_loading`.)
@@ -94,8 +96,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
     The file is read with :func:`read_content`. The state dict may be the file's
     whole content or lie under ``state_dict``, ``model`` or ``model_state_dict``;
-    the prefixes that parallel and compiled modules put before every name are
-    removed. Tensors are on the CPU, in the order of the file.
+    what parallel and compiled modules put into names is removed. Tensors are on the
+    CPU, in the order of the file.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -151,14 +153,11 @@ def clean_state_dict(content: object) -> dict[str, Tensor]:
                 f'the state dict holds {name!r}, a {type(value).__name__}, where '
                 'a tensor was expected.'
             )
-    state_dict = {name: tensor.detach() for name, tensor in weights.items()}
-    stripping = True
-    while stripping:
-        stripping = False
-        for prefix in PREFIXES:
-            if all(name.startswith(prefix) for name in state_dict):
-                state_dict = {n.removeprefix(prefix): t for n, t in state_dict.items()}
-                stripping = True
+    state_dict = {
+        name.replace(COMPILED, ''): tensor.detach() for name, tensor in weights.items()
+    }
+    while all(name.startswith(PREFIX) for name in state_dict):
+        state_dict = {n.removeprefix(PREFIX): t for n, t in state_dict.items()}
     return state_dict
 
 

@@ -11,13 +11,15 @@ MOTR's detector has the names of Deformable DETR. Its decoder layers have a seco
 self-attention, for tracks alone, with ``norm4`` after it; ``track_embed`` is the
 query interaction module.
 
-YOLOX is as Megvii's code has it, in any size; ByteTrack, OC-SORT and DanceTrack
+YOLOX is as Megvii's code has it, in any size, nano with its separable convolutions;
+ByteTrack, OC-SORT and DanceTrack
 publish detectors with these names.
 
 mmfdta's detectors are MMDetection's, so one table serves both: MMDetection's names
 are those of mmfdta without ``detector.``.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -289,6 +291,12 @@ _YOLOX_PREDICTIONS = (
     ('head.obj_preds.{i}.{p}', 'bbox_head.multi_level_conv_obj.{i}.{p}'),
 )
 _YOLOX_LEAVES = ('conv.weight', 'bn.{bn}', 'bn.num_batches_tracked')
+# In YOLOX-nano each of these convolutions is a pair of them.
+YOLOX_SEPARABLE = (
+    r'(backbone\.stage\d\.0|.*\.blocks\.[^.]+\.conv2|neck\.downsamples\.\d'
+    r'|bbox_head\.multi_level_(cls|reg)_convs\.[^.]+\.[^.]+)'
+)
+_YOLOX_PAIR = (('dconv', 'depthwise_conv'), ('pconv', 'pointwise_conv'))
 
 
 def _yolox_backbone() -> Iterator[tuple[str, str]]:
@@ -318,8 +326,13 @@ def _yolox_convolutions() -> Iterator[tuple[str, str]]:
 
 def _yolox_pairs() -> Iterator[tuple[str, str, bool]]:
     for old, new in _yolox_convolutions():
-        for leaf in _YOLOX_LEAVES:
-            yield f'{old}.{leaf}', f'{new}.{leaf}', leaf.endswith('tracked')
+        pair = _YOLOX_PAIR if re.fullmatch(YOLOX_SEPARABLE, new) else ()
+        for theirs, ours in (
+            (old, new),
+            *((f'{old}.{o}', f'{new}.{n}') for o, n in pair),
+        ):
+            for leaf in _YOLOX_LEAVES:
+                yield f'{theirs}.{leaf}', f'{ours}.{leaf}', leaf.endswith('tracked')
     for old, new in _YOLOX_PREDICTIONS:
         yield old, new, False
 

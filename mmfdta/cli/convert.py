@@ -8,7 +8,10 @@ FAMILIES = (
     *('mmfdta', 'mmdet_deformable_detr', 'fdta', 'fdta_previous', 'motip'),
     *('motip_previous', 'motr', 'deformable_detr', 'yolox', 'mmdet_yolox'),
 )
-TARGETS = ('mmfdta', 'mmdet_deformable_detr', 'fdta', 'motip', 'deformable_detr')
+TARGETS = (
+    *('mmfdta', 'mmdet_deformable_detr', 'fdta', 'motip', 'deformable_detr'),
+    'mmdet_yolox',
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -32,6 +32,7 @@ from .precision import (
     keep_precision,
 )
 from .track_hooks import ValTrackVisualizationHook, WorstSequencesHook
+from .weights import adapt_to_config, described_data
 
 __all__ = [
     'ExactWeightsHook',
@@ -51,6 +52,8 @@ __all__ = [
     'ValTrackVisualizationHook',
     'WholeCheckpointHook',
     'WorstSequencesHook',
+    'adapt_to_config',
+    'described_data',
     'find_checkpoint_to_resume',
     'find_precision',
     'hold_half_weights',

@@ -19,14 +19,17 @@ from mmengine.device import get_device
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.registry import LOG_PROCESSORS, RUNNERS
-from mmengine.runner import BaseLoop, LogProcessor, Runner
+from mmengine.runner import BaseLoop, LogProcessor, Runner, load_state_dict
 from torch import nn
 from torch.utils.data import DataLoader
+
+from mmfdta.checkpoints import read_content
 
 from .frame_batches import FrameBatches, frames_at_a_time
 from .loops import check_warmup
 from .message_hub import DeferredMessageHub
 from .precision import FP32, adapt_optim_wrapper, find_precision, keep_precision
+from .weights import adapt_to_config
 
 # Stands before what a line of progress shows in the log file only.
 DETAILS = '  | '
@@ -236,13 +239,26 @@ class TrackingRunner(Runner):
                 f'{accumulated}'
             )
 
-    def load_checkpoint(self, *args: Any, **kwargs: Any) -> dict:
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Any = 'cpu',
+        strict: bool = False,
+        revise_keys: Any = ((r'^module.', ''),),
+    ) -> dict:
         """Load a checkpoint; what MMEngine prints meanwhile goes to the log file.
 
-        The console says how many weights it lacks, the file which.
+        The weights of a run that goes on are the model's own. Others may have the names
+        of any known code base, see `adapt_weights`. The console says how many weights
+        of the model they lack, the file which.
         """
         with contextlib.redirect_stdout(io.StringIO()) as said:
-            checkpoint = super().load_checkpoint(*args, **kwargs)
+            if self._resume or '://' in str(filename):
+                checkpoint = super().load_checkpoint(
+                    filename, map_location, strict, list(revise_keys)
+                )
+            else:
+                checkpoint = self._load_weights(filename, strict)
         for line in filter(str.strip, said.getvalue().splitlines()):
             self.logger.info(line, extra=dict(file_only=True))
         lacking = _LACKING.search(said.getvalue())
@@ -251,6 +267,19 @@ class TrackingRunner(Runner):
                 f'{lacking[1].count(",") + 1} weights of the model are not in the '
                 'checkpoint and stay as initialised; the log names them'
             )
+        return checkpoint
+
+    def _load_weights(self, filename: str, strict: bool) -> dict:
+        """Do what MMEngine does, with weights in any known names."""
+        model = getattr(self.model, 'module', self.model)
+        read: Any = read_content(filename)
+        checkpoint, remark = adapt_to_config(read, model, self.cfg, complete=False)
+        if remark:
+            self.logger.info(f'{filename}: {remark}')
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        load_state_dict(model, checkpoint.get('state_dict', checkpoint), strict)
+        self._has_loaded = True
+        self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
 
 

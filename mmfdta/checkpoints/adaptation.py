@@ -1,0 +1,312 @@
+# Copyright (c) mmfdta authors.
+"""Give a model the weights of a checkpoint in whatever known names it has.
+
+Everything that loads weights comes here first, so that a released file works where a
+converted one does.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+from .class_heads import COCO_NAMES, DEFAULT_CLASS, ClassChoice, coco_rows
+from .comparison import CheckpointMismatchError, shapes_of
+from .convert import (
+    CLASS_HEADS,
+    NO_IDENTITY,
+    Conversion,
+    ConversionReport,
+    convert_state_dict,
+    refuse_gaps,
+)
+from .families import AVERAGED, FAMILIES, OWN, Family, find_owner, reason_for
+from .files import clean_state_dict
+from .names import IDENTITY
+from .rules import absent_parts, to_target
+
+_DETECTOR = 'detector.'
+# Data sets of people call them so.
+_PEOPLE = ('person', 'pedestrian')
+
+
+def adapt_weights(
+    content: Any,
+    model: nn.Module,
+    classes: Sequence[str] = (),
+    complete: bool = True,
+) -> tuple[Any, str]:
+    """Turn what a checkpoint holds into what a model takes.
+
+    Names of a known family become those of the model, and a head of more classes than
+    the model has is cut to the model's. What is in the model's own names stays as it
+    is, and so does what nobody knows: whether it fits is for `matching_weights` to say.
+
+    Args:
+        content: What a checkpoint file holds.
+        model: The model; one in a wrapper for several processes counts as unwrapped.
+        classes: Names of the model's classes, as far as they are known.
+        complete: Whether the file has to fill the model, as for tracking; else a
+            training starts from it.
+
+    Returns:
+        The content, with ``state_dict`` and ``meta`` made anew if something had to be
+        done, and what was done, for people, or ''.
+
+    Raises:
+        CheckpointError: If there are no weights in it, it is a known family's and
+            incomplete, or it is not clear which of its classes are meant.
+        CheckpointMismatchError: If ``complete``, and it is a known model that lacks
+            parts of this one, or was trained on other pixels.
+    """
+    model = model.module if is_model_wrapper(model) else model
+    weights = clean_state_dict(content)
+    expected = shapes_of(model.state_dict())
+    if all(expected.get(name) == tuple(t.shape) for name, t in weights.items()):
+        return _with_weights(content, weights), ''
+    source = find_owner(weights)
+    goal = _naming_of(expected)
+    if source is None or goal is None:
+        moved, remark = _move_detector(weights, expected)
+        return _with_weights(content, moved), remark
+    if source is goal and not _knows(source, weights):
+        return _with_weights(content, weights), ''
+    known = _classes_in(content)
+    wanted = _head_size(expected)
+    rows, choice, doubt = 0, ClassChoice(keep=True), None
+
+    def choose(found: int) -> ClassChoice:
+        nonlocal rows, choice, doubt
+        rows = found
+        try:
+            choice = _choose_rows(rows, wanted or rows, classes, known, complete)
+        except CheckpointMismatchError as error:
+            doubt = error  # another model is the larger fault
+        return choice
+
+    conversion = convert_state_dict(weights, goal.key, source.key, choose)
+    if source is not goal:
+        refuse_gaps(conversion.report)
+    result = conversion.state_dict
+    if source is goal and _unchanged(weights, result):
+        return _with_weights(content, weights), ''
+    lacking = _parts_lacking(conversion.report, expected)
+    if complete and lacking:
+        missing = sum(name not in result for name in expected)
+        raise CheckpointMismatchError(
+            f'it is {source.title}, which has no {" and no ".join(lacking)}: {missing} '
+            f'of the {len(expected)} weights of the model are not in it; it can start '
+            'a training (load_from)'
+        )
+    if doubt is not None:
+        raise doubt
+    cut = not choice.keep
+    pixels, certain = _other_pixels(model, conversion, cut and _is_coco(rows, known))
+    if complete and certain:
+        raise CheckpointMismatchError(pixels)
+    parts = []
+    if source is not goal:
+        parts.append(f"{source.title}, converted to the model's names")
+    if cut:
+        parts.append(f'class rows kept: {conversion.report.classes}')
+    for fate in ('generated', 'dropped'):
+        for reason, count in conversion.report.reasons(fate).items():
+            if source is goal or (reason == NO_IDENTITY and IDENTITY not in lacking):
+                parts.append(f'{count} weights {fate}: {reason}')
+    if lacking:
+        parts.append(f'{", ".join(lacking)} start from scratch')
+    if pixels:
+        parts.append(f'mind that {pixels}')
+    meta = _new_meta(content, known, wanted, cut, classes)
+    return dict(state_dict=result, meta=meta), '; '.join(parts)
+
+
+def _naming_of(names: Iterable[str]) -> Family | None:
+    """Find the naming of a model; a model here has MMDetection's or mmfdta's."""
+    names = tuple(names)
+    namings = (family for family in FAMILIES if family.wrapper == 'state_dict')
+    return next((family for family in namings if family.owns(names)), None)
+
+
+def _knows(family: Family, names: Iterable[str]) -> bool:
+    """Tell whether a family knows all names; a model may be an extension of its."""
+    return all(
+        to_target(family.rules, name) or reason_for(family.dropped, name)
+        for name in names
+    )
+
+
+def _head_size(expected: Mapping[str, tuple[int, ...]]) -> int | None:
+    """Count the classes of a model; None without a class head that is known."""
+    sizes = {
+        shape[0]
+        for name, shape in expected.items()
+        if f'{_DETECTOR}{name.removeprefix(_DETECTOR)}'.startswith(CLASS_HEADS)
+    }
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _move_detector(
+    weights: dict[str, Tensor], expected: Mapping[str, tuple[int, ...]]
+) -> tuple[dict[str, Tensor], str]:
+    """Give a tracker the weights of any detector alone, and the other way round."""
+    if any(name in expected for name in weights):
+        return weights, ''
+    inner = {f'{_DETECTOR}{name}': tensor for name, tensor in weights.items()}
+    if all(name in expected for name in inner):
+        return inner, "a detector's weights, taken for the model's detector"
+    outer = {
+        name.removeprefix(_DETECTOR): tensor
+        for name, tensor in weights.items()
+        if name.startswith(_DETECTOR)
+    }
+    if outer and all(name in expected for name in outer):
+        left = len(weights) - len(outer)
+        return outer, "a tracker's weights, of which the model takes the detector's" + (
+            f' and leaves {left}' if left else ''
+        )
+    return weights, ''
+
+
+def _choose_rows(
+    rows: int,
+    wanted: int,
+    classes: Sequence[str],
+    known: Sequence[str],
+    complete: bool,
+) -> ClassChoice:
+    """Say which rows of a head are the classes of the model.
+
+    Args:
+        rows: Rows of the head in the file.
+        wanted: Classes of the model.
+        classes: Their names, as far as known.
+        known: Names of the file's classes, as far as known.
+        complete: See `adapt_weights`.
+
+    Raises:
+        CheckpointMismatchError: If it is not clear.
+    """
+    if rows == wanted:
+        return ClassChoice(keep=True)
+    coco = _is_coco(rows, known)
+    vocabulary = {n: i for i, n in enumerate(known)} if len(known) == rows else {}
+    if coco:
+        vocabulary = coco_rows(rows) or {}
+    names = tuple(classes) if len(classes) == wanted else ()
+    found = [
+        DEFAULT_CLASS if name in _PEOPLE and name not in vocabulary else name
+        for name in names
+    ]
+    if coco and rows == 91 and 'bird' in found and (complete or 'bench' in found):
+        raise CheckpointMismatchError(
+            "its class head has COCO's 91 rows, of which FDTA and MOTIP start the bird "
+            'from 15, the bench, while COCO numbers it 16; choose with mmfdta convert '
+            'SRC DST --class-index N'
+        )
+    if found and len(set(found)) == wanted and all(n in vocabulary for n in found):
+        if coco:
+            return ClassChoice(names=tuple(found))
+        return ClassChoice(indices=tuple(vocabulary[name] for name in found))
+    if wanted == 1 and coco and not (complete and names):
+        return ClassChoice()
+    listed = ', '.join(names[:8]) + (', ...' if len(names) > 8 else '')
+    raise CheckpointMismatchError(
+        f'its class head has {rows} rows{" of COCO" if coco else ""}, and it is not '
+        f'known which of them the {wanted} of the config'
+        f'{f" ({listed})" if names else ""} are; choose with mmfdta convert SRC DST '
+        '--class-name NAME or --class-index N'
+    )
+
+
+def _is_coco(rows: int, known: Sequence[str]) -> bool:
+    if len(known) == rows:
+        return tuple(known) == COCO_NAMES
+    return coco_rows(rows) is not None
+
+
+def _classes_in(content: Any) -> tuple[str, ...]:
+    """Read the names of its classes from a checkpoint of MMDetection, any version."""
+    meta = content.get('meta')
+    meta = meta if isinstance(meta, Mapping) else {}
+    for facts in (meta.get('dataset_meta'), meta):
+        facts = {str(k).lower(): v for k, v in (facts or {}).items()}
+        names = facts.get('classes')
+        if isinstance(names, list | tuple):
+            return tuple(map(str, names))
+    return ()
+
+
+def _new_meta(
+    content: Any,
+    known: Sequence[str],
+    wanted: int | None,
+    cut: bool,
+    classes: Sequence[str],
+) -> dict:
+    """Write the meta data of the adapted weights: its classes are the model's."""
+    meta = content.get('meta')
+    meta = dict(meta) if isinstance(meta, Mapping) else {}
+    facts = dict(meta.get('dataset_meta') or {})
+    for old in ('CLASSES', 'PALETTE', 'classes', 'palette'):
+        meta.pop(old, None)
+        facts.pop(old, None)
+    names = known
+    if cut:
+        names = classes if len(classes) == wanted else (DEFAULT_CLASS,)
+    if names and len(names) == (wanted or len(names)):
+        facts['classes'] = tuple(names)
+    return meta | dict(dataset_meta=facts)
+
+
+def _unchanged(weights: Mapping[str, Tensor], result: Mapping[str, Tensor]) -> bool:
+    return weights.keys() == result.keys() and all(
+        tensor.shape == result[name].shape for name, tensor in weights.items()
+    )
+
+
+def _parts_lacking(
+    report: ConversionReport, expected: Mapping[str, tuple[int, ...]]
+) -> list[str]:
+    """List the parts that the model has and the file has not."""
+    names = [f'{_DETECTOR}{name.removeprefix(_DETECTOR)}' for name in expected]
+    if any(name.startswith(_DETECTOR) for name in expected):
+        names = list(expected)
+    not_wanted = absent_parts(OWN.rules, names)
+    return [part for part in report.absent if part not in not_wanted]
+
+
+def _other_pixels(
+    model: nn.Module, conversion: Conversion, coco: bool
+) -> tuple[str, bool]:
+    """Say it if a YOLOX was trained on other pixels than the model gets.
+
+    Megvii's and MMDetection's files of COCO, and whatever MMDetection 2 has trained,
+    take pixels as they are; ByteTrack's and those made from it are normalised.
+
+    Returns:
+        What to say, or '', and whether it is certain.
+    """
+    mean = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)
+    report = conversion.report
+    certain = coco or AVERAGED in report.reasons('dropped')
+    yolox = any('multi_level_conv_cls.' in name for name in conversion.state_dict)
+    other = certain or report.family == 'mmdet_yolox'
+    if not (yolox and other) or mean is None or not torch.as_tensor(mean).any():
+        return '', False
+    return (
+        'it was trained on BGR pixels as they are, while the data_preprocessor of the '
+        'config normalises them: --cfg-options '
+        "model.data_preprocessor.mean='[0,0,0]' model.data_preprocessor.std='[1,1,1]' "
+        'model.data_preprocessor.bgr=True'
+    ), certain
+
+
+def _with_weights(content: Any, weights: dict[str, Tensor]) -> Any:
+    """Put weights in the place where MMEngine looks; leave them if they are there."""
+    held = content.get('state_dict', content)
+    if held.keys() == weights.keys():
+        return content
+    return dict(state_dict=weights, meta=content.get('meta') or {})
