@@ -68,6 +68,8 @@ class Wanted:
         size: Bytes that it has to have; None if unknown.
         sha256_prefix: What its SHA-256 has to begin with; empty if unknown.
         source: The page that publishes it.
+        origin: What a mirror's address stands for.
+        follow: Whether `is_current` is to be asked of it later.
     """
 
     address: str
@@ -76,6 +78,8 @@ class Wanted:
     size: int | None = None
     sha256_prefix: str = ''
     source: str = ''
+    origin: str = ''
+    follow: bool = False
 
     @property
     def part(self) -> Path:
@@ -93,16 +97,14 @@ class Wanted:
         known = f' (its SHA-256 begins with {digits})' if digits else ''
         page = f'; {self.source} publishes it' if self.source else ''
         return (
-            f'; fetch it elsewhere and put it as {self.path}{known}, or name the path '
-            f'of your copy{page}'
+            f'; fetch {self.origin or "it"} elsewhere and put it as {self.path}'
+            f'{known}, or name the path of your copy{page}'
         )
 
     def error(self, reason: str) -> DownloadError:
         """Say why it cannot be fetched, and what can be done."""
-        return DownloadError(
-            f'cannot fetch {self.address}{_proxy_of(self.address)}: {reason}'
-            f'{self.advice()}'
-        )
+        address = _without_password(self.address) + _proxy_of(self.address)
+        return DownloadError(f'cannot fetch {address}: {reason}{self.advice()}')
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,8 @@ def download(wanted: Wanted, progress: bool = True) -> None:
         finally:
             if not _length(part):
                 wanted.part.unlink(missing_ok=True)
+            if not wanted.part.exists() and not wanted.path.exists():
+                wanted.note.unlink(missing_ok=True)
 
 
 def check_file(path: Path, sha256_prefix: str, size: int | None = None) -> None:
@@ -236,12 +240,11 @@ def _fetch(wanted: Wanted, part: IO[bytes], progress: bool) -> None:
             break
         part.truncate(0)
         if not resumed:
-            wanted.note.unlink(missing_ok=True)
             raise wanted.error(f'what came is not the file: {problem}')
         resumed = False  # its beginning may have been of another file
     os.fsync(part.fileno())
     os.replace(wanted.part, wanted.path)
-    if wanted.sha256_prefix:
+    if not wanted.follow:
         wanted.note.unlink(missing_ok=True)
 
 
@@ -315,7 +318,7 @@ def _receive(
     if progress:
         size = 'of unknown size' if total is None else say_bytes(total)
         begin = f'going on after {say_bytes(have)} with' if have else 'fetching'
-        _say(f'{begin} {wanted.address} ({size}) to {wanted.path}')
+        _say(f'{begin} {_without_password(wanted.address)} ({size}) to {wanted.path}')
     with contextlib.ExitStack() as stack:
         bar = None
         if progress:
@@ -436,8 +439,12 @@ def _proxy_of(address: str) -> str:
     proxy = getproxies().get(parts.scheme)
     if not proxy or proxy_bypass(parts.netloc):
         return ''
-    shown = re.sub(r'^(\w+://)?[^/@]*@', r'\1', proxy)
-    return f' through the proxy {shown} (of {parts.scheme}_proxy)'
+    return f' through the proxy {_without_password(proxy)} (of {parts.scheme}_proxy)'
+
+
+def _without_password(address: str) -> str:
+    """Leave the password out of an address."""
+    return re.sub(r'^(\w+://)?[^/@]*@', r'\1', address)
 
 
 def _say(text: str) -> None:

@@ -158,6 +158,10 @@ def fetch_published(
     path = place_of(weights, folder)
     if not path.is_file():
         address = address_of(weights)
+        if weights.part_of_package:
+            raise FileNotFoundError(
+                f'{weights.name}: {path} is part of mmfdta and missing; install it anew'
+            )
         if address is None:
             raise FileNotFoundError(
                 f'{weights.name}: only a browser gets this file; open {weights.page} '
@@ -170,6 +174,7 @@ def fetch_published(
             weights.size,
             weights.sha256_prefix,
             weights.source,
+            origin=weights.address if address != weights.address else '',
         )
         download(wanted, progress)
     check_file(path, weights.sha256_prefix, weights.size)
@@ -239,7 +244,8 @@ def _find_address(address: str, progress: bool) -> Path:
         with open_whole(path) as file:
             file.write(get(address))
         return path
-    wanted = Wanted(address, path, name, sha256_prefix=found[1] if found else '')
+    digits = found[1] if found else ''
+    wanted = Wanted(address, path, name, sha256_prefix=digits, follow=not found)
     if path.is_file() and not found:
         current = is_current(wanted)
         if current is None and progress:

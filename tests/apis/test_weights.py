@@ -60,6 +60,25 @@ def test_names_files_and_places_are_unique():
         assert bool(entry.scores) == bool(entry.scored_on), name
 
 
+def test_the_page_has_a_row_for_each():
+    page = (ROOT / 'docs' / 'checkpoints.md').read_text(encoding='utf-8')
+    row = (
+        r'^\| \[`(.+)`\]\((.+)\) \| (.*) \| `(.+?)`.* '
+        r'\| \[(.+)\]\((.+)\) \| (.*) \|$'
+    )
+    found = {name: cells for name, *cells in re.findall(row, page, re.M)}
+    assert list(found) == [w.name for w in PUBLISHED.values() if not w.part_of_package]
+    for name, (place, score, config, licence, source, digits) in found.items():
+        entry = PUBLISHED[name]
+        assert place == (entry.address or entry.page)
+        assert (config, licence, source) == (
+            *(entry.configs[0], entry.licence, entry.source),
+        )
+        assert digits.strip('`') == entry.sha256_prefix
+        first = next(iter(entry.scores.items()), None)
+        assert score == ('{} {}, '.format(*first) + entry.scored_on if first else '')
+
+
 def test_what_mmdetection_says_of_its_weights():
     listed = yaml.safe_load((MMDET / '.mim/configs/yolox/metafile.yml').read_text())
     published = {model['Weights']: model for model in listed['Models']}

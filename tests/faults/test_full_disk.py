@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from loopback import FileServer
 from mmengine.config import Config
 from tiny_run import command
 
@@ -96,6 +97,25 @@ def test_checkpoints(tiny_run, environment, disk, tmp_path: Path):
         for folder in (work, tmp_path / 'whole')
     ]
     torch.testing.assert_close(*weights, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('state', ['full', 'quietly full', 'read-only'])
+def test_fetched_weights(environment, disk, state: str):
+    """The space of the part that came is free again."""
+    folder = disk(1 << 20) if state != 'read-only' else disk()
+    if state == 'read-only':
+        disk(option='ro')
+    length = '' if state == 'quietly full' else None
+    with FileServer(bytes(2 << 20), length=length) as server:
+        places = dict(TORCH_HOME=str(folder), MMFDTA_MIRROR=server.root)
+        fetch = command('weights', 'yolox-nano', '--no-progress')
+        (line,) = fails(fetch, {**environment, **places}).splitlines()
+    place = folder / 'hub/checkpoints'
+    if state == 'read-only':
+        assert f'{place}: cannot write there (Read-only file system)' in line
+    else:
+        assert f'{place}: no space for yolox_nano.pth' in line
+        assert not [path for path in folder.rglob('*') if path.is_file()]
 
 
 def test_a_run_whose_checkpoints_cannot_be_written(
