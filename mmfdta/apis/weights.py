@@ -174,7 +174,7 @@ def fetch_published(
             weights.size,
             weights.sha256_prefix,
             weights.source,
-            origin=weights.address if address != weights.address else '',
+            origin='' if address == weights.address else str(weights.address),
         )
         download(wanted, progress)
     check_file(path, weights.sha256_prefix, weights.size)

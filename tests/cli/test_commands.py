@@ -2,6 +2,7 @@
 """The train and test commands on a one-weight model: results, refusals, resuming."""
 
 import functools
+import io
 import logging
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from loopback import FileServer
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -101,7 +103,8 @@ def error_of(capsys):
     def call(*arguments):
         capsys.readouterr()
         assert command_line.main(arguments) == 1
-        (line,) = capsys.readouterr().err.splitlines()
+        *progress, line = capsys.readouterr().err.splitlines()
+        assert all(' MB' in text or ' kB' in text for text in progress)
         assert line.startswith(f'mmfdta {arguments[0]}: ')
         return line
 
@@ -239,6 +242,36 @@ def test_configs_are_found_by_path_or_name(project, monkeypatch):
     assert find_config('tiny.py').resolve() == project / 'tiny.py'
     with pytest.raises(FileNotFoundError, match=r"'fdta_maxi'.*\(fdta_mini\)"):
         find_config('fdta_maxi')
+
+
+def test_a_config_may_name_its_weights(project, monkeypatch):
+    for name, weight in (('own', 3.0), ('other', 4.0)):
+        state_dict = dict(weight=torch.full((1,), weight))
+        torch.save(dict(state_dict=state_dict), f'{name}.pth')
+    with open('tiny.py', 'a') as config:
+        config.write("checkpoint = 'own.pth'\n")
+    found = [
+        seen(project, monkeypatch, *arguments)['weight']
+        for arguments in ([], ['other.pth'], ['--allow-random-weights'])
+    ]
+    assert found == [3.0, 4.0, 7.0]
+
+
+def test_weights_are_fetched_by_address_and_by_name(project, monkeypatch, error_of):
+    content = io.BytesIO()
+    torch.save(dict(state_dict=dict(weight=torch.full((1,), 3.0))), content)
+    monkeypatch.setattr(torch.hub, '_hub_dir', str(project / 'hub'))
+    with FileServer(content.getvalue()) as server:
+        monkeypatch.setenv('MMFDTA_MIRROR', server.root)
+        assert seen(project, monkeypatch, f'{server.root}/w.pth')['weight'] == 3.0
+        start = ['--cfg-options', 'load_from=motip-bft', 'work_dir=run']
+        assert command_line.main(['train', 'tiny.py', *start]) == 0
+        assert saved_weight('run/epoch_1.pth') == 2.0
+        said = error_of('test', 'tiny.py', 'yolox-tiny')
+        assert 'its SHA-256 begins with' in said
+    assert seen(project, monkeypatch, 'motip-bft')['weight'] == 3.0
+    said = error_of('train', 'tiny.py', '--cfg-options', 'load_from=motip-dancetrack')
+    assert 'cannot fetch http://127.0.0.1' in said
 
 
 def test_an_unknown_verb_lists_the_known_ones(capsys):
