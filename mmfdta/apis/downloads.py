@@ -68,6 +68,7 @@ class Wanted:
         size: Bytes that it has to have; None if unknown.
         sha256_prefix: What its SHA-256 has to begin with; empty if unknown.
         source: The page that publishes it.
+        elsewhere: How another place is named.
         origin: What a mirror's address stands for.
         follow: Whether `is_current` is to be asked of it later.
     """
@@ -78,6 +79,7 @@ class Wanted:
     size: int | None = None
     sha256_prefix: str = ''
     source: str = ''
+    elsewhere: str = 'TORCH_HOME=FOLDER names another place for fetched weights'
     origin: str = ''
     follow: bool = False
 
@@ -145,8 +147,8 @@ def download(wanted: Wanted, progress: bool = True) -> None:
     except OSError as error:
         raise DownloadError(
             f'{wanted.path.parent}: cannot write there ({error.strerror or error}); '
-            'TORCH_HOME=FOLDER names another place for fetched weights, or fetch '
-            f'{wanted.address} yourself and name its path'
+            f'{wanted.elsewhere}, or fetch {wanted.origin or wanted.address} yourself '
+            'and name its path'
         ) from None
     with part:
         try:
@@ -419,7 +421,7 @@ def _broke(part: IO[bytes], total: int | None, reason: str) -> str:
 def _no_space(wanted: Wanted, numbers: str) -> DownloadError:
     return DownloadError(
         f'{wanted.path.parent}: no space for {wanted.path.name} ({numbers}); make '
-        'some, or name another place for fetched weights with TORCH_HOME=FOLDER'
+        f'some; {wanted.elsewhere}'
     )
 
 

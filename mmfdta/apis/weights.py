@@ -66,7 +66,7 @@ def find_checkpoint(
         return fetch_published(PUBLISHED[text], progress=progress)
     if path.exists():
         return path  # whoever reads it says what it is
-    close = difflib.get_close_matches(text, PUBLISHED, 1)
+    close = similar_names(text)
     hint = f', did you mean {close[0]}?' if close else ''
     if not path.suffix and path.name == text:
         hint = hint or '; mmfdta weights lists the names of published weights'
@@ -100,10 +100,19 @@ def place_of(weights: PublishedWeights, folder: Path | None = None) -> Path:
 
 
 def address_of(weights: PublishedWeights) -> str | None:
-    """Where a file is fetched from, the mirror of ``MMFDTA_MIRROR`` considered."""
+    """Where a file is fetched from, the mirror of ``MMFDTA_MIRROR`` considered.
+
+    Raises:
+        ValueError: If the mirror is no address.
+    """
     mirror = os.environ.get(MIRROR)
     if not weights.address or not mirror:
         return weights.address
+    if not re.match(r'https?://[^/]', mirror):
+        raise ValueError(
+            f'{MIRROR}: found {mirror!r}, expected an address such as '
+            'https://mirror.example'
+        )
     return mirror.rstrip('/') + urlsplit(weights.address).path
 
 
@@ -115,10 +124,16 @@ def find_published(name: str) -> PublishedWeights:
     """
     if name in PUBLISHED:
         return PUBLISHED[name]
-    close = difflib.get_close_matches(name, PUBLISHED, 3) or sorted(PUBLISHED)
+    close = similar_names(name) or list(PUBLISHED)
     raise ValueError(
         f'there are no published weights {name!r}; expected one of {", ".join(close)}'
     )
+
+
+def similar_names(text: str) -> list[str]:
+    """List at most three names of published weights that a text may mean."""
+    plain = re.sub(r'[_\s]+', '-', text.strip().lower())
+    return difflib.get_close_matches(plain, PUBLISHED, 3)
 
 
 def facts_of(weights: PublishedWeights, folder: Path | None = None) -> dict:
@@ -174,6 +189,7 @@ def fetch_published(
             weights.size,
             weights.sha256_prefix,
             weights.source,
+            elsewhere='name another FOLDER' if folder else Wanted.elsewhere,
             origin='' if address == weights.address else str(weights.address),
         )
         download(wanted, progress)
@@ -191,9 +207,11 @@ def describe_published() -> str:
         rows = [_describe(weights) for weights in members]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines += [f'{family} ({licence})', f'  {source}']
-        for row in rows:
+        for row, weights in zip(rows, members, strict=True):
             cells = [c.ljust(width) for c, width in zip(row, widths, strict=True)]
             lines.append('    ' + '  '.join(cells).rstrip())
+            indent = sum(widths[:2]) + 8
+            lines += [' ' * indent + config for config in weights.configs[1:]]
         lines.append('')
     lines += [
         'Scores are as published, in percent; licences are those of the projects, data',
@@ -204,24 +222,19 @@ def describe_published() -> str:
 
 
 def _describe(weights: PublishedWeights) -> tuple[str, ...]:
-    """A row of the list: name, first score, configs, size and whether it is here."""
+    """A row of the list: name, first score, first config, size if it is known."""
     score = ''
     if weights.scores:
         measure, value = next(iter(weights.scores.items()))
         score = f'{measure} {value} ({weights.scored_on})'
-    first, *others = weights.configs
-    if len(others) == 1:
-        first = f'{first}, {others[0]}'
-    elif others:
-        first = f'{first} +{len(others)}'
     path, size = place_of(weights), weights.size
     if path.is_file():
         state = f'here, {say_bytes(path.stat().st_size)}'
-    elif weights.address is None:
+    elif weights.page:
         state = 'by browser'
     else:
-        state = 'size unknown' if size is None else say_bytes(size)
-    return weights.name, score, first, state
+        state = '' if size is None else say_bytes(size)
+    return weights.name, score, weights.configs[0], state
 
 
 def _find_address(address: str, progress: bool) -> Path:

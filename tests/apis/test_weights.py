@@ -146,9 +146,11 @@ def test_the_list_fits_a_terminal_and_names_all(capsys):
     assert folder.startswith(str(cache_folder()))
     assert max(map(len, lines)) <= 100
     begins = {line.split()[0]: line for line in lines if line.startswith('    ')}
-    assert set(begins) == set(PUBLISHED)
+    configs = {line.strip() for line in lines}
+    assert set(PUBLISHED) <= set(begins)
     for entry in PUBLISHED.values():
         assert entry.configs[0] in begins[entry.name]
+        assert set(entry.configs[1:]) <= configs
         assert f'  {entry.source}' in lines
     assert main(['weights', '--json']) == 0
     listed = json.loads(capsys.readouterr().out)
@@ -184,6 +186,7 @@ def test_the_command_fetches_and_prints_paths(mirror, tmp_path, capsys):
     ('name', 'said'),
     [
         ('yolox-tini', "no published weights 'yolox-tini'; expected one of yolox-tiny"),
+        ('YOLOX_Nano', 'expected one of yolox-nano'),
         ('motr-mot17', 'only a browser gets this file; open https://drive.google.com/'),
     ],
 )
@@ -284,3 +287,13 @@ def test_a_mirror_may_have_a_folder(monkeypatch):
         'https://github.com', 'http://mirror/weights'
     )
     assert weights.address_of(PUBLISHED['motr-mot17']) is None
+    monkeypatch.setenv('MMFDTA_MIRROR', '127.0.0.1:80')
+    with pytest.raises(ValueError, match=r"^MMFDTA_MIRROR: found '127.0.0.1:80', expe"):
+        find_checkpoint(UNKNOWN.name)
+
+
+def test_another_folder_that_cannot_be_written(capsys):
+    assert main(['weights', 'yolox-nano', '--dir', '/proc/x']) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith('mmfdta weights: /proc/x: cannot write there (')
+    assert 'name another FOLDER' in line and 'TORCH_HOME' not in line
