@@ -19,6 +19,9 @@ _DEFAULT_PIPELINE = [
     dict(type='DecodeClip', exact=True),
     dict(type='PackClipInputs'),
 ]
+# Steps that a size can be given to.
+_RESIZING = ('ClipResize', 'Resize')
+_SMALLEST = 32
 
 
 class FramePreprocessor:
@@ -35,13 +38,24 @@ class FramePreprocessor:
             side at most 1440).
         pin_memory: Put frames into memory from which a GPU fetches them while the host
             goes on.
+        input_size: Long side of frames after resizing, in pixels; None takes what the
+            pipeline says.
 
     Raises:
         ValueError: If the config does not say how to prepare a frame.
     """
 
-    def __init__(self, config: Config, pin_memory: bool = False) -> None:
+    def __init__(
+        self, config: Config, pin_memory: bool = False, input_size: int | None = None
+    ) -> None:
         steps = [(_name(step), step) for step in _leaves(_find_pipeline(config))]
+        if input_size is not None:
+            steps = [(n, _with_size(n, step, input_size)) for n, step in steps]
+            if not any(name in _RESIZING for name, _ in steps):
+                raise ValueError(
+                    'input_size: the test pipeline has no step that resizes, such as '
+                    f'{" or ".join(_RESIZING)}'
+                )
         packers = [name for name, _ in steps if name.startswith('Pack')]
         if len(packers) != 1:
             names = ', '.join(name for name, _ in steps)
@@ -92,6 +106,19 @@ class FramePreprocessor:
             sample['inputs'] = _pin(sample['inputs'])
         return sample
 
+    def input_shape(self, height: int, width: int) -> tuple[int, int]:
+        """Say how large a frame is after resizing.
+
+        Args:
+            height: Of the frame, in pixels.
+            width: Of the frame, in pixels.
+
+        Returns:
+            Height and width, before any padding by the model.
+        """
+        sample = self(np.zeros((height, width, 3), np.uint8), 0)
+        return sample['data_samples'][0].img_shape
+
 
 def collate_frames(samples: list[dict]) -> dict:
     """Join prepared frames of one size to a clip, in a batch of one.
@@ -109,6 +136,20 @@ def _pin(inputs: Tensor | Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
     if isinstance(inputs, Mapping):
         return {name: tensor.pin_memory() for name, tensor in inputs.items()}
     return inputs.pin_memory()
+
+
+def _with_size(name: str, step: dict, size: int) -> dict:
+    """Let a step resize to a long side."""
+    if size < _SMALLEST:
+        raise ValueError(
+            f'input_size: found {size}, expected at least {_SMALLEST} pixels'
+        )
+    if name == 'ClipResize':
+        return dict(step, short=size, max_long=size)
+    if name == 'Resize':
+        kept = {k: v for k, v in step.items() if k != 'scale_factor'}
+        return dict(kept, scale=(size, size), keep_ratio=True)
+    return step
 
 
 def _find_pipeline(config: Config) -> list:

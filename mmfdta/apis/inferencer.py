@@ -2,7 +2,7 @@
 """Track objects in videos, folders of frames, cameras and streams."""
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,12 +16,17 @@ from mmfdta.structures.tracks import Tracks
 from mmfdta.visualization import TrackStyle
 
 from .config import read_config
+from .frame_inputs import to_bgr
 from .frame_preprocessing import FramePreprocessor, collate_frames
 from .model_loading import load_tracker
+from .presets import choose_config
+from .result_names import refuse_replacing
 from .sources import SourceOptions, open_source
+from .thresholds import threshold_options
 from .track_outputs import VideoFacts, plan_outputs
 from .tracked_frame import TrackedFrame
 from .tracking_run import TrackingReport, TrackingRun
+from .weights import find_checkpoint
 
 DEFAULT_FRAME_RATE = 25.0
 
@@ -33,15 +38,19 @@ class MOTInferencer:
     needs no data set. It tracks one video at a time.
 
     Example:
-        >>> inferencer = MOTInferencer('fdta_dancetrack', 'fdta.pth')
+        >>> inferencer = MOTInferencer()  # ByteTrack on YOLOX-tiny, 80 classes of COCO
+        >>> inferencer = MOTInferencer('fdta_dancetrack', 'dancetrack')
         >>> report = inferencer('dance.mp4', out=['tracks.mp4', 'tracks.txt'])
         >>> for frame in inferencer.track('rtsp://camera/1'):
         ...     print(frame.index, frame.tracks.identity, frame.tracks.xyxy)
 
     Args:
         config: Path of a config, the name of one of
-            this project, or the config itself; MMDetection's trackers work too.
-        checkpoint: Weights, path or address.
+            this project, or the config itself; MMDetection's trackers work too. None
+            takes that of published weights if ``checkpoint`` names some, else
+            ``bytetrack_yolox-tiny_coco``.
+        checkpoint: Weights: path, address, or a name that ``mmfdta weights`` lists.
+            None takes those that the config names.
         device: None takes the first GPU if there is one.
         channel_order: ``'bgr'`` (OpenCV's, MMDetection's) or ``'rgb'``: the order
             of the frames given to :meth:`step`.
@@ -57,10 +66,17 @@ class MOTInferencer:
             takes a minute or more.
         allow_random_weights: Allow to have no checkpoint.
         cfg_options: Settings of the config to change.
+        thresholds: What the tracker decides by, under names that hold for all trackers:
+            see :data:`mmfdta.apis.thresholds.MEANINGS`.
+        input_size: Long side in pixels to which frames are resized for the model; None
+            takes what the config says.
 
     Attributes:
+        config: The config with all settings.
+        checkpoint: The file of the weights, None for random ones.
         model: The tracker.
         classes: Names of the model's classes, where known.
+        kept_classes: Names of those that are returned.
         preprocessor: Makes model inputs of frames.
 
     Raises:
@@ -70,7 +86,7 @@ class MOTInferencer:
 
     def __init__(
         self,
-        config: str | os.PathLike | Config,
+        config: str | os.PathLike | Config | None = None,
         checkpoint: str | os.PathLike | None = None,
         device: str | torch.device | None = None,
         *,
@@ -81,6 +97,8 @@ class MOTInferencer:
         compile: bool = False,
         allow_random_weights: bool = False,
         cfg_options: dict | None = None,
+        thresholds: Mapping[str, float] | None = None,
+        input_size: int | None = None,
     ) -> None:
         if channel_order not in ('bgr', 'rgb'):
             raise ValueError(
@@ -88,18 +106,30 @@ class MOTInferencer:
             )
         if batch_size is not None and batch_size < 1:
             raise ValueError(f'batch_size: found {batch_size}, expected at least 1')
-        config = read_config(config, cfg_options)
+        chosen = choose_config(checkpoint) if config is None else config
+        self.config = read_config(chosen, cfg_options)
+        if thresholds:
+            options = threshold_options(self.config.model, thresholds)
+            self.config.merge_from_dict(options)
         if precision is not None:
-            config.precision = precision
+            self.config.precision = precision
         if compile:
-            config.compile_detector = True
-        self.model = load_tracker(config, checkpoint, device, allow_random_weights)
+            self.config.compile_detector = True
+        self.checkpoint = None
+        if checkpoint or (self.config.get('checkpoint') and not allow_random_weights):
+            self.checkpoint = find_checkpoint(checkpoint, self.config)
+        self.model = load_tracker(
+            self.config, self.checkpoint, device, allow_random_weights
+        )
         self.classes = tuple(self.model.dataset_meta.get('classes') or ())
         self.batch_size = batch_size
         on_gpu = next(self.model.parameters()).device.type == 'cuda'
-        self.preprocessor = FramePreprocessor(config, pin_memory=on_gpu)
+        self.preprocessor = FramePreprocessor(self.config, on_gpu, input_size)
         self._rgb = channel_order == 'rgb'
         self._kept = None if classes is None else self._find_labels(classes)
+        self.kept_classes = self.classes
+        if self._kept is not None and self.classes:
+            self.kept_classes = tuple(self.classes[i] for i in self._kept)
         self._next_frame = 0
 
     def _find_labels(self, classes: Sequence[str | int]) -> np.ndarray:
@@ -122,21 +152,23 @@ class MOTInferencer:
         """Start a new video: the next frame given to :meth:`step` is its first."""
         self._next_frame = 0
 
-    def step(self, frame: np.ndarray) -> Tracks:
+    def step(self, frame: Any) -> Tracks:
         """Track the next frame of a video.
 
         Args:
-            frame: uint8 (H, W, 3), channels in ``channel_order``.
+            frame: A NumPy array uint8 (H, W, 3), also grey (H, W) or with transparency
+                (H, W, 4), or a tensor (3, H, W) of uint8 or of floats in 0..1, both
+                with channels in ``channel_order``; or an image of Pillow. See
+                :func:`mmfdta.apis.frame_inputs.to_bgr`.
 
         Returns:
             What is tracked in it, possibly nothing; boxes in pixels of the frame,
             which they may leave. Frames count from 1 since the last reset.
 
         Raises:
-            ValueError: If it is no such array.
+            ValueError: If it is no such frame.
         """
-        _check_frame(frame)
-        image = np.ascontiguousarray(frame[..., ::-1]) if self._rgb else frame
+        image = to_bgr(frame, self._rgb)
         sample = self.preprocessor(image, self._next_frame, 'frames')
         self._next_frame += 1
         return self.predict_prepared([sample], self._next_frame)[0]
@@ -182,7 +214,15 @@ class MOTInferencer:
         Raises:
             FileNotFoundError: If there is no such source.
             OSError: If it cannot be read, or a file cannot be written.
+            ValueError: If an argument is wrong, or a file is the source.
         """
+        if max_frames is not None and max_frames < 1:
+            raise ValueError(f'max_frames: found {max_frames}, expected at least 1')
+        if frame_rate is not None and not 0 < frame_rate < float('inf'):
+            raise ValueError(f'frame_rate: found {frame_rate}, expected more than 0')
+        if out is not None:
+            files = [out] if isinstance(out, str | os.PathLike) else out
+            refuse_replacing([str(source)], files)
         reading = source_options or SourceOptions()
         frames = open_source(
             source, replace(reading, frame_rate=reading.frame_rate or frame_rate)
@@ -262,17 +302,3 @@ class MOTInferencer:
         if self._kept is None:
             return found
         return [tracks.select(np.isin(tracks.label, self._kept)) for tracks in found]
-
-
-def _check_frame(frame: np.ndarray) -> None:
-    if not isinstance(frame, np.ndarray):
-        raise ValueError(
-            f'frame: found {type(frame).__name__}, expected a NumPy array (H, W, 3); '
-            'track() takes the path of a video'
-        )
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        raise ValueError(
-            f'frame: found {frame.dtype} {frame.shape}, expected uint8 (H, W, 3)'
-        )
-    if not frame.size:
-        raise ValueError(f'frame: found an empty image {frame.shape}')

@@ -99,7 +99,9 @@ class Progress:
     def _rate(self, speed: float) -> str:
         if self.unit == 'bytes':
             return f'{say_bytes(speed)}/s'
-        return f'{speed:.1f} ' + ('FPS' if self.unit == 'frames' else f'{self.unit}/s')
+        if self.unit == 'frames':
+            return format_speed(speed)
+        return f'{speed:.1f} {self.unit}/s'
 
     def _write_line(self, speed: float) -> None:
         done, total, unit = f'{self.done}', f'{self.total}', self.unit
@@ -124,3 +126,14 @@ def say_bytes(number: float) -> str:
             return f'{number:.0f} {unit}' if unit == 'bytes' else f'{number:.1f} {unit}'
         number /= 1000
     return f'{number:.1f} GB'
+
+
+def format_speed(frame_rate: float) -> str:
+    """Write a speed, as seconds per frame where it is below one frame per second.
+
+    Args:
+        frame_rate: Frames per second.
+    """
+    if 0 < frame_rate < 1:
+        return f'{1 / frame_rate:.1f} s/frame'
+    return f'{frame_rate:.1f} FPS'

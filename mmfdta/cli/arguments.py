@@ -5,6 +5,8 @@ import argparse
 import os
 from collections.abc import Sequence
 
+# A parser, or one of its groups.
+Options = argparse.ArgumentParser | argparse._ArgumentGroup
 # Those of `mmfdta.engine.PRECISIONS`, without loading PyTorch for a help.
 PRECISIONS = ('fp32', 'tf32', 'fp16', 'bf16')
 
@@ -34,7 +36,7 @@ class CfgOptions(argparse.Action):
         setattr(namespace, self.dest, given | getattr(namespace, self.dest))
 
 
-def add_cfg_options(parser: argparse.ArgumentParser, text: str) -> None:
+def add_cfg_options(parser: Options, text: str) -> None:
     """Add ``--cfg-options``; ``cfg_options`` is empty where it is not given.
 
     Args:
@@ -51,7 +53,7 @@ def add_cfg_options(parser: argparse.ArgumentParser, text: str) -> None:
     )
 
 
-def add_compile(parser: argparse.ArgumentParser) -> None:
+def add_compile(parser: Options) -> None:
     """Add ``--compile``.
 
     Args:
@@ -65,7 +67,7 @@ def add_compile(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_precision(parser: argparse.ArgumentParser, use: str) -> None:
+def add_precision(parser: Options, use: str) -> None:
     """Add ``--precision``.
 
     Args:
@@ -80,7 +82,7 @@ def add_precision(parser: argparse.ArgumentParser, use: str) -> None:
     )
 
 
-def add_batch_size(parser: argparse.ArgumentParser) -> None:
+def add_batch_size(parser: Options) -> None:
     """Add ``--batch-size``; None leaves the choice to the free memory."""
     parser.add_argument(
         '--batch-size',

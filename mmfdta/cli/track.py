@@ -1,8 +1,19 @@
 # Copyright (c) mmfdta authors.
-"""Track the objects of a video, a folder of images, a camera or a stream."""
+"""Track the objects of videos, folders of images, cameras and streams.
+
+mmfdta track VIDEO finds 80 kinds of objects (people, cars, animals ...) and writes
+VIDEO_tracks.mp4 and VIDEO_tracks.txt into the current folder.
+"""
 
 import argparse
+import itertools
+import sys
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmfdta.apis.presets import DEFAULT_PRESET, PRESETS, choose_config
+from mmfdta.apis.thresholds import MEANINGS, current_thresholds
 
 from .arguments import (
     add_batch_size,
@@ -10,34 +21,45 @@ from .arguments import (
     add_compile,
     add_precision,
 )
+from .errors import explain
+
+if TYPE_CHECKING:
+    from mmfdta.apis import MOTInferencer, TrackedFrame, TrackingReport
+
+# Frames that tell how fast it goes: the first ones are slower.
+_WARM = 3
+_LISTED = 8
+_FORMATS = ('mp4', 'txt')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        'video',
+        'sources',
+        nargs='+',
+        metavar='SOURCE',
         help='video file, folder of images, pattern such as "frames/*.jpg", index of '
         'a camera, or address such as rtsp://...',
     )
-    parser.add_argument(
-        '--config', required=True, help='path of a config, or its name in mmfdta'
-    )
-    parser.add_argument('--checkpoint', help='checkpoint with the weights')
-    parser.add_argument(
+    _add_model_options(parser)
+    _add_tracker_options(parser)
+    results = parser.add_argument_group('results')
+    results.add_argument(
         '--out',
-        required=True,
         nargs='+',
         metavar='FILE',
-        help='what to write, by suffix: annotated video (mp4, mov, mkv, avi, webm), '
-        'MOTChallenge text (txt), JSON (json), CSV (csv); a video alone gets the text '
-        'beside it',
+        help='what to write of one source, by suffix: annotated video (mp4, mov, mkv, '
+        'avi, webm), MOTChallenge text (txt), JSON (json), CSV (csv); a video alone '
+        'gets the text beside it',
     )
-    parser.add_argument('--device', help='such as cuda:1 or cpu; a GPU if there is one')
-    add_batch_size(parser)
-    add_precision(parser, 'compute in it')
-    add_compile(parser)
-    parser.add_argument(
-        '--classes', nargs='+', metavar='CLASS', help='keep these classes only'
+    results.add_argument(
+        '--out-dir', metavar='DIR', help='where SOURCE_tracks.* go; the current folder'
+    )
+    results.add_argument(
+        '--formats',
+        nargs='+',
+        metavar='SUFFIX',
+        help=f'what is written there ({" ".join(_FORMATS)})',
     )
     parser.add_argument('--max-frames', type=int, help='stop after so many frames')
     parser.add_argument(
@@ -45,7 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     drawing = parser.add_argument_group('drawing')
     drawing.add_argument('--show-scores', action='store_true', help='draw scores')
-    drawing.add_argument('--show-classes', action='store_true', help='draw classes')
+    drawing.add_argument(
+        '--show-classes',
+        action=argparse.BooleanOptionalAction,
+        help='draw classes; by default if there are several',
+    )
     drawing.add_argument(
         '--show-fps', action='store_true', help='draw frame number and speed'
     )
@@ -54,36 +80,87 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     drawing.add_argument('--line-width', type=float, help='pixels; by image size')
     drawing.add_argument('--font-size', type=float, help='pixels; by image size')
-    add_cfg_options(parser, 'settings to change, such as model.tracker.det_thr=0.5')
     parser.add_argument(
+        '--no-progress', action='store_true', help='show no progress bar'
+    )
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('model')
+    which = group.add_mutually_exclusive_group()
+    which.add_argument(
+        '--preset',
+        choices=PRESETS,
+        help=f'ByteTrack on YOLOX-tiny or on YOLOX-x ({DEFAULT_PRESET})',
+    )
+    which.add_argument('--config', help='path of a config, or its name in mmfdta')
+    group.add_argument(
+        '--checkpoint',
+        metavar='WEIGHTS',
+        help="file, address, or a name that mmfdta weights lists; the config's own",
+    )
+    group.add_argument(
+        '--input-size',
+        type=int,
+        metavar='PIXELS',
+        help='long side to which frames are resized for the model; smaller is faster, '
+        "larger finds smaller objects; the config's",
+    )
+    group.add_argument('--device', help='such as cuda:1 or cpu; a GPU if there is one')
+    add_batch_size(group)
+    add_precision(group, 'compute in it')
+    add_compile(group)
+    add_cfg_options(group, 'settings to change, such as model.tracker.det_thr=0.5')
+    group.add_argument(
         '--allow-random-weights',
         action='store_true',
         help='track with the model as initialised, without a checkpoint',
     )
-    parser.add_argument(
-        '--no-progress', action='store_true', help='show no progress bar'
+
+
+def _add_tracker_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        'what is tracked', 'Thresholds that the tracker lacks are an error.'
     )
+    group.add_argument(
+        '--classes',
+        nargs='+',
+        metavar='CLASS',
+        help='keep these only, such as person car; all',
+    )
+    for name, meaning in MEANINGS.items():
+        group.add_argument(
+            f'--{name.replace("_", "-")}',
+            type=int if name == 'max_gap' else float,
+            metavar='FRAMES' if name == 'max_gap' else 'X',
+            help=meaning,
+        )
 
 
 def run(options: argparse.Namespace) -> int:
     """Track.
 
     Returns:
-        0 if the whole video was tracked, 1 if it broke off.
+        0 if all sources were tracked to their end, 1 if one was not.
     """
+    plan = _plan_results(options)
+    config = options.config or PRESETS.get(options.preset)
+    if config is None:
+        config = choose_config(options.checkpoint)
+        others = (
+            '--config chooses' if options.checkpoint else '--preset, --config choose'
+        )
+        _say(f'config {config}; {others} another')
+
     from mmengine.logging import MMLogger
 
     from mmfdta.apis import MOTInferencer
     from mmfdta.engine import quiet_console
-    from mmfdta.visualization import VIDEO_SUFFIXES, TrackStyle
+    from mmfdta.visualization import TrackStyle
 
     quiet_console(MMLogger.get_current_instance())
-
-    out = [Path(name) for name in options.out]
-    if len(out) == 1 and out[0].suffix.lower() in VIDEO_SUFFIXES:
-        out.append(out[0].with_suffix('.txt'))
     inferencer = MOTInferencer(
-        options.config,
+        config,
         options.checkpoint,
         options.device,
         classes=options.classes,
@@ -92,13 +169,21 @@ def run(options: argparse.Namespace) -> int:
         compile=options.compile,
         allow_random_weights=options.allow_random_weights,
         cfg_options=options.cfg_options,
+        thresholds={
+            name: value
+            for name in MEANINGS
+            if (value := getattr(options, name)) is not None
+        },
+        input_size=options.input_size,
     )
-    report = inferencer(
-        options.video,
-        out=out,
+    _describe(inferencer)
+    show_classes = options.show_classes
+    if show_classes is None:
+        show_classes = len(inferencer.kept_classes) > 1
+    how: dict[str, Any] = dict(
         style=TrackStyle(
             show_scores=options.show_scores,
-            show_classes=options.show_classes,
+            show_classes=show_classes,
             trail_length=options.trail,
             line_width=options.line_width,
             font_size=options.font_size,
@@ -108,5 +193,124 @@ def run(options: argparse.Namespace) -> int:
         max_frames=options.max_frames,
         progress=not options.no_progress,
     )
-    print(report)
-    return 0 if report.complete else 1
+    failed = []
+    for source, files in plan:
+        try:
+            report = _track(inferencer, source, files, how)
+        except Exception as error:
+            text = explain(error)
+            if len(plan) == 1 or text is None or options.traceback:
+                raise
+            _say(text)
+            failed.append(source)
+            continue
+        print(report, flush=True)
+        failed += [] if report.complete else [source]
+    if failed and len(plan) > 1:
+        _say(f'{len(failed)} of {len(plan)} not complete: {", ".join(failed)}')
+    return 1 if failed else 0
+
+
+def _plan_results(options: argparse.Namespace) -> list[tuple[str, list[Path]]]:
+    """Pair each source with what is written of it."""
+    from mmfdta.apis.result_names import PATTERN, name_results, refuse_replacing
+
+    sources = options.sources
+    for source in sources:
+        if not (
+            '://' in source
+            or source == '-'
+            or source.isdecimal()
+            or PATTERN.search(source)
+            or Path(source).exists()
+        ):
+            # Before anything is fetched or loaded.
+            raise FileNotFoundError(f'{source}: no such video, folder or image')
+    if options.out:
+        for other in ('out_dir', 'formats'):
+            if getattr(options, other):
+                raise ValueError(
+                    f'--out names whole files; leave out --{other.replace("_", "-")}'
+                )
+        if len(sources) > 1:
+            raise ValueError(
+                f'--out: found {len(sources)} sources, expected one; name a folder '
+                'with --out-dir'
+            )
+        files = [[Path(name) for name in options.out]]
+        suffix = files[0][0].suffix.lower()
+        if len(files[0]) == 1 and suffix not in ('.txt', '.json', '.jsonl', '.csv'):
+            files[0].append(files[0][0].with_suffix('.txt'))
+    else:
+        folder = Path(options.out_dir or '')
+        folder.mkdir(parents=True, exist_ok=True)
+        files = name_results(sources, folder, options.formats or _FORMATS)
+    refuse_replacing(sources, itertools.chain.from_iterable(files))
+    return list(zip(sources, files, strict=True))
+
+
+def _describe(inferencer: 'MOTInferencer') -> None:
+    """Say what tracks, with which weights, and what it can find."""
+    model = inferencer.model
+    parts = [type(model).__name__]
+    if hasattr(model, 'detector') and hasattr(model, 'tracker'):
+        parts = [type(model.tracker).__name__, type(model.detector).__name__]
+    values = current_thresholds(inferencer.config.model)
+    listed = ', '.join(f'{name} {value:g}' for name, value in values.items())
+    _say(f'{" on ".join(parts)}{f" ({listed})" if listed else ""}')
+    device = next(model.parameters()).device
+    _say(f'weights {inferencer.checkpoint or "at random"}, on {device}')
+    kept = inferencer.kept_classes
+    if len(kept) > _LISTED:
+        _say(
+            f'classes: {len(kept)} ({", ".join(kept[:3])}, ...); --classes {kept[0]} '
+            'keeps one'
+        )
+    elif kept:
+        _say(f'classes: {", ".join(kept)}')
+
+
+def _track(
+    inferencer: 'MOTInferencer', source: str, files: list[Path], how: dict[str, Any]
+) -> 'TrackingReport':
+    """Track a source, and say how it goes."""
+    from mmfdta.visualization.drawing import class_name
+
+    _say(f'{source} -> {", ".join(map(str, files))}')
+    frames = inferencer.track(source, out=files, **how)
+    labels: dict[int, int] = {}
+    try:
+        for count in itertools.count(1):
+            frame = next(frames)
+            _remark(inferencer, frame, count)
+            found = frame.tracks.identity.tolist(), frame.tracks.label.tolist()
+            for identity, label in zip(*found, strict=True):
+                labels.setdefault(identity, label)
+    except StopIteration as end:
+        report = end.value
+    finally:
+        frames.close()
+    counts = Counter(labels.values()).most_common()
+    names = [f'{n} {class_name(inferencer.classes, label)}' for label, n in counts]
+    _say(f'{source}: {len(labels)} tracks ({", ".join(names)})')
+    return report
+
+
+def _remark(inferencer: 'MOTInferencer', frame: 'TrackedFrame', count: int) -> None:
+    """Say with the first frames how large they are, and how to be faster."""
+    from mmfdta.apis.progress import format_speed
+
+    height, width = frame.image.shape[:2]
+    if count == 1:
+        rows, columns = inferencer.preprocessor.input_shape(height, width)
+        _say(f'frames {width}x{height}, resized to {columns}x{rows} for the model')
+    if count == _WARM and 0 < frame.fps < 1:
+        size = max(inferencer.preprocessor.input_shape(height, width))
+        _say(
+            f'{format_speed(frame.fps)}; faster: --preset fast, a smaller --input-size '
+            f'(now {size}), or a GPU'
+        )
+
+
+def _say(text: str) -> None:
+    print(f'mmfdta track: {text}', file=sys.stderr, flush=True)

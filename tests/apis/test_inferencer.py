@@ -7,9 +7,11 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from PIL import Image
 
 from mmfdta.apis import MOTInferencer
 from mmfdta.apis.model_loading import load_tracker
+from mmfdta.apis.presets import PRESETS, choose_config
 from mmfdta.checkpoints import CheckpointMismatchError
 
 
@@ -157,18 +159,49 @@ def test_unknown_class_is_refused_with_the_known_ones(toys, wrong):
         MOTInferencer(toys.config, toys.checkpoint, classes=[wrong])
 
 
-@pytest.mark.parametrize(
-    ('frame', 'message'),
-    [
-        (np.zeros((4, 4), np.uint8), r'\(4, 4\)'),
-        (np.zeros((4, 4, 3), np.float32), 'float32'),
-        (np.zeros((0, 4, 3), np.uint8), 'empty'),
-        ('video.mp4', 'str.*track'),
-    ],
-)
-def test_what_is_no_frame_is_refused(inferencer, frame, message):
-    with pytest.raises(ValueError, match=message):
-        inferencer.step(frame)
+def test_steps_take_pictures_in_any_form(toys, scene):
+    """The forms are tested with `to_bgr`; here that they reach the model."""
+    inferencer = MOTInferencer(toys.config, toys.checkpoint, channel_order='bgr')
+    frame = scene.render(6)
+    expected = scene.true_boxes(6)
+    for given in (Image.fromarray(frame), torch.from_numpy(frame[..., ::-1].copy())):
+        _check(inferencer.step(given), expected)
+    with pytest.raises(ValueError, match=r'float32.*expected uint8'):
+        inferencer.step(frame.astype(np.float32))
+
+
+def test_input_size_is_the_long_side_whatever_resizes(toys, scene):
+    mmdet = Config(
+        dict(
+            toys.config.to_dict(),
+            test_dataloader=dict(
+                dataset=dict(
+                    type='MOTChallengeDataset',
+                    pipeline=[
+                        dict(type='LoadImageFromFile'),
+                        dict(type='Resize', scale=(480, 240), keep_ratio=True),
+                        dict(type='PackTrackInputs'),
+                    ],
+                )
+            ),
+        )
+    )
+    before = mmdet.to_dict()
+    for config in (toys.config, mmdet):
+        inferencer = MOTInferencer(
+            config, toys.checkpoint, input_size=320, allow_random_weights=True
+        )
+        assert inferencer.preprocessor.input_shape(120, 160) == (240, 320)
+        assert inferencer.preprocessor.input_shape(160, 120) == (320, 240)
+    assert mmdet.to_dict() == before
+    with pytest.raises(ValueError, match='input_size: found 8, expected at least 32'):
+        MOTInferencer(toys.config, toys.checkpoint, input_size=8)
+
+
+def test_published_weights_bring_their_config():
+    assert choose_config('dancetrack') == 'fdta_dancetrack'
+    assert choose_config('yolox-x') == PRESETS['accurate']
+    assert choose_config() == choose_config('my.pth') == PRESETS['fast']
 
 
 def test_missing_checkpoint_is_an_error_unless_allowed(toys, scene):

@@ -1,0 +1,135 @@
+# Copyright (c) mmfdta authors.
+"""The settings of trackers that people change, by one name for all trackers."""
+
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any
+
+# What each does, and where a tracker has it.
+MEANINGS = {
+    'det_thr': 'score above which a detection is tracked',
+    'low_thr': 'score above which a detection may still continue a track',
+    'new_thr': 'score above which a detection may begin a track',
+    'match_thr': 'least likeness that continues a track: IoU, or the score of an ID',
+    'max_gap': 'frames that an object may be missing and keep its identity',
+}
+# MMDetection compares with `init_track_thr` only while nothing is tracked. Where it
+# differs from the other threshold, a lone object would not be seen.
+_BOX_TRACKER = dict(
+    det_thr=('obj_score_thr', 'init_track_thr'),
+    match_thr=('match_iou_thr',),
+    max_gap=('num_frames_retain',),
+)
+# Type of `model.tracker` -> name -> its keys.
+TRACKERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    'ByteTracker': dict(
+        det_thr=('obj_score_thrs.high', 'init_track_thr'),
+        low_thr=('obj_score_thrs.low',),
+        match_thr=('match_iou_thrs.high',),
+        max_gap=('num_frames_retain',),
+    ),
+    'OCSORTTracker': _BOX_TRACKER,
+    # It matches only what it saw in the frame before.
+    'SORTTracker': dict(det_thr=('obj_score_thr',), match_thr=('match_iou_thr',)),
+    'FDTATracker': dict(
+        det_thr=('det_thr',),
+        new_thr=('newborn_thr',),
+        match_thr=('id_thr',),
+        max_gap=('miss_tolerance',),
+    ),
+    'MOTRTracker': dict(
+        det_thr=('det_thr',),
+        low_thr=('keep_thr',),
+        new_thr=('newborn_thr',),
+        max_gap=('miss_tolerance',),
+    ),
+    'IoUEmbeddingTracker': dict(
+        det_thr=('score_thr',),
+        new_thr=('newborn_thr',),
+        match_thr=('match_thr',),
+        max_gap=('miss_tolerance',),
+    ),
+}
+# The others end a track with the first frame after the gap.
+_ENDS_WITH_THE_GAP = ('IoUEmbeddingTracker',)
+_BEGIN_WITH_ALL = ('ByteTracker', 'OCSORTTracker', 'SORTTracker')
+
+
+def threshold_options(model: Mapping, thresholds: Mapping[str, float]) -> dict:
+    """Turn thresholds into settings of a config.
+
+    Args:
+        model: The config's ``model``.
+        thresholds: Values by a name of `MEANINGS`.
+
+    Returns:
+        What ``cfg_options`` takes.
+
+    Raises:
+        ValueError: If the tracker has no such threshold, or a value cannot be.
+    """
+    tracker = model.get('tracker') or {}
+    kind = str(tracker.get('type')).rpartition('.')[2]
+    options: dict[str, Any] = {}
+    for name, value in thresholds.items():
+        keys = TRACKERS.get(kind, {}).get(name)
+        if keys is None:
+            raise ValueError(f'{_option(name)}: {_say_what_there_is(kind, tracker)}')
+        _check(name, value)
+        if name == 'max_gap':
+            value = int(value) + (kind not in _ENDS_WITH_THE_GAP)
+        options |= {f'model.tracker.{key}': value for key in keys}
+    scores = [thresholds[name] for name in ('low_thr', 'det_thr') if name in thresholds]
+    settings = (model.get('detector') or {}).get('test_cfg') or {}
+    if scores and min(scores) < settings.get('score_thr', 0):
+        # What the detector leaves out no tracker sees.
+        options['model.detector.test_cfg.score_thr'] = min(scores)
+    return options
+
+
+def current_thresholds(model: Mapping) -> dict[str, float]:
+    """Return the thresholds that a config's tracker has, as far as the config says."""
+    tracker = model.get('tracker') or {}
+    kind = str(tracker.get('type')).rpartition('.')[2]
+    found = {}
+    for name, keys in TRACKERS.get(kind, {}).items():
+        value: Any = tracker
+        for part in keys[0].split('.'):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None:
+            lasts = name == 'max_gap' and kind not in _ENDS_WITH_THE_GAP
+            found[name] = value - lasts
+    return found
+
+
+def _option(name: str) -> str:
+    return f'--{name.replace("_", "-")}'
+
+
+def _say_what_there_is(kind: str, tracker: Mapping) -> str:
+    if kind not in TRACKERS:
+        return (
+            f'not known for model.tracker.type {kind!r}; set it with --cfg-options '
+            'model.tracker.KEY=VALUE'
+        )
+    values = current_thresholds(dict(tracker=tracker))
+    listed = ', '.join(
+        _option(name) + (f' (now {values[name]:g})' if name in values else '')
+        for name in TRACKERS[kind]
+    )
+    why = (
+        '; it begins a track with every detection above --det-thr that continues none'
+        if kind in _BEGIN_WITH_ALL
+        else ''
+    )
+    return f'{kind} has no such threshold, only {listed}{why}'
+
+
+def _check(name: str, value: float) -> None:
+    if name == 'max_gap':
+        fits = isinstance(value, Integral) and value >= 1
+        expected = 'a whole number from 1 on'
+    else:
+        fits, expected = isinstance(value, Real) and 0 <= value <= 1, '0 to 1'
+    if not fits:
+        raise ValueError(f'{_option(name)}: found {value}, expected {expected}')

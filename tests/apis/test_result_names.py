@@ -1,0 +1,53 @@
+# Copyright (c) mmfdta authors.
+"""What results are called, and that none replaces a video."""
+
+from pathlib import Path
+
+import pytest
+
+from mmfdta.apis.result_names import name_results, refuse_replacing
+
+
+@pytest.mark.parametrize(
+    ('source', 'stem'),
+    [
+        ('a/clip.mp4', 'clip'),
+        ('clip.of.sunday.mov', 'clip.of.sunday'),
+        ('0', 'camera0'),
+        ('-', 'stdin'),
+        ('rtsp://user:secret@10.0.0.5:554/live/ch0', 'ch0'),
+        ('rtsp://user:secret@camera', 'camera'),
+        ('https://host/v%C3%A9lo.mp4?token=1', 'vélo'),
+        ('shots/frame_%06d.png', 'shots'),
+        ('shots/*.jpg', 'shots'),
+        ('https://host/a%2Fb%00.mp4', 'b_'),
+    ],
+)
+def test_results_are_named_after_the_source(source, stem):
+    ((file,),) = name_results([source], 'out', ['mp4'])
+    assert file == Path('out', f'{stem}_tracks.mp4')
+
+
+def test_folders_are_named_and_img1_is_not(tmp_path, monkeypatch):
+    (tmp_path / 'seq' / 'img1').mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / 'seq')
+    names = name_results(['.', 'img1', f'{tmp_path}/seq/'], '', ['.txt'])
+    found = [file.name for (file,) in names]
+    assert found == ['seq_tracks.txt', 'seq_2_tracks.txt', 'seq_3_tracks.txt']
+
+
+def test_sources_that_are_called_alike_keep_apart():
+    names = name_results(['a/v.mp4', 'b/V.mp4', 'v_2.mp4'], '', ['mp4', 'csv'])
+    files = [file.name for files in names for file in files]
+    assert len({name.casefold() for name in files}) == 6
+    assert files[:2] == ['v_tracks.mp4', 'v_tracks.csv']
+
+
+def test_a_video_is_not_replaced_by_its_result(tmp_path):
+    video = tmp_path / 'v.mp4'
+    video.touch()
+    (tmp_path / 'link.mp4').symlink_to(video)
+    refuse_replacing([str(video)], [tmp_path / 'other.mp4'])
+    for name in ('v.mp4', 'link.mp4'):
+        with pytest.raises(ValueError, match='would replace'):
+            refuse_replacing(['0', str(video)], [tmp_path / name])
