@@ -5,16 +5,34 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .counting import CountEvent, Counts, ObjectCounter
+    from .counting_shapes import CountingLine, CountingZone, read_zones
     from .inferencer import MOTInferencer
     from .tracked_frame import TrackedFrame
     from .tracking_run import TrackingReport
 
-__all__ = ['MOTInferencer', 'TrackedFrame', 'TrackingReport']
+__all__ = [
+    'CountEvent',
+    'CountingLine',
+    'CountingZone',
+    'Counts',
+    'MOTInferencer',
+    'ObjectCounter',
+    'TrackedFrame',
+    'TrackingReport',
+    'read_zones',
+]
 
 _MODULES = {
+    'CountEvent': 'counting',
+    'CountingLine': 'counting_shapes',
+    'CountingZone': 'counting_shapes',
+    'Counts': 'counting',
     'MOTInferencer': 'inferencer',
+    'ObjectCounter': 'counting',
     'TrackedFrame': 'tracked_frame',
     'TrackingReport': 'tracking_run',
+    'read_zones': 'counting_shapes',
 }
 
 

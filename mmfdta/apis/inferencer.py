@@ -16,6 +16,7 @@ from mmfdta.structures.tracks import Tracks
 from mmfdta.visualization import TrackStyle
 
 from .config import read_config
+from .counting import ObjectCounter
 from .frame_inputs import to_bgr
 from .frame_preprocessing import FramePreprocessor, collate_frames
 from .model_loading import load_tracker
@@ -23,10 +24,11 @@ from .presets import choose_config
 from .result_names import refuse_replacing
 from .sources import SourceOptions, open_source
 from .thresholds import threshold_options
-from .track_outputs import VideoFacts, plan_outputs
+from .track_outputs import VideoFacts, plan_counts, plan_outputs
 from .tracked_frame import TrackedFrame
 from .tracking_run import TrackingReport, TrackingRun
 from .weights import find_checkpoint
+from .window import Window
 
 DEFAULT_FRAME_RATE = 25.0
 
@@ -184,6 +186,9 @@ class MOTInferencer:
         max_frames: int | None = None,
         progress: bool = False,
         source_options: SourceOptions | None = None,
+        counter: ObjectCounter | None = None,
+        counts: str | os.PathLike | None = None,
+        show: bool = False,
     ) -> Generator[TrackedFrame, None, TrackingReport]:
         """Track a video frame by frame.
 
@@ -204,6 +209,11 @@ class MOTInferencer:
             max_frames: Stop after so many frames.
             progress: Show a progress bar.
             source_options: How the source is read.
+            counter: Counts objects at lines and in zones, from zero; see
+                :attr:`TrackedFrame.counts`. What it counts is drawn.
+            counts: CSV file to write what it counts to.
+            show: Show the frames in a window, where q or Esc ends the tracking as the
+                end of the video does.
 
         Yields:
             Each frame with its tracks.
@@ -215,6 +225,7 @@ class MOTInferencer:
             FileNotFoundError: If there is no such source.
             OSError: If it cannot be read, or a file cannot be written.
             ValueError: If an argument is wrong, or a file is the source.
+            RuntimeError: If no window can be opened.
         """
         if max_frames is not None and max_frames < 1:
             raise ValueError(f'max_frames: found {max_frames}, expected at least 1')
@@ -223,6 +234,7 @@ class MOTInferencer:
         if out is not None:
             files = [out] if isinstance(out, str | os.PathLike) else out
             refuse_replacing([str(source)], files)
+        window = Window('mmfdta track') if show else None
         reading = source_options or SourceOptions()
         frames = open_source(
             source, replace(reading, frame_rate=reading.frame_rate or frame_rate)
@@ -233,6 +245,9 @@ class MOTInferencer:
         try:
             style = style or TrackStyle()
             outputs = plan_outputs(out, facts, style, caption)
+            outputs += plan_counts(counts, facts, counter, outputs)
+            if counter is not None:
+                counter.reset()
             run = TrackingRun(
                 frames,
                 self.preprocessor,
@@ -243,6 +258,8 @@ class MOTInferencer:
                 progress=progress,
                 classes=self.classes,
                 style=style,
+                counter=counter,
+                window=window,
             )
             self.reset()
             return (yield from run.frames())

@@ -3,9 +3,10 @@
 
 import contextlib
 import errno
+import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -22,6 +23,7 @@ from mmfdta.visualization import (
 from mmfdta.visualization.drawing import class_name
 from mmfdta.visualization.video_writer import check_folder, temporary_path
 
+from .counting import LINE_EVENTS, ZONE_EVENTS, Counts, ObjectCounter
 from .tracked_frame import TrackedFrame
 
 
@@ -77,7 +79,7 @@ class AnnotatedVideo:
 
     def write(self, frame: TrackedFrame) -> None:
         """Draw and encode."""
-        image = self._drawer.draw(frame.image, frame.tracks)
+        image = frame.draw_with(self._drawer)
         if self._caption:
             draw_caption(
                 image,
@@ -231,6 +233,68 @@ class TrackCSV(_StreamedText):
         return text.partition('\n')[2]
 
 
+class CountCSV(_StreamedText):
+    """CSV of what a counter counts: a row per event, and at the end the totals.
+
+    Args:
+        path: Where it will stand.
+        facts: About the video.
+        counter: Counts in the frames that are written.
+    """
+
+    _TITLES = (
+        *('row', 'frame', 'time', 'name', 'event', 'id', 'label', 'category'),
+        *('count', 'seconds'),
+    )
+
+    def __init__(self, path: Path, facts: VideoFacts, counter: ObjectCounter) -> None:
+        super().__init__(path, facts)
+        self._counter = counter
+
+    def _head(self) -> str:
+        return csv_table(self._TITLES, [])
+
+    def _format(self, frame: TrackedFrame) -> str:
+        return self._events(frame.counts) if frame.counts is not None else ''
+
+    def _tail(self, complete: bool) -> str:
+        counts = self._counter.finish()
+        names: list[tuple[str, tuple[str, ...]]] = [
+            *((line.name, LINE_EVENTS) for line in counts.lines),
+            *((zone.name, ZONE_EVENTS) for zone in counts.zones),
+        ]
+        labels = sorted({label for _, _, label in counts.totals})
+        rows = []
+        for name, events in names:
+            for event, label in itertools.product(events, (None, *labels)):
+                category = 'all' if label is None else self._category(label)
+                count = counts.total(name, event, label)
+                spent = counts.total_seconds(name, event, label)
+                fixed = 'total', None, None, name, event, None
+                rows.append((*fixed, label, category, count, _milliseconds(spent)))
+        return self._events(counts) + self._rows(rows)
+
+    def _events(self, counts: Counts) -> str:
+        return self._rows(
+            (
+                *('event', e.frame, _milliseconds(e.time), e.name, e.event),
+                *(e.identity, e.label, self._category(e.label)),
+                *(1, _milliseconds(e.seconds)),
+            )
+            for e in counts.events
+        )
+
+    def _category(self, label: int) -> str:
+        return class_name(self.facts.classes, label)
+
+    def _rows(self, rows: Iterable[Sequence[object]]) -> str:
+        return csv_table(self._TITLES, rows).partition('\n')[2]
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
 def final_path(path: Path, complete: bool) -> Path:
     """Name a result: one that is not whole says so."""
     return path if complete else path.with_name(f'{path.stem}.partial{path.suffix}')
@@ -281,3 +345,34 @@ def plan_outputs(
             )
         check_folder(path)
     return outputs
+
+
+def plan_counts(
+    path: str | os.PathLike | None,
+    facts: VideoFacts,
+    counter: ObjectCounter | None,
+    others: Sequence[TrackOutput] = (),
+) -> list[TrackOutput]:
+    """Choose what is written of what is counted.
+
+    Args:
+        path: CSV file; None for nothing.
+        facts: About the video.
+        counter: What counts.
+        others: What else is written.
+
+    Raises:
+        ValueError: If nothing is counted, or the file is no CSV or another output.
+        OSError: If the folder cannot be written to.
+    """
+    if path is None:
+        return []
+    path = Path(path)
+    if counter is None:
+        raise ValueError(f'counts: found {path}, but no counter')
+    if path.suffix.lower() != '.csv':
+        raise ValueError(f'counts: found {path}, expected FILE.csv')
+    if path.absolute() in [output.path.absolute() for output in others]:
+        raise ValueError(f'counts: {path} is written already, expected another name')
+    check_folder(path)
+    return [CountCSV(path, facts, counter)]

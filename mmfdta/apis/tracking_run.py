@@ -16,11 +16,13 @@ from mmfdta.structures.tracks import Tracks
 from mmfdta.visualization import TrackStyle
 
 from .background import BackgroundConsumer, Prefetcher
+from .counting import Counts, ObjectCounter
 from .frame_preprocessing import FramePreprocessor
 from .progress import Progress
 from .sources import FrameSource, SourceFrame
 from .track_outputs import TrackOutput
 from .tracked_frame import TrackedFrame
+from .window import Window
 
 # Frames that wait before the model (at least a batch) and behind it.
 _QUEUE = 4
@@ -42,6 +44,8 @@ class TrackingReport:
         complete: The source came to its proper end.
         problem: What ended it otherwise; also how a live source ended.
         files: What was written.
+        stopped: Whoever watched the window ended it.
+        counts: What was counted.
     """
 
     source: str
@@ -52,6 +56,8 @@ class TrackingReport:
     complete: bool
     problem: str | None
     files: tuple[Path, ...]
+    stopped: bool = False
+    counts: Counts | None = None
     skipped_frames: int = 0
     damaged_frames: int = 0
 
@@ -76,6 +82,8 @@ class TrackingReport:
             text += f'; {self.skipped_frames} frames could not be decoded'
         if self.damaged_frames:
             text += f'; {self.damaged_frames} frames are damaged'
+        if self.stopped:
+            text += '; stopped in the window'
         if self.files:
             text += f'; wrote {", ".join(map(str, self.files))}'
         if self.problem is not None:
@@ -109,6 +117,8 @@ class TrackingRun:
         progress: Show a progress bar.
         classes: Names of the model's classes.
         style: How frames are drawn.
+        counter: Counts the objects.
+        window: Shows the frames.
     """
 
     def __init__(
@@ -122,6 +132,8 @@ class TrackingRun:
         progress: bool = False,
         classes: Sequence[str] = (),
         style: TrackStyle | None = None,
+        counter: ObjectCounter | None = None,
+        window: Window | None = None,
     ) -> None:
         self._source = source
         self._prepare = prepare
@@ -135,6 +147,9 @@ class TrackingRun:
         self._progress = Progress(total) if progress else None
         self._classes = classes
         self._style = style or TrackStyle()
+        self._counter = counter
+        self._window = window
+        self._stopped = False
         self._earlier: deque[Tracks] = deque(maxlen=self._style.earlier_frames)
         self._num_frames = 0
         self._model_seconds = 0.0
@@ -167,7 +182,15 @@ class TrackingRun:
                         if self._progress is not None:
                             self._progress.update(frame.fps)
                         yield frame
+                        if self._window is not None:
+                            self._stopped = not self._window.show(frame.draw())
+                        if self._stopped:
+                            break
+                    if self._stopped:
+                        break
             finally:
+                if self._window is not None:
+                    self._window.close()
                 self._source.close()
                 if camera is not None:
                     camera.close()
@@ -179,7 +202,7 @@ class TrackingRun:
         except BaseException as error:
             self._abandon(error)
             raise
-        problem = self._source.problem
+        problem = None if self._stopped else self._source.problem
         complete = self._source.live or problem is None
         files = self._finish_all(complete)
         return TrackingReport(
@@ -193,6 +216,8 @@ class TrackingRun:
             complete=complete,
             problem=problem,
             files=files,
+            stopped=self._stopped,
+            counts=None if self._counter is None else self._counter.finish(),
         )
 
     def _read(self, frames: Iterable[SourceFrame]) -> Iterator[_Prepared]:
@@ -226,18 +251,19 @@ class TrackingRun:
         frames = []
         for (frame, _), found in zip(batch, tracks, strict=True):
             found = replace(found, frame=np.full_like(found.frame, frame.number))
-            frames.append(
-                TrackedFrame(
-                    frame.number - 1,
-                    frame.image,
-                    found,
-                    self._fps,
-                    None if frame.time is None else float(frame.time),
-                    classes=self._classes,
-                    style=self._style,
-                    earlier=tuple(self._earlier),
-                )
+            tracked = TrackedFrame(
+                frame.number - 1,
+                frame.image,
+                found,
+                self._fps,
+                None if frame.time is None else float(frame.time),
+                classes=self._classes,
+                style=self._style,
+                earlier=tuple(self._earlier),
             )
+            if self._counter is not None:
+                tracked = replace(tracked, counts=self._counter.update(tracked))
+            frames.append(tracked)
             self._earlier.append(found)
         return frames
 

@@ -21,6 +21,7 @@ from .arguments import (
     add_compile,
     add_precision,
 )
+from .counting_arguments import add_counting_options, describe_counts, read_counter
 from .errors import explain
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     drawing.add_argument('--line-width', type=float, help='pixels; by image size')
     drawing.add_argument('--font-size', type=float, help='pixels; by image size')
+    add_counting_options(parser)
     parser.add_argument(
         '--no-progress', action='store_true', help='show no progress bar'
     )
@@ -144,6 +146,7 @@ def run(options: argparse.Namespace) -> int:
         0 if all sources were tracked to their end, 1 if one was not.
     """
     plan = _plan_results(options)
+    counter = read_counter(options)
     config = options.config or PRESETS.get(options.preset)
     if config is None:
         config = choose_config(options.checkpoint)
@@ -192,6 +195,9 @@ def run(options: argparse.Namespace) -> int:
         frame_rate=options.fps,
         max_frames=options.max_frames,
         progress=not options.no_progress,
+        counter=counter,
+        counts=options.counts,
+        show=options.show,
     )
     failed = []
     for source, files in plan:
@@ -205,6 +211,8 @@ def run(options: argparse.Namespace) -> int:
             failed.append(source)
             continue
         print(report, flush=True)
+        if report.counts is not None:
+            print(describe_counts(report.counts), flush=True)
         failed += [] if report.complete else [source]
     if failed and len(plan) > 1:
         _say(f'{len(failed)} of {len(plan)} not complete: {", ".join(failed)}')
