@@ -301,26 +301,18 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     assert server.asked == []
 
 
-def test_two_at_once_fetch_once(tmp_path, capsys):
-    with FileServer(CONTENT, wait=threading.Event()) as server:
-        file = wanted(server, tmp_path)
-        both = [threading.Thread(target=download, args=(file,)) for _ in range(2)]
-        for thread in both:
-            thread.start()
-        while 'waiting' not in capsys.readouterr().err:
-            pass
-        server.wait.set()
-        for thread in both:
-            thread.join(30)
-    assert file.path.read_bytes() == CONTENT
-    assert len(server.asked) == 1
-    assert left(tmp_path) == {'w.pth'}
+@pytest.fixture
+def fetch_twice(monkeypatch):
+    """A function that fetches a file twice at once, and returns what failed.
 
+    The server answers when one of the two has said that it waits for the other.
+    """
 
-def test_whoever_waited_goes_on_if_the_first_fails(tmp_path, capsys):
-    with FileServer(CONTENT, wait=threading.Event(), status=[404]) as server:
-        file = wanted(server, tmp_path)
-        failed = []
+    def fetch(server, file):
+        failed, server.wait = [], threading.Event()
+        monkeypatch.setattr(
+            downloads, '_say', lambda text: 'waiting' in text and server.wait.set()
+        )
 
         def run():
             try:
@@ -331,12 +323,26 @@ def test_whoever_waited_goes_on_if_the_first_fails(tmp_path, capsys):
         both = [threading.Thread(target=run) for _ in range(2)]
         for thread in both:
             thread.start()
-        while 'waiting' not in capsys.readouterr().err:
-            pass
-        server.wait.set()
         for thread in both:
             thread.join(30)
-    assert len(failed) == 1
+        return failed
+
+    return fetch
+
+
+def test_two_at_once_fetch_once(tmp_path, fetch_twice):
+    with FileServer(CONTENT) as server:
+        file = wanted(server, tmp_path)
+        assert fetch_twice(server, file) == []
+    assert file.path.read_bytes() == CONTENT
+    assert len(server.asked) == 1
+    assert left(tmp_path) == {'w.pth'}
+
+
+def test_whoever_waited_goes_on_if_the_first_fails(tmp_path, fetch_twice):
+    with FileServer(CONTENT, status=[404]) as server:
+        file = wanted(server, tmp_path)
+        assert len(fetch_twice(server, file)) == 1
     assert file.path.read_bytes() == CONTENT
     assert left(tmp_path) == {'w.pth'}
 

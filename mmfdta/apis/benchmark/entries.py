@@ -71,7 +71,9 @@ def read_entries(
 
     Args:
         words: ``CONFIG``, ``CONFIG=CHECKPOINT``, ``NAME:CONFIG=CHECKPOINT``,
-            ``NAME=FOLDER``, or a config with ``entries``.
+            ``NAME=FOLDER``, or a config with ``entries``. A checkpoint that stands in
+            no folder may be the name or address of published weights; the default is
+            the config's own.
         checkpoint_dir: Where the checkpoints of a benchmark config are, instead of
             its ``checkpoint_dir``.
         cfg_options: Settings to change in all configs.
@@ -170,6 +172,8 @@ def _open_entry(item: dict, changes: list[dict], random_weights: bool) -> Entry:
     config, checkpoint = item['config'], item.get('checkpoint')
     if isinstance(config, str):
         config = _read(config)
+    if checkpoint is None and not random_weights:
+        checkpoint, folder = config.get('checkpoint'), Path()
     if checkpoint is None and not random_weights:
         raise ValueError(
             f'{name}: no checkpoint is named, and an untrained model tracks '

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from loopback import FileServer
 from mmengine.config import Config
 
 from mmfdta.apis.benchmark import comparison, read_entries, runs
@@ -351,6 +352,26 @@ def test_run_fingerprints_follow_what_matters(arena):
     assert run_fingerprint(byte, 'test', machine) not in prints
     sort.config.model.tracker.match_iou_thr = 0.4
     assert run_fingerprint(sort, 'test', machine) not in prints
+
+
+def test_an_entry_takes_published_weights(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path))
+    config = find_config('motip_bft')
+    own = tmp_path / 'own.py'
+    own.write_text(f"_base_ = ['{config}']\ncheckpoint = 'motip-bft'\n")
+    with FileServer(b'weights') as server:
+        monkeypatch.setenv('MMFDTA_MIRROR', server.root)
+        named, default, untrained = (
+            read_entries([word], random_weights=random).entries[0].checkpoint
+            for word, random in (
+                (f'{own}=motip-dancetrack', False),
+                (str(own), False),
+                (str(own), True),
+            )
+        )
+    assert named.name == 'r50_deformable_detr_motip_dancetrack.pth'
+    assert default.name == 'r50_deformable_detr_motip_bft.pth'
+    assert untrained is None
 
 
 def test_trackers_on_one_detector_have_one_store(arena, tmp_path):
