@@ -22,7 +22,15 @@ from .convert import (
     convert_state_dict,
     refuse_gaps,
 )
-from .families import AVERAGED, FAMILIES, OWN, Family, find_owner, reason_for
+from .families import (
+    AVERAGED,
+    EMA,
+    FAMILIES,
+    OWN,
+    Family,
+    find_owner,
+    reason_for,
+)
 from .files import clean_state_dict
 from .names import IDENTITY
 from .rules import absent_parts, to_target
@@ -64,7 +72,7 @@ def adapt_weights(
     model = model.module if is_model_wrapper(model) else model
     weights = clean_state_dict(content)
     expected = shapes_of(model.state_dict())
-    if all(expected.get(name) == tuple(t.shape) for name, t in weights.items()):
+    if _are_own(shapes_of(weights), expected):
         return _with_weights(content, weights), ''
     source = find_owner(weights)
     goal = _naming_of(expected)
@@ -121,6 +129,18 @@ def adapt_weights(
         parts.append(f'mind that {pixels}')
     meta = _new_meta(content, known, wanted, cut, classes)
     return dict(state_dict=result, meta=meta), '; '.join(parts)
+
+
+def _are_own(
+    found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
+) -> bool:
+    """Tell whether weights are of the model, of a part of it or of a larger one."""
+    if any(name.startswith(EMA) for name in found):
+        return False
+    common = found.keys() & expected.keys()
+    return len(common) in (len(found), len(expected)) and all(
+        found[name] == expected[name] for name in common
+    )
 
 
 def _naming_of(names: Iterable[str]) -> Family | None:

@@ -406,7 +406,8 @@ def _draw_identity_adapter(converted: dict[str, Tensor]) -> dict[str, str]:
     absent = absent_parts(OWN.rules, converted)
     if IDENTITY not in absent or {DETECTOR, ASSOCIATION} & set(absent):
         return {}
-    if lacking(OWN.rules, converted, optional=False):
+    without = _layers_of_larger_models(converted)
+    if not all(map(without.match, lacking(OWN.rules, converted, optional=False))):
         return {}
     channels = converted['detector.level_embed'].shape[1]
     generator = torch.Generator().manual_seed(0)

@@ -81,7 +81,8 @@ _DEFORMABLE = r'\.layers\.\d+\.(self|cross)_attn\.sampling_offsets\.'
 _QUERY_INTERACTION = r'^track_embed\.'
 _ADAPTERS = r'^detr\.depth_predictor\.|\btrajectory_embedding\.'
 # MMDetection 2 and MMTracking keep both sets of weights in one state dict.
-_AVERAGED = ((r'^ema_', AVERAGED),)
+EMA = 'ema_'
+_AVERAGED = ((rf'^{EMA}', AVERAGED),)
 _BATCH_COUNTERS = ((r'\.num_batches_tracked$', COUNTER),)
 _TWO_STAGE = (
     (r'^(detr\.)?transformer\.(enc_output|enc_output_norm|pos_trans|pos_trans_norm)\.',
