@@ -1,5 +1,5 @@
 # ByteTrack with the YOLOX-x that the authors of DanceTrack, ByteTrack or OC-SORT made
-# for DanceTrack, converted (docs/benchmark.md). MMDetection trains YOLOX.
+# for DanceTrack (docs/benchmark.md). MMDetection trains YOLOX.
 _base_ = [
     './_base_/models/yolox_x.py',
     './_base_/datasets/dancetrack.py',

@@ -1,5 +1,5 @@
 # ByteTrack on the second halves of MOT17, with the YOLOX-x of its own ablation, which
-# has seen the first halves and CrowdHuman, converted (docs/benchmark.md).
+# has seen the first halves and CrowdHuman (docs/benchmark.md).
 _base_ = [
     './_base_/models/yolox_x.py',
     './_base_/datasets/mot17.py',

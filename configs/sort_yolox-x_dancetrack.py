@@ -1,5 +1,5 @@
 # SORT with the YOLOX-x that the authors of DanceTrack, ByteTrack or OC-SORT trained
-# on DanceTrack, converted (docs/benchmark.md). MMDetection's configs train YOLOX.
+# on DanceTrack (docs/benchmark.md). MMDetection's configs train YOLOX.
 _base_ = [
     './_base_/models/yolox_x.py',
     './_base_/datasets/dancetrack.py',

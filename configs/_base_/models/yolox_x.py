@@ -1,6 +1,6 @@
 # YOLOX-x with one class, as ByteTrack's, OC-SORT's and DanceTrack's authors publish
 # it: trained on RGB images normalised with ImageNet's mean and deviation, padded with
-# grey. `mmfdta convert` converts their files. MMDetection's own
+# grey. Their files are taken as they are. MMDetection's own
 # files want model.data_preprocessor=dict(mean=[0, 0, 0], std=[1, 1, 1], bgr=True).
 norm = dict(type='BN', momentum=0.03, eps=0.001)
 activation = dict(type='Swish')
