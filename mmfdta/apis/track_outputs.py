@@ -1,13 +1,14 @@
 # Copyright (c) mmfdta authors.
-"""What a tracked video leaves: an annotated video, text, JSON and CSV."""
+"""What a tracked video leaves: an annotated video, text, JSON, JSON lines and CSV."""
 
 import contextlib
 import errno
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -26,6 +27,9 @@ from mmfdta.visualization.video_writer import check_folder, temporary_path
 from .counting import LINE_EVENTS, ZONE_EVENTS, Counts, ObjectCounter
 from .tracked_frame import TrackedFrame
 
+# Digits of seconds.
+TIME_DECIMALS = 6
+
 
 @dataclass(frozen=True)
 class VideoFacts:
@@ -33,15 +37,33 @@ class VideoFacts:
 
     Attributes:
         name: The video.
-        frame_rate: Frames per second.
+        frame_rate: Frames per second; frames without a time come at it.
         classes: Names of the classes, as far as they are known.
         numbers: What column 8 of MOTChallenge text gets for each label; None: -1.
+        time_base: Unit of the time stamps of the video, seconds, where they have one.
     """
 
     name: str
-    frame_rate: float
+    frame_rate: Fraction | float
     classes: Sequence[str] = ()
     numbers: Sequence[int] | None = None
+    time_base: Fraction | None = None
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """How annotated videos are encoded.
+
+    Attributes:
+        crf: Constant rate factor, see :class:`~mmfdta.visualization.VideoWriter`.
+        audio_from: Path or address of the video whose audio is kept.
+        audio_start: Tells the time stamp of the first frame there, seconds, as soon as
+            that frame has been read.
+    """
+
+    crf: int | None = None
+    audio_from: str | None = None
+    audio_start: Callable[[], Fraction | float | None] | None = None
 
 
 class TrackOutput(Protocol):
@@ -67,13 +89,27 @@ class AnnotatedVideo:
         facts: About the video.
         style: How tracks are drawn.
         caption: Write the frame's number and the speed into a corner.
+        options: How it is encoded.
     """
 
     def __init__(
-        self, path: Path, facts: VideoFacts, style: TrackStyle, caption: bool
+        self,
+        path: Path,
+        facts: VideoFacts,
+        style: TrackStyle,
+        caption: bool,
+        options: VideoOptions,
     ) -> None:
         self.path = path
-        self._writer = VideoWriter(path, facts.frame_rate)
+        self._frame_rate = Fraction(facts.frame_rate)
+        self._audio_start = options.audio_start
+        self._writer = VideoWriter(
+            path,
+            facts.frame_rate,
+            time_base=facts.time_base,
+            crf=options.crf,
+            audio_from=options.audio_from,
+        )
         self._drawer = TrackDrawer(style, facts.classes, channel_order='bgr')
         self._caption = caption
 
@@ -86,7 +122,10 @@ class AnnotatedVideo:
                 f'frame {frame.number}   {len(frame.tracks)} tracks   '
                 f'{frame.fps:.1f} FPS',
             )
-        self._writer.write(image)
+        if self._audio_start is not None and self._writer.num_frames == 0:
+            self._writer.audio_start = self._audio_start() or 0
+        time = frame.index / self._frame_rate if frame.time is None else frame.time
+        self._writer.write(image, time)
 
     def finish(self, complete: bool) -> Path | None:
         """Complete the file."""
@@ -103,7 +142,7 @@ class _StreamedText:
     def __init__(self, path: Path, facts: VideoFacts) -> None:
         self.path = path
         self.facts = facts
-        self._temporary = temporary_path(path)
+        self._growing = temporary_path(path)
         self._file: IO[str] | None = None
         self._num_frames = 0
 
@@ -115,7 +154,7 @@ class _StreamedText:
             text = self._head() + text
         with self._explained():
             if self._file is None:
-                self._file = self._temporary.open('w', encoding='utf-8', newline='\n')
+                self._file = self._growing.open('w', encoding='utf-8', newline='\n')
             self._file.write(text)
             # A full disk shows here, not at the end of a long video.
             self._file.flush()
@@ -130,7 +169,7 @@ class _StreamedText:
             with self._explained():
                 self._file.write(self._tail(complete))
                 self._file.close()
-                os.replace(self._temporary, target)
+                os.replace(self._growing, target)
         finally:
             self.discard()
         return target
@@ -141,7 +180,7 @@ class _StreamedText:
             with contextlib.suppress(OSError):  # a full disk has been reported
                 self._file.close()
             self._file = None
-            self._temporary.unlink(missing_ok=True)
+            self._growing.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
@@ -182,39 +221,55 @@ class TrackJSON(_StreamedText):
     def _head(self) -> str:
         facts = dict(
             video=self.facts.name,
-            frame_rate=self.facts.frame_rate,
+            frame_rate=float(self.facts.frame_rate),
             classes=list(self.facts.classes),
         )
         return json.dumps(facts)[:-1] + ', "frames": ['
 
     def _format(self, frame: TrackedFrame) -> str:
-        found = frame.tracks.rounded()
-        columns = found.identity, found.xywh, found.score, found.label
-        tracks = [
-            dict(
-                id=identity,
-                box=box,
-                score=score,
-                label=label,
-                category=class_name(self.facts.classes, label),
-            )
-            for identity, box, score, label in zip(
-                *(column.tolist() for column in columns), strict=True
-            )
-        ]
         separator = ',' if self._num_frames else ''
-        line = json.dumps(dict(frame=frame.number, tracks=tracks))
-        return f'{separator}\n {line}'
+        return f'{separator}\n {_frame_as_json(frame, self.facts.classes)}'
 
     def _tail(self, complete: bool) -> str:
         end = dict(num_frames=self._num_frames, complete=complete)
         return '\n], ' + json.dumps(end)[1:] + '\n'
 
 
+class TrackJSONLines(_StreamedText):
+    """A line of JSON for every frame, also those without objects.
+
+    It can be read while it grows: it has the name of what is not whole until it is, and
+    every line is written at once. What was written stays there after an error.
+    """
+
+    def __init__(self, path: Path, facts: VideoFacts) -> None:
+        super().__init__(path, facts)
+        self._growing = final_path(path, complete=False)
+        self._num_bytes = 0
+
+    def write(self, frame: TrackedFrame) -> None:
+        """Append the frame's tracks."""
+        super().write(frame)
+        assert self._file is not None
+        self._num_bytes = self._file.tell()
+
+    def discard(self) -> None:
+        """Leave the lines that are whole."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # a full disk has been reported
+                self._file.close()
+            with contextlib.suppress(FileNotFoundError):  # it has its final name
+                os.truncate(self._growing, self._num_bytes)
+            self._file = None
+
+    def _format(self, frame: TrackedFrame) -> str:
+        return f'{_frame_as_json(frame, self.facts.classes)}\n'
+
+
 class TrackCSV(_StreamedText):
     """CSV with a line of titles, and the class of every row by number and name."""
 
-    _TITLES = ('frame', 'id', 'x', 'y', 'w', 'h', 'score', 'label', 'category')
+    _TITLES = ('frame', 'id', 'x', 'y', 'w', 'h', 'score', 'label', 'category', 'time')
 
     def _head(self) -> str:
         return csv_table(self._TITLES, [])
@@ -222,8 +277,9 @@ class TrackCSV(_StreamedText):
     def _format(self, frame: TrackedFrame) -> str:
         found = frame.tracks.rounded()
         columns = found.identity, found.xywh, found.score, found.label
+        time = _rounded_time(frame)
         rows = (
-            (number, *box, score, label, class_name(self.facts.classes, label))
+            (number, *box, score, label, class_name(self.facts.classes, label), time)
             for number, box, score, label in zip(
                 *(column.tolist() for column in columns), strict=True
             )
@@ -295,6 +351,32 @@ def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
 
+def _frame_as_json(frame: TrackedFrame, classes: Sequence[str]) -> str:
+    """Write a frame and its tracks on one line."""
+    found = frame.tracks.rounded()
+    columns = found.identity, found.xywh, found.score, found.label
+    tracks = [
+        dict(
+            id=identity,
+            box=box,
+            score=score,
+            label=label,
+            category=class_name(classes, label),
+        )
+        for identity, box, score, label in zip(
+            *(column.tolist() for column in columns), strict=True
+        )
+    ]
+    return json.dumps(
+        dict(frame=frame.number, time=_rounded_time(frame), tracks=tracks)
+    )
+
+
+def _rounded_time(frame: TrackedFrame) -> float | None:
+    """Seconds since the first frame, to the microsecond."""
+    return None if frame.time is None else round(float(frame.time), TIME_DECIMALS)
+
+
 def final_path(path: Path, complete: bool) -> Path:
     """Name a result: one that is not whole says so."""
     return path if complete else path.with_name(f'{path.stem}.partial{path.suffix}')
@@ -305,15 +387,17 @@ def plan_outputs(
     facts: VideoFacts,
     style: TrackStyle,
     caption: bool,
+    video: VideoOptions | None = None,
 ) -> list[TrackOutput]:
     """Choose what is written by the suffixes of the names.
 
     Args:
         out: Files: a video (mp4, m4v, mov, mkv, avi, webm), MOTChallenge text
-            (txt), JSON (json), CSV (csv).
+            (txt), JSON (json), JSON lines (jsonl), CSV (csv).
         facts: About the video.
         style: How tracks are drawn.
         caption: Write number and speed into the video.
+        video: How videos are encoded.
 
     Returns:
         The outputs; nothing is opened yet.
@@ -331,17 +415,20 @@ def plan_outputs(
     for path in paths:
         suffix = path.suffix.lower()
         if suffix in VIDEO_SUFFIXES:
-            outputs.append(AnnotatedVideo(path, facts, style, caption))
+            options = video or VideoOptions()
+            outputs.append(AnnotatedVideo(path, facts, style, caption, options))
         elif suffix == '.txt':
             outputs.append(MOTText(path, facts))
         elif suffix == '.json':
             outputs.append(TrackJSON(path, facts))
+        elif suffix == '.jsonl':
+            outputs.append(TrackJSONLines(path, facts))
         elif suffix == '.csv':
             outputs.append(TrackCSV(path, facts))
         else:
             raise ValueError(
                 f'out: cannot tell what to write to {path}, expected one of '
-                f'{", ".join((*VIDEO_SUFFIXES, ".txt", ".json", ".csv"))}'
+                f'{", ".join((*VIDEO_SUFFIXES, ".txt", ".json", ".jsonl", ".csv"))}'
             )
         check_folder(path)
     return outputs
