@@ -59,6 +59,7 @@ _AUDIO_BIT_RATE = 160_000
 _SECONDS_BETWEEN_KEY_FRAMES = 2
 _MOST_FRAMES_BETWEEN_KEY_FRAMES = 250
 _MOST_THREADS = 8
+_LARGEST_SIDE = 16384
 # Finer stamps than these no container keeps.
 _FINEST_TICKS, _USUAL_TICKS = 1_000_000, 90_000
 # MPEG-4 counts in 16 bits.
@@ -86,6 +87,7 @@ class PyAVEncoder:
         time_base: The unit in which the frames' times are whole numbers, seconds;
             None: one for frames at that rate.
         crf: Constant rate factor of H.264 or VP9.
+        pixel_aspect: Width of a pixel by its height, where it is not square.
         audio_from: Path or address of a file whose audio is kept.
         audio_start: Time stamp in that file, seconds, of the first frame.
 
@@ -100,6 +102,7 @@ class PyAVEncoder:
         frame_rate: Fraction,
         time_base: Fraction | None = None,
         crf: int | None = None,
+        pixel_aspect: Fraction | None = None,
         audio_from: str | None = None,
         audio_start: Fraction | float = 0,
     ) -> None:
@@ -118,7 +121,10 @@ class PyAVEncoder:
                 'H.264 has even sizes, so their last pixels are repeated',
                 'current',
             )
-        with _explained(f'encode {width}x{height} with {self._name}'):
+        what = f'encode {width}x{height} with {self._name}'
+        if max(width, height) > _LARGEST_SIDE:
+            what += f', a side over {_LARGEST_SIDE} pixels: scale the frames down'
+        with _explained(what):
             self._container: OutputContainer = av.open(
                 os.path.abspath(path),  # FFmpeg takes `a:b.mp4` for an address
                 'w',
@@ -126,14 +132,17 @@ class PyAVEncoder:
                 options={'movflags': 'faststart'} if _has_index(suffix) else {},
             )
             try:
-                self._stream: Any = self._container.add_stream(
+                stream: Any = self._container.add_stream(
                     self._name, rate=frame_rate, options=options
                 )
-                self._stream.width, self._stream.height = width, height
-                self._stream.pix_fmt = 'yuv420p'
-                self._set_up(self._stream.codec_context, frame_rate)
-                self._stream.time_base = self._tick
-                self._stream.codec_context.open(strict=False)
+                self._stream = stream
+                stream.width, stream.height = width, height
+                stream.pix_fmt = 'yuv420p'
+                stream.time_base = self._tick
+                if pixel_aspect is not None:
+                    stream.sample_aspect_ratio = pixel_aspect
+                self._set_up(stream.codec_context, frame_rate)
+                stream.codec_context.open(strict=False)
                 self._audio = None
                 if audio_from is not None:
                     self._audio = open_audio(
@@ -286,7 +295,7 @@ class KeptAudio:
 
     def _time(self, packet: Packet) -> Fraction:
         """Seconds since the first frame."""
-        return (packet.pts or 0) * Fraction(packet.time_base) - self._start
+        return (packet.pts or 0) * Fraction(packet.time_base or 0) - self._start
 
     def _copy(self, packet: Packet) -> None:
         shift = round(self._start / Fraction(packet.time_base))
@@ -300,19 +309,18 @@ class KeptAudio:
 
     def _encode(self, packet: Packet) -> None:
         try:
-            frames = packet.decode()
+            frames: list[Any] = packet.decode()
         except (OSError, ValueError, av.FFmpegError):
             return  # silence
         for frame in frames:
             if frame.pts is None:
                 continue
-            base = Fraction(frame.time_base)
             if self._graph is None:
                 self._graph = self._build_graph(frame)
-            frame.pts -= round(self._start / base)
+            frame.pts -= round(self._start / Fraction(frame.time_base))
             self._push(frame)
 
-    def _build_graph(self, frame: AudioFrame) -> Graph:
+    def _build_graph(self, frame: Any) -> Graph:
         """Resample; gaps become silence, what is heard before 0 is cut off."""
         graph = Graph()
         nodes = [

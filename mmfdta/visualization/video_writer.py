@@ -62,6 +62,7 @@ class VideoWriter:
             None: one that fits the rate.
         crf: Constant rate factor of H.264 (1 to 51; None: 23) or VP9 (0 to 63; None:
             32); less is better and larger.
+        pixel_aspect: Width of a pixel by its height, where it is not square.
         audio_from: A video file whose audio is kept; copied where the container takes
             it, else encoded anew. It ends with the last frame.
         audio_start: Time stamp of the first frame in that file, seconds.
@@ -82,6 +83,7 @@ class VideoWriter:
         *,
         time_base: Fraction | None = None,
         crf: int | None = None,
+        pixel_aspect: Fraction | None = None,
         audio_from: str | os.PathLike | None = None,
         audio_start: Fraction | float = 0,
     ) -> None:
@@ -102,6 +104,7 @@ class VideoWriter:
         self.audio_start = audio_start
         self._time_base = time_base
         self._crf = self._check_factor(crf)
+        self._pixel_aspect = pixel_aspect
         self._audio_from = None if audio_from is None else os.fspath(audio_from)
         self._encoder: Encoder | None = None
         self._size = (0, 0)
@@ -223,6 +226,7 @@ class VideoWriter:
                     self.frame_rate,
                     self._time_base,
                     self._crf,
+                    self._pixel_aspect,
                     self._audio_from,
                     self.audio_start,
                 )

@@ -2,13 +2,38 @@
 """Videos: containers, sizes, and names that tell whether they are whole."""
 
 import shutil
+import sys
 from collections import namedtuple
 
 import cv2
 import numpy as np
 import pytest
 
-from mmfdta.visualization import VIDEO_SUFFIXES, VideoWriter
+from mmfdta.visualization import VIDEO_SUFFIXES, VideoWriter, video_writer
+
+WRITERS = 'PyAV', 'OpenCV'
+
+
+@pytest.fixture(params=WRITERS)
+def by(request, monkeypatch):
+    """Either is what writes."""
+    if request.param == 'OpenCV':
+        monkeypatch.setitem(sys.modules, 'av', None)
+    return request.param
+
+
+@pytest.fixture
+def without_pyav(monkeypatch):
+    """PyAV is not installed."""
+    monkeypatch.setitem(sys.modules, 'av', None)
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """The messages, as they come."""
+    lines = []
+    monkeypatch.setattr(video_writer, 'print_log', lambda text, *_: lines.append(text))
+    return lines
 
 
 def _frames(path):
@@ -22,7 +47,7 @@ def _frames(path):
 
 
 @pytest.mark.parametrize('suffix', VIDEO_SUFFIXES)
-def test_every_container_holds_every_frame(tmp_path, suffix):
+def test_every_container_holds_every_frame(tmp_path, suffix, by):
     path = tmp_path / 'new' / f'v{suffix}'
     writer = VideoWriter(path, 12.5)
     for value in range(9):
@@ -35,14 +60,22 @@ def test_every_container_holds_every_frame(tmp_path, suffix):
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-def test_odd_sizes_are_written(tmp_path):
+@pytest.mark.parametrize('size', [(61, 83), (1, 1), (2, 300)])
+def test_odd_sizes_are_written(tmp_path, size):
     writer = VideoWriter(tmp_path / 'v.mp4', 10)
+    image = np.random.default_rng(0).integers(0, 200, (*size, 3), np.uint8)
+    image[:, -1], image[-1] = 250, 250
     for _ in range(3):
-        writer.write(np.zeros((61, 83, 3), np.uint8))
-    assert len(_frames(writer.finish())[0]) == 3
+        writer.write(image)
+    frames, _ = _frames(writer.finish())
+    assert len(frames) == 3
+    even = size[0] + size[0] % 2, size[1] + size[1] % 2
+    assert frames[0].shape[:2] == even
+    # The border that is repeated, and no black.
+    assert frames[0][size[0] - 1 :].min() > 200
 
 
-def test_earlier_video_stays_until_the_new_one_is_whole(tmp_path):
+def test_earlier_video_stays_until_the_new_one_is_whole(tmp_path, by):
     path = tmp_path / 'v.avi'
     path.write_bytes(b'earlier')
     writer = VideoWriter(path, 10)
@@ -53,21 +86,29 @@ def test_earlier_video_stays_until_the_new_one_is_whole(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ['v.avi']
 
 
-def test_video_that_lost_frames_is_refused(tmp_path, monkeypatch):
-    """An encoder that cannot write says nothing; the file is looked at."""
+def test_names_that_look_like_addresses_and_patterns(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('a:b.mp4', 'v_%03d.mp4', 'Größe 1.mkv', "it's.webm"):
+        with VideoWriter(name, 10) as writer:
+            writer.write(np.zeros((32, 32, 3), np.uint8))
+        assert len(_frames(tmp_path / name)[0]) == 1
+
+
+def test_video_that_lost_frames_is_refused(tmp_path, monkeypatch, without_pyav):
+    """OpenCV says nothing when it cannot write; the file is looked at."""
     path = tmp_path / 'v.mp4'
     path.write_bytes(b'earlier')
     writer = VideoWriter(path, 10)
     for _ in range(5):
         writer.write(np.zeros((32, 32, 3), np.uint8))
-    writer.num_frames += 3
+    writer._encoder._num_frames += 3
     with pytest.raises(OSError, match=r'5 of 8 frames'):
         writer.finish()
     assert path.read_bytes() == b'earlier'
     assert [p.name for p in tmp_path.iterdir()] == ['v.mp4']
 
 
-def test_full_disk_is_noticed_on_the_way(tmp_path, monkeypatch):
+def test_full_disk_is_noticed_on_the_way(tmp_path, monkeypatch, without_pyav):
     usage = namedtuple('usage', 'total used free')(1, 1, 1000)
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage)
     writer = VideoWriter(tmp_path / 'v.mp4', 10)
@@ -77,14 +118,64 @@ def test_full_disk_is_noticed_on_the_way(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_wrong_names_and_sizes_are_refused(tmp_path):
+@pytest.mark.parametrize('suffix', VIDEO_SUFFIXES)
+def test_file_that_may_not_grow_is_one_error(tmp_path, suffix):
+    """A limit on the size of files stands for the disk."""
+    resource = pytest.importorskip('resource')
+    signal = pytest.importorskip('signal')
+    path = tmp_path / f'v{suffix}'
+    path.write_bytes(b'earlier')
+    noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+    try:
+        with (
+            pytest.raises(OSError, match=rf'the video.*v\{suffix}'),
+            VideoWriter(path, 10) as writer,
+        ):
+            for i in range(30):
+                writer.write(np.roll(noise, 7 * i, axis=1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == b'earlier'
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_wrong_names_images_and_options_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r'v\.gif.*\.mp4'):
         VideoWriter(tmp_path / 'v.gif', 10)
+    for rate in (0, -1, float('nan'), float('inf')):
+        with pytest.raises(ValueError, match='frame rate'):
+            VideoWriter(tmp_path / 'v.mp4', rate)
+    for name, factor in (('v.mp4', 0), ('v.mkv', 52), ('v.webm', 64), ('v.avi', 20)):
+        with pytest.raises(ValueError, match=rf'{name}: .*crf'):
+            VideoWriter(tmp_path / name, 10, crf=factor)
     writer = VideoWriter(tmp_path / 'v.mp4', 10)
-    writer.write(np.zeros((32, 32, 3), np.uint8))
-    with pytest.raises(ValueError, match='frame 2 is 48x32, expected 32x32'):
-        writer.write(np.zeros((32, 48, 3), np.uint8))
-    writer.discard()
+    for image in (np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3))):
+        with pytest.raises(ValueError, match=r'expected uint8 \(H, W, 3\)'):
+            writer.write(image)
+    assert not list(tmp_path.iterdir())
+
+
+def test_frames_of_another_size_are_scaled_and_said_once(tmp_path, said, by):
+    path = tmp_path / 'v.avi'
+    with VideoWriter(path, 10) as writer:
+        writer.write(np.full((64, 96, 3), 100, np.uint8))
+        for size in ((32, 96), (640, 10), (128, 192)):
+            writer.write(np.full((*size, 3), 200, np.uint8))
+    frames, _ = _frames(path)
+    assert [frame.shape for frame in frames] == [(64, 96, 3)] * 4
+    found = [frame.mean(axis=2) for frame in frames]
+    # Twice as wide: bars above and below of a quarter each.
+    assert found[1][20:44].min() > 180 and found[1][:12].max() < 20
+    assert found[1][-12:].max() < 20
+    # Very tall: a line one pixel wide in the middle.
+    assert found[2][:, 44:52].max() > 100 and found[2][:, :40].max() < 20
+    assert found[3].min() > 180
+    (line,) = said
+    assert 'frame 2 is 96x32, the first is 96x64' in line
 
 
 def test_no_frames_make_no_file(tmp_path):
@@ -97,9 +188,19 @@ def test_context_manager_finishes_or_discards(tmp_path):
     with VideoWriter(tmp_path / 'whole.mp4', 10) as writer:
         writer.write(frame)
     with (
-        pytest.raises(ValueError, match='one size'),
+        pytest.raises(ValueError, match='expected uint8'),
         VideoWriter(tmp_path / 'broken.mp4', 10) as writer,
     ):
         writer.write(frame)
-        writer.write(frame[:32])
+        writer.write(frame[..., 0])
     assert [path.name for path in tmp_path.iterdir()] == ['whole.mp4']
+
+
+def test_opencv_says_what_it_cannot_keep(tmp_path, said, without_pyav):
+    with VideoWriter(tmp_path / 'v.mp4', 10, audio_from='x.mp4') as writer:
+        for time in (0, 0.1, 0.9, 1.7):
+            writer.write(np.zeros((32, 32, 3), np.uint8), time)
+    audio, rate = said
+    assert 'without audio' in audio
+    assert 'do not come at 10 per second' in rate
+    assert len(_frames(tmp_path / 'v.mp4')[0]) == 4
