@@ -3,6 +3,7 @@
 
 import contextlib
 import errno
+import logging
 import os
 from collections.abc import Iterator
 from fractions import Fraction
@@ -15,9 +16,8 @@ from av.audio.frame import AudioFrame
 from av.container import OutputContainer
 from av.filter import Graph
 from av.packet import Packet
-from mmengine.logging import print_log
 
-WARNING = 30
+from .video_writer import say
 
 # The name FFmpeg has for the container of a suffix.
 _FORMATS = {
@@ -116,10 +116,9 @@ class PyAVEncoder:
         self._last: int | None = None
         width, height = (n + n % 2 if self._even else n for n in size)
         if (width, height) != size:
-            print_log(
+            say(
                 f'The video is {width}x{height} for frames of {size[0]}x{size[1]}: '
-                'H.264 has even sizes, so their last pixels are repeated',
-                'current',
+                'H.264 has even sizes, so their last pixels are repeated'
             )
         what = f'encode {width}x{height} with {self._name}'
         if max(width, height) > _LARGEST_SIDE:
@@ -289,9 +288,7 @@ class KeptAudio:
                 if packet.pts is not None and packet.size:
                     yield packet
         except (OSError, ValueError, av.FFmpegError) as error:
-            print_log(
-                f'{self._name}: the audio breaks off: {error}', 'current', WARNING
-            )
+            say(f'{self._name}: the audio breaks off: {error}', logging.WARNING)
 
     def _time(self, packet: Packet) -> Fraction:
         """Seconds since the first frame."""
@@ -381,7 +378,7 @@ def open_audio(
         reason = 'has no audio'
     except (OSError, ValueError, av.FFmpegError) as error:
         reason = f'has audio that cannot be read ({error})'
-    print_log(f'{name} {reason}: the video is written without', 'current', WARNING)
+    say(f'{name} {reason}: the video is written without', logging.WARNING)
     return None
 
 
@@ -399,11 +396,10 @@ def _choose_encoder(suffix: str) -> tuple[str, dict[str, str]]:
     for name, options in candidates:
         if name in av.codecs_available:
             if name != candidates[0][0]:
-                print_log(
+                say(
                     f'FFmpeg in PyAV lacks {candidates[0][0]}: {suffix} is written as '
                     f'{name}, which browsers do not play',
-                    'current',
-                    WARNING,
+                    logging.WARNING,
                 )
             return name, options
     names = ', '.join(name for name, _ in candidates)

@@ -14,7 +14,6 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from mmengine.logging import print_log
 
 VIDEO_SUFFIXES = ('.mp4', '.m4v', '.mov', '.mkv', '.avi', '.webm')
 # What OpenCV writes where PyAV is not installed; its wheels cannot encode H.264.
@@ -211,10 +210,9 @@ class VideoWriter:
             with self._explained('begin'):
                 if importlib.util.find_spec('av') is None:
                     if self._audio_from is not None:
-                        print_log(
+                        say(
                             f'{self.path}: written without audio: that takes PyAV (pip '
                             'install av)',
-                            'current',
                             logging.WARNING,
                         )
                     return OpenCVEncoder(self._temporary, self._size, self.frame_rate)
@@ -237,11 +235,10 @@ class VideoWriter:
     def _say_scaled(self, size: tuple[int, int]) -> None:
         if not self._scaled:
             self._scaled = True
-            print_log(
+            say(
                 f'{self.path}: frame {self.num_frames + 1} is {size[0]}x{size[1]}, the '
                 f'first is {self._size[0]}x{self._size[1]}: such frames are scaled in '
                 'the video; tracks stay in pixels of their own frame',
-                'current',
                 logging.WARNING,
             )
 
@@ -314,11 +311,10 @@ class OpenCVEncoder:
         ahead = abs(time * self._rate - self._num_frames)
         if ahead > _MOST_FRAMES_OFF and not self._uneven:
             self._uneven = True
-            print_log(
+            say(
                 f'The frames do not come at {float(self._rate):g} '
                 'per second, but OpenCV writes them so; PyAV keeps their times (pip '
                 'install av)',
-                'current',
                 logging.WARNING,
             )
         self._writer.write(image)
@@ -395,6 +391,13 @@ def check_folder(path: Path) -> None:
         )
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, 'is a folder; name a file', str(path))
+
+
+def say(text: str, level: int = logging.INFO) -> None:
+    """Log a line; whoever imports the package to plot loads no PyTorch for it."""
+    from mmengine.logging import print_log
+
+    print_log(text, 'current', level)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ SOUND_RATE = 48000
 def said(monkeypatch):
     """The messages, as they come."""
     lines = []
-    monkeypatch.setattr(pyav_encoding, 'print_log', lambda text, *_: lines.append(text))
+    monkeypatch.setattr(pyav_encoding, 'say', lambda text, *_: lines.append(text))
     return lines
 
 

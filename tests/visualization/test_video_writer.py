@@ -32,7 +32,7 @@ def without_pyav(monkeypatch):
 def said(monkeypatch):
     """The messages, as they come."""
     lines = []
-    monkeypatch.setattr(video_writer, 'print_log', lambda text, *_: lines.append(text))
+    monkeypatch.setattr(video_writer, 'say', lambda text, *_: lines.append(text))
     return lines
 
 
