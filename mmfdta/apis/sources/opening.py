@@ -7,12 +7,16 @@ import os
 import re
 import warnings
 from collections.abc import Iterable
+from collections.abc import Sequence as SequenceOf
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 
 from mmfdta.structures.frames import (
     IMAGE_SUFFIXES,
+    SequenceInfo,
     find_image_dir,
     find_stray,
     is_image,
@@ -25,20 +29,22 @@ from mmfdta.structures.frames import (
 
 from .base import FrameSource, SourceOptions
 from .camera import CameraSource
-from .images import ImageSource
+from .image_files import SUFFIXES
+from .images import AnimationSource, ImageSource, count_images
 from .video import VideoSource
 
+Source = str | os.PathLike | int | SequenceOf[str | os.PathLike]
 
-def open_source(
-    source: str | os.PathLike | int, options: SourceOptions | None = None
-) -> FrameSource:
+
+def open_source(source: Source, options: SourceOptions | None = None) -> FrameSource:
     """Find out what a source is and open it.
 
     Args:
         source: A video file, an image, a folder of images (or of a sequence, with
             ``img1`` or the ``imDir`` of ``seqinfo.ini``), a pattern such as
-            ``frames/*.jpg``, the index of a camera, or an address such as
-            ``rtsp://...``. Images are sorted by name, numbers by value.
+            ``frames/*.jpg`` or ``frames/%06d.jpg``, the index of a camera, an address
+            such as ``rtsp://...``, or ``-`` for standard input. Images are sorted by
+            name, numbers by value. A list is one of images, in its order.
         options: How it is read.
 
     Raises:
@@ -47,58 +53,131 @@ def open_source(
         ValueError: If two images of a folder have the same number.
     """
     options = options or SourceOptions()
-    text = str(source)
-    if text.isdecimal() and not Path(text).exists():
+    if not isinstance(source, str | os.PathLike | int):
+        return _open_list([Path(path) for path in source], options)
+    text = os.fspath(source) if isinstance(source, os.PathLike) else str(source)
+    if text == '-':
+        return VideoSource(None, 'standard input', options)
+    if text.lower().startswith('file://'):
+        text = url2pathname(urlsplit(text).path)
+    path = Path(text)
+    if text.isdecimal() and not path.exists():
         return CameraSource(int(text), f'camera {text}')
+    if re.fullmatch(r'/dev/video\d+', text):
+        return CameraSource(text, text)
     if '://' in text:
         return VideoSource(text, _without_password(text), options)
-    path = Path(text)
     if path.is_dir():
-        images = _folder_images(path)
+        return _open_folder(path, path.name or text, options)
+    if path.exists():  # a file, or a pipe with a name
+        return _open_file(path, text, options)
+    for listed in (_match_numbers(text), _match_glob(text)):
+        if listed is None:
+            continue
+        images = _images(listed)
         if not images:
             raise FileNotFoundError(
-                f'{path}: a folder without images ({", ".join(IMAGE_SUFFIXES)}); '
-                'name a video, or a folder with the frames of one'
-            )
-        return ImageSource(images, path.name or text, options)
-    if path.is_file():
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            return ImageSource([path], path.name, options)
-        return VideoSource(text, text, options)
-    if glob.has_magic(text):
-        found = [Path(name) for name in glob.glob(text, recursive=True)]
-        images = _images(found)
-        if not images:
-            raise FileNotFoundError(
-                f'{text}: matches {len(found)} files, but no images '
+                f'{text}: matches {len(listed)} files, but no images '
                 f'({", ".join(IMAGE_SUFFIXES)}); name videos one by one'
             )
-        return ImageSource(images, text, options)
+        upright = not _is_sequence(images[0].parent)
+        return ImageSource(images, text, options, upright=upright)
     raise FileNotFoundError(
         f'{text}: no such video, folder or image; expected one of these, a pattern '
-        "such as 'frames/*.jpg', the index of a camera or an address rtsp://..."
+        "such as 'frames/*.jpg' or 'frames/%06d.jpg', the index of a camera, an "
+        'address rtsp://... or - for standard input'
     )
 
 
-def _folder_images(folder: Path) -> list[Path]:
-    """List the images of a folder, or of the sequence that it is."""
-    suffix = None
+def _open_list(paths: list[Path], options: SourceOptions) -> FrameSource:
+    wrong = [
+        p for p in paths if not p.is_file() or not p.name.lower().endswith(SUFFIXES)
+    ]
+    if wrong or not paths:
+        raise FileNotFoundError(
+            f'{wrong[0] if wrong else "an empty list"}: no such image; a list names '
+            'images, one for each frame'
+        )
+    return ImageSource(paths, f'{len(paths)} images', options)
+
+
+def _open_file(path: Path, text: str, options: SourceOptions) -> FrameSource:
+    if path.is_file() and not path.stat().st_size:
+        raise OSError(f'{text}: the file is empty; was the download interrupted?')
+    if not path.name.lower().endswith(SUFFIXES):
+        return VideoSource(text, text, options)
+    if count_images(path) > 1:
+        return AnimationSource(path, path.name, options)
+    return ImageSource([path], path.name, options)
+
+
+def _open_folder(folder: Path, name: str, options: SourceOptions) -> FrameSource:
+    """Open a folder of images, or the sequence of a data set."""
+    info, images, of_data = SequenceInfo(), folder, _is_sequence(folder)
     if not any(is_image(path.name) and path.is_file() for path in folder.iterdir()):
         ini = folder / 'seqinfo.ini'
         info = read_seqinfo(ini if ini.is_file() else None)
-        suffix = info.suffix
         inside = find_image_dir(folder, info)
-        if inside is None or not any(is_image(path.name) for path in inside.iterdir()):
-            return []
-        folder = inside
-    names = list_images(folder, suffix)
-    _check_names(names, folder)
-    return [folder / name for name in names]
+        of_data = of_data or inside is not None
+        images = folder if inside is None else inside
+    elif of_data:
+        ini = folder.parent / 'seqinfo.ini'
+        info = read_seqinfo(ini if ini.is_file() else None)
+    rate = info.frame_rate or None
+    if any(is_image(path.name) for path in images.iterdir()):
+        names = list_images(images, info.suffix)
+        _check_names(names, images)
+        paths = [images / name for name in names]
+    else:
+        paths = _images(images.iterdir())
+    if not paths:
+        raise FileNotFoundError(
+            f'{folder}: a folder without images ({", ".join(IMAGE_SUFFIXES)}); '
+            'name a video, or a folder with the frames of one'
+        )
+    return ImageSource(paths, name, options, rate, upright=not of_data)
+
+
+def _is_sequence(folder: Path) -> bool:
+    """Tell whether images are those of a sequence with annotations beside them."""
+    return any(
+        (place / name).exists()
+        for place in (folder, folder.parent)
+        for name in ('seqinfo.ini', 'gt')
+    )
+
+
+def _match_glob(text: str) -> list[Path] | None:
+    if not glob.has_magic(text):
+        return None
+    return [Path(name) for name in glob.glob(text, recursive=True)]
+
+
+def _match_numbers(text: str) -> list[Path] | None:
+    """List the files of a pattern such as `frames/%06d.jpg`, from any number on."""
+    folder, pattern = os.path.split(text)
+    found = re.fullmatch(r'((?:[^%]|%%)*)%(?:0?(\d+))?d((?:[^%]|%%)*)', pattern)
+    if found is None or not Path(folder).is_dir():
+        return None
+    before, width, after = found.groups()
+    digits = rf'\d{{{int(width)},}}' if width else r'\d+'
+    wanted = re.compile(
+        re.escape(before.replace('%%', '%'))
+        + digits
+        + re.escape(after.replace('%%', '%'))
+    )
+    return [p for p in Path(folder).iterdir() if wanted.fullmatch(p.name)]
 
 
 def _images(paths: Iterable[Path]) -> list[Path]:
     """Sort the images among files by name, numbers by value."""
-    images = [path for path in paths if is_image(path.name) and path.is_file()]
+    images = [
+        path
+        for path in paths
+        if path.name.lower().endswith(SUFFIXES)
+        and not path.name.startswith('.')
+        and path.is_file()
+    ]
     full = set(without_thumbnails(path.name for path in images))
     images = [path for path in images if path.name in full]
     images.sort(key=lambda path: natural_key(str(path)))

@@ -1,0 +1,40 @@
+# Copyright (c) mmfdta authors.
+"""A video that comes through standard input."""
+
+import contextlib
+import select
+import sys
+import threading
+
+_POLL_SECONDS = 0.2
+
+
+class InputPipe:
+    """Standard input for FFmpeg: can be read, not sought, and left while nothing comes.
+
+    Args:
+        closed: Set when nobody wants more.
+
+    Raises:
+        OSError: If a terminal is at the other end.
+    """
+
+    def __init__(self, closed: threading.Event) -> None:
+        self._closed = closed
+        # Without Python's own buffer, which `select` does not see.
+        self._file = getattr(sys.stdin.buffer, 'raw', sys.stdin.buffer)
+        if self._file.isatty():
+            raise OSError(
+                'standard input: found a terminal, expected a video, such as in '
+                '`cat dance.mp4 | mmfdta track -`'
+            )
+
+    def read(self, size: int) -> bytes:
+        """Read up to ``size`` bytes; nothing at the end."""
+        while not self._closed.is_set():
+            # Windows waits for sockets only, and tests' own files have no number.
+            with contextlib.suppress(OSError, ValueError):
+                if not select.select([self._file], [], [], _POLL_SECONDS)[0]:
+                    continue
+            return self._file.read(size) or b''
+        return b''
