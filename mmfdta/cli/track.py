@@ -23,6 +23,7 @@ from .arguments import (
 )
 from .counting_arguments import add_counting_options, describe_counts, read_counter
 from .errors import explain
+from .source_arguments import add_source_options, source_options
 
 if TYPE_CHECKING:
     from mmfdta.apis import MOTInferencer, TrackedFrame, TrackingReport
@@ -39,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'sources',
         nargs='+',
         metavar='SOURCE',
-        help='video file, folder of images, pattern such as "frames/*.jpg", index of '
-        'a camera, or address such as rtsp://...',
+        help='video file, folder of images, pattern such as "frames/*.jpg" or '
+        '"frames/%%06d.jpg", index of a camera, address such as rtsp://..., or - for '
+        'standard input',
     )
     _add_model_options(parser)
     _add_tracker_options(parser)
@@ -64,7 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--max-frames', type=int, help='stop after so many frames')
     parser.add_argument(
-        '--fps', type=float, help='frame rate of the written video; that of the source'
+        '--fps',
+        type=float,
+        help='frame rate of the written video, and of images and videos without time '
+        'stamps; that of the source',
     )
     drawing = parser.add_argument_group('drawing')
     drawing.add_argument('--show-scores', action='store_true', help='draw scores')
@@ -82,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     drawing.add_argument('--line-width', type=float, help='pixels; by image size')
     drawing.add_argument('--font-size', type=float, help='pixels; by image size')
     add_counting_options(parser)
+    add_source_options(parser)
     parser.add_argument(
         '--no-progress', action='store_true', help='show no progress bar'
     )
@@ -147,6 +153,7 @@ def run(options: argparse.Namespace) -> int:
     """
     plan = _plan_results(options)
     counter = read_counter(options)
+    reading = source_options(options)
     config = options.config or PRESETS.get(options.preset)
     if config is None:
         config = choose_config(options.checkpoint)
@@ -198,6 +205,7 @@ def run(options: argparse.Namespace) -> int:
         counter=counter,
         counts=options.counts,
         show=options.show,
+        source_options=reading,
     )
     failed = []
     for source, files in plan:

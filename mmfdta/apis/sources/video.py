@@ -31,7 +31,7 @@ _LIVE_FORMATS = {'mpjpeg', 'rtsp', 'sdp', 'rtp'}
 _ENDLESS_FORMATS = {'hls', 'dash'}
 _SECONDS_TO_ANSWER = 15.0
 # Seconds before a lost stream is tried again: doubled each time up to the largest.
-FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 30.0
 # How many frames that rest on lost ones are left out, if no key frame comes.
 _FRAMES_TO_KEY_FRAME = 300
 # Errors of a container in a row after which nothing more is expected of it.
@@ -196,7 +196,7 @@ class VideoSource(FrameSource):
     def _reconnect(self, number: int) -> bool:
         """Try a stream again that was lost."""
         lost = time.monotonic()
-        tries, wait = self._options.reconnect, FIRST_WAIT
+        tries, wait = self._options.reconnect, _FIRST_WAIT
         self._container.close()
         for count in range(1, tries + 1):
             self._say(
@@ -205,7 +205,7 @@ class VideoSource(FrameSource):
             )
             if self._closed.wait(wait):
                 return False
-            wait = min(2 * wait, LONGEST_WAIT)
+            wait = min(2 * wait, _LONGEST_WAIT)
             try:
                 self._open()
             except OSError as error:
@@ -462,7 +462,7 @@ def _network_options(target: str, options: SourceOptions) -> dict[str, str]:
             reconnect='1',
             reconnect_on_network_error='1',
             reconnect_max_retries=str(options.reconnect),
-            reconnect_delay_max=str(int(LONGEST_WAIT)),
+            reconnect_delay_max=str(int(_LONGEST_WAIT)),
         )
     return {}
 
