@@ -17,6 +17,7 @@ import yaml
 from loopback import FileServer
 
 from mmfdta.apis import downloads, weights
+from mmfdta.apis.config import find_config
 from mmfdta.apis.downloads import DownloadError
 from mmfdta.apis.weights import cache_folder, find_checkpoint
 from mmfdta.checkpoints import PUBLISHED
@@ -58,6 +59,20 @@ def test_names_files_and_places_are_unique():
         assert entry.address or entry.page or entry.part_of_package, name
         assert entry.licence and entry.source.startswith('https://'), name
         assert bool(entry.scores) == bool(entry.scored_on), name
+
+
+def test_configs_and_published_weights_name_each_other():
+    for entry in PUBLISHED.values():
+        assert entry.configs
+        for config in entry.configs:
+            assert find_config(config).is_file()
+    named = {}
+    for path in (ROOT / 'configs').glob('*.py'):
+        found = re.search(r"^checkpoint = '(.+)'$", path.read_text(), re.M)
+        if found:
+            named[path.stem] = found[1]
+            assert path.stem in PUBLISHED[found[1]].configs
+    assert named['bytetrack_yolox-tiny_coco'] == 'yolox-tiny'
 
 
 def test_the_page_has_a_row_for_each():
@@ -102,13 +117,12 @@ def test_scores_and_places_are_those_of_the_index_of_models():
         released = model.get('Metadata', {}).get('Released Weights')
         if released is None or not entry.scores:
             continue
-        (result,) = model['Results']
-        place = entry.address or entry.page
-        assert place.startswith(released)
-        assert dict(entry.scores) == result['Metrics']
-        assert entry.scored_on == result['Dataset'].replace('-', ' ')
+        assert (entry.address or entry.page).startswith(released)
         compared += 1
-    assert compared == 8
+        for result in model.get('Results', []):
+            assert dict(entry.scores) == result['Metrics']
+            assert entry.scored_on == result['Dataset'].replace('-', ' ')
+    assert compared == 12
 
 
 @pytest.mark.parametrize(
