@@ -25,6 +25,7 @@ from mmfdta.visualization.drawing import class_name
 from mmfdta.visualization.video_writer import check_folder, temporary_path
 
 from .counting import LINE_EVENTS, ZONE_EVENTS, Counts, ObjectCounter
+from .progress import format_speed
 from .tracked_frame import TrackedFrame
 
 # Digits of seconds.
@@ -120,7 +121,7 @@ class AnnotatedVideo:
             draw_caption(
                 image,
                 f'frame {frame.number}   {len(frame.tracks)} tracks   '
-                f'{frame.fps:.1f} FPS',
+                f'{format_speed(frame.fps)}',
             )
         if self._audio_start is not None and self._writer.num_frames == 0:
             self._writer.audio_start = self._audio_start() or 0

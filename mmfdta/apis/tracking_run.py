@@ -18,7 +18,7 @@ from mmfdta.visualization import TrackStyle
 from .background import BackgroundConsumer, Prefetcher
 from .counting import Counts, ObjectCounter
 from .frame_preprocessing import FramePreprocessor
-from .progress import Progress
+from .progress import Progress, format_speed
 from .sources import FrameSource, SourceFrame
 from .track_outputs import TrackOutput
 from .tracked_frame import TrackedFrame
@@ -73,8 +73,8 @@ class TrackingReport:
 
     def __str__(self) -> str:
         text = (
-            f'{self.source}: tracked {self.num_frames} frames in '
-            f'{self.seconds:.1f} s, {self.fps:.1f} FPS, model busy {self.busy:.0%}'
+            f'{self.source}: tracked {self.num_frames} frames in {self.seconds:.1f} s, '
+            f'{format_speed(self.fps)}, model busy {self.busy:.0%}'
         )
         if self.dropped_frames:
             text += f'; left out {self.dropped_frames} frames to keep up'
