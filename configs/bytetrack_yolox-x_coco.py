@@ -7,6 +7,9 @@ _base_ = [
     './_base_/default_runtime.py',
 ]
 
+test_dataloader = _base_.test_dataloader
+test_dataloader.dataset.pipeline[0].transforms[1].update(short=1088, max_long=1088)
+
 model = dict(tracker=_base_.tracker)
 checkpoint = 'yolox-x'
 test_cfg = dict(type='TestLoop')

@@ -55,6 +55,7 @@ def test_boxes_are_those_of_mmdetection():
     ours.test_dataloader.dataset.pipeline[0].transforms[1].update(short=96, max_long=96)
     model = MODELS.build(ours.model).eval()
     # Random weights are never sure; a threshold between their scores would be fragile.
+    theirs.model.test_cfg.nms.class_agnostic = True
     theirs.model.test_cfg.score_thr = model.detector.test_cfg.score_thr = 0.0
     detector = MODELS.build(theirs.model).eval()
     detector.load_state_dict(model.detector.state_dict())
