@@ -389,9 +389,13 @@ def _find_problem(path: Path, sha256_prefix: str, size: int | None) -> str:
             return f'its SHA-256 begins with {begin}, expected {sha256_prefix}'
         return ''
     with open(path, 'rb') as file:
-        begin = file.read(4).decode('latin-1')
+        begin = file.read(64).decode('latin-1').lstrip()
     if begin.startswith('PK') and not zipfile.is_zipfile(path):
         return f'it breaks off after {found} bytes'
+    if begin.lower().startswith(('<!doctype', '<html', '<?xml')):
+        return 'it is a web page'
+    if begin.startswith('version https://git-lfs'):
+        return 'it only says which file of Git LFS belongs there'
     return '' if found else 'it is empty'
 
 

@@ -170,6 +170,10 @@ def test_the_wrong_file_is_refused_and_not_kept(tmp_path):
         assert 'a web page came' in refusal_of(wanted(server, tmp_path))
         server.headers, server.content = {}, b''
         assert 'it is empty' in refusal_of(wanted(server, tmp_path))
+        server.content = b'\n<!DOCTYPE html><p>Log in'
+        assert 'it is a web page' in refusal_of(wanted(server, tmp_path))
+        server.content = b'version https://git-lfs.github.com/spec/v1\noid sha256:0'
+        assert 'Git LFS' in refusal_of(wanted(server, tmp_path))
     assert left(tmp_path) == set()
 
 

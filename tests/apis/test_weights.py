@@ -225,6 +225,9 @@ def test_a_file_that_only_a_browser_gets_works_by_its_name_when_it_is_there():
     place = cache_folder() / entry.file
     assert str(caught.value).endswith(f'open {entry.page} and put it as {place}')
     place.parent.mkdir(parents=True)
+    place.write_text('<html>Google Drive cannot scan this file for viruses')
+    with pytest.raises(DownloadError, match='it is a web page'):
+        find_checkpoint(entry.name)
     place.write_bytes(CONTENT)
     assert find_checkpoint(entry.name) == place
 
