@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 
 from mmfdta.engine.frame_batches import MOST_FRAMES
 from mmfdta.structures.tracks import Tracks
-from mmfdta.visualization import TrackStyle
+from mmfdta.visualization import TrackDrawer, TrackStyle
 
 from .background import BackgroundConsumer, Prefetcher
 from .counting import Counts, ObjectCounter
@@ -149,6 +149,7 @@ class TrackingRun:
         self._style = style or TrackStyle()
         self._counter = counter
         self._window = window
+        self._drawer = TrackDrawer(self._style, classes, 'bgr') if window else None
         self._stopped = False
         self._earlier: deque[Tracks] = deque(maxlen=self._style.earlier_frames)
         self._num_frames = 0
@@ -182,8 +183,9 @@ class TrackingRun:
                         if self._progress is not None:
                             self._progress.update(frame.fps)
                         yield frame
-                        if self._window is not None:
-                            self._stopped = not self._window.show(frame.draw())
+                        if self._window is not None and self._drawer is not None:
+                            image = frame.draw_with(self._drawer)
+                            self._stopped = not self._window.show(image)
                         if self._stopped:
                             break
                     if self._stopped:

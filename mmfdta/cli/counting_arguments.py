@@ -22,7 +22,8 @@ def add_counting_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar='[NAME=]X1,Y1,X2,Y2',
         help='count who crosses a line, in pixels or fractions of the image: "in" goes '
-        'to the left of who looks from the first point to the second; may be repeated',
+        'to the left of who looks from the first point to the second; may be repeated; '
+        '--line=-5,... for a minus',
     )
     group.add_argument(
         '--zone',

@@ -12,6 +12,8 @@ _LABEL = 40.0
 # As a share of the label's area: another place than in the frame before, so that labels
 # do not jump, and each step down the list of places.
 _MOVED, _STEP = 0.4, 0.02
+# Frames after which a label goes back to the usual place when nothing is there.
+_RETURN = 15
 # The upper part of a box, which tells most of an object.
 _HEAD = 0.3
 # Objects are counted on a grid of at most so many cells on the image's shorter side.
@@ -25,11 +27,13 @@ class LabelPlacer:
     A place above the box, to the left, is taken if it covers nothing. Where it would
     cover other objects or labels, the place that covers least is taken, the upper part
     of a box counting double. Nearer objects, which end lower, choose first. An object
-    keeps its place from frame to frame unless another one is clearly better.
+    keeps its place from frame to frame unless another one is clearly better, or the
+    usual one has been free for a while.
     """
 
     def __init__(self) -> None:
-        self._chosen: dict[int, int] = {}
+        # Place of each identity, and frames for which the usual one has been free.
+        self._chosen: dict[int, tuple[int, int]] = {}
 
     def reset(self) -> None:
         """Forget the places of the frame before."""
@@ -61,12 +65,15 @@ class LabelPlacer:
         corners = np.clip(corners, 0, limits[:, None])
         areas = np.maximum(sizes.prod(axis=1), 1).astype(float)
         costs = _covered(boxes, corners, sizes, shape)
+        free = (costs[:, 0] == 0).astype(int)
         costs += areas[:, None] * _STEP * np.arange(_PLACES)
         for i, identity in enumerate(identities):
-            before = self._chosen.get(identity)
-            if before is not None:
-                costs[i] += areas[i] * _MOVED
-                costs[i, before] -= areas[i] * _MOVED
+            if identity in self._chosen:
+                before, frames = self._chosen[identity]
+                free[i] *= frames + 1
+                if free[i] < _RETURN:
+                    costs[i] += areas[i] * _MOVED
+                    costs[i, before] -= areas[i] * _MOVED
         ends = corners + sizes[:, None]
         chosen = np.zeros(len(boxes), dtype=int)
         taken = np.zeros((len(boxes), 4), dtype=int)
@@ -79,7 +86,8 @@ class LabelPlacer:
             overlap = (width.clip(0) * height.clip(0)).sum(axis=1)
             chosen[i] = np.argmin(costs[i] + _LABEL * overlap)
             taken[count] = *corners[i, chosen[i]], *ends[i, chosen[i]]
-        self._chosen = dict(zip(identities, chosen.tolist(), strict=True))
+        memory = zip(chosen.tolist(), free.tolist(), strict=True)
+        self._chosen = dict(zip(identities, memory, strict=True))
         return corners[np.arange(len(boxes)), chosen]
 
 

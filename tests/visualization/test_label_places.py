@@ -89,6 +89,20 @@ def test_labels_do_not_jump_from_frame_to_frame():
     assert moves[calm] < 0.5 * moves[nervous]
 
 
+def test_a_label_goes_back_when_its_place_is_free():
+    alone = np.array([[100.0, 100.0, 140.0, 200.0]])
+    # The second object stands where the label would be, and is behind.
+    both = np.concatenate([alone, [[90.0, 60.0, 160.0, 130.0]]])
+    size = np.array([[50, 12], [50, 12]])
+    placer = LabelPlacer()
+    for _ in range(5):
+        (aside, _) = placer.place([1, 2], both, size, SHAPE, LINE)
+        assert aside.tolist() != [99, 87]
+    places = [placer.place([1], alone, size[:1], SHAPE, LINE)[0] for _ in range(30)]
+    assert (places[0] == aside).all()
+    assert places[-1].tolist() == [99, 87]
+
+
 @pytest.mark.parametrize('shape', [(1, 1), (7, 2000), (12, 16), (4000, 30)])
 def test_images_of_any_size_are_drawn(shape):
     rng = np.random.default_rng(1)
