@@ -85,7 +85,7 @@ class FrameClock:
         """
         if stamp is None or self._by_order:
             lost, self._errors = self._errors, 0
-            if self._waiting:
+            if self._by_order and self._waiting:
                 for _ in range(min(lost, len(self._waiting) - 1)):
                     heapq.heappop(self._waiting)
                 stamp = heapq.heappop(self._waiting)
@@ -102,8 +102,7 @@ class FrameClock:
                 tolerance = (self._time_base or 0) * 3 / 2
                 self._regular = abs(time - before - self._step) <= tolerance
         passed_error = self._error_at is not None and stamp > self._error_at
-        if lost or passed_error:
-            self._errors = 0
+        self._errors = 0 if passed_error else max(0, self._errors - lost)
         if is_key and passed_error:
             self._doubts = False
         self._index += 1 + lost

@@ -98,7 +98,8 @@ def _open_list(paths: list[Path], options: SourceOptions) -> FrameSource:
             f'{wrong[0] if wrong else "an empty list"}: no such image; a list names '
             'images, one for each frame'
         )
-    return ImageSource(paths, f'{len(paths)} images', options)
+    upright = not _is_sequence(paths[0].parent)
+    return ImageSource(paths, f'{len(paths)} images', options, upright=upright)
 
 
 def _open_file(path: Path, text: str, options: SourceOptions) -> FrameSource:
@@ -108,7 +109,8 @@ def _open_file(path: Path, text: str, options: SourceOptions) -> FrameSource:
         return VideoSource(text, text, options)
     if count_images(path) > 1:
         return AnimationSource(path, path.name, options)
-    return ImageSource([path], path.name, options)
+    upright = not _is_sequence(path.parent)
+    return ImageSource([path], path.name, options, upright=upright)
 
 
 def _open_folder(folder: Path, name: str, options: SourceOptions) -> FrameSource:

@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Videos and streams, through PyAV."""
 
+import itertools
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -214,7 +215,9 @@ class VideoSource(FrameSource):
             self.problem = None
             pause = time.monotonic() - lost
             self._clock.restart(pause)
-            self._say(f'the stream is back after {pause:.1f} s')
+            self._say(
+                f'the stream is back after {pause:.1f} s; frame {number + 1} comes next'
+            )
             return True
         ended = f'{self.name}: the stream ended after frame {number}'
         if tries:
@@ -326,9 +329,14 @@ class VideoSource(FrameSource):
         if self._target is not None and not self.live and duration:
             with av.open(_address(self._target)) as container:
                 for place in range(1, _SAMPLES):
-                    container.seek(duration * place // _SAMPLES)
-                    frame = next(container.decode(container.streams.video[0]), None)
-                    images += [] if frame is None else [frame_pixels(frame)]
+                    wanted = duration * place // _SAMPLES
+                    container.seek(wanted)
+                    stream = container.streams[self._stream.index]
+                    frames: Any = container.decode(stream)
+                    for frame in itertools.islice(frames, _FRAMES_TO_KEY_FRAME):
+                        if (frame.time or 0) * av.time_base >= wanted:
+                            images.append(frame_pixels(frame))
+                            break
         found = find_range(images)
         self._say(
             f'its pixels are {kind}; {found}, found in {len(images)} '
