@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """From the name of a config to its runner: finding, reading, checking, building."""
 
+import difflib
 import importlib
 import os
 import traceback
@@ -22,6 +23,8 @@ from .config_check import ConfigError, check_config, check_new_keys
 PACKAGE = Path(__file__).resolve().parents[1]
 # In a wheel, and beside the package in a source tree or an editable install.
 CONFIG_ROOTS = (PACKAGE / '.mim' / 'configs', PACKAGE.parent / 'configs')
+# Of files that MMEngine reads.
+_SUFFIXES = ('.py', '.json', '.yaml', '.yml')
 # What registered the classes in 0.1.
 _REGISTERED_ONCE = ('mmfdta', 'mmfdta.datasets.minidance')
 
@@ -40,6 +43,8 @@ def find_config(name: str) -> Path:
         FileNotFoundError: If there is none; the message lists the names there are.
     """
     if Path(name).is_file():
+        if Path(name).suffix not in _SUFFIXES:
+            raise ConfigError(f'{name}: found a file that is no config, expected a .py')
         return Path(name)
     relative = Path(name if name.endswith('.py') else f'{name}.py')
     if relative.parts[0] == 'configs':
@@ -48,9 +53,11 @@ def find_config(name: str) -> Path:
         if not relative.is_absolute() and (root / relative).is_file():
             return root / relative
     known = sorted({p.stem for root in CONFIG_ROOTS for p in root.glob('*.py')})
+    close = difflib.get_close_matches(relative.stem, known, 1)
+    hint = f'did you mean {close[0]}? ' if close else ''
     raise FileNotFoundError(
-        f'there is no config {name!r}: no such file from {Path.cwd()}, and not one of '
-        f'the configs of mmfdta ({", ".join(known)})'
+        f'there is no config {name!r}: {hint}No such file from {Path.cwd()}, and not '
+        f'one of the configs of mmfdta ({", ".join(known)})'
     )
 
 

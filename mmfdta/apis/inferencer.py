@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Track objects in videos, folders of frames, cameras and streams."""
 
+import difflib
 import os
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
@@ -31,6 +32,24 @@ from .weights import find_checkpoint
 from .window import Window
 
 DEFAULT_FRAME_RATE = 25.0
+# So many classes are all named in a message.
+_LISTED = 12
+# What people call classes of COCO.
+_SAME = dict(
+    people='person',
+    persons='person',
+    human='person',
+    pedestrian='person',
+    pedestrians='person',
+    bike='bicycle',
+    motorbike='motorcycle',
+    scooter='motorcycle',
+    plane='airplane',
+    phone='cell phone',
+    sofa='couch',
+    van='truck',
+    lorry='truck',
+)
 
 
 class MOTInferencer:
@@ -56,8 +75,8 @@ class MOTInferencer:
         device: None takes the first GPU if there is one.
         channel_order: ``'bgr'`` (OpenCV's, MMDetection's) or ``'rgb'``: the order
             of the frames given to :meth:`step`.
-        classes: Return only tracks of these classes, by name or number; None
-            returns all.
+        classes: Return only tracks of these classes, by name, in any case, or number;
+            None returns all.
         batch_size: Frames of a video that the detector takes at a time, where the
             tracker can; None takes what :func:`frames_at_a_time` says. Live sources
             are taken one by one.
@@ -136,19 +155,19 @@ class MOTInferencer:
 
     def _find_labels(self, classes: Sequence[str | int]) -> np.ndarray:
         """Turn names or numbers of classes into labels."""
-        labels = []
+        labels: list[int] = []
         for wanted in [classes] if isinstance(classes, str | int) else classes:
-            number = str(wanted)
-            if wanted in self.classes:
-                labels.append(self.classes.index(wanted))
-            elif number.isdecimal() and int(number) < len(self.classes or number):
-                labels.append(int(number))
-            else:
+            label = _find_label(wanted, self.classes)
+            if label is None and ',' in str(wanted):
+                parts = [part for part in str(wanted).split(',') if part.strip()]
+                labels += self._find_labels(parts).tolist()
+            elif label is None:
                 raise ValueError(
-                    f'classes: found {wanted!r}, expected some of '
-                    f'{", ".join(self.classes) or "the numbers of the classes"}'
+                    f'classes: found {wanted!r}, {_offer(wanted, self.classes)}'
                 )
-        return np.array(labels)
+            else:
+                labels.append(label)
+        return np.array(list(dict.fromkeys(labels)), dtype=np.int64)
 
     def reset(self) -> None:
         """Start a new video: the next frame given to :meth:`step` is its first."""
@@ -319,3 +338,32 @@ class MOTInferencer:
         if self._kept is None:
             return found
         return [tracks.select(np.isin(tracks.label, self._kept)) for tracks in found]
+
+
+def _find_label(wanted: str | int, classes: Sequence[str]) -> int | None:
+    """Find a class by its name, in any case, or by its number."""
+    name = str(wanted).strip()
+    if name in classes:
+        return classes.index(name)
+    if name.isdecimal() and int(name) < len(classes or name):
+        return int(name)
+    alike = [i for i, known in enumerate(classes) if known.lower() == name.lower()]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _offer(wanted: str | int, classes: Sequence[str]) -> str:
+    """Name classes that may be meant."""
+    if len(classes) <= _LISTED:
+        listed = ', '.join(classes) or 'the numbers of the classes'
+        return f'expected some of {listed}'
+    name = str(wanted).strip().lower()
+    close = [_SAME[name]] if _SAME.get(name) in classes else []
+    close = close or [known for known in classes if name in known.lower().split()]
+    close = close or difflib.get_close_matches(name, classes, 3)
+    if not close:
+        return f'expected some of {", ".join(classes)}'
+    quoted = [f'"{known}"' if ' ' in known else known for known in close]
+    return (
+        f'did you mean {" or ".join(quoted)}? There are {len(classes)} classes, such '
+        f'as {", ".join(classes[:3])}'
+    )

@@ -1,15 +1,45 @@
 # Copyright (c) mmfdta authors.
 """What results are called where nobody names them."""
 
+import glob
 import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from mmfdta.structures.frames import IMAGE_DIR
+from mmfdta.structures.frames import IMAGE_DIR, is_image, natural_key
 
 PATTERN = re.compile(r'[*?\[]|%\d*d')
+
+
+def find_sources(words: Sequence[str]) -> list[str]:
+    """Find what is meant by the words of a command.
+
+    Args:
+        words: Files, folders, patterns, indices of cameras, addresses. A pattern of
+            videos is each of them; one of images is one source.
+
+    Returns:
+        The sources, in the order of the words; those of a pattern by name.
+
+    Raises:
+        FileNotFoundError: If a file is not there.
+        ValueError: If a word is empty.
+    """
+    sources: list[str] = []
+    for word in words:
+        if not word.strip():
+            raise ValueError('found an empty source, expected a video')
+        if '://' in word or word == '-' or word.isdecimal() or Path(word).exists():
+            sources.append(word)
+            continue
+        if not PATTERN.search(word):
+            raise FileNotFoundError(f'{word}: no such video, folder or image')
+        found = sorted(filter(os.path.isfile, glob.glob(word)), key=natural_key)
+        videos = [path for path in found if not is_image(Path(path).name)]
+        sources += videos if videos and len(videos) == len(found) else [word]
+    return sources
 
 
 def name_results(

@@ -2,8 +2,9 @@
 """Arguments that several verbs share."""
 
 import argparse
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 # A parser, or one of its groups.
 Options = argparse.ArgumentParser | argparse._ArgumentGroup
@@ -34,6 +35,31 @@ class CfgOptions(argparse.Action):
             parser, namespace, values, option_string
         )
         setattr(namespace, self.dest, given | getattr(namespace, self.dest))
+
+
+def number(low: float, high: float = math.inf, whole: bool = False) -> Callable:
+    """Make the ``type`` of an option that takes numbers of a range.
+
+    Args:
+        low: Least value.
+        high: Largest value.
+        whole: Take whole numbers only.
+    """
+    kind = 'a whole number' if whole else 'a number'
+    upper = 'on' if high == math.inf else f'to {high:g}'
+
+    def read(text: str) -> float:
+        try:
+            value = int(text) if whole else float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high or math.isinf(value):
+            raise argparse.ArgumentTypeError(
+                f'found {text!r}, expected {kind} from {low:g} {upper}'
+            )
+        return value
+
+    return read
 
 
 def add_cfg_options(parser: Options, text: str) -> None:
@@ -86,7 +112,7 @@ def add_batch_size(parser: Options) -> None:
     """Add ``--batch-size``; None leaves the choice to the free memory."""
     parser.add_argument(
         '--batch-size',
-        type=int,
+        type=number(1, whole=True),
         metavar='FRAMES',
         help='frames the detector takes at a time; by default as many as the free '
         'memory of the GPU surely holds, at most 8, and 1 on a CPU; the last digits of '

@@ -20,6 +20,7 @@ from .arguments import (
     add_cfg_options,
     add_compile,
     add_precision,
+    number,
 )
 from .counting_arguments import add_counting_options, describe_counts, read_counter
 from .errors import explain
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 # Frames that tell how fast it goes: the first ones are slower.
 _WARM = 3
 _LISTED = 8
+_FASTEST = 'bytetrack_yolox-nano_coco'
 _FORMATS = ('mp4', 'txt')
 
 
@@ -64,10 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='SUFFIX',
         help=f'what is written there ({" ".join(_FORMATS)})',
     )
-    parser.add_argument('--max-frames', type=int, help='stop after so many frames')
+    parser.add_argument(
+        '--max-frames', type=number(1, whole=True), help='stop after so many frames'
+    )
     parser.add_argument(
         '--fps',
-        type=float,
+        type=number(0.001, 1000),
         help='frame rate of the written video, and of images and videos without time '
         'stamps; that of the source',
     )
@@ -82,10 +86,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--show-fps', action='store_true', help='draw frame number and speed'
     )
     drawing.add_argument(
-        '--trail', type=int, default=30, metavar='FRAMES', help='length of the trails'
+        '--trail',
+        type=number(0, whole=True),
+        default=30,
+        metavar='FRAMES',
+        help='length of the trails',
     )
-    drawing.add_argument('--line-width', type=float, help='pixels; by image size')
-    drawing.add_argument('--font-size', type=float, help='pixels; by image size')
+    drawing.add_argument(
+        '--line-width', type=number(0.1, 200), help='pixels; by image size'
+    )
+    drawing.add_argument(
+        '--font-size', type=number(1, 500), help='pixels; by image size'
+    )
     add_counting_options(parser)
     add_source_options(parser)
     parser.add_argument(
@@ -109,7 +121,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         '--input-size',
-        type=int,
+        type=number(32, whole=True),
         metavar='PIXELS',
         help='long side to which frames are resized for the model; smaller is faster, '
         "larger finds smaller objects; the config's",
@@ -139,7 +151,7 @@ def _add_tracker_options(parser: argparse.ArgumentParser) -> None:
     for name, meaning in MEANINGS.items():
         group.add_argument(
             f'--{name.replace("_", "-")}',
-            type=int if name == 'max_gap' else float,
+            type=number(1, whole=True) if name == 'max_gap' else number(0, 1),
             metavar='FRAMES' if name == 'max_gap' else 'X',
             help=meaning,
         )
@@ -228,20 +240,19 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _plan_results(options: argparse.Namespace) -> list[tuple[str, list[Path]]]:
-    """Pair each source with what is written of it."""
-    from mmfdta.apis.result_names import PATTERN, name_results, refuse_replacing
+    """Pair each source with what is written of it; check both."""
+    from mmfdta.apis.result_names import find_sources, name_results, refuse_replacing
+    from mmfdta.apis.sources import open_source
+    from mmfdta.apis.track_outputs import VideoFacts, plan_outputs
+    from mmfdta.visualization import TrackStyle
 
-    sources = options.sources
-    for source in sources:
-        if not (
-            '://' in source
-            or source == '-'
-            or source.isdecimal()
-            or PATTERN.search(source)
-            or Path(source).exists()
-        ):
-            # Before anything is fetched or loaded.
-            raise FileNotFoundError(f'{source}: no such video, folder or image')
+    # All that can be known before weights are fetched and loaded.
+    sources = find_sources(options.sources)
+    alone = Path(sources[0])
+    if len(sources) == 1 and (alone.is_file() or alone.is_dir()):
+        open_source(sources[0], source_options(options)).close()
+    if options.counts and len(sources) > 1:
+        raise ValueError(f'--counts: found {len(sources)} sources, expected one')
     if options.out:
         for other in ('out_dir', 'formats'):
             if getattr(options, other):
@@ -253,15 +264,21 @@ def _plan_results(options: argparse.Namespace) -> list[tuple[str, list[Path]]]:
                 f'--out: found {len(sources)} sources, expected one; name a folder '
                 'with --out-dir'
             )
+        if not all(options.out):
+            raise ValueError("--out: found '', expected a file")
         files = [[Path(name) for name in options.out]]
         suffix = files[0][0].suffix.lower()
         if len(files[0]) == 1 and suffix not in ('.txt', '.json', '.jsonl', '.csv'):
             files[0].append(files[0][0].with_suffix('.txt'))
     else:
         folder = Path(options.out_dir or '')
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(f'--out-dir: {folder} is a file, no folder')
         folder.mkdir(parents=True, exist_ok=True)
         files = name_results(sources, folder, options.formats or _FORMATS)
     refuse_replacing(sources, itertools.chain.from_iterable(files))
+    for source, names in zip(sources, files, strict=True):
+        plan_outputs(names, VideoFacts(source, 1.0), TrackStyle(), caption=False)
     return list(zip(sources, files, strict=True))
 
 
@@ -308,7 +325,13 @@ def _track(
         frames.close()
     counts = Counter(labels.values()).most_common()
     names = [f'{n} {class_name(inferencer.classes, label)}' for label, n in counts]
-    _say(f'{source}: {len(labels)} tracks ({", ".join(names)})')
+    if names:
+        _say(f'{source}: {len(labels)} tracks ({", ".join(names)})')
+    else:
+        _say(
+            f'{source}: nothing was tracked; a lower --det-thr finds what is less '
+            'sure, a larger --input-size what is smaller'
+        )
     return report
 
 
@@ -322,10 +345,14 @@ def _remark(inferencer: 'MOTInferencer', frame: 'TrackedFrame', count: int) -> N
         _say(f'frames {width}x{height}, resized to {columns}x{rows} for the model')
     if count == _WARM and 0 < frame.fps < 1:
         size = max(inferencer.preprocessor.input_shape(height, width))
-        _say(
-            f'{format_speed(frame.fps)}; faster: --preset fast, a smaller --input-size '
-            f'(now {size}), or a GPU'
-        )
+        name = Path(inferencer.config.filename or '').stem
+        ways = [] if name == _FASTEST else ['--preset fast']
+        if name == PRESETS['fast']:
+            ways = [f'--config {_FASTEST}']
+        ways += [f'a smaller --input-size (now {size})']
+        if next(inferencer.model.parameters()).device.type == 'cpu':
+            ways.append('a GPU')
+        _say(f'{format_speed(frame.fps)}; faster: {", ".join(ways)}')
 
 
 def _say(text: str) -> None:

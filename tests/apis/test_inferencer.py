@@ -5,14 +5,18 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmdet.datasets import CocoDataset
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from PIL import Image
 
 from mmfdta.apis import MOTInferencer
+from mmfdta.apis import inferencer as inferencer_module
 from mmfdta.apis.model_loading import load_tracker
 from mmfdta.apis.presets import PRESETS, choose_config
 from mmfdta.checkpoints import CheckpointMismatchError
+
+COCO = CocoDataset.METAINFO['classes']
 
 
 def _check(tracks, expected, tolerance=0.01):
@@ -151,6 +155,28 @@ def test_class_filter_takes_names_and_numbers(toys, scene, classes, expected):
         toys.config, toys.checkpoint, channel_order='rgb', classes=classes
     )
     assert inferencer.step(scene.render(8)).label.tolist() == expected
+
+
+def test_classes_of_coco_are_found_as_people_write_them():
+    find, offer = inferencer_module._find_label, inferencer_module._offer
+    assert [find(name, COCO) for name in ('Person', 'PERSON ', 0, '0')] == [0] * 4
+    assert find('people', COCO) is None and find('80', COCO) is None
+    offers = {
+        'people': 'person?',
+        'cell': '"cell phone"?',
+        'trafic light': '"traffic light"?',
+        'tuck': 'truck',
+    }
+    for wrong, text in offers.items():
+        assert f'did you mean {text}' in offer(wrong, COCO)
+    assert 'zebra' in offer('xxxxxxxx', COCO)  # then all are named
+    for name in inferencer_module._SAME.values():
+        assert name in COCO
+
+
+def test_commas_part_classes(toys, scene):
+    inferencer = MOTInferencer(toys.config, toys.checkpoint, classes='blue, Red')
+    assert inferencer.kept_classes == ('blue', 'red')
 
 
 @pytest.mark.parametrize('wrong', ['yellow', 3, -1])

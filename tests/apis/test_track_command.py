@@ -63,7 +63,7 @@ def test_a_video_alone_is_enough(published_tiny, toys, monkeypatch, capsys, name
         'classes: 80 (person, bicycle, car, ...)',
         'v_tracks.mp4, v_tracks.txt',
         'frames 160x120, resized to 640x480',
-        'v.mp4: 0 tracks',
+        'v.mp4: nothing was tracked; a lower --det-thr',
     ):
         assert text in said
 
@@ -107,25 +107,72 @@ def test_tracks_are_counted_by_class(command, toys, capsys):
     ('arguments', 'message'),
     [
         (['v.mp4', 'no.mp4'], 'no.mp4: no such video'),
+        ([''], 'found an empty source'),
         (['v.mp4', 'v.mp4', '--out', 'x.txt'], '--out: found 2 sources, expected one'),
         (['v.mp4', '--out', 'x.txt', '--out-dir', 'o'], 'leave out --out-dir'),
+        (['v.mp4', '--out', ''], "--out: found ''"),
+        (['v.mp4', '--out', 'x.gif'], 'cannot tell what to write to x.gif'),
         (['v.mp4', '--out', 'v.mp4'], 'v.mp4: the result would replace'),
         (['v.mp4', 'v_tracks.mp4'], 'v_tracks.mp4: the result would replace'),
-        (['v.mp4', '--det-thr', '0.5'], '--det-thr: not known for model.tracker.type'),
-        (['v.mp4', '--formats', 'gif'], 'gif'),
-        (['v.mp4', '--max-frames', '0'], 'max_frames: found 0, expected at least 1'),
-        (['v.mp4', '--fps', '0'], 'frame_rate: found 0'),
-        (['v.mp4', '--input-size', '1'], 'input_size: found 1, expected at least 32'),
+        (['v.mp4', '--out-dir', 'weights.pth'], 'weights.pth is a file, no folder'),
+        (['v.mp4', '--formats', 'exe'], 'exe'),
+        (['weights.pth'], 'weights.pth'),
+        (['v.mp4', '--config', 'v.mp4'], 'v.mp4: found a file that is no config'),
+        (['v.mp4', '--config', 'fdta_mimi'], 'did you mean fdta_mini?'),
     ],
 )
-def test_what_cannot_be_is_refused_in_a_line(command, toys, capsys, arguments, message):
+def test_what_cannot_be_is_refused_before_anything_is_loaded(
+    command, toys, capsys, monkeypatch, arguments, message
+):
+    monkeypatch.setattr('mmfdta.apis.inferencer.load_tracker', pytest.fail)
     before = toys.video('v.mp4', 3).read_bytes()
     (toys.folder / 'v_tracks.mp4').write_bytes(before)
-    assert command(*arguments) == 1
-    *_, line = capsys.readouterr().err.splitlines()
+    config = [] if '--config' in arguments else ['--config=config.py']
+    assert main(['track', *arguments, *config]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith('mmfdta track: ') and message in line
     for name in ('v.mp4', 'v_tracks.mp4'):
         assert (toys.folder / name).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ('option', 'value'),
+    [
+        *[('--max-frames', text) for text in ('0', '-1', '2.5', 'x')],
+        *[('--fps', text) for text in ('0', 'nan', 'inf')],
+        *[('--input-size', '8'), ('--trail', '-1'), ('--font-size', '5000')],
+        *[('--line-width', text) for text in ('nan', '0')],
+        *[('--det-thr', '1.5'), ('--max-gap', '0'), ('--batch-size', '0')],
+    ],
+)
+def test_numbers_out_of_their_range_are_refused(capsys, option, value):
+    with pytest.raises(SystemExit) as caught:
+        main(['track', 'v.mp4', option, value])
+    assert caught.value.code == 2
+    *_, line = capsys.readouterr().err.splitlines()
+    assert f"argument {option}: found '{value}', expected a" in line
+
+
+def test_a_threshold_that_the_tracker_lacks_is_refused(command, toys, capsys):
+    toys.video('v.mp4', 3)
+    assert command('v.mp4', '--det-thr', '0.5') == 1
+    *_, line = capsys.readouterr().err.splitlines()
+    assert '--det-thr: not known for model.tracker.type' in line
+
+
+def test_a_pattern_of_videos_is_each_of_them(command, toys, capsys, names_in):
+    for number in (10, 9):
+        toys.video(f'v{number}.mp4', 2)
+    assert command('v*.mp4', '--out-dir', 'o', '--formats', 'txt') == 0
+    assert names_in(toys.folder / 'o') == ['v10_tracks.txt', 'v9_tracks.txt']
+    lines = [line for line in capsys.readouterr().err.splitlines() if ' -> ' in line]
+    assert [line.split()[2] for line in lines] == ['v9.mp4', 'v10.mp4']
+
+
+@pytest.mark.parametrize('shape', [(1500, 5), (5, 1500)])
+def test_no_side_of_a_frame_vanishes(inferencer, shape):
+    size = inferencer.preprocessor.input_shape(*shape)
+    assert min(size) >= 1
 
 
 def test_below_a_frame_per_second_seconds_are_shown(command, toys, capsys, monkeypatch):

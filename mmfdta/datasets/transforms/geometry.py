@@ -120,7 +120,7 @@ def training_size(
 def inference_size(
     shape: tuple[int, int], short: int, max_long: int | None = None
 ) -> tuple[int, int]:
-    """Size rule of inference: both sides are truncated.
+    """Size rule of inference: both sides are truncated, to 1 at least.
 
     Args:
         shape: (H, W) now.
@@ -134,7 +134,7 @@ def inference_size(
     low, high = min(shape), max(shape)
     new_low, new_high = short, int(short * high / low)
     if max_long is not None and new_high > max_long:
-        new_low, new_high = int(max_long * new_low / new_high), max_long
+        new_low, new_high = max(1, int(max_long * new_low / new_high)), max_long
     return (new_low, new_high) if height <= width else (new_high, new_low)
 
 
