@@ -25,7 +25,13 @@ from .presets import choose_config
 from .result_names import refuse_replacing
 from .sources import SourceOptions, open_source
 from .thresholds import threshold_options
-from .track_outputs import VideoFacts, plan_counts, plan_outputs
+from .track_outputs import (
+    VideoFacts,
+    VideoOptions,
+    keep_audio,
+    plan_counts,
+    plan_outputs,
+)
 from .tracked_frame import TrackedFrame
 from .tracking_run import TrackingReport, TrackingRun
 from .weights import find_checkpoint
@@ -208,6 +214,8 @@ class MOTInferencer:
         counter: ObjectCounter | None = None,
         counts: str | os.PathLike | None = None,
         show: bool = False,
+        audio: bool = False,
+        crf: int | None = None,
     ) -> Generator[TrackedFrame, None, TrackingReport]:
         """Track a video frame by frame.
 
@@ -220,11 +228,12 @@ class MOTInferencer:
         Args:
             source: See :func:`open_source`.
             out: Files to write: annotated video (mp4, mov, mkv, avi, webm),
-                MOTChallenge text (txt), JSON, CSV.
+                MOTChallenge text (txt), JSON, JSON lines (jsonl), CSV.
             style: How tracks are drawn.
             caption: Draw the frame's number, its tracks and the speed.
-            frame_rate: Frames per second of what is written, and of images; None
-                takes the source's, or 25 if it says nothing.
+            frame_rate: Frames per second of the written video, and of images; None
+                keeps the source's time stamps, or takes its rate, or 25 if it says
+                nothing.
             max_frames: Stop after so many frames.
             progress: Show a progress bar.
             source_options: How the source is read.
@@ -233,6 +242,9 @@ class MOTInferencer:
             counts: CSV file to write what it counts to.
             show: Show the frames in a window, where q or Esc ends the tracking as the
                 end of the video does.
+            audio: Keep the source's audio in written videos; not with ``frame_rate``.
+            crf: Constant rate factor of written videos, see
+                :class:`~mmfdta.visualization.VideoWriter`; less is better and larger.
 
         Yields:
             Each frame with its tracks.
@@ -250,6 +262,10 @@ class MOTInferencer:
             raise ValueError(f'max_frames: found {max_frames}, expected at least 1')
         if frame_rate is not None and not 0 < frame_rate < float('inf'):
             raise ValueError(f'frame_rate: found {frame_rate}, expected more than 0')
+        if audio and frame_rate is not None:
+            raise ValueError(
+                'audio: frame_rate (--fps) changes how fast the video is; leave one out'
+            )
         if out is not None:
             files = [out] if isinstance(out, str | os.PathLike) else out
             refuse_replacing([str(source)], files)
@@ -260,10 +276,20 @@ class MOTInferencer:
         )
         rate = float(frame_rate or frames.frame_rate or DEFAULT_FRAME_RATE)
         numbers = column_numbers(self.model.dataset_meta)
-        facts = VideoFacts(frames.name, rate, self.classes, numbers)
+        facts = VideoFacts(
+            frames.name,
+            rate,
+            self.classes,
+            numbers,
+            frames.time_base,
+            frames.pixel_aspect,
+        )
+        video = VideoOptions(crf=crf, even=frame_rate is not None)
+        if audio:
+            video = keep_audio(video, frames)
         try:
             style = style or TrackStyle()
-            outputs = plan_outputs(out, facts, style, caption)
+            outputs = plan_outputs(out, facts, style, caption, video)
             outputs += plan_counts(counts, facts, counter, outputs)
             if counter is not None:
                 counter.reset()

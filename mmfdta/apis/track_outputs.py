@@ -5,12 +5,15 @@ import contextlib
 import errno
 import itertools
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Protocol
+
+from mmengine.logging import print_log
 
 from mmfdta.structures.mot_text import format_tracks
 from mmfdta.structures.tables import csv_table
@@ -26,6 +29,7 @@ from mmfdta.visualization.video_writer import check_folder, temporary_path
 
 from .counting import LINE_EVENTS, ZONE_EVENTS, Counts, ObjectCounter
 from .progress import format_speed
+from .sources import FrameSource
 from .tracked_frame import TrackedFrame
 
 # Digits of seconds.
@@ -42,6 +46,7 @@ class VideoFacts:
         classes: Names of the classes, as far as they are known.
         numbers: What column 8 of MOTChallenge text gets for each label; None: -1.
         time_base: Unit of the time stamps of the video, seconds, where they have one.
+        pixel_aspect: Width of a pixel by its height.
     """
 
     name: str
@@ -49,6 +54,7 @@ class VideoFacts:
     classes: Sequence[str] = ()
     numbers: Sequence[int] | None = None
     time_base: Fraction | None = None
+    pixel_aspect: Fraction = Fraction(1)
 
 
 @dataclass(frozen=True)
@@ -57,14 +63,31 @@ class VideoOptions:
 
     Attributes:
         crf: Constant rate factor, see :class:`~mmfdta.visualization.VideoWriter`.
+        even: Frames come at the frame rate, whatever their times are.
         audio_from: Path or address of the video whose audio is kept.
         audio_start: Tells the time stamp of the first frame there, seconds, as soon as
             that frame has been read.
     """
 
     crf: int | None = None
+    even: bool = False
     audio_from: str | None = None
     audio_start: Callable[[], Fraction | float | None] | None = None
+
+
+def keep_audio(options: VideoOptions, source: FrameSource) -> VideoOptions:
+    """Let a written video have the audio of its source; say so if there is none."""
+    if source.audio_from is None:
+        print_log(
+            f'{source.name}: no audio that can be read beside the frames: the video is '
+            'written without',
+            'current',
+            logging.WARNING,
+        )
+        return options
+    return replace(
+        options, audio_from=source.audio_from, audio_start=lambda: source.start
+    )
 
 
 class TrackOutput(Protocol):
@@ -103,12 +126,14 @@ class AnnotatedVideo:
     ) -> None:
         self.path = path
         self._frame_rate = Fraction(facts.frame_rate)
+        self._even = options.even
         self._audio_start = options.audio_start
         self._writer = VideoWriter(
             path,
             facts.frame_rate,
             time_base=facts.time_base,
             crf=options.crf,
+            pixel_aspect=facts.pixel_aspect,
             audio_from=options.audio_from,
         )
         self._drawer = TrackDrawer(style, facts.classes, channel_order='bgr')
@@ -125,7 +150,9 @@ class AnnotatedVideo:
             )
         if self._audio_start is not None and self._writer.num_frames == 0:
             self._writer.audio_start = self._audio_start() or 0
-        time = frame.index / self._frame_rate if frame.time is None else frame.time
+        time: Fraction | float | None = None if self._even else frame.time
+        if time is None:
+            time = frame.index / self._frame_rate
         self._writer.write(image, time)
 
     def finish(self, complete: bool) -> Path | None:

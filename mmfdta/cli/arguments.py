@@ -142,3 +142,23 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def keep_local_rank(options: argparse.Namespace) -> None:
     """Tell MMEngine the local rank of launchers that only pass it as an argument."""
     os.environ.setdefault('LOCAL_RANK', str(options.local_rank))
+
+
+def add_video_options(parser: argparse._ActionsContainer) -> None:
+    """Add ``--audio`` and ``--crf``, how annotated videos are encoded.
+
+    Args:
+        parser: Receives the arguments.
+    """
+    parser.add_argument(
+        '--audio',
+        action='store_true',
+        help="keep the source's audio in the written video",
+    )
+    parser.add_argument(
+        '--crf',
+        type=int,
+        metavar='N',
+        help='quality of the written video: H.264 1 (best) to 51, 23 by default; webm '
+        '0 to 63, 32 by default; not for avi',
+    )

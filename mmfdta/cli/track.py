@@ -20,6 +20,7 @@ from .arguments import (
     add_cfg_options,
     add_compile,
     add_precision,
+    add_video_options,
     number,
 )
 from .counting_arguments import add_counting_options, describe_counts, read_counter
@@ -54,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         metavar='FILE',
         help='what to write of one source, by suffix: annotated video (mp4, mov, mkv, '
-        'avi, webm), MOTChallenge text (txt), JSON (json), CSV (csv); a video alone '
-        'gets the text beside it',
+        'avi, webm), MOTChallenge text (txt), JSON (json), JSON lines (jsonl), CSV '
+        '(csv); a video alone gets the text beside it',
     )
     results.add_argument(
         '--out-dir', metavar='DIR', help='where SOURCE_tracks.* go; the current folder'
@@ -73,8 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--fps',
         type=number(0.001, 1000),
         help='frame rate of the written video, and of images and videos without time '
-        'stamps; that of the source',
+        'stamps; by default the times of the source stay',
     )
+    add_video_options(results)
     drawing = parser.add_argument_group('drawing')
     drawing.add_argument('--show-scores', action='store_true', help='draw scores')
     drawing.add_argument(
@@ -218,6 +220,8 @@ def run(options: argparse.Namespace) -> int:
         counts=options.counts,
         show=options.show,
         source_options=reading,
+        audio=options.audio,
+        crf=options.crf,
     )
     failed = []
     for source, files in plan:

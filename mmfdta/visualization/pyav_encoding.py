@@ -87,7 +87,7 @@ class PyAVEncoder:
         time_base: The unit in which the frames' times are whole numbers, seconds;
             None: one for frames at that rate.
         crf: Constant rate factor of H.264 or VP9.
-        pixel_aspect: Width of a pixel by its height, where it is not square.
+        pixel_aspect: Width of a pixel by its height.
         audio_from: Path or address of a file whose audio is kept.
         audio_start: Time stamp in that file, seconds, of the first frame.
 
@@ -102,7 +102,7 @@ class PyAVEncoder:
         frame_rate: Fraction,
         time_base: Fraction | None = None,
         crf: int | None = None,
-        pixel_aspect: Fraction | None = None,
+        pixel_aspect: Fraction = Fraction(1),
         audio_from: str | None = None,
         audio_start: Fraction | float = 0,
     ) -> None:
@@ -138,8 +138,7 @@ class PyAVEncoder:
                 stream.width, stream.height = width, height
                 stream.pix_fmt = 'yuv420p'
                 stream.time_base = self._tick
-                if pixel_aspect is not None:
-                    stream.sample_aspect_ratio = pixel_aspect
+                stream.sample_aspect_ratio = pixel_aspect
                 self._set_up(stream.codec_context, frame_rate)
                 stream.codec_context.open(strict=False)
                 self._audio = None

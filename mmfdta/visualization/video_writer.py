@@ -61,7 +61,7 @@ class VideoWriter:
             None: one that fits the rate.
         crf: Constant rate factor of H.264 (1 to 51; None: 23) or VP9 (0 to 63; None:
             32); less is better and larger.
-        pixel_aspect: Width of a pixel by its height, where it is not square.
+        pixel_aspect: Width of a pixel by its height; webm does not keep it.
         audio_from: A video file whose audio is kept; copied where the container takes
             it, else encoded anew. It ends with the last frame.
         audio_start: Time stamp of the first frame in that file, seconds.
@@ -82,7 +82,7 @@ class VideoWriter:
         *,
         time_base: Fraction | None = None,
         crf: int | None = None,
-        pixel_aspect: Fraction | None = None,
+        pixel_aspect: Fraction = Fraction(1),
         audio_from: str | os.PathLike | None = None,
         audio_start: Fraction | float = 0,
     ) -> None:
