@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 
+from mmfdta.apis import track_outputs
 from mmfdta.apis.track_outputs import VideoFacts, VideoOptions, plan_outputs
 from mmfdta.apis.tracked_frame import TrackedFrame
 from mmfdta.structures import Tracks
@@ -196,3 +197,86 @@ def test_options_of_videos_are_checked_before_the_first_frame(tmp_path):
         plan_outputs(paths, FACTS, TrackStyle(), False, VideoOptions(crf=77))
     with pytest.raises(ValueError, match=r't\.doc.*\.jsonl'):
         plan_outputs(tmp_path / 't.doc', FACTS, TrackStyle(), False)
+
+
+# ------------------------------------------------------------------- from a source on
+@pytest.fixture
+def film(toys, scene):
+    """A film of uneven times that begins late, with a tone of its whole length."""
+    path = toys.folder / 'film.ts'
+    with av.open(str(path), 'w') as container:
+        pictures = container.add_stream('libx264', rate=25, options={'bf': '0'})
+        pictures.height, pictures.width = scene.size
+        pictures.pix_fmt = 'yuv420p'
+        pictures.codec_context.time_base = Fraction(1, 90000)
+        sound = container.add_stream('aac', rate=48000, layout='mono')
+        for i, tick in enumerate(FILM_TICKS):
+            frame = av.VideoFrame.from_ndarray(scene.render(i), 'rgb24')
+            frame.pts, frame.time_base = tick + 900_000, Fraction(1, 90000)
+            for packet in pictures.encode(frame):
+                container.mux(packet)
+        tone = (9000 * np.sin(np.arange(48000) / 9)).astype(np.int16)
+        for first in range(0, len(tone), 960):
+            part = tone[None, first : first + 960]
+            piece = av.AudioFrame.from_ndarray(part, 's16', 'mono')
+            piece.sample_rate, piece.pts = 48000, 480_000 + first
+            piece.time_base = Fraction(1, 48000)
+            for packet in sound.encode(piece):
+                container.mux(packet)
+        for stream in (pictures, sound):
+            for packet in stream.encode(None):
+                container.mux(packet)
+    return path
+
+
+FILM_TICKS = 0, 3600, 4000, 15000, 30000, 60000, 90000
+
+
+def _read(path):
+    """Times of the frames, and the length of the sound, seconds; 0 without sound."""
+    with av.open(str(path)) as container:
+        times = [f.pts * Fraction(f.time_base) for f in container.decode(video=0)]
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            return times, 0.0
+        *_, last = container.decode(audio=0)
+        return times, float(last.time + last.samples / last.sample_rate)
+
+
+def test_times_and_sound_of_a_source_are_in_the_video(inferencer, film, toys):
+    out = [toys.folder / name for name in ('o.mp4', 'o.csv')]
+    assert inferencer(film, out=out, audio=True).complete
+    times, sound = _read(out[0])
+    assert times == [Fraction(tick, 90000) for tick in FILM_TICKS]
+    assert sound == pytest.approx(1.02, abs=0.05)
+    with out[1].open(newline='') as file:
+        found = {int(row['frame']): float(row['time']) for row in csv.DictReader(file)}
+    for frame, time in found.items():
+        assert time == pytest.approx(FILM_TICKS[frame - 1] / 90000, abs=5.001e-7)
+
+    assert inferencer(film, out=out[0], audio=True, max_frames=5).complete
+    times, sound = _read(out[0])
+    assert len(times) == 5
+    assert sound == pytest.approx(30000 / 90000 + 0.08, abs=0.1)
+
+    assert inferencer(film, out=out[0]).complete
+    assert _read(out[0])[1] == 0
+
+
+def test_rate_that_is_given_replaces_the_times(inferencer, film, toys):
+    out = [toys.folder / name for name in ('o.mp4', 'o.jsonl')]
+    inferencer(film, out=out, frame_rate=5)
+    assert _read(out[0])[0] == [Fraction(i, 5) for i in range(7)]
+    lines = [json.loads(line) for line in out[1].read_text().splitlines()]
+    expected = [tick / 90000 for tick in FILM_TICKS]
+    assert [line['time'] for line in lines] == pytest.approx(expected, abs=5.001e-7)
+    with pytest.raises(ValueError, match=r'audio: frame_rate \(--fps\)'):
+        inferencer(film, out=out, frame_rate=5, audio=True)
+
+
+def test_images_have_no_sound_to_keep(inferencer, toys, monkeypatch):
+    said = []
+    monkeypatch.setattr(track_outputs, 'print_log', lambda text, *_: said.append(text))
+    images = toys.images('frames', 4)
+    assert inferencer(images, out=toys.folder / 'o.mp4', audio=True).complete
+    assert len(said) == 1 and said[0].startswith('frames: no audio')
