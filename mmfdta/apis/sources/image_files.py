@@ -16,6 +16,7 @@ from mmfdta.structures.frames import IMAGE_SUFFIXES
 from mmfdta.visualization.video_writer import silent_opencv
 
 from .pixels import frame_pixels
+from .pyav import TOLERANT
 
 # Of single files and patterns; folders of data sets have IMAGE_SUFFIXES alone.
 FURTHER_SUFFIXES = (
@@ -144,7 +145,7 @@ def _read_otherwise(path: Path) -> np.ndarray:
     if image is not None:
         return image
     try:
-        with av.open(f'file:{path}') as container:
+        with av.open(f'file:{path}', **TOLERANT) as container:
             frame = next(container.decode(container.streams.video[0]))
     except (av.FFmpegError, IndexError, StopIteration, ValueError):
         raise OSError(

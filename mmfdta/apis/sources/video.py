@@ -17,6 +17,7 @@ from .base import FrameSource, SourceFrame, SourceOptions
 from .frame_clock import FrameClock
 from .pipes import InputPipe
 from .pixels import ValueRange, find_range, frame_pixels, to_bgr
+from .pyav import TOLERANT, fraction
 
 # Containers count frames wrongly by a few; more is a file that was cut off.
 _MISCOUNTED_FRAMES = 2
@@ -67,7 +68,7 @@ class VideoSource(FrameSource):
         if rate is None and options.frame_rate is not None:
             rate = Fraction(options.frame_rate).limit_denominator(1001)
         self.frame_rate = rate
-        self.time_base = stream.time_base if stamped else None
+        self.time_base = fraction(stream.time_base) if stamped else None
         self._clock = FrameClock(
             self.time_base,
             rate,
@@ -76,7 +77,7 @@ class VideoSource(FrameSource):
         )
         self.live = _is_live(target, container)
         self.num_frames = None if self.live else _count(container, stream, rate)
-        self.pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
+        self.pixel_aspect = fraction(stream.sample_aspect_ratio) or Fraction(1)
         if container.streams.audio and target is not None and not self.live:
             self.audio_from = target
         if not stamped and rate is None and not self.live:
@@ -142,15 +143,10 @@ class VideoSource(FrameSource):
         else:
             file = _address(target)
         try:
-            self._container = av.open(
-                file,
-                options=options,
-                metadata_errors='replace',
-                timeout=wait,
-            )
+            self._container = av.open(file, options=options, timeout=wait, **TOLERANT)
         except UnicodeError:  # a name in no encoding
             named = open(target or '', 'rb')  # noqa: SIM115  (closed with its reader)
-            self._container = av.open(named, metadata_errors='replace')
+            self._container = av.open(named, **TOLERANT)
         except (av.FFmpegError, OSError, ValueError) as error:
             raise OSError(f'{self.name}: {_explain(error)}') from None
         try:
@@ -327,7 +323,7 @@ class VideoSource(FrameSource):
         images = [first]
         duration = self._container.duration
         if self._target is not None and not self.live and duration:
-            with av.open(_address(self._target)) as container:
+            with av.open(_address(self._target), **TOLERANT) as container:
                 for place in range(1, _SAMPLES):
                     wanted = duration * place // _SAMPLES
                     container.seek(wanted)
@@ -424,9 +420,10 @@ class _Decoder:
             try:
                 for packet in self._container.demux(self._read_streams):
                     failed = 0
-                    if packet.pts is not None and packet.time_base:
-                        ends = (packet.pts + (packet.duration or 0)) * packet.time_base
-                        self.last = max(self.last, ends)
+                    if packet.pts is not None:
+                        unit = fraction(packet.time_base) or Fraction(0)
+                        ends = packet.pts + (packet.duration or 0)
+                        self.last = max(self.last, ends * unit)
                     if packet.stream_index != self._stream.index:
                         continue
                     # The last packet of a file that was cut off is not whole.
@@ -499,9 +496,10 @@ def _is_live(target: str | None, container: InputContainer) -> bool:
 def _frame_rate(stream: VideoStream, stamped: bool) -> Fraction | None:
     """Read the frame rate, where it is the video's and no guess of FFmpeg's."""
     rates = [stream.average_rate, stream.guessed_rate] if stamped else []
-    for rate in [*rates, stream.codec_context.framerate]:
+    for said in [*rates, stream.codec_context.framerate]:
+        rate = fraction(said)
         if rate and 0 < rate <= 1000:
-            return Fraction(rate)
+            return rate
     return None
 
 
