@@ -149,7 +149,10 @@ def read_zones(path: str | os.PathLike) -> list[CountingZone]:
         if found.get('type') in ('FeatureCollection', 'Feature'):
             features = found.get('features', [found])
             return [_read_feature(f, i) for i, f in enumerate(features, start=1)]
-        return [CountingZone(name, (_read_ring(r),)) for name, r in found.items()]
+        return [
+            CountingZone(name, (_read_ring(ring, f'zone {name}'),))
+            for name, ring in found.items()
+        ]
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from None
 
@@ -181,12 +184,14 @@ def _read_feature(feature: Any, number: int) -> CountingZone:
     parts = found if kind == 'MultiPolygon' else [found]
     if not isinstance(parts, list) or not all(isinstance(p, list) for p in parts):
         raise ValueError(f'feature {number}: found coordinates {_short(found)}')
-    rings = tuple(_read_ring(ring) for part in parts for ring in part)
+    rings = tuple(
+        _read_ring(ring, f'feature {number}') for part in parts for ring in part
+    )
     name = (feature.get('properties') or {}).get('name')
     return CountingZone(f'zone{number}' if name is None else str(name), rings)
 
 
-def _read_ring(found: Any) -> tuple[Point, ...]:
+def _read_ring(found: Any, where: str) -> tuple[Point, ...]:
     points = found if isinstance(found, list) else []
     ring = [
         (float(point[0]), float(point[1]))
@@ -197,7 +202,8 @@ def _read_ring(found: Any) -> tuple[Point, ...]:
     ]
     if not ring or len(ring) < len(points):
         raise ValueError(
-            f'found {_short(found)}, expected a list of corners [[x, y], [x, y], ...]'
+            f'{where}: found {_short(found)}, expected a list of corners '
+            '[[x, y], [x, y], ...]'
         )
     return tuple(ring[:-1] if ring[0] == ring[-1] else ring)
 

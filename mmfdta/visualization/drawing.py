@@ -36,6 +36,9 @@ class TrackStyle:
             size of the image.
         font_size: Height of the text in pixels; None: from the
             size of the image, smaller on small boxes.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
 
     show_scores: bool = False
@@ -43,6 +46,20 @@ class TrackStyle:
     trail_length: int = 30
     line_width: float | None = None
     font_size: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.trail_length < 0:
+            raise ValueError(
+                f'trail_length: found {self.trail_length}, expected 0 (none) or more '
+                'frames'
+            )
+        for name, largest in (('line_width', 100), ('font_size', 400)):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= largest:
+                raise ValueError(
+                    f'{name}: found {value}, expected more than 0 and at most '
+                    f'{largest} pixels'
+                )
 
     @property
     def earlier_frames(self) -> int:
@@ -253,7 +270,7 @@ def _label(text: str, size: int, background: Color) -> np.ndarray:
 _kept_label = functools.lru_cache(maxsize=512)(_label)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=512)
 def text_size(text: str, size: int) -> tuple[int, int]:
     """Tell the width and height in pixels of a label, with its margins.
 

@@ -82,7 +82,7 @@ def test_geojson_is_read(tmp_path):
         ('{"a": [[1, 1], [3, 3], [5, 5]]}', 'enclose an area'),
         ('{"a": [[1, 2], [3, "4"], [5, 5]]}', 'expected a list of corners'),
         ('{"a": [[1, 2], [3, NaN], [5, 5]]}', 'finite'),
-        ('{"a": 5}', 'found 5, expected a list of corners'),
+        ('{"a": 5}', 'zone a: found 5, expected a list of corners'),
         (
             '{"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}}',
             'feature 1: found "Point", expected a Polygon',

@@ -183,6 +183,20 @@ def test_sizes_follow_the_image():
     assert TrackStyle(line_width=4, font_size=9).line_pixels(small) == 4
 
 
+@pytest.mark.parametrize(
+    'wrong',
+    [
+        *(dict(line_width=value) for value in (0, -1, float('nan'), 1e9)),
+        *(dict(font_size=value) for value in (0, -4, float('nan'), 5000)),
+        dict(trail_length=-1),
+    ],
+)
+def test_styles_out_of_range_are_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f'^{name}: found .*, expected'):
+        TrackStyle(**wrong)
+
+
 @pytest.mark.parametrize('corner', [(-5, -5), (35, 25), (-500, 3), (3, 500)])
 def test_text_is_clipped_at_the_borders(corner):
     whole = np.zeros((300, 300, 3), np.uint8)
