@@ -281,10 +281,7 @@ class VideoSource(FrameSource):
         if self.live:
             return None
         if decoder.reason is not None:
-            return (
-                f'{self.name}: it cannot be read on after frame {number} '
-                f'({decoder.reason})'
-            )
+            return f'{self.name}: after frame {number} {decoder.reason}'
         kinds = set(self._container.format.name.split(','))
         announced = self._stream.frames
         if 'mp4' in kinds and self._stream.index_entries:
@@ -462,27 +459,32 @@ def _network_options(target: str, options: SourceOptions) -> dict[str, str]:
     protocol = target.partition('://')[0].lower()
     if protocol in ('rtsp', 'rtsps'):
         return dict(rtsp_flags='prefer_tcp')
-    if protocol in ('http', 'https') and options.reconnect:
-        return dict(
+    if protocol not in ('http', 'https'):
+        return {}
+    # Without it FFmpeg 8 loses a connection that the server would keep, and frames
+    # with it, where an MP4 file has its index at its end.
+    found = dict(multiple_requests='1')
+    if options.reconnect:
+        found |= dict(
             reconnect='1',
             reconnect_on_network_error='1',
             reconnect_max_retries=str(options.reconnect),
             reconnect_delay_max=str(int(_LONGEST_WAIT)),
         )
-    return {}
+    return found
 
 
 def _explain(error: Exception) -> str:
     """Say in a few words why FFmpeg cannot go on; addresses may hold passwords."""
     if isinstance(error, av.ExitError):
-        return f'no answer within {_SECONDS_TO_ANSWER:g} s'
+        return f'nothing came within {_SECONDS_TO_ANSWER:g} s'
     if isinstance(error, av.InvalidDataError):
         return (
             'FFmpeg finds no video in it. Is it one, and is it whole? An MP4 file that '
             'was cut off cannot be read, nor one with its index at its end in a pipe'
         )
     reason = getattr(error, 'strerror', None)
-    return f'cannot open or read it ({reason or type(error).__name__})'
+    return f'it cannot be read ({reason or type(error).__name__})'
 
 
 def _is_live(target: str | None, container: InputContainer) -> bool:

@@ -52,6 +52,7 @@ class Server(http.server.BaseHTTPRequestHandler):
             self.send_error(503)
             return
         self.send_response(200)
+        self.close_connection = True
         self.send_header('Content-Type', 'multipart/x-mixed-replace; boundary=frame')
         self.end_headers()
         for index in range(kind.bodies):
@@ -96,6 +97,17 @@ def test_a_file_over_http_is_no_stream(server, clip, read):
     found = read(f'{address}/v.mp4')
     assert found.indices == list(range(20))
     assert not found.source.live and found.source.problem is None
+
+
+@pytest.mark.parametrize('version', ['HTTP/1.0', 'HTTP/1.1'])
+def test_an_index_at_the_end_of_a_file_over_http(server, clip, read, version):
+    """FFmpeg goes to and fro, and a server of version 1.1 keeps its connections."""
+    kind, address = server
+    kind.protocol_version = version
+    path = clip('v.mp4', 'mjpeg', pixels='yuvj420p', size=(640, 480))
+    kind.content = path.read_bytes() + bytes(100_000)
+    found = read(f'{address}/v.mp4')
+    assert found.indices == list(range(20))
 
 
 def test_a_file_that_breaks_off_is_told_or_asked_for_again(server, clip, read):
