@@ -157,7 +157,7 @@ def add_video_options(parser: argparse._ActionsContainer) -> None:
     )
     parser.add_argument(
         '--crf',
-        type=int,
+        type=number(0, 63, whole=True),
         metavar='N',
         help='quality of the written video: H.264 1 (best) to 51, 23 by default; webm '
         '0 to 63, 32 by default; not for avi',

@@ -72,6 +72,11 @@ _CONVERSION = 0x4 | 0x40000
 # BT.601 for all, so BT.709 would be off by up to 28 of 255 there.
 _LIMITED, _BT601, _BT709 = 1, 6, 1
 
+# PyAV 19 always takes titles that are no UTF-8, earlier ones when told to.
+_TOLERANT: dict[str, Any] = (
+    {'metadata_errors': 'replace'} if int(av.__version__.partition('.')[0]) < 19 else {}
+)
+
 
 class PyAVEncoder:
     """An encoder and the file that it writes.
@@ -173,7 +178,6 @@ class PyAVEncoder:
             interpolation=_CONVERSION,
         )
         frame.pts, frame.time_base = ticks, self._tick
-        frame.duration = self._frame_ticks
         self._mux(self._stream.encode(frame))
         if self._audio is not None:
             self._audio.write_until(ticks * self._tick)
@@ -194,6 +198,7 @@ class PyAVEncoder:
 
     def _mux(self, packets: list[Packet]) -> None:
         for packet in packets:
+            packet.duration = self._frame_ticks
             self._container.mux(packet)
 
     def _choose_tick(self, rate: Fraction, time_base: Fraction | None) -> Fraction:
@@ -370,7 +375,7 @@ def open_audio(
     name = Path(source.partition('?')[0] if remote else source).name
     try:
         address = source if remote else os.path.abspath(source)
-        container = av.open(address, metadata_errors='replace')
+        container = av.open(address, **_TOLERANT)
         if container.streams.audio:
             return KeptAudio(container, name, start, output, suffix)
         container.close()
