@@ -131,7 +131,7 @@ class AnnotatedVideo:
         self._writer = VideoWriter(
             path,
             facts.frame_rate,
-            time_base=facts.time_base,
+            time_base=None if options.even else facts.time_base,
             crf=options.crf,
             pixel_aspect=facts.pixel_aspect,
             audio_from=options.audio_from,

@@ -4,6 +4,7 @@
 import contextlib
 import errno
 import logging
+import math
 import os
 from collections.abc import Iterator
 from fractions import Fraction
@@ -205,9 +206,10 @@ class PyAVEncoder:
         """Choose the unit of the time stamps, seconds."""
         if self._name == 'mpeg4':
             return 1 / rate.limit_denominator(max(1, int(_MOST_MPEG4_TICKS / rate)))
-        if time_base is not None and time_base.denominator <= _FINEST_TICKS:
-            return time_base
-        return Fraction(1, rate.numerator * -(-_USUAL_TICKS // rate.numerator))
+        if time_base is None or time_base.denominator > _FINEST_TICKS:
+            time_base = Fraction(1, rate.numerator)
+        # A part of it, so that times between are kept, too.
+        return time_base / math.ceil(time_base * _USUAL_TICKS)
 
     def _set_up(self, context: Any, rate: Fraction) -> None:
         context.time_base = self._tick

@@ -33,6 +33,7 @@ _FRAMES_BETWEEN_CHECKS = 64
 _LEAST_FREE_BYTES = 1 << 20
 # Frames that a time may be off before it is said that OpenCV keeps none.
 _MOST_FRAMES_OFF = 2
+_MOST_STEM_BYTES = 200
 _SILENT = 0  # OpenCV's log level
 # Rates such as 30000/1001 are found again in a float.
 _MOST_RATE_PARTS = 1001
@@ -370,7 +371,9 @@ def fit_into(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def temporary_path(path: Path) -> Path:
     """Name the file that becomes ``path``: a dot first, the same suffix."""
-    return path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
+    # File systems take 255 bytes.
+    stem = os.fsdecode(os.fsencode(path.stem)[:_MOST_STEM_BYTES])
+    return path.with_name(f'.{stem}.{os.getpid()}{path.suffix}')
 
 
 def check_folder(path: Path) -> None:

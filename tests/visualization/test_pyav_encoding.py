@@ -152,6 +152,15 @@ def test_uneven_times_are_exact_in_mp4(tmp_path, unit):
         assert container.duration / 1e6 == pytest.approx(end, abs=1e-3 + float(base))
 
 
+def test_times_between_the_ticks_of_a_coarse_clock_are_kept(tmp_path):
+    times = [0, 1 / 30, 0.04, 1 / 15, 0.1]
+    with VideoWriter(tmp_path / 'v.mp4', 25, time_base=Fraction(1, 25)) as writer:
+        for time in times:
+            writer.write(np.zeros((32, 32, 3), np.uint8), time)
+    found = [float(time) for time in _times(tmp_path / 'v.mp4')]
+    np.testing.assert_allclose(found, times, rtol=0, atol=6e-6)
+
+
 @pytest.mark.parametrize(('suffix', 'off'), [('.mkv', 0.0006), ('.webm', 0.0006)])
 def test_uneven_times_are_kept_to_the_millisecond(tmp_path, suffix, off):
     times = [0, 0.0333667, 0.0667333, 0.5, 2.0020367]

@@ -88,7 +88,13 @@ def test_earlier_video_stays_until_the_new_one_is_whole(tmp_path, by):
 
 def test_names_that_look_like_addresses_and_patterns(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ('a:b.mp4', 'v_%03d.mp4', 'Größe 1.mkv', "it's.webm"):
+    for name in (
+        'a:b.mp4',
+        'v_%03d.mp4',
+        'Größe 1.mkv',
+        "it's.webm",
+        f'{"ä" * 125}.mp4',
+    ):
         with VideoWriter(name, 10) as writer:
             writer.write(np.zeros((32, 32, 3), np.uint8))
         assert len(_frames(tmp_path / name)[0]) == 1
