@@ -332,14 +332,11 @@ def _track(
     if names:
         _say(f'{source}: {len(labels)} tracks ({", ".join(names)})')
     else:
-        kept = (
-            ' of these classes'
-            if len(inferencer.kept_classes) < len(inferencer.classes)
-            else ''
-        )
+        chosen = len(inferencer.kept_classes) < len(inferencer.classes)
+        kept = ' of these classes' if chosen else ''
         _say(
-            f'{source}: nothing{kept} was tracked; a lower --det-thr finds what is less '
-            'sure, a larger --input-size what is smaller'
+            f'{source}: nothing{kept} was tracked; a lower --det-thr finds what is '
+            'less sure, a larger --input-size what is smaller'
         )
     return report
 
