@@ -63,6 +63,8 @@ _MOST_THREADS = 8
 _LARGEST_SIDE = 16384
 # Finer stamps than these no container keeps.
 _FINEST_TICKS, _USUAL_TICKS = 1_000_000, 90_000
+# Longer, and mp4 counts no more; avi takes no more pictures that lack.
+_LONGEST_TICKS, _LONGEST_FRAMES = 2**31 - 1, 60_000
 # MPEG-4 counts in 16 bits.
 _MOST_MPEG4_TICKS = 65535
 # SWS_BICUBIC and SWS_ACCURATE_RND: without the second, every channel is half a step
@@ -110,7 +112,7 @@ class PyAVEncoder:
         crf: int | None = None,
         pixel_aspect: Fraction = Fraction(1),
         audio_from: str | None = None,
-        audio_start: Fraction | float = 0,
+        audio_start: Fraction = Fraction(0),
     ) -> None:
         suffix = path.suffix.lower()
         self._name, options = _choose_encoder(suffix)
@@ -119,7 +121,9 @@ class PyAVEncoder:
         self._even = self._name == 'libx264'
         self._tick = self._choose_tick(frame_rate, time_base)
         self._frame_ticks = max(1, round(1 / frame_rate / self._tick))
+        self._longest = _LONGEST_FRAMES if suffix == '.avi' else _LONGEST_TICKS
         self._last: int | None = None
+        self._cut = 0
         width, height = (n + n % 2 if self._even else n for n in size)
         if (width, height) != size:
             say(
@@ -150,7 +154,7 @@ class PyAVEncoder:
                 self._audio = None
                 if audio_from is not None:
                     self._audio = open_audio(
-                        audio_from, Fraction(audio_start), self._container, suffix
+                        audio_from, audio_start, self._container, suffix
                     )
                 self._container.start_encoding()
             except BaseException:
@@ -168,8 +172,17 @@ class PyAVEncoder:
         if self._even and (image.shape[0] % 2 or image.shape[1] % 2):
             odd = image.shape[0] % 2, image.shape[1] % 2
             image = np.pad(image, ((0, odd[0]), (0, odd[1]), (0, 0)), 'edge')
-        ticks = round(time / self._tick)
+        ticks = round(time / self._tick) - self._cut
         if self._last is not None:
+            if ticks - self._last > self._longest:
+                gap = ticks - self._last
+                say(
+                    f'A gap of {float(gap * self._tick):.0f} s between two frames is '
+                    'more than the video can keep: it goes on at once',
+                    logging.WARNING,
+                )
+                self._cut += gap - self._frame_ticks
+                ticks = self._last + self._frame_ticks
             ticks = max(ticks, self._last + 1)
         self._last = ticks
         frame = av.VideoFrame.from_ndarray(image, 'bgr24').reformat(

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import importlib.util
 import logging
+import numbers
 import os
 import shutil
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ _MOST_STEM_BYTES = 200
 _SILENT = 0  # OpenCV's log level
 # Rates such as 30000/1001 are found again in a float.
 _MOST_RATE_PARTS = 1001
+_LOWEST_RATE, _HIGHEST_RATE = 0.001, 1000
 
 
 class VideoWriter:
@@ -72,7 +74,7 @@ class VideoWriter:
         audio_start: As given; it may be set until the first frame is written.
 
     Raises:
-        ValueError: If the suffix is another, the rate is not above 0, or the rate
+        ValueError: If the suffix is another, the rate is not 0.001 to 1000, or the rate
             factor is none of the encoder's.
     """
 
@@ -93,18 +95,20 @@ class VideoWriter:
                 f'{path}: cannot write a {self.path.suffix or "file without suffix"}, '
                 f'expected one of {", ".join(VIDEO_SUFFIXES)}'
             )
-        if not 0 < frame_rate < float('inf'):
+        if not (
+            isinstance(frame_rate, numbers.Real)
+            and _LOWEST_RATE <= frame_rate <= _HIGHEST_RATE
+        ):
             raise ValueError(
-                f'{path}: found a frame rate of {frame_rate}, expected one above 0'
+                f'{path}: found a frame rate of {frame_rate}, expected '
+                f'{_LOWEST_RATE} to {_HIGHEST_RATE} frames per second'
             )
-        self.frame_rate = Fraction(frame_rate).limit_denominator(_MOST_RATE_PARTS)
-        if not self.frame_rate:
-            self.frame_rate = Fraction(frame_rate)
+        self.frame_rate = _exact(frame_rate).limit_denominator(_MOST_RATE_PARTS)
         self.num_frames = 0
         self.audio_start = audio_start
-        self._time_base = time_base
+        self._time_base = None if time_base is None else _exact(time_base)
         self._crf = self._check_factor(crf)
-        self._pixel_aspect = pixel_aspect
+        self._pixel_aspect = _exact(pixel_aspect)
         self._audio_from = None if audio_from is None else os.fspath(audio_from)
         self._encoder: Encoder | None = None
         self._size = (0, 0)
@@ -134,14 +138,15 @@ class VideoWriter:
             ValueError: If it is no such image, or an option does not fit.
             OSError: If the disk is full or no encoder works.
         """
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        found = f'{getattr(image, "dtype", type(image).__name__)} {np.shape(image)}'
+        if not found.startswith('uint8 ') or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(
-                f'{self.path}: frame {self.num_frames + 1} is {image.dtype} '
-                f'{image.shape}, expected uint8 (H, W, 3)'
+                f'{self.path}: frame {self.num_frames + 1} is {found}, expected uint8 '
+                '(H, W, 3)'
             )
         size = image.shape[1], image.shape[0]
         if time is not None:
-            self._last = Fraction(time)
+            self._last = _exact(time)
         elif self._encoder is not None:
             self._last += 1 / self.frame_rate
         if self._encoder is None:
@@ -227,7 +232,7 @@ class VideoWriter:
                     self._crf,
                     self._pixel_aspect,
                     self._audio_from,
-                    self.audio_start,
+                    _exact(self.audio_start),
                 )
         except BaseException:
             self._temporary.unlink(missing_ok=True)
@@ -345,6 +350,13 @@ class OpenCVEncoder:
     def _check_disk(self) -> None:
         if shutil.disk_usage(self._path.parent).free < _LEAST_FREE_BYTES:
             raise OSError(errno.ENOSPC, 'the disk is full')
+
+
+def _exact(number: Fraction | float) -> Fraction:
+    """Take over a number of any type, NumPy's and PyAV's too."""
+    if isinstance(number, numbers.Rational):
+        return Fraction(number.numerator, number.denominator)
+    return Fraction(float(number))
 
 
 def fit_into(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -192,6 +192,17 @@ def test_times_that_stand_still_or_go_back_do_not_lose_frames(tmp_path):
     assert all(a < b for a, b in pairwise(found))
 
 
+@pytest.mark.parametrize('suffix', ['.mp4', '.mov', '.avi'])
+def test_a_gap_that_no_container_keeps_is_said(tmp_path, said, suffix):
+    path = tmp_path / f'v{suffix}'
+    with VideoWriter(path, 10) as writer:
+        for time in (0, 1, 1e7, 1e7 + 1, 1e7 + 3):
+            writer.write(np.zeros((32, 32, 3), np.uint8), time)
+    assert len(said) == 1 and 'A gap of 9999999 s' in said[0]
+    found = [float(time) for time in _times(path)]
+    assert found == pytest.approx([0, 1, 1.1, 2.1, 4.1])
+
+
 # ---------------------------------------------------------------------------- audio
 def _film(path, video, audio, late=Fraction(0), seconds=2, layout='stereo'):
     """Write a film that is black and silent for a second, then white and loud.

@@ -152,14 +152,15 @@ def test_file_that_may_not_grow_is_one_error(tmp_path, suffix):
 def test_wrong_names_images_and_options_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r'v\.gif.*\.mp4'):
         VideoWriter(tmp_path / 'v.gif', 10)
-    for rate in (0, -1, float('nan'), float('inf')):
+    for rate in (0, -1, 1e-6, 1e9, float('nan'), float('inf'), None):
         with pytest.raises(ValueError, match='frame rate'):
             VideoWriter(tmp_path / 'v.mp4', rate)
     for name, factor in (('v.mp4', 0), ('v.mkv', 52), ('v.webm', 64), ('v.avi', 20)):
         with pytest.raises(ValueError, match=rf'{name}: .*crf'):
             VideoWriter(tmp_path / name, 10, crf=factor)
     writer = VideoWriter(tmp_path / 'v.mp4', 10)
-    for image in (np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3))):
+    images = np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), [[1]], None
+    for image in images:
         with pytest.raises(ValueError, match=r'expected uint8 \(H, W, 3\)'):
             writer.write(image)
     assert not list(tmp_path.iterdir())
@@ -182,6 +183,18 @@ def test_frames_of_another_size_are_scaled_and_said_once(tmp_path, said, by):
     assert found[3].min() > 180
     (line,) = said
     assert 'frame 2 is 96x32, the first is 96x64' in line
+
+
+@pytest.mark.parametrize('suffix', VIDEO_SUFFIXES)
+@pytest.mark.parametrize('rate', [0.001, 1000, 29.97, 23.976023976, np.float32(7.5)])
+def test_any_rate_in_range_is_written(tmp_path, suffix, rate):
+    path = tmp_path / f'v{suffix}'
+    with VideoWriter(path, rate) as writer:
+        for _ in range(3):
+            writer.write(np.zeros((32, 32, 3), np.uint8))
+    frames, found = _frames(path)
+    assert len(frames) == 3
+    assert found == pytest.approx(rate, rel=1e-3) or rate < 1  # OpenCV says 1000
 
 
 def test_no_frames_make_no_file(tmp_path):
