@@ -187,7 +187,8 @@ def _read_feature(feature: Any, number: int) -> CountingZone:
     rings = tuple(
         _read_ring(ring, f'feature {number}') for part in parts for ring in part
     )
-    name = (feature.get('properties') or {}).get('name')
+    properties = feature.get('properties')
+    name = properties.get('name') if isinstance(properties, dict) else None
     return CountingZone(f'zone{number}' if name is None else str(name), rings)
 
 

@@ -53,7 +53,7 @@ class TrackStyle:
                 f'trail_length: found {self.trail_length}, expected 0 (none) or more '
                 'frames'
             )
-        for name, largest in (('line_width', 100), ('font_size', 400)):
+        for name, largest in (('line_width', 200), ('font_size', 500)):
             value = getattr(self, name)
             if value is not None and not 0 < value <= largest:
                 raise ValueError(

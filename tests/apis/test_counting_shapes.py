@@ -58,7 +58,7 @@ def test_geojson_is_read(tmp_path):
         ),
         dict(
             type='Feature',
-            properties=None,
+            properties=['name'],
             geometry=dict(type='MultiPolygon', coordinates=[[closed], [hole]]),
         ),
     ]
