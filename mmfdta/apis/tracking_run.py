@@ -79,9 +79,9 @@ class TrackingReport:
         if self.dropped_frames:
             text += f'; left out {self.dropped_frames} frames to keep up'
         if self.skipped_frames:
-            text += f'; {self.skipped_frames} frames could not be decoded'
+            text += f'; frames that could not be decoded: {self.skipped_frames}'
         if self.damaged_frames:
-            text += f'; {self.damaged_frames} frames are damaged'
+            text += f'; damaged frames: {self.damaged_frames}'
         if self.stopped:
             text += '; stopped in the window'
         if self.files:
