@@ -13,8 +13,8 @@ TRITON := ,triton
 EXTRAS ?= $(FAMILY),tests$(if $(filter onedl,$(FAMILY)),$(TRITON))
 PYTEST_ARGS ?=
 # In tests threads that wait for work must not spin: on a shared machine they would take
-# the core from the one they wait for. Long work on a machine of its own is a fifth faster
-# with OpenMP's default.
+# the core from the one they wait for. Commands let them spin for a short while
+# (mmfdta/utils/threads.py), which is faster alone.
 test faults: export OMP_WAIT_POLICY ?= passive
 
 # An interpreter counts when it starts, is 3.10 to 3.12 and can make an environment.

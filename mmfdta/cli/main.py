@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 from mmfdta.utils.known_warnings import quiet_known_warnings
+from mmfdta.utils.threads import bound_spinning
 from mmfdta.version import __version__
 
 from .errors import report_errors
@@ -110,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.parse_args(arguments)
         parser.print_help(sys.stderr)
         return 2
+    bound_spinning()
     quiet_known_warnings()
     warnings.formatwarning = lambda message, *_: f'warning: {message}\n'
     with report_errors(verb, '--traceback' in arguments) as ending:

@@ -195,9 +195,13 @@ def describe_environment(environment: Environment) -> str:
         import torch
 
         from .mmcv_ext import install_operators
+        from .threads import describe_waiting
 
         compiled = install_operators()
         lines['torch'] = torch.__version__
+        lines['threads'] = (
+            f'{torch.get_num_threads()}; waiting ones: {describe_waiting()}'
+        )
         lines['CUDA device'] = (
             torch.cuda.get_device_name() if torch.cuda.is_available() else 'none'
         )
