@@ -15,11 +15,15 @@ class InputPipe:
     Args:
         closed: Set when nobody wants more.
 
+    Attributes:
+        interrupted: Ctrl-C came; FFmpeg, which calls :meth:`read`, lets no error out.
+
     Raises:
         OSError: If a terminal is at the other end.
     """
 
     def __init__(self, closed: threading.Event) -> None:
+        self.interrupted = False
         self._closed = closed
         # Without Python's own buffer, which `select` does not see.
         self._file = getattr(sys.stdin.buffer, 'raw', sys.stdin.buffer)
@@ -31,10 +35,14 @@ class InputPipe:
 
     def read(self, size: int) -> bytes:
         """Read up to ``size`` bytes; nothing at the end."""
-        while not self._closed.is_set():
-            # Windows waits for sockets only, and tests' own files have no number.
-            with contextlib.suppress(OSError, ValueError):
-                if not select.select([self._file], [], [], _POLL_SECONDS)[0]:
-                    continue
-            return self._file.read(size) or b''
+        try:
+            while not self._closed.is_set():
+                # Windows waits for sockets only, and tests' own files have no number.
+                with contextlib.suppress(OSError, ValueError):
+                    if not select.select([self._file], [], [], _POLL_SECONDS)[0]:
+                        continue
+                return self._file.read(size) or b''
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self._closed.set()
         return b''

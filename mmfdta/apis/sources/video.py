@@ -148,6 +148,8 @@ class VideoSource(FrameSource):
             named = open(target or '', 'rb')  # noqa: SIM115  (closed with its reader)
             self._container = av.open(named, **TOLERANT)
         except (av.FFmpegError, OSError, ValueError) as error:
+            if isinstance(file, InputPipe) and file.interrupted:
+                raise KeyboardInterrupt from None
             raise OSError(f'{self.name}: {_explain(error)}') from None
         try:
             self._stream = self._choose_stream()

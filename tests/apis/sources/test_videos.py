@@ -2,7 +2,10 @@
 """Containers, codecs, pixel formats, orientations and time stamps of videos."""
 
 import io
+import os
+import signal
 import sys
+import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -83,6 +86,20 @@ def test_standard_input(clip, monkeypatch, name):
     data = clip(name, 'gif' if 'gif' in name else 'mpeg4', **_pixels(name)).read_bytes()
     monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(data)))
     assert [frame.number for frame in open_source('-')] == list(range(1, 21))
+
+
+def test_ctrl_c_ends_the_wait_for_standard_input(monkeypatch):
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as stdin, os.fdopen(writing, 'wb'):
+        monkeypatch.setattr(sys, 'stdin', stdin)
+        # A suite in the background of a shell is started with SIGINT ignored.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                open_source('-')
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def _pixels(name: str) -> dict[str, str]:
