@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
-# What each does, and where a tracker has it.
+#: What each threshold does, by its name.
 MEANINGS = {
     'det_thr': 'score above which a detection is tracked',
     'low_thr': 'score above which a detection may still continue a track',

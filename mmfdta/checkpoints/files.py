@@ -88,7 +88,7 @@ def _read_file(path: Path, name: str) -> object:
         with _ignore_beside_weights():
             return torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # whatever a damaged or hostile file provokes
-        raise CheckpointError(_explain(name, size, error)) from error
+        raise CheckpointError(_explain(name, path, error)) from error
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -110,7 +110,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise CheckpointError(f'{path}: {error}') from None
 
 
-def _explain(name: str, size: int, error: Exception) -> str:
+def _explain(name: str, path: Path, error: Exception) -> str:
     detail = str(error).strip().split('\n')[0]
     if 'Unsupported global' in str(error) or 'GLOBAL' in str(error):
         found = next(
@@ -121,10 +121,20 @@ def _explain(name: str, size: int, error: Exception) -> str:
             f'file ({found}). A checkpoint should hold tensors and plain values only; '
             'nothing was run. If you trust its origin, save its state dict alone.'
         )
+    with open(path, 'rb') as file:
+        begin = file.read(64).lstrip().lower()
+    refused = f'{name}: not a readable PyTorch checkpoint'
+    if begin.startswith(b'version https://git-lfs'):
+        return f'{refused}, but a pointer of Git LFS; fetch the file with git lfs pull.'
+    if begin.startswith((b'<!doctype', b'<html', b'<?xml')):
+        return f'{refused}, but a web page that was saved in its place; download it again.'
+    if 'TorchScript' in detail:
+        return f'{refused}, but a TorchScript program; save the state dict of its model.'
+    # PyTorch's advice for other pickles is to let the file run code.
+    reason = '' if 'weights_only' in detail else f' ({type(error).__name__}: {detail})'
     return (
-        f'{name}: not a readable PyTorch checkpoint ({type(error).__name__}: '
-        f'{detail}). The file is truncated, damaged, or of another kind; it has '
-        f'{size} bytes. Download or copy it again.'
+        f'{refused}{reason}. The file is truncated, damaged, or of another kind; it has '
+        f'{path.stat().st_size} bytes. Download or copy it again.'
     )
 
 

@@ -120,14 +120,16 @@ def test_truncated_file(tmp_path: Path, share: float, zipped: bool) -> None:
     [
         (b'', r'empty \(0 bytes\)'),
         (b'frame,id,x,y,w,h\n1,1,2,3,4,5\n', 'not a readable PyTorch checkpoint'),
-        (b'<!DOCTYPE html><html>Not found</html>', 'not a readable PyTorch checkpoint'),
+        (b'<!DOCTYPE html><html>Not found</html>', 'a web page'),
+        (b'version https://git-lfs.github.com/spec/v1\noid', 'git lfs pull'),
         (b'\x80\x02', 'not a readable PyTorch checkpoint'),
     ],
 )
 def test_file_of_another_kind(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / 'c.pth').write_bytes(content)
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(CheckpointError, match=message) as refusal:
         read_state_dict(tmp_path / 'c.pth')
+    assert 'weights_only' not in str(refusal.value)
 
 
 def test_nothing_and_a_folder(tmp_path: Path) -> None:

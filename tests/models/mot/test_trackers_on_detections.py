@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from small_fdta import collate, make_clip
 
 from mmfdta.apis.model_loading import load_tracker
-from mmfdta.checkpoints import CheckpointMismatchError
+from mmfdta.checkpoints import CheckpointError, CheckpointMismatchError
 from mmfdta.engine import ExactWeightsHook
 from mmfdta.ops import accelerate
 
@@ -77,6 +77,15 @@ def test_only_the_named_modules_are_taken(fdta, tmp_path):
     config.checkpoint_modules = None
     with pytest.raises(CheckpointMismatchError, match='unknown: temporal_adapter'):
         load_tracker(config, checkpoint, 'cpu')
+
+
+def test_weights_of_a_training_that_diverged_are_refused(fdta, tmp_path):
+    model, _ = fdta
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    next(v for n, v in weights.items() if 'neck' in n).view(-1)[0] = torch.nan
+    torch.save(dict(state_dict=weights), tmp_path / 'nan.pth')
+    with pytest.raises(CheckpointError, match='1 of .*not finite, detector.neck'):
+        load_tracker(read('bytetrack_fdta-det_mini'), tmp_path / 'nan.pth', 'cpu')
 
 
 def test_the_runner_takes_only_the_named_modules(fdta):
