@@ -127,14 +127,14 @@ def _explain(name: str, path: Path, error: Exception) -> str:
     if begin.startswith(b'version https://git-lfs'):
         return f'{refused}, but a pointer of Git LFS; fetch the file with git lfs pull.'
     if begin.startswith((b'<!doctype', b'<html', b'<?xml')):
-        return f'{refused}, but a web page that was saved in its place; download it again.'
+        return f'{refused}, but a web page saved in its place; download it again.'
     if 'TorchScript' in detail:
-        return f'{refused}, but a TorchScript program; save the state dict of its model.'
+        return f'{refused}, but a TorchScript program; save its state dict.'
     # PyTorch's advice for other pickles is to let the file run code.
     reason = '' if 'weights_only' in detail else f' ({type(error).__name__}: {detail})'
     return (
-        f'{refused}{reason}. The file is truncated, damaged, or of another kind; it has '
-        f'{path.stat().st_size} bytes. Download or copy it again.'
+        f'{refused}{reason}. The file is truncated, damaged, or of another kind; it '
+        f'has {path.stat().st_size} bytes. Download or copy it again.'
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from PIL import Image
 from tiny_run import tiny_run
 
 from mmfdta.apis import MOTInferencer
@@ -100,10 +101,18 @@ def test_a_detector_of_coco_tracks_nothing_but_starts_a_training(
         if 'class_embed' in name:
             plain[name] = torch.randn(91, *tensor.shape[1:])
     torch.save(dict(model=plain, args=argparse.Namespace()), tmp_path / 'coco.pth')
+    Image.new('RGB', (64, 48)).save(tmp_path / 'frame.png')
     arguments = [str(path), '--checkpoint', str(tmp_path / 'coco.pth')]
     for line in (
         ['test', *arguments],
-        ['track', str(tmp_path), '--config', *arguments, '--out', 'tracks.txt'],
+        [
+            'track',
+            str(tmp_path / 'frame.png'),
+            '--config',
+            *arguments,
+            '--out',
+            'tracks.txt',
+        ],
         ['similarity', *arguments, '--out', str(tmp_path / 'out')],
     ):
         assert main(line) == 1
