@@ -1,4 +1,4 @@
-# make test | make faults | make tiers | make demo | make ablation | make benchmark | make gpu | make wheels | make lint | make format | make install | make docs | make clean
+# make test | make faults | make tiers | make demo | make demo-train | make minidance-weights | make ablation | make benchmark | make gpu | make wheels | make lint | make format | make install | make docs | make clean
 # PYTHON=python3.12 chooses the interpreter, VENV=path the environment. RELEASED=path is a
 # checkout of the released FDTA for `make benchmark` and `make gpu`.
 
@@ -21,7 +21,7 @@ test faults: export OMP_WAIT_POLICY ?= passive
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3.11 python3.12 python3.10 python3 python)
 USABLE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 
-.PHONY: install test faults tiers lint format demo ablation benchmark gpu wheels docs clean
+.PHONY: install test faults tiers lint format demo demo-train minidance-weights ablation benchmark gpu wheels docs clean
 
 test: install lint
 	$(PY) -m pytest -m "not slow and not faults and not tiers" $(PYTEST_ARGS)
@@ -43,6 +43,13 @@ format: install
 
 demo: install
 	$(PY) -m mmfdta demo
+
+demo-train: install
+	$(PY) -m mmfdta demo --train
+
+# The weights that come with mmfdta, from what demo-train leaves.
+minidance-weights: install
+	$(PY) tools/make_minidance_weights.py $(WEIGHTS_ARGS)
 
 ablation: install
 	$(PY) -m mmfdta ablation

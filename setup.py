@@ -90,7 +90,10 @@ setup(
     ],
     python_requires='>=3.10,<3.13',
     packages=find_packages(include=['mmfdta', 'mmfdta.*']),
-    package_data={'mmfdta': ['py.typed']},
+    package_data={
+        'mmfdta': ['py.typed'],
+        'mmfdta.minidance': ['weights/*.pth', 'weights/*.json'],
+    },
     install_requires=read_requirements('runtime'),
     extras_require=EXTRAS,
     cmdclass={'build_py': BuildWithMim},

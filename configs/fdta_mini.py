@@ -1,5 +1,5 @@
 # FDTA on MiniDance with two CPU cores; starts from deformable_detr_mini.py.
-# `make demo` trains both and compares the result with other trackers.
+# `make demo-train` trains both and compares the result with other trackers.
 _base_ = [
     './_base_/models/fdta_small.py',
     './_base_/datasets/minidance.py',

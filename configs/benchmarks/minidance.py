@@ -1,7 +1,7 @@
 # The trackers of this project on MiniDance's test split.
 # `mmfdta benchmark benchmarks/minidance`; see docs/benchmark.md.
 data = 'test'
-checkpoint_dir = 'work_dirs/demo'
+checkpoint_dir = 'work_dirs/demo_train'
 
 entries = [
     dict(name='FDTA', config='fdta_mini', checkpoint='fdta.pth'),

@@ -7,13 +7,16 @@ interrupted training goes on.
 """
 
 import argparse
+from pathlib import Path
 
 from .demo import add_folders
+
+WORK_DIR = 'work_dirs/ablation'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    add_folders(parser, 'work_dirs/ablation')
+    add_folders(parser, WORK_DIR, 'data/minidance')
     parser.add_argument(
         '--seeds',
         type=int,
@@ -34,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
     from mmfdta.minidance.ablation import VARIANTS, run_ablation
 
     run_ablation(
-        options.work_dir,
+        options.work_dir or Path(WORK_DIR),
         options.data_root,
         options.seeds,
         options.variants or list(VARIANTS),

@@ -39,7 +39,7 @@ COLUMNS = ('HOTA', 'DetA', 'AssA', 'IDF1', 'IDSW', 'different', 'same')
 
 def run_ablation(
     work_dir: Path,
-    data_root: Path,
+    data_root: Path | None,
     seeds: Sequence[int],
     variants: Sequence[str] = tuple(VARIANTS),
     settings: dict | None = None,
@@ -48,7 +48,7 @@ def run_ablation(
 
     Args:
         work_dir: Gets ``seed<N>/`` and ``ablation.{md,csv,json}``.
-        data_root: Folder of the rendered data.
+        data_root: Folder of the rendered data; None: that of the configs.
         seeds: Seeds of the trainings; every seed has all its variants before the
             next one starts.
         variants: Keys of :data:`VARIANTS`.
@@ -121,7 +121,7 @@ def list_stages(plan: DemoPlan, kept: str) -> list[Stage]:
         write_text(results, json.dumps(found, indent=1) + '\n')
 
     return [
-        data_stage(plan),
+        data_stage(plan, plan.config(TRACKER)),
         detector_stage(plan),
         tracker_stage(plan, f'train-{letters}', tracker, folder / 'train', trained),
         Stage(f'test-{letters}', 'Track and score', 1, '', measure, (results,)),

@@ -1,9 +1,14 @@
 # Copyright (c) mmfdta authors.
-"""The demo: train, train, benchmark, similarity, and a video of the tracks."""
+"""The demo: train, compare with other trackers, and make a video of the tracks.
+
+It goes on from the weights in the package, which takes a minute; or trains from
+scratch, tunes the baselines and compares the embeddings, too.
+"""
 
 import copy
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,8 +31,11 @@ from mmfdta.apis.benchmark import (
 from mmfdta.apis.config import read_config
 from mmfdta.apis.detection_store import DetectionStore
 from mmfdta.apis.evaluation_data import EvaluationData
+from mmfdta.apis.inferencer import MOTInferencer
 from mmfdta.apis.model_loading import load_tracker
+from mmfdta.apis.presets import choose_config
 from mmfdta.apis.sequence_loop import SequenceLoop
+from mmfdta.apis.weights import find_checkpoint
 from mmfdta.evaluation.hota import ALPHAS
 from mmfdta.structures.mot_text import read_tracks
 from mmfdta.structures.tables import csv_table, markdown_table
@@ -42,19 +50,23 @@ from mmfdta.visualization import (
     plot_similarity,
     save_figure,
 )
+from mmfdta.visualization.drawing import class_name
 from mmfdta.visualization.plots import new_figure
 
 from .stages import Stage, run_stages, say
 from .training import (
     DETECTOR,
+    GOES_ON,
+    HELD_OUT,
     TRACKER,
     DemoPlan,
     data_stage,
     detector_stage,
+    goes_on_stage,
     tracker_stage,
 )
 
-FDTA, WEIGHTS = 'FDTA', 'fdta.pth'
+FDTA, WEIGHTS, CLIP = 'FDTA', 'fdta.pth', 'clip'
 COMPARISON = (
     *('scores.md', 'scores.csv', 'scores.json', 'scores.png', 'hota.png'),
     *('training.png', 'fdta_vs_bytetrack.mp4'),
@@ -116,38 +128,177 @@ BASELINES = (
 )
 
 
-def run_demo(plan: DemoPlan) -> None:
+@dataclass(frozen=True)
+class Clip:
+    """A real video for the demo.
+
+    Attributes:
+        path: The video.
+        config: Config of the tracker; None: what `mmfdta track` takes.
+        checkpoint: Its weights; None: those that the config names, which are fetched.
+    """
+
+    path: Path
+    config: str | None = None
+    checkpoint: str | None = None
+
+
+def run_demo(plan: DemoPlan, train: bool = False, clip: Clip | None = None) -> None:
     """Do what an earlier run has not done yet, and say where the results are.
 
     Args:
         plan: Folders, seed and settings.
+        train: Train from scratch instead of from the weights in the package on.
+        clip: A real video that is tracked, too.
 
     Raises:
-        FileExistsError: If the folder of the data holds something else.
+        FileExistsError: If a folder holds something else.
+        FileNotFoundError: If there is no such video or checkpoint.
         RuntimeError: If a tracker cannot be run.
     """
     init_default_scope('mmdet')
-    # More than two threads gain nothing with tensors this small.
-    torch.set_num_threads(min(2, torch.get_num_threads()))
+    threads = torch.get_num_threads()
+    # More than two gain nothing with tensors this small.
+    torch.set_num_threads(min(2, threads))
     start = time.monotonic()
-    stages = list_stages(plan)
+    stages = list_stages(plan) if train else list_short_stages(plan)
+    check_folder(plan.work_dir, stages)
+    # What lacks for the video is said at once, and weights are fetched.
+    last = [] if clip is None else [clip_stage(plan, clip)]
     run_stages(stages, plan.work_dir)
     say(f'\n{(plan.work_dir / "scores.md").read_text(encoding="utf-8")}')
-    for stage in stages[2:]:
+    for stage in stages[1:]:
         for path in stage.products:
             say(str(path))
     say(f'\nThe demo took {(time.monotonic() - start) / 60:.1f} minutes.')
+    torch.set_num_threads(threads)
+    run_stages(last, plan.work_dir)
+    for stage in last:
+        for path in stage.products:
+            say(str(path))
+
+
+def clip_stage(plan: DemoPlan, clip: Clip) -> Stage:
+    """Track a real video; leaves it with its tracks, and the tracks as text.
+
+    Weights that are not here yet are fetched when the stage is made.
+
+    Args:
+        plan: The demo.
+        clip: The video.
+
+    Returns:
+        The stage.
+
+    Raises:
+        FileNotFoundError: If there is no such video or checkpoint.
+    """
+    facts = clip.path.stat()
+    config = clip.config or choose_config(clip.checkpoint)
+    weights = find_checkpoint(clip.checkpoint, read_config(config))
+    out = [plan.work_dir / f'{clip.path.stem}_tracks.{kind}' for kind in ('mp4', 'txt')]
+    text = repr(
+        (config, str(weights), str(clip.path), facts.st_size, facts.st_mtime_ns)
+    )
+    return Stage(
+        CLIP,
+        f'Track {clip.path} with {config}',
+        1,
+        text,
+        lambda: track_clip(clip.path, config, weights, out),
+        tuple(out),
+    )
+
+
+def track_clip(path: Path, config: str, weights: Path, out: Sequence[Path]) -> None:
+    """Track a video, and say in a line what was found.
+
+    Args:
+        path: The video.
+        config: Name of the tracker's config.
+        weights: Its weights.
+        out: Files to write.
+
+    Raises:
+        RuntimeError: If the video breaks off.
+    """
+    inferencer = MOTInferencer(config, weights)
+    frames = inferencer.track(path, out=out, progress=True)
+    labels: dict[int, int] = {}
+    while True:
+        try:
+            tracks = next(frames).tracks
+        except StopIteration as end:
+            report = end.value
+            break
+        labels |= zip(tracks.identity.tolist(), tracks.label.tolist(), strict=True)
+    counts = Counter(class_name(inferencer.classes, label) for label in labels.values())
+    found = ', '.join(f'{n} {name}' for name, n in counts.most_common())
+    say(f'      {report}; {len(labels)} tracks ({found})')
+    if not report.complete:
+        raise RuntimeError(f'{path}: {report.problem}')
+
+
+def check_folder(work_dir: Path, stages: Sequence[Stage]) -> None:
+    """Refuse a folder of the other demo, whose results would be replaced.
+
+    Args:
+        work_dir: The folder.
+        stages: Of this demo.
+
+    Raises:
+        FileExistsError: If it has records of stages that this demo has not.
+    """
+    known = {stage.name for stage in stages} | {CLIP}
+    found = sorted(path.stem for path in (work_dir / '.stages').glob('*.json'))
+    other = [name for name in found if name not in known]
+    if other:
+        raise FileExistsError(
+            f'{work_dir}: found the stage {other[0]!r} of another demo (there is one '
+            f'with --train, and one without), expected {", ".join(sorted(known))} or '
+            'an empty folder. Choose another one with --work-dir, or delete it'
+        )
+
+
+def list_short_stages(plan: DemoPlan) -> list[Stage]:
+    """List what the demo does that goes on from the weights in the package."""
+    folder = plan.work_dir
+    tracker = plan.config(GOES_ON)
+    return [
+        data_stage(plan, tracker),
+        goes_on_stage(plan, tracker, folder / WEIGHTS),
+        Stage(
+            'benchmark',
+            'Compare with ByteTrack, OC-SORT and SORT on the test split',
+            0.5,
+            '',
+            lambda: compare_trackers(plan, tracker),
+            tuple(folder / name for name in COMPARISON),
+        ),
+    ]
+
+
+def list_training_stages(plan: DemoPlan, tracker: Config) -> list[Stage]:
+    """List what makes FDTA's weights from nothing.
+
+    Args:
+        plan: The demo.
+        tracker: FDTA's config; its ``load_from`` is set.
+    """
+    folder = plan.work_dir
+    return [
+        data_stage(plan, tracker),
+        detector_stage(plan),
+        tracker_stage(plan, 'fdta', tracker, folder / 'train_fdta', folder / WEIGHTS),
+    ]
 
 
 def list_stages(plan: DemoPlan) -> list[Stage]:
-    """List what the demo does, in its order."""
+    """List what the demo does that trains from scratch, in its order."""
     folder = plan.work_dir
     tracker = plan.config(TRACKER)
-    weights = folder / WEIGHTS
     return [
-        data_stage(plan),
-        detector_stage(plan),
-        tracker_stage(plan, 'fdta', tracker, folder / 'train_fdta', weights),
+        *list_training_stages(plan, tracker),
         Stage(
             'baselines',
             'Choose the settings of the baselines on the val split',
@@ -161,7 +312,7 @@ def list_stages(plan: DemoPlan) -> list[Stage]:
             'Compare with ByteTrack, OC-SORT and SORT on the test split',
             1.5,
             '',
-            lambda: compare_trackers(plan, tracker),
+            lambda: compare_trackers(plan, tracker, read_chosen(folder)),
             tuple(folder / name for name in COMPARISON),
         ),
         Stage(
@@ -196,30 +347,67 @@ def tune_baselines(plan: DemoPlan, tracker: Config) -> None:
     write_text(plan.work_dir / 'baselines.json', json.dumps(chosen, indent=1) + '\n')
 
 
-def compare_trackers(plan: DemoPlan, tracker: Config) -> None:
+def read_chosen(folder: Path) -> dict[str, dict]:
+    """Read what :func:`tune_baselines` has chosen."""
+    return json.loads((folder / 'baselines.json').read_text(encoding='utf-8'))
+
+
+def compare_trackers(
+    plan: DemoPlan, tracker: Config, chosen: Mapping[str, dict] | None = None
+) -> None:
     """Track the test split with FDTA and the baselines, and write the results.
 
     Args:
         plan: The demo; its folder gets :data:`COMPARISON`.
         tracker: FDTA's config.
+        chosen: Tuned settings of the baselines by their names: they are compared in
+            them, too. None: the table says what it rests on.
     """
     folder, weights = plan.work_dir, plan.work_dir / WEIGHTS
-    chosen = json.loads((folder / 'baselines.json').read_text(encoding='utf-8'))
     entries = [Entry(FDTA, tracker, weights)]
     for baseline in BASELINES:
         config = boxes_config(baseline.config, tracker)
         entries.append(Entry(baseline.name, config, weights))
-        config = boxes_config(baseline.config, tracker, chosen[baseline.name])
-        entries.append(Entry(f'{baseline.name} (tuned)', config, weights))
+        if chosen is not None:
+            config = boxes_config(baseline.config, tracker, chosen[baseline.name])
+            entries.append(Entry(f'{baseline.name} (tuned)', config, weights))
     results, tracks = benchmark(entries, folder)
-    write_scores(entries, results, folder, plan.seed)
+    data = EvaluationData.open(tracker, 'test')
+    caption = '' if chosen is not None else describe_comparison(plan, tracker, data)
+    write_scores(entries, results, folder, plan.seed, caption)
+    names = dict(detector='train_detector') if chosen is not None else {}
     losses = {
-        'detector': read_losses(folder / 'train_detector'),
-        FDTA: read_losses(folder / 'train_fdta'),
+        title: read_losses(folder / name)
+        for title, name in {**names, FDTA: 'train_fdta'}.items()
     }
     save_figure(plot_training(losses), folder / 'training.png')
-    data = EvaluationData.open(tracker, 'test')
     write_video(folder / 'fdta_vs_bytetrack.mp4', data, results, tracks)
+
+
+def describe_comparison(plan: DemoPlan, tracker: Config, data: EvaluationData) -> str:
+    """Say what the numbers of the short demo rest on.
+
+    Args:
+        plan: The demo.
+        tracker: FDTA's config.
+        data: The test split.
+
+    Returns:
+        A paragraph.
+    """
+    held_out = json.loads((plan.work_dir / HELD_OUT).read_text(encoding='utf-8'))
+    frames = sum(map(len, data.sequences))
+    return (
+        f'{len(data.sequences)} test sequences of MiniDance, {frames} frames in all, '
+        'which no training has seen. So few sequences decide little: '
+        f'{Path("benchmark", "benchmark.md")} has the intervals of the differences.\n\n'
+        f'FDTA goes on from the weights `{tracker.load_from}` for '
+        f'{tracker.train_cfg.max_iters} iterations; its loss on {held_out["clips"]} '
+        f'held-out clips is {held_out["before"]:.3f} before and '
+        f'{held_out["after"]:.3f} after. The others track its detections with their '
+        'published settings.\n\n'
+        '`mmfdta demo --train` trains from scratch and tests on all 10 sequences.\n'
+    )
 
 
 def compare_detectors(plan: DemoPlan, tracker: Config) -> None:
@@ -336,7 +524,11 @@ def compare_embeddings(
 
 
 def write_scores(
-    entries: Sequence[Entry], results: Sequence[EntryResult], folder: Path, seed: int
+    entries: Sequence[Entry],
+    results: Sequence[EntryResult],
+    folder: Path,
+    seed: int,
+    caption: str = '',
 ) -> None:
     """Write the tables and plots of the comparison.
 
@@ -345,12 +537,14 @@ def write_scores(
         results: What each entry gave, in the same order.
         folder: Gets ``scores.{md,csv,json,png}`` and ``hota.png``.
         seed: Seed of the trainings.
+        caption: What stands below the table.
     """
     rows = []
     for result in results:
         rates = [f'{100 * result.scores[name]:.1f}' for name in SCORES[:-1]]
         rows.append((result.name, *rates, f'{result.scores["IDSW"]:.0f}'))
-    write_text(folder / 'scores.md', markdown_table(('tracker', *SCORES), rows))
+    table = markdown_table(('tracker', *SCORES), rows)
+    write_text(folder / 'scores.md', f'{table}\n{caption}' if caption else table)
     numbers = [(r.name, *(r.scores[name] for name in SCORES)) for r in results]
     write_text(folder / 'scores.csv', csv_table(('tracker', *SCORES), numbers))
     trackers = [

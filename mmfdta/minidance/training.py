@@ -2,23 +2,36 @@
 """The trainings of the demo, which go on where an earlier run stopped."""
 
 import copy
+import itertools
+import json
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from mmfdta.apis.config import load_config
+from mmfdta.apis.model_loading import load_tracker
 from mmfdta.apis.train import apply_training_options, train
+from mmfdta.apis.weights import find_checkpoint
 from mmfdta.checkpoints import read_content, read_state_dict, write_checkpoint
 from mmfdta.engine import find_checkpoint_to_resume
+from mmfdta.structures.whole_files import write_text
 
-from .scene import MiniDanceOptions
-from .stages import Stage
+from .recipe import digest
+from .scene import SPLITS, MiniDanceOptions
+from .stages import Stage, say
 from .writing import MANIFEST, make_minidance, show_progress
 
 DETECTOR, TRACKER = 'deformable_detr_mini', 'fdta_mini'
 """Names of the configs that are trained."""
+GOES_ON = 'fdta_mini_demo'
+"""Name of the config that goes on from the weights in the package."""
+HELD_OUT = 'held_out.json'
+_CLIPS = 16
 
 
 @dataclass(frozen=True)
@@ -27,14 +40,14 @@ class DemoPlan:
 
     Attributes:
         work_dir: Folder of everything that the demo makes but the data.
-        data_root: Folder of the rendered data.
+        data_root: Folder of the rendered data; None: that of the configs.
         seed: Seed of the training.
         settings: Changes to both configs, as ``--cfg-options`` has them.
         processes: Processes that render; None: one per core.
     """
 
     work_dir: Path
-    data_root: Path
+    data_root: Path | None = None
     seed: int = 0
     settings: dict = field(default_factory=dict)
     processes: int | None = None
@@ -50,10 +63,11 @@ class DemoPlan:
         """
         config = load_config(name, self.settings)
         config.randomness = dict(seed=self.seed)
-        options = config.train_dataloader.dataset.options
+        dataset = config.train_dataloader.dataset
+        root = str(self.data_root or dataset.data_root)
         for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
             if config.get(loader):
-                data = dict(data_root=str(self.data_root), options=options)
+                data = dict(data_root=root, options=dataset.options)
                 config[loader].dataset.update(data)
         return config
 
@@ -77,18 +91,18 @@ def train_stage(config: Config, work_dir: Path, weights: Path) -> None:
     write_checkpoint(kept, weights)
 
 
-def data_stage(plan: DemoPlan) -> Stage:
-    """Render the data."""
-    options = MiniDanceOptions(**plan.config(TRACKER).train_dataloader.dataset.options)
+def data_stage(plan: DemoPlan, tracker: Config) -> Stage:
+    """Render the data of a config."""
+    dataset = tracker.train_dataloader.dataset
+    options, root = MiniDanceOptions(**dataset.options), Path(dataset.data_root)
+    count = sum(options.sequences(split) for split in SPLITS)
     return Stage(
         'data',
-        f'Render MiniDance into {plan.data_root}',
-        0.3,
+        f'Render {count} sequences of MiniDance into {root}',
+        0.005 * count,
         repr(options),
-        lambda: make_minidance(
-            plan.data_root, options, plan.processes, show_progress()
-        ),
-        (plan.data_root / MANIFEST,),
+        lambda: make_minidance(root, options, plan.processes, show_progress()),
+        (root / MANIFEST,),
     )
 
 
@@ -130,6 +144,83 @@ def tracker_stage(
 
     text = config.dump()
     return Stage(name, 'Train FDTA on clips', 11, text, run, (weights,), work_dir)
+
+
+def goes_on_stage(plan: DemoPlan, config: Config, weights: Path) -> Stage:
+    """Train FDTA on, from the weights in the package or others that it starts from.
+
+    Args:
+        plan: The demo; its folder gets :data:`HELD_OUT`.
+        config: What to train.
+        weights: As in :func:`train_stage`.
+
+    Returns:
+        The stage.
+    """
+    start = find_checkpoint(config.load_from)
+    work_dir = plan.work_dir / 'train_fdta'
+    return Stage(
+        'go_on',
+        f'Train FDTA {config.train_cfg.max_iters} iterations more',
+        1.1,
+        config.dump() + digest(start),
+        lambda: train_on(config, work_dir, weights, plan.work_dir / HELD_OUT),
+        (weights, plan.work_dir / HELD_OUT),
+        work_dir,
+    )
+
+
+def train_on(config: Config, work_dir: Path, weights: Path, report: Path) -> None:
+    """Train from a config's ``load_from`` on, and compare losses on held-out clips.
+
+    Weights with a higher loss than before are not kept.
+
+    Args:
+        config: What to train.
+        work_dir: As in :func:`train_stage`.
+        weights: As in :func:`train_stage`.
+        report: Gets the number of ``clips`` and their loss ``before`` and ``after``.
+    """
+    start = find_checkpoint(config.load_from)
+    before = held_out_loss(config, start)
+    say(f'      loss on {_CLIPS} held-out clips before: {before:.3f}')
+    train_stage(config, work_dir, weights)
+    after = held_out_loss(config, weights)
+    say(f'      loss on {_CLIPS} held-out clips after: {after:.3f}')
+    if not after <= before:
+        say('      it has grown: the demo keeps the weights that it started from')
+        shutil.copyfile(start, weights)
+    found = dict(clips=_CLIPS, before=before, after=after)
+    write_text(report, json.dumps(found) + '\n')
+
+
+@torch.no_grad()
+def held_out_loss(config: Config, weights: Path) -> float:
+    """Measure FDTA's loss on clips of the val split, which no training sees.
+
+    Args:
+        config: Of the training.
+        weights: Checkpoint of its model.
+
+    Returns:
+        Mean over :data:`_CLIPS` clips of the sum that the training makes smaller. The
+        clips and what is drawn in them depend on neither weights nor seed.
+    """
+    settings = copy.deepcopy(config.train_dataloader)
+    settings.dataset.split = 'val'
+    changed = ('ClipRandomFlip', 'ClipColorJitter')
+    settings.dataset.pipeline = [
+        step for step in settings.dataset.pipeline if step.type not in changed
+    ]
+    settings.sampler.seed = 0
+    loader = Runner.build_dataloader(settings)
+    model = load_tracker(config, weights)
+    losses = []
+    for number, clip in enumerate(itertools.islice(loader, _CLIPS)):
+        torch.manual_seed(number)
+        found = model(**model.data_preprocessor(clip, True), mode='loss')
+        losses.append(float(model.parse_losses(found)[0]))
+    return sum(losses) / len(losses)
 
 
 def start_from_detector(detector: Path, start: Path) -> None:

@@ -19,22 +19,89 @@ from mmengine.structures import InstanceData
 
 from mmfdta.apis.benchmark import Entry, EntryResult
 from mmfdta.apis.config import find_config
+from mmfdta.apis.weights import find_checkpoint
+from mmfdta.checkpoints import read_state_dict
 from mmfdta.cli.main import main
 from mmfdta.evaluation import Settings, evaluate
+from mmfdta.minidance import MiniDanceOptions, build_scene, make_minidance
 from mmfdta.minidance.demo import BASELINES, read_losses, write_scores
 from mmfdta.minidance.stages import Stage, run_stages
+from mmfdta.minidance.training import DemoPlan, train_on
 from mmfdta.structures import Sequence, Tracks
 
 
-def run_demo(folder, capsys):
+def run_demo(folder, capsys, *options):
     settings = tiny_demo.command_line()
     folders = ['--work-dir', str(folder / 'work'), '--data-root', str(folder / 'data')]
-    code = main(['demo', *folders, '--processes', '1', '--cfg-options', *settings])
+    arguments = [*folders, *options, '--processes', '1', '--cfg-options', *settings]
+    code = main(['demo', *arguments])
     return code, capsys.readouterr()
 
 
-def test_the_demo_leaves_everything_and_reuses_it(tmp_path, capsys):
+def stamps_of(folder):
+    return {p: p.stat().st_mtime_ns for p in folder.rglob('*') if p.is_file()}
+
+
+def test_the_demo_goes_on_from_the_weights_of_the_package(tmp_path, capsys):
     code, first = run_demo(tmp_path, capsys)
+    assert code == 0
+    work = tmp_path / 'work'
+    text = (work / 'scores.md').read_text()
+    assert text in first.out
+    rows = [line.split('|')[1].strip() for line in text.splitlines() if '|' in line]
+    assert rows[2:] == ['FDTA', 'ByteTrack', 'OC-SORT', 'SORT']
+    assert '1 test sequences of MiniDance, 20 frames in all' in text
+    held_out = json.loads((work / 'held_out.json').read_text())
+    assert f'is {held_out["before"]:.3f} before' in text
+    assert f'{held_out["after"]:.3f} after' in text
+    # The statistics of normalisations follow the data at any learning rate.
+    start = read_state_dict(find_checkpoint('minidance'))
+    end = read_state_dict(work / 'fdta.pth')
+    trained = [name for name, value in start.items() if value.dtype == torch.half]
+    assert len(trained) > 300
+    assert all(torch.equal(end[name], start[name].float()) for name in trained)
+    assert 'Iter(train) [2/2]  loss:' in first.out
+    assert list(read_losses(work / 'train_fdta')['loss_id'][:, 0]) == [1, 2]
+    for name in ('scores', 'hota', 'training'):
+        assert cv2.imread(str(work / f'{name}.png')) is not None
+    video = cv2.VideoCapture(str(work / 'fdta_vs_bytetrack.mp4'))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == tiny_demo.SIZES['frames']
+    assert [name for name in range(1, 4) if f'[{name}/3]' in first.out] == [1, 2, 3]
+
+    stamps = stamps_of(work)
+    code, second = run_demo(tmp_path, capsys)
+    assert code == 0
+    assert second.out.count('reused') == 3
+    assert text in second.out
+    assert stamps_of(work) == stamps
+
+    # The results of one demo are not replaced by those of the other.
+    code, refused = run_demo(tmp_path, capsys, '--train')
+    assert code == 1
+    assert "'go_on'" in refused.err and '--work-dir' in refused.err
+    assert stamps_of(work) == stamps
+
+
+def test_weights_that_lose_are_not_kept(tmp_path, capsys):
+    changes = {
+        'optim_wrapper.optimizer.lr': 0.02,
+        'param_scheduler.0.start_factor': 1.0,
+    }
+    make_minidance(tmp_path / 'data', MiniDanceOptions(**tiny_demo.SIZES), 1)
+    plan = DemoPlan(tmp_path, tmp_path / 'data', 0, tiny_demo.settings(**changes))
+    weights = tmp_path / 'fdta.pth'
+    work, report = tmp_path / 'train', tmp_path / 'held_out.json'
+    train_on(plan.config('fdta_mini_demo'), work, weights, report)
+    held_out = json.loads(report.read_text())
+    assert not held_out['after'] <= held_out['before']
+    assert 'keeps the weights that it started from' in capsys.readouterr().out
+    start = read_state_dict(find_checkpoint('minidance'))
+    kept = read_state_dict(weights)
+    assert all(torch.equal(kept[name], value) for name, value in start.items())
+
+
+def test_the_demo_that_trains_leaves_everything_and_reuses_it(tmp_path, capsys):
+    code, first = run_demo(tmp_path, capsys, '--train')
     assert code == 0
     work = tmp_path / 'work'
     table = (work / 'scores.md').read_text()
@@ -75,15 +142,15 @@ def test_the_demo_leaves_everything_and_reuses_it(tmp_path, capsys):
     for stage in range(1, 7):
         assert f'[{stage}/6]' in first.out
 
-    stamps = {p: p.stat().st_mtime_ns for p in work.rglob('*') if p.is_file()}
-    code, second = run_demo(tmp_path, capsys)
+    stamps = stamps_of(work)
+    code, second = run_demo(tmp_path, capsys, '--train')
     assert code == 0
     assert second.out.count('reused') == 6
     assert table in second.out
-    assert {p: p.stat().st_mtime_ns for p in work.rglob('*') if p.is_file()} == stamps
+    assert stamps_of(work) == stamps
 
     (work / 'scores.png').unlink()
-    code, third = run_demo(tmp_path, capsys)
+    code, third = run_demo(tmp_path, capsys, '--train')
     assert code == 0
     assert '[5/6]' in third.out
     assert third.out.count(': reused (took') == 5
@@ -236,3 +303,33 @@ def test_the_table_holds_the_scores(tmp_path):
     assert (tmp_path / 'scores.csv').read_text().splitlines()[1] == (
         'truth,1.0,1.0,1.0,1.0,1.0,0.0'
     )
+
+
+def test_a_real_video_is_tracked_too(tmp_path, capsys):
+    """Video, weights and facts; the other stages are not done again for it."""
+    assert run_demo(tmp_path, capsys)[0] == 0
+    clip = tmp_path / 'clip.avi'
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter_fourcc(*'MJPG'), 10, (96, 64))
+    scene = build_scene(MiniDanceOptions(width=96, height=64, frames=5), 'test', 0)
+    for index in range(5):
+        writer.write(scene.render(index).image)
+    writer.release()
+    options = ('--video', str(clip), '--checkpoint', 'minidance')
+    code, said = run_demo(tmp_path, capsys, *options)
+    assert code == 0, said.err
+    assert said.out.count('reused') == 3
+    assert 'fdta_mini' in said.out and 'tracked 5 frames' in said.out
+    rows = np.loadtxt(tmp_path / 'work/clip_tracks.txt', delimiter=',', ndmin=2)
+    assert f'{len(set(rows[:, 1]))} tracks (' in said.out
+    video = cv2.VideoCapture(str(tmp_path / 'work/clip_tracks.mp4'))
+    assert sum(video.read()[0] for _ in range(10)) == 5
+    assert run_demo(tmp_path, capsys, *options)[1].out.count('reused') == 4
+    # What lacks is said before anything else is done.
+    for wrong in (
+        ('--video', str(tmp_path / 'no.mp4')),
+        ('--video', str(clip), '--checkpoint', 'no.pth'),
+        ('--checkpoint', 'minidance'),
+    ):
+        code, said = run_demo(tmp_path, capsys, *wrong)
+        assert code == 1 and '[1/' not in said.out, wrong
+        assert said.err.startswith('mmfdta demo: ') and said.err.count('\n') == 1

@@ -14,7 +14,16 @@ SETTINGS = {
 }
 
 
+def settings(**changes: object) -> dict[str, object]:
+    """Return all settings.
+
+    Args:
+        **changes: Settings that are other than in `SETTINGS`.
+    """
+    data = {f'{DATA}.{name}': size for name, size in SIZES.items()}
+    return {**SETTINGS, **data, **changes}
+
+
 def command_line() -> list[str]:
     """Return the settings as ``--cfg-options`` takes them."""
-    data = {f'{DATA}.{name}': size for name, size in SIZES.items()}
-    return [f'{name}={value}' for name, value in {**SETTINGS, **data}.items()]
+    return [f'{name}={value}' for name, value in settings().items()]
