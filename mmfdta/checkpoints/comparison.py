@@ -42,7 +42,15 @@ def matching_weights(
         raise CheckpointMismatchError(f'it holds no weights by name: {error}') from None
     if modules:
         weights = keep_modules(weights, modules)
-    problems = compare_weights(shapes_of(weights), shapes_of(model.state_dict()))
+    found, expected = shapes_of(weights), shapes_of(model.state_dict())
+    other = [name for name in found if expected.get(name, found[name]) != found[name]]
+    if 2 * len(other) > len(found):
+        raise CheckpointMismatchError(
+            f'it is a model of another size: {len(other)} of its {len(found)} weights '
+            f'have another shape, first {other[0]} {found[other[0]]} instead of '
+            f'{expected[other[0]]}; take the config of its size'
+        )
+    problems = compare_weights(found, expected)
     if problems:
         raise CheckpointMismatchError('; '.join(problems))
     return weights

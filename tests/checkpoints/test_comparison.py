@@ -55,3 +55,9 @@ def test_modules_are_taken_out_of_a_larger_model():
     assert set(taken) == {'detector.weight', 'detector.bias'}
     with pytest.raises(CheckpointMismatchError, match='2 unknown: rest'):
         matching_weights(smaller, content)
+
+
+def test_another_size_is_said_at_once():
+    with pytest.raises(CheckpointMismatchError, match='another size: 2 of its 2') as no:
+        matching_weights(nn.Linear(2, 3), nn.Linear(2, 4).state_dict())
+    assert 'weight (4, 2) instead of (3, 2)' in str(no.value)
