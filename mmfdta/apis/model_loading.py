@@ -86,7 +86,6 @@ def load_tracker(
         try:
             content, remark = adapt_to_config(content, model, config)
             model.load_state_dict(matching_weights(model, content, modules))
-            _check_finite(model)
         except CheckpointMismatchError as error:
             raise CheckpointMismatchError(
                 f'{checkpoint} does not fit the model of the config: {error}'
@@ -100,21 +99,6 @@ def load_tracker(
     hold_half_weights(model, precision)
     model = accelerate(revert_sync_batchnorm(model).to(device).eval())
     return compile_detector(model) if config.get('compile_detector') else model
-
-
-def _check_finite(model: torch.nn.Module) -> None:
-    """Refuse the weights of a training that diverged: they track nothing.
-
-    Raises:
-        CheckpointError: If one is NaN or infinite.
-    """
-    weights = dict(model.named_parameters())
-    broken = [name for name, value in weights.items() if not value.isfinite().all()]
-    if broken:
-        raise CheckpointError(
-            f'{len(broken)} of {len(weights)} weights have values that are not finite, '
-            f'{broken[0]} first; did the training diverge? Take an earlier checkpoint'
-        )
 
 
 def without_pretrained(model: Any) -> Any:

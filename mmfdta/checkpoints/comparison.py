@@ -34,6 +34,7 @@ def matching_weights(
 
     Raises:
         CheckpointMismatchError: If names or shapes differ, or there are no weights.
+        CheckpointError: If a weight is NaN or infinite: it tracks nothing.
     """
     model = model.module if is_model_wrapper(model) else model
     try:
@@ -53,6 +54,12 @@ def matching_weights(
     problems = compare_weights(found, expected)
     if problems:
         raise CheckpointMismatchError('; '.join(problems))
+    broken = [name for name, value in weights.items() if not value.isfinite().all()]
+    if broken:
+        raise CheckpointError(
+            f'{len(broken)} of {len(weights)} weights have values that are not finite, '
+            f'{broken[0]} first; did the training diverge? Take an earlier checkpoint'
+        )
     return weights
 
 

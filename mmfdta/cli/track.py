@@ -247,7 +247,7 @@ def _plan_results(options: argparse.Namespace) -> list[tuple[str, list[Path]]]:
     """Pair each source with what is written of it; check both."""
     from mmfdta.apis.result_names import find_sources, name_results, refuse_replacing
     from mmfdta.apis.sources import open_source
-    from mmfdta.apis.track_outputs import VideoFacts, plan_outputs
+    from mmfdta.apis.track_outputs import VideoFacts, VideoOptions, plan_outputs
     from mmfdta.visualization import TrackStyle
 
     # All that can be known before weights are fetched and loaded.
@@ -282,7 +282,8 @@ def _plan_results(options: argparse.Namespace) -> list[tuple[str, list[Path]]]:
         files = name_results(sources, folder, options.formats or _FORMATS)
     refuse_replacing(sources, itertools.chain.from_iterable(files))
     for source, names in zip(sources, files, strict=True):
-        plan_outputs(names, VideoFacts(source, 1.0), TrackStyle(), caption=False)
+        facts, video = VideoFacts(source, 1.0), VideoOptions(crf=options.crf)
+        plan_outputs(names, facts, TrackStyle(), caption=False, video=video)
     return list(zip(sources, files, strict=True))
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from mmfdta.checkpoints import (
+    CheckpointError,
     CheckpointMismatchError,
     compare_weights,
     matching_weights,
@@ -61,3 +62,11 @@ def test_another_size_is_said_at_once():
     with pytest.raises(CheckpointMismatchError, match='another size: 2 of its 2') as no:
         matching_weights(nn.Linear(2, 3), nn.Linear(2, 4).state_dict())
     assert 'weight (4, 2) instead of (3, 2)' in str(no.value)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_weights_that_are_not_finite_are_refused(value):
+    weights = nn.Linear(2, 2).state_dict()
+    weights['bias'][1] = value
+    with pytest.raises(CheckpointError, match='1 of 2 .*not finite, bias first'):
+        matching_weights(nn.Linear(2, 2), weights)

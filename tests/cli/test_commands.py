@@ -182,9 +182,12 @@ def test_two_checkpoints_are_an_error(project, error_of):
 @pytest.mark.parametrize(
     'weights, problem',
     [
-        ({}, 'it holds no weights by name'),
+        ({}, 'there is no state dict in it'),
         (dict(bias=torch.ones(1)), '1 missing: weight; 1 unknown: bias'),
-        (dict(weight=torch.ones(2)), '1 of another shape: weight (2,) instead of (1,)'),
+        (
+            dict(weight=torch.ones(2)),
+            'another shape, first weight (2,) instead of (1,)',
+        ),
         (dict(weight=torch.ones(1), bias=torch.ones(1)), '1 unknown: bias'),
     ],
 )
@@ -329,7 +332,7 @@ def test_what_the_console_of_a_test_shows(project, capfd):
     assert 'weight: 1.0000  count: 4' in shown[-1]
     assert len(shown) <= 4
     (log,) = project.rglob('*.log')
-    for text in ('System environment', 'Config:', 'Loads checkpoint by local'):
+    for text in ('System environment', 'Config:', 'Load checkpoint from one.pth'):
         assert text in log.read_text()
 
 
