@@ -71,7 +71,10 @@ def test_it_goes_on_where_a_connection_broke(tmp_path):
 
 def test_another_process_goes_on_where_one_was_killed(tmp_path):
     code = (
-        'import sys; from pathlib import Path; from mmfdta.apis import downloads as d\n'
+        'import signal, sys; from pathlib import Path\n'
+        'from mmfdta.apis import downloads as d\n'
+        # A shell starts what it runs in the background without it.
+        'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
         'read = d.http.client.HTTPResponse.read\n'
         'def slow(self, n):\n'
         '    chunk = read(self, 100_000); print(len(chunk), flush=True)\n'

@@ -368,7 +368,8 @@ FAMILIES = dict(
 
 def test_every_base_model_is_looked_at():
     names = {path.stem for path in (CONFIGS / '_base_/models').glob('*.py')}
-    assert names - {'mini_sizes', 'yolox_x'} == {*FAMILIES}
+    without_attention = {name for name in names if name.startswith('yolox_')}
+    assert names - without_attention - {'mini_sizes'} == {*FAMILIES}
 
 
 @pytest.mark.parametrize('name', FAMILIES.values())

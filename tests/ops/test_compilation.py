@@ -8,6 +8,7 @@ the C++ compiler: graph breaks and numbers are the same, and it takes seconds.
 import copy
 import functools
 import importlib
+import logging
 from pathlib import Path
 
 import pytest
@@ -234,6 +235,7 @@ def test_the_inferencer_and_the_test_follow_the_setting(monkeypatch):
 
     class TestedRunner:
         model = inferencer.model
+        logger = logging.getLogger('tested')
 
         def register_hook(self, hook):
             pass
@@ -245,5 +247,5 @@ def test_the_inferencer_and_the_test_follow_the_setting(monkeypatch):
     monkeypatch.setattr(module, 'build_runner', lambda config: TestedRunner())
     for setting in (False, True):
         settings = dict(test_evaluator=[], work_dir='', compile_detector=setting)
-        module.test(Config(settings), 'http://weights')
+        module.test(Config(settings), None)
     assert seen == [False, True]
