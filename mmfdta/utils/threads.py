@@ -13,7 +13,7 @@ import sys
 
 SPIN_COUNT = 'GOMP_SPINCOUNT'
 """GNU's OpenMP, in PyTorch's wheels for Linux, reads it when PyTorch is loaded."""
-SHORT = '10000'
+SHORT = '1000'
 # What says the same; whoever sets one of them is asked no more.
 _SETTINGS = (SPIN_COUNT, 'OMP_WAIT_POLICY', 'KMP_BLOCKTIME')
 
