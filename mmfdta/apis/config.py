@@ -2,6 +2,7 @@
 """From the name of a config to its runner: finding, reading, checking, building."""
 
 import difflib
+import gc
 import importlib
 import os
 import traceback
@@ -212,7 +213,10 @@ def _join_processes(config: Config) -> None:
 def leave_processes() -> None:
     """End the connection of the processes of a job, if this is one.
 
-    A process that ends with the connection's threads running may be aborted.
+    A process that ends with the connection's threads running may be aborted. They run
+    as long as the model's wrapper is there, and a runner, which is full of cycles,
+    keeps it until it is collected.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        gc.collect()
         torch.distributed.destroy_process_group()
