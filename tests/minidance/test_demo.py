@@ -19,12 +19,18 @@ from mmengine.structures import InstanceData
 
 from mmfdta.apis.benchmark import Entry, EntryResult
 from mmfdta.apis.config import find_config
+from mmfdta.apis.evaluation_data import EvaluationData
 from mmfdta.apis.weights import find_checkpoint
 from mmfdta.checkpoints import read_state_dict
 from mmfdta.cli.main import main
 from mmfdta.evaluation import Settings, evaluate
 from mmfdta.minidance import MiniDanceOptions, build_scene, make_minidance
-from mmfdta.minidance.demo import BASELINES, read_losses, write_scores
+from mmfdta.minidance.demo import (
+    BASELINES,
+    describe_comparison,
+    read_losses,
+    write_scores,
+)
 from mmfdta.minidance.stages import Stage, run_stages
 from mmfdta.minidance.training import DemoPlan, train_on
 from mmfdta.structures import Sequence, Tracks
@@ -54,6 +60,7 @@ def test_the_demo_goes_on_from_the_weights_of_the_package(tmp_path, capsys):
     held_out = json.loads((work / 'held_out.json').read_text())
     assert f'is {held_out["before"]:.3f} before' in text
     assert f'{held_out["after"]:.3f} after' in text
+    assert ('It has grown' in text) is not (held_out['after'] <= held_out['before'])
     # The statistics of normalisations follow the data at any learning rate.
     start = read_state_dict(find_checkpoint('minidance'))
     end = read_state_dict(work / 'fdta.pth')
@@ -91,9 +98,12 @@ def test_weights_that_lose_are_not_kept(tmp_path, capsys):
     plan = DemoPlan(tmp_path, tmp_path / 'data', 0, tiny_demo.settings(**changes))
     weights = tmp_path / 'fdta.pth'
     work, report = tmp_path / 'train', tmp_path / 'held_out.json'
-    train_on(plan.config('fdta_mini_demo'), work, weights, report)
+    config = plan.config('fdta_mini_demo')
+    train_on(config, work, weights, report)
     held_out = json.loads(report.read_text())
     assert not held_out['after'] <= held_out['before']
+    text = describe_comparison(plan, config, EvaluationData.open(config, 'test'))
+    assert 'It has grown, so the table is of the weights before.' in text
     assert 'keeps the weights that it started from' in capsys.readouterr().out
     start = read_state_dict(find_checkpoint('minidance'))
     kept = read_state_dict(weights)
