@@ -3,9 +3,16 @@
 
 import itertools
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter, deque
+from collections.abc import (
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +21,7 @@ from mmengine.logging import print_log
 from mmfdta.engine.frame_batches import MOST_FRAMES
 from mmfdta.structures.tracks import Tracks
 from mmfdta.visualization import TrackDrawer, TrackStyle
+from mmfdta.visualization.drawing import class_name
 
 from .background import BackgroundConsumer, Prefetcher
 from .counting import Counts, ObjectCounter
@@ -46,6 +54,7 @@ class TrackingReport:
         files: What was written.
         stopped: Whoever watched the window ended it.
         counts: What was counted.
+        tracks: Name of a class -> how many identities had it first, most first.
     """
 
     source: str
@@ -58,8 +67,14 @@ class TrackingReport:
     files: tuple[Path, ...]
     stopped: bool = False
     counts: Counts | None = None
+    tracks: Mapping[str, int] = field(default_factory=dict)
     skipped_frames: int = 0
     damaged_frames: int = 0
+
+    def describe_tracks(self) -> str:
+        """Write in a few words how many tracks of which class there were."""
+        names = ', '.join(f'{count} {name}' for name, count in self.tracks.items())
+        return f'{sum(self.tracks.values())} tracks' + (f' ({names})' if names else '')
 
     @property
     def fps(self) -> float:
@@ -152,6 +167,7 @@ class TrackingRun:
         self._drawer = TrackDrawer(self._style, classes, 'bgr') if window else None
         self._stopped = False
         self._earlier: deque[Tracks] = deque(maxlen=self._style.earlier_frames)
+        self._labels: dict[int, int] = {}
         self._num_frames = 0
         self._model_seconds = 0.0
         self._fps = 0.0
@@ -220,7 +236,13 @@ class TrackingRun:
             files=files,
             stopped=self._stopped,
             counts=None if self._counter is None else self._counter.finish(),
+            tracks=self._count_tracks(),
         )
+
+    def _count_tracks(self) -> dict[str, int]:
+        labels = self._labels.values()
+        names = Counter(class_name(self._classes, label) for label in labels)
+        return dict(names.most_common())
 
     def _read(self, frames: Iterable[SourceFrame]) -> Iterator[_Prepared]:
         """Runs in the reading thread."""
@@ -253,6 +275,9 @@ class TrackingRun:
         frames = []
         for (frame, _), found in zip(batch, tracks, strict=True):
             found = replace(found, frame=np.full_like(found.frame, frame.number))
+            pairs = zip(found.identity.tolist(), found.label.tolist(), strict=True)
+            for identity, label in pairs:
+                self._labels.setdefault(identity, label)
             tracked = TrackedFrame(
                 frame.number - 1,
                 frame.image,

@@ -8,7 +8,6 @@ VIDEO_tracks.mp4 and VIDEO_tracks.txt into the current folder.
 import argparse
 import itertools
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -312,26 +311,17 @@ def _track(
     inferencer: 'MOTInferencer', source: str, files: list[Path], how: dict[str, Any]
 ) -> 'TrackingReport':
     """Track a source, and say how it goes."""
-    from mmfdta.visualization.drawing import class_name
-
     _say(f'{source} -> {", ".join(map(str, files))}')
     frames = inferencer.track(source, out=files, **how)
-    labels: dict[int, int] = {}
     try:
         for count in itertools.count(1):
-            frame = next(frames)
-            _remark(inferencer, frame, count)
-            found = frame.tracks.identity.tolist(), frame.tracks.label.tolist()
-            for identity, label in zip(*found, strict=True):
-                labels.setdefault(identity, label)
+            _remark(inferencer, next(frames), count)
     except StopIteration as end:
-        report = end.value
+        report: TrackingReport = end.value
     finally:
         frames.close()
-    counts = Counter(labels.values()).most_common()
-    names = [f'{n} {class_name(inferencer.classes, label)}' for label, n in counts]
-    if names:
-        _say(f'{source}: {len(labels)} tracks ({", ".join(names)})')
+    if report.tracks:
+        _say(f'{source}: {report.describe_tracks()}')
     else:
         chosen = len(inferencer.kept_classes) < len(inferencer.classes)
         kept = ' of these classes' if chosen else ''

@@ -8,7 +8,6 @@ scratch, tunes the baselines and compares the embeddings, too.
 import copy
 import json
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,7 +49,6 @@ from mmfdta.visualization import (
     plot_similarity,
     save_figure,
 )
-from mmfdta.visualization.drawing import class_name
 from mmfdta.visualization.plots import new_figure
 
 from .stages import Stage, run_stages, say
@@ -222,19 +220,8 @@ def track_clip(path: Path, config: str, weights: Path, out: Sequence[Path]) -> N
     Raises:
         RuntimeError: If the video breaks off.
     """
-    inferencer = MOTInferencer(config, weights)
-    frames = inferencer.track(path, out=out, progress=True)
-    labels: dict[int, int] = {}
-    while True:
-        try:
-            tracks = next(frames).tracks
-        except StopIteration as end:
-            report = end.value
-            break
-        labels |= zip(tracks.identity.tolist(), tracks.label.tolist(), strict=True)
-    counts = Counter(class_name(inferencer.classes, label) for label in labels.values())
-    found = ', '.join(f'{n} {name}' for name, n in counts.most_common())
-    say(f'      {report}; {len(labels)} tracks ({found})')
+    report = MOTInferencer(config, weights)(path, out=out, progress=True)
+    say(f'      {report}; {report.describe_tracks()}')
     if not report.complete:
         raise RuntimeError(f'{path}: {report.problem}')
 
