@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 from mmengine.utils import import_modules_from_strings
@@ -15,6 +16,7 @@ from mmfdta.datasets.sequences import Sequence
 from mmfdta.evaluation import Evaluation, Settings, evaluate
 from mmfdta.evaluation import Sequence as ScoredSequence
 from mmfdta.evaluation.classes import RunClasses
+from mmfdta.evaluation.scores import select_together
 from mmfdta.structures.benchmarks import get_benchmark
 from mmfdta.structures.mot_text import read_tracks
 from mmfdta.structures.tracks import Tracks
@@ -142,6 +144,35 @@ class EvaluationData:
             found.append(tracks)
         return found
 
+    @property
+    def by_class(self) -> bool:
+        """Whether classes are scored one by one."""
+        return self.classes.chosen(self.class_aware) is not None
+
+    @cached_property
+    def scored(self) -> list[Tracks]:
+        """Ground truth of each sequence that the rules score, in frame order.
+
+        Labels are the model's. Where an identity counts within its class, the pair of
+        both is the identity.
+
+        Raises:
+            ValueError: If one is not published.
+        """
+        # Rows are found again by their number, whatever the rules do to them.
+        numbered = [replace(t, identity=np.arange(len(t))) for t in self.truths]
+        nothing = [Tracks.empty()] * len(numbered)
+        selected = select_together(self.pair(nothing, numbered), self.settings)
+        found = []
+        for sequence, of in zip(self.sequences, selected, strict=True):
+            rows = np.concatenate([part.gt.identity for part in of.values()])
+            assert sequence.annotations is not None  # as `truths` has seen
+            tracks = sequence.annotations.tracks.select(np.sort(rows))
+            if self.by_class or tracks.find_repeats():
+                tracks = tracks.with_paired_identities()
+            found.append(tracks)
+        return found
+
     def describe(self) -> str:
         """Describe the data in a line."""
         frames = sum(map(len, self.sequences))
@@ -149,6 +180,37 @@ class EvaluationData:
             f'{self.dataset.data_root} ({self.dataset.split}), {len(self.sequences)} '
             f'sequences, {frames} frames, rules of {self.benchmark}'
         )
+
+    @property
+    def settings(self) -> Settings:
+        """How the data are scored."""
+        return Settings(self.benchmark, classes=self.classes.chosen(self.class_aware))
+
+    def pair(
+        self, tracks: SequenceOf[Tracks], truths: SequenceOf[Tracks] | None = None
+    ) -> list[ScoredSequence]:
+        """Put the tracks of all sequences beside their ground truth.
+
+        Args:
+            tracks: Of each sequence, in the order of the data set.
+            truths: What takes the place of :attr:`truths`.
+
+        Returns:
+            The sequences, with the numbers of their classes, as they are scored.
+
+        Raises:
+            ValueError: If tracks cannot be scored, or there is no ground truth.
+        """
+        truths = self.truths if truths is None else truths
+        return [
+            self.classes.number(
+                ScoredSequence(sequence.name, len(sequence), truth, found),
+                self.by_class,
+            )
+            for sequence, truth, found in zip(
+                self.sequences, truths, tracks, strict=True
+            )
+        ]
 
     def score(self, tracks: SequenceOf[Tracks]) -> Evaluation:
         """Score the tracks of all sequences.
@@ -159,17 +221,7 @@ class EvaluationData:
         Raises:
             ValueError: If tracks cannot be scored, or there is no ground truth.
         """
-        classes = self.classes.chosen(self.class_aware)
-        jobs = [
-            self.classes.number(
-                ScoredSequence(sequence.name, len(sequence), truth, found),
-                classes is not None,
-            )
-            for sequence, truth, found in zip(
-                self.sequences, self.truths, tracks, strict=True
-            )
-        ]
-        return evaluate(jobs, Settings(self.benchmark, classes=classes))
+        return evaluate(self.pair(tracks), self.settings)
 
     def score_text(self, folder: Path) -> Evaluation:
         """Score the results of all sequences in a folder, ``<sequence>.txt``.

@@ -365,6 +365,28 @@ def select_classes(
     }
 
 
+def select_together(
+    sequences: SequenceOf[Sequence], settings: Settings
+) -> list[dict[str, Sequence]]:
+    """Keep the boxes that :func:`evaluate` scores of sequences of one set.
+
+    Args:
+        sequences: All sequences of the set: how classes and identities are read depends
+            on all of them.
+        settings: How.
+
+    Returns:
+        For each sequence what is scored of it, by class name.
+
+    Raises:
+        ValueError: If no score is defined for them.
+    """
+    census = ClassCensus.total(map(ClassCensus.of, sequences))
+    classes, reading, _ = _read(census, settings)
+    selected = [select_classes(one, settings, reading) for one in sequences]
+    return [{name: of[name] for name in classes} for of in selected]
+
+
 def _read(
     census: ClassCensus, settings: Settings
 ) -> tuple[list[str], Reading, list[str]]:
