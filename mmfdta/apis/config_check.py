@@ -21,7 +21,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmfdta.engine.precision import find_precision
-from mmfdta.models.detectors.fdta_detector import share_depth_bins
+from mmfdta.models.detectors.depth import share_depth_bins
 from mmfdta.models.mot.fdta import share_sizes
 
 # What the runner and the commands understand at the top.

@@ -17,7 +17,7 @@ from ..layers import TransformerEncoderLayer
 
 
 class DepthFeatures(NamedTuple):
-    """What the Spatial Adapter hands on; h, w are the stride-8 map's size."""
+    """What the Spatial Adapter hands on; h, w are the finest level's size."""
 
     logits: Tensor
     """Depth-bin logits (F, D + 1, h, w)."""
@@ -49,7 +49,14 @@ class SpatialAdapter(BaseModule):
         feedforward_channels: FFN channels of the depth encoder.
         dropout: Dropout of the depth encoder.
         num_groups: Groups of the normalisation layers.
+        num_levels: Neck levels that are averaged, from 1 to 3. A detector sets it to 3,
+            or to the number of levels it has.
+        first_level: Index of the finest of them. 1 leaves out a level of stride 4,
+            whose map is four times as large.
         init_cfg: Initialisation config.
+
+    Raises:
+        ValueError: If there are not 1 to 3 levels.
     """
 
     def __init__(
@@ -62,9 +69,17 @@ class SpatialAdapter(BaseModule):
         feedforward_channels: int = 256,
         dropout: float = 0.1,
         num_groups: int = 32,
+        num_levels: int = 3,
+        first_level: int = 0,
         init_cfg: OptMultiConfig = None,
     ) -> None:
         super().__init__(init_cfg)
+        if not 1 <= num_levels <= 3:
+            raise ValueError(
+                f'SpatialAdapter: found num_levels={num_levels}, expected 1 to 3'
+            )
+        self.num_levels = num_levels
+        self.first_level = first_level
         norm_cfg = dict(type='GN', num_groups=num_groups)
         proj = dict(kernel_size=1, bias=True, norm_cfg=norm_cfg, act_cfg=None)
         conv = dict(kernel_size=3, padding=1, bias=True, norm_cfg=norm_cfg)
@@ -73,7 +88,8 @@ class SpatialAdapter(BaseModule):
             'bin_values', lid_bin_values(num_bins, depth_min, depth_max)
         )
         self.fine_proj = ConvModule(embed_dims, embed_dims, **proj)
-        self.coarse_proj = ConvModule(embed_dims, embed_dims, **proj)
+        if num_levels > 1:
+            self.coarse_proj = ConvModule(embed_dims, embed_dims, **proj)
         self.depth_head = nn.Sequential(
             ConvModule(embed_dims, embed_dims, **conv),
             ConvModule(embed_dims, embed_dims, **conv),
@@ -90,15 +106,24 @@ class SpatialAdapter(BaseModule):
         """Compute depth logits and embedding.
 
         Args:
-            feats: Neck levels, finest first, each (F, C, h, w); the first three
-                (strides 8, 16, 32) are used.
-            mask: Padding (F, h * w) of the finest level.
-            pos: Sine positions of the finest level, (F, h * w, C).
+            feats: All neck levels (F, C, h, w), finest first.
+            mask: Padding (F, h * w) of the finest level that is used.
+            pos: Sine positions of that level, (F, h * w, C) or (1, h * w, C).
 
         Returns:
             Logits, embedding, mask and expected depth.
+
+        Raises:
+            ValueError: If there are fewer levels.
         """
-        x = self.depth_head(self._fuse(*feats[:3]))
+        used = feats[self.first_level : self.first_level + self.num_levels]
+        if len(used) < self.num_levels:
+            raise ValueError(
+                f'SpatialAdapter: found {len(feats)} levels of features, expected '
+                f'first_level + num_levels = {self.first_level} + {self.num_levels}; '
+                'lower either'
+            )
+        x = self.depth_head(self._fuse(*used))
         logits = self.depth_classifier(x)
         expected = self._expected_depth(logits)
         visible = None if mask is None else ~mask[:, None, None]
@@ -107,14 +132,14 @@ class SpatialAdapter(BaseModule):
         embed = embed + self.embed_depth(expected).flatten(1, 2).to(embed)
         return DepthFeatures(logits, embed, mask, expected)
 
-    def _fuse(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
-        """Average the three levels at the finest one's size."""
+    def _fuse(self, fine: Tensor, *coarser: Tensor) -> Tensor:
+        """Average the levels at the finest one's size."""
         size = fine.shape[-2:]
         fused = self.fine_proj(fine)
-        for feat in (middle, coarse):
+        for feat in coarser:
             feat = F.interpolate(feat, size, mode='bilinear')
             fused = fused + self.coarse_proj(feat)
-        return fused / 3
+        return fused / (1 + len(coarser))
 
     def _expected_depth(self, logits: Tensor) -> Tensor:
         """Mean depth (F, h, w); in half precision it would jump between rows."""

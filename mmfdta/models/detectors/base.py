@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """Deformable DETR of one stage, whose host never waits for the device."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmdet.models.detectors import DeformableDETR
@@ -167,19 +169,22 @@ class FrameDetector(DeformableDETR):
         )
         encoder_inputs = dict(feat=tokens, feat_mask=mask, feat_pos=pos, **levels)
         encoder_inputs |= known
-        finest = positions[0], None if masks is None else masks[0]
-        more = self.decoder_features(feats, *finest)
+        more = self.decoder_features(feats, positions, masks)
         return encoder_inputs, dict(memory_mask=mask, **levels, **more)
 
     def decoder_features(
-        self, feats: tuple[Tensor, ...], pos: Tensor, mask: Tensor | None
+        self,
+        feats: tuple[Tensor, ...],
+        positions: Sequence[Tensor],
+        masks: Sequence[Tensor] | None,
     ) -> dict:
         """What the layers of the decoder get besides; nothing here.
 
         Args:
             feats: Neck levels (F, C, h, w), finest first.
-            pos: Positions of the finest level (F, h * w, C).
-            mask: Its padding (F, h * w) bool, True = padding; None without padding.
+            positions: Of each level, (F, h * w, C), or (1, h * w, C) for all frames.
+            masks: Padding of each level, (F, h * w) bool, True = padding; None without
+                padding.
         """
         return {}
 

@@ -12,10 +12,9 @@ from mmdet.utils import InstanceList, OptConfigType
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmfdta.utils.shared_sizes import Place, share_number
-
 from ..adapters import DepthFeatures
 from .base import FrameDetector, padded_sizes
+from .depth import build_spatial_adapter, share_depth_bins
 from .layers import FDTADecoder
 
 
@@ -194,24 +193,27 @@ class FDTADetector(FrameDetector):
         layer_cfg = dict(decoder['layer_cfg'])
         if self.spatial_adapter is not None:
             layer_cfg.setdefault('depth_attn_cfg', dict(layer_cfg['self_attn_cfg']))
-            adapter = dict(self.spatial_adapter)
-            share_number(
-                'model.detector.bbox_head.embed_dims',
+            self.spatial_adapter = build_spatial_adapter(
+                self.spatial_adapter,
                 self.embed_dims,
-                [Place('model.detector.spatial_adapter', adapter, 'embed_dims')],
-                default=self.embed_dims,
+                'model.detector.bbox_head.embed_dims',
+                self.num_feature_levels,
             )
-            self.spatial_adapter = MODELS.build(adapter)
         self.decoder = FDTADecoder(**{**decoder, 'layer_cfg': layer_cfg})
 
     def decoder_features(
-        self, feats: tuple[Tensor, ...], pos: Tensor, mask: Tensor | None
+        self,
+        feats: tuple[Tensor, ...],
+        positions: Sequence[Tensor],
+        masks: Sequence[Tensor] | None,
     ) -> dict:
         """Run the Spatial Adapter; see :meth:`FrameDetector.decoder_features`."""
         if self.spatial_adapter is None:
             return {}
-        detached = [feat.detach() for feat in feats[:3]]
-        return dict(depth=self.spatial_adapter(detached, mask, pos))
+        finest = self.spatial_adapter.first_level
+        mask = None if masks is None else masks[finest]
+        detached = [feat.detach() for feat in feats]
+        return dict(depth=self.spatial_adapter(detached, mask, positions[finest]))
 
     def forward_decoder(  # type: ignore[override]
         self, *args, depth: DepthFeatures | None = None, **kwargs
@@ -265,32 +267,3 @@ class FDTADetector(FrameDetector):
         return self.network(batch_inputs, sizes)
 
     _forward = detect
-
-
-def share_depth_bins(
-    adapter: OptConfigType, loss: OptConfigType
-) -> tuple[dict | None, dict | None]:
-    """Hand the number of depth bins down to the Spatial Adapter and its loss.
-
-    Args:
-        adapter: Config of the adapter.
-        loss: Config of the depth loss.
-
-    Returns:
-        The two configs with the number.
-
-    Raises:
-        ValueError: If they say different numbers.
-    """
-    adapter, loss = (None if part is None else dict(part) for part in (adapter, loss))
-    detector = 'model.detector'
-    share_number(
-        f'{detector}.spatial_adapter.num_bins',
-        None,
-        [
-            Place(f'{detector}.spatial_adapter', adapter, 'num_bins'),
-            Place(f'{detector}.bbox_head.loss_depth', loss, 'num_bins'),
-        ],
-        default=150,
-    )
-    return adapter, loss

@@ -18,6 +18,7 @@ from mmfdta.utils.instances import take_rows
 
 from ..adapters import DepthFeatures
 from ..layers import in_float32
+from .depth import depth_loss
 from .fdta_detector import DetectorOutputs
 from .matcher import ClipMatches, ClipTargets, MatchedPairs
 
@@ -131,33 +132,12 @@ class FDTAHead(DeformableDETRHead):
             num_boxes,
         )
         if self.loss_depth is not None and depth_maps is not None:
-            parts = [
-                self._loss_depth(logits, depth_maps, targets, frames, num_boxes)
-                for logits, frames in outputs.depth_parts
-            ]
+            parts = outputs.depth_parts
             if parts:
-                losses['loss_depth'] = sum(parts)
+                losses['loss_depth'] = depth_loss(
+                    self.loss_depth, parts, depth_maps, targets, num_boxes
+                )
         return losses, matches
-
-    def _loss_depth(
-        self,
-        logits: Tensor,
-        depth_maps: Tensor,
-        targets: ClipTargets,
-        frames: Tensor | slice,
-        num_boxes: Tensor,
-    ) -> Tensor:
-        """Depth loss of some frames, with their boxes as foreground."""
-        size = logits.shape[-2:]
-        padding = targets.padding_mask(size)[frames]
-        # What is no box is empty and covers nothing.
-        boxes = targets.boxes.masked_fill(~targets.valid[..., None], 0)[frames]
-        frame = torch.arange(len(boxes), device=boxes.device)
-        frame = frame[:, None].expand(boxes.shape[:2]).flatten()
-        cells = self.loss_depth.box_cells(boxes.flatten(0, 1), frame, size, padding)
-        return self.loss_depth(
-            logits, depth_maps[frames], cells, frame, padding, avg_factor=num_boxes
-        )
 
     def _loss_layers(
         self,

@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 
 import mmfdta.registry  # noqa: F401
 from mmfdta.datasets.sequences import Sequence, SequenceAnnotations
-from mmfdta.models.detectors.fdta_detector import share_depth_bins
+from mmfdta.models.detectors.depth import share_depth_bins
 from mmfdta.models.mot.fdta import share_sizes
 from mmfdta.structures.tracks import Tracks
 

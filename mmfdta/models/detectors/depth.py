@@ -1,0 +1,113 @@
+# Copyright (c) mmfdta authors.
+"""What all detectors with a Spatial Adapter share: its numbers and its loss."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmdet.utils import OptConfigType
+from torch import Tensor, nn
+
+from mmfdta.utils.shared_sizes import Place, share_number
+
+from .matcher import ClipTargets
+
+ADAPTER = 'model.detector.spatial_adapter'
+
+
+def share_depth_bins(
+    adapter: OptConfigType,
+    loss: OptConfigType,
+    loss_key: str = 'model.detector.bbox_head.loss_depth',
+) -> tuple[dict | None, dict | None]:
+    """Hand the number of depth bins down to the Spatial Adapter and its loss.
+
+    Args:
+        adapter: Config of the adapter.
+        loss: Config of the depth loss.
+        loss_key: Where a config has that loss.
+
+    Returns:
+        The two configs with the number.
+
+    Raises:
+        ValueError: If they say different numbers.
+    """
+    adapter, loss = (None if part is None else dict(part) for part in (adapter, loss))
+    share_number(
+        f'{ADAPTER}.num_bins',
+        None,
+        [Place(ADAPTER, adapter, 'num_bins'), Place(loss_key, loss, 'num_bins')],
+        default=150,
+    )
+    return adapter, loss
+
+
+def build_spatial_adapter(
+    adapter: dict, embed_dims: int, embed_dims_key: str, num_levels: int
+) -> nn.Module:
+    """Build the Spatial Adapter of a detector.
+
+    Args:
+        adapter: Its config.
+        embed_dims: Channels of the detector's features.
+        embed_dims_key: Where a config says them.
+        num_levels: Levels that the detector's neck gives; the adapter takes three of
+            them, or those there are.
+
+    Returns:
+        The adapter.
+
+    Raises:
+        ValueError: If it says other channels.
+    """
+    adapter = dict(adapter)
+    share_number(
+        embed_dims_key,
+        embed_dims,
+        [Place(ADAPTER, adapter, 'embed_dims')],
+        default=embed_dims,
+    )
+    share_number(
+        f'{ADAPTER}.num_levels',
+        None,
+        [Place(ADAPTER, adapter, 'num_levels')],
+        default=max(1, min(3, num_levels - adapter.get('first_level', 0))),
+    )
+    return MODELS.build(adapter)
+
+
+def depth_loss(
+    loss: Any,
+    parts: Sequence[tuple[Tensor, Tensor | slice]],
+    depth_maps: Tensor,
+    targets: ClipTargets,
+    num_boxes: Tensor,
+) -> Tensor:
+    """Depth loss of F frames, with their boxes as foreground.
+
+    Args:
+        loss: A :class:`DepthBinLoss`.
+        parts: Depth logits (f, D + 1, h, w), and which of the F frames they are of.
+        depth_maps: (F, 1, H, W) pseudo depth in 0..255.
+        targets: Ground truth of the F frames.
+        num_boxes: What the sum over the frames is divided by, a scalar.
+
+    Returns:
+        Scalar.
+    """
+    # What is no box is empty and covers nothing.
+    boxes = targets.boxes.masked_fill(~targets.valid[..., None], 0)
+    losses = []
+    for logits, frames in parts:
+        size = logits.shape[-2:]
+        padding = targets.padding_mask(size)[frames]
+        found = boxes[frames]
+        frame = torch.arange(len(found), device=boxes.device)
+        frame = frame[:, None].expand(found.shape[:2]).flatten()
+        cells = loss.box_cells(found.flatten(0, 1), frame, size, padding)
+        losses.append(
+            loss(logits, depth_maps[frames], cells, frame, padding, num_boxes)
+        )
+    return sum(losses)

@@ -1,0 +1,132 @@
+# Copyright (c) mmfdta authors.
+"""Depth cross-attention beside the decoder layers of any DETR of MMDetection."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from mmdet.utils import OptConfigType
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor, nn
+
+from ..adapters import DepthFeatures
+from ..layers import DetrAttention
+
+
+class DepthAttention(BaseModule):
+    """Queries look at the depth embedding: attention, residual and norm.
+
+    The queries ask without their position; keys and values are the embedding itself.
+    Section 3.2 of the paper.
+
+    Args:
+        embed_dims: Channels C of queries and embedding.
+        num_heads: Heads of the attention; divides C.
+        dropout: Dropout on attention weights and output.
+        **kwargs: Further arguments of :class:`DetrAttention`.
+    """
+
+    def __init__(
+        self, embed_dims: int, num_heads: int = 8, dropout: float = 0.0, **kwargs
+    ) -> None:
+        super().__init__()
+        self.depth_attn = DetrAttention(embed_dims, num_heads, dropout, **kwargs)
+        self.depth_norm = nn.LayerNorm(embed_dims)
+
+    def init_weights(self) -> None:
+        """Initialise as MMDetection does the attention of its decoders."""
+        super().init_weights()
+        for weight in self.parameters():
+            if weight.dim() > 1:
+                nn.init.xavier_uniform_(weight)
+
+    def forward(self, query: Tensor, depth: DepthFeatures) -> Tensor:
+        """Look at the depth of the frames.
+
+        Args:
+            query: (F, Q, C).
+            depth: Output of the Spatial Adapter for the F frames.
+
+        Returns:
+            (F, Q, C).
+        """
+        query = self.depth_attn(
+            query, depth.embed, depth.embed, key_padding_mask=depth.mask
+        )
+        return self.depth_norm(query)
+
+
+class DepthLayers(ModuleList):
+    """One :class:`DepthAttention` for each decoder layer of a host.
+
+    The layers themselves, their classes and the names of their weights stay as they
+    are. While :meth:`attending` is on, every layer hands its queries to its attention
+    right before the FFN, which is where :class:`FDTADecoderLayer` has it: after
+    self-attention, cross-attention and their norms. All queries do, those of
+    denoising too, for they share the layers.
+
+    Args:
+        decoder_layers: The layers, each with its FFN as ``ffn``.
+        embed_dims: Channels of their queries.
+        attn_cfg: Arguments of :class:`DepthAttention`. What it leaves out is taken from
+            the layers' self-attention: ``num_heads`` and ``dropout``.
+
+    Raises:
+        ValueError: If a layer has no ``ffn``.
+    """
+
+    def __init__(
+        self,
+        decoder_layers: Sequence[nn.Module],
+        embed_dims: int,
+        attn_cfg: OptConfigType = None,
+    ) -> None:
+        if not decoder_layers:
+            raise ValueError(
+                'model.detector.spatial_adapter: found a host without decoder layers, '
+                'which could attend to depth; take the adapter out'
+            )
+        for index, layer in enumerate(decoder_layers):
+            if not isinstance(getattr(layer, 'ffn', None), nn.Module):
+                raise ValueError(
+                    f'model.detector.spatial_adapter: decoder layer {index}, a '
+                    f'{type(layer).__name__}, has no `ffn`, before which its queries '
+                    'attend to depth; take the adapter out, or let `decoder_layers` of '
+                    'model.detector.interface give modules that have one'
+                )
+        cfg = dict(embed_dims=embed_dims, **_like_self_attention(decoder_layers[0]))
+        cfg.update(attn_cfg or {})
+        super().__init__([DepthAttention(**cfg) for _ in decoder_layers])
+
+    @contextmanager
+    def attending(
+        self, decoder_layers: Sequence[nn.Module], depth: DepthFeatures
+    ) -> Iterator[None]:
+        """Let decoder layers attend to depth, until the end of the block.
+
+        Nothing of it stays at the layers, not even after an error. A pass that is
+        computed again in the backward pass (activation checkpointing) has to enter the
+        block again.
+
+        Args:
+            decoder_layers: As many as there were.
+            depth: Of the frames whose queries the layers get.
+        """
+        with ExitStack() as stack:
+            for layer, attention in zip(decoder_layers, self, strict=True):
+
+                def attend(
+                    ffn: nn.Module,
+                    args: tuple[Tensor, ...],
+                    attention: nn.Module = attention,
+                ) -> tuple[Tensor, ...]:
+                    return attention(args[0], depth), *args[1:]
+
+                stack.enter_context(layer.ffn.register_forward_pre_hook(attend))
+            yield
+
+
+def _like_self_attention(layer: nn.Module) -> dict:
+    """Heads and dropout of a layer's self-attention, as far as its config has them."""
+    cfg = getattr(layer, 'self_attn_cfg', {})
+    names = dict(num_heads='num_heads', attn_drop='dropout', dropout='dropout')
+    return {ours: cfg[theirs] for theirs, ours in names.items() if theirs in cfg}
