@@ -114,6 +114,24 @@ PROTOCOLS: dict[str, Protocol] = {
 }
 
 
+def admissible_scores(
+    scores: np.ndarray, labels: np.ndarray, classes: np.ndarray
+) -> np.ndarray:
+    """Put the ID scores of words of other classes below any threshold.
+
+    Args:
+        scores: ID scores (M, K + 1).
+        labels: int64 (M,), classes of the detections.
+        classes: int64 (K,), or (M, K), classes of the words.
+
+    Returns:
+        ID scores (M, K + 1), -1 where the classes differ.
+    """
+    scores = scores.copy()
+    scores[:, :-1][labels[:, None] != classes] = -1
+    return scores
+
+
 # ---------------------------------------------------------------------------- words
 class IDVocabulary:
     """K words that are lent to identities, the least recently used one first.
@@ -409,11 +427,10 @@ class IdentityAssignment:
                 f'tracker.num_id_vocabulary is {self.num_id_vocabulary}'
             )
         self._check_finite(id_scores, 'ID scores')
+        scores = id_scores
         if self.class_aware:
-            other = labels[:, None] != self.vocabulary.classes
-            id_scores = id_scores.copy()
-            id_scores[:, :-1][other] = -1  # below any threshold
-        return PROTOCOLS[self.protocol](id_scores, self.live, self.id_thr)
+            scores = admissible_scores(id_scores, labels, self.vocabulary.classes)
+        return PROTOCOLS[self.protocol](scores, self.live, self.id_thr)
 
     def name(
         self,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmfdta.utils.transfers import to_device
 
-from .assignment import IdentityAssignment
+from .assignment import IdentityAssignment, NamedDetections
 
 
 @dataclass
@@ -32,6 +32,34 @@ class TrajectoryHistory:
 
 
 IdentityScorer = Callable[[TrajectoryHistory, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class AssociatedFrame:
+    """What the tracker decided in a frame, for those who want to know why.
+
+    Attributes:
+        rows: (n,) int64, places in ``pred_instances`` of the detections that took part.
+        id_scores: (n, K + 1) float32 of the network; None if it was not asked: there
+            were no detections or no live trajectories.
+        live: (K,) bool, words of the trajectories that were live before the frame.
+        owners: (K,) int64, identities that the words stood for before the frame, also
+            of words that are live no more; -1 of words that were never lent.
+        classes: (K,) int64, their classes.
+        words: (n,) int64 words that the protocol gave, K for none.
+        named: What the detections are called after newborns were let in.
+    """
+
+    rows: np.ndarray
+    id_scores: np.ndarray | None
+    live: np.ndarray
+    owners: np.ndarray
+    classes: np.ndarray
+    words: np.ndarray
+    named: NamedDetections
+
+
+FrameObserver = Callable[[AssociatedFrame], None]
 
 
 class EmbeddingMemory:
@@ -143,9 +171,15 @@ class FDTATracker(IdentityAssignment):
             word are tracked by overlap and embedding until one is free.
         class_aware: A detection only continues a trajectory of its own class.
 
+    Attributes:
+        observer: Called at the end of each frame with what was decided in it; None
+            calls nothing. It changes nothing that the tracker does.
+
     Raises:
         ValueError: If an argument is out of its range.
     """
+
+    observer: FrameObserver | None = None
 
     def __init__(
         self,
@@ -242,9 +276,13 @@ class FDTATracker(IdentityAssignment):
         which, bboxes, scores, labels = self._select(found)
         embeddings = _rows(found.embeddings, which)
         words = np.full(len(which), self.num_id_vocabulary)
-        if len(which) and self.live.any():
-            id_scores = score_identities(self.history(), embeddings)
-            words = self.assign(id_scores.float().cpu().numpy(), labels)
+        live, id_scores = self.live, None
+        if len(which) and live.any():
+            scored = score_identities(self.history(), embeddings)
+            id_scores = scored.float().cpu().numpy()
+            words = self.assign(id_scores, labels)
+        owners = self.vocabulary.identities.copy()
+        classes = self.vocabulary.classes.copy()
         named = self.name(
             words,
             bboxes,
@@ -255,6 +293,10 @@ class FDTATracker(IdentityAssignment):
         self.memory.forget(named.ended)
         given = np.flatnonzero(named.words < self.num_id_vocabulary)
         self.memory.append(named.words[given], _rows(embeddings, given))
+        if self.observer is not None:
+            self.observer(
+                AssociatedFrame(which, id_scores, live, owners, classes, words, named)
+            )
         kept = named.identities >= 0
         return as_instances(
             bboxes[kept],
