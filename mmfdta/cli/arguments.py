@@ -120,6 +120,38 @@ def add_batch_size(parser: Options) -> None:
     )
 
 
+def add_checkpoint(parser: Options) -> None:
+    """Add the checkpoint, which may follow the config or be named as an option.
+
+    Args:
+        parser: Receives the arguments; see :func:`named_checkpoint`.
+    """
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='path, address or name (mmfdta weights) of the weights; by default what '
+        'the config names as its checkpoint',
+    )
+    parser.add_argument(
+        '--checkpoint', dest='checkpoint_option', help='the same, as an option'
+    )
+
+
+def named_checkpoint(options: argparse.Namespace) -> str | None:
+    """Return the checkpoint that the arguments name, or None.
+
+    Args:
+        options: The parsed arguments.
+
+    Raises:
+        ValueError: If two are named.
+    """
+    named = {options.checkpoint, options.checkpoint_option} - {None}
+    if len(named) > 1:
+        raise ValueError(f'two checkpoints are named: {", ".join(sorted(named))}')
+    return named.pop() if named else None
+
+
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``train`` and ``test`` share: the config, its changes, the launcher."""
     parser.add_argument('config', help='path of a config, or its name in mmfdta')

@@ -4,7 +4,12 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from .arguments import add_cfg_options, add_precision
+from .arguments import (
+    add_cfg_options,
+    add_checkpoint,
+    add_precision,
+    named_checkpoint,
+)
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -16,9 +21,7 @@ if TYPE_CHECKING:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that name a model, its weights and its data."""
     parser.add_argument('config', help='path of a config, or its name in mmfdta')
-    parser.add_argument(
-        '--checkpoint', help='path, address or name (mmfdta weights) of the weights'
-    )
+    add_checkpoint(parser)
     parser.add_argument(
         '--data',
         choices=['val', 'test'],
@@ -43,7 +46,7 @@ def open_model(
     """Load what :func:`add_model_arguments` names.
 
     Args:
-        options: The parsed arguments.
+        options: The parsed arguments; ``checkpoint`` is what is named then.
         data_from: Config whose data, and for a detector whose preprocessing, are
             taken; None takes the model's own.
 
@@ -67,6 +70,7 @@ def open_model(
     if data_from is not None:
         source = read_config(data_from, options.cfg_options)
     dataset_config(source, options.data)
+    options.checkpoint = named_checkpoint(options)
     model = load_tracker(
         config, options.checkpoint, options.device, options.allow_random_weights
     )

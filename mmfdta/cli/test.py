@@ -5,25 +5,19 @@ import argparse
 
 from .arguments import (
     add_batch_size,
+    add_checkpoint,
     add_compile,
     add_precision,
     add_run_arguments,
     keep_local_rank,
+    named_checkpoint,
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_run_arguments(parser)
-    parser.add_argument(
-        'checkpoint',
-        nargs='?',
-        help='path, address or name (mmfdta weights) of the weights; by default what '
-        'the config names as its checkpoint',
-    )
-    parser.add_argument(
-        '--checkpoint', dest='checkpoint_option', help='the same, as an option'
-    )
+    add_checkpoint(parser)
     add_precision(parser, 'track in it')
     add_batch_size(parser)
     add_compile(parser)
@@ -50,17 +44,15 @@ def choose_checkpoint(
     Raises:
         ValueError: If none or two are named.
     """
-    named = {options.checkpoint, options.checkpoint_option} - {None}
-    if len(named) > 1:
-        raise ValueError(f'two checkpoints are named: {", ".join(sorted(named))}')
-    if not named and not options.allow_random_weights:
+    named = named_checkpoint(options)
+    if named is None and not options.allow_random_weights:
         if config_names:
             return config_names
         raise ValueError(
             'no checkpoint is named; name one, or add --allow-random-weights to test '
             'the model as initialised'
         )
-    return named.pop() if named else None
+    return named
 
 
 def run(options: argparse.Namespace) -> None:

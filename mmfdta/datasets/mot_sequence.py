@@ -6,9 +6,11 @@ called, where its files lie, which splits it has, what is trained on and scored.
 commands that check, prepare and complete data sets ask the class.
 """
 
+import fnmatch
+import itertools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
 from functools import partial
@@ -66,8 +68,8 @@ class MOTSequenceDataset(BaseDataset):
     Args:
         data_root: The data set's folder.
         split: The split's folder.
-        sequences: Names of the sequences to use; None
-            uses all.
+        sequences: Names or patterns (``dancetrack00*``) of the sequences to use;
+            None uses all.
         dataset_name: Name in the meta information of a frame;
             by default that of the class.
         category_map: Column 8 of the text to label. None: the class or the numbers
@@ -389,11 +391,11 @@ class MOTSequenceDataset(BaseDataset):
             sources = self.sources()
         except (FileNotFoundError, ValueError):  # no texts, or a cache alone
             return self.rule, known
-        names = self.sequence_names
+        chosen = self._choose_names([source.name for source in sources])
         labels = labels_beside(
             source.gt_path
             for source in sources
-            if source.gt_path and (names is None or source.name in names)
+            if source.gt_path and source.name in chosen
         )
         rule = self.rule
         if tuple(classes) != MOTSequenceDataset.BENCHMARK.classes:  # some are named
@@ -448,13 +450,20 @@ class MOTSequenceDataset(BaseDataset):
         if self.sequence_names is None:
             return sequences
         by_name = {sequence.name: sequence for sequence in sequences}
-        missing = [name for name in self.sequence_names if name not in by_name]
+        missing = [name for name in self.sequence_names if not _matching(name, by_name)]
         if missing:
             raise ValueError(
                 f'sequences={missing} are not in split {self.split!r} of '
                 f'{self.data_root}; it has {sorted(by_name)[:10]}...'
             )
-        return [by_name[name] for name in self.sequence_names]
+        return [by_name[name] for name in self._choose_names(list(by_name))]
+
+    def _choose_names(self, known: list[str]) -> list[str]:
+        """Choose of the names of sequences those that are used, in their order."""
+        if self.sequence_names is None:
+            return known
+        found = [_matching(name, known) for name in self.sequence_names]
+        return [*dict.fromkeys(itertools.chain.from_iterable(found))]
 
     def _say_depth(self, sequences: list[Sequence]) -> None:
         """Say once, before the workers start, whose depth loss will be off."""
@@ -634,6 +643,12 @@ def mot_source(folder: Path) -> SequenceSource | None:
         seqinfo_path=str(seqinfo) if seqinfo.is_file() else None,
         depth_dir=str(folder / 'depth'),
     )
+
+
+def _matching(name: str, known: Iterable[str]) -> list[str]:
+    """List the names that are this one or, for want of it, that fit it as a pattern."""
+    known = list(known)
+    return [name] if name in known else fnmatch.filter(known, name)
 
 
 @DATASETS.register_module()

@@ -13,12 +13,15 @@ from .colors import identity_color
 from .drawing import TrackDrawer, TrackStyle, draw_caption
 from .plots import (
     DifferenceRow,
+    EffectPanel,
     SimilarityPanel,
     TrackerPoint,
     plot_differences,
+    plot_effects,
     plot_hota_curves,
     plot_plane,
     plot_scores,
+    plot_shares,
     plot_similarity,
     save_figure,
 )
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     'VIDEO_SUFFIXES',
     'DifferenceRow',
+    'EffectPanel',
     'SimilarityPanel',
     'TimelineRow',
     'TrackDrawer',
@@ -51,9 +55,11 @@ __all__ = [
     'identity_color',
     'list_switches',
     'plot_differences',
+    'plot_effects',
     'plot_hota_curves',
     'plot_plane',
     'plot_scores',
+    'plot_shares',
     'plot_similarity',
     'plot_timeline',
     'save_figure',

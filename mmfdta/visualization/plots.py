@@ -171,6 +171,93 @@ def plot_similarity(panels: Sequence[SimilarityPanel], title: str = '') -> Figur
     return figure
 
 
+@dataclass(frozen=True)
+class EffectPanel:
+    """What a setting of a tracker does to its scores.
+
+    Attributes:
+        title: The setting.
+        values: float (V,), ascending.
+        hota: float (V,), fractions of 1.
+        switches: int (V,), identity switches.
+        present: The value that the config has.
+    """
+
+    title: str
+    values: np.ndarray
+    hota: np.ndarray
+    switches: np.ndarray
+    present: float
+
+
+def plot_effects(panels: Sequence[EffectPanel], title: str = '') -> Figure:
+    """Draw HOTA and identity switches over the values of settings, a panel for each.
+
+    All panels have the same scales, so that the settings can be compared.
+
+    Args:
+        panels: From left to right.
+        title: Above the plot.
+    """
+    figure, axes = new_figure(3.4 * len(panels), 3.4, columns=len(panels))
+    hota = 100 * np.concatenate([panel.hota for panel in panels])
+    most = max(1, *(int(panel.switches.max()) for panel in panels))
+    for axis, panel in zip(axes, panels, strict=True):
+        other = axis.twinx()
+        is_first, is_last = panel is panels[0], panel is panels[-1]
+        other.plot(
+            panel.values,
+            panel.switches,
+            color=_SERIES[1],
+            marker='s',
+            markersize=4,
+            linestyle='--',
+            label='identity switches' if is_first else None,
+        )
+        label = 'HOTA' if is_first else None
+        axis.plot(panel.values, 100 * panel.hota, '-o', color=_SERIES[0], label=label)
+        axis.axvline(panel.present, color='0.3', linestyle=':')
+        axis.set_ylim(hota.min() - 1, hota.max() + 1)
+        other.set_ylim(0, 1.1 * most)
+        other.spines['top'].set_visible(False)
+        other.tick_params(labelright=is_last)
+        axis.tick_params(labelleft=is_first)
+        axis.set_xlabel(panel.title)
+        axis.set_zorder(other.get_zorder() + 1)
+        axis.patch.set_visible(False)
+        tidy(axis)
+        if is_last:
+            other.set_ylabel('identity switches')
+    axes[0].set_ylabel('HOTA, percent')
+    if title:
+        figure.suptitle(title)
+    _legend_below(figure, 2)
+    return figure
+
+
+def plot_shares(counts: Mapping[str, int], unit: str, title: str = '') -> Figure:
+    """Draw counts of one whole as bars with their number and share.
+
+    Args:
+        counts: By name, from the top down.
+        unit: What is counted.
+        title: Above the plot.
+    """
+    figure, (axis,) = new_figure(7.5, 0.9 + 0.34 * len(counts))
+    values = np.array(list(counts.values()))
+    bars = axis.barh(np.arange(len(counts)), values, 0.7, color=_SERIES[0])
+    total = max(1, int(values.sum()))
+    labels = [f'{value} ({value / total:.0%})' for value in values.tolist()]
+    axis.bar_label(bars, labels, fontsize=8, padding=3)
+    axis.set_yticks(np.arange(len(counts)), list(counts))
+    axis.set_ylim(len(counts) - 0.5, -0.5)
+    axis.set_xlim(0, 1.2 * max(1, values.max(initial=0)))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.set_xlabel(unit)
+    tidy(axis, title, grid='x')
+    return figure
+
+
 class TrackerPoint(NamedTuple):
     """A tracker in a plane of two figures; its number chooses the colour."""
 

@@ -302,6 +302,23 @@ def test_wrong_places_are_named(tmp_path, make_sequence):
         DanceTrackDataset(str(tmp_path), 'val', sequences=['b'])
 
 
+def test_sequences_are_chosen_by_name_and_pattern_in_the_order_asked_for(
+    tmp_path, make_sequence
+):
+    for name in ('a1', 'a2', 'b[1]', 'b1'):
+        make_sequence(tmp_path / 'val' / name, 1)
+    for asked, expected in (
+        (['b*', 'a2'], ['b1', 'b[1]', 'a2']),
+        (['a2', 'a*'], ['a2', 'a1']),
+        (['b[1]'], ['b[1]']),  # a name before a pattern
+        (['b[12]'], ['b1']),
+    ):
+        dataset = DanceTrackDataset(str(tmp_path), 'val', sequences=asked)
+        assert [sequence.name for sequence in dataset.sequences] == expected
+    with pytest.raises(ValueError, match=r"sequences=\['c\*'\] are not in split"):
+        DanceTrackDataset(str(tmp_path), 'val', sequences=['a1', 'c*'])
+
+
 def test_cache_gives_the_same_sequences(tmp_path, make_sequence, monkeypatch):
     make_sequence(tmp_path / 'train' / 'a', 4, depth=True)
     make_sequence(tmp_path / 'train' / 'b', 3, '3,0,1.25,2,3,4,1,1,0.5\n')

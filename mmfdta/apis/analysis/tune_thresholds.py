@@ -29,7 +29,7 @@ class Trial:
 
     Attributes:
         setting: Arguments of the tracker by name.
-        scores: Fractions of 1.
+        scores: Fractions of 1, and the count ``IDSW``.
         seconds: Time that tracking and scoring took.
     """
 
@@ -87,7 +87,7 @@ class Tuner:
             start = time.perf_counter()
             tracks = [self.track(i, setting) for i in range(len(self._detections))]
             scores = summarise(self._data.score(tracks).over_classes())
-            chosen = {name: scores[name] for name in _SCORES}
+            chosen = {name: scores[name] for name in (*_SCORES, 'IDSW')}
             seconds = time.perf_counter() - start
             self._known[key] = Trial(dict(setting), chosen, seconds)
             self._report(self._known[key])
@@ -101,11 +101,29 @@ class Tuner:
             setting: See :meth:`try_setting`.
         """
         tracker = build_tracker(self._loop.model.tracker, self._tracker_cfg, setting)
-        frames = self._loop.track(index, self._detections[index], tracker)
-        mot_classes = self._data.classes.of_benchmark
-        return Tracks.concatenate(
-            [make_record(frame, mot_classes).pred for frame, _ in frames]
-        )
+        known = self._detections[index]
+        return track_known(self._loop, index, known, self._data, tracker)
+
+
+def track_known(
+    loop: SequenceLoop,
+    index: int,
+    known: SequenceDetections,
+    data: EvaluationData,
+    tracker: Any = None,
+) -> Tracks:
+    """Track a sequence on its detections; return the tracks as result text has them.
+
+    Args:
+        loop: A tracker that detects and associates apart, on its data.
+        index: Index of the sequence.
+        known: Its detections.
+        data: The same data.
+        tracker: What takes the place of the model's tracker.
+    """
+    mot_classes = data.classes.of_benchmark
+    frames = loop.track(index, known, tracker)
+    return Tracks.concatenate([make_record(f, mot_classes).pred for f, _ in frames])
 
 
 def build_tracker(present: Any, tracker_cfg: Mapping, setting: Mapping) -> Any:

@@ -1,0 +1,176 @@
+# Copyright (c) mmfdta authors.
+"""What each threshold of a tracker does to its scores, all others as they are."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmfdta.evaluation.scores import COUNTS
+
+from ...thresholds import TRACKERS, current_thresholds, threshold_options
+from ..tune_thresholds import Trial, Tuner
+
+STEP = 0.1
+_HIGHEST = 0.95
+_PREFIX = 'model.tracker.'
+
+
+@dataclass(frozen=True)
+class ThresholdEffect:
+    """A threshold, and the scores with other values of it.
+
+    Attributes:
+        name: One of :data:`mmfdta.apis.thresholds.MEANINGS`.
+        setting: The argument of the tracker that it is.
+        value: What the config has.
+        trials: Scores by value, ascending; fractions of 1, and the count ``IDSW``.
+    """
+
+    name: str
+    setting: str
+    value: float
+    trials: dict[float, dict[str, float]]
+
+    @property
+    def best(self) -> float:
+        """The value with the best HOTA; of equal ones the config's, or the lowest."""
+        return max(
+            self.trials, key=lambda v: (self.trials[v]['HOTA'], v == self.value, -v)
+        )
+
+    @property
+    def gain(self) -> float:
+        """HOTA that the best value has more than the config's, a fraction of 1."""
+        return self.trials[self.best]['HOTA'] - self.trials[self.value]['HOTA']
+
+    @property
+    def span(self) -> float:
+        """Largest HOTA less the smallest, a fraction of 1."""
+        values = [scores['HOTA'] for scores in self.trials.values()]
+        return max(values) - min(values)
+
+    def summary(self) -> dict:
+        """Return what is kept as JSON."""
+        trials = [dict(value=value) | scores for value, scores in self.trials.items()]
+        return dict(
+            setting=self.setting,
+            value=self.value,
+            best=self.best,
+            gain=self.gain,
+            trials=trials,
+        )
+
+
+def read_thresholds(tracker: Any) -> dict[str, float]:
+    """Return the thresholds that a tracker has, by name.
+
+    Args:
+        tracker: Any tracker; of kinds that are not known there are none.
+    """
+    return current_thresholds(dict(tracker=_as_config(tracker)))
+
+
+def _as_config(tracker: Any) -> dict[str, Any]:
+    """The settings of a tracker that are thresholds, under the names of a config."""
+    kind = type(tracker).__name__
+    keys = [key for keys in TRACKERS.get(kind, {}).values() for key in keys]
+    names = {key.partition('.')[0] for key in keys}
+    values = {name: getattr(tracker, name) for name in names if hasattr(tracker, name)}
+    return dict(type=kind, **values)
+
+
+def choose_values(
+    name: str, value: float, steps: int, lowest: float = 0.0, longest: int | None = None
+) -> list[float]:
+    """Choose the values of a threshold to try, ascending, its own among them.
+
+    Args:
+        name: The threshold. Scores go in steps of 0.1, and ``max_gap`` by factors
+            of 2.
+        value: What it is.
+        steps: Values to each side.
+        lowest: Score of the lowest detection there is.
+        longest: Longest gap that the model knows.
+    """
+    around = range(-steps, steps + 1)
+    if name == 'max_gap':
+        gaps = {int(value), *(round(value * 2**k) for k in around)}
+        return sorted(
+            gap
+            for gap in gaps
+            if gap == value or gap >= 1 and (longest is None or gap <= longest)
+        )
+    # A match may be as unlikely as it wants.
+    low = 0.0 if name == 'match_thr' else lowest
+    scores = {round(value + STEP * k, 6) for k in around}
+    return sorted({value, *(s for s in scores if low <= s <= _HIGHEST)})
+
+
+def setting_of(tracker: Any, name: str, value: float) -> dict[str, Any]:
+    """Turn a threshold into arguments of a tracker.
+
+    Args:
+        tracker: The tracker, whose other settings are kept.
+        name: The threshold.
+        value: Its value.
+    """
+    config = _as_config(tracker)
+    setting: dict[str, Any] = {}
+    for option, chosen in threshold_options(
+        dict(tracker=config), {name: value}
+    ).items():
+        argument, _, part = option.removeprefix(_PREFIX).partition('.')
+        if part:
+            whole = setting.get(argument, config[argument])
+            chosen = {**whole, part: chosen}
+        setting[argument] = chosen
+    return setting
+
+
+def plan_thresholds(
+    tracker: Any, steps: int, lowest: float = 0.0, longest: int | None = None
+) -> dict[str, list[float]]:
+    """List the values of each threshold to try; see :func:`choose_values`."""
+    return {
+        name: choose_values(name, value, steps, lowest, longest)
+        for name, value in read_thresholds(tracker).items()
+    }
+
+
+def measure_thresholds(
+    tuner: Tuner,
+    tracker: Any,
+    plan: Mapping[str, list[float]],
+    on_trial: Callable[[], None] | None = None,
+) -> list[ThresholdEffect]:
+    """Track with every value of each threshold.
+
+    Args:
+        tuner: Tracks and scores with a setting.
+        tracker: The tracker, as the config has it.
+        plan: See :func:`plan_thresholds`.
+        on_trial: Called after each value.
+
+    Returns:
+        The effect of each threshold, in the order of the plan.
+    """
+    effects = []
+    present = read_thresholds(tracker)
+    for name, values in plan.items():
+        trials = {}
+        for value in values:
+            is_present = value == present[name]
+            setting = {} if is_present else setting_of(tracker, name, value)
+            trials[value] = _scores_of(tuner.try_setting(setting))
+            if on_trial is not None:
+                on_trial()
+        argument = TRACKERS[type(tracker).__name__][name][0]
+        effects.append(ThresholdEffect(name, argument, present[name], trials))
+    return effects
+
+
+def _scores_of(trial: Trial) -> dict[str, float]:
+    return {
+        name: int(score) if name in COUNTS else score
+        for name, score in trial.scores.items()
+    }

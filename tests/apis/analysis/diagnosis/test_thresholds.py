@@ -1,0 +1,71 @@
+# Copyright (c) mmfdta authors.
+"""Thresholds: what is tried is what a config with that value has."""
+
+import pytest
+from mmdet.registry import MODELS
+from mmengine.config import Config
+
+from mmfdta.apis.analysis.diagnosis.thresholds import (
+    ThresholdEffect,
+    choose_values,
+    plan_thresholds,
+    read_thresholds,
+    setting_of,
+)
+from mmfdta.apis.analysis.tune_thresholds import build_tracker
+from mmfdta.apis.thresholds import TRACKERS, threshold_options
+
+MOTION = dict(motion=dict(type='KalmanFilter'))
+SETTINGS = dict(
+    ByteTracker=MOTION, OCSORTTracker=MOTION, SORTTracker=dict(MOTION, reid=None)
+)
+
+
+def read(tracker, keys):
+    values = []
+    for key in keys:
+        name, _, part = key.partition('.')
+        value = getattr(tracker, name)
+        values.append(value[part] if part else value)
+    return values
+
+
+@pytest.mark.parametrize('kind', [kind for kind in TRACKERS if kind != 'MOTRTracker'])
+def test_a_setting_is_what_the_config_would_have(kind):
+    cfg = dict(type=kind, **SETTINGS.get(kind, {}))
+    present = MODELS.build(dict(cfg))
+    assert set(read_thresholds(present)) == set(TRACKERS[kind])
+    for name, values in plan_thresholds(present, steps=1).items():
+        for value in values:
+            config = Config(dict(model=dict(tracker=read_config(present, kind, cfg))))
+            config.merge_from_dict(threshold_options(config.model, {name: value}))
+            expected = MODELS.build(config.model.tracker.to_dict())
+            made = build_tracker(present, cfg, setting_of(present, name, value))
+            for keys in TRACKERS[kind].values():
+                assert read(made, keys) == read(expected, keys), (name, value)
+
+
+def read_config(present, kind, cfg):
+    """The config with the defaults written out, which merging needs."""
+    keys = {key.partition('.')[0] for keys in TRACKERS[kind].values() for key in keys}
+    return {**cfg, **{key: getattr(present, key) for key in keys}}
+
+
+def test_values_stay_where_they_mean_something():
+    assert choose_values('det_thr', 0.3, 2) == [0.1, 0.2, 0.3, 0.4, 0.5]
+    # Lower detections are not there; a value between the steps stays.
+    assert choose_values('det_thr', 0.25, 2, lowest=0.1) == [0.15, 0.25, 0.35, 0.45]
+    assert choose_values('new_thr', 0.9, 1) == [0.8, 0.9]
+    assert choose_values('match_thr', 0.1, 2, lowest=0.05) == [0.0, 0.1, 0.2, 0.3]
+    assert choose_values('max_gap', 29, 1, longest=30) == [14, 29]
+    assert choose_values('max_gap', 1, 2) == [1, 2, 4]
+    assert choose_values('det_thr', 0.3, 0) == [0.3]
+
+
+def test_of_equal_values_the_present_one_is_best():
+    trials = {0.1: dict(HOTA=0.5), 0.2: dict(HOTA=0.5), 0.3: dict(HOTA=0.4)}
+    effect = ThresholdEffect('det_thr', 'det_thr', 0.2, trials)
+    assert (effect.best, effect.gain) == (0.2, 0)
+    assert effect.span == pytest.approx(0.1)
+    effect = ThresholdEffect('det_thr', 'det_thr', 0.3, trials)
+    assert effect.best == 0.1 and effect.gain == pytest.approx(0.1)
