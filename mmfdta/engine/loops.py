@@ -252,41 +252,53 @@ class ResumableIterTrainLoop(_ResumableOrder, IterBasedTrainLoop):
 
 
 def check_warmup(loop: BaseLoop, model: nn.Module) -> str | None:
-    """Find a warm-up in epochs that a run over iterations does not finish.
+    """Find a warm-up of a part of the model that the run does not finish.
 
     Args:
         loop: Of the training.
-        model: What is trained; looked at are modules with ``warmup_epochs``.
+        model: What is trained; looked at are modules with ``warmup_epochs`` or
+            ``warmup_iters``.
 
     Returns:
-        What to say of a warm-up as long as the run.
+        What to say of the longest one that takes the whole run.
 
     Raises:
-        ValueError: If the loop counts no epochs, so that no warm-up ever ends.
+        ValueError: If the loop counts no epochs, so that one in epochs never ends.
     """
-    warmups = {
-        f'model.{name}.warmup_epochs = {module.warmup_epochs}': module.warmup_epochs
-        for name, module in model.named_modules()
-        if getattr(module, 'warmup_epochs', 0) > 0
-    }
-    if not warmups or not isinstance(loop, IterBasedTrainLoop):
-        return None
-    name = max(warmups, key=lambda key: warmups[key])
-    key = name.partition(' ')[0]
-    if not isinstance(loop, ResumableIterTrainLoop):
-        raise ValueError(
-            f'{name}, but train_cfg.type = {type(loop).__name__!r} counts no epochs, '
-            "and the warm-up would never end. Set train_cfg.type='ResumableIterTrain"
-            f"Loop', which counts passes over the data, or {key}=0"
-        )
-    length = len(loop.dataloader)
-    if loop.max_iters <= warmups[name] * length:
-        return (
-            f'{name}, and a pass over the data has {length} iterations, but '
-            f'train_cfg.max_iters = {loop.max_iters}: the loss never begins. Train '
-            f'longer, or set {key}=0'
-        )
-    return None
+    by_iters = isinstance(loop, IterBasedTrainLoop)
+    longest, remark = 1.0, None
+    for name, module in model.named_modules():
+        for unit in ('epochs', 'iters'):
+            duration = getattr(module, f'warmup_{unit}', 0)
+            if not duration:
+                continue
+            key = f'model.{name}.warmup_{unit}'
+            said, run = (
+                f'{key} = {duration}',
+                f'the run has {loop.max_iters} iterations',
+            )
+            share = duration / loop.max_iters
+            if unit == 'epochs' and not by_iters:
+                share = duration / loop.max_epochs
+                run = f'train_cfg.max_epochs = {loop.max_epochs}'
+            elif unit == 'epochs':
+                if not isinstance(loop, ResumableIterTrainLoop):
+                    raise ValueError(
+                        f'{said}, but train_cfg.type = {type(loop).__name__!r} counts '
+                        'no epochs, and the warm-up would never end. Set train_cfg.'
+                        "type='ResumableIterTrainLoop', which counts passes over the "
+                        f'data, or {key}=0'
+                    )
+                length = len(loop.dataloader)
+                share *= length
+                said += f', and a pass over the data has {length} iterations'
+            if share >= longest:
+                longest = share
+                remark = (
+                    f'{said}, but {run}: what waits for the warm-up never begins. '
+                    f'Train longer, or set {key}=0'
+                )
+    return remark
 
 
 @HOOKS.register_module()

@@ -38,7 +38,8 @@ class _GroupClip(OptimWrapper):
     Args:
         clip_groups: Name of a part and the prefix of its parameters' names, or a dict
             of ``prefix`` and ``max_norm``; with None as the largest norm the part's
-            is only logged. What no prefix fits is the part ``other``.
+            is only logged. Of several prefixes that fit a name the longest counts; what
+            none fits is the part ``other``.
         **kwargs: Arguments of MMEngine's wrapper; ``clip_grad`` holds for every
             part.
 
@@ -74,8 +75,10 @@ class _GroupClip(OptimWrapper):
         """
         prefixes = {part: value['prefix'] for part, value in self.clip_groups.items()}
         self._parts = {name: [] for name in (*prefixes, REST)}
+        # Not in the order of the config: a dumped one has its keys sorted.
+        by_length = sorted(prefixes, key=lambda part: -len(prefixes[part]))
         for name, param in model.named_parameters():
-            fits = (p for p, prefix in prefixes.items() if name.startswith(prefix))
+            fits = (part for part in by_length if name.startswith(prefixes[part]))
             self._parts[next(fits, REST)].append(param)
         for part, prefix in prefixes.items():
             if not self._parts[part]:
@@ -205,7 +208,7 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     Raises:
         ValueError: If ``paramwise_cfg`` holds anything else, or a key fits no
-            trainable parameter.
+            parameter.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -246,21 +249,21 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         titles: dict[tuple[float, float], list[str]] = {(1.0, 1.0): [REST]}
         fits = dict.fromkeys(keys, 0)
         for name, param in module.named_parameters():
+            key = next((key for key in by_length if key in name), None)
+            if key is not None:
+                fits[key] += 1
             if not param.requires_grad:
                 continue
-            key = next((key for key in by_length if key in name), None)
             mults = keys.get(key, {})
             setting = mults.get('lr_mult', 1.0), mults.get('decay_mult', 1.0)
             groups.setdefault(setting, []).append(param)
-            if key is not None:
-                fits[key] += 1
-                if key not in titles.setdefault(setting, []):
-                    titles[setting].append(key)
+            if key is not None and key not in titles.setdefault(setting, []):
+                titles[setting].append(key)
         for key, count in fits.items():
             if not count:
                 raise ValueError(
                     f"optim_wrapper.paramwise_cfg.custom_keys['{key}'] fits no "
-                    'trainable parameter of the model. Remove it or correct it.'
+                    'parameter of the model. Remove it or correct it.'
                 )
         for (lr_mult, decay_mult), members in groups.items():
             if members:

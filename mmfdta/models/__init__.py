@@ -9,7 +9,13 @@ from mmfdta.utils.lazy import lazy_names
 
 _NAMES = {
     'adapters': ('IdentityAdapter', 'SpatialAdapter', 'TemporalAdapter'),
-    'association': ('IDDecoder', 'QueryInteraction', 'TrajectoryModeling'),
+    'association': (
+        'EmbeddingProjection',
+        'EmbeddingSharing',
+        'IDDecoder',
+        'QueryInteraction',
+        'TrajectoryModeling',
+    ),
     'data_preprocessors': ('ClipDataPreprocessor', 'TrackerDataPreprocessor'),
     'detectors': (
         'ClipMatcher',

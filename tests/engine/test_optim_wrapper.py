@@ -109,6 +109,35 @@ def test_the_longest_key_counts_in_any_order(order: int):
     assert rates[id(model.decoder.weight)] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize('order', [1, -1])
+def test_the_longest_prefix_is_clipped_in_any_order(order: int):
+    torch.manual_seed(0)
+    model = Model()
+    groups = dict(detector='detector.', first='detector.0.')
+    groups = dict(list(groups.items())[::order])
+    wrapper = build_optim_wrapper(model, _config() | dict(clip_groups=groups))
+    model(torch.randn(3, 4)).backward()
+    parts = dict(first=model.detector[0], detector=model.detector[1])
+    before = {name: _norm(part.parameters()) for name, part in parts.items()}
+    wrapper._clip_grad()
+    for name, part in parts.items():
+        logged = wrapper.message_hub.get_scalar(f'train/grad_norm_{name}').current()
+        assert float(logged) == pytest.approx(before[name], rel=1e-5)
+        assert before[name] > 0.1
+        assert _norm(part.parameters()) == pytest.approx(0.1, rel=1e-3)
+
+
+def test_a_key_of_frozen_parameters_is_no_mistake():
+    """A config says its learning rates whether the detector is frozen or not."""
+    keys = {'frozen': dict(lr_mult=0.5), 'detector': dict(lr_mult=0.1)}
+    model = Model()
+    wrapper = build_optim_wrapper(model, _config(paramwise_cfg=dict(custom_keys=keys)))
+    groups = wrapper.optimizer.param_groups
+    held = {id(p) for group in groups for p in group['params']}
+    assert held == {id(p) for p in model.parameters() if p.requires_grad}
+    assert [group['lr'] for group in groups] == pytest.approx([1.0, 0.1])
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [

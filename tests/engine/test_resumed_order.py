@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Sampler
 
 from mmfdta.engine import TrackingRunner, loops
+from mmfdta.models import EmbeddingSharing
 
 EPOCHS = dict(type='ResumableEpochTrainLoop', max_epochs=3)
 ITERATIONS = dict(type='ResumableIterTrainLoop', max_iters=12)
@@ -19,17 +20,20 @@ BOTH = pytest.mark.parametrize('loop', [EPOCHS, ITERATIONS], ids=['epoch', 'iter
 
 
 class OneWeight(BaseModel):
-    """Notes what it sees, what it draws, and which epoch it is told."""
+    """Notes what it sees, what it draws, which epoch it is told and what it shares."""
 
-    def __init__(self) -> None:
+    def __init__(self, **sharing) -> None:
         super().__init__()
+        self.adapter = EmbeddingSharing(**sharing)
         self.weight = torch.nn.Parameter(torch.zeros(1))
         self.seen = []
         self.epochs = []
+        self.detached = []
 
     def forward(self, x: torch.Tensor, mode: str) -> dict:
         self.epochs.append(MessageHub.get_current_instance().get_info('epoch'))
         self.seen.append((x.tolist(), float(torch.rand(()))))
+        self.detached.append(not self.adapter.for_id_loss(self.weight).requires_grad)
         return dict(loss=self.weight.sum())
 
 
@@ -70,14 +74,11 @@ def _runner(
     accumulate: int = 1,
     loop: dict = EPOCHS,
     runner_type: type[Runner] = Runner,
-    warmup_epochs: int = 0,
+    **sharing,
 ) -> Runner:
     init_default_scope('mmdet')
-    model = OneWeight()
-    model.adapter = torch.nn.Module()
-    model.adapter.warmup_epochs = warmup_epochs
     return runner_type(
-        model=model,
+        model=OneWeight(**sharing),
         work_dir=str(folder),
         train_dataloader=dict(
             dataset=Numbers(),
@@ -145,9 +146,30 @@ def test_iterations_are_accumulated_across_epochs(tmp_path: Path, loop: dict):
     assert weights == pytest.approx([0] * 4 + [-0.1] * 5 + [-0.2] * 2 + [-0.3])
 
 
-def _warm_up(folder: Path, loop: dict, epochs: int) -> Runner:
-    settings = dict(runner_type=TrackingRunner, warmup_epochs=epochs)
-    return _runner(folder, Growing(5), loop=loop, **settings)
+@BOTH
+@pytest.mark.parametrize(
+    ('warmup', 'length'), [(dict(warmup_iters=5), 5), (dict(warmup_epochs=2), 7)]
+)
+@pytest.mark.parametrize('done', [2, 6, 9])
+def test_a_detached_warm_up_ends_where_it_would_have(
+    tmp_path: Path, loop: dict, warmup: dict, length: int, done: int
+):
+    whole = _runner(tmp_path / 'whole', Growing(5), loop=loop, **warmup)
+    whole.train()
+    assert whole.model.detached == [True] * length + [False] * (12 - length)
+    resume = tmp_path / f'whole/iter_{done}.pth'
+    part = _runner(
+        tmp_path / 'part', Growing(6), seed=None, resume=resume, loop=loop, **warmup
+    )
+    part.train()
+    assert part.model.detached == whole.model.detached[done:]
+
+
+def _warm_up(folder: Path, loop: dict, epochs: int = 0, iters: int = 0) -> Runner:
+    settings = dict(warmup_epochs=epochs, warmup_iters=iters)
+    return _runner(
+        folder, Growing(5), loop=loop, runner_type=TrackingRunner, **settings
+    )
 
 
 def test_a_loop_that_never_ends_the_warm_up_is_refused(tmp_path: Path):
@@ -161,14 +183,35 @@ def test_a_loop_that_never_ends_the_warm_up_is_refused(tmp_path: Path):
     _warm_up(tmp_path / 'without', loop, 0).train()
 
 
-@pytest.mark.parametrize(('epochs', 'said'), [(0, False), (1, False), (4, True)])
-def test_a_warm_up_as_long_as_the_run_is_said(tmp_path: Path, epochs: int, said: bool):
+@pytest.mark.parametrize(
+    ('loop', 'warmup', 'said'),
+    [
+        (ITERATIONS, {}, ''),
+        (ITERATIONS, dict(epochs=1), ''),
+        (
+            ITERATIONS,
+            dict(epochs=4),
+            'warmup_epochs = 4, and a pass over the data has 3',
+        ),
+        (ITERATIONS, dict(epochs=1, iters=11), ''),
+        (ITERATIONS, dict(epochs=1, iters=12), 'warmup_iters = 12, but the run has 12'),
+        (EPOCHS, dict(epochs=2, iters=11), ''),
+        (EPOCHS, dict(epochs=3), 'warmup_epochs = 3, but train_cfg.max_epochs = 3'),
+        (EPOCHS, dict(iters=12), 'warmup_iters = 12, but the run has 12 iterations'),
+    ],
+)
+def test_a_warm_up_as_long_as_the_run_is_said(
+    tmp_path: Path, loop: dict, warmup: dict, said: str
+):
     """A pass is three batches at first, the run twelve."""
-    runner = _warm_up(tmp_path / f'warm-{epochs}', ITERATIONS, epochs)
+    name = '-'.join(f'{k}{v}' for k, v in warmup.items()) or 'none'
+    runner = _warm_up(tmp_path / f'warm-{loop["type"]}-{name}', loop, **warmup)
     lines: list[str] = []
     runner.logger.warning = lines.append
     runner.train()
-    assert sum('never begins' in line for line in lines) == said
+    found = [line for line in lines if 'never begins' in line]
+    assert len(found) == bool(said)
+    assert not said or f'model.adapter.{said}' in found[0]
 
 
 @BOTH

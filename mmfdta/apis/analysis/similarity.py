@@ -172,6 +172,8 @@ def list_stages(model: nn.Module) -> list[str]:
     stages = ['detector']
     if not isinstance(model, FDTA):
         return stages
+    if model.embedding_sharing.projection is not None:
+        stages.append('projection')
     if model.identity_adapter is not None:
         stages.append('identity adapter')
     if model.temporal_adapter is not None:
@@ -196,6 +198,10 @@ def features_by_stage(model: nn.Module, clip: MatchedClip) -> dict[str, Tensor]:
     if not len(embeddings) or not isinstance(model, FDTA):
         return dict.fromkeys(list_stages(model), embeddings)
     features = {'detector': embeddings}
+    with precision_of(model).on(embeddings.device.type):
+        embeddings = model.embedding_sharing(embeddings)
+    if model.embedding_sharing.projection is not None:
+        features['projection'] = embeddings
     num_ids = int(clip.identities.max()) + 1
     at = clip.frames, clip.identities
     trajectories = embeddings.new_zeros(clip.num_frames, num_ids, embeddings.shape[-1])

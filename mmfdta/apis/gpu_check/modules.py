@@ -47,7 +47,7 @@ class Parts:
             self.samples.append(DetDataSample(metainfo=meta))
         self.images[1, :, shapes[1][0] :] = 0
         self.images[1, :, :, shapes[1][1] :] = 0
-        self.channels = model.detector.embed_dims
+        self.channels = model.trajectory_modeling.norm.normalized_shape[0]
         self.words = model.id_decoder.num_id_vocabulary
 
     @cached_property

@@ -5,11 +5,14 @@ from mmfdta.utils.environment import prepare_mmdet
 
 prepare_mmdet()
 
+from .embedding_sharing import EmbeddingProjection, EmbeddingSharing
 from .id_decoder import IDDecoder
 from .query_interaction import QueryInteraction, QuerySampling
 from .trajectories import Sequences, TrajectoryModeling, build_sequences
 
 __all__ = [
+    'EmbeddingProjection',
+    'EmbeddingSharing',
     'IDDecoder',
     'QueryInteraction',
     'QuerySampling',

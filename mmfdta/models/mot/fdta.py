@@ -98,8 +98,9 @@ class FDTA(OnlineTracker):
     The three adapters can be taken out one by one: the spatial one in the
     detector's config, the other two here. Without any this is MOTIP.
 
-    Numbers that several parts share are said once: the channels by the detector, the
-    others here; the parts receive them. A part may repeat one, as in configs of 0.1.
+    Numbers that several parts share are said once: the channels by the detector, or by
+    the projection between it and association, the others here; the parts receive them.
+    A part may repeat one, as in configs of 0.1.
 
     Args:
         detector: Config of :class:`FDTADetector`.
@@ -109,6 +110,11 @@ class FDTA(OnlineTracker):
         temporal_adapter: Config of :class:`TemporalAdapter`.
         identity_adapter: Config of :class:`IdentityAdapter`.
         loss_id: Config of :class:`IDLoss`.
+        embedding_sharing: Config of :class:`EmbeddingSharing`, which is its type if it
+            names none: which losses of association reach the detector, and a projection
+            between the two. By default all of them do, through nothing.
+        freeze_detector: The detector stays as it was loaded and runs as at test time,
+            without gradients; only association learns.
         clip_detection: Arguments of :class:`ClipDetection`: which frames of a clip
             carry gradients and how many run at a time.
         match_layer: Decoder layer whose matching picks the embeddings that association
@@ -135,6 +141,8 @@ class FDTA(OnlineTracker):
         identity_adapter: OptConfigType = None,
         loss_id: OptConfigType = None,
         clip_detection: OptConfigType = None,
+        embedding_sharing: OptConfigType = None,
+        freeze_detector: bool = False,
         match_layer: int = -2,
         num_id_vocabulary: int | None = None,
         window: int | None = None,
@@ -149,6 +157,7 @@ class FDTA(OnlineTracker):
             trajectory_modeling=trajectory_modeling,
             id_decoder=id_decoder,
             tracker=tracker,
+            embedding_sharing=embedding_sharing,
             num_id_vocabulary=num_id_vocabulary,
             window=window,
         )
@@ -160,9 +169,21 @@ class FDTA(OnlineTracker):
         self.trajectory_modeling = MODELS.build(parts['trajectory_modeling'])
         self.id_decoder = MODELS.build(parts['id_decoder'])
         self.tracker = MODELS.build(parts['tracker'])
+        self.embedding_sharing = MODELS.build(parts['embedding_sharing'])
         self.loss_id = MODELS.build(loss_id or dict(type='IDLoss'))
         self.clip_detection = ClipDetection(**(clip_detection or {}))
         self.match_layer = match_layer
+        self.freeze_detector = freeze_detector
+        if freeze_detector:
+            self.detector.requires_grad_(False)
+            self.clip_detection.num_grad_frames = 0
+
+    def train(self, mode: bool = True) -> 'FDTA':
+        """Set the mode of all parts but a frozen detector, which stays in testing."""
+        super().train(mode)
+        if self.freeze_detector:
+            self.detector.eval()
+        return self
 
     # ---------------------------------------------------------------- training
     def loss(
@@ -197,7 +218,9 @@ class FDTA(OnlineTracker):
                 outputs, targets, matches, batch, length
             )
         sequences = build_sequences(
-            outputs.embeddings.unflatten(0, (batch, length)),
+            self.embedding_sharing.for_id_loss(outputs.embeddings).unflatten(
+                0, (batch, length)
+            ),
             matches.on_host[self.match_layer].unflatten(0, (batch, length)),
             [clip.id_targets[0] for clip in data_samples],
         )
@@ -232,8 +255,9 @@ class FDTA(OnlineTracker):
         query_idx = matches.on_host[-1]
         frame, box = (query_idx >= 0).nonzero(as_tuple=True)
         found = MatchedPairs.from_index(query_idx[None], outputs.embeddings.device)
+        matched = outputs.embeddings[found.frame, found.query]
         return adapter.loss(
-            outputs.embeddings[found.frame, found.query],
+            self.embedding_sharing.for_contrastive_loss(matched),
             targets.identities.cpu()[frame, box],
             matches.quality[-1, found.frame, found.box],
             clip_idx=frame // length,
@@ -247,7 +271,8 @@ class FDTA(OnlineTracker):
         """Temporal Adapter and trajectory modelling of a history.
 
         Args:
-            features: (..., T, N, C).
+            features: Association's embeddings (..., T, N, C), after the projection of
+                ``embedding_sharing`` if it has one.
             masks: (..., T, N) bool, True = missing.
 
         Returns:
@@ -279,15 +304,16 @@ class FDTA(OnlineTracker):
         """Scores of the ID words for the detections of one frame.
 
         Args:
-            history: The live trajectories.
-            embeddings: Embeddings of the detections (n, C).
+            history: The live trajectories, with the detector's embeddings.
+            embeddings: Those of the detections, (n, C).
 
         Returns:
             Probabilities (n, K + 1); the last column is "newborn".
         """
         frames = len(history.masks)
         device = embeddings.device
-        features = self.refine(history.features, history.masks)
+        embeddings = self.embedding_sharing(embeddings)
+        features = self.refine(self.embedding_sharing(history.features), history.masks)
         logits = self.id_decoder(
             features[None, None],
             history.id_labels[None, None, None],
@@ -352,20 +378,41 @@ def share_sizes(model: dict) -> dict:
     names = 'temporal_adapter', 'identity_adapter', 'trajectory_modeling'
     names = *names, 'id_decoder', 'tracker'
     parts = {name: model.get(name) and dict(model[name]) for name in names}
+    sharing = {'type': 'EmbeddingSharing', **(model.get('embedding_sharing') or {})}
+    projection = sharing.get('projection')
+    if projection is not None:
+        projection = {'type': 'EmbeddingProjection', **projection}
+        sharing['projection'] = projection
 
     def places(argument: str, *names: str) -> list[Place]:
         return [Place(f'model.{name}', parts[name], argument) for name in names]
 
     head = model['detector'].get('bbox_head') or {}
-    share_number(
+    association = [
+        *places('embed_dims', *names[:3]),
+        *places('feature_dims', 'id_decoder'),
+    ]
+    between = 'model.embedding_sharing.projection'
+    if projection is None:
+        of_detector = [*association, *places('embed_dims', 'tracker')]
+    else:
+        of_detector = [
+            *places('embed_dims', 'tracker'),
+            Place(between, projection, 'embed_dims'),
+        ]
+    embed_dims = share_number(
         'model.detector.bbox_head.embed_dims',
         head.get('embed_dims', 256),
-        [
-            *places('embed_dims', *names[:3], 'tracker'),
-            *places('feature_dims', 'id_decoder'),
-        ],
+        of_detector,
         default=256,
     )
+    if projection is not None:
+        share_number(
+            f'{between}.out_channels',
+            projection.get('out_channels'),
+            [*association, Place(between, projection, 'out_channels')],
+            default=embed_dims,
+        )
     words = share_number(
         'model.num_id_vocabulary',
         model.get('num_id_vocabulary'),
@@ -385,7 +432,13 @@ def share_sizes(model: dict) -> dict:
             f'of history, but model.window = {window}: the ID decoder knows no larger '
             'distance in time; raise the second or lower the first'
         )
-    return {**model, **parts, 'num_id_vocabulary': words, 'window': window}
+    return {
+        **model,
+        **parts,
+        'embedding_sharing': sharing,
+        'num_id_vocabulary': words,
+        'window': window,
+    }
 
 
 def _build(part: OptConfigType) -> nn.Module | None:

@@ -1,0 +1,189 @@
+# Copyright (c) mmfdta authors.
+"""Between detector and association: what one learns from the other's losses."""
+
+import math
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmdet.utils import OptConfigType, OptMultiConfig
+from mmengine.logging import MessageHub
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class EmbeddingProjection(BaseModule):
+    """Map the detector's embeddings to those that association works with.
+
+    A linear map or an MLP with GELU, each embedding on its own. The channels may differ
+    from the detector's; the other parts of association have those of the result.
+
+    Args:
+        embed_dims: Channels of the detector's embeddings; inside of FDTA the
+            detector's.
+        out_channels: Channels C of the result; inside of FDTA those of the other parts
+            of association if it is not given. None keeps the number.
+        hidden_channels: Channels between the layers; None takes ``out_channels``.
+        num_layers: Linear layers; 1 is a linear map.
+        norm: LayerNorm on the result.
+        residual: Add the input. The last layer starts at zero, so that without ``norm``
+            the projection starts as the identity: association that was trained without
+            a projection goes on from where it was.
+        init_cfg: Initialisation config.
+
+    Raises:
+        ValueError: If there is no layer, or a residual has other channels than its
+            input.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int = 256,
+        out_channels: int | None = None,
+        hidden_channels: int | None = None,
+        num_layers: int = 1,
+        norm: bool = True,
+        residual: bool = False,
+        init_cfg: OptMultiConfig = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        key = 'model.embedding_sharing.projection'
+        out_channels = embed_dims if out_channels is None else out_channels
+        if num_layers < 1:
+            raise ValueError(f'{key}.num_layers = {num_layers}, expected at least 1')
+        if residual and out_channels != embed_dims:
+            raise ValueError(
+                f'{key}.residual = True adds the {embed_dims} channels of the '
+                f'detector, but {key}.out_channels = {out_channels}; leave one of the '
+                'two out'
+            )
+        between = out_channels if hidden_channels is None else hidden_channels
+        sizes = [embed_dims, *[between] * (num_layers - 1), out_channels]
+        layers: list[nn.Module] = []
+        for i in range(num_layers):
+            layers += [nn.Linear(sizes[i], sizes[i + 1]), nn.GELU()]
+        self.layers = nn.Sequential(*layers[:-1])
+        self.norm = nn.LayerNorm(out_channels) if norm else nn.Identity()
+        self.residual = residual
+
+    def init_weights(self) -> None:
+        """Xavier-initialise the layers, the last one of a residual with zeros."""
+        super().init_weights()
+        linear = [part for part in self.layers if isinstance(part, nn.Linear)]
+        for layer in linear:
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        if self.residual:
+            nn.init.zeros_(linear[-1].weight)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Project embeddings (..., embed_dims) to (..., C)."""
+        found = self.layers(embeddings)
+        return self.norm(embeddings + found if self.residual else found)
+
+
+@MODELS.register_module()
+class EmbeddingSharing(BaseModule):
+    """What the detector learns from the losses of association.
+
+    By default it learns from all of them, as in the paper: nothing is computed between
+    detector and association. Otherwise a loss reaches the detector through its factor:
+    1 is joint training, 0 detaches, and what is between weakens its gradient. In a
+    warm-up all are 0, so that association can settle on embeddings that only detection
+    moves. No factor changes a value, nor what association itself learns.
+
+    With a projection the losses shape its result and reach the detector through it. The
+    detections of a model hold the detector's embeddings, as they are for every tracker
+    on that detector, and association projects them.
+
+    Args:
+        id_gradient: Factor of the ID loss's gradient.
+        contrastive_gradient: Factor of the contrastive loss's gradient. With 0 and
+            without a projection that loss trains its own MLP and nothing else.
+        warmup_epochs: Number of first epochs in which both are 0. In a run that counts
+            iterations, passes over the data, which ``ResumableIterTrainLoop`` counts.
+        warmup_iters: Number of first iterations in which both are 0; with both kinds of
+            warm-up the longer one counts.
+        projection: Config of :class:`EmbeddingProjection`, which is its type if it
+            names none.
+        init_cfg: Initialisation config.
+
+    Raises:
+        ValueError: If a number is negative or not finite.
+    """
+
+    def __init__(
+        self,
+        id_gradient: float = 1.0,
+        contrastive_gradient: float = 1.0,
+        warmup_epochs: int = 0,
+        warmup_iters: int = 0,
+        projection: OptConfigType = None,
+        init_cfg: OptMultiConfig = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        numbers = dict(
+            id_gradient=id_gradient,
+            contrastive_gradient=contrastive_gradient,
+            warmup_epochs=warmup_epochs,
+            warmup_iters=warmup_iters,
+        )
+        for name, number in numbers.items():
+            if not 0 <= number < math.inf:
+                raise ValueError(
+                    f'model.embedding_sharing.{name} = {number}, expected a finite '
+                    'number that is not negative'
+                )
+        self.id_gradient = id_gradient
+        self.contrastive_gradient = contrastive_gradient
+        self.warmup_epochs = warmup_epochs
+        self.warmup_iters = warmup_iters
+        self.projection = None
+        if projection is not None:
+            projection = {'type': 'EmbeddingProjection', **projection}
+            self.projection = MODELS.build(projection)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Map the detector's embeddings (..., D) to association's (..., C)."""
+        return embeddings if self.projection is None else self.projection(embeddings)
+
+    def for_id_loss(self, embeddings: Tensor) -> Tensor:
+        """Hand the detector's embeddings (..., D) to the ID loss, as (..., C)."""
+        return self._share(embeddings, self.id_gradient)
+
+    def for_contrastive_loss(self, embeddings: Tensor) -> Tensor:
+        """Hand the detector's embeddings (..., D) to that loss, as (..., C)."""
+        return self._share(embeddings, self.contrastive_gradient)
+
+    def _share(self, embeddings: Tensor, factor: float) -> Tensor:
+        hub = MessageHub.get_current_instance()
+        ends = dict(epoch=self.warmup_epochs, iter=self.warmup_iters)
+        # Outside of a run nobody counts.
+        counts = [(hub.get_info(name), end) for name, end in ends.items() if end]
+        if any(now is not None and now < end for now, end in counts):
+            factor = 0.0
+        return self(scale_gradient(embeddings, factor))
+
+
+class _Scale(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0] * ctx.factor, None
+
+
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """Return a tensor as it is, whose gradient is multiplied by a factor.
+
+    Args:
+        x: Any tensor.
+        factor: 1 returns the tensor itself, 0 cuts it off the graph.
+    """
+    if factor == 1:
+        return x
+    return _Scale.apply(x, factor) if factor else x.detach()
