@@ -19,10 +19,12 @@ _NAMES = {
     'data_preprocessors': ('ClipDataPreprocessor', 'TrackerDataPreprocessor'),
     'detectors': (
         'ClipMatcher',
+        'DetrInterface',
         'FDTADetector',
         'FDTAHead',
         'MOTRDetector',
         'MOTRHead',
+        'QueryDetector',
         'TrackletMatcher',
     ),
     'losses': ('DepthBinLoss', 'IDLoss', 'QualityAwareContrastiveLoss'),

@@ -1,16 +1,12 @@
 # Copyright (c) mmfdta authors.
-"""The detectors of FDTA and MOTR, both of them Deformable DETR."""
+"""The detectors of FDTA and MOTR."""
 
 from mmfdta.utils.environment import prepare_mmdet
 
 prepare_mmdet()
 
-from .fdta_detector import (
-    DetectorOutputs,
-    FDTADetector,
-    MergedOutputs,
-    host_detections,
-)
+from .detr_interface import DetrInterface
+from .fdta_detector import FDTADetector
 from .fdta_head import FDTAHead
 from .matcher import ClipMatcher, ClipMatches, ClipTargets, MatchedPairs
 from .motr_detector import EncodedFrames, MOTRDetector, TrackQueries
@@ -21,12 +17,16 @@ from .motr_head import (
     TrackletMatches,
     Tracklets,
 )
+from .outputs import ClipDetector, DetectorOutputs, MergedOutputs, host_detections
+from .query_detector import QueryDetector
 
 __all__ = [
+    'ClipDetector',
     'ClipMatcher',
     'ClipMatches',
     'ClipTargets',
     'DetectorOutputs',
+    'DetrInterface',
     'EncodedFrames',
     'FDTADetector',
     'FDTAHead',
@@ -35,6 +35,7 @@ __all__ = [
     'MatchedFrame',
     'MatchedPairs',
     'MergedOutputs',
+    'QueryDetector',
     'TrackQueries',
     'TrackletMatcher',
     'TrackletMatches',

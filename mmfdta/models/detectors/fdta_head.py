@@ -14,13 +14,12 @@ from mmdet.utils import InstanceList, OptConfigType, reduce_mean
 from torch import Tensor
 
 from mmfdta.ops.box_overlaps import generalized_iou
-from mmfdta.utils.instances import take_rows
 
 from ..adapters import DepthFeatures
 from ..layers import in_float32
 from .depth import depth_loss
-from .fdta_detector import DetectorOutputs
 from .matcher import ClipMatches, ClipTargets, MatchedPairs
+from .outputs import DetectorOutputs
 
 
 @MODELS.register_module()
@@ -186,24 +185,8 @@ class FDTAHead(DeformableDETRHead):
     def predict(
         self, batch_data_samples: SampleList, rescale: bool = True, **head_inputs
     ) -> InstanceList:
-        """Boxes that a tracker can take, one for each query.
-
-        Args:
-            batch_data_samples: The F frames.
-            rescale: Pixels of the original frame instead of the resized.
-            **head_inputs: Arguments of :meth:`forward`.
-
-        Returns:
-            One for each frame, best score first, see :func:`host_detections`; besides
-            ``queries`` int64 (Q,), which query found the object.
-        """
-        outputs = self(**head_inputs)
-        found = []
-        for instances in outputs.on_host(batch_data_samples, rescale):
-            order = instances.scores.argsort(descending=True, stable=True)
-            instances.queries = torch.arange(len(order))
-            found.append(take_rows(instances, order))
-        return found
+        """Boxes that a tracker can take, see :meth:`DetectorOutputs.by_score`."""
+        return self(**head_inputs).by_score(batch_data_samples, rescale)
 
 
 def _by_layer(terms: Tensor, counts: list[int]) -> Sequence[Tensor]:

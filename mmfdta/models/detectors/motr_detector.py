@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ..layers import DetrAttention, in_float32
 from .base import FrameDetector, LevelShapes
-from .fdta_detector import DetectorOutputs
 from .layers import FDTADecoder, FDTADecoderLayer
+from .outputs import DetectorOutputs
 
 
 @dataclass

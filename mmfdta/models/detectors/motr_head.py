@@ -11,9 +11,9 @@ from torch import Tensor
 
 from mmfdta.utils.transfers import to_device, to_host
 
-from .fdta_detector import DetectorOutputs
 from .fdta_head import FDTAHead
 from .matcher import ClipTargets, MatchedPairs, assign
+from .outputs import DetectorOutputs
 
 
 @dataclass

@@ -7,17 +7,16 @@ from mmdet.structures import DetDataSample, SampleList, TrackSampleList
 from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmfdta.utils.shared_sizes import Place, share_number
 from mmfdta.utils.transfers import to_device
 
 from ..association import Sequences, build_sequences
 from ..detectors import (
+    ClipDetector,
     ClipMatches,
     ClipTargets,
     DetectorOutputs,
-    FDTADetector,
     MatchedPairs,
     MergedOutputs,
 )
@@ -48,7 +47,7 @@ class ClipDetection:
         return torch.randperm(length)
 
     def __call__(
-        self, detector: FDTADetector, imgs: Tensor, frames: SampleList
+        self, detector: ClipDetector, imgs: Tensor, frames: SampleList
     ) -> DetectorOutputs:
         """Detect.
 
@@ -75,9 +74,7 @@ class ClipDetection:
 
         def run(chunk: Tensor, recompute: bool = False) -> DetectorOutputs:
             args = imgs[next(chosen)], [frames[i] for i in chunk.tolist()]
-            if recompute:
-                return checkpoint(detector.detect, *args, use_reentrant=False)
-            return detector.detect(*args)
+            return detector.detect(*args, recompute=recompute)
 
         parts = [run(chunk, recompute) for chunk in grad_chunks]
         with torch.no_grad():
@@ -103,7 +100,8 @@ class FDTA(OnlineTracker):
     A part may repeat one, as in configs of 0.1.
 
     Args:
-        detector: Config of :class:`FDTADetector`.
+        detector: Config of :class:`FDTADetector`, or of :class:`QueryDetector`, which
+            puts association on another detector.
         trajectory_modeling: Config of :class:`TrajectoryModeling`.
         id_decoder: Config of :class:`IDDecoder`.
         tracker: Config of :class:`FDTATracker`.
@@ -161,9 +159,9 @@ class FDTA(OnlineTracker):
             num_id_vocabulary=num_id_vocabulary,
             window=window,
         )
-        parts = share_sizes(parts)
+        self.detector: ClipDetector = MODELS.build(detector)
+        parts = share_sizes(parts, self.detector.embed_dims)
         self.window = parts['window']
-        self.detector = MODELS.build(detector)
         self.temporal_adapter = _build(parts['temporal_adapter'])
         self.identity_adapter = _build(parts['identity_adapter'])
         self.trajectory_modeling = MODELS.build(parts['trajectory_modeling'])
@@ -199,8 +197,8 @@ class FDTA(OnlineTracker):
             **kwargs: Unused; part of MMDetection's interface.
 
         Returns:
-            Detection losses of each decoder layer, ``loss_depth``, ``loss_contrastive``
-            and ``loss_id``.
+            The detector's losses, of each decoder layer, ``loss_depth``,
+            ``loss_contrastive`` and ``loss_id``.
         """
         imgs, depth = inputs['img'], inputs.get('depth')
         batch, length = imgs.shape[:2]
@@ -208,7 +206,7 @@ class FDTA(OnlineTracker):
         frames = [frame for clip in data_samples for frame in clip]
         outputs = self.clip_detection(self.detector, imgs, frames)
         targets = ClipTargets.from_samples(frames)
-        losses, matches = self.detector.bbox_head.loss_by_feat(
+        losses, matches = self.detector.clip_losses(
             outputs,
             targets.to(imgs.device),
             None if depth is None else depth.flatten(0, 1),
@@ -361,11 +359,13 @@ class FDTA(OnlineTracker):
         return self.detector.detect(inputs['img'].flatten(0, 1), frames)
 
 
-def share_sizes(model: dict) -> dict:
+def share_sizes(model: dict, embed_dims: int | None = None) -> dict:
     """Hand the numbers that several parts of FDTA share down to them.
 
     Args:
         model: The arguments of :class:`FDTA`, as a config has them.
+        embed_dims: Channels of the detector's embeddings; None takes what its config
+            says of its head.
 
     Returns:
         The same with the numbers in every part, and ``num_id_vocabulary`` and
@@ -387,7 +387,10 @@ def share_sizes(model: dict) -> dict:
     def places(argument: str, *names: str) -> list[Place]:
         return [Place(f'model.{name}', parts[name], argument) for name in names]
 
-    head = model['detector'].get('bbox_head') or {}
+    detector, key = model['detector'], 'model.detector'
+    if 'host' in detector:
+        detector, key = detector['host'], f'{key}.host'
+    head = detector.get('bbox_head') or {}
     association = [
         *places('embed_dims', *names[:3]),
         *places('feature_dims', 'id_decoder'),
@@ -401,8 +404,8 @@ def share_sizes(model: dict) -> dict:
             Place(between, projection, 'embed_dims'),
         ]
     embed_dims = share_number(
-        'model.detector.bbox_head.embed_dims',
-        head.get('embed_dims', 256),
+        f'{key}.bbox_head.embed_dims',
+        embed_dims or head.get('embed_dims', 256),
         of_detector,
         default=256,
     )

@@ -1,0 +1,177 @@
+# Copyright (c) mmfdta authors.
+"""How a detector of MMDetection is read: the one place that knows its insides."""
+
+from inspect import signature
+from typing import Any
+
+import torch
+from mmdet.models.detectors.base_detr import DetectionTransformer
+from mmdet.registry import TASK_UTILS
+from mmdet.structures import SampleList
+from torch import Tensor, nn
+
+NO_DETECTION = -1e4
+"""Logit of a query that its detector has ruled out; its score is 0."""
+
+
+@TASK_UTILS.register_module()
+class DetrInterface:
+    """What :class:`QueryDetector` asks about the detector that it holds, its host.
+
+    Of each batch of frames it asks for :meth:`features`, hands them to :meth:`decode`,
+    and what that returns to :meth:`embeddings`, :meth:`predictions` and, in training,
+    :meth:`losses`. The methods are written for MMDetection's ``DetectionTransformer``:
+    DETR, Conditional DETR, DAB-DETR, Deformable DETR of one or two stages, DINO and
+    DDQ. A detector that is built otherwise takes a subclass with those methods that
+    differ, and a config names it: ``interface=dict(type='MyInterface')``.
+
+    It holds nothing, so that one is as good as another.
+    """
+
+    def check(self, host: nn.Module) -> None:
+        """Refuse a host that the other methods cannot read.
+
+        Args:
+            host: As it was built.
+
+        Raises:
+            ValueError: In one line, with the key of the config.
+        """
+        key = 'model.detector.host'
+        if not isinstance(host, DetectionTransformer):
+            raise ValueError(
+                f'{key}.type: found {type(host).__name__}, expected a '
+                "DetectionTransformer of MMDetection, such as 'DINO'; another detector "
+                'needs model.detector.interface, see docs/any_detector.md'
+            )
+        if host.bbox_head.embed_dims != host.embed_dims:
+            raise ValueError(
+                f'{key}.bbox_head.embed_dims = {host.bbox_head.embed_dims}, but the '
+                f'transformer has {host.embed_dims} channels; they must be equal'
+            )
+
+    def embed_dims(self, host: nn.Module) -> int:
+        """Channels C of neck and queries."""
+        return host.embed_dims
+
+    def decoder_layers(self, host: nn.Module) -> list[nn.Module]:
+        """The L layers that the queries go through, first to last."""
+        return [*host.decoder.layers]
+
+    def features(self, host: nn.Module, imgs: Tensor) -> tuple[Tensor, ...]:
+        """Neck levels (F, C, h, w), finest first, of frames (F, 3, H, W)."""
+        return tuple(host.extract_feat(imgs))
+
+    def positions(self, host: nn.Module, feat: Tensor, mask: Tensor | None) -> Tensor:
+        """Sine positions of a level, which the Spatial Adapter takes.
+
+        Args:
+            host: The detector.
+            feat: The level (F, C, h, w).
+            mask: Its padding (F, h, w) bool, True = padding; None without.
+
+        Returns:
+            (F, C, h, w), or (1, C, h, w) for all frames.
+        """
+        if mask is None:
+            return host.positional_encoding(None, input=feat[:1])
+        return host.positional_encoding(mask)
+
+    def decode(
+        self, host: nn.Module, feats: tuple[Tensor, ...], frames: SampleList
+    ) -> dict[str, Any]:
+        """Run the queries through the host.
+
+        Args:
+            host: The detector, in training or evaluation mode.
+            feats: What :meth:`features` returned.
+            frames: With ``img_shape`` and ``batch_input_shape``, and in training with
+                ``gt_instances`` on the device of the features.
+
+        Returns:
+            Whatever the other methods need, here the arguments of the host's head.
+        """
+        return host.forward_transformer(feats, frames)
+
+    def embeddings(self, host: nn.Module, decoded: dict[str, Any]) -> Tensor:
+        """Object embeddings (F, Q, C): the last decoder layer's output."""
+        return decoded['hidden_states'][-1][:, self.objects(decoded)]
+
+    def predictions(
+        self, host: nn.Module, decoded: dict[str, Any]
+    ) -> tuple[Tensor, Tensor]:
+        """Read the classes and boxes that all decoder layers give the queries.
+
+        Args:
+            host: The detector.
+            decoded: What :meth:`decode` returned.
+
+        Returns:
+            Class logits (L, F, Q, K), of which the sigmoid is the host's score, also
+            where that is a softmax; and boxes (L, F, Q, 4), cxcywh in 0..1 of the
+            unpadded image.
+        """
+        head = host.bbox_head
+        wanted = signature(head.forward).parameters
+        cls_scores, bbox_preds = head(
+            **{name: value for name, value in decoded.items() if name in wanted}
+        )
+        if not head.loss_cls.use_sigmoid:
+            log_prob = cls_scores.log_softmax(-1)[..., :-1]
+            log_other = log_prob.exp().neg().log1p()
+            cls_scores = log_prob - log_other.clamp(min=NO_DETECTION)
+        objects = self.objects(decoded)
+        cls_scores, bbox_preds = cls_scores[:, :, objects], bbox_preds[:, :, objects]
+        distinct = self._distinct(host, cls_scores)
+        if distinct is not None:
+            cls_scores = cls_scores.masked_fill(~distinct[..., None], NO_DETECTION)
+        return cls_scores, bbox_preds
+
+    def losses(
+        self, host: nn.Module, decoded: dict[str, Any], frames: SampleList
+    ) -> dict[str, Tensor]:
+        """Compute all losses that the host is trained with.
+
+        Args:
+            host: The detector.
+            decoded: What :meth:`decode` returned in training.
+            frames: As there.
+
+        Returns:
+            Those of matched queries, and where it has them of denoising queries, of
+            the proposals of a first stage and of dense queries; averaged over boxes.
+        """
+        losses = host.bbox_head.loss(**decoded, batch_data_samples=frames)
+        losses = {
+            name: sum(value) if isinstance(value, list) else value.sum()
+            for name, value in losses.items()
+        }
+        generator = getattr(host, 'dn_query_generator', None)
+        if generator is not None:
+            # Frames without objects have no denoising queries; the embedding takes part
+            # nevertheless, as every parameter has to where processes train together.
+            losses['loss_cls'] += sum(p.sum() for p in generator.parameters()) * 0.0
+        return losses
+
+    def objects(self, decoded: dict[str, Any]) -> slice:
+        """Which queries are for objects: not those that only training has.
+
+        Denoising queries come before them, and DDQ's dense queries after.
+        """
+        more = decoded.get('dn_meta') or {}
+        total = decoded['hidden_states'].shape[2]
+        return slice(
+            more.get('num_denoising_queries', 0),
+            total - more.get('num_dense_queries', 0),
+        )
+
+    def _distinct(self, host: nn.Module, cls_scores: Tensor) -> Tensor | None:
+        """DDQ's distinct queries (L, F, Q) of the frames that it has just decoded."""
+        found = getattr(host, 'cache_dict', {}).get('distinct_query_mask')
+        if not found:
+            return None
+        frames, queries = cls_scores.shape[1:3]
+        # Of the attention masks that it made after each layer but the last one, its
+        # head reads the first row of the first attention head.
+        rows = [mask.view(frames, -1, queries, queries)[:, 0, 0] for mask in found]
+        return torch.stack([torch.ones_like(rows[0]), *rows])

@@ -1,0 +1,231 @@
+# Copyright (c) mmfdta authors.
+"""Any detector of MMDetection whose queries become objects, as a detector of FDTA."""
+
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
+import torch
+from mmdet.models.detectors import BaseDetector
+from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.structures import DetDataSample, SampleList
+from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig, reduce_mean
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mmfdta.utils.transfers import to_device
+
+from ..layers import to_float32
+from .matcher import ClipMatches, ClipTargets
+from .outputs import DetectorOutputs, HostOutputs
+
+
+@MODELS.register_module()
+class QueryDetector(BaseDetector):
+    """A host, which is any query detector of MMDetection, under FDTA's association.
+
+    The host detects and is trained as MMDetection does it, with all losses of its own
+    head. It is read by an interface: object embeddings, class scores and boxes.
+
+    Args:
+        host: Config of the detector, as MMDetection has it: ``DINO``, ``DDQDETR``,
+            ``DeformableDETR``, ``DABDETR``, ``ConditionalDETR``, ``DETR``...
+        interface: Config of what reads the host; None takes :class:`DetrInterface`.
+        matcher: Config of the matcher that picks the queries on which association is
+            trained; None takes :class:`ClipMatcher`.
+        data_preprocessor: Config of the data preprocessor, for a detector without a
+            tracker.
+        init_cfg: Initialisation config.
+
+    Attributes:
+        embed_dims: Channels C of the embeddings.
+
+    Raises:
+        ValueError: If the interface cannot read the host.
+    """
+
+    # Boxes and scores; see engine/precision.py.
+    float32_modules: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        host: ConfigType,
+        interface: OptConfigType = None,
+        matcher: OptConfigType = None,
+        data_preprocessor: OptConfigType = None,
+        init_cfg: OptMultiConfig = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        # MMDetection writes into the config it builds from.
+        self.host = MODELS.build(deepcopy(host))
+        self.interface = TASK_UTILS.build(interface or dict(type='DetrInterface'))
+        self.interface.check(self.host)
+        if 'data_preprocessor' in host:
+            raise ValueError(
+                'model.detector.host.data_preprocessor: nothing would call it; leave '
+                'it out, and set model.data_preprocessor'
+            )
+        self.matcher = TASK_UTILS.build(matcher or dict(type='ClipMatcher'))
+        self.embed_dims = self.interface.embed_dims(self.host)
+        if hasattr(self.host, 'bbox_head'):
+            self.float32_modules = ('host.bbox_head',)
+        if hasattr(self.host, 'level_embed'):
+            # MMDetection allocates it without values; only `init_weights` would fill
+            # it.
+            nn.init.normal_(self.host.level_embed)
+
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
+        """The host's neck levels (F, C, h, w), finest first."""
+        return self.interface.features(self.host, batch_inputs)
+
+    def network(self, imgs: Tensor, frames: SampleList) -> dict[str, Any]:
+        """Run all but the head.
+
+        Args:
+            imgs: Normalised frames (F, 3, H, W).
+            frames: As :meth:`DetrInterface.decode` takes them.
+
+        Returns:
+            What it returns.
+        """
+        feats = self.extract_feat(imgs)
+        return self.interface.decode(self.host, feats, frames)
+
+    def detect(
+        self, imgs: Tensor, frames: SampleList, recompute: bool = False
+    ) -> DetectorOutputs:
+        """Run the host on frames, see :meth:`ClipDetector.detect`.
+
+        In training class scores and boxes carry no gradients: the host's own losses do,
+        which come along if gradients are wanted. With ``recompute`` these losses stay:
+        a second matching would take as long as the first, and processes that train
+        together would have to meet once more for each loss.
+
+        Args:
+            imgs: Normalised frames (F, 3, H, W).
+            frames: Their meta information, and in training ``gt_instances``.
+            recompute: Activation checkpointing of all but the head.
+
+        Returns:
+            Raw outputs of all decoder layers, without queries that only training has.
+        """
+        if self.training:
+            frames = annotations_on(imgs.device, frames)
+        run = self.network
+        if recompute:
+            run = partial(checkpoint, self.network, use_reentrant=False)
+        decoded = run(imgs, frames)
+        wants_losses = self.training and torch.is_grad_enabled()
+        with torch.autocast(imgs.device.type, enabled=False):
+            decoded = to_float32(decoded)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not wants_losses):
+                cls_scores, bbox_preds = self.interface.predictions(self.host, decoded)
+            embeddings = self.interface.embeddings(self.host, decoded)
+            outputs = HostOutputs(cls_scores, bbox_preds, embeddings)
+            if wants_losses:
+                outputs.losses = self.interface.losses(self.host, decoded, frames)
+                outputs.num_boxes = sum(len(frame.gt_instances) for frame in frames)
+        return outputs
+
+    _forward = detect
+
+    def clip_losses(
+        self,
+        outputs: DetectorOutputs,
+        targets: ClipTargets,
+        depth_maps: Tensor | None = None,
+    ) -> tuple[dict[str, Tensor], ClipMatches]:
+        """The host's losses, and a matching; see :meth:`ClipDetector.clip_losses`.
+
+        Args:
+            outputs: Of F frames.
+            targets: Their ground truth.
+            depth_maps: Pseudo depth (F, 1, H, W) in 0..255.
+
+        Returns:
+            Losses of the frames with gradients under MMDetection's names, and the
+            matching of all frames in all decoder layers.
+        """
+        with torch.autocast(outputs.cls_scores.device.type, enabled=False):
+            matches = self.matcher(outputs.cls_scores, outputs.bbox_preds, targets)
+            return merge_losses(outputs.loss_parts), matches
+
+    def loss(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList
+    ) -> dict[str, Tensor]:
+        """The host's losses of single frames, for training the plain detector."""
+        return merge_losses(self.detect(batch_inputs, batch_data_samples).loss_parts)
+
+    def predict(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True
+    ) -> SampleList:
+        """Detect for any tracker.
+
+        Args:
+            batch_inputs: Normalised frames (F, 3, H, W).
+            batch_data_samples: Their meta information.
+            rescale: Pixels of the original frame instead of the resized.
+
+        Returns:
+            The frames with ``pred_instances``, see :meth:`DetectorOutputs.by_score`.
+        """
+        outputs = self.detect(batch_inputs, batch_data_samples)
+        found = outputs.by_score(batch_data_samples, rescale)
+        return self.add_pred_to_datasample(batch_data_samples, found)
+
+
+def annotations_on(device: torch.device, frames: SampleList) -> SampleList:
+    """Copy the annotations of frames to a device, in one go, as MMDetection wants them.
+
+    Args:
+        device: Where to.
+        frames: F frames with ``gt_instances`` (``bboxes`` xyxy, ``labels``).
+
+    Returns:
+        Other frames, with the same meta information.
+    """
+    annotated = [frame.gt_instances for frame in frames]
+    counts = [len(gt) for gt in annotated]
+    boxes, labels = to_device(
+        [
+            torch.cat([gt.bboxes for gt in annotated]).float(),
+            torch.cat([gt.labels for gt in annotated]).long(),
+        ],
+        device,
+    )
+    copies = []
+    parts = zip(frames, boxes.split(counts), labels.split(counts), strict=True)
+    for frame, bboxes, classes in parts:
+        copy = DetDataSample(metainfo=frame.metainfo)
+        copy.gt_instances = InstanceData(bboxes=bboxes, labels=classes)
+        copies.append(copy)
+    return copies
+
+
+def merge_losses(parts: list[tuple[dict[str, Tensor], int]]) -> dict[str, Tensor]:
+    """Average losses of parts of a batch as if it had been one.
+
+    That is exact for losses that are averaged over the boxes of all processes, with
+    one box at least, as those of matched queries are.
+
+    Args:
+        parts: Losses of each part, and its number of boxes.
+
+    Returns:
+        The losses of all.
+    """
+    if len(parts) == 1:
+        return dict(parts[0][0])
+    losses: dict[str, Tensor] = {}
+    if not parts:
+        return losses
+    device = next(iter(parts[0][0].values())).device
+    counts = torch.tensor([float(boxes) for _, boxes in parts])
+    (counts,) = to_device([counts], device)
+    counts = reduce_mean(counts)
+    shares = counts.clamp(min=1) / counts.sum().clamp(min=1)
+    for (values, _), share in zip(parts, shares, strict=True):
+        for name, value in values.items():
+            losses[name] = losses.get(name, 0) + value * share
+    return losses
