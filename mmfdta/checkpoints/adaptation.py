@@ -32,6 +32,7 @@ from .families import (
     reason_for,
 )
 from .files import clean_state_dict
+from .hosts import describe_host, differ_by_aliases, find_host, fit_host
 from .names import IDENTITY
 from .rules import absent_parts, to_target
 
@@ -74,6 +75,8 @@ def adapt_weights(
     expected = shapes_of(model.state_dict())
     if _are_own(shapes_of(weights), expected):
         return _with_weights(content, weights), ''
+    if find_host(expected) is not None:
+        return _adapt_to_host(content, weights, expected, model, classes, complete)
     source = find_owner(weights)
     goal = _naming_of(expected)
     if source is None or goal is None:
@@ -102,12 +105,7 @@ def adapt_weights(
         return _with_weights(content, weights), ''
     lacking = _parts_lacking(conversion.report, expected)
     if complete and lacking:
-        missing = sum(name not in result for name in expected)
-        raise CheckpointMismatchError(
-            f'it is {source.title}, which has no {" and no ".join(lacking)}: {missing} '
-            f'of the {len(expected)} weights of the model are not in it; it can start '
-            'a training (load_from)'
-        )
+        raise _incomplete(conversion, lacking, expected)
     if doubt is not None:
         raise doubt
     cut = not choice.keep
@@ -131,11 +129,98 @@ def adapt_weights(
     return dict(state_dict=result, meta=meta), '; '.join(parts)
 
 
+def _incomplete(
+    conversion: Conversion, lacking: Sequence[str], expected: Mapping[str, object]
+) -> CheckpointMismatchError:
+    missing = sum(name not in conversion.state_dict for name in expected)
+    return CheckpointMismatchError(
+        f'it is {conversion.report.title}, which has no {" and no ".join(lacking)}: '
+        f'{missing} of the {len(expected)} weights of the model are not in it; it can '
+        'start a training (load_from)'
+    )
+
+
+def _adapt_to_host(
+    content: Any,
+    weights: dict[str, Tensor],
+    expected: Mapping[str, tuple[int, ...]],
+    model: nn.Module,
+    classes: Sequence[str],
+    complete: bool,
+) -> tuple[Any, str]:
+    """Do `adapt_weights` for a model with a detector of MMDetection, its host."""
+    known = _classes_in(content)
+    conversion = convert_for_host(weights, model, classes, known, complete)
+    if conversion is None:
+        return _with_weights(content, weights), ''
+    report, result = conversion.report, conversion.state_dict
+    if complete and report.absent:
+        raise _incomplete(conversion, report.absent, expected)
+    if _unchanged(weights, result):
+        return _with_weights(content, weights), ''
+    cut = any(record.reason.startswith('classes ') for record in report.records)
+    parts = [f"{report.title}, in the model's names"]
+    if cut:
+        parts.append(f'class rows kept: {report.classes}')
+    for fate in ('generated', 'dropped'):
+        parts += [
+            f'{count} weights {fate}: {reason}'
+            for reason, count in report.reasons(fate).items()
+        ]
+    if report.absent:
+        parts.append(f'{", ".join(report.absent)} start from scratch')
+    wanted = len(classes) or None
+    meta = _new_meta(content, known, wanted, cut, classes)
+    return dict(state_dict=result, meta=meta), '; '.join(parts)
+
+
+def convert_for_host(
+    weights: dict[str, Tensor],
+    model: nn.Module,
+    classes: Sequence[str] = (),
+    known: Sequence[str] = (),
+    complete: bool = False,
+    choice: ClassChoice | None = None,
+) -> Conversion | None:
+    """Convert weights for a model with a detector of MMDetection, see `fit_host`.
+
+    Args:
+        weights: What a file holds: such a detector alone or in a tracker, or Deformable
+            DETR, MOTIP or FDTA as released for a host of that kind.
+        model: The model.
+        classes: Names of the model's classes, as far as they are known.
+        known: Names of the file's classes, as far as they are known.
+        complete: See `adapt_weights`.
+        choice: Which classes stay; None finds them by their names.
+
+    Returns:
+        See `fit_host`.
+
+    Raises:
+        CheckpointError: See `fit_host`; or it is not clear which classes are meant.
+    """
+    source = find_owner(weights)
+    if source is not None and source.wrapper != 'state_dict':
+        keep = ClassChoice(keep=True)
+        released = convert_state_dict(weights, OWN.key, source.key, keep)
+        refuse_gaps(released.report)
+        weights = released.state_dict
+    expected = shapes_of(model.state_dict())
+    title, background = describe_host(model)
+
+    def choose(found: int, wanted: int) -> ClassChoice:
+        return choice or _choose_rows(found, wanted, classes, known, complete)
+
+    return fit_host(weights, expected, title, choose, background)
+
+
 def _are_own(
     found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
 ) -> bool:
     """Tell whether weights are of the model, of a part of it or of a larger one."""
-    if any(name.startswith(EMA) for name in found):
+    if any(name.startswith(EMA) for name in found) or differ_by_aliases(
+        found, expected
+    ):
         return False
     common = found.keys() & expected.keys()
     return len(common) in (len(found), len(expected)) and all(

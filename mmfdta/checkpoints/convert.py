@@ -53,12 +53,12 @@ CLASS_HEADS = (
 _MAPPER = re.compile(r'detector\.neck\.(extra_)?convs\.\d+\.conv\.weight$')
 _BOX_HEAD = re.compile(r'detector\.bbox_head\.reg_branches\.\d+\.(.*)')
 _DECODER_LAYER = re.compile(r'detector\.decoder\.layers\.(\d+)\.')
-_NO_BIAS = 'zero bias: the convolution in the source has none'
+NO_BIAS = 'zero bias: the convolution in the source has none'
 NO_IDENTITY = (
     'drawn at random (seed 0): no released file holds the projection of the identity '
     'adapter, which only training uses'
 )
-_NO_COUNTER = 'zero batch counter: frozen normalisation does not use it'
+NO_COUNTER = 'zero batch counter: frozen normalisation does not use it'
 USED, GENERATED, DROPPED = 'used', 'generated', 'dropped'
 
 
@@ -392,12 +392,12 @@ def _generate(converted: dict[str, Tensor]) -> dict[str, str]:
             bias = name.removesuffix('weight') + 'bias'
             if bias not in converted:
                 converted[bias] = tensor.new_zeros(len(tensor))
-                reasons[bias] = _NO_BIAS
+                reasons[bias] = NO_BIAS
         if name.startswith('detector.backbone.') and name.endswith('.running_var'):
             counter = name.removesuffix('running_var') + 'num_batches_tracked'
             if counter not in converted:
                 converted[counter] = torch.tensor(0)
-                reasons[counter] = _NO_COUNTER
+                reasons[counter] = NO_COUNTER
     return reasons
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 _MMDET = 'https://download.openmmlab.com/mmdetection/v2.0/yolox'
+_MMDET_3 = 'https://download.openmmlab.com/mmdetection/v3.0'
 _MMDET_PAGES = 'https://github.com/open-mmlab/mmdetection/blob/main/configs'
 _YOLOX = 'https://github.com/Megvii-BaseDetection/YOLOX'
 _FDTA = 'https://huggingface.co/Spongebobbbbbbbb/FDTA'
@@ -126,6 +127,31 @@ def _deformable_detr(data: str) -> PublishedWeights:
     )
 
 
+def _query_detector(
+    name: str, folder: str, model: str, stamp: str, ap: float, configs: tuple[str, ...]
+) -> PublishedWeights:
+    """A query detector of MMDetection's model zoo, to start training from."""
+    file = f'{model}_{stamp}.pth'
+    return PublishedWeights(
+        name=name,
+        family='Query detectors of MMDetection, to start training from',
+        file=file,
+        address=f'{_MMDET_3}/{folder}/{model}/{file}',
+        licence='Apache-2.0',
+        source=f'{_MMDET_PAGES}/{folder}/metafile.yml',
+        configs=configs,
+        scores={'box AP': ap},
+        scored_on='COCO val',
+        sha256_prefix=stamp.rpartition('-')[2],
+    )
+
+
+_DINO_CONFIGS = (
+    *(f'fdta_dino-r50_{data}' for data in ('dancetrack', 'sportsmot', 'bft')),
+    'motip_dino-r50_dancetrack',
+)
+
+
 def _motr(
     data: str, title: str, drive: str, scores: Mapping[str, float]
 ) -> PublishedWeights:
@@ -217,5 +243,12 @@ _ALL = (
     _deformable_detr('coco_dancetrack'),
     _deformable_detr('coco_sportsmot'),
     _deformable_detr('coco_bft'),
+    _query_detector('dino-r50', 'dino', 'dino-4scale_r50_8xb2-12e_coco',
+                    '20221202_182705-55b2bba2', 49.0, _DINO_CONFIGS),
+    _query_detector('dino-swin-l', 'dino', 'dino-5scale_swin-l_8xb2-12e_coco',
+                    '20230228_072924-a654145f', 57.2,
+                    ('fdta_dino-swin-l_dancetrack',)),
+    _query_detector('ddq-r50', 'ddq', 'ddq-detr-4scale_r50_8xb2-12e_coco',
+                    '20230809_170711-42528127', 51.4, ('fdta_ddq-r50_dancetrack',)),
 )  # fmt: skip
 PUBLISHED: Mapping[str, PublishedWeights] = MappingProxyType({w.name: w for w in _ALL})

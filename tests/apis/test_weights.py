@@ -70,7 +70,9 @@ def test_configs_and_published_weights_name_each_other():
             assert find_config(config).is_file()
     named = {}
     for path in (ROOT / 'configs').glob('*.py'):
-        found = re.search(r"^checkpoint = '(.+)'$", path.read_text(), re.M)
+        found = re.search(
+            r"^(?:checkpoint|load_from) = '(.+)'$", path.read_text(), re.M
+        )
         if found:
             named[path.stem] = found[1]
             assert path.stem in PUBLISHED[found[1]].configs
@@ -97,10 +99,19 @@ def test_the_page_has_a_row_for_each():
 
 
 def test_what_mmdetection_says_of_its_weights():
-    listed = yaml.safe_load((MMDET / '.mim/configs/yolox/metafile.yml').read_text())
-    published = {model['Weights']: model for model in listed['Models']}
+    published = {
+        model['Weights']: model
+        for folder in ('yolox', 'dino', 'ddq')
+        for model in yaml.safe_load(
+            (MMDET / f'.mim/configs/{folder}/metafile.yml').read_text()
+        )['Models']
+        if 'Weights' in model
+    }
     found = [w for w in PUBLISHED.values() if w.address in published]
-    assert {w.name for w in found} == {'yolox-tiny', 'yolox-s', 'yolox-x'}
+    assert {w.name for w in found} == {
+        *('yolox-tiny', 'yolox-s', 'yolox-x'),
+        *('dino-r50', 'dino-swin-l', 'ddq-r50'),
+    }
     for entry in found:
         model = published[entry.address]
         assert entry.scores == model['Results'][0]['Metrics']

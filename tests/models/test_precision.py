@@ -358,6 +358,8 @@ def _light(model: dict) -> dict:
 FAMILIES = dict(
     deformable_detr_r50='deformable_detr_dancetrack',
     deformable_detr_small='deformable_detr_mini',
+    fdta_ddq_r50='fdta_ddq-r50_dancetrack',
+    fdta_dino_r50='fdta_dino-r50_dancetrack',
     fdta_r50='fdta_dancetrack',
     fdta_small='fdta_mini',
     motip='motip_dancetrack',

@@ -5,3 +5,7 @@ without_adapters = dict(
     temporal_adapter=None,
     identity_adapter=None,
 )
+# The same on a detector of MMDetection.
+without_adapters_on_host = dict(
+    without_adapters, detector=dict(spatial_adapter=None, loss_depth=None)
+)

@@ -100,7 +100,8 @@ def _one_object_a_frame(length: int) -> SequenceAnnotations:
 def test_every_config_builds_its_model(name: str):
     init_default_scope('mmdet')
     config = Config.fromfile(CONFIGS / f'{name}.py')
-    with torch.device('meta'):
+    # Swin reads values of tensors when it is made.
+    with torch.device('cpu' if '_dino-swin' in name else 'meta'):
         model = MODELS.build(config.model)
     assert sum(p.numel() for p in model.parameters()) > 1e5
 

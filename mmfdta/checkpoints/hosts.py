@@ -1,0 +1,281 @@
+# Copyright (c) mmfdta authors.
+"""Weights for the detector of MMDetection inside of a `QueryDetector`, its host.
+
+There are no tables of names here: the host keeps MMDetection's, so the model itself
+says what a file has to hold. Every tensor of the file is used or dropped with a reason,
+and every tensor of the host comes from the file or is made with a reason.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from .class_heads import ClassChoice, choose_classes
+from .convert import NO_BIAS, NO_COUNTER, Conversion, ConversionReport, TensorRecord
+from .families import AVERAGED, EMA
+from .files import CheckpointError
+from .names import ASSOCIATION, IDENTITY, SPATIAL, TEMPORAL
+
+HOST = 'detector.host.'
+# Where a host stands in a model, in a tracker on boxes, and on its own.
+_PREFIXES = (HOST, 'detector.', '')
+# What Deformable DETR of one stage, FDTA's detector and MOTR's have not.
+_ONLY_OF_HOSTS = re.compile(
+    r'(detector\.)?((memory|pos)_trans_(fc|norm)|dn_query_generator|query_map'
+    r'|decoder\.(ref_point_head|query_scale|norm|post_norm))\.'
+)
+_CLASS_ROWS = re.compile(
+    r'((aux_)?cls_branches\.\d+|fc_cls)\.(weight|bias)$|label_embedding\.weight$'
+)
+_NECK_BIAS = re.compile(r'neck\.(extra_)?convs\.\d+\.conv\.bias$')
+# DDQ's decoder gets these heads in its first training step, by a name of its own.
+_ALIAS, _NAMED = 'decoder.aux_reg_branches.', 'bbox_head.aux_reg_branches.'
+_SAME = f'the same tensor as {_NAMED}*'
+_DEPTH = re.compile(r'spatial_adapter\.|decoder\.layers\.\d+\.depth_')
+_DEPTH_IN_DECODER = re.compile(r'^detector\.decoder\.layers\.(\d+)\.(?=depth_)')
+_PARTS = {
+    'detector.spatial_adapter.': SPATIAL,
+    'detector.depth_layers.': SPATIAL,
+    'temporal_adapter.': TEMPORAL,
+    'identity_adapter.': IDENTITY,
+    'trajectory_modeling.': ASSOCIATION,
+    'id_decoder.': ASSOCIATION,
+}
+
+Shapes = Mapping[str, tuple[int, ...]]
+T = TypeVar('T')
+
+
+def find_host(expected: Shapes) -> str | None:
+    """Say what the names of a model's host begin with; None if it has none.
+
+    Args:
+        expected: Names and shapes of the model: a tracker with a `QueryDetector`, one
+            on the boxes of such a detector of MMDetection, or that detector alone.
+    """
+    if any(name.startswith(HOST) for name in expected):
+        return HOST
+    if any(_ONLY_OF_HOSTS.match(name) for name in expected):
+        inner = any(name.startswith('detector.') for name in expected)
+        return 'detector.' if inner else ''
+    return None
+
+
+def differ_by_aliases(found: Iterable[str], expected: Iterable[str]) -> bool:
+    """Whether only one of two has the names that a training gives parameters besides.
+
+    Args:
+        found: Names in a file.
+        expected: Names of a model.
+    """
+    own, other = (any(_ALIAS in name for name in names) for names in (found, expected))
+    return own is not other
+
+
+def describe_host(model: nn.Module) -> tuple[str, int]:
+    """Name the class of a model's host, and count its heads' rows for the background.
+
+    Heads with a softmax have one, those whose scores are sigmoids none.
+    """
+    host = getattr(model, 'detector', model)
+    host = getattr(host, 'host', host)
+    losses = (getattr(module, 'loss_cls', None) for module in host.modules())
+    loss = next((loss for loss in losses if loss is not None), None)
+    return type(host).__name__, int(not getattr(loss, 'use_sigmoid', True))
+
+
+def fit_host(
+    weights: Mapping[str, Tensor],
+    expected: Shapes,
+    title: str,
+    choose: Callable[[int, int], ClassChoice],
+    background: int = 0,
+) -> Conversion | None:
+    """Give a model with a host what a file has for it.
+
+    Class heads, the encoder's and the auxiliary ones included, and the label embedding
+    of denoising queries are cut to the chosen classes, queries to the first ones.
+
+    Args:
+        weights: What the file holds: a detector of MMDetection alone or in a tracker.
+        expected: Names and shapes of the model; `find_host` finds a host in it.
+        title: The host's class.
+        choose: Says which classes stay, given their number in file and model.
+        background: Rows that class heads have for the background, at their end.
+
+    Returns:
+        What the model takes, by its names, and the account; None if the file is of no
+        such detector.
+
+    Raises:
+        CheckpointError: If it is of another detector or size.
+    """
+    prefix = find_host(expected)
+    assert prefix is not None
+    host = _under(prefix, expected)
+    source = max(_PREFIXES, key=lambda p: len(host.keys() & _under(p, weights).keys()))
+    found = _under(source, weights)
+    if 2 * len(host.keys() & found.keys()) < len(host):
+        return None
+    report = ConversionReport('mmdet', f'{title} of MMDetection', 'the config')
+    made = _complete(found, host, title)
+    tensors = found | {name: tensor for name, (tensor, _) in made.items()}
+    rows = _choose_rows(tensors, host, choose, background, report)
+    result: dict[str, Tensor] = {}
+    for name, shape in host.items():
+        tensor, reason = _cut(name, tensors[name], shape, rows, background)
+        if tuple(tensor.shape) != shape:
+            raise CheckpointError(
+                f'it is a {title} of another size: {name} has the shape '
+                f'{tuple(tensor.shape)} instead of {shape}; take the config of its size'
+            )
+        result[prefix + name] = tensor
+        if name in made:
+            record = TensorRecord(None, prefix + name, made[name][1])
+        else:
+            record = TensorRecord(source + name, prefix + name, reason)
+        report.records.append(record)
+    used = {record.source for record in report.records}
+    for name, tensor in weights.items():
+        if name in used:
+            continue
+        target = _DEPTH_IN_DECODER.sub(r'detector.depth_layers.\1.', name)
+        if target in expected:
+            result[target] = tensor
+            report.records.append(TensorRecord(name, target))
+            continue
+        inner = name.removeprefix(source) if name.startswith(source) else None
+        why = _why_dropped(inner, found)
+        if why is None:
+            raise CheckpointError(
+                f'{name} has no place in the {title} of the config: no tensor is left '
+                'out without a reason; take the config of the detector that it is of'
+            )
+        report.records.append(TensorRecord(name, None, why))
+    report.absent = list(
+        dict.fromkeys(_part_of(name) for name in expected if name not in result)
+    )
+    return Conversion(result, report)
+
+
+def _under(prefix: str, names: Mapping[str, T]) -> dict[str, T]:
+    """Take what is under a prefix, by the rest of its name."""
+    return {n.removeprefix(prefix): v for n, v in names.items() if n.startswith(prefix)}
+
+
+def _complete(
+    found: Mapping[str, Tensor], host: Shapes, title: str
+) -> dict[str, tuple[Tensor, str]]:
+    """Make what a file may lack, each with the reason.
+
+    Raises:
+        CheckpointError: If more is missing.
+    """
+    made: dict[str, tuple[Tensor, str]] = {}
+    missing = []
+    for name, shape in host.items():
+        twin = name.replace(_ALIAS, _NAMED)
+        if name in found:
+            continue
+        if twin in found:
+            made[name] = found[twin], _SAME
+        elif _NECK_BIAS.match(name):
+            made[name] = torch.zeros(shape), NO_BIAS
+        elif name.endswith('.num_batches_tracked'):
+            made[name] = torch.tensor(0), NO_COUNTER
+        else:
+            missing.append(name)
+    if missing:
+        raise CheckpointError(
+            f'it is another detector than the {title} of the config: {len(missing)} of '
+            f'its {len(host)} tensors are not in it: {", ".join(missing[:5])}'
+            f'{", ..." if len(missing) > 5 else ""}'
+        )
+    return made
+
+
+def _choose_rows(
+    tensors: Mapping[str, Tensor],
+    host: Shapes,
+    choose: Callable[[int, int], ClassChoice],
+    background: int,
+    report: ConversionReport,
+) -> tuple[int, ...] | None:
+    """Find the rows of the classes that stay; None for all.
+
+    Raises:
+        CheckpointError: If heads have different numbers of classes.
+    """
+    heads = [name for name in host if _CLASS_ROWS.search(name)]
+    if not heads:
+        return None
+    found, wanted = (
+        {size - _background(name, background) for name, size in sizes}
+        for sizes in (
+            [(name, len(tensors[name])) for name in heads],
+            [(name, host[name][0]) for name in heads],
+        )
+    )
+    for sizes in (found, wanted):
+        if len(sizes) > 1:
+            raise CheckpointError(
+                f'class heads have different numbers of classes: {sorted(sizes)}'
+            )
+    size = found.pop()
+    rows, report.classes = choose_classes(size, choose(size, wanted.pop()))
+    return rows
+
+
+def _background(name: str, background: int) -> int:
+    """Rows for the background; denoising gives labels to objects only."""
+    return 0 if name.endswith('label_embedding.weight') else background
+
+
+def _cut(
+    name: str,
+    tensor: Tensor,
+    shape: tuple[int, ...],
+    rows: tuple[int, ...] | None,
+    background: int,
+) -> tuple[Tensor, str]:
+    """Cut a tensor to the classes and queries of the model, and say so."""
+    if rows is not None and _CLASS_ROWS.search(name):
+        last = range(len(tensor) - _background(name, background), len(tensor))
+        return tensor[[*rows, *last]], f'classes {", ".join(map(str, rows))}'
+    if name == 'query_embedding.weight' and len(tensor) > shape[0]:
+        return tensor[: shape[0]], f'the first {shape[0]} of {len(tensor)} queries'
+    return tensor, ''
+
+
+def _why_dropped(inner: str | None, found: Mapping[str, Tensor]) -> str | None:
+    """Say why a tensor of the file is not used.
+
+    Args:
+        inner: Its name in the detector; None if it is of another part.
+        found: The detector's tensors in the file.
+
+    Raises:
+        CheckpointError: If two names of one parameter hold different values.
+    """
+    if inner is None or _DEPTH.match(inner):
+        return 'the model has no such part'
+    if inner.startswith(EMA):
+        return AVERAGED
+    if inner.startswith(_ALIAS):
+        named = inner.replace(_ALIAS, _NAMED)
+        if named not in found or not torch.equal(found[named], found[inner]):
+            raise CheckpointError(
+                f'{inner} and {named} are two names of one parameter, but their '
+                'tensors differ'
+            )
+        return _SAME
+    return None
+
+
+def _part_of(name: str) -> str:
+    """The part of a model that a name is of, for people."""
+    known = (part for prefix, part in _PARTS.items() if name.startswith(prefix))
+    return next(known, name.split('.')[0].replace('_', ' '))
