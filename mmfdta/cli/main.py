@@ -35,6 +35,7 @@ VERBS = {
     'minidance': ('mmfdta.cli.minidance', 'render a MiniDance data set'),
     'submit': ('mmfdta.cli.submit', 'check and pack results for a test server'),
     'new-tracker': ('mmfdta.cli.new_tracker', 'start a tracker of your own'),
+    'diagnose': ('mmfdta.cli.diagnose', 'say why identities switch'),
     'similarity': ('mmfdta.cli.similarity', 'measure how alike objects are'),
     'plot-tracks': ('mmfdta.cli.plot_tracks', 'draw timelines of tracks'),
     'estimate-memory': (

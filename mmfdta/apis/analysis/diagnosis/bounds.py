@@ -15,6 +15,7 @@ from mmengine.structures import InstanceData
 from mmfdta.evaluation import Evaluation, summarise
 from mmfdta.evaluation import Sequence as ScoredSequence
 from mmfdta.evaluation.matching import EPS, find_overlaps, match_frames
+from mmfdta.evaluation.scores import COUNTS
 from mmfdta.structures.tracks import Tracks
 from mmfdta.utils.instances import take_rows
 
@@ -204,7 +205,9 @@ def detections_as_tracks(frames: Sequence[InstanceData]) -> Tracks:
 def choose_scores(evaluation: Evaluation) -> dict[str, float]:
     """Return :data:`SCORES` over all sequences, the mean of the classes."""
     scores = summarise(evaluation.over_classes())
-    return {name: scores[name] for name in SCORES}
+    return {
+        name: int(scores[name]) if name in COUNTS else scores[name] for name in SCORES
+    }
 
 
 def measure_bounds(

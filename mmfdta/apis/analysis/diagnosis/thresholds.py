@@ -2,7 +2,7 @@
 """What each threshold of a tracker does to its scores, all others as they are."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmfdta.evaluation.scores import COUNTS
@@ -21,15 +21,16 @@ class ThresholdEffect:
 
     Attributes:
         name: One of :data:`mmfdta.apis.thresholds.MEANINGS`.
-        setting: The argument of the tracker that it is.
-        value: What the config has.
+        value: What the config has, as the name means it: ``max_gap`` may be one less
+            than the argument of the tracker.
         trials: Scores by value, ascending; fractions of 1, and the count ``IDSW``.
+        options: Settings of the config, by key, with the value of the best HOTA.
     """
 
     name: str
-    setting: str
     value: float
     trials: dict[float, dict[str, float]]
+    options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def best(self) -> float:
@@ -53,10 +54,10 @@ class ThresholdEffect:
         """Return what is kept as JSON."""
         trials = [dict(value=value) | scores for value, scores in self.trials.items()]
         return dict(
-            setting=self.setting,
             value=self.value,
             best=self.best,
             gain=self.gain,
+            options=self.options,
             trials=trials,
         )
 
@@ -164,8 +165,11 @@ def measure_thresholds(
             trials[value] = _scores_of(tuner.try_setting(setting))
             if on_trial is not None:
                 on_trial()
-        argument = TRACKERS[type(tracker).__name__][name][0]
-        effects.append(ThresholdEffect(name, argument, present[name], trials))
+        effect = ThresholdEffect(name, present[name], trials)
+        options = threshold_options(
+            dict(tracker=_as_config(tracker)), {name: effect.best}
+        )
+        effects.append(replace(effect, options=options))
     return effects
 
 

@@ -64,8 +64,8 @@ def test_values_stay_where_they_mean_something():
 
 def test_of_equal_values_the_present_one_is_best():
     trials = {0.1: dict(HOTA=0.5), 0.2: dict(HOTA=0.5), 0.3: dict(HOTA=0.4)}
-    effect = ThresholdEffect('det_thr', 'det_thr', 0.2, trials)
+    effect = ThresholdEffect('det_thr', 0.2, trials)
     assert (effect.best, effect.gain) == (0.2, 0)
     assert effect.span == pytest.approx(0.1)
-    effect = ThresholdEffect('det_thr', 'det_thr', 0.3, trials)
+    effect = ThresholdEffect('det_thr', 0.3, trials)
     assert effect.best == 0.1 and effect.gain == pytest.approx(0.1)

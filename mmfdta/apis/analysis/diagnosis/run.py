@@ -1,0 +1,136 @@
+# Copyright (c) mmfdta authors.
+"""All parts of the diagnosis of one model on one data set, as plain data."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mmfdta.structures.tracks import Tracks
+
+from ...detection_store import SequenceDetections, detects_apart
+from ...evaluation_data import EvaluationData
+from ...sequence_loop import SequenceLoop
+from ..tune_thresholds import Tuner
+from .bounds import measure_bounds
+from .recording import SequenceEvidence, record_evidence
+from .thresholds import measure_thresholds, plan_thresholds
+
+
+class Diagnosis:
+    """Looks for what makes a tracker lose identities.
+
+    Args:
+        loop: The tracker on its data.
+        data: The same data, with ground truth.
+        tracker_cfg: Config of the tracker.
+        steps: Values to each side that are tried of every threshold; 0 tries none.
+
+    Raises:
+        ValueError: If the model does not track, or there is no ground truth.
+    """
+
+    def __init__(
+        self,
+        loop: SequenceLoop,
+        data: EvaluationData,
+        tracker_cfg: Mapping,
+        steps: int = 2,
+    ) -> None:
+        model = loop.model
+        if not hasattr(model, 'tracker'):
+            raise ValueError(
+                f'model.type: found {type(model).__name__}, expected a tracker: FDTA, '
+                'MOTIP, TrackingByDetection or another model with a tracker'
+            )
+        if not sum(map(len, data.scored)):
+            raise ValueError(
+                f'{data.describe()}: found no object that counts in the ground truth, '
+                'expected some; choose another split or other sequences'
+            )
+        self.loop = loop
+        self.data = data
+        self.tracker_cfg = tracker_cfg
+        self.apart = detects_apart(model)
+        self.plan: dict[str, list[float]] = {}
+        if self.apart and steps:
+            self.plan = plan_thresholds(
+                model.tracker, steps, loop.lowest_score, getattr(model, 'window', None)
+            )
+
+    @property
+    def passes(self) -> int:
+        """How often every sequence is tracked."""
+        return 1 + self.apart + sum(map(len, self.plan.values()))
+
+    def detect(
+        self, on_frame: Callable[[], None] | None = None
+    ) -> list[SequenceDetections] | None:
+        """Return the detections of all sequences; None if detection is not apart.
+
+        Args:
+            on_frame: Called after each frame that is looked at.
+
+        Raises:
+            ValueError: If there is none at all.
+        """
+        if not self.apart:
+            return None
+        detections = self.loop.detect_all(on_frame)
+        if not any(len(found) for of in detections for found in of.frames):
+            raise ValueError(
+                f'{self.data.describe()}: found no detection with a score above '
+                f'{self.loop.lowest_score:g}, so that there is nothing to diagnose; '
+                'do the weights belong to the config, and were they trained?'
+            )
+        return detections
+
+    def run(
+        self,
+        detections: list[SequenceDetections] | None,
+        on_pass: Callable[[int], None] | None = None,
+    ) -> dict[str, Any]:
+        """Track, look for causes, and track again with parts replaced.
+
+        Args:
+            detections: What :meth:`detect` returned.
+            on_pass: Called with the number of sequences that were tracked since.
+
+        Returns:
+            The parts, as docs/diagnose.md lists them.
+        """
+
+        def count(sequences: int = 1) -> None:
+            if on_pass is not None:
+                on_pass(sequences)
+
+        evidence = record_evidence(self.loop, self.data, detections, on_sequence=count)
+        tracks = [one.run.tracks for one in evidence]
+        given = [part for one in evidence if (part := _taking_part(one)) is not None]
+        bounds = measure_bounds(
+            self.loop,
+            detections,
+            given if len(given) == len(evidence) else None,
+            tracks,
+            self.data,
+            count,
+        )
+        effects = None
+        if self.plan and detections is not None:
+            tuner = Tuner(self.loop, detections, self.data, self.tracker_cfg)
+            effects = measure_thresholds(
+                tuner,
+                self.loop.model.tracker,
+                self.plan,
+                lambda: count(len(self.data.sequences)),
+            )
+        return dict(
+            bounds=bounds.summary(),
+            thresholds=effects and {e.name: e.summary() for e in effects},
+        )
+
+
+def _taking_part(evidence: SequenceEvidence) -> Tracks | None:
+    """The detections that took part in association; None where that is not known."""
+    run = evidence.run
+    if run.detections is None or run.words is None:
+        return run.detections
+    return run.detections.select(run.words.row)
