@@ -28,8 +28,8 @@ class DetrInterface:
     It holds nothing, so that one is as good as another.
     """
 
-    def check(self, host: nn.Module) -> None:
-        """Refuse a host that the other methods cannot read.
+    def prepare(self, host: nn.Module) -> None:
+        """Refuse a host that the other methods cannot read, or complete it.
 
         Args:
             host: As it was built.
@@ -49,6 +49,13 @@ class DetrInterface:
                 f'{key}.bbox_head.embed_dims = {host.bbox_head.embed_dims}, but the '
                 f'transformer has {host.embed_dims} channels; they must be equal'
             )
+        if hasattr(host, 'level_embed'):
+            # MMDetection allocates it, and only `init_weights` would fill it.
+            nn.init.normal_(host.level_embed)
+        if hasattr(host.bbox_head, 'aux_reg_branches'):
+            # DDQ's decoder takes them from the head in its first training step; with
+            # them from the start, weights have the same names before and after.
+            host.decoder.aux_reg_branches = host.bbox_head.aux_reg_branches
 
     def embed_dims(self, host: nn.Module) -> int:
         """Channels C of neck and queries."""

@@ -11,14 +11,18 @@ from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample, SampleList
 from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig, reduce_mean
 from mmengine.structures import InstanceData
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mmfdta.utils.transfers import to_device
 
 from ..layers import to_float32
+from .detr_interface import NO_DETECTION
 from .matcher import ClipMatches, ClipTargets
 from .outputs import DetectorOutputs, HostOutputs
+
+# In sizes of the image.
+_FAR = 1e3
 
 
 @MODELS.register_module()
@@ -57,23 +61,19 @@ class QueryDetector(BaseDetector):
         init_cfg: OptMultiConfig = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
-        # MMDetection writes into the config it builds from.
-        self.host = MODELS.build(deepcopy(host))
-        self.interface = TASK_UTILS.build(interface or dict(type='DetrInterface'))
-        self.interface.check(self.host)
         if 'data_preprocessor' in host:
             raise ValueError(
                 'model.detector.host.data_preprocessor: nothing would call it; leave '
                 'it out, and set model.data_preprocessor'
             )
+        # MMDetection writes into the config it builds from.
+        self.host = MODELS.build(deepcopy(host))
+        self.interface = TASK_UTILS.build(interface or dict(type='DetrInterface'))
+        self.interface.prepare(self.host)
         self.matcher = TASK_UTILS.build(matcher or dict(type='ClipMatcher'))
         self.embed_dims = self.interface.embed_dims(self.host)
         if hasattr(self.host, 'bbox_head'):
             self.float32_modules = ('host.bbox_head',)
-        if hasattr(self.host, 'level_embed'):
-            # MMDetection allocates it without values; only `init_weights` would fill
-            # it.
-            nn.init.normal_(self.host.level_embed)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """The host's neck levels (F, C, h, w), finest first."""
@@ -124,11 +124,30 @@ class QueryDetector(BaseDetector):
             embeddings = self.interface.embeddings(self.host, decoded)
             outputs = HostOutputs(cls_scores, bbox_preds, embeddings)
             if wants_losses:
-                outputs.losses = self.interface.losses(self.host, decoded, frames)
-                outputs.num_boxes = sum(len(frame.gt_instances) for frame in frames)
+                outputs.losses = self._own_losses(decoded, frames)
+                # A frame of more objects has no more queries for them.
+                queries = embeddings.shape[1]
+                outputs.num_boxes = sum(
+                    min(len(frame.gt_instances), queries) for frame in frames
+                )
         return outputs
 
     _forward = detect
+
+    def _own_losses(
+        self, decoded: dict[str, Any], frames: SampleList
+    ) -> dict[str, Tensor]:
+        """The host's losses; what cannot be matched is said as our matcher says it."""
+        try:
+            return self.interface.losses(self.host, decoded, frames)
+        except ValueError as error:
+            if 'invalid numeric entries' not in str(error):
+                raise
+            raise FloatingPointError(
+                f'{type(self.host).__name__} predicts NaN or Inf, so it cannot be '
+                'matched to the ground truth. Lower the learning rate or train in '
+                'float32.'
+            ) from error
 
     def clip_losses(
         self,
@@ -147,8 +166,11 @@ class QueryDetector(BaseDetector):
             Losses of the frames with gradients under MMDetection's names, and the
             matching of all frames in all decoder layers.
         """
+        # What the host has ruled out is far from every box.
+        ruled_out = outputs.cls_scores.amax(-1, keepdim=True) <= NO_DETECTION
+        boxes = outputs.bbox_preds.masked_fill(ruled_out, _FAR)
         with torch.autocast(outputs.cls_scores.device.type, enabled=False):
-            matches = self.matcher(outputs.cls_scores, outputs.bbox_preds, targets)
+            matches = self.matcher(outputs.cls_scores, boxes, targets)
             return merge_losses(outputs.loss_parts), matches
 
     def loss(

@@ -2,6 +2,8 @@
 """Every host says through QueryDetector what MMDetection's own class says."""
 
 import copy
+import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,13 +13,18 @@ from small_fdta import build as build_model
 from small_fdta import collate, make_clip, small_config
 from small_hosts import HOSTS, QUERIES, host_config, make_frames
 
+from mmfdta.models.detectors import ClipTargets
+from mmfdta.models.detectors.detr_interface import NO_DETECTION
+from mmfdta.models.mot.fdta import ClipDetection
+from mmfdta.ops import accelerate
+
 SHAPES = [(64, 96), (48, 80), (64, 64)]
 
 
-def build(name: str, **options):
+def build(name: str):
     torch.manual_seed(0)
-    config = dict(type='QueryDetector', host=host_config(name, **options))
-    detector = MODELS.build(config)
+    detector = MODELS.build(dict(type='QueryDetector', host=host_config(name)))
+    detector.name = name
     detector.init_weights()
     # Initial class and box branches say the same of every query.
     for module in detector.host.bbox_head.modules():
@@ -109,3 +116,131 @@ def test_a_tracker_trains_and_tracks(name: str):
     with torch.no_grad():
         (clip,) = model(**data, mode='predict')
     assert all('pred_track_instances' in frame for frame in clip)
+
+
+def _grads(detector, losses, *more):
+    """Gradients of all parameters that have any."""
+    detector.zero_grad()
+    sum([*losses.values(), *more]).backward()
+    found = {k: p.grad for k, p in detector.named_parameters()}
+    return {k: grad.clone() for k, grad in found.items() if grad is not None}
+
+
+@pytest.mark.parametrize('name', ['deformable', 'conditional'])
+def test_chunks_train_like_one_pass(name: str):
+    """Frames with many, few and no boxes, with activation checkpointing."""
+    detector = build(name).train()
+    imgs, frames = make_frames([5, 0, 1, 12, 2], shapes=[*SHAPES, *SHAPES[:2]])
+    targets = ClipTargets.from_samples(frames)
+    found = []
+    for chunk in (0, 2, 1):
+        detection = ClipDetection(num_grad_frames=5, grad_chunk=chunk)
+        outputs = detection(detector, imgs[None], frames)
+        losses, matches = detector.clip_losses(outputs, targets)
+        norm = outputs.embeddings.square().mean()
+        found.append((losses, _grads(detector, losses, norm), matches.query_idx))
+    for chunked in found[1:]:
+        torch.testing.assert_close(chunked, found[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['dino', 'ddq'])
+def test_recomputed_noise_is_the_same(name: str):
+    detector = build(name).train()
+    imgs, frames = make_frames([5, 0, 1], shapes=SHAPES)
+    found = []
+    for recompute in (False, True):
+        torch.manual_seed(3)
+        outputs = detector.detect(imgs, frames, recompute=recompute)
+        norm = outputs.embeddings.square().mean()
+        found.append((outputs.losses, _grads(detector, outputs.losses, norm)))
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-6)
+
+
+def test_frames_without_gradients_have_no_losses():
+    detector = build('dino').train()
+    imgs, frames = make_frames([3, 1, 2, 4])
+    outputs = ClipDetection(num_grad_frames=1)(detector, imgs[None], frames)
+    assert len(outputs.loss_parts) == 1
+    assert outputs.cls_scores.shape[1:3] == (4, QUERIES)
+    losses, matches = detector.clip_losses(outputs, ClipTargets.from_samples(frames))
+    assert 'dn_loss_cls' in losses
+    assert (matches.query_idx >= 0).sum((1, 2)).tolist() == [10, 10]
+
+
+def test_what_ddq_rules_out_is_matched_to_nothing():
+    detector = build('ddq').train()
+    imgs, frames = make_frames([3, 4])
+    outputs = detector.detect(imgs, frames)
+    targets = ClipTargets.from_samples(frames)
+    # A query right at a box is ruled out.
+    outputs.bbox_preds[:, 0, 7] = targets.boxes[0, 1]
+    outputs.cls_scores[-1, 0, 7] = NO_DETECTION
+    _, matches = detector.clip_losses(outputs, targets)
+    assert (matches.query_idx[-1, 0] != 7).all()
+    assert (matches.query_idx[-2, 0] == 7).any()
+    assert outputs.on_host(frames)[0].scores[7] == 0
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_half_precision_leaves_losses_and_boxes_in_float32(detector, dtype):
+    detector.train()
+    imgs, frames = make_frames([3, 0, 5], shapes=SHAPES)
+    with torch.autocast('cpu', dtype):
+        outputs = detector.detect(imgs, frames)
+    for value in (outputs.cls_scores, outputs.bbox_preds, *outputs.losses.values()):
+        assert value.dtype == torch.float32
+        assert value.isfinite().all()
+    for grad in _grads(detector, outputs.losses).values():
+        assert grad.isfinite().all()
+    # What bfloat16 makes of 0.7 is a multiple of 1 / 256.
+    assert (outputs.bbox_preds * 256 % 1 > 0.01).any()
+
+
+def test_copies_detect_the_same(detector):
+    imgs, frames = make_frames([2, 1])
+    detector.train()
+    trained = detector.detect(imgs, frames)
+    sum(trained.losses.values()).backward()
+    detector.eval()
+    copies = [copy.deepcopy(detector), pickle.loads(pickle.dumps(detector))]
+    fresh = build(detector.name)
+    fresh.load_state_dict(detector.state_dict())
+    with torch.no_grad():
+        expected = detector.detect(imgs, frames)
+        for other in (*copies, fresh.eval()):
+            found = other.detect(imgs, frames)
+            assert found.embeddings.equal(expected.embeddings)
+            assert found.cls_scores.equal(expected.cls_scores)
+
+
+def test_accelerated_detections_are_the_same(detector):
+    imgs, frames = make_frames([0, 0, 0], shapes=SHAPES)
+    fast = accelerate(copy.deepcopy(detector)).eval()
+    with torch.no_grad():
+        found, expected = (d.eval().detect(imgs, frames) for d in (fast, detector))
+    torch.testing.assert_close(found.embeddings, expected.embeddings)
+    torch.testing.assert_close(found.cls_scores, expected.cls_scores)
+    torch.testing.assert_close(found.bbox_preds, expected.bbox_preds)
+
+
+def test_predictions_that_cannot_be_matched_are_named():
+    detector = build('dino').train()
+    imgs, frames = make_frames([3])
+    with pytest.raises(FloatingPointError, match='DINO predicts NaN or Inf'):
+        detector.detect(imgs * float('nan'), frames)
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (dict(type='YOLOX'), r'host.type: found YOLOX, .*DINO.*interface'),
+        (dict(data_preprocessor={}), 'host.data_preprocessor: nothing would call'),
+    ],
+)
+def test_refused_hosts(change: dict, words: str):
+    host = dict(host_config('dino'), **change)
+    if host['type'] == 'YOLOX':
+        path = Path(__file__).parents[3] / 'configs/_base_/models/yolox_nano_coco.py'
+        host = Config.fromfile(path).model.detector
+    with pytest.raises(ValueError, match=words):
+        MODELS.build(dict(type='QueryDetector', host=host))
