@@ -368,15 +368,18 @@ def _check_relations(content: dict) -> Iterator[str]:
         return
     loader = content.get('train_dataloader') or {}
     detector = model['detector']
-    loss = (detector.get('bbox_head') or {}).get('loss_depth')
-    adapter = detector.get('spatial_adapter')
+    owner, key = detector, 'model.detector.loss_depth'
+    if 'host' not in detector:
+        owner = detector.get('bbox_head') or {}
+        key = 'model.detector.bbox_head.loss_depth'
+    adapter, loss = detector.get('spatial_adapter'), owner.get('loss_depth')
     if adapter is None and loss is not None:
         yield (
-            'model.detector.bbox_head.loss_depth is set, but there is no '
-            'model.detector.spatial_adapter to train; set both or neither'
+            f'{key} is set, but there is no model.detector.spatial_adapter to train; '
+            'set both or neither'
         )
     try:
-        share_depth_bins(adapter, loss)
+        share_depth_bins(adapter, loss, key)
     except ValueError as problem:
         yield str(problem)
     try:

@@ -62,8 +62,16 @@ class DetrInterface:
         return host.embed_dims
 
     def decoder_layers(self, host: nn.Module) -> list[nn.Module]:
-        """The L layers that the queries go through, first to last."""
+        """The L layers that the queries go through, first to last.
+
+        Each has an ``ffn`` that takes the queries (F, Q, C); right before it they
+        attend to depth, if the detector has a Spatial Adapter.
+        """
         return [*host.decoder.layers]
+
+    def num_levels(self, host: nn.Module) -> int:
+        """Levels that :meth:`features` gives."""
+        return getattr(host, 'num_feature_levels', 1)
 
     def features(self, host: nn.Module, imgs: Tensor) -> tuple[Tensor, ...]:
         """Neck levels (F, C, h, w), finest first, of frames (F, 3, H, W)."""

@@ -16,7 +16,11 @@ from torch.utils.checkpoint import checkpoint
 
 from mmfdta.utils.transfers import to_device
 
+from ..adapters import DepthFeatures
 from ..layers import to_float32
+from .base import padded_sizes, padding_of
+from .depth import build_spatial_adapter, depth_loss, share_depth_bins
+from .depth_attention import DepthLayers
 from .detr_interface import NO_DETECTION
 from .matcher import ClipMatches, ClipTargets
 from .outputs import DetectorOutputs, HostOutputs
@@ -30,7 +34,9 @@ class QueryDetector(BaseDetector):
     """A host, which is any query detector of MMDetection, under FDTA's association.
 
     The host detects and is trained as MMDetection does it, with all losses of its own
-    head. It is read by an interface: object embeddings, class scores and boxes.
+    head. It is read by an interface: object embeddings, class scores and boxes. With a
+    Spatial Adapter, all its queries attend to depth in every decoder layer, as in
+    :class:`FDTADetector`; the host stays as it is, see :class:`DepthLayers`.
 
     Args:
         host: Config of the detector, as MMDetection has it: ``DINO``, ``DDQDETR``,
@@ -38,6 +44,11 @@ class QueryDetector(BaseDetector):
         interface: Config of what reads the host; None takes :class:`DetrInterface`.
         matcher: Config of the matcher that picks the queries on which association is
             trained; None takes :class:`ClipMatcher`.
+        spatial_adapter: Config of the Spatial Adapter; None takes no depth. It has the
+            channels of the host, and its ``num_bins`` are also those of ``loss_depth``.
+        loss_depth: Config of the depth loss; None turns it off.
+        depth_attn_cfg: Arguments of :class:`DepthAttention`. What it leaves out is as
+            in the self-attention of the host's decoder.
         data_preprocessor: Config of the data preprocessor, for a detector without a
             tracker.
         init_cfg: Initialisation config.
@@ -46,7 +57,7 @@ class QueryDetector(BaseDetector):
         embed_dims: Channels C of the embeddings.
 
     Raises:
-        ValueError: If the interface cannot read the host.
+        ValueError: If the interface cannot read the host, or numbers do not agree.
     """
 
     # Boxes and scores; see engine/precision.py.
@@ -57,6 +68,9 @@ class QueryDetector(BaseDetector):
         host: ConfigType,
         interface: OptConfigType = None,
         matcher: OptConfigType = None,
+        spatial_adapter: OptConfigType = None,
+        loss_depth: OptConfigType = None,
+        depth_attn_cfg: OptConfigType = None,
         data_preprocessor: OptConfigType = None,
         init_cfg: OptMultiConfig = None,
     ) -> None:
@@ -72,6 +86,23 @@ class QueryDetector(BaseDetector):
         self.interface.prepare(self.host)
         self.matcher = TASK_UTILS.build(matcher or dict(type='ClipMatcher'))
         self.embed_dims = self.interface.embed_dims(self.host)
+        self.spatial_adapter = self.loss_depth = None
+        adapter, loss = share_depth_bins(
+            spatial_adapter, loss_depth, 'model.detector.loss_depth'
+        )
+        if adapter is not None:
+            self.spatial_adapter = build_spatial_adapter(
+                adapter,
+                self.embed_dims,
+                'model.detector.host.bbox_head.embed_dims',
+                self.interface.num_levels(self.host),
+            )
+            self.depth_layers = DepthLayers(
+                self.interface.decoder_layers(self.host),
+                self.embed_dims,
+                depth_attn_cfg,
+            )
+            self.loss_depth = None if loss is None else MODELS.build(loss)
         if hasattr(self.host, 'bbox_head'):
             self.float32_modules = ('host.bbox_head',)
 
@@ -79,7 +110,9 @@ class QueryDetector(BaseDetector):
         """The host's neck levels (F, C, h, w), finest first."""
         return self.interface.features(self.host, batch_inputs)
 
-    def network(self, imgs: Tensor, frames: SampleList) -> dict[str, Any]:
+    def network(
+        self, imgs: Tensor, frames: SampleList
+    ) -> tuple[dict[str, Any], Tensor | None]:
         """Run all but the head.
 
         Args:
@@ -87,10 +120,36 @@ class QueryDetector(BaseDetector):
             frames: As :meth:`DetrInterface.decode` takes them.
 
         Returns:
-            What it returns.
+            What it returns, and depth-bin logits (F, D + 1, h, w) or None.
         """
         feats = self.extract_feat(imgs)
-        return self.interface.decode(self.host, feats, frames)
+        if self.spatial_adapter is None:
+            return self.interface.decode(self.host, feats, frames), None
+        depth = self.see_depth(feats, frames)
+        layers = self.interface.decoder_layers(self.host)
+        with self.depth_layers.attending(layers, depth):
+            return self.interface.decode(self.host, feats, frames), depth.logits
+
+    def see_depth(self, feats: tuple[Tensor, ...], frames: SampleList) -> DepthFeatures:
+        """Run the Spatial Adapter on features, which its losses do not reach.
+
+        Args:
+            feats: All neck levels (F, C, h, w), finest first.
+            frames: With ``img_shape`` and ``batch_input_shape``.
+        """
+        adapter = self.spatial_adapter
+        finest = feats[min(adapter.first_level, len(feats) - 1)].detach()
+        mask, sizes = None, padded_sizes(frames, finest.device)
+        if sizes is not None:
+            shape = tuple(frames[0].batch_input_shape)
+            level = finest.shape[-2], finest.shape[-1]
+            (mask,), _ = padding_of(sizes, shape, (level,))
+        positions = self.interface.positions(self.host, finest, mask)
+        return adapter(
+            [feat.detach() for feat in feats],
+            None if mask is None else mask.flatten(1),
+            positions.flatten(2).transpose(1, 2),
+        )
 
     def detect(
         self, imgs: Tensor, frames: SampleList, recompute: bool = False
@@ -115,14 +174,14 @@ class QueryDetector(BaseDetector):
         run = self.network
         if recompute:
             run = partial(checkpoint, self.network, use_reentrant=False)
-        decoded = run(imgs, frames)
+        decoded, depth_logits = run(imgs, frames)
         wants_losses = self.training and torch.is_grad_enabled()
         with torch.autocast(imgs.device.type, enabled=False):
             decoded = to_float32(decoded)
             with torch.set_grad_enabled(torch.is_grad_enabled() and not wants_losses):
                 cls_scores, bbox_preds = self.interface.predictions(self.host, decoded)
             embeddings = self.interface.embeddings(self.host, decoded)
-            outputs = HostOutputs(cls_scores, bbox_preds, embeddings)
+            outputs = HostOutputs(cls_scores, bbox_preds, embeddings, depth_logits)
             if wants_losses:
                 outputs.losses = self._own_losses(decoded, frames)
                 # A frame of more objects has no more queries for them.
@@ -163,15 +222,26 @@ class QueryDetector(BaseDetector):
             depth_maps: Pseudo depth (F, 1, H, W) in 0..255.
 
         Returns:
-            Losses of the frames with gradients under MMDetection's names, and the
-            matching of all frames in all decoder layers.
+            Losses of the frames with gradients under MMDetection's names, depth's of
+            all frames, and the matching of all frames in all decoder layers.
         """
         # What the host has ruled out is far from every box.
         ruled_out = outputs.cls_scores.amax(-1, keepdim=True) <= NO_DETECTION
         boxes = outputs.bbox_preds.masked_fill(ruled_out, _FAR)
         with torch.autocast(outputs.cls_scores.device.type, enabled=False):
             matches = self.matcher(outputs.cls_scores, boxes, targets)
-            return merge_losses(outputs.loss_parts), matches
+            losses = merge_losses(outputs.loss_parts)
+            depth_parts = outputs.depth_parts
+            if self.loss_depth is not None and depth_maps is not None and depth_parts:
+                num_boxes = outputs.bbox_preds.new_full((), sum(targets.num_valid))
+                losses['loss_depth'] = depth_loss(
+                    self.loss_depth,
+                    depth_parts,
+                    depth_maps,
+                    targets,
+                    reduce_mean(num_boxes).clamp(min=1),
+                )
+        return losses, matches
 
     def loss(
         self, batch_inputs: Tensor, batch_data_samples: SampleList
