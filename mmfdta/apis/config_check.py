@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmfdta.engine.precision import find_precision
+from mmfdta.models.association.embedding_sharing import with_types
 from mmfdta.models.detectors.depth import share_depth_bins
 from mmfdta.models.mot.fdta import share_sizes
 
@@ -107,6 +108,9 @@ def check_config(config: Config) -> None:
             found and what was expected.
     """
     content = config.to_dict()
+    model = content.get('model')
+    if isinstance(model, dict) and isinstance(model.get('embedding_sharing'), dict):
+        model['embedding_sharing'] = with_types(model['embedding_sharing'])
     problems = [*_misspelt_at_the_top(content), *_check_precision(content)]
     problems += _check_batch_size(content)
     for part in _parts(content):

@@ -20,6 +20,8 @@ UNKNOWN = {
     'model.tracker.miss_tolerence=20': "did you mean 'miss_tolerance'?",
     'model.detector.spatial_adapter.bins=9': "SpatialAdapter takes no 'bins'",
     'model.detector.bbox_head.loss_dept={}': "did you mean 'loss_depth'?",
+    'model.embedding_sharing.id_gradiet=0': "did you mean 'id_gradient'?",
+    'model.embedding_sharing.projection.layers=2': 'EmbeddingProjection takes no',
     'model.identity_adapter.loss.temprature=1': "did you mean 'temperature'?",
     'train_dataloader.batchsize=2': "did you mean 'batch_size'?",
     'train_dataloader.sampler.length=3': "did you mean 'lengths'?",
@@ -48,6 +50,7 @@ MISSPELT = {
 TYPES = {
     'model.tracker.miss_tolerance=many': "found 'many', a str, expected int",
     'model.tracker.det_thr=high': "found 'high', a str, expected float",
+    'model.embedding_sharing.warmup_iters=0.5': 'found 0.5, a float, expected int',
     'model.id_decoder.num_layers=2.5': 'found 2.5, a float, expected int',
     'model.id_decoder.with_cp=1': 'found 1, a int, expected bool',
     'model.id_decoder.num_id_vocabulary=True': 'found True, a bool, expected int',
@@ -69,6 +72,7 @@ RELATIONS = {
     'model.tracker.miss_tolerance=18': 'model.window = 16',
     'model.temporal_adapter.embed_dims=32': 'model.detector.bbox_head.embed_dims = 64',
     'model.tracker.embed_dims=32': 'model.detector.bbox_head.embed_dims = 64',
+    'model.embedding_sharing.projection.embed_dims=32': 'bbox_head.embed_dims = 64',
     'model.detector.bbox_head.loss_depth.num_bins=20': 'num_bins = 40',
     'model.detector.spatial_adapter=None': 'model.detector.bbox_head.loss_depth',
 }

@@ -105,8 +105,7 @@ class EmbeddingSharing(BaseModule):
             iterations, passes over the data, which ``ResumableIterTrainLoop`` counts.
         warmup_iters: Number of first iterations in which both are 0; with both kinds of
             warm-up the longer one counts.
-        projection: Config of :class:`EmbeddingProjection`, which is its type if it
-            names none.
+        projection: Config of :class:`EmbeddingProjection`.
         init_cfg: Initialisation config.
 
     Raises:
@@ -141,7 +140,6 @@ class EmbeddingSharing(BaseModule):
         self.warmup_iters = warmup_iters
         self.projection = None
         if projection is not None:
-            projection = {'type': 'EmbeddingProjection', **projection}
             self.projection = MODELS.build(projection)
 
     def forward(self, embeddings: Tensor) -> Tensor:
@@ -164,6 +162,19 @@ class EmbeddingSharing(BaseModule):
         if any(now is not None and now < end for now, end in counts):
             factor = 0.0
         return self(scale_gradient(embeddings, factor))
+
+
+def with_types(sharing: OptConfigType) -> dict[str, Any]:
+    """Copy FDTA's config of gradient sharing, whose classes need not be named.
+
+    Args:
+        sharing: Config of :class:`EmbeddingSharing`; None is the default.
+    """
+    sharing = {'type': 'EmbeddingSharing', **(sharing or {})}
+    projection = sharing.get('projection')
+    if isinstance(projection, dict):
+        sharing['projection'] = {'type': 'EmbeddingProjection', **projection}
+    return sharing
 
 
 class _Scale(torch.autograd.Function):

@@ -12,6 +12,7 @@ from mmfdta.utils.shared_sizes import Place, share_number
 from mmfdta.utils.transfers import to_device
 
 from ..association import Sequences, build_sequences
+from ..association.embedding_sharing import with_types
 from ..detectors import (
     ClipDetector,
     ClipMatches,
@@ -108,8 +109,8 @@ class FDTA(OnlineTracker):
         temporal_adapter: Config of :class:`TemporalAdapter`.
         identity_adapter: Config of :class:`IdentityAdapter`.
         loss_id: Config of :class:`IDLoss`.
-        embedding_sharing: Config of :class:`EmbeddingSharing`, which is its type if it
-            names none: which losses of association reach the detector, and a projection
+        embedding_sharing: Config of :class:`EmbeddingSharing`, with or without its
+            type: which losses of association reach the detector, and a projection
             between the two. By default all of them do, through nothing.
         freeze_detector: The detector stays as it was loaded and runs as at test time,
             without gradients; only association learns.
@@ -378,11 +379,8 @@ def share_sizes(model: dict, embed_dims: int | None = None) -> dict:
     names = 'temporal_adapter', 'identity_adapter', 'trajectory_modeling'
     names = *names, 'id_decoder', 'tracker'
     parts = {name: model.get(name) and dict(model[name]) for name in names}
-    sharing = {'type': 'EmbeddingSharing', **(model.get('embedding_sharing') or {})}
+    sharing = with_types(model.get('embedding_sharing'))
     projection = sharing.get('projection')
-    if projection is not None:
-        projection = {'type': 'EmbeddingProjection', **projection}
-        sharing['projection'] = projection
 
     def places(argument: str, *names: str) -> list[Place]:
         return [Place(f'model.{name}', parts[name], argument) for name in names]

@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 from small_fdta import build, collate, make_clip, small_config
+from small_hosts import host_config
 from torch import Tensor
 
 from mmfdta.models import FDTA, EmbeddingProjection, EmbeddingSharing
@@ -178,7 +179,7 @@ def test_gradients_through_a_projection_are_finite_differences():
     sharing = EmbeddingSharing(
         id_gradient=0.3,
         contrastive_gradient=0,
-        projection=dict(embed_dims=8, **PROJECTION),
+        projection=dict(type='EmbeddingProjection', embed_dims=8, **PROJECTION),
     ).double()
     weights = torch.randn(5, 16, dtype=torch.float64)
 
@@ -322,3 +323,46 @@ def test_a_frozen_detector_stays_as_it_is(config: Config):
     learnt = {k for k, p in model.named_parameters() if p.grad is not None}
     assert learnt == {k for k, p in model.named_parameters() if p.requires_grad}
     assert not any(k.startswith('detector.') for k in learnt)
+
+
+# ---------------------------------------------------------- MMDetection's detectors
+def _on_host(name: str) -> Config:
+    """The small FDTA on a detector of MMDetection."""
+    config = _config()
+    host = host_config(name, classes=1, layers=3)
+    config.detector = Config(dict(type='QueryDetector', host=host))
+    return config
+
+
+@pytest.mark.parametrize('name', ['dino', 'ddq'])
+def test_a_hosts_gradients_are_shared_by_the_factors_too(name: str):
+    """The host's own gradients are those without association."""
+    found = []
+    for sharing in ({}, dict(id_gradient=0.25, contrastive_gradient=0.0)):
+        model = _model(_on_host(name), **sharing)
+        losses = _losses(model)
+        association = losses.pop('loss_id'), losses.pop('loss_contrastive')
+        parts = [_gradients(model, *losses.values())]
+        parts += [_of(_gradients(model, loss), 'detector.') for loss in association]
+        found.append((losses, parts, _gradients(model, *losses.values(), *association)))
+    (joint, from_joint, _), (losses, parts, whole) = found
+    torch.testing.assert_close(losses, joint, rtol=0, atol=0)
+    torch.testing.assert_close(parts[0], from_joint[0], rtol=1e-4, atol=1e-6)
+    assert not parts[2] and from_joint[2]
+    quarter = {k: 0.25 * g for k, g in from_joint[1].items()}
+    torch.testing.assert_close(parts[1], quarter, rtol=1e-4, atol=1e-6)
+    trained = {k for k, p in model.named_parameters() if p.requires_grad}
+    assert whole.keys() == trained  # as DDP wants
+
+
+@pytest.mark.parametrize('name', ['dino', 'ddq'])
+def test_a_frozen_host_trains_association_alone(name: str):
+    config = _on_host(name)
+    config.freeze_detector = True
+    model = _model(config, projection=PROJECTION)
+    losses = _losses(model)
+    assert losses.keys() == {'loss_id', 'loss_contrastive'}
+    learnt = _gradients(model, *losses.values())
+    assert learnt.keys() == {k for k, p in model.named_parameters() if p.requires_grad}
+    assert not _of(learnt, 'detector.')
+    torch.testing.assert_close(_losses(model), losses, rtol=0, atol=0)  # no denoising
