@@ -82,7 +82,8 @@ class SequenceRun:
             not tell its detections.
         lowest_score: Score that a detection must exceed to be known here at all.
         tracks: The R rows of the result in frame order, as its text has them.
-        track_row: int64 (R,), the detection that each is; -1 where that is not known.
+        track_row: int64 (R,), the detection that each is; of a tracker without words
+            the first one of the frame with the very box, -1 if there is none.
         words: What was done with words; None of a tracker without them.
     """
 
@@ -109,8 +110,9 @@ class SequenceEvidence:
 
     Attributes:
         run: The run.
-        truth: The G scored rows of the ground truth in frame order. The identity is the
-            number of the object, from 0; an object is an identity of a scored class.
+        truth: The G scored rows of the ground truth in frame order.
+        objects: int64 (G,), number of the object of each row, from 0: identities of
+            different classes are different objects where these are scored one by one.
         match_truth: int64 (P,), rows of `truth` that are matched, ascending by object's
             class, then in the order of time.
         match_track: int64 (P,), rows of the run's tracks, their matches.
@@ -126,6 +128,7 @@ class SequenceEvidence:
 
     run: SequenceRun
     truth: Tracks
+    objects: np.ndarray
     match_truth: np.ndarray
     match_track: np.ndarray
     match_last: np.ndarray
@@ -216,11 +219,12 @@ def record_sequence(
     detections = Tracks.concatenate(found) if found else None
     if detections is not None:
         detections = replace(detections, identity=np.arange(len(detections)))
-    joined = Tracks.concatenate(tracks)
-    track_row, words = np.full(len(joined), -1), None
+    joined, words = Tracks.concatenate(tracks), None
     if has_words:
         words = _join_frames(seen, found, tracker)
         track_row = words.row[words.identity >= 0]
+    else:
+        track_row = _rows_of_boxes(joined, detections)
     sequence = data.sequences[index]
     return SequenceRun(
         name=sequence.name,
@@ -244,6 +248,18 @@ def _as_tracks(instances: Any, frame: int) -> Tracks:
         instances.scores.double().cpu().numpy(),
         instances.labels.cpu().numpy(),
     )
+
+
+def _rows_of_boxes(tracks: Tracks, detections: Tracks | None) -> np.ndarray:
+    """Find the detections (R,) with the boxes of tracks, as text has them; -1: none."""
+    if detections is None:
+        return np.full(len(tracks), -1)
+    sides = detections.rounded(), tracks
+    boxes = np.concatenate([np.c_[side.frame, side.xywh] for side in sides])
+    box = np.unique(boxes, axis=0, return_inverse=True)[1].reshape(-1)
+    row = np.full(len(boxes), -1)
+    row[box[: len(detections)][::-1]] = np.arange(len(detections))[::-1]
+    return row[box[len(detections) :]]
 
 
 def _join_frames(
@@ -342,10 +358,10 @@ def _beside_truth(
     rows = rows[order]
     place = np.full(len(truth), -1)
     place[rows] = np.arange(len(rows))
-    truth = replace(truth.select(rows), identity=number[order])
     evidence = SequenceEvidence(
         run=run,
-        truth=truth,
+        truth=truth.select(rows),
+        objects=number[order],
         match_truth=place[match_raw],
         match_track=match_track,
         match_last=match_last,

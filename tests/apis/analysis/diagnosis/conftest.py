@@ -136,3 +136,18 @@ def scripted(tmp_path_factory):
         return loop, data, draw_detections(data, seed, classes)
 
     return make
+
+
+@pytest.fixture(
+    params=[
+        (0, 1, {}),
+        (1, 1, dict(protocol='hungarian')),
+        (2, 2, dict(protocol='id-max', class_aware=True)),
+        (3, 2, dict(overflow='keep')),
+    ],
+    ids=['object-max', 'hungarian', 'id-max', 'keep'],
+)
+def script(scripted, request):
+    """Loop, data and detections of some scripts, and their number of classes."""
+    seed, classes, options = request.param
+    return *scripted(seed, classes, **options), classes
