@@ -8,13 +8,17 @@ precision is; the modules see to it themselves.
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from mmdet.models.backbones import ResNet
+from mmdet.models.dense_heads import DETRHead
 from mmdet.models.dense_heads.base_dense_head import BaseDenseHead
 from mmengine.config import ConfigDict
-from torch import Tensor, nn
+from torch import nn
+
+from mmfdta.utils.transfers import to_float32
 
 # Optimiser wrapper -> the same with a loss scale, which float16 needs.
 SCALED_WRAPPERS = dict(
@@ -188,7 +192,8 @@ def keep_precision(model: nn.Module, precision: Precision) -> None:
 
     What MMDetection's detection heads say is float32 in any precision: they add
     offsets to the coordinates of cells in the type of their scores, where 1000 pixels
-    in bfloat16 are a multiple of 4.
+    in bfloat16 are a multiple of 4. The heads of its DETRs compute in float32: they add
+    offsets to points in 0..1 in half precision, where 0.7 is a multiple of 1 / 256.
 
     Args:
         model: It gets hooks and an attribute ``precision``, the name.
@@ -199,9 +204,10 @@ def keep_precision(model: nn.Module, precision: Precision) -> None:
         for module in model.modules():
             if isinstance(module, BaseDenseHead):
                 module.register_forward_hook(_as_float32)
-    hooks = _ForwardHooks(precision)
-    model.register_forward_pre_hook(hooks.enter)
-    model.register_forward_hook(hooks.leave, always_call=True)
+            elif _is_detr_head(module):
+                module.register_forward_pre_hook(_take_float32, with_kwargs=True)
+                _run_inside(module, partial(torch.autocast, enabled=False))
+    _run_inside(model, precision.on)
 
 
 def hold_half_weights(model: nn.Module, precision: Precision) -> None:
@@ -209,8 +215,8 @@ def hold_half_weights(model: nn.Module, precision: Precision) -> None:
 
     Autocast converts every weight in every forward pass, which is a sixth of what FDTA
     starts on a GPU per frame. The results are the same to the bit. Left out are modules
-    that a parent names in ``float32_modules``, and ResNet, of which inference runs a
-    folded copy.
+    that a parent names in ``float32_modules``, the heads of MMDetection's DETRs, and
+    ResNet, of which inference runs a folded copy.
 
     Args:
         model: Changed in place; computes in this precision only from then on.
@@ -224,25 +230,41 @@ def hold_half_weights(model: nn.Module, precision: Precision) -> None:
         for name in getattr(parent, 'float32_modules', ())
         for module in parent.get_submodule(name).modules()
     }
-    for backbone in model.modules():
-        if isinstance(backbone, ResNet):
-            kept.update(backbone.modules())
+    for part in model.modules():
+        if isinstance(part, ResNet) or _is_detr_head(part):
+            kept.update(part.modules())
     for module in set(model.modules()) - kept:
         if isinstance(module, nn.Linear | nn.Conv2d | nn.MultiheadAttention):
             for weight in module.parameters(recurse=False):
                 weight.data = weight.data.to(precision.dtype)
 
 
-class _ForwardHooks:
-    """Enter the context of a precision before a forward pass and leave it after."""
+def _is_detr_head(module: nn.Module) -> bool:
+    """Whether it is MMDetection's own; this project's see to it themselves."""
+    return isinstance(module, DETRHead) and type(module).__module__.startswith('mmdet.')
 
-    def __init__(self, precision: Precision) -> None:
-        self.precision = precision
+
+def _run_inside(
+    module: nn.Module, context: Callable[[str], contextlib.AbstractContextManager]
+) -> None:
+    """Let a forward pass run inside of a context, made for the type of its device."""
+    hooks = _ForwardHooks(context)
+    module.register_forward_pre_hook(hooks.enter)
+    module.register_forward_hook(hooks.leave, always_call=True)
+
+
+class _ForwardHooks:
+    """Enter a context before a forward pass and leave it after."""
+
+    def __init__(
+        self, context: Callable[[str], contextlib.AbstractContextManager]
+    ) -> None:
+        self.context = context
         self._open: list[contextlib.AbstractContextManager] = []
 
     def enter(self, model: nn.Module, args: object) -> None:
         device = next(model.parameters(), torch.empty(0)).device
-        context = self.precision.on(device.type)
+        context = self.context(device.type)
         context.__enter__()
         self._open.append(context)
 
@@ -251,12 +273,13 @@ class _ForwardHooks:
 
 
 def _as_float32(module: nn.Module, args: object, output: Any) -> Any:
-    """Turn the tensors of a head's output to float32, in whatever lists they stand."""
-    if isinstance(output, Tensor) and output.is_floating_point():
-        return output.float()
-    if type(output) in (list, tuple):
-        return type(output)(_as_float32(module, args, part) for part in output)
-    return output
+    """Turn the tensors of a head's output to float32."""
+    return to_float32(output)
+
+
+def _take_float32(module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """Turn the tensors of a head's input to float32."""
+    return to_float32(args), to_float32(kwargs)
 
 
 def _computes_float16() -> bool:

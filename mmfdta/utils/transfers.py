@@ -1,7 +1,8 @@
 # Copyright (c) mmfdta authors.
-"""Copies between host and device that wait as little as possible."""
+"""Copies between host and device that wait as little as possible, and to float32."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,3 +67,21 @@ def to_host(tensor: Tensor) -> Tensor:
     pinned = tensor.device.type == 'cuda'
     host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=pinned)
     return host.copy_(tensor)
+
+
+def to_float32(value: Any) -> Any:
+    """Turn tensors in half precision to float32, in whatever they stand.
+
+    Args:
+        value: A tensor, anything else, or dictionaries, lists and tuples of these.
+
+    Returns:
+        The same, with what is no tensor of floats as it is.
+    """
+    if isinstance(value, Tensor):
+        return value.float() if value.is_floating_point() else value
+    if isinstance(value, dict):
+        return {key: to_float32(part) for key, part in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(to_float32(part) for part in value)
+    return value

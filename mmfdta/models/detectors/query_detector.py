@@ -14,10 +14,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from mmfdta.utils.transfers import to_device
+from mmfdta.utils.transfers import to_device, to_float32
 
 from ..adapters import DepthFeatures
-from ..layers import to_float32
 from .base import padded_sizes, padding_of
 from .depth import build_spatial_adapter, depth_loss, share_depth_bins
 from .depth_attention import DepthLayers
@@ -60,9 +59,6 @@ class QueryDetector(BaseDetector):
         ValueError: If the interface cannot read the host, or numbers do not agree.
     """
 
-    # Boxes and scores; see engine/precision.py.
-    float32_modules: tuple[str, ...] = ()
-
     def __init__(
         self,
         host: ConfigType,
@@ -82,7 +78,9 @@ class QueryDetector(BaseDetector):
             )
         # MMDetection writes into the config it builds from.
         self.host = MODELS.build(deepcopy(host))
-        self.interface = TASK_UTILS.build(interface or dict(type='DetrInterface'))
+        # Kept, because stored detections are named by what a detector is made of.
+        self.interface_cfg = dict(interface or dict(type='DetrInterface'))
+        self.interface = TASK_UTILS.build(self.interface_cfg)
         self.interface.prepare(self.host)
         self.matcher = TASK_UTILS.build(matcher or dict(type='ClipMatcher'))
         self.embed_dims = self.interface.embed_dims(self.host)
@@ -103,8 +101,6 @@ class QueryDetector(BaseDetector):
                 depth_attn_cfg,
             )
             self.loss_depth = None if loss is None else MODELS.build(loss)
-        if hasattr(self.host, 'bbox_head'):
-            self.float32_modules = ('host.bbox_head',)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """The host's neck levels (F, C, h, w), finest first."""

@@ -2,7 +2,7 @@
 """Transformer layers shared by detector, adapters and association."""
 
 from .attention import DetrAttention, MultiheadAttention
-from .precision import in_float32, to_float32
+from .precision import in_float32
 from .transformer import FFN, TransformerEncoderLayer, frame_position_encoding
 
 __all__ = [
@@ -12,5 +12,4 @@ __all__ = [
     'TransformerEncoderLayer',
     'frame_position_encoding',
     'in_float32',
-    'to_float32',
 ]

@@ -2,7 +2,6 @@
 """What is computed in float32 whatever the precision of the model is."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,21 +24,3 @@ def in_float32(module: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         return module(x)
     with torch.autocast(x.device.type, enabled=False):
         return module(x.float())
-
-
-def to_float32(value: Any) -> Any:
-    """Turn tensors in half precision to float32, in whatever they stand.
-
-    Args:
-        value: A tensor, anything else, or dictionaries, lists and tuples of these.
-
-    Returns:
-        The same, with what is no tensor of floats as it is.
-    """
-    if isinstance(value, Tensor):
-        return value.float() if value.is_floating_point() else value
-    if isinstance(value, dict):
-        return {key: to_float32(part) for key, part in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(to_float32(part) for part in value)
-    return value
