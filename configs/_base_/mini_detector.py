@@ -1,0 +1,54 @@
+# A plain detector on single frames of MiniDance, from scratch: everything but the
+# model.
+_base_ = [
+    './datasets/minidance.py',
+    './datasets/single_frames.py',
+    './mini_runtime.py',
+    './schedules/mini.py',
+]
+
+train_pipeline = [
+    dict(type='OpenClip'),
+    dict(type='ClipRandomFlip', prob=0.5),
+    dict(type='DecodeClip'),
+    dict(type='ClipColorJitter', brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1),
+    dict(type='PackClipInputs'),
+    dict(type='UnpackFrame', bgr=True),
+]
+train_dataloader = dict(
+    batch_size=8,
+    sampler=dict(lengths=1, max_interval=1),
+    dataset=dict(pipeline=train_pipeline),
+)
+# Frames are used at their size.
+frame_pipeline = _base_.frame_pipeline
+tta_pipeline = _base_.tta_pipeline
+frame_pipeline[1] = tta_pipeline[1] = dict(type='Resize', scale_factor=1.0)
+val_dataloader = dict(
+    batch_size=8,
+    sampler=dict(_delete_=True, type='DefaultSampler', shuffle=False),
+    dataset=dict(single_frames=True, pipeline=frame_pipeline),
+)
+test_dataloader = dict(
+    val_dataloader, dataset=dict(val_dataloader['dataset'], split='test')
+)
+val_evaluator = dict(_delete_=True, type='CocoMetric', metric='bbox')
+test_evaluator = val_evaluator
+default_hooks = dict(visualization=dict(type='DetVisualizationHook'))
+visualizer = dict(type='DetectionVisualizer')
+
+max_iters = 3400
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+param_scheduler = _base_.param_scheduler
+param_scheduler[1].update(end=max_iters, T_max=max_iters - _base_.warmup_iters)
+
+optim_wrapper = dict(
+    optimizer=dict(lr=8e-4),
+    clip_grad=dict(max_norm=1.0),
+    paramwise_cfg=dict(
+        custom_keys={
+            'sampling_offsets': dict(lr_mult=0.1),
+            'reference_points': dict(lr_mult=0.1),
+        }
+    ),
+)
