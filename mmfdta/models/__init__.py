@@ -26,6 +26,7 @@ _NAMES = {
         'MOTRHead',
         'QueryDetector',
         'TrackletMatcher',
+        'TwoStageDeformableDETR',
     ),
     'losses': ('DepthBinLoss', 'IDLoss', 'QualityAwareContrastiveLoss'),
     'mot': ('FDTA', 'MOTR', 'TrackingByDetection'),

@@ -5,7 +5,8 @@ _base_ = ['./deformable_detr_small.py']
 own = ('type', 'spatial_adapter', 'bbox_head')
 model = dict(
     _delete_=True,
-    type='DeformableDETR',
+    # DeformableDETR, which as two stages is 256 wide only, at any width.
+    type='TwoStageDeformableDETR',
     **{key: value for key, value in _base_.model.items() if key not in own},
 )
 model['as_two_stage'] = True

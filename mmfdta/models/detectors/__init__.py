@@ -19,6 +19,7 @@ from .motr_head import (
 )
 from .outputs import ClipDetector, DetectorOutputs, MergedOutputs, host_detections
 from .query_detector import QueryDetector
+from .two_stage_deformable_detr import TwoStageDeformableDETR
 
 __all__ = [
     'ClipDetector',
@@ -40,5 +41,6 @@ __all__ = [
     'TrackletMatcher',
     'TrackletMatches',
     'Tracklets',
+    'TwoStageDeformableDETR',
     'host_detections',
 ]
