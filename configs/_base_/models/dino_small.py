@@ -1,14 +1,11 @@
-# MMDetection's DINO, small, trained from scratch: the sizes of the plain detector of
-# fdta_mini.py, and few denoising queries.
-_base_ = ['./deformable_detr_two_stage_small.py']
+# The plain detector of fdta_dino_small.py, trained from scratch.
+_base_ = ['./fdta_dino_small.py']
 
-model = dict(
-    type='DINO',
-    positional_encoding=dict(offset=0.0, temperature=20),
-    bbox_head=dict(type='DINOHead', loss_cls=dict(loss_weight=1.0)),
-    dn_cfg=dict(
-        label_noise_scale=0.5,
-        box_noise_scale=1.0,
-        group_cfg=dict(dynamic=True, num_groups=None, num_dn_queries=20),
+host = dict(
+    _base_.model.detector.host,
+    data_preprocessor=dict(
+        _base_.model.data_preprocessor, type='DetDataPreprocessor', bgr_to_rgb=True
     ),
 )
+host['backbone']['norm_eval'] = False
+model = dict(host, _delete_=True)

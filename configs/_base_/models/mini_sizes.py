@@ -31,3 +31,26 @@ detector_sizes = dict(
     positional_encoding=dict(num_feats=width // 2),
     bbox_head=dict(embed_dims=width),
 )
+
+# Of MMDetection's DINO: few queries for denoising, too.
+dino_sizes = dict(
+    detector_sizes,
+    dn_cfg=dict(group_cfg=dict(num_dn_queries=20)),
+    test_cfg=dict(max_per_img=detector_sizes['num_queries']),
+)
+
+spatial_sizes = dict(
+    num_bins=40, num_heads=4, feedforward_channels=64, dropout=0.0, num_groups=16
+)
+# Of FDTA, beside the detector.
+fdta_sizes = dict(
+    num_id_vocabulary=16,
+    window=16,  # frames of a clip; a track is remembered one less
+    temporal_adapter=dict(
+        num_layers=2, num_heads=4, feedforward_channels=128, dropout=0.0
+    ),
+    identity_adapter=dict(warmup_epochs=0, loss=dict(loss_weight=10.0)),
+    id_decoder=dict(id_dims=64, num_layers=3),
+    clip_detection=dict(num_grad_frames=6, grad_chunk=0, no_grad_chunk=0),
+    tracker=dict(newborn_thr=0.5),
+)
