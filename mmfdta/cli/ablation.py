@@ -2,8 +2,9 @@
 """Train the small FDTA with and without each adapter, and compare.
 
 Every variant of a seed starts from the same detector and sees the same clips;
-only the adapters differ. What an earlier run has finished is reused; an
-interrupted training goes on.
+only the adapters differ. With --detectors and --sharing other detectors and ways in
+which they share gradients with association are compared, too, each with each. What an
+earlier run has finished is reused; an interrupted training goes on.
 """
 
 import argparse
@@ -30,16 +31,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='VARIANT',
         help='none, SA, TA, IA, SA+TA, TA+IA, all (default: each of them)',
     )
+    parser.add_argument(
+        '--detectors',
+        nargs='+',
+        metavar='DETECTOR',
+        default=['deformable-detr'],
+        help='deformable-detr (the default), dino, deformable-detr-two-stage',
+    )
+    parser.add_argument(
+        '--sharing',
+        nargs='+',
+        metavar='WAY',
+        default=['default'],
+        help="default (as in the detector's config), joint, detached, warm-up, "
+        'projection, projection-detached',
+    )
 
 
 def run(options: argparse.Namespace) -> None:
     """Train, track and compare."""
-    from mmfdta.minidance.ablation import VARIANTS, run_ablation
+    from mmfdta.minidance.ablation import VARIANTS, list_variants, run_ablation
+
+    variants = list_variants(
+        options.variants or list(VARIANTS), options.detectors, options.sharing
+    )
 
     run_ablation(
         options.work_dir or Path(WORK_DIR),
         options.data_root,
         options.seeds,
-        options.variants or list(VARIANTS),
+        variants,
         options.cfg_options,
     )

@@ -1,14 +1,15 @@
 # Copyright (c) mmfdta authors.
-"""The small FDTA with and without each adapter, trained and compared.
+"""The small FDTA trained and compared: adapters, detectors, sharing of gradients.
 
-Every variant of a seed starts from the same detector and sees the same clips;
-only the adapters differ. Section 4.3 of the paper asks the same questions on
-DanceTrack.
+Every variant of a seed on one detector starts from the same weights of it and sees the
+same clips. Section 4.3 of the paper asks about the adapters on DanceTrack.
 """
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -21,7 +22,14 @@ from mmfdta.structures.whole_files import write_text
 
 from .demo import benchmark, compare_embeddings
 from .stages import Stage, run_stages, say
-from .training import TRACKER, DemoPlan, data_stage, detector_stage, tracker_stage
+from .training import (
+    DETECTOR,
+    TRACKER,
+    DemoPlan,
+    data_stage,
+    detector_stage,
+    tracker_stage,
+)
 
 VARIANTS = {
     'none': '',
@@ -32,44 +40,99 @@ VARIANTS = {
     'TA+IA': 'TI',
     'all': 'STI',
 }
-"""Name of a variant -> letters of its adapters."""
-COLUMNS = ('HOTA', 'DetA', 'AssA', 'IDF1', 'IDSW', 'different', 'same')
-"""Scores, and the shares of similar pairs of different objects and of one object."""
+"""Name of a combination of adapters -> their letters."""
+DETECTORS = {
+    'deformable-detr': (DETECTOR, TRACKER),
+    'dino': ('dino-r50_mini', 'fdta_dino-r50_mini'),
+    'deformable-detr-two-stage': (
+        'deformable-detr-two-stage_mini',
+        'fdta_deformable-detr-two-stage_mini',
+    ),
+}
+"""Name of a detector -> names of the configs of it alone and of FDTA on it."""
+SHARING = {
+    'default': None,
+    'joint': {},
+    'detached': dict(id_gradient=0.0, contrastive_gradient=0.0),
+    'warm-up': dict(warmup_iters=800),
+    'projection': dict(projection=dict(num_layers=2)),
+    'projection-detached': dict(
+        id_gradient=0.0, contrastive_gradient=0.0, projection=dict(num_layers=2)
+    ),
+}
+"""How detector and association share gradients -> ``model.embedding_sharing``; None is
+what FDTA's config has."""
+SCORES = ('HOTA', 'DetA', 'AssA', 'IDF1', 'IDSW')
+COLUMNS = (*SCORES, 'different', 'same', 'val')
+"""Scores, the shares of similar pairs of different objects and of one object, and HOTA
+on the val split."""
+TITLES = (*SCORES, 'different > 0.9', 'same > 0.9', 'HOTA, val')
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is trained.
+
+    Attributes:
+        adapters: Key of :data:`VARIANTS`.
+        detector: Key of :data:`DETECTORS`.
+        sharing: Key of :data:`SHARING`.
+    """
+
+    adapters: str = 'all'
+    detector: str = 'deformable-detr'
+    sharing: str = 'default'
+
+    @property
+    def name(self) -> str:
+        """Its name in tables: the adapters, and what is not as in the demo."""
+        detector = '' if self.detector == 'deformable-detr' else self.detector
+        sharing = '' if self.sharing == 'default' else self.sharing
+        return ', '.join(filter(None, (detector, self.adapters, sharing)))
+
+    @property
+    def key(self) -> str:
+        """Its name in file names of its detector and seed."""
+        letters = VARIANTS[self.adapters] or 'none'
+        return letters if self.sharing == 'default' else f'{letters}-{self.sharing}'
+
+    def root(self, work_dir: Path) -> Path:
+        """Folder with the seeds of its detector."""
+        if self.detector == 'deformable-detr':
+            return work_dir
+        return work_dir / self.detector
 
 
 def run_ablation(
     work_dir: Path,
     data_root: Path | None,
     seeds: Sequence[int],
-    variants: Sequence[str] = tuple(VARIANTS),
+    variants: Sequence[Variant] = tuple(map(Variant, VARIANTS)),
     settings: dict | None = None,
 ) -> None:
     """Run what has not been run yet, and write the tables after every variant.
 
     Args:
-        work_dir: Gets ``seed<N>/`` and ``ablation.{md,csv,json}``.
+        work_dir: Gets ``ablation.{md,csv,json}``, ``seed<N>/`` with the runs on
+            Deformable DETR and ``<detector>/seed<N>/`` with those on others.
         data_root: Folder of the rendered data; None: that of the configs.
         seeds: Seeds of the trainings; every seed has all its variants before the
             next one starts.
-        variants: Keys of :data:`VARIANTS`.
+        variants: What is trained.
         settings: Changes to the configs of both trainings.
 
     Raises:
         FileExistsError: If the folder of the data holds something else.
-        ValueError: If a variant is unknown.
     """
-    unknown = [name for name in variants if name not in VARIANTS]
-    if unknown:
-        raise ValueError(f'--variants: found {unknown[0]!r}, expected {list(VARIANTS)}')
     init_default_scope('mmdet')
     # More than two threads gain nothing with tensors this small.
     torch.set_num_threads(min(2, torch.get_num_threads()))
-    for seed in seeds:
-        plan = DemoPlan(work_dir / f'seed{seed}', data_root, seed, settings or {})
-        for name in variants:
-            say(f'\nseed {seed}, {name}')
-            run_stages(list_stages(plan, VARIANTS[name]), plan.work_dir)
-            write_results(work_dir)
+    for seed, variant in product(seeds, variants):
+        folder = variant.root(work_dir) / f'seed{seed}'
+        plan = DemoPlan(folder, data_root, seed, settings or {})
+        say(f'\nseed {seed}, {variant.name}')
+        run_stages(list_stages(plan, variant), plan.work_dir)
+        write_results(work_dir)
     say(f'\n{(work_dir / "ablation.md").read_text(encoding="utf-8")}')
 
 
@@ -84,10 +147,12 @@ def without_adapters(config: Config, kept: str) -> Config:
         The config.
     """
     if 'S' not in kept:
-        config.model.detector.spatial_adapter = None
-        config.model.detector.bbox_head.loss_depth = None
+        detector = config.model.detector
+        detector.spatial_adapter = None
+        # FDTA's own detector has the loss in its head.
+        detector.get('bbox_head', detector).loss_depth = None
         keys = config.optim_wrapper.paramwise_cfg.custom_keys
-        for key in ('spatial_adapter', 'depth_attn', 'depth_norm'):
+        for key in ('spatial_adapter', 'depth_attn', 'depth_norm', 'depth_layers'):
             keys.pop(key, None)
     if 'T' not in kept:
         config.model.temporal_adapter = None
@@ -97,58 +162,103 @@ def without_adapters(config: Config, kept: str) -> Config:
     return config
 
 
-def list_stages(plan: DemoPlan, kept: str) -> list[Stage]:
+def list_stages(plan: DemoPlan, variant: Variant) -> list[Stage]:
     """List the detector of a seed, which its variants share, and one variant.
 
     Args:
         plan: Folders, seed and settings of the seed.
-        kept: As in :func:`without_adapters`.
+        variant: What is trained.
 
     Returns:
         The stages.
     """
-    letters = kept or 'none'
-    tracker = without_adapters(plan.config(TRACKER), kept)
-    folder = plan.work_dir / letters
+    detector, name = DETECTORS[variant.detector]
+    tracker = without_adapters(plan.config(name), VARIANTS[variant.adapters])
+    sharing = SHARING[variant.sharing]
+    if sharing is not None:
+        tracker.model.embedding_sharing = dict(sharing)
+    folder = plan.work_dir / variant.key
     trained, results = folder / 'fdta.pth', folder / 'scores.json'
 
     def measure() -> None:
         entry = Entry('FDTA', tracker, trained)
         (result,), _ = benchmark([entry], folder)
+        (val,), _ = benchmark([entry], folder / 'val', 'val')
         panel = compare_embeddings(tracker, trained, folder, 'detector')
-        found = {name: float(result.scores[name]) for name in COLUMNS[:5]}
+        found = {name: float(result.scores[name]) for name in SCORES}
         found |= dict(different=panel.share_different, same=panel.share_same)
+        found['val'] = float(val.scores['HOTA'])
         write_text(results, json.dumps(found, indent=1) + '\n')
 
+    key = variant.key
     return [
-        data_stage(plan, plan.config(TRACKER)),
-        detector_stage(plan),
-        tracker_stage(plan, f'train-{letters}', tracker, folder / 'train', trained),
-        Stage(f'test-{letters}', 'Track and score', 1, '', measure, (results,)),
+        data_stage(plan, plan.config(name)),
+        detector_stage(plan, detector),
+        tracker_stage(plan, f'train-{key}', tracker, folder / 'train', trained),
+        Stage(f'test-{key}', 'Track and score', 1, '', measure, (results,)),
     ]
+
+
+def list_variants(
+    adapters: Sequence[str] = tuple(VARIANTS),
+    detectors: Sequence[str] = ('deformable-detr',),
+    sharing: Sequence[str] = ('default',),
+) -> list[Variant]:
+    """Combine choices by their names.
+
+    Args:
+        adapters: Keys of :data:`VARIANTS`.
+        detectors: Keys of :data:`DETECTORS`.
+        sharing: Keys of :data:`SHARING`.
+
+    Returns:
+        Each combination, those of one detector next to each other.
+
+    Raises:
+        ValueError: If a name is unknown.
+    """
+    for option, names, known in (
+        ('variants', adapters, VARIANTS),
+        ('detectors', detectors, DETECTORS),
+        ('sharing', sharing, SHARING),
+    ):
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            expected = ', '.join(known)
+            raise ValueError(f'--{option}: found {unknown[0]!r}, expected {expected}')
+    return [Variant(a, d, s) for d, s, a in product(detectors, sharing, adapters)]
+
+
+def find_scores(work_dir: Path) -> Iterator[tuple[Variant, dict[str, dict]]]:
+    """Read all scores that are there.
+
+    Args:
+        work_dir: As in :func:`run_ablation`.
+
+    Yields:
+        A variant, and the scores of its seeds by the names of their folders.
+    """
+    for variant in list_variants(tuple(VARIANTS), tuple(DETECTORS), tuple(SHARING)):
+        paths = sorted(variant.root(work_dir).glob(f'seed*/{variant.key}/scores.json'))
+        if paths:
+            read = {p: json.loads(p.read_text(encoding='utf-8')) for p in paths}
+            yield variant, {p.parent.parent.name: row for p, row in read.items()}
 
 
 def write_results(work_dir: Path) -> None:
     """Write ``ablation.{md,csv,json}`` from all scores that are there.
 
     Args:
-        work_dir: Folder of the seeds' folders.
+        work_dir: As in :func:`run_ablation`.
     """
-    found: dict[str, dict[str, dict]] = {}
-    for name, letters in VARIANTS.items():
-        paths = sorted(work_dir.glob(f'seed*/{letters or "none"}/scores.json'))
-        if paths:
-            found[name] = {
-                p.parent.parent.name: json.loads(p.read_text(encoding='utf-8'))
-                for p in paths
-            }
+    found = {variant.name: seeds for variant, seeds in find_scores(work_dir)}
     write_text(work_dir / 'ablation.json', json.dumps(found, indent=1) + '\n')
     rows = [
-        (name, seed.removeprefix('seed'), *(row[column] for column in COLUMNS))
+        (name, seed.removeprefix('seed'), *(row.get(column) for column in COLUMNS))
         for name, seeds in found.items()
         for seed, row in seeds.items()
     ]
-    text = csv_table(('adapters', 'seed', *COLUMNS), rows)
+    text = csv_table(('variant', 'seed', *COLUMNS), rows)
     write_text(work_dir / 'ablation.csv', text)
     write_text(work_dir / 'ablation.md', summarise_seeds(found))
 
@@ -157,24 +267,22 @@ def summarise_seeds(found: dict[str, dict[str, dict]]) -> str:
     """Write mean and standard deviation over the seeds, rates in percent.
 
     Args:
-        found: Variant -> seed -> its scores.
+        found: Variant -> seed -> its scores; an earlier version's have no HOTA on val.
 
     Returns:
         A Markdown table.
     """
-    rows = [
-        (
-            name,
-            len(seeds),
-            *(_mean_and_spread([row[c] for row in seeds.values()], c) for c in COLUMNS),
-        )
-        for name, seeds in found.items()
-    ]
-    titles = (*COLUMNS[:5], 'different > 0.9', 'same > 0.9')
-    return markdown_table(('adapters', 'seeds', *titles), rows)
+    rows = []
+    for name, seeds in found.items():
+        values = {c: [s[c] for s in seeds.values() if c in s] for c in COLUMNS}
+        cells = [_mean_and_spread(values[column], column) for column in COLUMNS]
+        rows.append((name, len(seeds), *cells))
+    return markdown_table(('variant', 'seeds', *TITLES), rows)
 
 
 def _mean_and_spread(values: list[float], column: str) -> str:
+    if not values:
+        return '-'
     factor, digits = (1, 0) if column == 'IDSW' else (100, 1)
     values = [factor * value for value in values]
     mean = f'{statistics.fmean(values):.{digits}f}'

@@ -463,14 +463,15 @@ def open_loop(
 
 
 def benchmark(
-    entries: Sequence[Entry], folder: Path
+    entries: Sequence[Entry], folder: Path, split: str = 'test'
 ) -> tuple[list[EntryResult], dict[str, Path]]:
-    """Track the test split with each entry, and score all.
+    """Track a split with each entry, and score all.
 
     Args:
         entries: What is compared.
         folder: Gets the runs, the detections and the benchmark's own report under
             ``benchmark/``.
+        split: Split of the entries' data.
 
     Returns:
         What each entry gave, and folders of their tracks by name.
@@ -478,7 +479,7 @@ def benchmark(
     Raises:
         RuntimeError: If an entry cannot be run; its process has said why.
     """
-    options = BenchmarkOptions(data='test', out=folder / 'benchmark', own_process=False)
+    options = BenchmarkOptions(data=split, out=folder / 'benchmark', own_process=False)
     made = run_benchmark(entries, options, lambda text: say(f'      {text}'))
     if made.report is None or made.failed:
         raise RuntimeError(f'{", ".join(made.failed)} failed, see above')

@@ -27,7 +27,7 @@ from .stages import Stage, say
 from .writing import MANIFEST, make_minidance, show_progress
 
 DETECTOR, TRACKER = 'deformable_detr_mini', 'fdta_mini'
-"""Names of the configs that are trained."""
+"""Names of the configs that the demo trains."""
 GOES_ON = 'fdta_mini_demo'
 """Name of the config that goes on from the weights in the package."""
 HELD_OUT = 'held_out.json'
@@ -106,9 +106,14 @@ def data_stage(plan: DemoPlan, tracker: Config) -> Stage:
     )
 
 
-def detector_stage(plan: DemoPlan) -> Stage:
-    """Train the plain detector; leaves ``<work_dir>/detector.pth``."""
-    config = plan.config(DETECTOR)
+def detector_stage(plan: DemoPlan, name: str = DETECTOR) -> Stage:
+    """Train a plain detector; leaves ``<work_dir>/detector.pth``.
+
+    Args:
+        plan: The demo.
+        name: Name of the detector's config.
+    """
+    config = plan.config(name)
     work_dir, weights = plan.work_dir / 'train_detector', plan.work_dir / 'detector.pth'
     return Stage(
         'detector',
@@ -139,7 +144,9 @@ def tracker_stage(
     config.load_from = str(work_dir / 'start.pth')
 
     def run() -> None:
-        start_from_detector(plan.work_dir / 'detector.pth', Path(config.load_from))
+        detector = plan.work_dir / 'detector.pth'
+        prefix = 'detector.host.' if 'host' in config.model.detector else 'detector.'
+        start_from_detector(detector, Path(config.load_from), prefix)
         train_stage(config, work_dir, weights)
 
     text = config.dump()
@@ -223,13 +230,14 @@ def held_out_loss(config: Config, weights: Path) -> float:
     return sum(losses) / len(losses)
 
 
-def start_from_detector(detector: Path, start: Path) -> None:
+def start_from_detector(detector: Path, start: Path, prefix: str) -> None:
     """Write the weights of a plain detector under the names that FDTA gives them.
 
     Args:
         detector: Checkpoint of the plain detector.
         start: Checkpoint for FDTA's ``load_from``.
+        prefix: What names in FDTA begin with.
     """
     weights = read_state_dict(detector)
-    renamed = {f'detector.{name}': value for name, value in weights.items()}
+    renamed = {f'{prefix}{name}': value for name, value in weights.items()}
     write_checkpoint(dict(state_dict=renamed), start)

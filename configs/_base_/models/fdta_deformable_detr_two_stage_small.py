@@ -10,9 +10,7 @@ host = dict(
     _delete_=True,
     # Its own class is 256 wide, or has one stage.
     type='TwoStageDeformableDETR',
-    positional_encoding=dict(
-        num_feats=_base_.width // 2, normalize=True, offset=-0.5
-    ),
+    positional_encoding=dict(num_feats=_base_.width // 2, normalize=True, offset=-0.5),
     bbox_head=head,
 )
 model = dict(detector=dict(host=host))

@@ -1,4 +1,5 @@
-# FDTA on MMDetection's DINO for a CPU: fdta_dino_r50.py, small, and trained from scratch.
+# FDTA on MMDetection's DINO for a CPU: fdta_dino_r50.py, small, and trained from
+# scratch.
 _base_ = ['./fdta_dino_r50.py', './mini_sizes.py']
 
 model = dict(
