@@ -66,6 +66,33 @@ def test_the_table_has_mean_and_deviation():
     assert cells[7] == '25.0 ± 0.0'
 
 
+def test_scores_of_an_earlier_version_have_no_column_for_val():
+    rows = {'seed0': {c: 0.5 for c in ablation.COLUMNS if c != 'val'}}
+    line = ablation.summarise_seeds({'all': rows}).splitlines()[-1]
+    assert line.rstrip(' |').endswith('-')
+
+
+def test_every_combination_has_a_name_and_a_place_of_its_own(tmp_path):
+    variants = ablation.list_variants(
+        list(ablation.VARIANTS), list(ablation.DETECTORS), list(ablation.SHARING)
+    )
+    assert len({variant.name for variant in variants}) == len(variants)
+    places = {variant.root(tmp_path) / 'seed0' / variant.key for variant in variants}
+    assert len(places) == len(variants)
+    named = {variant.name for variant in ablation.list_variants()}
+    assert named == {*ablation.VARIANTS}
+
+
+@pytest.mark.parametrize('option', ['variants', 'detectors', 'sharing'])
+def test_an_unknown_choice_is_named(option, tmp_path, capsys):
+    code = main(['ablation', '--work-dir', str(tmp_path), f'--{option}', 'dno'])
+    assert code == 1
+    said = capsys.readouterr().err
+    assert f"--{option}: found 'dno', expected" in said
+    assert len(said.splitlines()) == 1
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize('name', ablation.VARIANTS)
 def test_every_other_setting_stays(name):
     kept = ablation.VARIANTS[name]
