@@ -85,7 +85,6 @@ def test_epochs_are_those_of_the_config(name):
 
 
 @pytest.mark.parametrize(
-<<<<<<< HEAD
     'name',
     [
         name
@@ -93,9 +92,6 @@ def test_epochs_are_those_of_the_config(name):
         if re.match('(fdta|motip|motr)_', name)
         and model['Metadata'].get('Origin of Results') == 'published'
     ],
-=======
-    'name', [n for n in MODELS if re.match('(fdta|motip|motr)_(?!.*mini)', n)]
->>>>>>> aa4b3ca (Tests of the two-stage detector and of the study's choices; the index lists the small detectors)
 )
 def test_the_config_names_the_published_hota(name):
     """Its first comment and the index were written apart."""

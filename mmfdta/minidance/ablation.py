@@ -53,12 +53,10 @@ DETECTORS = {
 SHARING = {
     'default': None,
     'joint': {},
+    'weak': dict(id_gradient=0.1, contrastive_gradient=0.1),
     'detached': dict(id_gradient=0.0, contrastive_gradient=0.0),
     'warm-up': dict(warmup_iters=800),
     'projection': dict(projection=dict(num_layers=2)),
-    'projection-detached': dict(
-        id_gradient=0.0, contrastive_gradient=0.0, projection=dict(num_layers=2)
-    ),
 }
 """How detector and association share gradients -> ``model.embedding_sharing``; None is
 what FDTA's config has."""

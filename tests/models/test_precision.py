@@ -358,15 +358,12 @@ def _light(model: dict) -> dict:
 FAMILIES = dict(
     deformable_detr_r50='deformable_detr_dancetrack',
     deformable_detr_small='deformable_detr_mini',
-<<<<<<< HEAD
-    fdta_ddq_r50='fdta_ddq-r50_dancetrack',
-    fdta_dino_r50='fdta_dino-r50_dancetrack',
-=======
     deformable_detr_two_stage_small='deformable-detr-two-stage_mini',
     dino_small='dino-r50_mini',
+    fdta_ddq_r50='fdta_ddq-r50_dancetrack',
     fdta_deformable_detr_two_stage_small='fdta_deformable-detr-two-stage_mini',
+    fdta_dino_r50='fdta_dino-r50_dancetrack',
     fdta_dino_small='fdta_dino-r50_mini',
->>>>>>> aa4b3ca (Tests of the two-stage detector and of the study's choices; the index lists the small detectors)
     fdta_r50='fdta_dancetrack',
     fdta_small='fdta_mini',
     motip='motip_dancetrack',
