@@ -52,6 +52,27 @@ def test_variants_are_trained_once_and_tabled(tmp_path, capsys):
     assert 'done in' not in second
 
 
+def test_each_detector_trains_and_starts_fdta_on_it(tmp_path, capsys):
+    """The learning rate is 0: FDTA ends with the weights of its detector."""
+    folders = ['--work-dir', str(tmp_path / 'work'), '--data-root', str(tmp_path / 'd')]
+    what = ['--seeds', '3', '--variants', 'TA+IA', '--detectors', 'dino']
+    what += ['--sharing', 'detached', '--cfg-options', *tiny_demo.command_line()]
+    assert main(['ablation', *folders, *what]) == 0
+    seed = tmp_path / 'work' / 'dino' / 'seed3'
+    detector = torch.load(seed / 'detector.pth', weights_only=True)['state_dict']
+    trained = torch.load(seed / 'TI-detached' / 'fdta.pth', weights_only=True)
+    host = {
+        name.removeprefix('detector.host.'): value
+        for name, value in trained['state_dict'].items()
+        if name.startswith('detector.')
+    }
+    assert host.keys() == detector.keys()
+    parameters = [k for k in host if 'running' not in k and 'batches' not in k]
+    assert all(torch.equal(host[name], detector[name]) for name in parameters)
+    rows = (tmp_path / 'work' / 'ablation.csv').read_text().splitlines()
+    assert rows[1].startswith('"dino, TA+IA, detached",3,')
+
+
 def test_the_table_has_mean_and_deviation():
     values = dict(HOTA=[0.5, 0.6, 0.61], IDSW=[3, 5, 10])
     rows = {
@@ -93,11 +114,13 @@ def test_an_unknown_choice_is_named(option, tmp_path, capsys):
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize('detector', ablation.DETECTORS)
 @pytest.mark.parametrize('name', ablation.VARIANTS)
-def test_every_other_setting_stays(name):
+def test_every_other_setting_stays(name, detector):
     kept = ablation.VARIANTS[name]
-    full = Config.fromfile(find_config('fdta_mini'))
-    config = ablation.without_adapters(Config.fromfile(find_config('fdta_mini')), kept)
+    path = find_config(ablation.DETECTORS[detector][1])
+    full = Config.fromfile(path)
+    config = ablation.without_adapters(Config.fromfile(path), kept)
     for adapter in ('temporal_adapter', 'identity_adapter'):
         wanted = full.model[adapter] if adapter[0].upper() in kept else None
         assert config.model.pop(adapter) == wanted
@@ -105,7 +128,10 @@ def test_every_other_setting_stays(name):
     if 'S' not in kept:
         assert config.model.detector.spatial_adapter is None
         full.model.detector.spatial_adapter = None
-        full.model.detector.bbox_head.loss_depth = None
+        if detector == 'deformable-detr':
+            full.model.detector.bbox_head.loss_depth = None
+        else:
+            full.model.detector.loss_depth = None
     assert config.model == full.model
     assert config.train_dataloader == full.train_dataloader
     assert config.param_scheduler == full.param_scheduler
