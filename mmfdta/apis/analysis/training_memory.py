@@ -465,8 +465,9 @@ def _measure(run: Callable[[], object], backward: bool = True) -> tuple[int, int
         out = run()
         held = memory.live
         if backward:
+            # A frozen detector has none.
             leaves = [t for t in _tensors(out) if t.requires_grad]
-            sum(t.float().sum() for t in leaves).backward()
+            torch.autograd.backward([t.float().sum() for t in leaves])
         return held, memory.peak
 
 

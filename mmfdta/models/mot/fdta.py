@@ -113,7 +113,7 @@ class FDTA(OnlineTracker):
             type: which losses of association reach the detector, and a projection
             between the two. By default all of them do, through nothing.
         freeze_detector: The detector stays as it was loaded and runs as at test time,
-            without gradients; only association learns.
+            without gradients and without losses; only association learns.
         clip_detection: Arguments of :class:`ClipDetection`: which frames of a clip
             carry gradients and how many run at a time.
         match_layer: Decoder layer whose matching picks the embeddings that association
@@ -198,8 +198,8 @@ class FDTA(OnlineTracker):
             **kwargs: Unused; part of MMDetection's interface.
 
         Returns:
-            The detector's losses, of each decoder layer, ``loss_depth``,
-            ``loss_contrastive`` and ``loss_id``.
+            The detector's losses, of each decoder layer, and ``loss_depth``, unless it
+            is frozen; ``loss_contrastive`` and ``loss_id``.
         """
         imgs, depth = inputs['img'], inputs.get('depth')
         batch, length = imgs.shape[:2]
@@ -212,6 +212,8 @@ class FDTA(OnlineTracker):
             targets.to(imgs.device),
             None if depth is None else depth.flatten(0, 1),
         )
+        if self.freeze_detector:
+            losses = {}
         if self.identity_adapter is not None:
             losses['loss_contrastive'] = self._contrast(
                 outputs, targets, matches, batch, length
