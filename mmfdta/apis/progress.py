@@ -84,10 +84,14 @@ class Progress:
             self._write_line(speed)
 
     def close(self) -> None:
-        """Show the end, with the mean speed, and leave the line."""
+        """Show the end, with the mean speed, and leave the line.
+
+        A log file gets no line if nothing had to be done.
+        """
         speed = self._mean_speed()
         if self._bar is None:
-            self._write_line(speed)
+            if self.done > self._before:
+                self._write_line(speed)
         else:
             self._bar.update(self._task, speed=self._rate(speed))
             self._bar.stop()

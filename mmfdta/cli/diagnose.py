@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--threshold-steps',
         type=number(0, 20, whole=True),
-        default=2,
+        default=1,
         metavar='N',
         help='values that are tried to each side of every threshold; 0 tries none '
         '(default: %(default)s)',
@@ -88,8 +88,7 @@ def run(options: argparse.Namespace) -> None:
     diagnosis = Diagnosis(loop, data, tracker_cfg, options.threshold_steps)
     with Progress(sum(map(len, data.sequences))) as bar:
         detections = diagnosis.detect(bar.update)
-    total = diagnosis.passes * len(data.sequences)
-    with Progress(total, unit='sequences', title='associate') as bar:
+    with Progress(diagnosis.frames, title='associate') as bar:
         parts = diagnosis.run(detections, lambda count: bar.update(count=count))
     content = report.make_content(name, options.checkpoint, model, data, parts)
     report.check_comparable(content, others)

@@ -395,4 +395,11 @@ def tidy(axis: Axes, title: str = '', grid: Literal['both', 'x', 'y'] = 'both') 
 
 
 def _legend_below(figure: Figure, entries: int) -> None:
-    figure.legend(loc='outside lower center', ncols=min(entries, 5), frameon=False)
+    """Put the legend of all axes below, in as many columns as the width holds."""
+    handles = [axis.get_legend_handles_labels()[1] for axis in figure.axes]
+    # Points that an entry of the usual size takes, with its sign.
+    widths = [6 * len(label) + 50 for labels in handles for label in labels]
+    columns, width = min(entries, 5), 72 * figure.get_figwidth()
+    if widths and sum(widths) > width:
+        columns = min(columns, max(1, int(width // max(widths))))
+    figure.legend(loc='outside lower center', ncols=columns, frameon=False)

@@ -111,6 +111,7 @@ def track_known(
     known: SequenceDetections,
     data: EvaluationData,
     tracker: Any = None,
+    on_frame: Callable[[], None] | None = None,
 ) -> Tracks:
     """Track a sequence on its detections; return the tracks as result text has them.
 
@@ -120,10 +121,15 @@ def track_known(
         known: Its detections.
         data: The same data.
         tracker: What takes the place of the model's tracker.
+        on_frame: Called after each frame.
     """
     mot_classes = data.classes.of_benchmark
-    frames = loop.track(index, known, tracker)
-    return Tracks.concatenate([make_record(f, mot_classes).pred for f, _ in frames])
+    parts = []
+    for frame, _ in loop.track(index, known, tracker):
+        parts.append(make_record(frame, mot_classes).pred)
+        if on_frame is not None:
+            on_frame()
+    return Tracks.concatenate(parts)
 
 
 def build_tracker(present: Any, tracker_cfg: Mapping, setting: Mapping) -> Any:

@@ -216,7 +216,7 @@ def measure_bounds(
     given: Sequence[Tracks] | None,
     tracks: Sequence[Tracks],
     data: EvaluationData,
-    on_sequence: Callable[[], None] | None = None,
+    on_frame: Callable[[], None] | None = None,
 ) -> Bounds:
     """Score a tracker and its bounds.
 
@@ -228,7 +228,7 @@ def measure_bounds(
             not known, so that there is no ``true_association``.
         tracks: What it returned for each sequence.
         data: The data, to score with.
-        on_sequence: Called after each sequence that is tracked with true boxes.
+        on_frame: Called after each frame that is tracked with true boxes.
 
     Raises:
         ValueError: If a sequence has no ground truth.
@@ -250,8 +250,6 @@ def measure_bounds(
         for index, known in enumerate(detections):
             replaced, missing = take_true_boxes(known, data.scored[index])
             left_out += missing
-            found.append(track_known(loop, index, replaced, data))
-            if on_sequence is not None:
-                on_sequence()
+            found.append(track_known(loop, index, replaced, data, on_frame=on_frame))
         scores['true_boxes'] = choose_scores(data.score(found))
     return Bounds(scores, sum(map(len, data.scored)), left_out)

@@ -6,7 +6,8 @@ diagnosis can stand beside a new one.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,15 @@ from mmfdta.visualization import (
     EffectPanel,
     plot_effects,
     plot_scores,
+    plot_shares,
     save_figure,
 )
 
 from ...evaluation_data import EvaluationData
 from ...thresholds import MEANINGS
 from .bounds import BOUNDS
+from .causes import BIRTHS, MISSES, SWITCHES
+from .words import CONTESTS, OUTCOMES, THEN, Meaning
 
 #: Of the JSON file; another number is another meaning of its keys.
 FORMAT = 1
@@ -33,6 +37,10 @@ JSON_NAME, PAGE_NAME = 'diagnosis.json', 'diagnosis.md'
 # A gain in HOTA that is worth a line, a fraction of 1.
 _WORTH = 0.003
 _SHOWN = ('HOTA', 'DetA', 'AssA', 'IDF1')
+# Titles of `THEN`.
+_FATES = ('new identity', 'other identity', 'left out')
+# Sequences and frames that the page names; the JSON file has all.
+_MOST_SEQUENCES, _MOST_FRAMES = 5, 6
 
 
 # ---------------------------------------------------------------------- in a few lines
@@ -47,26 +55,55 @@ def describe_bounds(content: Mapping) -> str:
     """Say what keeps HOTA down: identities, the choice of boxes, or the boxes."""
     scores = content['bounds']['scores']
     own = scores['tracker']['HOTA']
-    parts = [f'HOTA {100 * own:.1f}, {scores["tracker"]["IDSW"]} identity switches.']
-    gains = {}
-    for key, text in (
-        ('true_identities', 'With right identities on its own boxes'),
-        ('true_boxes', 'with ground-truth boxes and its own association'),
-    ):
-        if key in scores:
-            gains[key] = scores[key]['HOTA'] - own
-            parts.append(f'{text} HOTA {100 * scores[key]["HOTA"]:.1f}')
-    said = ', '.join(parts[1:])
-    if len(gains) == 2:
-        identities, boxes = gains.values()
-        more = max(abs(identities), abs(boxes), 1e-9)
-        if abs(identities - boxes) < 0.1 * more:
-            said += ': identities and boxes cost about the same'
-        elif identities > boxes:
-            said += ': wrong identities cost more than bad boxes'
+    switches = scores['tracker']['IDSW']
+    said = f'HOTA {100 * own:.1f}, {switches} identity switches.'
+    right = scores['true_identities']['HOTA']
+    said += f' Right identities on the same boxes would give HOTA {100 * right:.1f}'
+    if 'true_boxes' not in scores:
+        return f'{said}.'
+    boxes, left = (scores['true_boxes'][name] for name in ('HOTA', 'IDSW'))
+    said += f', ground-truth boxes HOTA {100 * boxes:.1f} with {left} switches: '
+    gains = right - own, boxes - own
+    if abs(gains[0] - gains[1]) < 0.1 * max(map(abs, gains)):
+        said += 'wrong identities and bad boxes cost about the same'
+    elif gains[0] > gains[1]:
+        said += 'wrong identities cost more than bad boxes'
+    else:
+        said += 'bad boxes cost more than wrong identities'
+    if switches and left >= 0.8 * switches:
+        said += '; better boxes alone do not end the switches'
+    return f'{said}.'
+
+
+def list_causes(content: Mapping, number: int = 3) -> list[str]:
+    """Say what causes most identity switches, and what to try, in a line each.
+
+    Causes with the same remedy share a line. Switches that only repair an earlier one
+    (`came_back`) are no cause of their own.
+
+    Args:
+        content: The diagnosis.
+        number: Most lines.
+    """
+    total = content['switches']['total']
+    by_advice: dict[str, dict[str, int]] = {}
+    for key, count in content['switches']['causes'].items():
+        if key != 'came_back':
+            by_advice.setdefault(SWITCHES[key].advice, {})[key] = count
+    lines = []
+    for advice, causes in sorted(by_advice.items(), key=lambda x: -sum(x[1].values())):
+        count = sum(causes.values())
+        titles = [SWITCHES[key].title for key in causes]
+        if len(causes) > 1:
+            parts = zip(titles, causes.values(), strict=True)
+            titles = [f'{title} ({part})' for title, part in parts]
         else:
-            said += ': bad boxes cost more than wrong identities'
-    return f'{parts[0]} {said}.'
+            titles = [': '.join([*titles, SWITCHES[next(iter(causes))].text])]
+        lines.append(
+            f'{count} of {total} switches ({count / total:.0%}): {", ".join(titles)}. '
+            f'Try: {advice}.'
+        )
+    return lines[:number]
 
 
 def list_gains(content: Mapping) -> list[str]:
@@ -199,11 +236,160 @@ def bounds_section(content: Mapping) -> str:
     return _join('## What each part costs', table, '\n'.join(meanings[1:]), picture)
 
 
+def switches_section(content: Mapping) -> str:
+    """Why identities switch, and in which sequences."""
+    switches = content['switches']
+    found, total = switches['switches'], switches['total']
+    title = '## Why identities switch'
+    if not total:
+        return _join(title, 'No identity switches.')
+    rows = []
+    for key, count in switches['causes'].items():
+        of = [switch for switch in found if switch['cause'] == key]
+        lack = [x['margin'] for x in of if x['margin'] is not None]
+        rows.append(
+            (
+                SWITCHES[key].title,
+                count,
+                f'{count / total:.0%}',
+                f'{np.median([switch["gap"] for switch in of]):g}',
+                f'{np.median(lack):.2f}' if lack else '-',
+            )
+        )
+    head = ('cause', 'switches', 'share', 'frames since', 'ID score lacking')
+    worst = Counter(switch['sequence'] for switch in found).most_common(_MOST_SEQUENCES)
+    places = []
+    for name, count in worst:
+        here = [switch for switch in found if switch['sequence'] == name]
+        (cause, often), *_ = Counter(x['cause'] for x in here).most_common(1)
+        first = ', '.join(str(switch['frame']) for switch in here[:_MOST_FRAMES])
+        more = ', ...' if count > _MOST_FRAMES else ''
+        places.append((name, count, f'{SWITCHES[cause].title} ({often})', first + more))
+    return _join(
+        title,
+        markdown_table(head, rows),
+        _explain(SWITCHES, switches['causes']),
+        '"Frames since" and "ID score lacking" are medians: frames since the object '
+        'was matched last, and what the ID score of its word lacked.',
+        '![Identity switches by cause](causes.png)',
+        markdown_table(('sequence', 'switches', 'most often', 'frames'), places),
+    )
+
+
+def competition_section(content: Mapping) -> str:
+    """Who is due an ID word and does not get it."""
+    competition = content['competition']
+    title = '## Competition for words'
+    if competition is None:
+        return _join(title, f'{content["tracker"]} has no ID words.')
+    due, kept = competition['due'], competition['became']['kept']['count']
+    text = (
+        f'Of {due} detections of an object whose word was live, {kept} '
+        f'({_share(kept, due)}) were given it. Of those with a score above '
+        f'newborn_thr, which would start a new identity, '
+        f'{competition["lost_good"]:.2%} lost it.'
+    )
+    head = ('without the word', 'detections', 'good score', *_FATES, 'lacking', 'p90')
+    lost = {
+        key: of
+        for key, of in competition['became'].items()
+        if key != 'kept' and of['count']
+    }
+    tables = [markdown_table(head, _tally_rows(OUTCOMES, lost))] if lost else []
+    contests = {k: of for k, of in competition['contests'].items() if of['count']}
+    if contests:
+        asked = (
+            f'{competition["wanted"]} detections asked for a live word with a '
+            'score not below id_thr; those that were not given it lost it to'
+        )
+        head = ('the word went to', *head[1:])
+        tables += [asked, markdown_table(head, _tally_rows(CONTESTS, contests))]
+    told = content['switches']['causes']
+    new = [key for key in lost if key not in told]
+    meanings = _explain(OUTCOMES, new), _explain(CONTESTS, contests)
+    return _join(title, text, *tables, *meanings)
+
+
+def _tally_rows(meanings: Mapping[str, Meaning], tallies: Mapping) -> list[tuple]:
+    rows = []
+    for key, of in sorted(tallies.items(), key=lambda item: -item[1]['count']):
+        fates = [of['then'].get(fate, 0) for fate in THEN]
+        lacking = [
+            '-' if value is None else f'{value:.2f}'
+            for value in (of['margin']['median'], of['margin']['p90'])
+        ]
+        title = meanings[key].title
+        rows.append((title, of['count'], of['good'], *fates, *lacking))
+    return rows
+
+
+def births_section(content: Mapping) -> str:
+    """What the new identities are."""
+    births = content['births']
+    known = births['total'] - births['causes']['not_scored']
+    false = _false_births(content)
+    text = (
+        f'{known} identities were started for {content["data"]["objects"]} objects; '
+        f'{false} of them ({_share(false, known)}) are false newborns.'
+    )
+    return _counted_section('## Newborns', text, births, BIRTHS, 'the first box is')
+
+
+def misses_section(content: Mapping) -> str:
+    """What is missed by the detector, and what by association."""
+    misses, boxes = content['misses'], content['data']['boxes']
+    total = misses['total']
+    text = (
+        f'{total} of {boxes} boxes ({_share(total, boxes)}) have no track: '
+        f'{misses["by_detector"]} are missed by the detector or its threshold, '
+        f'{total - misses["by_detector"]} by association.'
+    )
+    return _counted_section('## Misses', text, misses, MISSES, 'the box has')
+
+
+def _counted_section(
+    title: str, text: str, counted: Mapping, meanings: Mapping[str, Meaning], head: str
+) -> str:
+    """A section on things counted by cause, and why words were not given."""
+    causes = {key: count for key, count in counted['causes'].items() if count}
+    rows = [
+        (meanings[key].title, count, _share(count, counted['total']))
+        for key, count in sorted(causes.items(), key=lambda item: -item[1])
+    ]
+    parts = [markdown_table((head, 'number', 'share'), rows)] if rows else []
+    parts.append(_explain(meanings, causes))
+    for key, why in counted['why'].items():
+        if why:
+            listed = ', '.join(
+                f'{SWITCHES[cause].title} ({count})' for cause, count in why.items()
+            )
+            parts.append(f'Of "{meanings[key].title}": {listed}.')
+    return _join(title, text, *parts)
+
+
+def _explain(meanings: Mapping[str, Meaning], keys: Iterable[str]) -> str:
+    """List what the lines of a table mean, and what to try."""
+    lines = []
+    for key in keys:
+        meaning = meanings[key]
+        tip = f' Try: {meaning.advice}.' if meaning.advice else ''
+        lines.append(f'- {meaning.title}: {meaning.text}.{tip}')
+    return '\n'.join(lines)
+
+
+def _share(count: int, total: int) -> str:
+    return f'{count / max(1, total):.1%}'
+
+
 def thresholds_section(content: Mapping) -> str:
     """What each threshold does."""
     thresholds = content['thresholds']
+    title = '## Thresholds'
     if not thresholds:
-        return ''
+        why = (
+            'They take a tracker of known thresholds that detects and associates apart'
+        )
+        return _join(title, f'Not tried. {why}, and --threshold-steps above 0.')
     rows = []
     for name, effect in thresholds.items():
         tried = effect['trials']
@@ -212,7 +398,6 @@ def thresholds_section(content: Mapping) -> str:
         rows.append(
             (
                 f'`{name}`',
-                MEANINGS[name],
                 f'{effect["value"]:g}',
                 f'{tried[0]["value"]:g} to {tried[-1]["value"]:g}',
                 f'{100 * min(values):.1f} to {100 * max(values):.1f}',
@@ -221,13 +406,16 @@ def thresholds_section(content: Mapping) -> str:
                 f'{100 * effect["gain"]:+.1f}',
             )
         )
-    head = ('threshold', 'what it is', 'now', 'tried', 'HOTA', 'IDSW', 'best', 'gained')
+    head = ('threshold', 'now', 'tried', 'HOTA', 'IDSW', 'best', 'gained')
+    meanings = [f'- `{name}`: {MEANINGS[name]}.' for name in thresholds]
     text = (
         'One threshold at a time, all others as they are. Take a better value only if '
         'it is one on data that you do not report; `mmfdta tune` searches further.'
     )
     picture = '![HOTA and identity switches over each threshold](thresholds.png)'
-    return _join('## Thresholds', markdown_table(head, rows), text, picture)
+    return _join(
+        '## Thresholds', markdown_table(head, rows), '\n'.join(meanings), text, picture
+    )
 
 
 def format_page(content: Mapping, others: Sequence[Mapping] = ()) -> str:
@@ -246,6 +434,10 @@ def format_page(content: Mapping, others: Sequence[Mapping] = ()) -> str:
         verdict_section(content),
         compare_section(content, others),
         bounds_section(content),
+        switches_section(content),
+        competition_section(content),
+        births_section(content),
+        misses_section(content),
         thresholds_section(content),
     ]
     return _join(title, made, *sections) + '\n'
@@ -253,9 +445,13 @@ def format_page(content: Mapping, others: Sequence[Mapping] = ()) -> str:
 
 def verdict_section(content: Mapping) -> str:
     """The page in short."""
-    return _join(
-        '## In short', describe_bounds(content), '\n'.join(list_gains(content))
-    )
+    gains = '\n'.join(f'- {text}' for text in list_gains(content))
+    causes = '\n'.join(_numbered(list_causes(content)))
+    return _join('## In short', describe_bounds(content), causes, gains)
+
+
+def _numbered(lines: Sequence[str]) -> list[str]:
+    return [f'{number}. {text}' for number, text in enumerate(lines, start=1)]
 
 
 def compare_section(content: Mapping, others: Sequence[Mapping]) -> str:
@@ -302,7 +498,48 @@ def _compared(runs: Sequence[Mapping]) -> list[tuple[str, Callable[[Mapping], st
         for key in BOUNDS
         if key != 'tracker'
     ]
-    return [*own, *bounds]
+    causes = dict.fromkeys(key for run in runs for key in run['switches']['causes'])
+    switches = [
+        (
+            f'switches per 1000 boxes, {SWITCHES[key].title}',
+            lambda run, key=key: _per_1000(run, run['switches']['causes'].get(key, 0)),
+        )
+        for key in causes
+    ]
+    others = [
+        (
+            'switches per 1000 boxes',
+            lambda run: _per_1000(run, run['switches']['total']),
+        ),
+        *switches,
+        ('good scores that lost their word', percent('competition', 'lost_good')),
+        (
+            'false newborns per 1000 boxes',
+            lambda run: _per_1000(run, _false_births(run)),
+        ),
+        (
+            'boxes missed by the detector',
+            lambda run: _share(run['misses']['by_detector'], run['data']['boxes']),
+        ),
+        (
+            'boxes missed by association',
+            lambda run: _share(
+                run['misses']['total'] - run['misses']['by_detector'],
+                run['data']['boxes'],
+            ),
+        ),
+    ]
+    return [*own, *bounds, *others]
+
+
+def _per_1000(run: Mapping, count: int) -> str:
+    return f'{1000 * count / max(1, run["data"]["boxes"]):.1f}'
+
+
+def _false_births(content: Mapping) -> int:
+    """Identities that begin with anything but a new object."""
+    causes = content['births']['causes']
+    return content['births']['total'] - causes['not_scored'] - causes['new_object']
 
 
 def _at(content: Mapping, *path: str) -> Any:
@@ -318,7 +555,9 @@ def _join(*parts: str) -> str:
 # --------------------------------------------------------------------------- the files
 def format_verdict(content: Mapping, others: Sequence[Mapping] = ()) -> str:
     """Write what is printed: what was found, in a few lines."""
-    lines = [describe_run(content), describe_bounds(content), *list_gains(content)]
+    lines = [describe_run(content), describe_bounds(content)]
+    lines += _numbered(list_causes(content))
+    lines += list_gains(content)
     table = compare_section(content, others)
     return '\n'.join([*lines, *([table.partition('\n\n')[2]] if table else [])])
 
@@ -360,6 +599,11 @@ def save_figures(content: Mapping, folder: Path) -> list[Path]:
     scores = content['bounds']['scores']
     by_title = {BOUNDS[key].title: of for key, of in scores.items()}
     files = [save_figure(plot_scores(by_title, _SHOWN[:3]), folder / 'bounds.png')]
+    causes = content['switches']['causes']
+    if causes:
+        counts = {SWITCHES[key].title: count for key, count in causes.items()}
+        figure = plot_shares(counts, 'identity switches')
+        files.append(save_figure(figure, folder / 'causes.png'))
     if content['thresholds']:
         panels = [
             EffectPanel(

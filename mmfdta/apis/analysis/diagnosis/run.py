@@ -11,8 +11,10 @@ from ...evaluation_data import EvaluationData
 from ...sequence_loop import SequenceLoop
 from ..tune_thresholds import Tuner
 from .bounds import measure_bounds
+from .causes import BY_DETECTOR, explain_births, explain_misses, explain_switches
 from .recording import SequenceEvidence, record_evidence
 from .thresholds import measure_thresholds, plan_thresholds
+from .words import measure_competition
 
 
 class Diagnosis:
@@ -33,7 +35,7 @@ class Diagnosis:
         loop: SequenceLoop,
         data: EvaluationData,
         tracker_cfg: Mapping,
-        steps: int = 2,
+        steps: int = 1,
     ) -> None:
         model = loop.model
         if not hasattr(model, 'tracker'):
@@ -57,9 +59,11 @@ class Diagnosis:
             )
 
     @property
-    def passes(self) -> int:
-        """How often every sequence is tracked."""
-        return 1 + self.apart + sum(map(len, self.plan.values()))
+    def frames(self) -> int:
+        """Frames that are tracked in all, each of them several times."""
+        others = [len(values) - 1 for values in self.plan.values()]
+        passes = 1 + self.apart + (1 + sum(others) if others else 0)
+        return passes * sum(map(len, self.data.sequences))
 
     def detect(
         self, on_frame: Callable[[], None] | None = None
@@ -86,23 +90,27 @@ class Diagnosis:
     def run(
         self,
         detections: list[SequenceDetections] | None,
-        on_pass: Callable[[int], None] | None = None,
+        on_frames: Callable[[int], None] | None = None,
     ) -> dict[str, Any]:
         """Track, look for causes, and track again with parts replaced.
 
         Args:
             detections: What :meth:`detect` returned.
-            on_pass: Called with the number of sequences that were tracked since.
+            on_frames: Called with the number of frames that were tracked since.
 
         Returns:
             The parts, as docs/diagnose.md lists them.
         """
 
-        def count(sequences: int = 1) -> None:
-            if on_pass is not None:
-                on_pass(sequences)
+        def count(frames: int = 1) -> None:
+            if on_frames is not None:
+                on_frames(frames)
 
-        evidence = record_evidence(self.loop, self.data, detections, on_sequence=count)
+        lengths = [len(sequence) for sequence in self.data.sequences]
+        done = iter(lengths)
+        evidence = record_evidence(
+            self.loop, self.data, detections, on_sequence=lambda: count(next(done))
+        )
         tracks = [one.run.tracks for one in evidence]
         given = [part for one in evidence if (part := _taking_part(one)) is not None]
         bounds = measure_bounds(
@@ -115,15 +123,23 @@ class Diagnosis:
         )
         effects = None
         if self.plan and detections is not None:
-            tuner = Tuner(self.loop, detections, self.data, self.tracker_cfg)
-            effects = measure_thresholds(
-                tuner,
-                self.loop.model.tracker,
-                self.plan,
-                lambda: count(len(self.data.sequences)),
+            tuner = Tuner(
+                self.loop,
+                detections,
+                self.data,
+                self.tracker_cfg,
+                lambda trial: count(sum(lengths)),
             )
+            effects = measure_thresholds(tuner, self.loop.model.tracker, self.plan)
+        misses = explain_misses(evidence)
+        competition = measure_competition(evidence)
         return dict(
             bounds=bounds.summary(),
+            switches=explain_switches(evidence).summary(),
+            competition=None if competition is None else competition.summary(),
+            births=explain_births(evidence).summary(),
+            misses=misses.summary()
+            | dict(by_detector=sum(misses.causes[key] for key in BY_DETECTOR)),
             thresholds=effects and {e.name: e.summary() for e in effects},
         )
 

@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
 """What each threshold of a tracker does to its scores, all others as they are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -142,7 +142,6 @@ def measure_thresholds(
     tuner: Tuner,
     tracker: Any,
     plan: Mapping[str, list[float]],
-    on_trial: Callable[[], None] | None = None,
 ) -> list[ThresholdEffect]:
     """Track with every value of each threshold.
 
@@ -150,7 +149,6 @@ def measure_thresholds(
         tuner: Tracks and scores with a setting.
         tracker: The tracker, as the config has it.
         plan: See :func:`plan_thresholds`.
-        on_trial: Called after each value.
 
     Returns:
         The effect of each threshold, in the order of the plan.
@@ -163,8 +161,6 @@ def measure_thresholds(
             is_present = value == present[name]
             setting = {} if is_present else setting_of(tracker, name, value)
             trials[value] = _scores_of(tuner.try_setting(setting))
-            if on_trial is not None:
-                on_trial()
         effect = ThresholdEffect(name, present[name], trials)
         options = threshold_options(
             dict(tracker=_as_config(tracker)), {name: effect.best}

@@ -436,7 +436,7 @@ class Competition:
             due=self.due,
             due_good=self.due_good,
             lost_good=self.lost_good,
-            outcomes={key: of.summary() for key, of in self.outcomes.items()},
+            became={key: of.summary() for key, of in self.outcomes.items()},
             wanted=self.wanted,
             contests={
                 key: of.summary() | dict(wrong=of.wrong)
