@@ -13,6 +13,18 @@ import mmfdta.registry  # noqa: F401
 CHANNELS = 16
 QUERIES = 10
 CLASSES = 3
+DEPTH = dict(
+    spatial_adapter=dict(
+        type='SpatialAdapter',
+        num_bins=7,
+        num_heads=2,
+        feedforward_channels=24,
+        dropout=0.0,
+        num_groups=4,
+    ),
+    loss_depth=dict(type='DepthBinLoss', fg_weight=6.0),
+)
+"""Arguments of QueryDetector for depth."""
 
 
 def host_config(name: str, classes: int = CLASSES, layers: int = 2) -> dict[str, Any]:

@@ -7,21 +7,20 @@ import pickle
 import pytest
 import torch
 from mmdet.registry import MODELS
+from small_hosts import (
+    CHANNELS,
+    CLASSES,
+    DEPTH,
+    HOSTS,
+    host_config,
+    make_frames,
+)
 from torch import Tensor, nn
 
 from mmfdta.models.detectors import ClipTargets
-from tests.models.small_hosts import CHANNELS, CLASSES, HOSTS, host_config, make_frames
+from mmfdta.ops import accelerate
 
-BINS = 7
-ADAPTER = dict(
-    type='SpatialAdapter',
-    num_bins=BINS,
-    num_heads=2,
-    feedforward_channels=24,
-    dropout=0.0,
-    num_groups=4,
-)
-DEPTH_LOSS = dict(type='DepthBinLoss', fg_weight=6.0)
+ADAPTER, DEPTH_LOSS = DEPTH['spatial_adapter'], DEPTH['loss_depth']
 BATCHES = {
     'whole': ([2, 0, 3], (64, 96), None),
     'padded': ([2, 0, 3], (64, 96), [(64, 96), (51, 96), (64, 7)]),
@@ -214,11 +213,11 @@ def test_depth_supervision_trains_the_adapter_only(detector: nn.Module):
     for name, grad in zip(names, grads, strict=True):
         if name.startswith(('spatial_adapter.', 'depth_layers.')):
             assert grad is not None and grad.isfinite().all(), name
-    assert outputs.depth_logits.shape[:2] == (3, BINS + 1)
+    assert outputs.depth_logits.shape[:2] == (3, ADAPTER['num_bins'] + 1)
 
 
 def test_weights_of_a_host_keep_their_names(detector: nn.Module):
-    """A host's weights load as MMDetection writes them; copies and files work."""
+    """A host's weights load as MMDetection writes them; copies detect the same."""
     names = [k for k in detector.state_dict() if k.startswith('host.')]
     assert names == [f'host.{k}' for k in detector.host.state_dict()]
     others = {k.split('.')[0] for k in detector.state_dict()} - {'host'}
@@ -234,6 +233,10 @@ def test_weights_of_a_host_keep_their_names(detector: nn.Module):
             found = copied.detect(imgs, frames)
             assert found.embeddings.equal(expected.embeddings)
             assert found.depth_logits.equal(expected.depth_logits)
+        found = accelerate(copied).detect(imgs, frames)
+    torch.testing.assert_close(
+        found.embeddings, expected.embeddings, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize('host', ['dino', 'ddq', 'conditional'])
