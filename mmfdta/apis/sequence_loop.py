@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.dataset import pseudo_collate
-from torch import nn
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmfdta.datasets import ClipIndex, MOTSequenceDataset
@@ -184,6 +185,36 @@ class SequenceLoop:
                 on_frame()
         return self._finish(index, rows, keep=numbers is None)
 
+    @torch.no_grad()
+    def look_into(
+        self, index: int, numbers: Sequence[int]
+    ) -> Iterator[tuple[InstanceData, Tensor]]:
+        """Detect in a sequence, and show what the decoder layers say; nothing is kept.
+
+        Args:
+            index: Index of the sequence.
+            numbers: Its frames, from 0.
+
+        Yields:
+            All Q queries of each frame as detections, in their order, and what the
+            decoder layers gave them, (L, Q, C), on the device.
+
+        Raises:
+            ValueError: If the detector has no such layers.
+        """
+        detector = getattr(self.model, 'detector', self.model)
+        if not hasattr(detector, 'detect_by_layer'):
+            raise ValueError(
+                f'model.detector.type: found {type(detector).__name__}, which does not '
+                'show its decoder layers, expected FDTADetector or QueryDetector'
+            )
+        for first in range(0, len(numbers), self.batch_size):
+            batch, _ = self._batch(index, numbers[first : first + self.batch_size])
+            imgs, frames = _inputs_of(batch)
+            with self._in_precision():
+                outputs, layers = detector.detect_by_layer(imgs, frames)
+            yield from zip(outputs.on_host(frames), layers.unbind(1), strict=True)
+
     # ---------------------------------------------------------------- single frames
     def _batch(self, index: int, numbers: Sequence[int]) -> tuple[dict, list[float]]:
         """Make a model's inputs; return the times before and after both stages."""
@@ -221,9 +252,7 @@ class SequenceLoop:
         return precision_of(self.model).on(self.device.type)
 
     def _find(self, batch: dict) -> list[DetDataSample]:
-        imgs = batch['inputs']
-        imgs = (imgs['img'] if isinstance(imgs, dict) else imgs).flatten(0, 1)
-        frames = [frame for clip in batch['data_samples'] for frame in clip]
+        imgs, frames = _inputs_of(batch)
         with self._in_precision():
             if self._apart:
                 self.model.detect(imgs, frames)
@@ -265,6 +294,13 @@ class SequenceLoop:
         if keep and self.store is not None:
             self.store.write(self.dataset.sequences[index], found)
         return found
+
+
+def _inputs_of(batch: dict) -> tuple[Tensor, list[DetDataSample]]:
+    """Frames (F, 3, H, W) of a batch of clips, and their meta information."""
+    imgs = batch['inputs']
+    imgs = (imgs['img'] if isinstance(imgs, dict) else imgs).flatten(0, 1)
+    return imgs, [frame for clip in batch['data_samples'] for frame in clip]
 
 
 def _row(frame: DetDataSample, seconds: np.ndarray) -> tuple:

@@ -7,9 +7,6 @@ from pathlib import Path
 
 from .model_arguments import add_model_arguments, open_model
 
-# Where a detector has no tracker that says which detections count.
-_SCORE = 0.3
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
@@ -40,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--clips', type=int, default=4, help='clips of each sequence (default: 4)'
     )
     parser.add_argument(
+        '--layers',
+        action='store_true',
+        help='look at the decoder layers before the last one, too; kept detections '
+        'do not help with that',
+    )
+    parser.add_argument(
         '--threshold',
         type=float,
         default=0.9,
@@ -61,7 +64,11 @@ def run(options: argparse.Namespace) -> None:
     """
     from mmdet.models import BaseDetector
 
-    from mmfdta.apis.analysis.similarity import BINS, cut_clips, measure_similarity
+    from mmfdta.apis.analysis.diagnosis.separability import (
+        clip_settings,
+        cut_clips,
+        measure_similarity,
+    )
     from mmfdta.apis.detection_store import DetectionStore
     from mmfdta.apis.progress import Progress
     from mmfdta.apis.sequence_loop import SequenceLoop
@@ -71,43 +78,40 @@ def run(options: argparse.Namespace) -> None:
 
     model, data, _ = open_model(options, options.data_from)
     dataset = data.dataset
-    longest, score_thr = 30, _SCORE
-    if isinstance(model, FDTA):
-        longest = model.id_decoder.max_relative_time
-        score_thr = model.tracker.det_thr
-    elif not isinstance(model, BaseDetector):
+    if not isinstance(model, FDTA | BaseDetector):
         raise ValueError(
             f'model.type: found {type(model).__name__}, expected FDTA (or MOTIP, which '
-            'is FDTA without adapters) or FDTADetector: only their detections have '
-            'embeddings'
+            'is FDTA without adapters), FDTADetector or QueryDetector: only their '
+            'detections have embeddings'
         )
+    score_thr, longest = clip_settings(model)
     store = options.detections and DetectionStore(options.detections, model, dataset)
     loop = SequenceLoop(model, dataset, store or None, batch_size=options.batch_size)
     cut = min(options.clip_length or longest, longest), options.clips
     with Progress(len(list(cut_clips(dataset, *cut))), unit='clips') as bar:
-        stages, found = measure_similarity(
-            loop, score_thr, *cut, options.threshold, bar.update
+        measured = measure_similarity(
+            loop, score_thr, *cut, options.threshold, bar.update, options.layers
         )
     report = dict(
         config=options.config,
         checkpoint=options.checkpoint,
         data=options.data,
-        threshold=options.threshold,
-        found=found,
-        bins=[-1, 1, BINS],
-        stages={name: stage.summary() for name, stage in stages.items()},
+        **measured.summary(),
     )
     out = options.out
     write_text(out / 'similarity.json', json.dumps(report, indent=1) + '\n')
-    panels = [stage.panel(name) for name, stage in stages.items()]
-    figure = plot_similarity(panels, Path(options.config).stem)
+    figure = plot_similarity(measured.panels(), Path(options.config).stem)
     save_figure(figure, out / 'similarity.png')
     print(
-        f'{found:.1%} of the annotated boxes were found. Similarity above '
-        f'{options.threshold:g} (different objects of a frame | one object over time):'
+        f'{measured.found:.1%} of the annotated boxes were found. Similarity above '
+        f'{options.threshold:g} (different objects of a frame | one object over time), '
+        'AUC, nearest is another object:'
     )
-    for panel in panels:
+    for name, stage in measured.stages.items():
+        wrong = stage.nearest['wrong']
         print(
-            f'  {panel.title:<22}{panel.share_different:7.1%} | {panel.share_same:.1%}'
+            f'  {name:<22}{stage.different.share_above:7.1%} | '
+            f'{stage.same.share_above:6.1%}  {stage.auc:6.3f}  '
+            + ('-' if wrong is None else f'{wrong:.1%}')
         )
     print(f'Wrote {out / "similarity.png"} and {out / "similarity.json"}')

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmfdta.apis.analysis.similarity import measure_similarity
+from mmfdta.apis.analysis.diagnosis.separability import measure_similarity
 from mmfdta.apis.analysis.tune_thresholds import Tuner, search_grid
 from mmfdta.apis.benchmark import (
     BenchmarkOptions,
@@ -504,14 +504,14 @@ def compare_embeddings(
     data = EvaluationData.open(tracker, 'test')
     config = boxes_config(BASELINES[0].config, tracker)
     loop = open_loop(config, weights, data, folder)
-    stages, _ = measure_similarity(
+    measured = measure_similarity(
         loop,
         _LOWEST_SCORE,
         clip_length=max(map(len, data.sequences)),
         clips_per_sequence=1,
         threshold=THRESHOLD,
     )
-    return stages['detector'].panel(title)
+    return measured.stages['detector'].panel(title)
 
 
 def write_scores(

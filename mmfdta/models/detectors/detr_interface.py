@@ -110,7 +110,11 @@ class DetrInterface:
 
     def embeddings(self, host: nn.Module, decoded: dict[str, Any]) -> Tensor:
         """Object embeddings (F, Q, C): the last decoder layer's output."""
-        return decoded['hidden_states'][-1][:, self.objects(decoded)]
+        return self.layer_embeddings(host, decoded)[-1]
+
+    def layer_embeddings(self, host: nn.Module, decoded: dict[str, Any]) -> Tensor:
+        """What the L decoder layers give the queries, (L, F, Q, C)."""
+        return decoded['hidden_states'][:, :, self.objects(decoded)]
 
     def predictions(
         self, host: nn.Module, decoded: dict[str, Any]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from mmdet.registry import MODELS
-from mmdet.structures import OptSampleList
+from mmdet.structures import OptSampleList, SampleList
 from mmdet.utils import OptConfigType
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -106,13 +106,37 @@ class FDTADetector(FrameDetector):
         Returns:
             Raw outputs of all decoder layers.
         """
+        return self.bbox_head(**self.decode(imgs, sizes))
+
+    def decode(self, imgs: Tensor, sizes: Tensor | None = None) -> dict:
+        """Run backbone and transformer, see :meth:`network`.
+
+        Returns:
+            Arguments of the head.
+        """
         encoder_inputs, decoder_inputs = self.prepare(
             self.extract_feat(imgs), tuple(imgs.shape[-2:]), sizes
         )
         encoded = self.forward_encoder(**encoder_inputs)
         queries, head_inputs = self.pre_decoder(**encoded)
         head_inputs |= self.forward_decoder(**queries, **decoder_inputs)
-        return self.bbox_head(**head_inputs)
+        return head_inputs
+
+    def detect_by_layer(
+        self, imgs: Tensor, frames: SampleList
+    ) -> tuple[DetectorOutputs, Tensor]:
+        """Run the network, and show all decoder layers.
+
+        Args:
+            imgs: Normalised frames (F, 3, H, W).
+            frames: Their meta information.
+
+        Returns:
+            Raw outputs, and embeddings (L, F, Q, C), of which the last layer's are
+            those of the outputs.
+        """
+        decoded = self.decode(imgs, padded_sizes(frames, imgs.device))
+        return self.bbox_head(**decoded), decoded['hidden_states']
 
     def detect(
         self,

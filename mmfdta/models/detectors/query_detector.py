@@ -189,6 +189,26 @@ class QueryDetector(BaseDetector):
 
     _forward = detect
 
+    def detect_by_layer(
+        self, imgs: Tensor, frames: SampleList
+    ) -> tuple[DetectorOutputs, Tensor]:
+        """Run the host, and show all decoder layers; in evaluation mode.
+
+        Args:
+            imgs: Normalised frames (F, 3, H, W).
+            frames: Their meta information.
+
+        Returns:
+            What :meth:`detect` returns, and embeddings (L, F, Q, C), of which the last
+            layer's are those of the outputs.
+        """
+        decoded, depth_logits = self.network(imgs, frames)
+        with torch.autocast(imgs.device.type, enabled=False):
+            decoded = to_float32(decoded)
+            layers = self.interface.layer_embeddings(self.host, decoded)
+            predictions = self.interface.predictions(self.host, decoded)
+            return HostOutputs(*predictions, layers[-1], depth_logits), layers
+
     def _own_losses(
         self, decoded: dict[str, Any], frames: SampleList
     ) -> dict[str, Tensor]:

@@ -38,6 +38,25 @@ def detector(request):
     return build(request.param)
 
 
+def test_layers_are_what_the_heads_read(detector):
+    detector.eval()
+    imgs, frames = make_frames([0, 0, 0], shapes=SHAPES)
+    with torch.no_grad():
+        expected = detector.detect(imgs, frames)
+        outputs, layers = detector.detect_by_layer(imgs, frames)
+    for name in ('cls_scores', 'bbox_preds', 'embeddings'):
+        assert torch.equal(getattr(outputs, name), getattr(expected, name))
+    assert torch.equal(layers[-1], outputs.embeddings)
+    assert len(layers) == len(detector.interface.decoder_layers(detector.host))
+    branches = getattr(detector.host.bbox_head, 'cls_branches', None)
+    if branches is None or detector.name == 'ddq':  # which rules queries out
+        return
+    for branch, states, scores in zip(
+        branches, layers, outputs.cls_scores, strict=False
+    ):
+        torch.testing.assert_close(branch(states), scores)
+
+
 def test_detections_are_the_hosts(detector):
     detector.eval()
     imgs, frames = make_frames([0, 0, 0], shapes=SHAPES)

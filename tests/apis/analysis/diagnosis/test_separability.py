@@ -9,8 +9,8 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from mmfdta.apis.analysis import similarity
-from mmfdta.apis.analysis.similarity import (
+from mmfdta.apis.analysis.diagnosis import separability
+from mmfdta.apis.analysis.diagnosis.separability import (
     MatchedClip,
     Similarities,
     annotated_objects,
@@ -49,6 +49,45 @@ def test_pairs_are_counted_as_a_loop_counts_them():
         assert summary[name]['histogram'] == histogram.tolist()
 
 
+def test_separation_is_what_a_loop_finds():
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(60, 4)) + 2 * rng.normal(size=(6, 4))[np.arange(60) % 6]
+    frames, identities = np.arange(60) // 6, np.arange(60) % 6
+    keep = np.sort(rng.permutation(60)[:45])  # not everybody is there all the time
+    features, frames, identities = features[keep], frames[keep], identities[keep]
+    found = Similarities()
+    found.add(*map(torch.from_numpy, (features, frames, identities)))
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    value = unit @ unit.T
+    pairs = list(itertools.combinations(range(45), 2))
+    same, different = (
+        np.array([value[p] for p in pairs if is_kind(*p)])
+        for is_kind in (
+            lambda i, j: frames[i] != frames[j] and identities[i] == identities[j],
+            lambda i, j: frames[i] == frames[j] and identities[i] != identities[j],
+        )
+    )
+    expected = (same[:, None] > different).mean()
+    assert 0.6 < expected < 0.99
+    assert found.auc == pytest.approx(expected, abs=1e-3)
+    shares = [np.histogram(v, 200, (-1, 1))[0] / len(v) for v in (same, different)]
+    assert found.overlap == pytest.approx(np.minimum(*shares).sum())
+    margins = []
+    for i in range(45):
+        last = {identities[j]: j for j in range(45) if frames[j] < frames[i]}
+        own = last.pop(identities[i], None)
+        if own is not None and last:
+            margins.append(value[i, own] - max(value[i, j] for j in last.values()))
+    nearest = found.nearest
+    assert nearest['objects'] == len(margins) > 30
+    assert nearest['wrong'] == (np.array(margins) <= 0).mean() > 0
+    assert nearest['median'] == pytest.approx(np.median(margins))
+    shares = found.summary()['same']['shares']
+    assert (
+        shares['0.7'] == (same > 0.7).mean() and shares['0.95'] == (same > 0.95).mean()
+    )
+
+
 def test_equal_embeddings_have_similarity_one():
     found = Similarities()
     ones = torch.full((4, 3), 2.0)
@@ -63,6 +102,8 @@ def test_no_objects_count_nothing():
     none = torch.zeros(0, dtype=torch.long)
     found.add(torch.zeros(0, 3), none, none)
     assert found.panel('x').share_different == 0
+    summary = found.summary()
+    assert summary['auc'] is summary['overlap'] is summary['nearest']['wrong'] is None
 
 
 def _objects(boxes, ids):
@@ -93,6 +134,8 @@ def test_objects_are_matched_to_their_detections():
     clip = match_clip(found, [_objects([left, right], [7, 9])] * 2, 0.5)
     assert clip.num_annotated == 4
     assert clip.frames.tolist() == [0, 0]
+    assert clip.rows.tolist() in ([0, 2], [2, 0])
+    assert torch.equal(clip.embeddings, embeddings[0, clip.rows])
     matched = dict(zip(clip.identities.tolist(), clip.embeddings.tolist(), strict=True))
     assert matched == {0: embeddings[0, 2].tolist(), 1: embeddings[0, 0].tolist()}
 
@@ -126,6 +169,7 @@ def test_stages_are_the_parts_of_the_model(mini):
         identities=torch.tensor([0, 1, 0, 0, 1]),
         num_frames=4,
         num_annotated=5,
+        rows=torch.zeros(5, dtype=torch.long),
     )
     stages = features_by_stage(model, clip)
     assert list(stages) == list_stages(model)
@@ -147,6 +191,37 @@ def test_stages_are_the_parts_of_the_model(mini):
         )
 
 
+def test_layers_are_those_of_the_decoder(mini, lie_on_nothing):
+    """Against hooks on the layers themselves, and a detection in the usual way."""
+    model, layers = mini.model, mini.model.detector.decoder.layers
+    heard: list = []
+    handles = [
+        layer.register_forward_hook(lambda module, args, out: heard.append(out))
+        for layer in layers
+    ]
+    loop = SequenceLoop(model, mini.dataset, batch_size=3)
+    looked = list(loop.look_into(1, [5, 2, 4]))
+    for handle in handles:
+        handle.remove()
+    usual = loop.detect(1, [5, 2, 4]).frames
+    for t, (found, states) in enumerate(looked):
+        torch.testing.assert_close(states, torch.stack(heard)[:, t])
+        assert torch.equal(states[-1], found.embeddings)
+        assert torch.equal(usual[t].bboxes, found.bboxes[found.scores > 0])
+    stages = measure_similarity(loop, 0.0, 8, 1, by_layer=True).stages
+    assert list(stages) == list_stages(model, len(layers))
+    assert (
+        list(stages)[: len(layers)]
+        == ['decoder layer 1', 'decoder layer 2', 'detector'][-len(layers) :]
+    )
+    plain = measure_similarity(loop, 0.0, 8, 1).stages
+    for name, stage in plain.items():
+        assert stages[name].same.total == pytest.approx(stage.same.total, rel=1e-4)
+    first, count = stages['decoder layer 1'], plain['detector'].same.fine.sum()
+    assert first.same.fine.sum() == count
+    assert first.same.total != pytest.approx(plain['detector'].same.total, rel=1e-3)
+
+
 def test_clips_are_spread_and_do_not_overlap(mini):
     clips = list(cut_clips(mini.dataset, 3, 2))
     assert clips == [(s, f) for s in (0, 1) for f in ([0, 1, 2], [5, 6, 7])]
@@ -161,7 +236,7 @@ def test_batches_and_the_store_do_not_matter(mini, tmp_path, lie_on_nothing):
         SequenceLoop(mini.model, mini.dataset, batch_size=3),
         SequenceLoop(mini.model, mini.dataset, store, batch_size=8),
     ]
-    results = [measure_similarity(loop, 0.0, 8, 1, 0.9)[0] for loop in loops]
+    results = [measure_similarity(loop, 0.0, 8, 1, 0.9).stages for loop in loops]
     for name in results[0]:
         one, *others = (result[name] for result in results)
         assert one.same.histogram.sum() > 0
@@ -173,7 +248,7 @@ def test_batches_and_the_store_do_not_matter(mini, tmp_path, lie_on_nothing):
 @pytest.fixture
 def lie_on_nothing(monkeypatch):
     """As untrained boxes do; what matters here is that pairs are found."""
-    monkeypatch.setattr(similarity, '_MIN_IOU', 0.0)
+    monkeypatch.setattr(separability, '_MIN_IOU', 0.0)
 
 
 def test_command_writes_figure_and_json(mini, tmp_path, capsys, lie_on_nothing):
@@ -185,14 +260,17 @@ def test_command_writes_figure_and_json(mini, tmp_path, capsys, lie_on_nothing):
             f'--out={tmp_path}',
             '--device=cpu',
             '--threshold=0.5',
+            '--layers',
         ]
     )
     assert code == 0
     report = json.loads((tmp_path / 'similarity.json').read_text())
     assert report['found'] == 1.0
-    assert list(report['stages']) == list_stages(mini.model)
+    layers = len(mini.model.detector.decoder.layers)
+    assert list(report['stages']) == list_stages(mini.model, layers)
     for stage in report['stages'].values():
-        for side in stage.values():
+        assert 0 <= stage['auc'] <= 1 and 0 <= stage['overlap'] <= 1
+        for side in (stage['same'], stage['different']):
             assert sum(side['histogram']) == side['pairs'] > 0
             assert 0 <= side['share_above'] <= 1
     assert (tmp_path / 'similarity.png').stat().st_size > 10_000
@@ -220,7 +298,7 @@ def test_command_takes_a_plain_detector(mini, tmp_path, lie_on_nothing):
     report = json.loads((tmp_path / 'similarity.json').read_text())
     assert list(report['stages']) == ['detector']
     loop = SequenceLoop(mini.model, mini.dataset)
-    (expected, *_) = measure_similarity(loop, 0.3)[0].values()
+    (expected, *_) = measure_similarity(loop, 0.3).stages.values()
     assert report['stages']['detector'] == expected.summary()
 
 
