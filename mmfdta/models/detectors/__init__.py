@@ -19,6 +19,7 @@ from .motr_head import (
 )
 from .outputs import ClipDetector, DetectorOutputs, MergedOutputs, host_detections
 from .query_detector import QueryDetector
+from .sparse_rcnn_interface import SparseRCNNInterface
 from .two_stage_deformable_detr import TwoStageDeformableDETR
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     'MatchedPairs',
     'MergedOutputs',
     'QueryDetector',
+    'SparseRCNNInterface',
     'TrackQueries',
     'TrackletMatcher',
     'TrackletMatches',

@@ -65,7 +65,8 @@ class DepthLayers(ModuleList):
     denoising too, for they share the layers.
 
     Args:
-        decoder_layers: The layers, each with its FFN as ``ffn``.
+        decoder_layers: The layers, each with its FFN as ``ffn``, which takes queries
+            (F, Q, C) or (F * Q, C).
         embed_dims: Channels of their queries.
         attn_cfg: Arguments of :class:`DepthAttention`. What it leaves out is taken from
             the layers' self-attention: ``num_heads`` and ``dropout``.
@@ -119,7 +120,9 @@ class DepthLayers(ModuleList):
                     args: tuple[Tensor, ...],
                     attention: nn.Module = attention,
                 ) -> tuple[Tensor, ...]:
-                    return attention(args[0], depth), *args[1:]
+                    # Some hosts flatten the queries of all frames into rows.
+                    query = args[0].reshape(len(depth.embed), -1, args[0].shape[-1])
+                    return attention(query, depth).view_as(args[0]), *args[1:]
 
                 stack.enter_context(layer.ffn.register_forward_pre_hook(attend))
             yield

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from mmdet.models.detectors.base_detr import DetectionTransformer
+from mmdet.models.layers import SinePositionalEncoding
 from mmdet.registry import TASK_UTILS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
@@ -80,6 +81,8 @@ class DetrInterface:
     def positions(self, host: nn.Module, feat: Tensor, mask: Tensor | None) -> Tensor:
         """Sine positions of a level, which the Spatial Adapter takes.
 
+        The host's, or normalised ones where it has none.
+
         Args:
             host: The detector.
             feat: The level (F, C, h, w).
@@ -88,9 +91,10 @@ class DetrInterface:
         Returns:
             (F, C, h, w), or (1, C, h, w) for all frames.
         """
-        if mask is None:
-            return host.positional_encoding(None, input=feat[:1])
-        return host.positional_encoding(mask)
+        encoding = getattr(host, 'positional_encoding', None)
+        if encoding is None:
+            encoding = SinePositionalEncoding(feat.shape[1] // 2, normalize=True)
+        return encoding(None, input=feat[:1]) if mask is None else encoding(mask)
 
     def decode(
         self, host: nn.Module, feats: tuple[Tensor, ...], frames: SampleList
@@ -135,10 +139,7 @@ class DetrInterface:
         cls_scores, bbox_preds = head(
             **{name: value for name, value in decoded.items() if name in wanted}
         )
-        if not head.loss_cls.use_sigmoid:
-            log_prob = cls_scores.log_softmax(-1)[..., :-1]
-            log_other = log_prob.exp().neg().log1p()
-            cls_scores = log_prob - log_other.clamp(min=NO_DETECTION)
+        cls_scores = sigmoid_logits(cls_scores, head.loss_cls)
         objects = self.objects(decoded)
         cls_scores, bbox_preds = cls_scores[:, :, objects], bbox_preds[:, :, objects]
         distinct = self._distinct(host, cls_scores)
@@ -194,3 +195,20 @@ class DetrInterface:
         # head reads the first row of the first attention head.
         rows = [mask.view(frames, -1, queries, queries)[:, 0, 0] for mask in found]
         return torch.stack([torch.ones_like(rows[0]), *rows])
+
+
+def sigmoid_logits(cls_scores: Tensor, loss_cls: nn.Module) -> Tensor:
+    """Turn a head's class scores into logits whose sigmoid is the score.
+
+    Args:
+        cls_scores: (..., K), or (..., K + 1) with the background last.
+        loss_cls: The head's loss, which says whether its scores are a softmax.
+
+    Returns:
+        (..., K).
+    """
+    if loss_cls.use_sigmoid:
+        return cls_scores
+    log_prob = cls_scores.log_softmax(-1)[..., :-1]
+    log_other = log_prob.exp().neg().log1p()
+    return log_prob - log_other.clamp(min=NO_DETECTION)

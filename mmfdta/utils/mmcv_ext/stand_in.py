@@ -13,6 +13,7 @@ from .focal_loss import (
     softmax_focal_loss_backward,
     softmax_focal_loss_forward,
 )
+from .roi_align import roi_align_backward, roi_align_forward
 from .suppression import nms, softnms
 
 EXTENSION = 'mmcv._ext'
@@ -73,6 +74,8 @@ def make_stand_in(reason: str) -> StandIn:
         softmax_focal_loss_backward,
         ms_deform_attn_forward,
         ms_deform_attn_backward,
+        roi_align_forward,
+        roi_align_backward,
     ):
         setattr(module, operator.__name__, operator)
     for version in ('get_compiler_version', 'get_compiling_cuda_version'):

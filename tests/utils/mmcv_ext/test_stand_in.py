@@ -17,11 +17,11 @@ STAND_IN = operators.make_stand_in('for the tests')
 
 
 def test_other_operators_name_themselves_and_the_remedy(monkeypatch):
-    module = importlib.import_module('mmcv.ops.roi_align')
+    module = importlib.import_module('mmcv.ops.roi_pool')
     monkeypatch.setattr(module, 'ext_module', STAND_IN)
     with pytest.raises(operators.OperatorNotCompiledError) as caught:
-        mmcv.ops.roi_align(torch.rand(1, 1, 4, 4), torch.zeros(1, 5), 2)
-    assert "'roi_align_forward'" in str(caught.value)
+        mmcv.ops.roi_pool(torch.rand(1, 1, 4, 4), torch.zeros(1, 5), 2)
+    assert "'roi_pool_forward'" in str(caught.value)
     assert operators.install_command() in str(caught.value)
 
 
