@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-_MMDET = 'https://download.openmmlab.com/mmdetection/v2.0/yolox'
+_MMDET_2 = 'https://download.openmmlab.com/mmdetection/v2.0'
 _MMDET_3 = 'https://download.openmmlab.com/mmdetection/v3.0'
 _MMDET_PAGES = 'https://github.com/open-mmlab/mmdetection/blob/main/configs'
 _YOLOX = 'https://github.com/Megvii-BaseDetection/YOLOX'
@@ -70,7 +70,7 @@ def _mmdet_yolox(size: str, stamp: str, ap: float) -> PublishedWeights:
         name=f'yolox-{size}',
         family=_COCO,
         file=file,
-        address=f'{_MMDET}/yolox_{size}_8x8_300e_coco/{file}',
+        address=f'{_MMDET_2}/yolox/yolox_{size}_8x8_300e_coco/{file}',
         licence='Apache-2.0',
         source=f'{_MMDET_PAGES}/yolox/metafile.yml',
         configs=(f'bytetrack_yolox-{size}_coco',),
@@ -128,7 +128,13 @@ def _deformable_detr(data: str) -> PublishedWeights:
 
 
 def _query_detector(
-    name: str, folder: str, model: str, stamp: str, ap: float, configs: tuple[str, ...]
+    name: str,
+    folder: str,
+    model: str,
+    stamp: str,
+    ap: float,
+    configs: tuple[str, ...],
+    zoo: str = _MMDET_3,
 ) -> PublishedWeights:
     """A query detector of MMDetection's model zoo, to start training from."""
     file = f'{model}_{stamp}.pth'
@@ -136,7 +142,7 @@ def _query_detector(
         name=name,
         family='Query detectors of MMDetection, to start training from',
         file=file,
-        address=f'{_MMDET_3}/{folder}/{model}/{file}',
+        address=f'{zoo}/{folder}/{model}/{file}',
         licence='Apache-2.0',
         source=f'{_MMDET_PAGES}/{folder}/metafile.yml',
         configs=configs,
@@ -250,5 +256,10 @@ _ALL = (
                     ('fdta_dino-swin-l_dancetrack',)),
     _query_detector('ddq-r50', 'ddq', 'ddq-detr-4scale_r50_8xb2-12e_coco',
                     '20230809_170711-42528127', 51.4, ('fdta_ddq-r50_dancetrack',)),
+    _query_detector(
+        'sparse-rcnn-r50', 'sparse_rcnn',
+        'sparse_rcnn_r50_fpn_300_proposals_crop_mstrain_480-800_3x_coco',
+        '20201223_024605-9fe92701', 45.0, ('fdta_sparse-rcnn-r50_dancetrack',),
+        zoo=_MMDET_2),
 )  # fmt: skip
 PUBLISHED: Mapping[str, PublishedWeights] = MappingProxyType({w.name: w for w in _ALL})

@@ -41,6 +41,11 @@ HOSTS = {
         15,
     ),
     'ddq': ('ddq/ddq-detr-4scale_r50_8xb2-12e_coco', 'fdta_ddq-r50_dancetrack', 29),
+    'sparse': (
+        'sparse_rcnn/sparse-rcnn_r50_fpn_300-proposals_crop-ms-480-800-3x_coco',
+        'fdta_sparse-rcnn-r50_dancetrack',
+        12,
+    ),
 }
 # Swin does not build without memory, and Swin-L takes much of it.
 SMALL_SWIN = dict(embed_dims=24, depths=[2, 1, 1, 1], num_heads=[1, 2, 2, 2])
@@ -129,6 +134,11 @@ def test_the_hosts_are_those_of_the_zoo():
         own = dict(zero_init_residual=False, with_cp=False, convert_weights=True)
         init = dict(init_cfg=theirs.backbone.init_cfg)
         assert {**theirs.backbone, **own, **init} == {**ours.backbone, **own, **init}
+    theirs = Config.fromfile(ZOO / f'{HOSTS["sparse"][0]}.py').model
+    del theirs['data_preprocessor'], theirs.backbone['init_cfg']
+    for head in theirs.roi_head.bbox_head:
+        head.num_classes = 1
+    assert host_config('sparse') == theirs
 
 
 @pytest.mark.parametrize('name', HOSTS)
@@ -150,7 +160,8 @@ def test_every_tensor_of_a_zoo_file_gets_its_place(name: str, files: dict):
             cut.append(name)
             assert torch.equal(kept, tensor[PERSON : PERSON + 1])
     assert len(cut) == num_heads
-    assert 'dn_query_generator.label_embedding.weight' in cut
+    denoising = 'dn_query_generator.label_embedding.weight'
+    assert (denoising in cut) == (denoising in source)
     assert f'{type(host).__name__} of MMDetection' in remark
     assert '0 person of 80' in remark and 'association start from scratch' in remark
     assert adapted['meta']['dataset_meta'] == dict(classes=('dancer',))

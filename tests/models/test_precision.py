@@ -335,13 +335,19 @@ def _light(model: dict) -> dict:
     """Fewer layers, queries and blocks, and the same heads."""
     detector = model.get('detector', model)
     detector = detector.get('host', detector)
-    detector.num_queries = 8
-    detector.encoder.num_layers = 1
-    detector.decoder.num_layers = 2
+    if 'roi_head' in detector:
+        detector.rpn_head.num_proposals = detector.test_cfg.rcnn.max_per_img = 8
+        detector.roi_head.update(num_stages=2, stage_loss_weights=[1, 1])
+        del detector.roi_head.bbox_head[2:], detector.train_cfg.rcnn[2:]
+    else:
+        detector.num_queries = 8
+        detector.encoder.num_layers = 1
+        detector.decoder.num_layers = 2
     detector.backbone.pop('init_cfg', None)
     if detector.backbone.get('depth') == 50:
         detector.backbone.update(depth=18)
-        detector.neck.in_channels = [128, 256, 512]
+        levels = detector.backbone.out_indices
+        detector.neck.in_channels = [64 * 2**level for level in levels]
     for part in ('temporal_adapter', 'id_decoder'):
         if model.get(part):
             model[part].num_layers = 2
@@ -365,6 +371,7 @@ FAMILIES = dict(
     fdta_dino_small='fdta_dino-r50_mini',
     fdta_r50='fdta_dancetrack',
     fdta_small='fdta_mini',
+    fdta_sparse_rcnn_r50='fdta_sparse-rcnn-r50_dancetrack',
     motip='motip_dancetrack',
     motr_r50='motr_dancetrack',
     motr_small='motr_mini',
@@ -376,7 +383,7 @@ def test_every_base_model_is_looked_at():
     without_attention = {name for name in names if name.startswith('yolox_')}
     # Detectors of MMDetection attend as it wrote them, with any backbone.
     hosts = {'dino_r50', 'dino_swin-l', 'dino_small', 'ddq_r50'}
-    hosts |= {'deformable_detr_two_stage_small', 'fdta_dino_swin-l'}
+    hosts |= {'deformable_detr_two_stage_small', 'fdta_dino_swin-l', 'sparse_rcnn_r50'}
     assert names - without_attention - hosts - {'mini_sizes'} == {*FAMILIES}
 
 
