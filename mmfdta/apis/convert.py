@@ -2,18 +2,24 @@
 """Convert a checkpoint and check that it fits a config; `mmfdta convert` is this."""
 
 import json
+from collections.abc import Callable
 
 from mmdet.registry import MODELS
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmfdta.checkpoints import (
     CheckpointError,
     ClassChoice,
+    Conversion,
     ConversionReport,
     compare_weights,
     convert_checkpoint,
+    convert_for_host,
+    find_host,
 )
+from mmfdta.engine import described_data
 from mmfdta.structures.whole_files import write_text
 
 from .config import read_config
@@ -48,14 +54,24 @@ def convert(
         DownloadError: If it cannot be fetched.
         CheckpointError: If it cannot be converted or does not fit the config.
     """
+    settings = read_config(config) if config else None
+    model = None if settings is None else _build(settings)
+    for_host = None
+    if model is not None and find_host(model.state_dict()) is not None:
+        if family or to != 'mmfdta':
+            raise CheckpointError(
+                f'--from, --to and --target say nothing about {config}: its detector '
+                "has MMDetection's names; leave them out"
+            )
+        for_host = _for_host(settings, model, classes)
     fit: list[str] = []
 
     def check(state_dict: dict[str, Tensor], report: ConversionReport) -> None:
-        if config:
-            fit.append(check_fit(state_dict, report, config))
+        if model is not None:
+            fit.append(check_fit(state_dict, report, model, str(config)))
 
     report = convert_checkpoint(
-        find_checkpoint(src), dst, to, family, classes, check
+        find_checkpoint(src), dst, to, family, classes, check, for_host
     ).report
     if report_path:
         write_text(report_path, json.dumps(report.to_dict(), indent=1) + '\n')
@@ -64,8 +80,35 @@ def convert(
     return '\n'.join(lines)
 
 
+def _build(settings: Config) -> nn.Module:
+    init_default_scope(settings.get('default_scope', 'mmdet'))
+    return MODELS.build(settings.model)
+
+
+def _for_host(
+    settings: Config, model: nn.Module, classes: ClassChoice
+) -> Callable[[dict[str, Tensor]], Conversion]:
+    """Return what converts for a model with a detector of MMDetection."""
+    _, meta = next(described_data(settings), ({}, {}))
+    choice = None if classes == ClassChoice() else classes
+
+    def convert(state_dict: dict[str, Tensor]) -> Conversion:
+        names = meta.get('classes') or ()
+        found = convert_for_host(state_dict, model, names, choice=choice)
+        if found is None:
+            raise CheckpointError(
+                'it has less than half of the names of the detector in the config'
+            )
+        return found
+
+    return convert
+
+
 def check_fit(
-    state_dict: dict[str, Tensor], report: ConversionReport, config: str
+    state_dict: dict[str, Tensor],
+    report: ConversionReport,
+    model: nn.Module,
+    config: str,
 ) -> str:
     """Compare a converted state dict with the model of a config.
 
@@ -73,7 +116,8 @@ def check_fit(
         state_dict: The result of a conversion.
         report: The account of it; parts that the source does not have may be
             missing.
-        config: Path or name of a config.
+        model: The model of a config.
+        config: Its name, for people.
 
     Returns:
         One line that says how the model takes it.
@@ -81,9 +125,6 @@ def check_fit(
     Raises:
         CheckpointError: A tensor has no place in the model or another shape.
     """
-    settings = read_config(config)
-    init_default_scope(settings.get('default_scope', 'mmdet'))
-    model = MODELS.build(settings.model)
     expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
     found = {name: tuple(t.shape) for name, t in state_dict.items()}
     missing = [name for name in expected if name not in found]

@@ -12,7 +12,7 @@ from mmfdta.utils.lazy import lazy_names
 from .published import PUBLISHED, PublishedWeights
 
 if TYPE_CHECKING:
-    from .adaptation import adapt_weights
+    from .adaptation import adapt_weights, convert_for_host
     from .class_heads import ClassChoice
     from .comparison import CheckpointMismatchError, compare_weights, matching_weights
     from .convert import (
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         convert_checkpoint,
         convert_state_dict,
     )
-    from .families import FAMILIES, TARGETS, Family, recognise
+    from .families import FAMILIES, TARGETS, Family, find_host, recognise
     from .files import CheckpointError, read_content, read_state_dict, write_checkpoint
     from .rules import Alias
 
@@ -42,7 +42,9 @@ __all__ = [
     'adapt_weights',
     'compare_weights',
     'convert_checkpoint',
+    'convert_for_host',
     'convert_state_dict',
+    'find_host',
     'matching_weights',
     'read_content',
     'read_state_dict',
@@ -53,7 +55,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        'adaptation': ('adapt_weights',),
+        'adaptation': ('adapt_weights', 'convert_for_host'),
         'class_heads': ('ClassChoice',),
         'comparison': (
             *('CheckpointMismatchError', 'compare_weights', 'matching_weights'),
@@ -62,7 +64,7 @@ __getattr__ = lazy_names(
             *('Conversion', 'ConversionReport', 'TensorRecord'),
             *('convert_checkpoint', 'convert_state_dict'),
         ),
-        'families': ('FAMILIES', 'TARGETS', 'Family', 'recognise'),
+        'families': ('FAMILIES', 'TARGETS', 'Family', 'find_host', 'recognise'),
         'files': (
             *('CheckpointError', 'read_content', 'read_state_dict'),
             'write_checkpoint',

@@ -28,11 +28,12 @@ from .families import (
     FAMILIES,
     OWN,
     Family,
+    find_host,
     find_owner,
     reason_for,
 )
 from .files import clean_state_dict
-from .hosts import describe_host, differ_by_aliases, find_host, fit_host
+from .hosts import describe_host, differ_by_aliases, fit_host
 from .names import IDENTITY
 from .rules import absent_parts, to_target
 

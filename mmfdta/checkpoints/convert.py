@@ -17,11 +17,13 @@ from torch import Tensor
 
 from .class_heads import ClassChoice, choose_classes
 from .families import (
+    FOR_A_CONFIG,
     OWN,
     TARGETS,
     TWO_STAGE,
     Family,
     find_family,
+    find_host,
     reason_for,
     recognise,
 )
@@ -204,9 +206,12 @@ def convert_state_dict(
         if target is None:
             reason = reason_for(source.dropped, name)
             if reason is None:
+                hint = ''
+                if find_host(state_dict) is not None:
+                    hint = f' {FOR_A_CONFIG}'
                 raise CheckpointError(
                     f'{name} is not a parameter of {source.title}; no tensor is left '
-                    'out without a reason, so the checkpoint is not converted.'
+                    f'out without a reason, so the checkpoint is not converted.{hint}'
                 )
             report.records.append(TensorRecord(name, None, reason))
         elif target in origin:
@@ -236,6 +241,7 @@ def convert_checkpoint(
     family: str | None = None,
     classes: ClassChoice | None = None,
     check: Callable[[dict[str, Tensor], ConversionReport], None] | None = None,
+    for_host: Callable[[dict[str, Tensor]], Conversion] | None = None,
 ) -> Conversion:
     """Read a checkpoint, convert it and write the result.
 
@@ -247,6 +253,8 @@ def convert_checkpoint(
         classes: See `convert_state_dict`.
         check: Called with the result before it is written; may refuse it by a
             `CheckpointError`.
+        for_host: Converts for a model with a detector of MMDetection, in place of
+            `convert_state_dict`.
 
     Raises:
         CheckpointError: ``src`` cannot be read or converted or lacks tensors of
@@ -256,7 +264,10 @@ def convert_checkpoint(
         raise CheckpointError(f'{dst}: the result would overwrite the source.')
     state_dict = read_state_dict(src)
     try:
-        conversion = convert_state_dict(state_dict, to, family, classes)
+        if for_host is None:
+            conversion = convert_state_dict(state_dict, to, family, classes)
+        else:
+            conversion = for_host(state_dict)
         refuse_gaps(conversion.report)
     except CheckpointError as error:
         raise CheckpointError(f'{src}: {error}') from None

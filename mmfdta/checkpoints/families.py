@@ -213,6 +213,17 @@ FAMILIES = (
     ),
 )  # fmt: skip
 OWN = FAMILIES[0]
+# Names of the detector of MMDetection in a `QueryDetector`.
+HOST = 'detector.host.'
+# What Deformable DETR of one stage, FDTA's detector and MOTR's have not.
+_ONLY_OF_HOSTS = re.compile(
+    r'(detector\.)?((memory|pos)_trans_(fc|norm)|dn_query_generator|query_map'
+    r'|decoder\.(ref_point_head|query_scale|norm|post_norm))\.'
+)
+FOR_A_CONFIG = (
+    'A query detector of MMDetection is converted for the config that is to load it: '
+    '--config NAME.'
+)
 TARGETS = tuple(family.key for family in FAMILIES if family.left_out is not None)
 
 
@@ -231,6 +242,22 @@ def find_owner(names: Iterable[str]) -> Family | None:
     return next((family for family in FAMILIES if family.owns(names)), None)
 
 
+def find_host(names: Iterable[str]) -> str | None:
+    """Say what the names of a model's host begin with; None if it has none.
+
+    Args:
+        names: Those of a tracker with a `QueryDetector`, of one on the boxes of such a
+            detector of MMDetection, or of that detector alone.
+    """
+    names = tuple(names)
+    if any(name.startswith(HOST) for name in names):
+        return HOST
+    if any(_ONLY_OF_HOSTS.match(name) for name in names):
+        inner = any(name.startswith('detector.') for name in names)
+        return 'detector.' if inner else ''
+    return None
+
+
 def recognise(names: Iterable[str]) -> Family:
     """The family whose parameter names these are.
 
@@ -246,7 +273,7 @@ def recognise(names: Iterable[str]) -> Family:
     raise CheckpointError(
         f'its {len(names)} parameter names belong to no known model; the modules in '
         f'it are {", ".join(tops[:12])}{", ..." if len(tops) > 12 else ""}. Expected '
-        f'one of: {known}.'
+        f'one of: {known}. {FOR_A_CONFIG}'
     )
 
 

@@ -15,18 +15,12 @@ from torch import Tensor, nn
 
 from .class_heads import ClassChoice, choose_classes
 from .convert import NO_BIAS, NO_COUNTER, Conversion, ConversionReport, TensorRecord
-from .families import AVERAGED, EMA
+from .families import AVERAGED, EMA, HOST, OWN, find_host
 from .files import CheckpointError
 from .names import ASSOCIATION, IDENTITY, SPATIAL, TEMPORAL
 
-HOST = 'detector.host.'
 # Where a host stands in a model, in a tracker on boxes, and on its own.
 _PREFIXES = (HOST, 'detector.', '')
-# What Deformable DETR of one stage, FDTA's detector and MOTR's have not.
-_ONLY_OF_HOSTS = re.compile(
-    r'(detector\.)?((memory|pos)_trans_(fc|norm)|dn_query_generator|query_map'
-    r'|decoder\.(ref_point_head|query_scale|norm|post_norm))\.'
-)
 _CLASS_ROWS = re.compile(
     r'((aux_)?cls_branches\.\d+|fc_cls)\.(weight|bias)$|label_embedding\.weight$'
 )
@@ -47,21 +41,6 @@ _PARTS = {
 
 Shapes = Mapping[str, tuple[int, ...]]
 T = TypeVar('T')
-
-
-def find_host(expected: Shapes) -> str | None:
-    """Say what the names of a model's host begin with; None if it has none.
-
-    Args:
-        expected: Names and shapes of the model: a tracker with a `QueryDetector`, one
-            on the boxes of such a detector of MMDetection, or that detector alone.
-    """
-    if any(name.startswith(HOST) for name in expected):
-        return HOST
-    if any(_ONLY_OF_HOSTS.match(name) for name in expected):
-        inner = any(name.startswith('detector.') for name in expected)
-        return 'detector.' if inner else ''
-    return None
 
 
 def differ_by_aliases(found: Iterable[str], expected: Iterable[str]) -> bool:
@@ -120,7 +99,7 @@ def fit_host(
     found = _under(source, weights)
     if 2 * len(host.keys() & found.keys()) < len(host):
         return None
-    report = ConversionReport('mmdet', f'{title} of MMDetection', 'the config')
+    report = ConversionReport('mmdet', f'{title} of MMDetection', OWN.key)
     made = _complete(found, host, title)
     tensors = found | {name: tensor for name, (tensor, _) in made.items()}
     rows = _choose_rows(tensors, host, choose, background, report)

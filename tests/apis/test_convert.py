@@ -190,3 +190,46 @@ def test_small_models_are_converted(tmp_path, name, capsys):
     torch.save({'state_dict': state_dict}, source)
     assert main(['convert', str(source), str(result)]) == 1
     assert 'layer2.1.conv2.weight' in capsys.readouterr().err
+
+
+def test_a_detector_of_mmdetection_is_converted_for_a_config(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    config = tmp_path / 'fdta_on_dino.py'
+    base = ROOT / 'configs/fdta_dino-r50_dancetrack.py'
+    heads = dict(num_layers=1)
+    config.write_text(
+        f'_base_ = [{str(base)!r}]\nmodel = dict(detector=dict(host=dict('
+        f'num_queries=20, encoder={heads}, decoder={heads})))\n'
+    )
+    model = MODELS.build(Config.fromfile(config).model)
+    names = model.state_dict()
+    zoo = {
+        n.removeprefix('detector.host.'): torch.full(
+            (80 if 'cls_branches' in n or 'label_embedding' in n else t.shape[0],
+             *t.shape[1:]) if t.dim() else (), 3 if t.dim() else 0,
+        )
+        for n, t in names.items()
+        if n.startswith('detector.host.')
+    }  # fmt: skip
+    source, result = str(tmp_path / 'dino.pth'), str(tmp_path / 'host.pth')
+    torch.save(dict(state_dict=zoo), source)
+    assert main(['convert', source, result]) == 1
+    assert '--config NAME' in capsys.readouterr().err
+    report = tmp_path / 'report.json'
+    options = ['--config', str(config), '--report', str(report)]
+    assert main(['convert', source, result, *options]) == 0
+    out = capsys.readouterr().out
+    assert 'DINO of MMDetection' in out and '0 person of 80' in out
+    assert 'start from scratch; load it with load_from' in out
+    written = torch.load(result)['state_dict']
+    host = {n: t for n, t in names.items() if n.startswith('detector.host.')}
+    assert {n: t.shape for n, t in written.items()} == {
+        n: t.shape for n, t in host.items()
+    }
+    counts = json.loads(report.read_text())['counts']
+    assert counts == dict(used=len(zoo), generated=0, dropped=0)
+    assert main(['convert', source, result, *options, '--class-name', 'dog']) == 0
+    assert '16 dog of 80 (chosen)' in capsys.readouterr().out
+    assert main(['convert', source, result, *options, '--to', 'motip']) == 1
+    assert 'leave them out' in capsys.readouterr().err

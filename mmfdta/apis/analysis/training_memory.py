@@ -27,7 +27,7 @@ from torch.utils._pytree import tree_leaves
 from mmfdta.datasets import make_id_targets
 from mmfdta.engine import find_precision
 from mmfdta.models import FDTA
-from mmfdta.models.detectors import DetectorOutputs, MergedOutputs
+from mmfdta.models.detectors import DetectorOutputs, MergedOutputs, QueryDetector
 from mmfdta.ops.acceleration import replace as replace_modules
 from mmfdta.ops.deformable_attention import (
     FastDeformableAttention,
@@ -43,6 +43,7 @@ from mmfdta.ops.deformable_attention.plain import (
 # The coarsest feature map has a pixel for 64 of the image; images of whole multiples
 # make every map proportional to the pixels.
 STRIDE = 64
+TINY = ((STRIDE, STRIDE), (STRIDE, 5 * STRIDE))
 SIZES = ((3 * STRIDE, 3 * STRIDE), (4 * STRIDE, 5 * STRIDE))
 OBJECTS = (1, 2, 3)
 MIB = 2**20
@@ -223,7 +224,9 @@ def _fixed(model: FDTA, config: Config, work: Workload) -> dict[str, float]:
     optimizer.step()
     state = [v for s in optimizer.state.values() for v in s.values()]
     pixels = work.batch_size * work.clip_length * work.height * work.width
-    channels = 3 + (model.detector.bbox_head.loss_depth is not None)
+    is_host = isinstance(model.detector, QueryDetector)
+    holder = model.detector if is_host else model.detector.bbox_head
+    channels = 3 + (getattr(holder, 'loss_depth', None) is not None)
     return {
         'weights': sum(t.nbytes for t in tensors),
         'optimiser state': sum(t.nbytes for t in state if torch.is_tensor(t)),
@@ -381,7 +384,7 @@ def _phases(model: FDTA, work: Workload) -> dict[str, float]:
     """Bytes on top of the fixed ones in each phase of a step."""
     model.train()
     pixels = work.height * work.width
-    held, peak, silent, outputs = _full_frame(model, work)
+    held, peak, silent, outputs, light = _full_frame(model, work)
     clip = model.clip_detection
     frames = work.batch_size * work.clip_length
     with_grad = work.batch_size * min(clip.num_grad_frames, work.clip_length)
@@ -397,12 +400,12 @@ def _phases(model: FDTA, work: Workload) -> dict[str, float]:
         forward, backward = block_of_plain(model, pixels)
         in_forward = min(in_forward, at_once * bare.silent + forward)
         in_backward = min(in_backward, chunk * (bare.peak - bare.held) + backward)
-    kept = 0 if recompute else with_grad * (held - outputs)
+    kept = with_grad * ((light if recompute else held) - outputs)
     everything = kept + frames * outputs
     backward = in_backward + (chunk * held if recompute else 0)
     return {
-        'frames with gradients': with_grad * outputs
-        + (chunk * silent if recompute else with_grad * held),
+        'frames with gradients': with_grad * (light if recompute else held)
+        + (chunk * silent if recompute else with_grad * outputs),
         'frames without gradients': everything + in_forward,
         'losses and association': everything + _rest(model, work, pixels),
         'backward through the detector': everything + with_grad * outputs + backward,
@@ -417,25 +420,60 @@ class _Frame(NamedTuple):
         peak: Its peak.
         silent: Its peak without gradients.
         outputs: What it returns.
+        light: What it holds if all but its heads and losses is computed again.
     """
 
     held: float
     peak: float
     silent: float
     outputs: float
+    light: float
 
 
 def _full_frame(model: FDTA, work: Workload) -> _Frame:
-    """Carry two small frames over to one of full size."""
-    small, large = (np.array(_frame(model, size, work.amp)) for size in SIZES)
-    areas = [height * width for height, width in SIZES]
-    share = (work.height * work.width - areas[0]) / (areas[1] - areas[0])
-    return _Frame(*(small + share * (large - small)))
+    """Carry small frames over to one of full size."""
+    sizes, _ = _sizes(model)
+    measured = np.array([_frame(model, size, work) for size in sizes])
+    areas = [height * width for height, width in sizes]
+    fits = np.polyfit(areas, measured, len(sizes) - 1)
+    return _Frame(*(np.poly1d(fit)(work.height * work.width) for fit in fits.T))
+
+
+def _sizes(model: FDTA) -> tuple[Sequence[tuple[int, int]], Sequence[tuple[int, int]]]:
+    """Choose the sizes of images at which a detector is measured.
+
+    Returns:
+        Those to carry frames over from, and two for what comes behind the detector.
+    """
+    detector = model.detector
+    if not isinstance(detector, QueryDetector):
+        return SIZES, TINY
+    host = detector.host
+    # Proposals are chosen among the pixels of the maps: there have to be enough.
+    with torch.no_grad():
+        maps = detector.extract_feat(torch.zeros(1, 3, STRIDE, STRIDE))
+    wanted = host.num_queries * max(1, getattr(host, 'dense_topk_ratio', 1))
+    blocks = -(-wanted // sum(m[0, 0].numel() for m in maps))
+    # Swin pads maps to whole windows, of the coarsest one half of the height here.
+    windows = [getattr(m, 'window_size', 0) for m in host.backbone.modules()]
+    unit = max((w for w in windows if isinstance(w, int)), default=0) // 2
+    rows, columns = int(np.ceil(np.sqrt(blocks))), 1
+    if unit:
+        rows, columns = -(-rows // (unit // 2)) * (unit // 2), unit
+    columns *= int(np.ceil(blocks / rows / columns))
+    # Attention among all pixels takes memory by their square.
+    dense = any(isinstance(m, nn.MultiheadAttention) for m in host.encoder.modules())
+    times = (1, 2, 3) if dense else (1, 2)
+    sizes = [(rows * STRIDE, columns * STRIDE * n) for n in times]
+    return sizes, sizes[:2]
 
 
 def block_of_plain(model: FDTA, pixels: int) -> tuple[float, float]:
     """Most bytes that plain sampling works on at a time, forward and backward."""
-    layer = model.detector.encoder.layers[0].self_attn
+    detector = getattr(model.detector, 'host', model.detector)
+    layer = detector.encoder.layers[0].self_attn
+    if not isinstance(layer, FastDeformableAttention):
+        return 0, 0
     tokens = pixels * sum(1 / (8 << level) ** 2 for level in range(layer.num_levels))
     image = tokens * layer.embed_dims * layer.num_points
     channels, side, images = layer.embed_dims // layer.num_heads, 8, 2
@@ -467,6 +505,7 @@ def _measure(run: Callable[[], object], backward: bool = True) -> tuple[int, int
         if backward:
             # A frozen detector has none.
             leaves = [t for t in _tensors(out) if t.requires_grad]
+            leaves += (getattr(out, 'losses', None) or {}).values()
             torch.autograd.backward([t.float().sum() for t in leaves])
         return held, memory.peak
 
@@ -476,33 +515,35 @@ def _tensors(out: object) -> list[Tensor]:
     return [v for v in values if isinstance(v, Tensor)]
 
 
-def _frame(model: FDTA, size: tuple[int, int], amp: bool) -> _Frame:
+def _frame(model: FDTA, size: tuple[int, int], work: Workload) -> _Frame:
     """Measure a frame of a small size."""
     image = torch.randn(1, 3, *size)
-    meta = dict(img_shape=size, ori_shape=size, batch_input_shape=size)
-    sample = DetDataSample(metainfo=meta)
+    sample = _sample(size, work.num_objects)
 
-    def run() -> DetectorOutputs:
-        with _autocast(amp):
-            return model.detector.detect(image, [sample])
+    def run(recompute: bool = False) -> DetectorOutputs:
+        with _autocast(work.amp):
+            return model.detector.detect(image, [sample], recompute=recompute)
 
     held, peak = _measure(run)
     with torch.no_grad():
         _, silent = _measure(run, backward=False)
-        outputs = sum(t.nbytes for t in _tensors(run()))
-    return _Frame(held, peak, silent, outputs)
+        outputs = light = sum(t.nbytes for t in _tensors(run()))
+    if isinstance(model.detector, QueryDetector):
+        light, _ = _measure(lambda: run(recompute=True))
+    return _Frame(held, peak, silent, outputs, light)
 
 
 def _rest(model: FDTA, work: Workload, pixels: int) -> float:
     """Peak of losses and association behind the detector's outputs, in bytes."""
-    tiny = (STRIDE, STRIDE)
+    _, (tiny, wide) = _sizes(model)
     peaks = [_behind(model, replace(work, num_objects=n), tiny) for n in OBJECTS]
     # Identities beyond the words take no part in association.
     identities = min(work.num_objects, model.id_decoder.num_id_vocabulary)
     by_objects = float(np.polyval(np.polyfit(OBJECTS, peaks, 2), identities))
     fewest = replace(work, num_objects=OBJECTS[0])
-    wider = _behind(model, fewest, (STRIDE, 5 * STRIDE))
-    steps = (pixels - STRIDE**2) / (4 * STRIDE**2)
+    wider = _behind(model, fewest, wide)
+    areas = [height * width for height, width in (tiny, wide)]
+    steps = (pixels - areas[0]) / (areas[1] - areas[0])
     return max(by_objects, 0) + steps * max(wider - peaks[0], 0)
 
 
@@ -543,19 +584,7 @@ def _behind(model: FDTA, work: Workload, size: tuple[int, int]) -> int:
 def _clip(model: FDTA, work: Workload, size: tuple[int, int]) -> TrackDataSample:
     """A clip whose frames all show the same objects."""
     count, length = work.num_objects, work.clip_length
-    height, width = size
-    left = torch.arange(count) * width / (count + 1)
-    box = torch.stack([left, left, left + width / 4, left + height / 4], dim=1)
-    meta = dict(img_shape=size, ori_shape=size, batch_input_shape=size)
-    frames = []
-    for _ in range(length):
-        frame = DetDataSample(metainfo=meta)
-        frame.gt_instances = InstanceData(
-            bboxes=box.float().clamp(max=min(size)),
-            labels=torch.zeros(count, dtype=torch.int64),
-            instances_ids=torch.arange(count),
-        )
-        frames.append(frame)
+    frames = [_sample(size, count) for _ in range(length)]
     words = model.id_decoder.num_id_vocabulary
     ids, rng = [np.arange(count)] * length, np.random.default_rng(0)
     targets = make_id_targets(ids, work.num_groups, words, words, 0.5, 0.5, rng)
@@ -566,6 +595,21 @@ def _clip(model: FDTA, work: Workload, size: tuple[int, int]) -> TrackDataSample
         BaseDataElement(**{k: torch.from_numpy(v) for k, v in fields.items()})
     ]
     return clip
+
+
+def _sample(size: tuple[int, int], count: int) -> DetDataSample:
+    """A frame with some objects."""
+    height, width = size
+    left = torch.arange(count) * width / (count + 1)
+    box = torch.stack([left, left, left + width / 4, left + height / 4], dim=1)
+    meta = dict(img_shape=size, ori_shape=size, batch_input_shape=size)
+    frame = DetDataSample(metainfo=meta)
+    frame.gt_instances = InstanceData(
+        bboxes=box.float().clamp(max=min(size)),
+        labels=torch.zeros(count, dtype=torch.int64),
+        instances_ids=torch.arange(count),
+    )
+    return frame
 
 
 def _autocast(amp: bool) -> torch.autocast:

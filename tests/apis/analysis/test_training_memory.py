@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
 from small_fdta import build, collate, make_clip, small_config
+from small_hosts import host_config
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -42,6 +43,20 @@ def light_config(**clip_detection) -> Config:
         type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4, foreach=True)
     )
     return Config(dict(model=model, optim_wrapper=wrapper))
+
+
+def on_host(config: Config, name: str) -> Config:
+    """The same on a detector of MMDetection."""
+    host = host_config(name, 1)
+    host['backbone']['stem_channels'] = 8
+    detector = config.model.detector
+    config.model.detector = dict(
+        type='QueryDetector',
+        host=host,
+        spatial_adapter=dict(detector.spatial_adapter, num_heads=2),
+        loss_depth=dict(type='DepthBinLoss'),
+    )
+    return config
 
 
 def measured_peak(config: Config, work: Workload) -> int:
@@ -91,6 +106,24 @@ def test_the_estimate_is_near_what_a_step_takes(case: str, way: str):
     estimate = estimate_memory(config, work)
     measured = measured_peak(config, work)
     assert 0.85 < estimate.peak / measured < 1.25
+
+
+@pytest.mark.parametrize(
+    ('host', 'case'),
+    [
+        ('dino', 'images'),
+        ('dino', 'recomputed'),
+        ('dino', 'objects'),
+        ('detr', 'images'),
+    ],
+)
+def test_the_estimate_of_a_host_is_near_what_a_step_takes(host: str, case: str):
+    MessageHub.get_current_instance().update_info('epoch', 1)
+    clip_detection, work = CASES[case]
+    config = on_host(light_config(**clip_detection), host)
+    estimate = estimate_memory(config, work)
+    measured = measured_peak(config, work)
+    assert 0.8 < estimate.peak / measured < 1.25
 
 
 def saved_bytes(attention: FastDeformableAttention, dtype: torch.dtype) -> int:
