@@ -12,6 +12,7 @@ import mmdet
 import pytest
 import torch
 from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample, TrackDataSample
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
@@ -298,3 +299,25 @@ def test_files_of_deformable_detr_go_where_they_went(files: dict):
     adapted, remark = adapt_weights(dict(state_dict=source), fdta, ('person',))
     assert equal(adapted['state_dict'], expected)
     assert "Deformable DETR with MMDetection's names" in remark
+
+
+def test_pixels_are_those_of_the_zoo():
+    """MMDetection reads blue first and normalises; clips come as RGB."""
+    ours = Config.fromfile(CONFIGS / f'{HOSTS["dino"][1]}.py').model.data_preprocessor
+    clips = [
+        torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8)
+        for size in ((20, 30), (24, 26))
+    ]
+    tracks = [TrackDataSample() for _ in clips]
+    for track in tracks:
+        track.video_data_samples = [DetDataSample()]
+    batch = dict(inputs=dict(img=clips), data_samples=tracks)
+    found = MODELS.build(ours)(batch)['inputs']['img'][:, 0]
+    for theirs, *_ in HOSTS.values():
+        settings = Config.fromfile(ZOO / f'{theirs}.py').model.data_preprocessor
+        frames = [
+            DetDataSample(metainfo=dict(img_shape=clip.shape[-2:])) for clip in clips
+        ]
+        bgr = dict(inputs=[clip[0].flip(0) for clip in clips], data_samples=frames)
+        expected = MODELS.build(settings)(bgr)['inputs']
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
