@@ -29,9 +29,13 @@ def compile_detector(model: nn.Module, **options: Any) -> nn.Module:
         ValueError: If this machine cannot compile, or the model has no such networks.
     """
     detector = getattr(model, 'detector', model)
+    parts = dict(detector.named_children())
+    if 'host' in parts:
+        # QueryDetector's, of which the networks are called and not it itself.
+        parts |= dict(parts.pop('host').named_children())
     networks = [
         part
-        for part in detector.children()
+        for part in parts.values()
         if isinstance(part, BaseModule) and any(True for _ in part.parameters())
     ]
     if not networks:

@@ -17,7 +17,9 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.model import BaseModule
+from mmengine.registry import init_default_scope
 from small_fdta import build, collate, make_clip, small_config
+from small_hosts import host_config, make_frames
 from small_motr import small_motr_config
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -164,6 +166,26 @@ def test_yolox():
         found, expected = (d.bbox_head(d.extract_feat(images)) for d in (model, plain))
     assert graphs() == 3
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_networks_of_a_host():
+    """With the Spatial Adapter, to which each call's queries attend."""
+    init_default_scope('mmdet')
+    config = dict(
+        type='QueryDetector',
+        host=host_config('detr'),
+        spatial_adapter=dict(
+            type='SpatialAdapter', num_bins=10, num_groups=4, num_heads=4
+        ),
+    )
+    plain = accelerate(MODELS.build(config).eval())
+    model = compile_detector(copy.deepcopy(plain), backend='eager')
+    assert is_compiled(model.host.encoder) and is_compiled(model.spatial_adapter)
+    for seed in (0, 1):
+        images, samples = make_frames([0, 0], seed=seed)
+        with torch.no_grad():
+            found, expected = (d.detect(images, samples) for d in (model, plain))
+        torch.testing.assert_close(found.embeddings, expected.embeddings)
 
 
 def test_products_are_counted_in_a_compiled_network():
