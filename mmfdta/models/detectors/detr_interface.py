@@ -26,7 +26,7 @@ class DetrInterface:
     DDQ. A detector that is built otherwise takes a subclass with those methods that
     differ, and a config names it: ``interface=dict(type='MyInterface')``.
 
-    It holds nothing, so that one is as good as another.
+    It holds nothing: what it reads is in the host, and in what it is handed.
     """
 
     def prepare(self, host: nn.Module) -> None:
@@ -39,11 +39,16 @@ class DetrInterface:
             ValueError: In one line, with the key of the config.
         """
         key = 'model.detector.host'
-        if not isinstance(host, DetectionTransformer):
+        is_known = isinstance(host, DetectionTransformer)
+        if (
+            not is_known
+            or 'text_dict' in signature(host.forward_transformer).parameters
+        ):
             raise ValueError(
                 f'{key}.type: found {type(host).__name__}, expected a '
-                "DetectionTransformer of MMDetection, such as 'DINO'; another detector "
-                'needs model.detector.interface, see docs/any_detector.md'
+                'DetectionTransformer of MMDetection that takes images alone, such as '
+                "'DINO'; another detector needs model.detector.interface, see "
+                'docs/any_detector.md'
             )
         if host.bbox_head.embed_dims != host.embed_dims:
             raise ValueError(

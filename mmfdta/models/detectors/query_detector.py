@@ -71,7 +71,7 @@ class QueryDetector(BaseDetector):
         init_cfg: OptMultiConfig = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
-        if 'data_preprocessor' in host:
+        if host.get('data_preprocessor') is not None:
             raise ValueError(
                 'model.detector.host.data_preprocessor: nothing would call it; leave '
                 'it out, and set model.data_preprocessor'

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmdet.models.detectors import DINO
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from small_fdta import build as build_model
 from small_fdta import collate, make_clip, small_config
 from small_hosts import HOSTS, QUERIES, host_config, make_frames
 
-from mmfdta.models.detectors import ClipTargets
+from mmfdta.models.detectors import ClipTargets, DetrInterface
 from mmfdta.models.detectors.detr_interface import NO_DETECTION
 from mmfdta.models.mot.fdta import ClipDetection
 from mmfdta.ops import accelerate
@@ -249,11 +250,25 @@ def test_predictions_that_cannot_be_matched_are_named():
         detector.detect(imgs * float('nan'), frames)
 
 
+def test_a_detector_that_wants_text_is_refused():
+    class Worded(DINO):
+        def forward_transformer(self, img_feats, text_dict, batch_data_samples=None):
+            raise NotImplementedError
+
+    host = MODELS.build(host_config('dino'))
+    host.__class__ = Worded
+    with pytest.raises(ValueError, match='found Worded, .* takes images alone'):
+        DetrInterface().prepare(host)
+
+
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
         (dict(type='YOLOX'), r'host.type: found YOLOX, .*DINO.*interface'),
-        (dict(data_preprocessor={}), 'host.data_preprocessor: nothing would call'),
+        (
+            dict(data_preprocessor=dict(type='DetDataPreprocessor')),
+            'host.data_preprocessor: nothing would call',
+        ),
     ],
 )
 def test_refused_hosts(change: dict, words: str):
