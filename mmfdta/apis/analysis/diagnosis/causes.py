@@ -11,14 +11,14 @@ from mmfdta.evaluation.matching import find_overlaps
 from mmfdta.structures.tracks import Sequence
 
 from .recording import IOU_THR, SequenceEvidence
-from .words import OUTCOMES, Meaning, Scene
+from .words import FATES, Meaning, Scene
 
 SWITCHES = {
     'second_track': Meaning(
         'a second track of the object takes over',
         'the new identity is as old as the last match or older, and was never matched '
         'with any object before',
-        OUTCOMES['lost_to_duplicate'].advice,
+        FATES['lost_to_duplicate'].advice,
     ),
     'forgotten': Meaning(
         'not seen for too long',
@@ -38,7 +38,7 @@ SWITCHES = {
         "one of the two identities had no ID word (overflow='keep')",
         'raise model.num_id_vocabulary',
     ),
-    **{key: OUTCOMES[key] for key in OUTCOMES if key != 'kept'},
+    **{key: FATES[key] for key in FATES if key != 'kept'},
     'new_identity': Meaning(
         'a new identity',
         'the new identity was never matched with an object before and started after '
@@ -54,7 +54,7 @@ SWITCHES = {
 }
 """Why an object has another identity than at its last match; each switch has exactly
 one cause, the first of these that holds. The causes of words are those of
-:data:`OUTCOMES`, asked of the detection that decided: the first one of the new identity
+:data:`FATES`, asked of the detection that decided: the first one of the new identity
 if no object was matched with it before, and else the one that is matched now."""
 
 BIRTHS = {
@@ -181,7 +181,7 @@ class Counted:
     Attributes:
         causes: Number by cause; they sum up to the number of things.
         why: Why an object did not go on with its word, by cause and key of
-            :data:`OUTCOMES` or :data:`SWITCHES`; only of causes that ask for it.
+            :data:`FATES` or :data:`SWITCHES`; only of causes that ask for it.
     """
 
     causes: dict[str, int]
@@ -302,11 +302,11 @@ def _ask_words(
     if word[0] < 0:
         return _why_gone(scene, identity, frame), None
     has_word = words.given[place[0]] < words.none
-    if not has_word and scene.fate(place)[0] != 'new_identity':
+    if not has_word and scene.what_then(place)[0] != 'new_identity':
         return 'wordless', None
-    outcome, lack = scene.judge(place, word, np.array([number]))
+    fate, lack = scene.judge(place, word, np.array([number]))
     margin = None if np.isnan(lack[0]) else float(lack[0])
-    return str(outcome[0]), margin
+    return str(fate[0]), margin
 
 
 def _why_gone(scene: Scene, identity: int, frame: int) -> str:
@@ -373,8 +373,8 @@ def explain_misses(evidence: Iterable[SequenceEvidence]) -> Counted:
             continue
         scene = Scene(one)
         place = scene.place_of_rows(missed[kinds == 'lost_word'])
-        outcome, _ = scene.judge(place, scene.due[place], scene.object[place])
-        why.update(outcome.tolist())
+        fate, _ = scene.judge(place, scene.due[place], scene.object[place])
+        why.update(fate.tolist())
     counted = {key: causes[key] for key in MISSES}
     return Counted(counted, dict(lost_word=dict(why.most_common())))
 

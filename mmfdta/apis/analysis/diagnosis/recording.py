@@ -212,7 +212,9 @@ def record_sequence(
             tracks.append(make_record(frame, data.classes.of_benchmark).pred)
             number = int(frame.frame_id) + 1
             if 'pred_instances' in frame:
-                found.append(_as_tracks(frame.pred_instances, number))
+                shown = _as_tracks(frame.pred_instances, number)
+                # Models that only predict show all that they have.
+                found.append(shown.select(shown.score > loop.lowest_score))
     finally:
         if has_words:
             tracker.observer = None

@@ -29,7 +29,7 @@ from ...evaluation_data import EvaluationData
 from ...thresholds import MEANINGS
 from .bounds import BOUNDS
 from .causes import BIRTHS, MISSES, SWITCHES
-from .words import CONTESTS, OUTCOMES, THEN, Meaning
+from .words import CONTESTS, FATES, THEN, Meaning
 
 #: Of the JSON file; another number is another meaning of its keys.
 FORMAT = 1
@@ -295,7 +295,7 @@ def competition_section(content: Mapping) -> str:
         for key, of in competition['became'].items()
         if key != 'kept' and of['count']
     }
-    tables = [markdown_table(head, _tally_rows(OUTCOMES, lost))] if lost else []
+    tables = [markdown_table(head, _tally_rows(FATES, lost))] if lost else []
     contests = {k: of for k, of in competition['contests'].items() if of['count']}
     if contests:
         asked = (
@@ -306,7 +306,7 @@ def competition_section(content: Mapping) -> str:
         tables += [asked, markdown_table(head, _tally_rows(CONTESTS, contests))]
     told = content['switches']['causes']
     new = [key for key in lost if key not in told]
-    meanings = _explain(OUTCOMES, new), _explain(CONTESTS, contests)
+    meanings = _explain(FATES, new), _explain(CONTESTS, contests)
     return _join(title, text, *tables, *meanings)
 
 

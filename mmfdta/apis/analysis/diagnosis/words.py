@@ -3,7 +3,7 @@
 
 The word of an object, before a frame, is the word of the identity that CLEAR matched
 the object with last, if that trajectory is still live. A detection of the object is due
-this word. What becomes of it is one of :data:`OUTCOMES`.
+this word. What becomes of it is one of :data:`FATES`.
 """
 
 from collections import Counter
@@ -39,7 +39,7 @@ _SEPARATE = (
 _DUPLICATES = (
     'raise det_thr or newborn_thr, or train the detector longer: it finds objects twice'
 )
-OUTCOMES = {
+FATES = {
     'kept': Meaning('word kept', 'the detection was given the word of its object'),
     'asked_newborn': Meaning(
         'taken for newborn',
@@ -310,7 +310,7 @@ class Scene:
             objects: int64 (n,), the objects that the words stand for.
 
         Returns:
-            Keys of :data:`OUTCOMES` (n,), and float64 (n,) by how much: what the ID
+            Keys of :data:`FATES` (n,), and float64 (n,) by how much: what the ID
             score of the word lacks to the winner's for it, to the threshold, or to the
             best (or given) word's of the detection; NaN where nothing is lacking.
         """
@@ -338,21 +338,21 @@ class Scene:
             'lost_to_object': (held_by >= 0) & (held_by != objects),
             'lost_to_duplicate': twin,
         }
-        outcome = np.select(list(cases.values()), list(cases), 'lost_to_nothing')
+        fate = np.select(list(cases.values()), list(cases), 'lost_to_nothing')
         rival = np.where(has_other, given, asked)
         winner = words.scores[holder, word].astype(np.float64)
         lack = np.select(
             [
-                np.isin(outcome, ('kept', 'refused')),
-                outcome == 'unsure',
-                np.char.startswith(outcome, 'lost'),
+                np.isin(fate, ('kept', 'refused')),
+                fate == 'unsure',
+                np.char.startswith(fate, 'lost'),
             ],
             [np.nan, words.settings['id_thr'] - own, winner - own],
             scores[order, rival] - own,
         )
-        return outcome, lack
+        return fate, lack
 
-    def fate(self, place: np.ndarray) -> np.ndarray:
+    def what_then(self, place: np.ndarray) -> np.ndarray:
         """Say what detections (n,) without their word became, see :data:`THEN`."""
         words = self.words
         identity, frame = words.identity[place], self.frame[place]
@@ -361,12 +361,17 @@ class Scene:
 
     def first_frame(self, identity: np.ndarray) -> np.ndarray:
         """Return the frames (n,) in which identities first occur, -1 for none."""
-        tracks = self.evidence.run.tracks
-        known, first = np.unique(tracks.identity, return_index=True)
+        known, frame = self._first_frames
         if not len(known):
             return np.full(len(identity), -1)
         place = np.searchsorted(known, identity).clip(max=len(known) - 1)
-        return np.where(known[place] == identity, tracks.frame[first[place]], -1)
+        return np.where(known[place] == identity, frame[place], -1)
+
+    @cached_property
+    def _first_frames(self) -> tuple[np.ndarray, np.ndarray]:
+        tracks = self.evidence.run.tracks
+        known, first = np.unique(tracks.identity, return_index=True)
+        return known, tracks.frame[first]
 
 
 @dataclass(frozen=True)
@@ -410,7 +415,7 @@ class Competition:
         asked: Detections that took part in a frame with live trajectories.
         due: Those of them that were due a word.
         due_good: Those of these with a score above newborn_thr.
-        outcomes: Detections that were due a word, by :data:`OUTCOMES`; they sum up to
+        became: Detections that were due a word, by :data:`FATES`; they sum up to
             `due`.
         wanted: Detections, due a word or not, whose best ID score was that of a live
             word and not below id_thr.
@@ -420,14 +425,14 @@ class Competition:
     asked: int
     due: int
     due_good: int
-    outcomes: dict[str, Tally]
+    became: dict[str, Tally]
     wanted: int
     contests: dict[str, Tally]
 
     @property
     def lost_good(self) -> float:
         """Share of the detections with a good score, due a word, that lost it."""
-        return 1 - self.outcomes['kept'].good / max(1, self.due_good)
+        return 1 - self.became['kept'].good / max(1, self.due_good)
 
     def summary(self) -> dict:
         """Return what is kept as JSON."""
@@ -436,7 +441,7 @@ class Competition:
             due=self.due,
             due_good=self.due_good,
             lost_good=self.lost_good,
-            became={key: of.summary() for key, of in self.outcomes.items()},
+            became={key: of.summary() for key, of in self.became.items()},
             wanted=self.wanted,
             contests={
                 key: of.summary() | dict(wrong=of.wrong)
@@ -486,25 +491,25 @@ def measure_competition(evidence: SequenceOf[SequenceEvidence]) -> Competition |
     """
     if not evidence or any(one.run.words is None for one in evidence):
         return None
-    outcomes, contests = (_Column([], [], [], [], []) for _ in range(2))
+    fates, contests = (_Column([], [], [], [], []) for _ in range(2))
     asked = wanted = 0
     for one in evidence:
         scene = Scene(one)
         asked += int((scene.asked >= 0).sum())
         place = np.flatnonzero((scene.asked >= 0) & (scene.due >= 0))
-        outcome, lack = scene.judge(place, scene.due[place], scene.object[place])
-        outcomes.key.append(outcome)
-        outcomes.margin.append(lack)
-        outcomes.good.append(scene.is_good[place])
-        outcomes.then.append(scene.fate(place))
-        outcomes.wrong.append(outcome != 'kept')
+        fate, lack = scene.judge(place, scene.due[place], scene.object[place])
+        fates.key.append(fate)
+        fates.margin.append(lack)
+        fates.good.append(scene.is_good[place])
+        fates.then.append(scene.what_then(place))
+        fates.wrong.append(fate != 'kept')
         wanted += _find_contests(scene, contests)
-    due = outcomes.tally(list(OUTCOMES))
+    due = fates.tally(list(FATES))
     return Competition(
         asked=asked,
         due=sum(of.count for of in due.values()),
         due_good=sum(of.good for of in due.values()),
-        outcomes=due,
+        became=due,
         wanted=wanted,
         contests=contests.tally(list(CONTESTS)),
     )
@@ -546,7 +551,7 @@ def _find_contests(scene: Scene, column: _Column) -> int:
         )
     )
     column.good.append(scene.is_good[place])
-    column.then.append(scene.fate(place))
+    column.then.append(scene.what_then(place))
     column.wrong.append((mine >= 0) & (scene.object_of_word(word, when) == mine))
     lack = words.scores[holder, word].astype(np.float64) - sureness
     column.margin.append(np.where(holder < 0, np.nan, lack))

@@ -18,7 +18,7 @@ from mmfdta.apis.analysis.diagnosis.causes import (
     explain_misses,
     explain_switches,
 )
-from mmfdta.apis.analysis.diagnosis.words import OUTCOMES, THEN, measure_competition
+from mmfdta.apis.analysis.diagnosis.words import FATES, THEN, measure_competition
 from mmfdta.apis.detection_store import SequenceDetections
 from mmfdta.apis.evaluation_data import EvaluationData
 from mmfdta.evaluation import Settings, Tracks, evaluate, summarise
@@ -43,10 +43,11 @@ class Story:
     not 0; -1 is newborn. Embeddings are the ID scores.
     """
 
-    def __init__(self, loop, data, words: int) -> None:
+    def __init__(self, loop, data, words: int, benchmark: str) -> None:
         self.loop, self.data, self.words = loop, data, words
+        self.benchmark = benchmark
 
-    def tell(self, frames: list, objects: str = 'ABC', away=(), tracker=None):
+    def tell(self, frames: list, objects: str = 'ABC', away=(), labels=(0, 0, 0)):
         """Evidence of both sequences; the second one is empty."""
         found = []
         for detections in frames:
@@ -76,21 +77,21 @@ class Story:
         ]
         boxes = np.array([box for *_, box in truth], dtype=float).reshape(-1, 4)
         boxes[:, 2:] -= boxes[:, :2]
-        data = EvaluationData(self.data.dataset)
+        data = EvaluationData(self.data.dataset, self.benchmark)
         one = Tracks.create([t for t, *_ in truth], [i for _, i, _ in truth], boxes)
-        one = replace(one, label=np.zeros(len(one), dtype=int))
+        one = replace(one, label=np.array(labels)[one.identity])
         data.__dict__['truths'] = [one, Tracks.empty()]
-        return record_evidence(self.loop, data, known, tracker)
+        return record_evidence(self.loop, data, known)
 
 
 @pytest.fixture
 def story(scripted):
     """A function: a story with settings of the tracker."""
 
-    def make(words: int = 6, classes: int = 1, **options) -> Story:
+    def make(words=6, classes=1, benchmark='mot_challenge', **options) -> Story:
         options |= dict(num_id_vocabulary=words, embed_dims=words + 1)
         loop, data, _ = scripted(0, classes, **options)
-        return Story(loop, data, words)
+        return Story(loop, data, words, benchmark)
 
     return make
 
@@ -124,12 +125,12 @@ def test_words_are_lost_for_a_reason(story, second, expected, margin):
     assert switch.cause == expected and switch.gap == 1
     assert switch.margin == pytest.approx(margin)
     competition = measure_competition(evidence)
-    assert competition.outcomes[expected].count == 1
-    assert competition.outcomes[expected].margins == pytest.approx([margin])
-    kept = competition.outcomes['kept'].count
+    assert competition.became[expected].count == 1
+    assert competition.became[expected].margins == pytest.approx([margin])
+    kept = competition.became['kept'].count
     assert kept == (len(second) > 1) == competition.due - 1
     fate = 'other_identity' if expected == 'took_other' else 'new_identity'
-    assert competition.outcomes[expected].then == {k: int(k == fate) for k in THEN}
+    assert competition.became[expected].then == {k: int(k == fate) for k in THEN}
 
 
 def test_two_objects_swap_and_come_back(story):
@@ -287,12 +288,12 @@ def test_causes_sum_up(script):
     assert not misses.causes['unknown'] and not misses.causes['not_scored']
     assert sum(misses.why['lost_word'].values()) == misses.causes['lost_word'] > 0
     competition = measure_competition(evidence)
-    assert set(competition.outcomes) == set(OUTCOMES)
-    for key, tally in competition.outcomes.items():
+    assert set(competition.became) == set(FATES)
+    for key, tally in competition.became.items():
         assert sum(tally.then.values()) == (0 if key == 'kept' else tally.count)
         if loop.model.tracker.protocol == 'object-max':
             assert (tally.margins >= 0).all()
-    left_out = sum(of.then.get('left_out', 0) for of in competition.outcomes.values())
+    left_out = sum(of.then.get('left_out', 0) for of in competition.became.values())
     # A detection without an identity is a miss of its object, if it has one.
     assert left_out >= misses.causes['lost_word']
 
@@ -317,6 +318,16 @@ def test_parts_that_need_no_words(scripted, classes):
     assert sum(misses.values()) == sum(expected.values())
     blind = find_evidence([replace(run, detections=None) for run in runs], data)
     assert explain_misses(blind).causes['unknown'] == sum(misses.values())
+
+
+def test_boxes_that_the_rules_leave_out(story):
+    """B is a distractor of MOT17, which is neither missed nor found."""
+    evidence = story(benchmark='mot17').tell([START, [B]], 'AB', labels=[1, 8])
+    assert len(evidence[0].truth) == 2 and not evidence[0].by_class
+    births = explain_births(evidence).causes
+    assert (births['new_object'], births['not_scored']) == (1, 1)
+    misses = explain_misses(evidence)
+    assert misses.total == misses.causes['no_box'] == 1
 
 
 def test_an_identity_that_is_a_pair_with_its_class(scripted):

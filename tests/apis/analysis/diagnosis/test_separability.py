@@ -3,6 +3,7 @@
 
 import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from mmfdta.apis.analysis.diagnosis.separability import (
     MatchedClip,
     Similarities,
     annotated_objects,
+    clip_settings,
     cut_clips,
     features_by_stage,
     list_stages,
     match_clip,
+    measure_separability,
     measure_similarity,
 )
 from mmfdta.apis.detection_store import DetectionStore
@@ -214,6 +217,11 @@ def test_layers_are_those_of_the_decoder(mini, lie_on_nothing):
         list(stages)[: len(layers)]
         == ['decoder layer 1', 'decoder layer 2', 'detector'][-len(layers) :]
     )
+    (det_thr, window) = clip_settings(model)
+    assert (det_thr, window) == (model.tracker.det_thr, model.window)
+    summary = measure_separability(loop).summary()
+    assert summary['stages'] == {n: s.summary() for n, s in stages.items()}
+    assert measure_separability(SimpleNamespace(model=torch.nn.Identity())) is None
     plain = measure_similarity(loop, 0.0, 8, 1).stages
     for name, stage in plain.items():
         assert stages[name].same.total == pytest.approx(stage.same.total, rel=1e-4)
