@@ -62,8 +62,6 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         ValueError: If the model has no embeddings to look at.
     """
-    from mmdet.models import BaseDetector
-
     from mmfdta.apis.analysis.diagnosis.separability import (
         clip_settings,
         cut_clips,
@@ -78,7 +76,7 @@ def run(options: argparse.Namespace) -> None:
 
     model, data, _ = open_model(options, options.data_from)
     dataset = data.dataset
-    if not isinstance(model, FDTA | BaseDetector):
+    if hasattr(model, 'tracker') and not isinstance(model, FDTA):
         raise ValueError(
             f'model.type: found {type(model).__name__}, expected FDTA (or MOTIP, which '
             'is FDTA without adapters), FDTADetector or QueryDetector: only their '

@@ -3,6 +3,8 @@
 
 import itertools
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -283,6 +285,15 @@ def test_command_writes_figure_and_json(mini, tmp_path, capsys, lie_on_nothing):
             assert 0 <= side['share_above'] <= 1
     assert (tmp_path / 'similarity.png').stat().st_size > 10_000
     assert 'temporal adapter' in capsys.readouterr().out
+
+
+def test_command_starts_in_a_process_of_its_own(mini, tmp_path):
+    """Where operators are not compiled, MMDetection is not imported before us."""
+    command = [sys.executable, '-m', 'mmfdta', 'similarity', str(mini.path)]
+    command += [f'--checkpoint={tmp_path / "none.pth"}', f'--out={tmp_path}']
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert 'none.pth' in done.stderr.splitlines()[-1]
 
 
 def test_command_takes_a_plain_detector(mini, tmp_path, lie_on_nothing):
