@@ -440,35 +440,6 @@ def shows_layers(model: nn.Module) -> bool:
     return hasattr(getattr(model, 'detector', model), 'detect_by_layer')
 
 
-def measure_separability(
-    loop: SequenceLoop,
-    clips_per_sequence: int = 1,
-    on_clip: Callable[[], None] | None = None,
-) -> Separability | None:
-    """Compare embeddings at every decoder layer and stage of a tracker.
-
-    Args:
-        loop: A tracker on data with ground truth.
-        clips_per_sequence: Clips of each sequence, as long as the tracker looks back;
-            their frames go through the detector.
-        on_clip: Called after each clip.
-
-    Returns:
-        None of a tracker whose detector has no queries to follow.
-    """
-    if not shows_layers(loop.model):
-        return None
-    score_thr, longest = clip_settings(loop.model)
-    return measure_similarity(
-        loop,
-        score_thr,
-        longest,
-        clips_per_sequence,
-        on_clip=on_clip,
-        by_layer=True,
-    )
-
-
 def measure_similarity(
     loop: SequenceLoop,
     score_thr: float,

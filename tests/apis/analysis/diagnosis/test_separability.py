@@ -5,7 +5,6 @@ import itertools
 import json
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +21,6 @@ from mmfdta.apis.analysis.diagnosis.separability import (
     features_by_stage,
     list_stages,
     match_clip,
-    measure_separability,
     measure_similarity,
 )
 from mmfdta.apis.detection_store import DetectionStore
@@ -221,9 +219,6 @@ def test_layers_are_those_of_the_decoder(mini, lie_on_nothing):
     )
     (det_thr, window) = clip_settings(model)
     assert (det_thr, window) == (model.tracker.det_thr, model.window)
-    summary = measure_separability(loop).summary()
-    assert summary['stages'] == {n: s.summary() for n, s in stages.items()}
-    assert measure_separability(SimpleNamespace(model=torch.nn.Identity())) is None
     plain = measure_similarity(loop, 0.0, 8, 1).stages
     for name, stage in plain.items():
         assert stages[name].same.total == pytest.approx(stage.same.total, rel=1e-4)
