@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         metavar='WAY',
         default=['default'],
-        help="default (as in the detector's config), joint, weak, detached, warm-up, "
-        'projection',
+        help="default (as in the detector's config), joint, strong, weak, detached, "
+        'warm-up, projection',
     )
 
 

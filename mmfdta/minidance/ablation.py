@@ -53,6 +53,7 @@ DETECTORS = {
 SHARING = {
     'default': None,
     'joint': {},
+    'strong': dict(id_gradient=4.0, contrastive_gradient=4.0),
     'weak': dict(id_gradient=0.1, contrastive_gradient=0.1),
     'detached': dict(id_gradient=0.0, contrastive_gradient=0.0),
     'warm-up': dict(warmup_iters=800),
