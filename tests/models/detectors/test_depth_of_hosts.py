@@ -235,7 +235,7 @@ def test_weights_of_a_host_keep_their_names(detector: nn.Module):
             assert found.depth_logits.equal(expected.depth_logits)
         found = accelerate(copied).detect(imgs, frames)
     torch.testing.assert_close(
-        found.embeddings, expected.embeddings, rtol=1e-4, atol=1e-5
+        found.embeddings, expected.embeddings, rtol=1e-3, atol=5e-4
     )
 
 
