@@ -77,16 +77,28 @@ FATES = {
         "try tracker.protocol='object-max'",
     ),
     'asked_other': Meaning(
-        "asked for another's word in vain",
-        'the best ID score was that of another word, which was not given to the '
-        'detection either',
+        "asked for another object's word in vain",
+        'the best ID score was that of a live word that stands for another object, and '
+        'the detection was not given it',
         _SEPARATE,
     ),
+    'asked_stray': Meaning(
+        'asked for a stray word in vain',
+        'the best ID score was that of a word that stands for no other object (of a '
+        'second track of the object, of a false positive, or of no live trajectory), '
+        'and the detection was not given it',
+        _DUPLICATES,
+    ),
     'took_other': Meaning(
-        "took another's word",
-        'the detection was given a live word that stands for something else than its '
-        'object',
+        "took another object's word",
+        'the detection was given a live word that stands for another object',
         _SEPARATE,
+    ),
+    'took_stray': Meaning(
+        'took a stray word',
+        'the detection was given a live word that stands for no object: that of a '
+        'second track of the object, or of a false positive',
+        _DUPLICATES,
     ),
     'came_back': Meaning(
         'back to an earlier identity',
@@ -325,13 +337,18 @@ class Scene:
         twin = self.is_near(words.row[holder], self.row_of(objects, frame))
         is_unsure = own < words.settings['id_thr']
         has_other = given < words.none
-        again = has_other & (self.object_of_word(given * has_other, frame) == objects)
+        rival = np.where(has_other, given, asked)
+        # Newborn stands for nobody; it is told apart before.
+        stands_for = self.object_of_word(rival % words.none, frame)
+        is_stray = (stands_for < 0) | (stands_for == objects)
         wants = asked == word
         cases = {
             'kept': given == word,
-            'came_back': again,
+            'came_back': has_other & (stands_for == objects),
+            'took_stray': has_other & is_stray,
             'took_other': has_other,
             'asked_newborn': asked == words.none,
+            'asked_stray': ~wants & is_stray,
             'asked_other': ~wants,
             'unsure': is_unsure,
             'refused': ~is_held,
@@ -339,7 +356,6 @@ class Scene:
             'lost_to_duplicate': twin,
         }
         fate = np.select(list(cases.values()), list(cases), 'lost_to_nothing')
-        rival = np.where(has_other, given, asked)
         winner = words.scores[holder, word].astype(np.float64)
         lack = np.select(
             [

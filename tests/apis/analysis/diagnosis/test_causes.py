@@ -113,7 +113,7 @@ B = ('B', 0.8, {1: 0.9})
         ([('A', 0.9, {0: 0.4, -1: 0.5}), B], 'asked_newborn', 0.1),
         ([('A', 0.9, {0: 0.24, -1: 0.1}), B], 'unsure', 0.01),
         ([('A', 0.9, {0: 0.3, 1: 0.8}), B], 'asked_other', 0.5),
-        ([('A', 0.9, {0: 0.3, 4: 0.8}), B], 'asked_other', 0.5),
+        ([('A', 0.9, {0: 0.3, 4: 0.8}), B], 'asked_stray', 0.5),
         ([('A', 0.9, {0: 0.5}), ('x', 0.9, {0: 0.7}), B], 'lost_to_nothing', 0.2),
         ([('A', 0.9, {0: 0.1, 1: 0.8})], 'took_other', 0.7),
     ],
@@ -174,6 +174,20 @@ def test_duplicates(story):
     )
     assert causes_of(evidence) == [(2, 0, 0, 1, 'second_track')]
     assert explain_births(evidence).causes['duplicate'] == 1
+
+
+def test_words_of_second_tracks_are_stray(story):
+    start = [('A', 0.9, {}), ('a', 0.9, {})]
+    asks = [('A', 0.9, {0: 0.3, 1: 0.8}), ('a', 0.9, {1: 0.9})]
+    # In the frame between, neither box is the match that CLEAR prefers to keep.
+    evidence = story().tell([start, [], asks])
+    switches = causes_of(evidence)
+    assert switches == [(3, 0, 0, 2, 'asked_stray')]
+    takes = [('A', 0.9, {0: 0.3, 1: 0.8})]
+    became = measure_competition(story().tell([start, takes])).became
+    assert (
+        became['took_stray'].count == 1 == became['took_stray'].then['other_identity']
+    )
 
 
 def test_a_birth_away_from_the_object_decides(story):
