@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from mmdet.models.trackers import ByteTracker, SORTTracker
 from mmengine.structures import InstanceData
 
 from mmfdta.evaluation import Evaluation, summarise
@@ -27,6 +28,8 @@ from ..tune_thresholds import track_known
 #: IoU from which on a box is of an object.
 MIN_IOU = 0.5
 SCORES = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW')
+# Trackers that look at nothing else, whatever detections bring.
+_BOX_TRACKERS = ByteTracker, SORTTracker
 # What a box is made of; all else that a detection has, it has from the detector.
 _BOX = {'bboxes', 'scores', 'labels', 'areas'}
 
@@ -148,13 +151,14 @@ def name_by_truth(
 
 
 def take_true_boxes(
-    known: SequenceDetections, truth: Tracks
+    known: SequenceDetections, truth: Tracks, boxes_only: bool = False
 ) -> tuple[SequenceDetections, int]:
     """Put the boxes of the objects in the place of the detections.
 
     Args:
         known: What the detector found in a sequence.
         truth: Its objects, with the model's labels.
+        boxes_only: The tracker looks at boxes, scores and labels only.
 
     Returns:
         A detection with score 1 for each object, see ``true_boxes`` of
@@ -168,6 +172,7 @@ def take_true_boxes(
     row_of = np.full(len(truth), -1)
     row_of[at[at >= 0]] = (np.arange(len(boxes)) - starts[boxes.frame - 1])[at >= 0]
     more = set().union(*(found.keys() for found in known.frames)) - _BOX
+    more = set() if boxes_only else more
     frames, left_out = [], 0
     for number, found in enumerate(known.frames, start=1):
         here = np.flatnonzero(truth.frame == number)
@@ -246,9 +251,10 @@ def measure_bounds(
         scores['true_association'] = named(given, keep_others=False)
     left_out = 0
     if detections is not None:
+        boxes_only = isinstance(loop.model.tracker, _BOX_TRACKERS)
         found = []
         for index, known in enumerate(detections):
-            replaced, missing = take_true_boxes(known, data.scored[index])
+            replaced, missing = take_true_boxes(known, data.scored[index], boxes_only)
             left_out += missing
             found.append(track_known(loop, index, replaced, data, on_frame=on_frame))
         scores['true_boxes'] = choose_scores(data.score(found))

@@ -19,9 +19,11 @@ from mmfdta.structures.whole_files import write_text
 from mmfdta.version import __version__
 from mmfdta.visualization import (
     EffectPanel,
+    SimilarityPanel,
     plot_effects,
     plot_scores,
     plot_shares,
+    plot_similarity,
     save_figure,
 )
 
@@ -38,7 +40,7 @@ JSON_NAME, PAGE_NAME = 'diagnosis.json', 'diagnosis.md'
 _WORTH = 0.003
 _SHOWN = ('HOTA', 'DetA', 'AssA', 'IDF1')
 # Titles of `THEN`.
-_FATES = ('new identity', 'other identity', 'left out')
+_THEN_TITLES = ('new identity', 'other identity', 'left out')
 # Sequences and frames that the page names; the JSON file has all.
 _MOST_SEQUENCES, _MOST_FRAMES = 5, 6
 
@@ -73,6 +75,31 @@ def describe_bounds(content: Mapping) -> str:
     if switches and left >= 0.8 * switches:
         said += '; better boxes alone do not end the switches'
     return f'{said}.'
+
+
+def describe_words(content: Mapping) -> str:
+    """Say how often association errs, and how often likeness alone would."""
+    competition, separability = content['competition'], content['separability']
+    if competition is None or separability is None:
+        return ''
+    due, kept = competition['due'], competition['became']['kept']['count']
+    wrong = {
+        stage: of['nearest']['wrong']
+        for stage, of in separability['stages'].items()
+        if of['nearest']['wrong'] is not None
+    }
+    text = f'Association missed the word of {_share(due - kept, due)} of the detections'
+    places = [
+        f'{wrong[stage]:.1%} {where}'
+        for stage, where in (
+            ('detector', "by the detector's embeddings"),
+            ('trajectory modelling', 'after trajectory modelling'),
+        )
+        if stage in wrong
+    ]
+    if not places:
+        return f'{text}.'
+    return f'{text}; the most alike object is the wrong one for {" and ".join(places)}.'
 
 
 def list_causes(content: Mapping, number: int = 3) -> list[str]:
@@ -289,7 +316,14 @@ def competition_section(content: Mapping) -> str:
         f'newborn_thr, which would start a new identity, '
         f'{competition["lost_good"]:.2%} lost it.'
     )
-    head = ('without the word', 'detections', 'good score', *_FATES, 'lacking', 'p90')
+    head = (
+        'without the word',
+        'detections',
+        'good score',
+        *_THEN_TITLES,
+        'lacking',
+        'p90',
+    )
     lost = {
         key: of
         for key, of in competition['became'].items()
@@ -345,6 +379,45 @@ def misses_section(content: Mapping) -> str:
         f'{total - misses["by_detector"]} by association.'
     )
     return _counted_section('## Misses', text, misses, MISSES, 'the box has')
+
+
+def separability_section(content: Mapping) -> str:
+    """How well embeddings tell objects apart, by stage."""
+    title, separability = '## Separability', content['separability']
+    if separability is None:
+        return _join(title, 'The detections have no embeddings.')
+    rows = []
+    for stage, of in separability['stages'].items():
+        nearest = of['nearest']
+        rows.append(
+            (
+                stage,
+                _percent(of['auc']),
+                _percent(nearest['wrong']),
+                '-' if nearest['median'] is None else f'{nearest["median"]:.2f}',
+                _percent(of['different']['share_above']),
+                _percent(of['same']['share_above']),
+            )
+        )
+    above = f'above {separability["threshold"]:g}'
+    head = (
+        *('stage', 'AUC', 'nearest is wrong', 'margin'),
+        *(f'different {above}', f'same {above}'),
+    )
+    text = (
+        f'Cosine similarities of the embeddings of annotated objects, of which '
+        f'{separability["found"]:.1%} were found. AUC: chance that two embeddings of '
+        'one object are more alike than those of two objects of a frame (50: chance). '
+        'Nearest is wrong: the last embedding that is most alike is that of another '
+        "object; margin: median lead of the object's own. Above: share of the pairs of "
+        'different objects of a frame, and of the same object in two frames.'
+    )
+    picture = '![Similarities of different objects and of the same one](similarity.png)'
+    return _join(title, text, markdown_table(head, rows), picture)
+
+
+def _percent(share: float | None) -> str:
+    return '-' if share is None else f'{100 * share:.1f}'
 
 
 def _counted_section(
@@ -438,6 +511,7 @@ def format_page(content: Mapping, others: Sequence[Mapping] = ()) -> str:
         competition_section(content),
         births_section(content),
         misses_section(content),
+        separability_section(content),
         thresholds_section(content),
     ]
     return _join(title, made, *sections) + '\n'
@@ -447,7 +521,8 @@ def verdict_section(content: Mapping) -> str:
     """The page in short."""
     gains = '\n'.join(f'- {text}' for text in list_gains(content))
     causes = '\n'.join(_numbered(list_causes(content)))
-    return _join('## In short', describe_bounds(content), causes, gains)
+    said = describe_bounds(content), describe_words(content)
+    return _join('## In short', *said, causes, gains)
 
 
 def _numbered(lines: Sequence[str]) -> list[str]:
@@ -490,7 +565,7 @@ def _compared(runs: Sequence[Mapping]) -> list[tuple[str, Callable[[Mapping], st
     """Rows of the table of runs: what they are called, and how they are read."""
 
     def percent(*path: str) -> Callable[[Mapping], str]:
-        return lambda run: f'{100 * _at(run, *path):.1f}'
+        return lambda run: _percent(_at(run, *path))
 
     own = [(name, percent('bounds', 'scores', 'tracker', name)) for name in _SHOWN]
     bounds = [
@@ -512,7 +587,10 @@ def _compared(runs: Sequence[Mapping]) -> list[tuple[str, Callable[[Mapping], st
             lambda run: _per_1000(run, run['switches']['total']),
         ),
         *switches,
-        ('good scores that lost their word', percent('competition', 'lost_good')),
+        (
+            'good scores that lost their word',
+            lambda run: f'{_at(run, "competition", "lost_good"):.1%}',
+        ),
         (
             'false newborns per 1000 boxes',
             lambda run: _per_1000(run, _false_births(run)),
@@ -529,7 +607,22 @@ def _compared(runs: Sequence[Mapping]) -> list[tuple[str, Callable[[Mapping], st
             ),
         ),
     ]
-    return [*own, *bounds, *others]
+    stages = dict.fromkeys(
+        stage
+        for run in runs
+        for stage in (run['separability'] or {'stages': ()})['stages']
+        if not stage.startswith('decoder layer')
+    )
+    separate = [
+        (
+            f'nearest embedding is wrong, {stage}',
+            lambda run, stage=stage: (
+                f'{_at(run, "separability", "stages", stage, "nearest", "wrong"):.1%}'
+            ),
+        )
+        for stage in stages
+    ]
+    return [*own, *bounds, *others, *separate]
 
 
 def _per_1000(run: Mapping, count: int) -> str:
@@ -556,6 +649,7 @@ def _join(*parts: str) -> str:
 def format_verdict(content: Mapping, others: Sequence[Mapping] = ()) -> str:
     """Write what is printed: what was found, in a few lines."""
     lines = [describe_run(content), describe_bounds(content)]
+    lines += filter(None, [describe_words(content)])
     lines += _numbered(list_causes(content))
     lines += list_gains(content)
     table = compare_section(content, others)
@@ -586,6 +680,26 @@ def write_report(
 
 
 # ------------------------------------------------------------------------- the figures
+def list_panels(separability: Mapping) -> list[SimilarityPanel]:
+    """Return what is plotted of the stages; the layers before the last are left out."""
+    low, high, bins = separability['bins']
+    panels = []
+    for stage, of in separability['stages'].items():
+        if not stage.startswith('decoder layer'):
+            panels.append(
+                SimilarityPanel(
+                    title=stage,
+                    edges=np.linspace(low, high, bins + 1),
+                    different=np.array(of['different']['histogram']),
+                    same=np.array(of['same']['histogram']),
+                    threshold=separability['threshold'],
+                    share_different=of['different']['share_above'],
+                    share_same=of['same']['share_above'],
+                )
+            )
+    return panels
+
+
 def save_figures(content: Mapping, folder: Path) -> list[Path]:
     """Draw what the page shows.
 
@@ -604,8 +718,12 @@ def save_figures(content: Mapping, folder: Path) -> list[Path]:
         counts = {SWITCHES[key].title: count for key, count in causes.items()}
         figure = plot_shares(counts, 'identity switches')
         files.append(save_figure(figure, folder / 'causes.png'))
+    if content['separability']:
+        panels = list_panels(content['separability'])
+        figure = plot_similarity(panels)
+        files.append(save_figure(figure, folder / 'similarity.png'))
     if content['thresholds']:
-        panels = [
+        effects = [
             EffectPanel(
                 title=name,
                 values=np.array([trial['value'] for trial in effect['trials']]),
@@ -615,5 +733,5 @@ def save_figures(content: Mapping, folder: Path) -> list[Path]:
             )
             for name, effect in content['thresholds'].items()
         ]
-        files.append(save_figure(plot_effects(panels), folder / 'thresholds.png'))
+        files.append(save_figure(plot_effects(effects), folder / 'thresholds.png'))
     return files

@@ -13,8 +13,12 @@ from ..tune_thresholds import Tuner
 from .bounds import measure_bounds
 from .causes import BY_DETECTOR, explain_births, explain_misses, explain_switches
 from .recording import SequenceEvidence, record_evidence
+from .separability import clip_settings, measure_similarity, shows_layers
 from .thresholds import measure_thresholds, plan_thresholds
 from .words import measure_competition
+
+# Clips of each sequence whose embeddings are compared.
+_CLIPS = 2
 
 
 class Diagnosis:
@@ -131,6 +135,17 @@ class Diagnosis:
                 lambda trial: count(sum(lengths)),
             )
             effects = measure_thresholds(tuner, self.loop.model.tracker, self.plan)
+        separability = None
+        if any('embeddings' in of.frames[0] for of in detections or ()):
+            score_thr, length = clip_settings(self.loop.model)
+            separability = measure_similarity(
+                self.loop,
+                score_thr,
+                length,
+                _CLIPS,
+                by_layer=shows_layers(self.loop.model),
+                detections=detections,
+            )
         misses = explain_misses(evidence)
         competition = measure_competition(evidence)
         return dict(
@@ -140,6 +155,7 @@ class Diagnosis:
             births=explain_births(evidence).summary(),
             misses=misses.summary()
             | dict(by_detector=sum(misses.causes[key] for key in BY_DETECTOR)),
+            separability=None if separability is None else separability.summary(),
             thresholds=effects and {e.name: e.summary() for e in effects},
         )
 

@@ -26,6 +26,7 @@ from mmfdta.engine.precision import precision_of
 from mmfdta.models import FDTA
 from mmfdta.visualization import SimilarityPanel
 
+from ...detection_store import SequenceDetections
 from ...sequence_loop import SequenceLoop
 
 BINS = 200
@@ -448,6 +449,7 @@ def measure_similarity(
     threshold: float = 0.9,
     on_clip: Callable[[], None] | None = None,
     by_layer: bool = False,
+    detections: Sequence[SequenceDetections] | None = None,
 ) -> Separability:
     """Compare the embeddings of the objects of a data set at every stage.
 
@@ -465,6 +467,7 @@ def measure_similarity(
         by_layer: Compare what the decoder layers before the last one give the same
             queries, too. The store does not have that: the frames of the clips are
             looked at anew.
+        detections: What the detector found in each sequence; None asks the store.
 
     Raises:
         ValueError: If the model's detections have no embeddings, or a sequence has no
@@ -474,7 +477,9 @@ def measure_similarity(
     matched = annotated = 0
     clips = cut_clips(loop.dataset, clip_length, clips_per_sequence)
     for index, group in itertools.groupby(clips, lambda clip: clip[0]):
-        known = None if by_layer else loop.reads(index)
+        known = None
+        if not by_layer:
+            known = loop.reads(index) if detections is None else detections[index]
         for _, frames in group:
             layers: list[Tensor] = []
             if by_layer:

@@ -156,8 +156,11 @@ def test_true_boxes_have_the_embedding_of_the_best_overlap():
     assert 'areas' not in first  # they are of other boxes
 
 
-def test_true_boxes_are_all_there_for_trackers_of_boxes():
-    replaced, left_out = take_true_boxes(detections(embedded=False), OBJECTS)
+@pytest.mark.parametrize('embedded', [False, True])
+def test_true_boxes_are_all_there_for_trackers_of_boxes(embedded):
+    replaced, left_out = take_true_boxes(
+        detections(embedded), OBJECTS, boxes_only=embedded
+    )
     assert left_out == 0
     assert [found.bboxes.tolist() for found in replaced.frames] == [
         [[0, 0, 10, 10]],

@@ -15,6 +15,12 @@ ROOT = Path(__file__).resolve().parents[4]
 SCORES = dict(HOTA=0.5, DetA=0.6, AssA=0.4, MOTA=0.7, IDF1=0.5, IDSW=20)
 
 
+def stage(wrong: float) -> dict:
+    pairs = dict(share_above=0.5, histogram=[1] * 200)
+    nearest = dict(wrong=wrong, median=0.25)
+    return dict(auc=0.75, nearest=nearest, different=pairs, same=pairs)
+
+
 def content(**changes) -> dict:
     causes = dict(came_back=8, forgotten=5, took_other=4, asked_other=3)
     listed = [
@@ -48,6 +54,12 @@ def content(**changes) -> dict:
         ),
         switches=dict(total=20, causes=causes, switches=listed),
         competition=None,
+        separability=dict(
+            threshold=0.9,
+            found=0.95,
+            bins=[-1, 1, 200],
+            stages={'decoder layer 1': stage(0.4), 'detector': stage(0.125)},
+        ),
         births=dict(
             total=15,
             causes=dict.fromkeys(BIRTHS, 0)
@@ -113,6 +125,14 @@ def test_what_costs_more_is_said():
     assert said.endswith('better boxes alone do not end the switches.')
 
 
+def test_association_stands_beside_likeness_alone():
+    assert report.describe_words(content()) == ''  # without words
+    became = dict(kept=dict(count=180), asked_other=dict(count=20))
+    said = report.describe_words(content(competition=dict(due=200, became=became)))
+    assert said.startswith('Association missed the word of 10.0% of the detections; ')
+    assert said.endswith("is the wrong one for 12.5% by the detector's embeddings.")
+
+
 def test_only_gains_that_matter_are_named():
     (line,) = report.list_gains(content())
     assert line == (
@@ -139,6 +159,10 @@ def test_the_page_counts():
     assert f'{SWITCHES["took_other"].title} (7)' in page
     assert 'No detection overlaps 40 of 400 boxes (10.0%)' in page
     assert 'FDTATracker has no ID words' in page
+    expected = ['75.0', '40.0', '0.25', '50.0', '50.0']
+    assert row(page, 'decoder layer 1') == expected
+    page = report.format_page(content(separability=None))
+    assert 'have no embeddings' in page
 
 
 def test_runs_stand_side_by_side():
@@ -146,6 +170,7 @@ def test_runs_stand_side_by_side():
     other['switches']['causes'] = dict(unsure=40)
     other['switches']['total'] = 40
     del other['bounds']['scores']['true_boxes']
+    other['separability'] = None
     table = report.format_verdict(content(), [other])
     assert row(table, '') == ['good', 'bad']
     assert row(table, 'HOTA, ground-truth boxes') == ['60.0', '-']
@@ -154,6 +179,7 @@ def test_runs_stand_side_by_side():
     assert row(table, title) == ['0.0', '100.0']
     assert row(table, 'false newborns per 1000 boxes') == ['12.5', '12.5']
     assert row(table, 'boxes missed by association') == ['2.5%', '2.5%']
+    assert row(table, 'nearest embedding is wrong, detector') == ['12.5%', '-']
 
 
 @pytest.mark.parametrize(
