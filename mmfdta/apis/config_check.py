@@ -58,6 +58,8 @@ _TAKEN_OUT = {
 }
 # MMEngine's, beside those of PyTorch's loader.
 _LOADER_KEYS = {'num_batch_per_epoch', *inspect.signature(DataLoader).parameters}
+# A detector's head, or those of the stages of a RoI head.
+_CLASS_HEAD = re.compile(r'\.bbox_head(\.\d+)?$')
 # Where a type is always one of a registry.
 _BUILT = re.compile(
     r'\.(dataset|sampler|batch_sampler|optimizer|(datasets|pipeline)\.\d+)$'
@@ -229,7 +231,7 @@ def _check_classes(content: dict) -> Iterator[str]:
         classes = kind.METAINFO['classes']
     for part in _parts(content):
         number = part.value.get('num_classes')
-        is_head = part.section == 'model' and part.key.endswith('.bbox_head')
+        is_head = part.section == 'model' and _CLASS_HEAD.search(part.key)
         if is_head and number not in (None, len(classes)):
             yield (
                 f'{part.key}.num_classes = {number}, but the data set of '

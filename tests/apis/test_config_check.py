@@ -215,6 +215,13 @@ def test_classes_of_model_and_data_agree(options, said):
         check_config(config)
 
 
+def test_the_stages_of_a_roi_head_have_the_classes_of_the_data():
+    head = 'model.detector.host.roi_head.bbox_head.3.num_classes'
+    config = load_config('fdta_sparse-rcnn-r50_dancetrack', {head: 80})
+    with pytest.raises(ConfigError, match=rf'{head} = 80, .*has 1 \(person\)'):
+        check_config(config)
+
+
 def test_two_classes_of_model_and_data():
     both = {
         'model.detector.bbox_head.num_classes': 2,

@@ -11,6 +11,8 @@ from mmdet.registry import TASK_UTILS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
+from .base import FrameDetector
+
 NO_DETECTION = -1e4
 """Logit of a query that its detector has ruled out; its score is 0."""
 
@@ -39,6 +41,12 @@ class DetrInterface:
             ValueError: In one line, with the key of the config.
         """
         key = 'model.detector.host'
+        if isinstance(host, FrameDetector):
+            raise ValueError(
+                f'{key}.type: {type(host).__name__} is a detector of this project, '
+                'which tracks without a QueryDetector around it; put it at '
+                'model.detector'
+            )
         is_known = isinstance(host, DetectionTransformer)
         if (
             not is_known

@@ -10,6 +10,7 @@ from mmdet.models.detectors import BaseDetector
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample, SampleList
 from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig, reduce_mean
+from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -76,8 +77,9 @@ class QueryDetector(BaseDetector):
                 'model.detector.host.data_preprocessor: nothing would call it; leave '
                 'it out, and set model.data_preprocessor'
             )
-        # MMDetection writes into the config it builds from.
-        self.host = MODELS.build(deepcopy(host))
+        # MMDetection writes into the config it builds from, and reads keys of it as
+        # attributes.
+        self.host = MODELS.build(ConfigDict(deepcopy(host)))
         # Kept, because stored detections are named by what a detector is made of.
         self.interface_cfg = dict(interface or dict(type='DetrInterface'))
         self.interface = TASK_UTILS.build(self.interface_cfg)

@@ -265,6 +265,7 @@ def test_a_detector_that_wants_text_is_refused():
     ('change', 'words'),
     [
         (dict(type='YOLOX'), r'host.type: found YOLOX, .*DINO.*interface'),
+        (dict(type='FDTADetector'), 'FDTADetector is a detector of this project'),
         (
             dict(data_preprocessor=dict(type='DetDataPreprocessor')),
             'host.data_preprocessor: nothing would call',
@@ -273,6 +274,8 @@ def test_a_detector_that_wants_text_is_refused():
 )
 def test_refused_hosts(change: dict, words: str):
     host = dict(host_config('dino'), **change)
+    if host['type'] == 'FDTADetector':
+        host = small_config().detector
     if host['type'] == 'YOLOX':
         path = Path(__file__).parents[3] / 'configs/_base_/models/yolox_nano_coco.py'
         host = Config.fromfile(path).model.detector

@@ -7,7 +7,6 @@ import pickle
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from small_fdta import build as build_model
 from small_fdta import collate, make_clip, small_config
@@ -30,7 +29,7 @@ ADAPTER = dict(
 )
 
 
-def sparse_rcnn(classes: int = CLASSES, softmax: bool = False) -> ConfigDict:
+def sparse_rcnn(classes: int = CLASSES, softmax: bool = False) -> dict:
     """MMDetection's Sparse R-CNN with small numbers."""
     init_default_scope('mmdet')
     loss = dict(type='FocalLoss', use_sigmoid=True, loss_weight=2.0)
@@ -71,7 +70,7 @@ def sparse_rcnn(classes: int = CLASSES, softmax: bool = False) -> ConfigDict:
     )
     pool = dict(type='RoIAlign', output_size=7, sampling_ratio=2)
     backbone = host_config('deformable')['backbone']
-    return ConfigDict(
+    return dict(
         type='SparseRCNN',
         backbone=dict(backbone, out_indices=(0, 1, 2, 3)),
         neck=dict(
@@ -100,7 +99,7 @@ def sparse_rcnn(classes: int = CLASSES, softmax: bool = False) -> ConfigDict:
     )
 
 
-def config(host: ConfigDict | None = None, **more) -> dict:
+def config(host: dict | None = None, **more) -> dict:
     return dict(
         type='QueryDetector',
         host=host or sparse_rcnn(),
