@@ -15,7 +15,7 @@ def compile_detector(model: nn.Module, **options: Any) -> nn.Module:
     come, for any size; for one image, several, and padded ones each. After eight times
     PyTorch leaves it at that and runs what is new as it is. Classes, weights and their
     names stay, and copies of the model are plain. So is what is not the call of a
-    network: non-maximum suppression, RoI heads.
+    network: non-maximum suppression, RoI heads; and a head that hooks keep in float32.
 
     Args:
         model: A tracker with a ``detector``, or a detector, which has been accelerated;
@@ -52,7 +52,8 @@ def compile_detector(model: nn.Module, **options: Any) -> nn.Module:
             'Install them, or do not compile'
         )
     for network in networks:
-        if not is_compiled(network):
+        # The hooks enter a context and leave it, which the compiler does not follow.
+        if not is_compiled(network) and not network._forward_pre_hooks:
             network.compile(**options)
     return model
 

@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmfdta.apis import MOTInferencer
 from mmfdta.apis.detection_store import detection_fingerprint
+from mmfdta.engine import PRECISIONS, keep_precision
 from mmfdta.ops import accelerate, compile_detector
 from mmfdta.ops.compilation import is_compiled
 from mmfdta.ops.folding import FoldedResNet
@@ -186,6 +187,23 @@ def test_the_networks_of_a_host():
         with torch.no_grad():
             found, expected = (d.detect(images, samples) for d in (model, plain))
         torch.testing.assert_close(found.embeddings, expected.embeddings)
+
+
+def test_a_head_in_float32_is_not_compiled():
+    init_default_scope('mmdet')
+    plain = accelerate(MODELS.build(host_config('detr')).eval())
+    keep_precision(plain, PRECISIONS['bf16'])
+    model = compile_detector(copy.deepcopy(plain), backend='eager')
+    assert is_compiled(model.encoder) and not is_compiled(model.bbox_head)
+    images, samples = make_frames([0, 0])
+    with torch.no_grad():
+        found, expected = (
+            d(images, copy.deepcopy(samples), mode='predict') for d in (model, plain)
+        )
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(
+            one.pred_instances.scores, other.pred_instances.scores
+        )
 
 
 def test_products_are_counted_in_a_compiled_network():
