@@ -2,7 +2,9 @@
 """MMDetection's trackers see exactly the detections that FDTA sees."""
 
 import copy
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from small_fdta import collate, make_clip
 
+from mmfdta.apis.detection_store import detection_fingerprint
 from mmfdta.apis.model_loading import load_tracker
 from mmfdta.checkpoints import CheckpointError, CheckpointMismatchError
 from mmfdta.engine import ExactWeightsHook
@@ -60,6 +63,38 @@ def test_detections_are_those_of_fdta(fdta, tracker: str):
     corners = np.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], 1)
     np.testing.assert_allclose(found.bboxes, corners * [256, 192, 256, 192], atol=1e-3)
     np.testing.assert_array_equal(found.embeddings, raw.embeddings[0].numpy()[order])
+
+
+def test_detections_on_another_detector_are_kept_once(tmp_path):
+    """What FDTA on DINO found is found again by every tracker on its weights."""
+    model = MODELS.build(read('fdta_dino-r50_mini').model)
+    model.init_weights()
+    path = tmp_path / 'fdta.pth'
+    torch.save(dict(state_dict=model.state_dict()), path)
+    data = SimpleNamespace(pipeline=SimpleNamespace(transforms=[]))
+
+    def name_of(config: str) -> str:
+        return detection_fingerprint(load_tracker(read(config), path, 'cpu'), data)
+
+    names = [f'{tracker}_fdta-dino_mini' for tracker in TRACKERS]
+    assert {*map(name_of, names)} == {name_of('fdta_dino-r50_mini')}
+
+
+def test_configs_share_detector_and_data_with_the_one_that_they_name():
+    """Their comments say whose checkpoint they take."""
+    paths = sorted(CONFIGS.glob('*_fdta-*.py'))
+    assert len(paths) == 13
+    for path in paths:
+        named = re.search(r'checkpoint of (\S+)\.py', path.read_text())
+        config = read(path.stem)
+        source = read(named[1] if named else 'fdta_mini')
+        for key in ('detector', 'data_preprocessor'):
+            assert config.model[key] == source.model[key], path
+        for key in ('val_dataloader', 'test_dataloader', 'test_evaluator'):
+            assert config[key] == source[key], path
+        assert config.checkpoint_modules == ['detector']
+        for key in ('train_dataloader', 'train_cfg', 'optim_wrapper'):
+            assert config[key] is None, path
 
 
 def test_only_the_named_modules_are_taken(fdta, tmp_path):
