@@ -19,16 +19,21 @@ _SERIES = (
     *('#0072b2', '#e69f00', '#009e73', '#cc79a7'),
     *('#56b4e9', '#d55e00', '#555555', '#8c564b'),
 )
+# Panels that a page can show beside each other.
+_IN_A_ROW = 4
 _GRID: dict[str, Any] = dict(color='0.88', linewidth=0.8)
 
 
 def new_figure(
-    width: float, height: float, columns: int = 1
+    width: float, height: float, columns: int = 1, rows: int = 1
 ) -> tuple[Figure, list[Axes]]:
-    """Make a figure, in inches, that no display or global state knows of."""
+    """Make a figure, in inches, that no display or global state knows of.
+
+    Its axes go from left to right, row by row.
+    """
     figure = Figure(figsize=(width, height), layout='constrained')
     FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 150) -> Path:
@@ -140,15 +145,19 @@ def plot_similarity(panels: Sequence[SimilarityPanel], title: str = '') -> Figur
     """Draw histograms of similarities, a panel for each stage.
 
     Args:
-        panels: From left to right.
+        panels: From left to right, in as few rows of at most four as hold them.
         title: Above the plot.
     """
-    figure, axes = new_figure(3.6 * len(panels), 3.8, columns=len(panels))
+    rows = -(-len(panels) // _IN_A_ROW)
+    columns = -(-len(panels) // rows)
+    figure, axes = new_figure(3.6 * columns, 0.4 + 3.4 * rows, columns, rows)
+    for axis in axes[len(panels) :]:
+        axis.remove()
     sides = (
         ('different', 'different objects, same frame', _SERIES[5]),
         ('same', 'same object, other frame', _SERIES[0]),
     )
-    for axis, panel in zip(axes, panels, strict=True):
+    for axis, panel in zip(axes, panels, strict=False):
         for name, label, color in sides:
             counts = getattr(panel, name)
             share = 100 * counts / max(1, counts.sum())
@@ -164,7 +173,8 @@ def plot_similarity(panels: Sequence[SimilarityPanel], title: str = '') -> Figur
             f'same {panel.share_same:.1%}'
         )
         tidy(axis, f'{panel.title}\n{summary}')
-    axes[0].set_ylabel('percent of pairs')
+    for axis in axes[::columns]:
+        axis.set_ylabel('percent of pairs')
     if title:
         figure.suptitle(title)
     _legend_below(figure, 2)

@@ -50,6 +50,32 @@ def test_similarity_is_in_percent_of_pairs():
     assert '75.0%' in figure.axes[0].get_title()
 
 
+@pytest.mark.parametrize(
+    ('panels', 'shape'), [(1, (1, 1)), (4, (1, 4)), (5, (2, 3)), (10, (3, 4))]
+)
+def test_similarities_of_many_stages_stand_in_rows(panels, shape):
+    edges, pairs = np.linspace(-1, 1, 3), np.ones(2, int)
+    figure = plot_similarity(
+        [
+            SimilarityPanel(str(number), edges, pairs, pairs, 0.9, 0.5, 0.5)
+            for number in range(panels)
+        ]
+    )
+    figure.draw_without_rendering()
+    boxes = [axis.get_tightbbox() for axis in figure.axes]
+    titles = [axis.get_title().splitlines()[0] for axis in figure.axes]
+    assert titles == [str(number) for number in range(panels)]
+    places = [(-round(box.y0), round(box.x0)) for box in boxes]
+    assert places == sorted(places)  # read as a page is
+    assert len({axis.get_position().y0 for axis in figure.axes}) == shape[0]
+    assert len({axis.get_position().x0 for axis in figure.axes}) == shape[1]
+    assert all(not a.overlaps(b) for a in boxes for b in boxes if a is not b)
+    labels = [axis.get_ylabel() for axis in figure.axes]
+    assert [bool(label) for label in labels] == [
+        number % shape[1] == 0 for number in range(panels)
+    ]
+
+
 def test_figure_is_whole_or_not_there(tmp_path, monkeypatch):
     figure = plot_scores({'A': dict(HOTA=0.5)}, metrics=('HOTA',))
     path = save_figure(figure, tmp_path / 'deep' / 'a.png')
