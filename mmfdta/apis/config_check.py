@@ -5,6 +5,7 @@ Names of keys and types first, then numbers of FDTA that have to agree.
 """
 
 import difflib
+import importlib.util
 import inspect
 import re
 import types
@@ -22,7 +23,7 @@ from torch.utils.data import DataLoader
 
 from mmfdta.engine.precision import find_precision
 from mmfdta.models.association.embedding_sharing import with_types
-from mmfdta.models.detectors.depth import share_depth_bins
+from mmfdta.models.detectors.depth import WITHOUT_ADAPTER, share_depth_bins
 from mmfdta.models.mot.fdta import share_sizes
 
 # What the runner and the commands understand at the top.
@@ -150,6 +151,30 @@ def check_new_keys(config: Config, options: dict[str, object]) -> None:
             raise ConfigError(
                 f'--cfg-options {key}: the config has no {first!r} and nothing would '
                 f'read it{_suggest(first, [*config, *TOP_KEYS])}'
+            )
+
+
+def check_initial_weights(config: Config) -> None:
+    """Refuse to begin a training with weights that cannot be fetched here.
+
+    Args:
+        config: What is to be trained. Testing does not read these weights.
+
+    Raises:
+        ConfigError: If they are torchvision's, which is not installed.
+    """
+    if importlib.util.find_spec('torchvision') is not None:
+        return
+    for part in _parts(dict(model=config.get('model'))):
+        weights = part.value.get('checkpoint')
+        if part.value.get('type') == 'Pretrained' and str(weights).startswith(
+            ('torchvision://', 'modelzoo://')
+        ):
+            init_cfg = re.sub(r'\.\d+$', '', part.key)
+            raise ConfigError(
+                f'{part.key}.checkpoint: found {weights!r}, which takes torchvision, '
+                f'and that is not installed; set {init_cfg}=None where load_from '
+                'replaces these weights, or install torchvision'
             )
 
 
@@ -380,10 +405,7 @@ def _check_relations(content: dict) -> Iterator[str]:
         key = 'model.detector.bbox_head.loss_depth'
     adapter, loss = detector.get('spatial_adapter'), owner.get('loss_depth')
     if adapter is None and loss is not None:
-        yield (
-            f'{key} is set, but there is no model.detector.spatial_adapter to train; '
-            'set both or neither'
-        )
+        yield f'{key} {WITHOUT_ADAPTER}'
     try:
         share_depth_bins(adapter, loss, key)
     except ValueError as problem:

@@ -17,6 +17,7 @@ from mmfdta.engine import adapt_to_config, resume_from_work_dir
 from mmfdta.engine.precision import adapt_optim_wrapper
 
 from .config import build_runner
+from .config_check import check_initial_weights
 from .weights import find_checkpoint
 
 
@@ -127,6 +128,7 @@ def train(config: Config) -> nn.Module:
         CheckpointError: If ``load_from`` cannot be read or is another model's.
         NonFiniteLossError: If a loss is NaN or infinite.
     """
+    check_initial_weights(config)
     adapt_optim_wrapper(config.get('optim_wrapper'), config.get('precision'))
     if config.get('load_from'):
         config.load_from = str(find_checkpoint(config.load_from))

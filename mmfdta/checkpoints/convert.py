@@ -17,7 +17,10 @@ from torch import Tensor
 
 from .class_heads import ClassChoice, choose_classes
 from .families import (
+    AVERAGED,
+    EMA,
     FOR_A_CONFIG,
+    HOST,
     OWN,
     TARGETS,
     TWO_STAGE,
@@ -52,6 +55,8 @@ CLASS_HEADS = (
     'detector.bbox_head.cls_branches.',
     'detector.bbox_head.multi_level_conv_cls.',
 )
+# What a tracker on a detector of MMDetection has besides those of the rules.
+_BESIDE_THE_RULES = (HOST, 'detector.depth_layers.', 'embedding_sharing.')
 _MAPPER = re.compile(r'detector\.neck\.(extra_)?convs\.\d+\.conv\.weight$')
 _BOX_HEAD = re.compile(r'detector\.bbox_head\.reg_branches\.\d+\.(.*)')
 _DECODER_LAYER = re.compile(r'detector\.decoder\.layers\.(\d+)\.')
@@ -191,6 +196,8 @@ def convert_state_dict(
         CheckpointError: The names are of no known family, a tensor is unknown,
             aliases differ, or the choice of classes does not fit.
     """
+    if family in (None, OWN.key) and find_host(state_dict) == HOST:
+        return _keep_own_host(state_dict, to, classes)
     source = recognise(state_dict) if family is None else find_family(family)
     goal = find_family(to)
     if goal.left_out is None:
@@ -209,10 +216,7 @@ def convert_state_dict(
                 hint = ''
                 if find_host(state_dict) is not None:
                     hint = f' {FOR_A_CONFIG}'
-                raise CheckpointError(
-                    f'{name} is not a parameter of {source.title}; no tensor is left '
-                    f'out without a reason, so the checkpoint is not converted.{hint}'
-                )
+                raise _unknown(name, source, hint)
             report.records.append(TensorRecord(name, None, reason))
         elif target in origin:
             raise CheckpointError(f'{name} and {origin[target]} are both {target}.')
@@ -232,6 +236,46 @@ def convert_state_dict(
     if not result:
         raise CheckpointError(f'{goal.title} has no place for {source.title}.')
     return Conversion(result, report)
+
+
+def _keep_own_host(
+    state_dict: dict[str, Tensor],
+    to: str,
+    classes: ClassChoice | Callable[[int], ClassChoice] | None,
+) -> Conversion:
+    """Account for a tracker of ours on a detector of MMDetection, which stays.
+
+    No other code base has names for it. What fits which detector is for a config to
+    say, and so is which rows of its heads are classes.
+    """
+    report = ConversionReport(OWN.key, 'mmfdta, on a detector of MMDetection', to)
+    goal = find_family(to)
+    if goal is not OWN:
+        raise CheckpointError(f'{goal.title} has no names for {report.title}.')
+    if classes not in (None, ClassChoice(), ClassChoice(keep=True)):
+        raise CheckpointError(
+            f'it is {report.title}, whose classes are chosen for the config that is to '
+            'load it: --config NAME.'
+        )
+    kept = {}
+    for name, tensor in state_dict.items():
+        if name.startswith(_BESIDE_THE_RULES) or to_target(OWN.rules, name):
+            kept[name] = tensor
+            report.records.append(TensorRecord(name, name))
+        elif name.startswith(EMA):
+            report.records.append(TensorRecord(name, None, AVERAGED))
+        else:
+            raise _unknown(name, OWN)
+    parts = absent_parts(OWN.rules, kept)
+    report.absent = [p for p in parts if p in _MODELS[0] - {DETECTOR}]
+    return Conversion(kept, report)
+
+
+def _unknown(name: str, source: Family, hint: str = '') -> CheckpointError:
+    return CheckpointError(
+        f'{name} is not a parameter of {source.title}; no tensor is left out without a '
+        f'reason, so the checkpoint is not converted.{hint}'
+    )
 
 
 def convert_checkpoint(

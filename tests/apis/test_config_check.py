@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Mistakes in a config are one error that names the key, before data is read."""
 
+import sys
 from pathlib import Path
 
 import mmdet
@@ -228,3 +229,22 @@ def test_two_classes_of_model_and_data():
         'train_dataloader.dataset.metainfo': dict(classes=('a', 'b')),
     }
     check_config(load_config('fdta_mini', both))
+
+
+@pytest.mark.parametrize('as_list', [False, True], ids=['dict', 'list'])
+def test_weights_of_torchvision_without_torchvision(
+    in_nowhere: Path, monkeypatch, as_list: bool, capsys
+):
+    """As in a host that is MMDetection's own config."""
+    monkeypatch.setitem(sys.modules, 'torchvision', None)
+    weights = dict(type='Pretrained', checkpoint='torchvision://resnet50')
+    path = in_nowhere / 'mine.py'
+    path.write_text(
+        f"_base_ = ['{CONFIGS / 'fdta_dino-r50_mini.py'}']\nmodel = dict(detector=dict("
+        f'host=dict(backbone=dict(init_cfg={[weights] if as_list else weights}))))\n'
+    )
+    assert main(['train', str(path), '--cfg-options', 'load_from=nowhere.pth']) == 1
+    message = capsys.readouterr().err
+    where = 'model.detector.host.backbone.init_cfg'
+    assert f'{where}{".0" if as_list else ""}.checkpoint: found ' in message
+    assert f'set {where}=None' in message and message.count('\n') == 1

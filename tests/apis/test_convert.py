@@ -199,8 +199,8 @@ def test_a_detector_of_mmdetection_is_converted_for_a_config(
     base = ROOT / 'configs/fdta_dino-r50_dancetrack.py'
     heads = dict(num_layers=1)
     config.write_text(
-        f'_base_ = [{str(base)!r}]\nmodel = dict(detector=dict(host=dict('
-        f'num_queries=20, encoder={heads}, decoder={heads})))\n'
+        f'_base_ = [{str(base)!r}]\nmodel = dict(match_layer=-1, detector='
+        f'dict(host=dict(num_queries=20, encoder={heads}, decoder={heads})))\n'
     )
     model = MODELS.build(Config.fromfile(config).model)
     names = model.state_dict()
@@ -233,3 +233,25 @@ def test_a_detector_of_mmdetection_is_converted_for_a_config(
     assert '16 dog of 80 (chosen)' in capsys.readouterr().out
     assert main(['convert', source, result, *options, '--to', 'motip']) == 1
     assert 'leave them out' in capsys.readouterr().err
+
+
+def test_our_own_file_on_a_detector_of_mmdetection_is_recognised(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    names = build('fdta_dino-r50_mini').state_dict()
+    source, result = str(tmp_path / 'fdta.pth'), str(tmp_path / 'copy.pth')
+    averaged = {'ema_detector.host.level_embed': names['detector.host.level_embed']}
+    torch.save(dict(state_dict=names | averaged), source)
+    assert main(['convert', source, result]) == 0
+    out = capsys.readouterr().out
+    assert 'mmfdta, on a detector of MMDetection' in out and 'from scratch' not in out
+    assert torch.load(result)['state_dict'].keys() == names.keys()
+    for options, said in (
+        (['--to', 'motip'], 'MOTIP as released has no names for'),
+        (['--class-index', '0'], '--config NAME'),
+    ):
+        assert main(['convert', source, result, *options]) == 1
+        assert said in capsys.readouterr().err
+    torch.save(dict(state_dict=names | {'nonsense.weight': torch.zeros(1)}), source)
+    assert main(['convert', source, result]) == 1
+    assert 'nonsense.weight is not a parameter' in capsys.readouterr().err

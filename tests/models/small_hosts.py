@@ -13,6 +13,7 @@ import mmfdta.registry  # noqa: F401
 CHANNELS = 16
 QUERIES = 10
 CLASSES = 3
+STAGES = 3
 DEPTH = dict(
     spatial_adapter=dict(
         type='SpatialAdapter',
@@ -82,6 +83,76 @@ def make_frames(
         )
         frames.append(frame)
     return imgs, frames
+
+
+def sparse_rcnn(classes: int = CLASSES, softmax: bool = False) -> dict:
+    """MMDetection's Sparse R-CNN with small numbers, for its own interface."""
+    init_default_scope('mmdet')
+    loss = dict(type='FocalLoss', use_sigmoid=True, loss_weight=2.0)
+    if softmax:
+        loss = dict(type='CrossEntropyLoss', use_sigmoid=False)
+    stage = dict(
+        type='DIIHead',
+        num_classes=classes,
+        num_heads=2,
+        feedforward_channels=24,
+        in_channels=CHANNELS,
+        dynamic_conv_cfg=dict(
+            type='DynamicConv',
+            in_channels=CHANNELS,
+            feat_channels=4,
+            out_channels=CHANNELS,
+            input_feat_shape=7,
+        ),
+        loss_bbox=dict(type='L1Loss', loss_weight=5.0),
+        loss_iou=dict(type='GIoULoss', loss_weight=2.0),
+        loss_cls=loss,
+        bbox_coder=dict(
+            type='DeltaXYWHBBoxCoder',
+            clip_border=False,
+            target_means=[0.0] * 4,
+            target_stds=[0.5, 0.5, 1.0, 1.0],
+        ),
+    )
+    costs = [
+        dict(type='ClassificationCost' if softmax else 'FocalLossCost', weight=2.0),
+        dict(type='BBoxL1Cost', weight=5.0, box_format='xyxy'),
+        dict(type='IoUCost', iou_mode='giou', weight=2.0),
+    ]
+    training = dict(
+        assigner=dict(type='HungarianAssigner', match_costs=costs),
+        sampler=dict(type='PseudoSampler'),
+        pos_weight=1,
+    )
+    pool = dict(type='RoIAlign', output_size=7, sampling_ratio=2)
+    backbone = _backbone(4)['backbone']
+    return dict(
+        type='SparseRCNN',
+        backbone=dict(backbone, out_indices=(0, 1, 2, 3)),
+        neck=dict(
+            type='FPN', in_channels=[8, 16, 32, 64], out_channels=CHANNELS, num_outs=4
+        ),
+        rpn_head=dict(
+            type='EmbeddingRPNHead',
+            num_proposals=QUERIES,
+            proposal_feature_channel=CHANNELS,
+        ),
+        roi_head=dict(
+            type='SparseRoIHead',
+            num_stages=STAGES,
+            stage_loss_weights=[1, 0.5, 2],
+            proposal_feature_channel=CHANNELS,
+            bbox_roi_extractor=dict(
+                type='SingleRoIExtractor',
+                roi_layer=pool,
+                out_channels=CHANNELS,
+                featmap_strides=[4, 8, 16, 32],
+            ),
+            bbox_head=[dict(stage) for _ in range(STAGES)],
+        ),
+        train_cfg=dict(rpn=None, rcnn=[dict(training) for _ in range(STAGES)]),
+        test_cfg=dict(rpn=None, rcnn=dict(max_per_img=QUERIES)),
+    )
 
 
 def _backbone(levels: int) -> dict:

@@ -55,6 +55,7 @@ def compiled(model: nn.Module) -> nn.Module:
 def shallow_fdta() -> nn.Module:
     config = small_config()
     config.detector.decoder.num_layers = 1
+    config.match_layer = -1
     return accelerate(build(config).eval())
 
 

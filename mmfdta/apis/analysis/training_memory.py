@@ -449,10 +449,12 @@ def _sizes(model: FDTA) -> tuple[Sequence[tuple[int, int]], Sequence[tuple[int, 
     if not isinstance(detector, QueryDetector):
         return SIZES, TINY
     host = detector.host
-    # Proposals are chosen among the pixels of the maps: there have to be enough.
+    # Queries are chosen among the pixels of the maps, unless they are learnt: there
+    # have to be enough.
     with torch.no_grad():
         maps = detector.extract_feat(torch.zeros(1, 3, STRIDE, STRIDE))
-    wanted = host.num_queries * max(1, getattr(host, 'dense_topk_ratio', 1))
+    wanted = getattr(host, 'num_queries', 1)
+    wanted *= max(1, getattr(host, 'dense_topk_ratio', 1))
     blocks = -(-wanted // sum(m[0, 0].numel() for m in maps))
     # Swin pads maps to whole windows, of the coarsest one half of the height here.
     windows = [getattr(m, 'window_size', 0) for m in host.backbone.modules()]
@@ -462,7 +464,8 @@ def _sizes(model: FDTA) -> tuple[Sequence[tuple[int, int]], Sequence[tuple[int, 
         rows, columns = -(-rows // (unit // 2)) * (unit // 2), unit
     columns *= int(np.ceil(blocks / rows / columns))
     # Attention among all pixels takes memory by their square.
-    dense = any(isinstance(m, nn.MultiheadAttention) for m in host.encoder.modules())
+    encoder = getattr(host, 'encoder', nn.Identity())  # Sparse R-CNN has none
+    dense = any(isinstance(m, nn.MultiheadAttention) for m in encoder.modules())
     times = (1, 2, 3) if dense else (1, 2)
     sizes = [(rows * STRIDE, columns * STRIDE * n) for n in times]
     return sizes, sizes[:2]
@@ -471,7 +474,8 @@ def _sizes(model: FDTA) -> tuple[Sequence[tuple[int, int]], Sequence[tuple[int, 
 def block_of_plain(model: FDTA, pixels: int) -> tuple[float, float]:
     """Most bytes that plain sampling works on at a time, forward and backward."""
     detector = getattr(model.detector, 'host', model.detector)
-    layer = detector.encoder.layers[0].self_attn
+    encoder = getattr(detector, 'encoder', None)
+    layer = None if encoder is None else encoder.layers[0].self_attn
     if not isinstance(layer, FastDeformableAttention):
         return 0, 0
     tokens = pixels * sum(1 / (8 << level) ** 2 for level in range(layer.num_levels))

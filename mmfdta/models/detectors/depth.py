@@ -14,6 +14,8 @@ from mmfdta.utils.shared_sizes import Place, share_number
 from .matcher import ClipTargets
 
 ADAPTER = 'model.detector.spatial_adapter'
+WITHOUT_ADAPTER = f'is set, but there is no {ADAPTER} to train; set both or neither'
+"""What to say of a depth loss alone, behind its key."""
 
 
 def share_depth_bins(
@@ -60,9 +62,17 @@ def build_spatial_adapter(
         The adapter.
 
     Raises:
-        ValueError: If it says other channels.
+        ValueError: If it says other channels, or the detector lacks its levels.
     """
     adapter = dict(adapter)
+    first = adapter.get('first_level', 0)
+    last = first + (adapter.get('num_levels') or 1) - 1
+    if not 0 <= first <= last < num_levels:
+        raise ValueError(
+            f'{ADAPTER}: found first_level={first} and num_levels={last - first + 1}, '
+            f'but the detector has {num_levels} level(s) of features, 0 to '
+            f'{num_levels - 1}; lower either'
+        )
     share_number(
         embed_dims_key,
         embed_dims,
@@ -73,7 +83,7 @@ def build_spatial_adapter(
         f'{ADAPTER}.num_levels',
         None,
         [Place(ADAPTER, adapter, 'num_levels')],
-        default=max(1, min(3, num_levels - adapter.get('first_level', 0))),
+        default=min(3, num_levels - first),
     )
     return MODELS.build(adapter)
 

@@ -52,6 +52,11 @@ class FDTADetector(FrameDetector):
         self.spatial_adapter = adapter
         super().__init__(*args, bbox_head=bbox_head, **kwargs)
 
+    @property
+    def num_layers(self) -> int:
+        """Decoder layers L."""
+        return self.decoder.num_layers
+
     def _init_layers(self) -> None:
         decoder = self.decoder
         super()._init_layers()

@@ -26,6 +26,8 @@ class ClipDetector(Protocol):
 
     embed_dims: int
     """Channels C of the embeddings."""
+    num_layers: int
+    """Decoder layers L."""
 
     def detect(
         self, imgs: Tensor, frames: SampleList, recompute: bool = False

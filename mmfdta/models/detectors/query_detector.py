@@ -19,7 +19,12 @@ from mmfdta.utils.transfers import to_device, to_float32
 
 from ..adapters import DepthFeatures
 from .base import padded_sizes, padding_of
-from .depth import build_spatial_adapter, depth_loss, share_depth_bins
+from .depth import (
+    WITHOUT_ADAPTER,
+    build_spatial_adapter,
+    depth_loss,
+    share_depth_bins,
+)
 from .depth_attention import DepthLayers
 from .detr_interface import NO_DETECTION
 from .matcher import ClipMatches, ClipTargets
@@ -55,9 +60,11 @@ class QueryDetector(BaseDetector):
 
     Attributes:
         embed_dims: Channels C of the embeddings.
+        num_layers: Decoder layers L.
 
     Raises:
-        ValueError: If the interface cannot read the host, or numbers do not agree.
+        ValueError: If the interface cannot read the host, numbers do not agree, or
+            there is a depth loss without a Spatial Adapter.
     """
 
     def __init__(
@@ -77,6 +84,13 @@ class QueryDetector(BaseDetector):
                 'model.detector.host.data_preprocessor: nothing would call it; leave '
                 'it out, and set model.data_preprocessor'
             )
+        if isinstance(interface, str):
+            raise ValueError(
+                f'model.detector.interface: found {interface!r}, expected a dict; '
+                f'write dict(type={interface!r})'
+            )
+        if spatial_adapter is None and loss_depth is not None:
+            raise ValueError(f'model.detector.loss_depth {WITHOUT_ADAPTER}')
         # MMDetection writes into the config it builds from, and reads keys of it as
         # attributes.
         self.host = MODELS.build(ConfigDict(deepcopy(host)))
@@ -86,6 +100,8 @@ class QueryDetector(BaseDetector):
         self.interface.prepare(self.host)
         self.matcher = TASK_UTILS.build(matcher or dict(type='ClipMatcher'))
         self.embed_dims = self.interface.embed_dims(self.host)
+        decoder_layers = self.interface.decoder_layers(self.host)
+        self.num_layers = len(decoder_layers)
         self.spatial_adapter = self.loss_depth = None
         adapter, loss = share_depth_bins(
             spatial_adapter, loss_depth, 'model.detector.loss_depth'
@@ -98,9 +114,7 @@ class QueryDetector(BaseDetector):
                 self.interface.num_levels(self.host),
             )
             self.depth_layers = DepthLayers(
-                self.interface.decoder_layers(self.host),
-                self.embed_dims,
-                depth_attn_cfg,
+                decoder_layers, self.embed_dims, depth_attn_cfg
             )
             self.loss_depth = None if loss is None else MODELS.build(loss)
 

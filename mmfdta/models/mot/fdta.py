@@ -127,7 +127,7 @@ class FDTA(OnlineTracker):
         init_cfg: Initialisation config.
 
     Raises:
-        ValueError: If parts do not fit together.
+        ValueError: If parts do not fit together, or the detector has no such layer.
     """
 
     def __init__(
@@ -161,6 +161,13 @@ class FDTA(OnlineTracker):
             window=window,
         )
         self.detector: ClipDetector = MODELS.build(detector)
+        layers = self.detector.num_layers
+        if not -layers <= match_layer < layers:
+            raise ValueError(
+                f'model.match_layer: found {match_layer}, but the decoder of the '
+                f'detector has layers from {-layers} to {layers - 1}; -1 is the last '
+                'one'
+            )
         parts = share_sizes(parts, self.detector.embed_dims)
         self.window = parts['window']
         self.temporal_adapter = _build(parts['temporal_adapter'])

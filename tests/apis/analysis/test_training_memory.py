@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
 from small_fdta import build, collate, make_clip, small_config
-from small_hosts import host_config
+from small_hosts import host_config, sparse_rcnn
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -47,13 +47,15 @@ def light_config(**clip_detection) -> Config:
 
 def on_host(config: Config, name: str) -> Config:
     """The same on a detector of MMDetection."""
-    host = host_config(name, 1)
+    is_sparse = name == 'sparse_rcnn'
+    host = sparse_rcnn(1) if is_sparse else host_config(name, 1)
     host['backbone']['stem_channels'] = 8
-    detector = config.model.detector
+    adapter = dict(config.model.detector.spatial_adapter, num_heads=2)
     config.model.detector = dict(
         type='QueryDetector',
         host=host,
-        spatial_adapter=dict(detector.spatial_adapter, num_heads=2),
+        interface=dict(type='SparseRCNNInterface' if is_sparse else 'DetrInterface'),
+        spatial_adapter=dict(adapter, first_level=int(is_sparse)),
         loss_depth=dict(type='DepthBinLoss'),
     )
     return config
@@ -115,6 +117,8 @@ def test_the_estimate_is_near_what_a_step_takes(case: str, way: str):
         ('dino', 'recomputed'),
         ('dino', 'objects'),
         ('detr', 'images'),
+        ('sparse_rcnn', 'images'),
+        ('sparse_rcnn', 'recomputed'),
     ],
 )
 def test_the_estimate_of_a_host_is_near_what_a_step_takes(host: str, case: str):

@@ -12,7 +12,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from small_fdta import build as build_model
 from small_fdta import collate, make_clip, small_config
-from small_hosts import HOSTS, QUERIES, host_config, make_frames
+from small_hosts import DEPTH, HOSTS, QUERIES, host_config, make_frames
 
 from mmfdta.models.detectors import ClipTargets, DetrInterface
 from mmfdta.models.detectors.detr_interface import NO_DETECTION
@@ -281,3 +281,51 @@ def test_refused_hosts(change: dict, words: str):
         host = Config.fromfile(path).model.detector
     with pytest.raises(ValueError, match=words):
         MODELS.build(dict(type='QueryDetector', host=host))
+
+
+@pytest.mark.parametrize(
+    ('argument', 'words'),
+    [
+        (
+            dict(interface='DetrInterface'),
+            r"detector.interface: found .*write dict\(type='DetrInterface'\)",
+        ),
+        (
+            dict(loss_depth=DEPTH['loss_depth']),
+            'detector.loss_depth is set, but there is no .*spatial_adapter',
+        ),
+        (
+            dict(spatial_adapter=dict(DEPTH['spatial_adapter'], first_level=4)),
+            'first_level=4 and num_levels=1, but the detector has 4 level',
+        ),
+        (
+            dict(
+                spatial_adapter=dict(
+                    DEPTH['spatial_adapter'], first_level=2, num_levels=3
+                )
+            ),
+            'first_level=2 and num_levels=3, but the detector has 4 level',
+        ),
+    ],
+)
+def test_refused_arguments(argument: dict, words: str):
+    with pytest.raises(ValueError, match=words):
+        MODELS.build(
+            dict(type='QueryDetector', host=host_config('deformable'), **argument)
+        )
+
+
+def test_the_layer_to_match_on_is_one_of_the_detector():
+    config = small_config()
+    config.detector = dict(type='QueryDetector', host=host_config('dino', layers=1))
+    with pytest.raises(ValueError, match='match_layer: found -2, .* -1 to 0'):
+        build_model(config)
+    config.match_layer = -1
+    model = build_model(config).train()
+    losses = model.loss(**model.data_preprocessor(collate(make_clip()), training=True))
+    assert losses['loss_id'].isfinite()
+    for layer in (-4, 3):
+        config = small_config()
+        config.match_layer = layer
+        with pytest.raises(ValueError, match=f'found {layer}, .* from -3 to 2'):
+            build_model(config)

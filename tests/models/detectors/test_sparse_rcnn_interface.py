@@ -7,16 +7,22 @@ import pickle
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmengine.registry import init_default_scope
 from small_fdta import build as build_model
 from small_fdta import collate, make_clip, small_config
-from small_hosts import CHANNELS, CLASSES, QUERIES, host_config, make_frames
+from small_hosts import (
+    CHANNELS,
+    CLASSES,
+    QUERIES,
+    STAGES,
+    host_config,
+    make_frames,
+    sparse_rcnn,
+)
 from torch import nn
 
 from mmfdta.models.detectors import ClipTargets
 from mmfdta.models.mot.fdta import ClipDetection
 
-STAGES = 3
 SHAPES = [(64, 96), (48, 80), (64, 64)]
 ADAPTER = dict(
     type='SpatialAdapter',
@@ -27,76 +33,6 @@ ADAPTER = dict(
     dropout=0.0,
     num_groups=4,
 )
-
-
-def sparse_rcnn(classes: int = CLASSES, softmax: bool = False) -> dict:
-    """MMDetection's Sparse R-CNN with small numbers."""
-    init_default_scope('mmdet')
-    loss = dict(type='FocalLoss', use_sigmoid=True, loss_weight=2.0)
-    if softmax:
-        loss = dict(type='CrossEntropyLoss', use_sigmoid=False)
-    stage = dict(
-        type='DIIHead',
-        num_classes=classes,
-        num_heads=2,
-        feedforward_channels=24,
-        in_channels=CHANNELS,
-        dynamic_conv_cfg=dict(
-            type='DynamicConv',
-            in_channels=CHANNELS,
-            feat_channels=4,
-            out_channels=CHANNELS,
-            input_feat_shape=7,
-        ),
-        loss_bbox=dict(type='L1Loss', loss_weight=5.0),
-        loss_iou=dict(type='GIoULoss', loss_weight=2.0),
-        loss_cls=loss,
-        bbox_coder=dict(
-            type='DeltaXYWHBBoxCoder',
-            clip_border=False,
-            target_means=[0.0] * 4,
-            target_stds=[0.5, 0.5, 1.0, 1.0],
-        ),
-    )
-    costs = [
-        dict(type='ClassificationCost' if softmax else 'FocalLossCost', weight=2.0),
-        dict(type='BBoxL1Cost', weight=5.0, box_format='xyxy'),
-        dict(type='IoUCost', iou_mode='giou', weight=2.0),
-    ]
-    training = dict(
-        assigner=dict(type='HungarianAssigner', match_costs=costs),
-        sampler=dict(type='PseudoSampler'),
-        pos_weight=1,
-    )
-    pool = dict(type='RoIAlign', output_size=7, sampling_ratio=2)
-    backbone = host_config('deformable')['backbone']
-    return dict(
-        type='SparseRCNN',
-        backbone=dict(backbone, out_indices=(0, 1, 2, 3)),
-        neck=dict(
-            type='FPN', in_channels=[8, 16, 32, 64], out_channels=CHANNELS, num_outs=4
-        ),
-        rpn_head=dict(
-            type='EmbeddingRPNHead',
-            num_proposals=QUERIES,
-            proposal_feature_channel=CHANNELS,
-        ),
-        roi_head=dict(
-            type='SparseRoIHead',
-            num_stages=STAGES,
-            stage_loss_weights=[1, 0.5, 2],
-            proposal_feature_channel=CHANNELS,
-            bbox_roi_extractor=dict(
-                type='SingleRoIExtractor',
-                roi_layer=pool,
-                out_channels=CHANNELS,
-                featmap_strides=[4, 8, 16, 32],
-            ),
-            bbox_head=[dict(stage) for _ in range(STAGES)],
-        ),
-        train_cfg=dict(rpn=None, rcnn=[dict(training) for _ in range(STAGES)]),
-        test_cfg=dict(rpn=None, rcnn=dict(max_per_img=QUERIES)),
-    )
 
 
 def config(host: dict | None = None, **more) -> dict:
