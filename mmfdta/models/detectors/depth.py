@@ -65,13 +65,12 @@ def build_spatial_adapter(
         ValueError: If it says other channels, or the detector lacks its levels.
     """
     adapter = dict(adapter)
-    first = adapter.get('first_level', 0)
-    last = first + (adapter.get('num_levels') or 1) - 1
-    if not 0 <= first <= last < num_levels:
+    first, count = adapter.get('first_level', 0), adapter.get('num_levels')
+    if not 0 <= first <= num_levels - (count or 1):
+        levels = f' and num_levels={count}' if count else ''
         raise ValueError(
-            f'{ADAPTER}: found first_level={first} and num_levels={last - first + 1}, '
-            f'but the detector has {num_levels} level(s) of features, 0 to '
-            f'{num_levels - 1}; lower either'
+            f'{ADAPTER}: found first_level={first}{levels}, but the detector has '
+            f'{num_levels} level(s) of features, 0 to {num_levels - 1}; lower it'
         )
     share_number(
         embed_dims_key,

@@ -296,7 +296,7 @@ def test_refused_hosts(change: dict, words: str):
         ),
         (
             dict(spatial_adapter=dict(DEPTH['spatial_adapter'], first_level=4)),
-            'first_level=4 and num_levels=1, but the detector has 4 level',
+            'first_level=4, but the detector has 4 level',
         ),
         (
             dict(
