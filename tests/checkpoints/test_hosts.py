@@ -303,7 +303,6 @@ def test_files_of_deformable_detr_go_where_they_went(files: dict):
 
 def test_pixels_are_those_of_the_zoo():
     """MMDetection reads blue first and normalises; clips come as RGB."""
-    ours = Config.fromfile(CONFIGS / f'{HOSTS["dino"][1]}.py').model.data_preprocessor
     clips = [
         torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8)
         for size in ((20, 30), (24, 26))
@@ -312,8 +311,9 @@ def test_pixels_are_those_of_the_zoo():
     for track in tracks:
         track.video_data_samples = [DetDataSample()]
     batch = dict(inputs=dict(img=clips), data_samples=tracks)
-    found = MODELS.build(ours)(batch)['inputs']['img'][:, 0]
-    for theirs, *_ in HOSTS.values():
+    for theirs, name, _ in HOSTS.values():
+        ours = Config.fromfile(CONFIGS / f'{name}.py').model.data_preprocessor
+        found = MODELS.build(ours)(batch)['inputs']['img'][:, 0]
         settings = Config.fromfile(ZOO / f'{theirs}.py').model.data_preprocessor
         frames = [
             DetDataSample(metainfo=dict(img_shape=clip.shape[-2:])) for clip in clips

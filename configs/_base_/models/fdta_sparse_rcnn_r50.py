@@ -12,4 +12,5 @@ detector = dict(
     spatial_adapter=dict(replaced.spatial_adapter, first_level=1),
     loss_depth=replaced.bbox_head.loss_depth,
 )
-model = dict(detector=dict(detector))
+# The neck adds coarse levels to finer ones: multiples of 32, as MMDetection pads.
+model = dict(data_preprocessor=dict(pad_size_divisor=32), detector=dict(detector))
