@@ -53,6 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='diagnosis.json of other runs on the same data, to stand beside this one',
     )
+    parser.add_argument(
+        '--gradients',
+        type=number(1, 1000, whole=True),
+        metavar='CLIPS',
+        help='measure besides how much association moves the detector, in that many '
+        "batches of the config's training data; each takes the memory of a training "
+        'step',
+    )
     add_batch_size(parser)
     parser.add_argument(
         '--json', action='store_true', help='print all that was found, as JSON'
@@ -64,9 +72,11 @@ def run(options: argparse.Namespace) -> None:
 
     Raises:
         ValueError: If the model does not track, there is no ground truth, nothing is
-            found, or another diagnosis is of other data.
+            found, another diagnosis is of other data, or gradients are asked of a model
+            whose association and detector do not learn together.
     """
     from mmfdta.apis.analysis.diagnosis import report
+    from mmfdta.apis.analysis.diagnosis.gradients import measure_gradients
     from mmfdta.apis.analysis.diagnosis.run import Diagnosis
     from mmfdta.apis.detection_store import DetectionStore
     from mmfdta.apis.progress import Progress
@@ -79,6 +89,16 @@ def run(options: argparse.Namespace) -> None:
             options.cfg_options = {**options.cfg_options, key: value}
     model, data, config = open_model(options)
     _ = data.truths  # says so before the work if there is no ground truth
+    gradients = None
+    if options.gradients:
+        with Progress(options.gradients, unit='clips', title='gradients') as bar:
+            gradients = measure_gradients(
+                config,
+                options.checkpoint,
+                options.device,
+                options.gradients,
+                bar.update,
+            )
     name = Path(options.config).stem
     out = options.out or Path('work_dirs', 'diagnose', name)
     folder = options.detections or out / 'detections'
@@ -90,6 +110,7 @@ def run(options: argparse.Namespace) -> None:
         detections = diagnosis.detect(bar.update)
     with Progress(diagnosis.frames, title='associate') as bar:
         parts = diagnosis.run(detections, lambda count: bar.update(count=count))
+    parts['gradients'] = gradients
     content = report.make_content(name, options.checkpoint, model, data, parts)
     report.check_comparable(content, others)
     files = report.write_report(content, others, out)

@@ -31,6 +31,7 @@ from ...evaluation_data import EvaluationData
 from ...thresholds import MEANINGS
 from .bounds import BOUNDS
 from .causes import BIRTHS, MISSES, SWITCHES
+from .gradients import ASSOCIATION
 from .words import CONTESTS, FATES, THEN, Meaning
 
 #: Of the JSON file; another number is another meaning of its keys.
@@ -416,6 +417,31 @@ def separability_section(content: Mapping) -> str:
     return _join(title, text, markdown_table(head, rows), picture)
 
 
+def gradients_section(content: Mapping) -> str:
+    """How much each loss of association moves the detector; empty if not measured."""
+    gradients = content.get('gradients')
+    if not gradients:
+        return ''
+    parts = gradients['parts']
+    losses = [key for key in ASSOCIATION if key in parts['detector']]
+    head = ['', *(t for key in losses for t in (ASSOCIATION[key], 'cosine'))]
+    rows = [
+        (
+            part,
+            *(f'{of[key][name]:.2f}' for key in losses for name in ('share', 'cosine')),
+        )
+        for part, of in parts.items()
+    ]
+    text = (
+        f'Gradients in {gradients["clips"]} clips of the training data, at all of the '
+        "detector and at its parts: norm of the loss's gradient over that of all "
+        'detection losses together (1: as much), and cosine between the two (below 0: '
+        'against detection). `model.embedding_sharing` and the weights of the losses '
+        'change the norm, see docs/any_detector.md.'
+    )
+    return _join('## Who moves the detector', text, markdown_table(head, rows))
+
+
 def _percent(share: float | None) -> str:
     return '-' if share is None else f'{100 * share:.1f}'
 
@@ -512,6 +538,7 @@ def format_page(content: Mapping, others: Sequence[Mapping] = ()) -> str:
         births_section(content),
         misses_section(content),
         separability_section(content),
+        gradients_section(content),
         thresholds_section(content),
     ]
     return _join(title, made, *sections) + '\n'
@@ -622,7 +649,17 @@ def _compared(runs: Sequence[Mapping]) -> list[tuple[str, Callable[[Mapping], st
         )
         for stage in stages
     ]
-    return [*own, *bounds, *others, *separate]
+    gradients = [
+        (
+            f'gradient of the {title} beside detection',
+            lambda run, key=key: (
+                f'{_at(run, "gradients", "parts", "detector", key, "share"):.2f}'
+            ),
+        )
+        for key, title in ASSOCIATION.items()
+        if any(run.get('gradients') for run in runs)
+    ]
+    return [*own, *bounds, *others, *separate, *gradients]
 
 
 def _per_1000(run: Mapping, count: int) -> str:

@@ -24,12 +24,12 @@ def runs(tmp_path_factory):
     data['data_root'] = folder / 'data'
     options = [f'val_dataloader.dataset.{k}={v}' for k, v in data.items()]
 
-    def call(config, *arguments, out='out'):
+    def call(config, *arguments, out='out', more=()):
         return main(
             [
                 *('diagnose', config, *map(str, arguments), '--device=cpu'),
                 *(f'--out={folder / out}', f'--detections={folder / "found"}'),
-                *('--batch-size=8', '--cfg-options', *options),
+                *('--batch-size=8', '--cfg-options', *options, *more),
             ]
         )
 
@@ -113,7 +113,28 @@ def test_json_is_all_that_is_printed(runs, capsys):
     assert runs.call('fdta_mini', 'minidance', *arguments, out='json') == 0
     content = json.loads(capsys.readouterr().out)
     assert content == content_of(runs, 'json')
+    assert content['gradients'] is None
     assert list(content['data']['sequences'].values()) == [SHAPE['frames']]
+
+
+def test_gradients_are_those_of_the_training_data(runs):
+    arguments = ['--threshold-steps=0', '--sequences', '*1', '--gradients=1']
+    data = {f'options.{name}': value for name, value in SHAPE.items()}
+    data |= {'options.train': 1, 'options.val': 0, 'data_root': runs.folder / 'clips'}
+    more = [f'train_dataloader.dataset.{k}={v}' for k, v in data.items()]
+    out = 'gradients'
+    assert runs.call('fdta_mini', 'minidance', *arguments, out=out, more=more) == 0
+    gradients = content_of(runs, 'gradients')['gradients']
+    assert gradients['clips'] == 1
+    assert {'detector', 'backbone', 'encoder', 'decoder'} < gradients['parts'].keys()
+    page = (runs.folder / 'gradients' / 'diagnosis.md').read_text()
+    of = gradients['parts']['decoder']
+    cells = [f'{of[k][n]:.2f}' for k in of for n in ('share', 'cosine')]
+    (line,) = re.findall(r'\| decoder +\|.*', page)
+    assert re.findall(r'-?[\d.]+', line) == cells
+    assert '0.00' not in cells[::2]
+    assert 'Who moves' in page
+    assert 'Who moves' not in (runs.folder / 'out' / 'diagnosis.md').read_text()
 
 
 def test_what_cannot_be_diagnosed_is_said_in_a_line(runs, capsys, tmp_path):
@@ -128,6 +149,7 @@ def test_what_cannot_be_diagnosed_is_said_in_a_line(runs, capsys, tmp_path):
         (['fdta_mini', random], 'no detection with a score above'),
         (['deformable_detr_mini', random], 'expected a tracker'),
         (['motip_mini', 'minidance'], 'unknown'),
+        (['sort_fdta-det_mini', 'minidance', '--gradients=1'], 'found none'),
         (['fdta_mini', 'minidance', '--sequences', 'x*'], "sequences=['x*'] are not"),
         (['fdta_mini', 'minidance', '--split', 'train'], 'train'),
         (
