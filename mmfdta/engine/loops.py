@@ -273,14 +273,11 @@ def check_warmup(loop: BaseLoop, model: nn.Module) -> str | None:
             if not duration:
                 continue
             key = f'model.{name}.warmup_{unit}'
-            said, run = (
-                f'{key} = {duration}',
-                f'the run has {loop.max_iters} iterations',
-            )
-            share = duration / loop.max_iters
+            said, total = f'{key} = {duration}', loop.max_iters
+            run = f'the run has {total} iterations'
             if unit == 'epochs' and not by_iters:
-                share = duration / loop.max_epochs
-                run = f'train_cfg.max_epochs = {loop.max_epochs}'
+                total = loop.max_epochs
+                run = f'train_cfg.max_epochs = {total}'
             elif unit == 'epochs':
                 if not isinstance(loop, ResumableIterTrainLoop):
                     raise ValueError(
@@ -290,10 +287,11 @@ def check_warmup(loop: BaseLoop, model: nn.Module) -> str | None:
                         f'data, or {key}=0'
                     )
                 length = len(loop.dataloader)
-                share *= length
+                duration *= length
                 said += f', and a pass over the data has {length} iterations'
-            if share >= longest:
-                longest = share
+            # A run of nothing has nothing to begin.
+            if total and duration / total >= longest:
+                longest = duration / total
                 remark = (
                     f'{said}, but {run}: what waits for the warm-up never begins. '
                     f'Train longer, or set {key}=0'
