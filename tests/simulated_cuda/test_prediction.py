@@ -8,7 +8,7 @@ away writes the smaller number here.
 import pytest
 from device_fixtures import assert_budget
 
-BOXES = {'models/detectors/fdta_detector.py:host_detections': 1}
+BOXES = {'models/detectors/outputs.py:host_detections': 1}
 SCORES = {'models/trackers/fdta_tracker.py:track': 1}
 YOLOX = {'models/detectors/yolox.py:find_on_host': 1}
 # Waits per frame, by place; nothing is copied to the device in a way that blocks.

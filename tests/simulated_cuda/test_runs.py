@@ -12,7 +12,7 @@ SAVING = 'mmengine/utils/misc.py:apply_to < engine/checkpoint_hook.py'
 
 # Two sequences of four and three frames: one batch each, and no ID scores at first.
 TESTED = {
-    'models/detectors/fdta_detector.py:host_detections': 2,
+    'models/detectors/outputs.py:host_detections': 2,
     'models/trackers/fdta_tracker.py:track': 5,
 }
 
@@ -56,6 +56,6 @@ def test_commands(simulated_cuda) -> None:
     assert of_frames(counts['test']) == TESTED, counts['test']['table']
     assert of_frames(counts['track']) == {
         # One sequence of four frames.
-        'models/detectors/fdta_detector.py:host_detections': 1,
+        'models/detectors/outputs.py:host_detections': 1,
         'models/trackers/fdta_tracker.py:track': 3,
     }, counts['track']['table']
