@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ...model_loading import load_tracker
 
-#: Losses of association, and what the page calls them.
 ASSOCIATION = dict(loss_id='ID loss', loss_contrastive='contrastive loss')
+"""Losses of association, and what the page calls them."""
 
 
 def measure_gradients(
