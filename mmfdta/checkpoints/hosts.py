@@ -63,7 +63,9 @@ def describe_host(model: nn.Module) -> tuple[str, int]:
     host = getattr(host, 'host', host)
     losses = (getattr(module, 'loss_cls', None) for module in host.modules())
     loss = next((loss for loss in losses if loss is not None), None)
-    return type(host).__name__, int(not getattr(loss, 'use_sigmoid', True))
+    return type(host).__name__.removeprefix('Zoo'), int(
+        not getattr(loss, 'use_sigmoid', True)
+    )
 
 
 def fit_host(
@@ -107,9 +109,13 @@ def fit_host(
     for name, shape in host.items():
         tensor, reason = _cut(name, tensors[name], shape, rows, background)
         if tuple(tensor.shape) != shape:
+            advice = 'take the config of its size'
+            if name.startswith('decoder.ref_point_head.'):
+                # OneDL's fork of MMDetection has another layer there than the zoo.
+                advice = "set model.detector.host.type='ZooDINO', or " + advice
             raise CheckpointError(
                 f'it is a {title} of another size: {name} has the shape '
-                f'{tuple(tensor.shape)} instead of {shape}; take the config of its size'
+                f'{tuple(tensor.shape)} instead of {shape}; {advice}'
             )
         result[prefix + name] = tensor
         if name in made:

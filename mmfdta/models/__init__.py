@@ -27,6 +27,7 @@ _NAMES = {
         'QueryDetector',
         'TrackletMatcher',
         'TwoStageDeformableDETR',
+        'ZooDINO',
     ),
     'losses': ('DepthBinLoss', 'IDLoss', 'QualityAwareContrastiveLoss'),
     'mot': ('FDTA', 'MOTR', 'TrackingByDetection'),

@@ -65,6 +65,8 @@ def build(config: dict) -> nn.Module:
     init_default_scope('mmdet')
     config = copy.deepcopy(dict(config))
     config['backbone'].pop('init_cfg', None)
+    if config['type'] == 'DINO':
+        config['type'] = 'ZooDINO'  # as the zoo's files, in either family
     is_swin = config['backbone']['type'] == 'SwinTransformer'
     if is_swin:
         config['backbone'].update(SMALL_SWIN)
@@ -121,13 +123,15 @@ def get(files: dict, config: str) -> dict:
 
 def test_the_hosts_are_those_of_the_zoo():
     """All that decides what weights mean is MMDetection's."""
-    told = ('type', 'num_queries', 'num_feature_levels', 'with_box_refine',
+    told = ('num_queries', 'num_feature_levels', 'with_box_refine',
             'as_two_stage', 'encoder', 'decoder', 'positional_encoding', 'dn_cfg',
             'dense_topk_ratio', 'dqs_cfg', 'train_cfg', 'test_cfg')  # fmt: skip
     defaults = dict(num_feature_levels=4)
     for name in ('dino', 'swin', 'ddq'):
         theirs = Config.fromfile(ZOO / f'{HOSTS[name][0]}.py').model
         ours = host_config(name)
+        # DINO with the positions of the zoo's files.
+        assert ours.type in (theirs.type, f'Zoo{theirs.type}')
         for key in told:
             assert ours.get(key) == theirs.get(key, defaults.get(key)), (name, key)
         assert {**theirs.bbox_head, 'num_classes': 1} == ours.bbox_head
@@ -163,7 +167,8 @@ def test_every_tensor_of_a_zoo_file_gets_its_place(name: str, files: dict):
     assert len(cut) == num_heads
     denoising = 'dn_query_generator.label_embedding.weight'
     assert (denoising in cut) == (denoising in source)
-    assert f'{type(host).__name__} of MMDetection' in remark
+    title = type(host).__name__.removeprefix('Zoo')
+    assert f'{title} of MMDetection' in remark
     assert '0 person of 80' in remark and 'association start from scratch' in remark
     assert adapted['meta']['dataset_meta'] == dict(classes=('dancer',))
     report = convert_for_host(source, model).report

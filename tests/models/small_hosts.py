@@ -271,7 +271,7 @@ def _dino(classes: int, layers: int, **more) -> dict:
         layers,
         **dict(
             dict(
-                type='DINO',
+                type='ZooDINO',
                 as_two_stage=True,
                 dn_cfg=noise,
                 **_head('DINOHead', classes),

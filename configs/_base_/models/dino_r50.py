@@ -1,7 +1,8 @@
 # The host of fdta_dino_r50.py: DINO with ResNet-50, as MMDetection trains it
 # (configs/dino/dino-4scale_r50_8xb2-12e_coco.py), for one class.
 host = dict(
-    type='DINO',
+    # MMDetection's, with positions that the zoo's weights fit in either family.
+    type='ZooDINO',
     num_queries=900,
     num_feature_levels=4,
     with_box_refine=True,

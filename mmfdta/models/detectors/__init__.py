@@ -21,6 +21,7 @@ from .outputs import ClipDetector, DetectorOutputs, MergedOutputs, host_detectio
 from .query_detector import QueryDetector
 from .sparse_rcnn_interface import SparseRCNNInterface
 from .two_stage_deformable_detr import TwoStageDeformableDETR
+from .zoo_dino import ZooDINO
 
 __all__ = [
     'ClipDetector',
@@ -44,5 +45,6 @@ __all__ = [
     'TrackletMatches',
     'Tracklets',
     'TwoStageDeformableDETR',
+    'ZooDINO',
     'host_detections',
 ]

@@ -232,7 +232,7 @@ def test_a_tracker_trains_and_tracks():
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
-        (dict(host=host_config('dino')), 'found DINO, expected SparseRCNN without'),
+        (dict(host=host_config('dino')), 'found ZooDINO, expected SparseRCNN without'),
         (dict(interface=None), r'found SparseRCNN, .*interface, see docs/any_detector'),
     ],
 )
