@@ -8,6 +8,7 @@ and every tensor of the host comes from the file or is made with a reason.
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from math import prod
 from typing import TypeVar
 
 import torch
@@ -111,8 +112,9 @@ def fit_host(
         if tuple(tensor.shape) != shape:
             advice = 'take the config of its size'
             if name.startswith('decoder.ref_point_head.'):
-                # OneDL's fork of MMDetection has another layer there than the zoo.
-                advice = "set model.detector.host.type='ZooDINO', or " + advice
+                # OneDL's fork of MMDetection has a wider layer there than the zoo.
+                other = 'DINO' if tensor.numel() > prod(shape) else 'ZooDINO'
+                advice = f'set model.detector.host.type={other!r}, or {advice}'
             raise CheckpointError(
                 f'it is a {title} of another size: {name} has the shape '
                 f'{tuple(tensor.shape)} instead of {shape}; {advice}'

@@ -76,10 +76,11 @@ def to_float32(value: Any) -> Any:
         value: A tensor, anything else, or dictionaries, lists and tuples of these.
 
     Returns:
-        The same, with what is no tensor of floats as it is.
+        The same, with everything else as it is, double precision too.
     """
     if isinstance(value, Tensor):
-        return value.float() if value.is_floating_point() else value
+        is_half = value.is_floating_point() and value.element_size() < 4
+        return value.float() if is_half else value
     if isinstance(value, dict):
         return {key: to_float32(part) for key, part in value.items()}
     if type(value) in (list, tuple):

@@ -326,3 +326,15 @@ def test_pixels_are_those_of_the_zoo():
         bgr = dict(inputs=[clip[0].flip(0) for clip in clips], data_samples=frames)
         expected = MODELS.build(settings)(bgr)['inputs']
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(('width', 'other'), [(256, 'ZooDINO'), (1024, 'DINO')])
+def test_positions_of_the_other_dino_are_named(files: dict, width: int, other: str):
+    """The two families encode DINO's positions as 512 and 1,024 channels."""
+    file = get(files, HOSTS['dino'][0])
+    name = 'decoder.ref_point_head.layers.0.weight'
+    content = dict(
+        file, state_dict={**file['state_dict'], name: torch.ones(256, width)}
+    )
+    with pytest.raises(CheckpointError, match=f"host.type='{other}'"):
+        adapt_weights(content, tracker(build(host_config('dino'))), complete=False)
