@@ -1,10 +1,14 @@
 # Copyright (c) mmfdta authors.
 """Frames in the forms in which programs have them: arrays, tensors, Pillow's images."""
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 _EXPECTED = (
     'expected uint8 (H, W, 3), (H, W, 4) or (H, W), a tensor (3, H, W) of uint8 or of '
@@ -33,7 +37,7 @@ def to_bgr(frame: Any, rgb: bool = False) -> np.ndarray:
     """
     if _is_pillow(frame):
         image, rgb = _from_pillow(frame), True
-    elif isinstance(frame, torch.Tensor):
+    elif _is_tensor(frame):
         image = _from_tensor(frame)
     elif isinstance(frame, np.ndarray):
         image = frame
@@ -56,6 +60,12 @@ def to_bgr(frame: Any, rgb: bool = False) -> np.ndarray:
     return np.ascontiguousarray(image)
 
 
+def _is_tensor(frame: Any) -> bool:
+    """Tell a tensor; whoever has one has loaded PyTorch."""
+    torch = sys.modules.get('torch')
+    return torch is not None and isinstance(frame, torch.Tensor)
+
+
 def _is_pillow(frame: Any) -> bool:
     return any(c.__module__ == 'PIL.Image' for c in type(frame).__mro__)
 
@@ -69,7 +79,7 @@ def _from_pillow(frame: Any) -> np.ndarray:
     return np.asarray(frame.convert('RGB'))
 
 
-def _from_tensor(frame: torch.Tensor) -> np.ndarray:
+def _from_tensor(frame: 'Tensor') -> np.ndarray:
     image = frame.detach().cpu()
     if image.ndim == 3 and image.shape[0] in (1, 3, 4):
         image = image.permute(1, 2, 0)
@@ -80,5 +90,5 @@ def _from_tensor(frame: torch.Tensor) -> np.ndarray:
                 f'frame: found a tensor of {frame.dtype} from {low:g} to {high:g}, '
                 'expected floats from 0 to 1, or uint8'
             )
-        image = (image * 255).round().to(torch.uint8)
+        image = (image * 255).round().byte()
     return image.numpy()

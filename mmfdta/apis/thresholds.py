@@ -102,6 +102,13 @@ def current_thresholds(model: Mapping) -> dict[str, float]:
     return found
 
 
+def describe_thresholds(model: Mapping) -> str:
+    """Write the thresholds of a config's tracker in brackets, with a space in front."""
+    values = current_thresholds(model)
+    listed = ', '.join(f'{name} {value:g}' for name, value in values.items())
+    return f' ({listed})' if listed else ''
+
+
 def _option(name: str) -> str:
     return f'--{name.replace("_", "-")}'
 

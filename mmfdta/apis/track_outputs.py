@@ -13,10 +13,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO, Protocol
 
-from mmengine.logging import print_log
-
 from mmfdta.structures.mot_text import format_tracks
 from mmfdta.structures.tables import csv_table
+from mmfdta.utils.logs import say
 from mmfdta.visualization import (
     VIDEO_SUFFIXES,
     TrackDrawer,
@@ -78,10 +77,9 @@ class VideoOptions:
 def keep_audio(options: VideoOptions, source: FrameSource) -> VideoOptions:
     """Let a written video have the audio of its source; say so if there is none."""
     if source.audio_from is None:
-        print_log(
+        say(
             f'{source.name}: no audio that can be read beside the frames: the video is '
             'written without',
-            'current',
             logging.WARNING,
         )
         return options

@@ -2,6 +2,7 @@
 """One video from its first frame to its last: read, track and write at once."""
 
 import itertools
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import (
@@ -14,18 +15,17 @@ from collections.abc import (
 )
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
-from mmengine.logging import print_log
 
-from mmfdta.engine.frame_batches import MOST_FRAMES
 from mmfdta.structures.tracks import Tracks
+from mmfdta.utils.logs import say
 from mmfdta.visualization import TrackDrawer, TrackStyle
 from mmfdta.visualization.drawing import class_name
 
 from .background import BackgroundConsumer, Prefetcher
 from .counting import Counts, ObjectCounter
-from .frame_preprocessing import FramePreprocessor
 from .progress import Progress, format_speed
 from .sources import FrameSource, SourceFrame
 from .track_outputs import TrackOutput
@@ -106,8 +106,27 @@ class TrackingReport:
         return text
 
 
+class FramePreparer(Protocol):
+    """Makes of a frame what a model takes."""
+
+    def __call__(
+        self, image: np.ndarray, index: int, video: str = '', num_frames: int = 0
+    ) -> Any:
+        """Prepare a frame.
+
+        Args:
+            image: uint8 (H, W, 3) BGR.
+            index: Number in its video, from 0.
+            video: Name of the video.
+            num_frames: Length of the video, 0 if unknown.
+        """
+
+    def input_shape(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of a frame (height, width) before any padding."""
+
+
 # A frame and what the model gets of it.
-_Prepared = tuple[SourceFrame, dict]
+_Prepared = tuple[SourceFrame, Any]
 
 
 class TrackingRun:
@@ -128,6 +147,7 @@ class TrackingRun:
         outputs: Take the tracked frames.
         batch_size: Frames given to the model at a time; or what says so of the first
             prepared frame of a size.
+        largest_batch: Most frames that it may say.
         max_frames: Stop after so many.
         progress: Show a progress bar.
         classes: Names of the model's classes.
@@ -139,10 +159,11 @@ class TrackingRun:
     def __init__(
         self,
         source: FrameSource,
-        prepare: FramePreprocessor,
-        predict: Callable[[list[dict], int], list[Tracks]],
+        prepare: FramePreparer,
+        predict: Callable[[list, int], list[Tracks]],
         outputs: list[TrackOutput],
-        batch_size: int | Callable[[dict], int] = 1,
+        batch_size: int | Callable[[Any], int] = 1,
+        largest_batch: int = 1,
         max_frames: int | None = None,
         progress: bool = False,
         classes: Sequence[str] = (),
@@ -155,6 +176,7 @@ class TrackingRun:
         self._predict = predict
         self._outputs = outputs
         self._batch_size = batch_size
+        self._largest_batch = largest_batch
         self._max_frames = max_frames
         total = source.num_frames
         if total is not None and max_frames is not None:
@@ -184,7 +206,8 @@ class TrackingRun:
         """
         start = time.perf_counter()
         size = self._batch_size
-        depth = max(_QUEUE, 2 * (size if isinstance(size, int) else MOST_FRAMES))
+        most = size if isinstance(size, int) else self._largest_batch
+        depth = max(_QUEUE, 2 * most)
         camera: Prefetcher[SourceFrame] | None = None
         if self._source.live:
             camera = Prefetcher(self._source, _QUEUE, drop_oldest=True)
@@ -318,7 +341,7 @@ class TrackingRun:
                 files += [path] if path is not None else []
         if errors:
             if files:
-                print_log(f'Written and whole: {", ".join(map(str, files))}', 'current')
+                say(f'Written and whole: {", ".join(map(str, files))}')
             raise errors[0]
         return tuple(files)
 
@@ -330,13 +353,12 @@ class TrackingRun:
         try:
             files = self._finish_all(complete)
         except OSError as error:
-            print_log(f'{self._source.name}: {error}', 'current', 30)
+            say(f'{self._source.name}: {error}', logging.WARNING)
             return
         if files:
             state = 'stopped' if complete else 'NOT COMPLETE'
-            print_log(
+            say(
                 f'{self._source.name}: {state} after {self._num_frames} frames; '
                 f'what was tracked stands in {", ".join(map(str, files))}',
-                'current',
-                30,
+                logging.WARNING,
             )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmfdta.apis.presets import DEFAULT_PRESET, PRESETS, choose_config
-from mmfdta.apis.thresholds import MEANINGS, current_thresholds
+from mmfdta.apis.thresholds import MEANINGS
 
 from .arguments import (
     add_batch_size,
@@ -28,6 +28,7 @@ from .source_arguments import add_source_options, source_options
 
 if TYPE_CHECKING:
     from mmfdta.apis import MOTInferencer, TrackedFrame, TrackingReport
+    from mmfdta.apis.video_tracker import VideoTracker
 
 # Frames that tell how fast it goes: the first ones are slower.
 _WARM = 3
@@ -167,42 +168,14 @@ def run(options: argparse.Namespace) -> int:
     plan = _plan_results(options)
     counter = read_counter(options)
     reading = source_options(options)
-    config = options.config or PRESETS.get(options.preset)
-    if config is None:
-        config = choose_config(options.checkpoint)
-        others = (
-            '--config chooses' if options.checkpoint else '--preset, --config choose'
-        )
-        _say(f'config {config}; {others} another')
+    tracker = _open_config(options)
+    _describe(tracker)
 
-    from mmengine.logging import MMLogger
-
-    from mmfdta.apis import MOTInferencer
-    from mmfdta.engine import quiet_console
     from mmfdta.visualization import TrackStyle
 
-    quiet_console(MMLogger.get_current_instance())
-    inferencer = MOTInferencer(
-        config,
-        options.checkpoint,
-        options.device,
-        classes=options.classes,
-        batch_size=options.batch_size,
-        precision=options.precision,
-        compile=options.compile,
-        allow_random_weights=options.allow_random_weights,
-        cfg_options=options.cfg_options,
-        thresholds={
-            name: value
-            for name in MEANINGS
-            if (value := getattr(options, name)) is not None
-        },
-        input_size=options.input_size,
-    )
-    _describe(inferencer)
     show_classes = options.show_classes
     if show_classes is None:
-        show_classes = len(inferencer.kept_classes) > 1
+        show_classes = len(tracker.kept_classes) > 1
     how: dict[str, Any] = dict(
         style=TrackStyle(
             show_scores=options.show_scores,
@@ -225,7 +198,7 @@ def run(options: argparse.Namespace) -> int:
     failed = []
     for source, files in plan:
         try:
-            report = _track(inferencer, source, files, how)
+            report = _track(tracker, source, files, how)
         except Exception as error:
             text = explain(error)
             if len(plan) == 1 or text is None or options.traceback:
@@ -240,6 +213,42 @@ def run(options: argparse.Namespace) -> int:
     if failed and len(plan) > 1:
         _say(f'{len(failed)} of {len(plan)} not complete: {", ".join(failed)}')
     return 1 if failed else 0
+
+
+def _open_config(options: argparse.Namespace) -> 'MOTInferencer':
+    """Load the model of a config."""
+    config = options.config or PRESETS.get(options.preset)
+    if config is None:
+        config = choose_config(options.checkpoint)
+        others = (
+            '--config chooses' if options.checkpoint else '--preset, --config choose'
+        )
+        _say(f'config {config}; {others} another')
+
+    from mmengine.logging import MMLogger
+
+    from mmfdta.apis import MOTInferencer
+    from mmfdta.engine import quiet_console
+
+    quiet_console(MMLogger.get_current_instance())
+    return MOTInferencer(
+        config,
+        options.checkpoint,
+        options.device,
+        classes=options.classes,
+        batch_size=options.batch_size,
+        precision=options.precision,
+        compile=options.compile,
+        allow_random_weights=options.allow_random_weights,
+        cfg_options=options.cfg_options,
+        thresholds=_thresholds(options),
+        input_size=options.input_size,
+    )
+
+
+def _thresholds(options: argparse.Namespace) -> dict[str, float]:
+    values = {name: getattr(options, name) for name in MEANINGS}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _plan_results(options: argparse.Namespace) -> list[tuple[str, list[Path]]]:
@@ -286,18 +295,11 @@ def _plan_results(options: argparse.Namespace) -> list[tuple[str, list[Path]]]:
     return list(zip(sources, files, strict=True))
 
 
-def _describe(inferencer: 'MOTInferencer') -> None:
+def _describe(tracker: 'VideoTracker') -> None:
     """Say what tracks, with which weights, and what it can find."""
-    model = inferencer.model
-    parts = [type(model).__name__]
-    if hasattr(model, 'detector') and hasattr(model, 'tracker'):
-        parts = [type(model.tracker).__name__, type(model.detector).__name__]
-    values = current_thresholds(inferencer.config.model)
-    listed = ', '.join(f'{name} {value:g}' for name, value in values.items())
-    _say(f'{" on ".join(parts)}{f" ({listed})" if listed else ""}')
-    device = next(model.parameters()).device
-    _say(f'weights {inferencer.checkpoint or "at random"}, on {device}')
-    kept = inferencer.kept_classes
+    for line in tracker.describe():
+        _say(line)
+    kept = tracker.kept_classes
     if len(kept) > _LISTED:
         _say(
             f'classes: {len(kept)} ({", ".join(kept[:3])}, ...); --classes {kept[0]} '
@@ -308,14 +310,14 @@ def _describe(inferencer: 'MOTInferencer') -> None:
 
 
 def _track(
-    inferencer: 'MOTInferencer', source: str, files: list[Path], how: dict[str, Any]
+    tracker: 'MOTInferencer', source: str, files: list[Path], how: dict[str, Any]
 ) -> 'TrackingReport':
     """Track a source, and say how it goes."""
     _say(f'{source} -> {", ".join(map(str, files))}')
-    frames = inferencer.track(source, out=files, **how)
+    frames = tracker.track(source, out=files, **how)
     try:
         for count in itertools.count(1):
-            _remark(inferencer, next(frames), count)
+            _remark(tracker, next(frames), count)
     except StopIteration as end:
         report: TrackingReport = end.value
     finally:
@@ -323,7 +325,7 @@ def _track(
     if report.tracks:
         _say(f'{source}: {report.describe_tracks()}')
     else:
-        chosen = len(inferencer.kept_classes) < len(inferencer.classes)
+        chosen = len(tracker.kept_classes) < len(tracker.classes)
         kept = ' of these classes' if chosen else ''
         _say(
             f'{source}: nothing{kept} was tracked; a lower --det-thr finds what is '
@@ -332,24 +334,31 @@ def _track(
     return report
 
 
-def _remark(inferencer: 'MOTInferencer', frame: 'TrackedFrame', count: int) -> None:
+def _remark(tracker: 'MOTInferencer', frame: 'TrackedFrame', count: int) -> None:
     """Say with the first frames how large they are, and how to be faster."""
     from mmfdta.apis.progress import format_speed
 
+    if count not in (1, _WARM):
+        return
     height, width = frame.image.shape[:2]
+    rows, columns = tracker.preprocessor.input_shape(height, width)
     if count == 1:
-        rows, columns = inferencer.preprocessor.input_shape(height, width)
         _say(f'frames {width}x{height}, resized to {columns}x{rows} for the model')
-    if count == _WARM and 0 < frame.fps < 1:
-        size = max(inferencer.preprocessor.input_shape(height, width))
-        name = Path(inferencer.config.filename or '').stem
-        ways = [] if name == _FASTEST else ['--preset fast']
-        if name == PRESETS['fast']:
-            ways = [f'--config {_FASTEST}']
-        ways += [f'a smaller --input-size (now {size})']
-        if next(inferencer.model.parameters()).device.type == 'cpu':
-            ways.append('a GPU')
+    elif 0 < frame.fps < 1:
+        ways = _ways_to_be_faster(tracker, max(rows, columns))
         _say(f'{format_speed(frame.fps)}; faster: {", ".join(ways)}')
+
+
+def _ways_to_be_faster(tracker: 'MOTInferencer', size: int) -> list[str]:
+    """Name them, where frames have a long side of so many pixels for the model."""
+    name = Path(tracker.config.filename or '').stem
+    ways = [] if name == _FASTEST else ['--preset fast']
+    if name == PRESETS['fast']:
+        ways = [f'--config {_FASTEST}']
+    ways += [f'a smaller --input-size (now {size})']
+    if next(tracker.model.parameters()).device.type == 'cpu':
+        ways.append('a GPU')
+    return ways
 
 
 def _say(text: str) -> None:

@@ -18,7 +18,7 @@ from av.container import OutputContainer
 from av.filter import Graph
 from av.packet import Packet
 
-from .video_writer import say
+from mmfdta.utils.logs import say
 
 # The name FFmpeg has for the container of a suffix.
 _FORMATS = {

@@ -16,6 +16,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from mmfdta.utils.logs import say
+
 VIDEO_SUFFIXES = ('.mp4', '.m4v', '.mov', '.mkv', '.avi', '.webm')
 # What OpenCV writes where PyAV is not installed; its wheels cannot encode H.264.
 _OPENCV_CODECS = {
@@ -406,13 +408,6 @@ def check_folder(path: Path) -> None:
         )
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, 'is a folder; name a file', str(path))
-
-
-def say(text: str, level: int = logging.INFO) -> None:
-    """Log a line; whoever imports the package to plot loads no PyTorch for it."""
-    from mmengine.logging import print_log
-
-    print_log(text, 'current', level)
 
 
 @contextlib.contextmanager

@@ -10,8 +10,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from PIL import Image
 
-from mmfdta.apis import MOTInferencer
-from mmfdta.apis import inferencer as inferencer_module
+from mmfdta.apis import MOTInferencer, video_tracker
 from mmfdta.apis.model_loading import load_tracker
 from mmfdta.apis.presets import PRESETS, choose_config
 from mmfdta.checkpoints import CheckpointMismatchError
@@ -158,7 +157,7 @@ def test_class_filter_takes_names_and_numbers(toys, scene, classes, expected):
 
 
 def test_classes_of_coco_are_found_as_people_write_them():
-    find, offer = inferencer_module._find_label, inferencer_module._offer
+    find, offer = video_tracker._find_label, video_tracker._offer
     assert [find(name, COCO) for name in ('Person', 'PERSON ', 0, '0')] == [0] * 4
     assert find('people', COCO) is None and find('80', COCO) is None
     offers = {
@@ -170,7 +169,7 @@ def test_classes_of_coco_are_found_as_people_write_them():
     for wrong, text in offers.items():
         assert f'did you mean {text}' in offer(wrong, COCO)
     assert 'zebra' in offer('xxxxxxxx', COCO)  # then all are named
-    for name in inferencer_module._SAME.values():
+    for name in video_tracker._SAME.values():
         assert name in COCO
 
 

@@ -276,7 +276,7 @@ def test_rate_that_is_given_replaces_the_times(inferencer, film, toys):
 
 def test_images_have_no_sound_to_keep(inferencer, toys, monkeypatch):
     said = []
-    monkeypatch.setattr(track_outputs, 'print_log', lambda text, *_: said.append(text))
+    monkeypatch.setattr(track_outputs, 'say', lambda text, *_: said.append(text))
     images = toys.images('frames', 4)
     assert inferencer(images, out=toys.folder / 'o.mp4', audio=True).complete
     assert len(said) == 1 and said[0].startswith('frames: no audio')

@@ -26,9 +26,8 @@ from mmfdta.datasets.transforms.geometry import (
     Crop,
     Flip,
     Resize,
-    inference_size,
-    training_size,
 )
+from mmfdta.structures.frame_sizes import inference_size, training_size
 
 SCALES = [480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800]
 

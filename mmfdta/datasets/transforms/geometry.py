@@ -16,6 +16,8 @@ from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from mmengine.dataset import Compose
 
+from mmfdta.structures.frame_sizes import inference_size, training_size
+
 from ..sequences import legal_counts
 
 
@@ -92,50 +94,6 @@ class ClipGeometry:
             if not isinstance(step, Flip):
                 shape = step.height, step.width
         return scale
-
-
-def training_size(
-    shape: tuple[int, int], short: int, max_long: int | None = None
-) -> tuple[int, int]:
-    """Size rule of training: the long side is rounded.
-
-    Args:
-        shape: (H, W) now.
-        short: Wanted short side.
-        max_long: The long side's limit; if it would be passed,
-            the short side is floored to fit.
-
-    Returns:
-        New (H, W).
-    """
-    height, width = shape
-    low, high = float(min(shape)), float(max(shape))
-    if max_long is not None and high / low * short > max_long:
-        short = math.floor(max_long * low / high)
-    if width < height:
-        return round(short * height / width), short
-    return short, round(short * width / height)
-
-
-def inference_size(
-    shape: tuple[int, int], short: int, max_long: int | None = None
-) -> tuple[int, int]:
-    """Size rule of inference: both sides are truncated, to 1 at least.
-
-    Args:
-        shape: (H, W) now.
-        short: Wanted short side.
-        max_long: The long side's limit.
-
-    Returns:
-        New (H, W).
-    """
-    height, width = shape
-    low, high = min(shape), max(shape)
-    new_low, new_high = short, int(short * high / low)
-    if max_long is not None and new_high > max_long:
-        new_low, new_high = max(1, int(max_long * new_low / new_high)), max_long
-    return (new_low, new_high) if height <= width else (new_high, new_low)
 
 
 BOX_KEYS = ('gt_bboxes', 'gt_labels', 'gt_ids', 'gt_frames')

@@ -1,0 +1,277 @@
+# Copyright (c) mmfdta authors.
+"""From a frame to what a detector takes: resizing and padding on arrays."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from mmfdta.structures.frame_sizes import (
+    Size,
+    fitting_size,
+    inference_size,
+    size_by_factor,
+    size_within,
+)
+
+CHANNEL_ORDERS = ('rgb', 'bgr')
+# Names of MMCV.
+_OPENCV = dict(
+    nearest=cv2.INTER_NEAREST,
+    bilinear=cv2.INTER_LINEAR,
+    bicubic=cv2.INTER_CUBIC,
+    area=cv2.INTER_AREA,
+    lanczos=cv2.INTER_LANCZOS4,
+)
+_PILLOW = {kind.name.lower(): kind for kind in Image.Resampling}
+_KERNELS: Mapping[str, Mapping[str, int]] = dict(cv2=_OPENCV, pillow=_PILLOW)
+RULES = ('short-side', 'fit', 'exact', 'factor', 'none')
+
+
+@dataclass(frozen=True)
+class ResizeRule:
+    """How frames are resized.
+
+    Attributes:
+        rule: ``'short-side'``: the short side becomes ``short``, the long one at most
+            ``max_long``, truncated (:func:`inference_size`). ``'fit'``: as large as
+            ``scale`` allows for long and short side, rounded (:func:`size_within`).
+            ``'exact'``: ``scale``, width and height, whatever the ratio is.
+            ``'factor'``: each side times its factor, rounded. ``'none'``: not at all.
+        short: Wanted short side.
+        max_long: Limit of the long side; None has no limit.
+        scale: Two sides.
+        factors: Of width and height.
+        backend: ``'pillow'`` or ``'cv2'``: whose kernels. Pillow's are antialiased.
+        interpolation: Name of the kernel, as MMCV has it.
+
+    Raises:
+        ValueError: If there is no such rule or kernel, or a number lacks.
+    """
+
+    rule: str = 'none'
+    short: int | None = None
+    max_long: int | None = None
+    scale: tuple[int, int] | None = None
+    factors: tuple[float, float] | None = None
+    backend: str = 'pillow'
+    interpolation: str = 'bilinear'
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES:
+            raise ValueError(
+                f'rule: found {self.rule!r}, expected one of {", ".join(RULES)}'
+            )
+        wanted = {'short-side': 'short', 'factor': 'factors', 'none': 'rule'}
+        name = wanted.get(self.rule, 'scale')
+        if getattr(self, name) is None:
+            raise ValueError(f'{name}: found nothing, but the rule is {self.rule!r}')
+        if self.interpolation not in _KERNELS.get(self.backend, {}):
+            known = '; '.join(f'{b}: {", ".join(k)}' for b, k in _KERNELS.items())
+            raise ValueError(
+                f'backend: found {self.backend!r} with {self.interpolation!r}, '
+                f'expected one of {known}'
+            )
+
+    def size_of(self, shape: Size) -> Size:
+        """Say how large a frame becomes.
+
+        Args:
+            shape: (H, W) of the frame.
+
+        Returns:
+            New (H, W).
+        """
+        if self.rule == 'short-side' and self.short is not None:
+            return inference_size(shape, self.short, self.max_long)
+        if self.rule == 'factor' and self.factors is not None:
+            return size_by_factor(shape, self.factors)
+        if self.scale is None:
+            return shape
+        if self.rule == 'fit':
+            return size_within(shape, self.scale)
+        return self.scale[1], self.scale[0]
+
+    def resize(self, image: np.ndarray, size: Size) -> np.ndarray:
+        """Resize pixels.
+
+        Args:
+            image: uint8 (h, w, C).
+            size: New (H, W).
+
+        Returns:
+            uint8 (H, W, C); the image itself if it has this size.
+        """
+        if image.shape[:2] == size:
+            return image
+        kernel, target = _KERNELS[self.backend][self.interpolation], size[::-1]
+        if self.backend == 'cv2':
+            return cv2.resize(image, target, interpolation=kernel)
+        resized = Image.fromarray(image).resize(target, Image.Resampling(kernel))
+        return np.asarray(resized)
+
+
+@dataclass(frozen=True)
+class PreparedFrame:
+    """What a detector gets of a frame.
+
+    Attributes:
+        pixels: uint8 (3, H, W), with padding, in the order of the network.
+        shape: (h, w) without padding.
+        original: (H, W) of the frame itself.
+    """
+
+    pixels: np.ndarray
+    shape: Size
+    original: Size
+
+
+@dataclass(frozen=True)
+class FrameInput:
+    """The input of an exported model: its key ``input``.
+
+    The graph of the detector normalises; pixels come as they are.
+
+    Attributes:
+        channel_order: ``'rgb'`` or ``'bgr'``: what the network gets.
+        resize: How frames are resized.
+        pad_divisor: Height and width become multiples of it.
+        pad_value: Grey level of the padding, 0..255. None: it is 0 after
+            normalisation, which is for the graph to do: with a fixed size it is told
+            the size without padding, else frames come without.
+        size: Width and height that all frames are padded to; None: each has its own.
+            A frame that is larger is shrunk until it fits.
+        mean: Per channel, 0..255; for information.
+        std: Per channel, 0..255; for information.
+    """
+
+    channel_order: str = 'rgb'
+    resize: ResizeRule = field(default_factory=ResizeRule)
+    pad_divisor: int = 1
+    pad_value: int | None = None
+    size: tuple[int, int] | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def __call__(
+        self, image: np.ndarray, index: int = 0, video: str = '', num_frames: int = 0
+    ) -> PreparedFrame:
+        """Prepare a frame.
+
+        Args:
+            image: uint8 (H, W, 3) BGR.
+            index: Unused, as what follows; other preprocessors want it.
+            video: Name of the video.
+            num_frames: Length of the video.
+        """
+        height, width = image.shape[:2]
+        rows, columns = self.input_shape(height, width)
+        pixels = self.resize.resize(image, (rows, columns)).transpose(2, 0, 1)
+        if self.channel_order == 'rgb':
+            pixels = pixels[::-1]
+        padded = self._padded((rows, columns))
+        if padded == (rows, columns):
+            pixels = np.ascontiguousarray(pixels)
+        else:
+            frame = np.full((3, *padded), self.pad_value or 0, np.uint8)
+            frame[:, :rows, :columns] = pixels
+            pixels = frame
+        return PreparedFrame(pixels, (rows, columns), (height, width))
+
+    def input_shape(self, height: int, width: int) -> tuple[int, int]:
+        """Say how large a frame is after resizing.
+
+        Args:
+            height: Of the frame, in pixels.
+            width: Of the frame, in pixels.
+
+        Returns:
+            Height and width, before any padding.
+        """
+        size = self.resize.size_of((height, width))
+        return size if self.size is None else fitting_size(size, self.size[::-1])
+
+    def _padded(self, shape: Size) -> Size:
+        if self.size is not None:
+            return self.size[1], self.size[0]
+        if self.pad_value is None:
+            return shape
+        height, width = (-(-side // self.pad_divisor) for side in shape)
+        return height * self.pad_divisor, width * self.pad_divisor
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        resize = {k: v for k, v in asdict(self.resize).items() if v is not None}
+        return asdict(self) | dict(resize=resize)
+
+    @classmethod
+    def from_dict(cls, values: Any, where: str = 'input') -> 'FrameInput':
+        """Read what :meth:`to_dict` returned.
+
+        Args:
+            values: A mapping.
+            where: What messages call it, such as ``model.json: input``.
+
+        Raises:
+            ValueError: If a key is missing or unknown, or a value cannot be.
+        """
+        found = _checked(values, {item.name for item in fields(cls)}, where)
+        names = {item.name for item in fields(ResizeRule)}
+        rule = _checked(found['resize'], names, f'{where}.resize', optional=names)
+        for name in ('scale', 'factors'):
+            if rule.get(name) is not None:
+                rule[name] = _pair(rule[name], f'{where}.resize.{name}')
+        if found['size'] is not None:
+            found['size'] = _pair(found['size'], f'{where}.size')
+        if found['channel_order'] not in CHANNEL_ORDERS:
+            raise ValueError(
+                f'{where}.channel_order: found {found["channel_order"]!r}, expected '
+                "'rgb' or 'bgr'"
+            )
+        divisor, value = found['pad_divisor'], found['pad_value']
+        if not isinstance(divisor, int) or divisor < 1:
+            raise ValueError(
+                f'{where}.pad_divisor: found {divisor!r}, expected 1 or more'
+            )
+        if value is not None and not (isinstance(value, int) and 0 <= value <= 255):
+            raise ValueError(f'{where}.pad_value: found {value!r}, expected 0 to 255')
+        for name in ('mean', 'std'):
+            levels = found[name]
+            if not isinstance(levels, list | tuple) or not all(map(_is_number, levels)):
+                raise ValueError(
+                    f'{where}.{name}: found {levels!r}, expected a number per channel'
+                )
+            found[name] = tuple(levels)
+        try:
+            found['resize'] = ResizeRule(**rule)
+        except ValueError as error:
+            raise ValueError(f'{where}.resize.{error}') from None
+        return cls(**found)
+
+
+def _checked(
+    values: Any, names: set[str], where: str, optional: set[str] | None = None
+) -> dict[str, Any]:
+    """Copy a mapping that has these keys and no others."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f'{where}: found {values!r}, expected keys and values')
+    missing = sorted(names - set(values) - (optional or set()))
+    unknown = sorted(set(values) - names)
+    if missing or unknown:
+        found = f'no {missing[0]}' if missing else f'the unknown key {unknown[0]}'
+        raise ValueError(f'{where}: found {found}, expected {", ".join(sorted(names))}')
+    return dict(values)
+
+
+def _pair(value: Any, where: str) -> tuple:
+    fits = isinstance(value, list | tuple) and len(value) == 2
+    if not (fits and all(_is_number(n) and n > 0 for n in value)):
+        raise ValueError(f'{where}: found {value!r}, expected two numbers above 0')
+    return tuple(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
