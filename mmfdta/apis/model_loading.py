@@ -37,11 +37,36 @@ def load_tracker(
     device: str | torch.device | None = None,
     allow_random_weights: bool = False,
 ) -> nn.Module:
+    """Build a config's model as it tracks fastest, see :func:`build_tracker`.
+
+    Args:
+        config: The config; ``compile_detector`` says whether the detector's networks
+            are compiled.
+        checkpoint: What `find_checkpoint` takes; None takes the config's.
+        device: Where it runs; None takes the first GPU if there is one.
+        allow_random_weights: See :func:`build_tracker`.
+
+    Returns:
+        With the faster ways of :func:`accelerate`.
+
+    Raises:
+        ValueError: If the detector cannot be compiled.
+    """
+    model = accelerate(build_tracker(config, checkpoint, device, allow_random_weights))
+    return compile_detector(model) if config.get('compile_detector') else model
+
+
+def build_tracker(
+    config: Config,
+    checkpoint: str | os.PathLike | None,
+    device: str | torch.device | None = None,
+    allow_random_weights: bool = False,
+) -> nn.Module:
     """Build a config's model with the weights of a checkpoint.
 
     Args:
         config: The config; ``precision`` says what the model's forward pass computes
-            in, ``compile_detector`` whether the detector's networks are compiled.
+            in.
         checkpoint: What `find_checkpoint` takes; None takes the config's. Only tensors
             and plain data are loaded from it; code in it is refused.
         device: Where it runs; None takes the first GPU if there is one.
@@ -53,8 +78,7 @@ def load_tracker(
         with half weights, see `hold_half_weights`.
 
     Raises:
-        ValueError: If no checkpoint is named, the device lacks the precision, or the
-            detector cannot be compiled.
+        ValueError: If no checkpoint is named, or the device lacks the precision.
         FileNotFoundError: If there is no such file.
         DownloadError: If it cannot be fetched.
         CheckpointError: If it cannot be read, or not without running code.
@@ -97,8 +121,7 @@ def load_tracker(
     model.dataset_meta = _dataset_meta(config, content.get('meta') or {})
     keep_precision(model, precision)
     hold_half_weights(model, precision)
-    model = accelerate(revert_sync_batchnorm(model).to(device).eval())
-    return compile_detector(model) if config.get('compile_detector') else model
+    return revert_sync_batchnorm(model).to(device).eval()
 
 
 def without_pretrained(model: Any) -> Any:

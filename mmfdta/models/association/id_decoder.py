@@ -93,7 +93,8 @@ class TimeBiasedAttention(MultiheadAttention):
         frames = time_bias.shape[1]
         q = self.project(query, 0)
         k, v = self.project_keys(features, words, labels).chunk(2, dim=1)
-        bias = time_bias.transpose(1, 2).repeat_interleave(labels.shape[2], 1)
+        bias = time_bias.transpose(1, 2).unsqueeze(2)
+        bias = bias.expand(-1, -1, labels.shape[2], -1).flatten(1, 2)
         bias = bias.masked_fill(missing[:, None, :, None], NEVER).to(k.dtype)
         if frames == 1:
             return self.attend(q, k, v, bias.transpose(2, 3))

@@ -318,7 +318,7 @@ class FDTA(OnlineTracker):
         Returns:
             Probabilities (n, K + 1); the last column is "newborn".
         """
-        frames = len(history.masks)
+        frames = history.masks.shape[0]
         device = embeddings.device
         embeddings = self.embedding_sharing(embeddings)
         features = self.refine(self.embedding_sharing(history.features), history.masks)
@@ -328,7 +328,7 @@ class FDTA(OnlineTracker):
             history.masks[None, None],
             torch.arange(frames, device=device),
             embeddings[None, None, None],
-            embeddings.new_zeros(1, 1, 1, len(embeddings), dtype=torch.bool),
+            embeddings.new_zeros(1, 1, 1, embeddings.shape[0], dtype=torch.bool),
             torch.full((1,), frames, device=device),
         )[0, 0, 0]
         return self.loss_id.scores(logits)

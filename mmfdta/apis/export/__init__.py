@@ -1,0 +1,28 @@
+# Copyright (c) mmfdta authors.
+"""Export trackers to ONNX, and check that what was exported tracks the same."""
+
+import importlib.util
+
+from mmfdta.utils.environment import prepare_mmdet
+
+for _name in ('onnx', 'onnxscript', 'onnxruntime'):
+    if importlib.util.find_spec(_name) is None:
+        raise ImportError(
+            f'exporting needs {_name}, which is not installed: pip install '
+            "'mmfdta[export]'"
+        )
+prepare_mmdet()
+
+from .detector_graph import DetectorGraph
+from .graphs import AssociationGraph, detector_graph
+from .onnx_files import OPSET, operators, save_onnx, to_onnx
+
+__all__ = [
+    'OPSET',
+    'AssociationGraph',
+    'DetectorGraph',
+    'detector_graph',
+    'operators',
+    'save_onnx',
+    'to_onnx',
+]

@@ -1,0 +1,46 @@
+# Copyright (c) mmfdta authors.
+"""Scores of identities by the exported graph of association."""
+
+from typing import Any
+
+import numpy as np
+
+
+class AssociationScorer:
+    """The graph of association as a function of arrays.
+
+    What it computes is :meth:`mmfdta.models.FDTA.score_identities`.
+
+    Args:
+        session: onnxruntime's, of ``association.onnx``.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def __call__(
+        self,
+        features: np.ndarray,
+        missing: np.ndarray,
+        words: np.ndarray,
+        embeddings: np.ndarray,
+    ) -> np.ndarray:
+        """Score the ID words for the detections of a frame.
+
+        Args:
+            features: The detector's embeddings of N trajectories in the last T frames,
+                float32 (T, N, C), anything where missing.
+            missing: (T, N) bool, True where a trajectory has no detection.
+            words: (N,) int64 ID words of the trajectories.
+            embeddings: Those of the detections, float32 (n, C).
+
+        Returns:
+            float32 (n, K + 1); the last column is "newborn". T, N and n are 1 at least.
+        """
+        feeds = dict(
+            features=np.ascontiguousarray(features, np.float32),
+            missing=np.ascontiguousarray(missing, bool),
+            words=np.ascontiguousarray(words, np.int64),
+            embeddings=np.ascontiguousarray(embeddings, np.float32),
+        )
+        return self._session.run(['scores'], feeds)[0]

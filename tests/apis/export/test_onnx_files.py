@@ -1,0 +1,91 @@
+# Copyright (c) mmfdta authors.
+"""ONNX files hold what every onnxruntime reads, and nothing of where they were made."""
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import nn
+from torch.export import Dim
+
+from mmfdta.apis.export import OPSET, onnx_files, operators, save_onnx, to_onnx
+
+
+class Small(nn.Module):
+    """A convolution, and a sum with a number that depends on the size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 64, 3)
+
+    def forward(self, x):
+        return self.conv(x).relu() + x.shape[-1]
+
+
+@pytest.fixture(scope='module')
+def proto():
+    graph = Small().eval()
+    return to_onnx(
+        graph, dict(x=torch.rand(1, 3, 8, 9)), dict(x={3: Dim('width')}), ['y']
+    )
+
+
+def test_a_file_says_nothing_of_its_making(proto, tmp_path):
+    assert any(node.metadata_props for node in proto.graph.node)  # for converters
+    kept = onnx.ModelProto()
+    kept.CopyFrom(proto)
+    path = tmp_path / 'small.onnx'
+    assert save_onnx(kept, path) == []
+    content = path.read_bytes()
+    assert b'.py' not in content and b'torch.nn' not in content
+    loaded = onnx.load(path)
+    onnx.checker.check_model(loaded, full_check=True)
+    assert [(o.domain, o.version) for o in loaded.opset_import] == [('', OPSET)]
+    # What onnxruntime 1.17 and others of its time read.
+    assert loaded.ir_version == 8
+
+
+def test_weights_that_are_too_large_lie_beside_it(proto, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_files, '_LARGEST', 100)
+    kept = onnx.ModelProto()
+    kept.CopyFrom(proto)
+    path = tmp_path / 'small.onnx'
+    assert save_onnx(kept, path) == [tmp_path / 'small.onnx.data']
+    weights = {i.name: i for i in onnx.load(path).graph.initializer}
+    assert weights['conv.weight'].raw_data == next(
+        i.raw_data for i in proto.graph.initializer if i.name == 'conv.weight'
+    )
+
+
+def graph_of(*nodes, domains=('',)):
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in 'xy')
+    return helper.make_model(
+        helper.make_graph(nodes, 'g', [x], [y]),
+        opset_imports=[helper.make_opsetid(domain, OPSET) for domain in domains],
+    )
+
+
+def test_operators_are_counted_in_inner_graphs_too():
+    branch = helper.make_graph(
+        [helper.make_node('Exp', ['x'], ['z']), helper.make_node('Exp', ['z'], ['w'])],
+        'branch',
+        [],
+        [helper.make_tensor_value_info('w', TensorProto.FLOAT, None)],
+    )
+    model = graph_of(
+        helper.make_node('ReduceSum', ['x'], ['s']),
+        helper.make_node('If', ['s'], ['y'], then_branch=branch, else_branch=branch),
+    )
+    assert operators(model) == {'ReduceSum': 1, 'If': 1, 'Exp': 4}
+
+
+def test_grid_sample_and_operators_of_others_are_refused(tmp_path):
+    sample = graph_of(helper.make_node('GridSample', ['x', 'x'], ['y']))
+    foreign = graph_of(
+        helper.make_node('Magic', ['x'], ['y'], domain='com.example'),
+        domains=('', 'com.example'),
+    )
+    for model, name in ((sample, 'GridSample'), (foreign, r'com\.example\.Magic')):
+        with pytest.raises(ValueError, match=f'det.onnx: .* operators {name}'):
+            save_onnx(model, tmp_path / 'det.onnx')
+    assert not list(tmp_path.iterdir())
