@@ -169,7 +169,7 @@ def test_losses_matching_and_scores_get_float32(monkeypatch, dtype):
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_identity_scores_are_near_those_of_float32(fdta, dtype):
     """Also of objects that nothing is known of: masks are not infinite."""
-    from mmfdta.models.trackers.fdta_tracker import TrajectoryHistory
+    from mmfdta.models.trackers import TrajectoryHistory
 
     masks = torch.rand(7, 5) < 0.3
     masks[:, 2] = True

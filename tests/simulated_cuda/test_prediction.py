@@ -9,7 +9,7 @@ import pytest
 from device_fixtures import assert_budget
 
 BOXES = {'models/detectors/outputs.py:host_detections': 1}
-SCORES = {'models/trackers/fdta_tracker.py:track': 1}
+SCORES = {'models/trackers/fdta_tracker.py:on_host': 1}
 YOLOX = {'models/detectors/yolox.py:find_on_host': 1}
 # Waits per frame, by place; nothing is copied to the device in a way that blocks.
 WAITS = {
@@ -57,7 +57,7 @@ def test_ways_of_association(simulated_cuda, tracker: dict) -> None:
 def test_more_objects_than_words(simulated_cuda) -> None:
     """Those without a word are compared by their embeddings, on the host."""
     found = simulated_cuda('case_prediction', 'frames', name='fdta', overflow='keep')
-    check(found, WAITS['fdta'] | {'models/trackers/assignment.py:name': 2})
+    check(found, WAITS['fdta'] | dict.fromkeys(SCORES, 3))
 
 
 @pytest.mark.parametrize('name', ['fdta', 'motr', 'bytetrack'])

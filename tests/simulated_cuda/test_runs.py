@@ -13,7 +13,7 @@ SAVING = 'mmengine/utils/misc.py:apply_to < engine/checkpoint_hook.py'
 # Two sequences of four and three frames: one batch each, and no ID scores at first.
 TESTED = {
     'models/detectors/outputs.py:host_detections': 2,
-    'models/trackers/fdta_tracker.py:track': 5,
+    'models/trackers/fdta_tracker.py:on_host': 5,
 }
 
 
@@ -57,5 +57,5 @@ def test_commands(simulated_cuda) -> None:
     assert of_frames(counts['track']) == {
         # One sequence of four frames.
         'models/detectors/outputs.py:host_detections': 1,
-        'models/trackers/fdta_tracker.py:track': 3,
+        'models/trackers/fdta_tracker.py:on_host': 3,
     }, counts['track']['table']

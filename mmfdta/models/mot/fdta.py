@@ -21,7 +21,8 @@ from ..detectors import (
     MatchedPairs,
     MergedOutputs,
 )
-from ..trackers.fdta_tracker import FDTATracker, TrajectoryHistory
+from ..trackers.embedding_memory import TrajectoryHistory
+from ..trackers.fdta_tracker import FDTATracker
 from .tracking_by_detection import OnlineTracker
 
 
@@ -307,7 +308,7 @@ class FDTA(OnlineTracker):
         )
 
     def score_identities(
-        self, history: TrajectoryHistory, embeddings: Tensor
+        self, history: TrajectoryHistory[Tensor], embeddings: Tensor
     ) -> Tensor:
         """Scores of the ID words for the detections of one frame.
 

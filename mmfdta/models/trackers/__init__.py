@@ -4,7 +4,8 @@
 They have one contract, MMDetection's: ``track(data_sample, **context)`` returns the
 frame's tracks (docs/add_a_tracker.md). A tracker is the state of one video.
 
-Names are loaded when they are asked for; the module `assignment` needs no PyTorch.
+Names are loaded when they are asked for; `assignment` and
+`embedding_memory` need no PyTorch.
 """
 
 import copy
@@ -15,6 +16,7 @@ from mmfdta.utils.lazy import lazy_names
 
 __all__ = [
     'PROTOCOLS',
+    'ArrayMemory',
     'EmbeddingMemory',
     'FDTATracker',
     'IdentityAssignment',
@@ -28,7 +30,8 @@ __getattr__ = lazy_names(
     __name__,
     {
         'assignment': ('PROTOCOLS', 'IdentityAssignment'),
-        'fdta_tracker': ('EmbeddingMemory', 'FDTATracker', 'TrajectoryHistory'),
+        'embedding_memory': ('ArrayMemory', 'TrajectoryHistory'),
+        'fdta_tracker': ('EmbeddingMemory', 'FDTATracker'),
         'iou_embedding_tracker': ('IoUEmbeddingTracker',),
         'motr_tracker': ('MOTRTracker',),
     },

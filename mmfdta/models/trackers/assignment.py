@@ -1,25 +1,36 @@
 # Copyright (c) mmfdta authors.
-"""FDTA's association as a state machine on host arrays (paper, Sec. 3.1; from MOTIP).
+"""FDTA's association as a state machine (paper, Sec. 3.1; from MOTIP).
 
-Which identity an ID word stands for, who gets which word, how long a trajectory that
-is missed stays alive, and what happens when the words do not suffice. Only NumPy and
-SciPy are needed here: the ID scores come from outside, and so do embeddings, which are
-asked for where they are needed on the host.
+Which detections take part, which identity an ID word stands for, who gets which word,
+how long a trajectory that is missed stays alive, and what happens when the words do
+not suffice. Only NumPy and SciPy are needed here: the ID scores come from outside, and
+embeddings lie in a memory that knows where, see `embedding_memory`.
 """
 
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
+
+from .embedding_memory import (
+    Array,
+    ArrayMemory,
+    EmbeddingWindow,
+    TrajectoryHistory,
+)
 
 # Mean of IoU and cosine similarity. Embeddings alone, however alike, do not exceed it.
 _MATCH_THR = 0.5
 
 Protocol = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 HostEmbeddings = Callable[[np.ndarray], np.ndarray]
+# Scores of the words (n, K + 1), the last one newborn, from the live trajectories and
+# the embeddings (n, C) of the detections that take part.
+IdentityScorer = Callable[[TrajectoryHistory[Array], Array], Array]
 
 
 # ------------------------------------------------------------------------ protocols
@@ -238,7 +249,7 @@ class WordlessTracks:
         if not len(self) or not len(boxes):
             return found
         cosine = _unit(embeddings) @ _unit(self._embeddings).T
-        similarity = (_iou(boxes, self._boxes) + cosine) / 2
+        similarity = (box_ious(boxes, self._boxes) + cosine) / 2
         if classes is not None:
             similarity[classes[:, None] != self._classes] = -1
         rows, columns = linear_sum_assignment(similarity, maximize=True)
@@ -280,8 +291,8 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(lengths, 1e-12)
 
 
-def _iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """IoU (n, m) of boxes xyxy (n, 4) and (m, 4)."""
+def box_ious(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the IoU (n, m) of boxes xyxy (n, 4) and (m, 4), to MMDetection's digit."""
     areas = [(b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]) for b in (first, second)]
     low = np.maximum(first[:, None, :2], second[:, :2])
     high = np.minimum(first[:, None, 2:], second[:, 2:])
@@ -291,6 +302,26 @@ def _iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 # -------------------------------------------------------------------- state machine
+def check_finite(table: np.ndarray, what: str, frame: int) -> None:
+    """Refuse detections with numbers that are none.
+
+    Args:
+        table: (n, columns), one row per detection.
+        what: What the numbers are.
+        frame: Number of the frame, from 0.
+
+    Raises:
+        ValueError: If a number is not finite.
+    """
+    bad = np.flatnonzero(~np.isfinite(table).all(1))
+    if len(bad):
+        raise ValueError(
+            f'{what}: found NaN or infinity for {len(bad)} of {len(table)} '
+            f'detections in frame {frame} of the sequence (the first is number '
+            f'{bad[0]}), expected finite numbers; the weights or the image are broken'
+        )
+
+
 @dataclass(frozen=True)
 class NamedDetections:
     """What a frame's n detections are called now."""
@@ -303,13 +334,44 @@ class NamedDetections:
     """(m,) int64 words that have just been taken from a live trajectory."""
 
 
-class IdentityAssignment:
+@dataclass(frozen=True)
+class AssociatedFrame:
+    """What the tracker decided in a frame, for those who want to know why.
+
+    Attributes:
+        rows: (n,) int64, places among the frame's detections of those that took part.
+        id_scores: (n, K + 1) float32 of the network; None if it was not asked: there
+            were no detections or no live trajectories.
+        live: (K,) bool, words of the trajectories that were live before the frame.
+        owners: (K,) int64, identities that the words stood for before the frame, also
+            of words that are live no more; -1 of words that were never lent.
+        classes: (K,) int64, their classes.
+        words: (n,) int64 words that the protocol gave, K for none.
+        named: What the detections are called after newborns were let in.
+    """
+
+    rows: np.ndarray
+    id_scores: np.ndarray | None
+    live: np.ndarray
+    owners: np.ndarray
+    classes: np.ndarray
+    words: np.ndarray
+    named: NamedDetections
+
+
+FrameObserver = Callable[[AssociatedFrame], None]
+
+
+class IdentityAssignment(Generic[Array]):
     """Identities of detections, from frame to frame, by scores of ID words.
 
     A detection takes the word of a live trajectory if the ID scores say so; else it
     is newborn, and kept if its score is high enough. A newborn gets a new identity
     and the least recently used word; if that word's trajectory was still remembered,
     it ends. A trajectory ends after `miss_tolerance - 1` frames without a detection.
+
+    The object is the state of one video; no network is in it. Embeddings are NumPy
+    arrays, or what a subclass with another `memory_class` takes.
 
     Args:
         num_id_vocabulary: K, number of ID words.
@@ -319,6 +381,7 @@ class IdentityAssignment:
         id_thr: Lowest ID score that continues a trajectory.
         area_thr: Only detections with a larger area (pixels) take part.
         protocol: 'object-max', 'hungarian' or 'id-max', see `PROTOCOLS`.
+        embed_dims: C, channels of the embeddings.
         overflow: What happens with more objects than words. 'drop': newborns may take
             the words of trajectories that are not seen in the frame; if these do not
             suffice, the last newborns in the detector's order are left out, counted
@@ -327,9 +390,16 @@ class IdentityAssignment:
             word are tracked by overlap and embedding until one is free.
         class_aware: A detection only continues a trajectory of its own class.
 
+    Attributes:
+        observer: Called at the end of each frame with what was decided in it; None
+            calls nothing. It changes nothing that the tracker does.
+
     Raises:
         ValueError: If an argument is out of its range.
     """
+
+    observer: FrameObserver | None = None
+    memory_class: type[EmbeddingWindow] = ArrayMemory
 
     def __init__(
         self,
@@ -340,6 +410,7 @@ class IdentityAssignment:
         id_thr: float = 0.2,
         area_thr: float = 0.0,
         protocol: str = 'object-max',
+        embed_dims: int = 256,
         overflow: str = 'drop',
         class_aware: bool = False,
     ) -> None:
@@ -361,10 +432,14 @@ class IdentityAssignment:
         self.id_thr = id_thr
         self.area_thr = area_thr
         self.protocol = protocol
+        self.embed_dims = embed_dims
         self.overflow = overflow
         self.class_aware = class_aware
         self.vocabulary = IDVocabulary(num_id_vocabulary)
         self.wordless = WordlessTracks(self.max_history)
+        self.memory: EmbeddingWindow[Array] = self.memory_class(
+            self.max_history, num_id_vocabulary
+        )
         self._has_warned = False
         self.reset()
 
@@ -382,20 +457,92 @@ class IdentityAssignment:
         """Start a new sequence: no trajectories, identities from 0."""
         self.vocabulary.clear()
         self.wordless.clear()
+        self.memory.clear()
         # (T, K) bool: the word was not given in that one of the last T frames.
         self.missing = np.ones((0, self.num_id_vocabulary), dtype=bool)
         self.num_frames = 0
         self.num_dropped = 0
 
+    def history(self) -> TrajectoryHistory[Array]:
+        """Return the live trajectories, as arrays of the memory's kind."""
+        words = np.flatnonzero(self.live)
+        masks, id_labels = self.memory.bring([self.missing[:, words], words])
+        return TrajectoryHistory(self.memory.read(id_labels), masks, id_labels)
+
+    def associate(
+        self,
+        bboxes: np.ndarray,
+        scores: np.ndarray,
+        labels: np.ndarray,
+        embeddings: Array,
+        score_identities: IdentityScorer[Array],
+        areas: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Give the detections of the next frame their identities.
+
+        Args:
+            bboxes: (Q, 4) float32 xyxy in pixels.
+            scores: (Q,).
+            labels: (Q,) int64 classes.
+            embeddings: (Q, C).
+            score_identities: Scores of the words (n, K + 1), the last one newborn,
+                from the live trajectories and the embeddings (n, C) of the detections
+                above the thresholds; not called if there are none of either.
+            areas: (Q,) in square pixels; None takes those of the boxes.
+
+        Returns:
+            Indices (n,) int64 of the detections that are tracked, ascending, and their
+            identities (n,) int64, which are counted from 0 in a sequence and never
+            used again.
+
+        Raises:
+            ValueError: If shapes do not fit, or boxes, scores or ID scores are not
+                finite; the state is then as before the frame.
+        """
+        shape = tuple(embeddings.shape)
+        if shape != (len(bboxes), self.embed_dims):
+            raise ValueError(
+                f'embeddings: found shape {shape}, expected '
+                f'{(len(bboxes), self.embed_dims)}; tracker.embed_dims is '
+                f'{self.embed_dims}'
+            )
+        rows = self.select(bboxes, scores, areas)
+        bboxes, scores, labels = bboxes[rows], scores[rows], labels[rows]
+        embeddings = self.memory.rows(embeddings, rows)
+        words = np.full(len(rows), self.num_id_vocabulary)
+        live, id_scores = self.live, None
+        if len(rows) and live.any():
+            scored = score_identities(self.history(), embeddings)
+            id_scores = self.memory.on_host(scored)
+            words = self.assign(id_scores, labels)
+        owners = self.vocabulary.identities.copy()
+        classes = self.vocabulary.classes.copy()
+        named = self.name(
+            words,
+            bboxes,
+            scores,
+            labels,
+            lambda which: self.memory.on_host(self.memory.rows(embeddings, which)),
+        )
+        self.memory.forget(named.ended)
+        given = np.flatnonzero(named.words < self.num_id_vocabulary)
+        self.memory.append(named.words[given], self.memory.rows(embeddings, given))
+        if self.observer is not None:
+            self.observer(
+                AssociatedFrame(rows, id_scores, live, owners, classes, words, named)
+            )
+        kept = named.identities >= 0
+        return rows[kept], named.identities[kept]
+
     def select(
-        self, bboxes: np.ndarray, scores: np.ndarray, areas: np.ndarray
+        self, bboxes: np.ndarray, scores: np.ndarray, areas: np.ndarray | None = None
     ) -> np.ndarray:
         """Choose the detections that take part.
 
         Args:
             bboxes: (Q, 4) xyxy in pixels.
             scores: (Q,).
-            areas: (Q,) in square pixels.
+            areas: (Q,) in square pixels; None takes those of the boxes.
 
         Returns:
             (n,) int64 indices, ascending.
@@ -403,7 +550,10 @@ class IdentityAssignment:
         Raises:
             ValueError: If boxes or scores are not finite.
         """
-        self._check_finite(np.column_stack([bboxes, scores]), 'boxes or scores')
+        table = np.column_stack([bboxes, scores])
+        check_finite(table, 'boxes or scores', self.num_frames)
+        if areas is None:
+            areas = (bboxes[:, 2:] - bboxes[:, :2]).prod(1)
         return np.flatnonzero((scores > self.det_thr) & (areas > self.area_thr))
 
     def assign(self, id_scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -426,7 +576,7 @@ class IdentityAssignment:
                 'row per detection, one column per word and one for newborn; '
                 f'tracker.num_id_vocabulary is {self.num_id_vocabulary}'
             )
-        self._check_finite(id_scores, 'ID scores')
+        check_finite(id_scores, 'ID scores', self.num_frames)
         scores = id_scores
         if self.class_aware:
             scores = admissible_scores(id_scores, labels, self.vocabulary.classes)
@@ -514,14 +664,4 @@ class IdentityAssignment:
                 "num_dropped. Set tracker.overflow='keep' to track them without a "
                 'word. This warning is given once.',
                 stacklevel=4,
-            )
-
-    def _check_finite(self, table: np.ndarray, what: str) -> None:
-        bad = np.flatnonzero(~np.isfinite(table).all(1))
-        if len(bad):
-            raise ValueError(
-                f'{what}: found NaN or infinity for {len(bad)} of {len(table)} '
-                f'detections in frame {self.num_frames} of the sequence (the first is '
-                f'number {bad[0]}), expected finite numbers; the weights or the image '
-                'are broken'
             )

@@ -1,8 +1,7 @@
 # Copyright (c) mmfdta authors.
-"""FDTA's tracker: the state machine of `assignment` and a memory of embeddings."""
+"""FDTA's tracker: the state machine of `assignment` on tensors and InstanceData."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,123 +12,49 @@ from torch import Tensor
 
 from mmfdta.utils.transfers import to_device
 
-from .assignment import IdentityAssignment, NamedDetections
+from .assignment import IdentityAssignment, IdentityScorer
+from .embedding_memory import EmbeddingWindow
 
 
-@dataclass
-class TrajectoryHistory:
-    """Live trajectories of the last T frames; times are 0..T-1, now is T.
-
-    Attributes:
-        features: (T, N, C) embeddings, 0 where missing.
-        masks: (T, N) bool, True where missing.
-        id_labels: (N,) int64 ID words, ascending.
-    """
-
-    features: Tensor
-    masks: Tensor
-    id_labels: Tensor
-
-
-IdentityScorer = Callable[[TrajectoryHistory, Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class AssociatedFrame:
-    """What the tracker decided in a frame, for those who want to know why.
-
-    Attributes:
-        rows: (n,) int64, places in ``pred_instances`` of the detections that took part.
-        id_scores: (n, K + 1) float32 of the network; None if it was not asked: there
-            were no detections or no live trajectories.
-        live: (K,) bool, words of the trajectories that were live before the frame.
-        owners: (K,) int64, identities that the words stood for before the frame, also
-            of words that are live no more; -1 of words that were never lent.
-        classes: (K,) int64, their classes.
-        words: (n,) int64 words that the protocol gave, K for none.
-        named: What the detections are called after newborns were let in.
-    """
-
-    rows: np.ndarray
-    id_scores: np.ndarray | None
-    live: np.ndarray
-    owners: np.ndarray
-    classes: np.ndarray
-    words: np.ndarray
-    named: NamedDetections
-
-
-FrameObserver = Callable[[AssociatedFrame], None]
-
-
-class EmbeddingMemory:
-    """Sliding window over the embeddings of the last frames, one column per ID word.
-
-    The window slides over a buffer of twice its length and jumps back to the front
-    when it reaches the end: a frame costs one row, not a copy of the window. The
-    buffer lives on the device of the embeddings; indices come from the host.
-
-    Args:
-        length: Frames in the window.
-        num_words: K.
-    """
-
-    def __init__(self, length: int, num_words: int) -> None:
-        self.length = length
-        self.num_words = num_words
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._start = self._end = 0
-        # The first frame tells device, dtype and channels.
-        self._buffer: Tensor | None = None
-
-    def __len__(self) -> int:
-        """Frames in the window now."""
-        return self._end - self._start
+class EmbeddingMemory(EmbeddingWindow[Tensor]):
+    """An :class:`EmbeddingWindow` of tensors, on the device of the embeddings."""
 
     @property
     def device(self) -> torch.device:
         """Where the embeddings are."""
         return torch.device('cpu') if self._buffer is None else self._buffer.device
 
-    def append(self, words: np.ndarray, embeddings: Tensor) -> None:
-        """Add a frame; the oldest one leaves when the window is full.
+    def bring(self, arrays: Sequence[np.ndarray]) -> list[Tensor]:
+        """Return host arrays on the device of the embeddings, in one copy."""
+        return to_device([torch.from_numpy(array) for array in arrays], self.device)
 
-        Args:
-            words: (n,) int64, different from each other.
-            embeddings: (n, C) of the detections that have them.
-        """
-        if self._buffer is None:
-            shape = 2 * self.length, self.num_words, embeddings.shape[-1]
-            self._buffer = embeddings.new_zeros(shape)
-        buffer = self._buffer
-        if len(self) == self.length:
-            self._start += 1
-        if self._end == 2 * self.length:
-            frames = len(self)
-            buffer[:frames] = buffer[self._start :]
-            self._start, self._end = 0, frames
-        row = buffer[self._end].zero_()
-        row.index_copy_(0, _index(words, buffer), embeddings.to(buffer))
-        self._end += 1
+    def rows(self, embeddings: Tensor, which: np.ndarray) -> Tensor:
+        """Return some embeddings (m, C) of (n, C), by their indices (m,) int64."""
+        (index,) = to_device([torch.from_numpy(which)], embeddings.device)
+        return embeddings.index_select(0, index)
 
-    def forget(self, words: np.ndarray) -> None:
-        """Empty the columns of words that are to name something else.
+    def on_host(self, array: Tensor) -> np.ndarray:
+        """Return the same numbers as float32 on the CPU; waits for the device."""
+        return array.float().cpu().numpy()
 
-        Args:
-            words: (n,) int64.
-        """
-        if self._buffer is not None and len(words):
-            window = self._buffer[self._start : self._end]
-            window.index_fill_(1, _index(words, window), 0)
+    def _zeros(self, shape: tuple[int, int], like: Tensor) -> Tensor:
+        return like.new_zeros((*shape, like.shape[-1]))
 
-    def read(self, words: Tensor) -> Tensor:
-        """Return the embeddings (T, n, C) of ``words`` (n,) int64, 0 where missing."""
-        if self._buffer is None:
-            raise ValueError('nothing is remembered yet')
-        return self._buffer[self._start : self._end].index_select(1, words)
+    def _write(self, row: Tensor, words: np.ndarray, embeddings: Tensor) -> None:
+        (index,) = self.bring([words])
+        row.zero_().index_copy_(0, index, embeddings.to(row))
+
+    def _empty(self, window: Tensor, words: np.ndarray) -> None:
+        (index,) = self.bring([words])
+        window.index_fill_(1, index, 0)
+
+    def _columns(self, window: Tensor, words: Tensor) -> Tensor:
+        return window.index_select(1, words)
+
+
+def as_arrays(found: InstanceData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return boxes, scores and labels of instances on the CPU."""
+    return found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy()
 
 
 def as_instances(
@@ -141,7 +66,7 @@ def as_instances(
 
 
 @MODELS.register_module()
-class FDTATracker(IdentityAssignment):
+class FDTATracker(IdentityAssignment[Tensor]):
     """Online association with a vocabulary of ID words (paper, Sec. 3.1).
 
     A detection takes the word of a live trajectory if the ID scores say so; else it
@@ -171,56 +96,11 @@ class FDTATracker(IdentityAssignment):
             word are tracked by overlap and embedding until one is free.
         class_aware: A detection only continues a trajectory of its own class.
 
-    Attributes:
-        observer: Called at the end of each frame with what was decided in it; None
-            calls nothing. It changes nothing that the tracker does.
-
     Raises:
         ValueError: If an argument is out of its range.
     """
 
-    observer: FrameObserver | None = None
-
-    def __init__(
-        self,
-        num_id_vocabulary: int = 50,
-        miss_tolerance: int = 30,
-        det_thr: float = 0.3,
-        newborn_thr: float = 0.6,
-        id_thr: float = 0.2,
-        area_thr: float = 0.0,
-        protocol: str = 'object-max',
-        embed_dims: int = 256,
-        overflow: str = 'drop',
-        class_aware: bool = False,
-    ) -> None:
-        self.embed_dims = embed_dims
-        self.memory = EmbeddingMemory(miss_tolerance - 1, num_id_vocabulary)
-        super().__init__(
-            num_id_vocabulary,
-            miss_tolerance,
-            det_thr,
-            newborn_thr,
-            id_thr,
-            area_thr,
-            protocol,
-            overflow,
-            class_aware,
-        )
-
-    def reset(self) -> None:
-        """Start a new sequence: no trajectories, identities from 0."""
-        super().reset()
-        self.memory.clear()
-
-    def history(self) -> TrajectoryHistory:
-        """Return the live trajectories, on the device of the embeddings."""
-        words = np.flatnonzero(self.live)
-        arrays = self.missing[:, words], words
-        masks, id_labels = to_device(
-            [torch.from_numpy(array) for array in arrays], self.memory.device
-        )
-        return TrajectoryHistory(self.memory.read(id_labels), masks, id_labels)
+    memory_class = EmbeddingMemory
 
     def detections(self, found: InstanceData) -> InstanceData:
         """Return bboxes, scores and labels of the detections that take part.
@@ -234,13 +114,15 @@ class FDTATracker(IdentityAssignment):
         Raises:
             ValueError: If boxes or scores are not finite.
         """
-        return as_instances(*self._select(found)[1:])
+        columns = as_arrays(found)
+        rows = self.select(*columns[:2], _areas(found))
+        return as_instances(*(column[rows] for column in columns))
 
     @torch.no_grad()
     def track(
         self,
         data_sample: DetDataSample,
-        score_identities: IdentityScorer,
+        score_identities: IdentityScorer[Tensor],
         **_: object,
     ) -> InstanceData:
         """Track the next frame.
@@ -267,61 +149,14 @@ class FDTATracker(IdentityAssignment):
         if data_sample.metainfo.get('frame_id') == 0:
             self.reset()
         found = data_sample.pred_instances
-        if tuple(found.embeddings.shape) != (len(found), self.embed_dims):
-            raise ValueError(
-                f'embeddings: found shape {tuple(found.embeddings.shape)}, expected '
-                f'{(len(found), self.embed_dims)}; tracker.embed_dims is '
-                f'{self.embed_dims}'
-            )
-        which, bboxes, scores, labels = self._select(found)
-        embeddings = _rows(found.embeddings, which)
-        words = np.full(len(which), self.num_id_vocabulary)
-        live, id_scores = self.live, None
-        if len(which) and live.any():
-            scored = score_identities(self.history(), embeddings)
-            id_scores = scored.float().cpu().numpy()
-            words = self.assign(id_scores, labels)
-        owners = self.vocabulary.identities.copy()
-        classes = self.vocabulary.classes.copy()
-        named = self.name(
-            words,
-            bboxes,
-            scores,
-            labels,
-            lambda rows: _rows(embeddings, rows).float().cpu().numpy(),
+        columns = as_arrays(found)
+        rows, identities = self.associate(
+            *columns, found.embeddings, score_identities, _areas(found)
         )
-        self.memory.forget(named.ended)
-        given = np.flatnonzero(named.words < self.num_id_vocabulary)
-        self.memory.append(named.words[given], _rows(embeddings, given))
-        if self.observer is not None:
-            self.observer(
-                AssociatedFrame(which, id_scores, live, owners, classes, words, named)
-            )
-        kept = named.identities >= 0
         return as_instances(
-            bboxes[kept],
-            scores[kept],
-            labels[kept],
-            instances_id=named.identities[kept],
+            *(column[rows] for column in columns), instances_id=identities
         )
 
-    def _select(
-        self, found: InstanceData
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Indices, boxes, scores and labels of the detections that take part."""
-        columns = (found.bboxes, found.scores, found.labels)
-        bboxes, scores, labels = (column.numpy() for column in columns)
-        if 'areas' in found:
-            areas = found.areas.numpy()
-        else:
-            areas = (bboxes[:, 2:] - bboxes[:, :2]).prod(1)
-        which = self.select(bboxes, scores, areas)
-        return which, bboxes[which], scores[which], labels[which]
 
-
-def _index(places: np.ndarray, beside: Tensor) -> Tensor:
-    return to_device([torch.from_numpy(places)], beside.device)[0]
-
-
-def _rows(embeddings: Tensor, which: np.ndarray) -> Tensor:
-    return embeddings.index_select(0, _index(which, embeddings))
+def _areas(found: InstanceData) -> np.ndarray | None:
+    return found.areas.numpy() if 'areas' in found else None

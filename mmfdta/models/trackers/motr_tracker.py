@@ -11,7 +11,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from .fdta_tracker import as_instances
+from .fdta_tracker import as_arrays, as_instances
 
 
 @MODELS.register_module()
@@ -71,7 +71,7 @@ class MOTRTracker:
 
     def detections(self, found: InstanceData) -> InstanceData:
         """Return bboxes, scores and labels of the queries above `det_thr`."""
-        boxes, scores, labels = _arrays(found)
+        boxes, scores, labels = as_arrays(found)
         confident = scores > self.det_thr
         return as_instances(boxes[confident], scores[confident], labels[confident])
 
@@ -103,7 +103,7 @@ class MOTRTracker:
         """
         if data_sample.metainfo.get('frame_id') == 0:
             self.reset()
-        boxes, scores, labels = _arrays(data_sample.pred_instances)
+        boxes, scores, labels = as_arrays(data_sample.pred_instances)
         if len(boxes) < len(self.ids):
             raise ValueError(
                 f'{len(boxes)} queries: expected one for each of the {len(self.ids)} '
@@ -135,7 +135,3 @@ class MOTRTracker:
         ids[newborn] = self.num_ids + np.arange(newborn.sum())
         self.num_ids += int(newborn.sum())
         return ids, misses
-
-
-def _arrays(found: InstanceData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return found.bboxes.numpy(), found.scores.numpy(), found.labels.numpy()

@@ -11,7 +11,7 @@ from small_hosts import host_config
 from torch import Tensor
 
 from mmfdta.models import FDTA, EmbeddingProjection, EmbeddingSharing
-from mmfdta.models.trackers.fdta_tracker import TrajectoryHistory
+from mmfdta.models.trackers import TrajectoryHistory
 
 ORDER = [2, 0, 3, 1]
 

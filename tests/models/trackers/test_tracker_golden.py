@@ -12,7 +12,12 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 from tracker_inputs import detected
 
-from mmfdta.models.trackers import PROTOCOLS, TrajectoryHistory
+from mmfdta.models.trackers import (
+    PROTOCOLS,
+    FDTATracker,
+    IdentityAssignment,
+    TrajectoryHistory,
+)
 
 DATA = Path(__file__).parents[2] / 'golden/data/assignment.npz'
 
@@ -26,7 +31,9 @@ def golden() -> dict[str, np.ndarray]:
 class Replay:
     """A recorded scenario, tracked by us with the recorded ID logits."""
 
-    def __init__(self, golden: dict, scenario: str, protocol: str) -> None:
+    def __init__(
+        self, golden: dict, scenario: str, protocol: str, on_arrays: bool = False
+    ) -> None:
         self.inputs = {
             name: torch.as_tensor(golden[f'in_{scenario}_{name}'])
             for name in ('pred_logits', 'pred_boxes', 'outputs')
@@ -46,13 +53,11 @@ class Replay:
         )
         options = {names.get(k, k): v for k, v in meta['tracker'].items()}
         self.size = tuple(meta['hw'])
-        self.tracker = MODELS.build(
-            dict(
-                type='FDTATracker',
-                protocol=protocol,
-                embed_dims=self.inputs['outputs'].shape[-1],
-                **options,
-            )
+        options |= dict(protocol=protocol, embed_dims=self.inputs['outputs'].shape[-1])
+        self.tracker = (
+            IdentityAssignment(**options)
+            if on_arrays
+            else MODELS.build(dict(type='FDTATracker', **options))
         )
         self.frames: list[int] = []
         self.tracks: list[InstanceData] = []
@@ -90,10 +95,19 @@ class Replay:
         class_logits = self.inputs['pred_logits'][t]
         scores, labels = class_logits.sigmoid().max(-1)
         boxes, embeddings = self.inputs['pred_boxes'][t], self.inputs['outputs'][t]
-        return self.tracker.track(
-            detected(boxes, scores, labels, self.size, embeddings),
-            score_identities=scorer,
+        sample = detected(boxes, scores, labels, self.size, embeddings)
+        if isinstance(self.tracker, FDTATracker):
+            return self.tracker.track(sample, score_identities=scorer)
+        found = sample.pred_instances
+        names = 'bboxes', 'scores', 'labels', 'embeddings'
+        rows, identities = self.tracker.associate(
+            *(found.get(name).numpy() for name in names),
+            lambda history, embeddings: scorer(history, embeddings).numpy(),
+            found.areas.numpy(),
         )
+        tracks = found[torch.from_numpy(rows)]
+        tracks.instances_id = torch.from_numpy(identities)
+        return tracks
 
     def check_rows(self) -> None:
         assert np.array_equal(self.frames, self.expected['frame'])
@@ -119,12 +133,15 @@ class Replay:
 
 
 @pytest.mark.parametrize('protocol', PROTOCOLS)
+@pytest.mark.parametrize('on_arrays', [False, True])
 @pytest.mark.parametrize(
     ('scenario', 'frames'), [('scripted', 60), ('overflow_allnew', 2), ('real', 60)]
 )
 @pytest.mark.filterwarnings('ignore:frame .* newborn objects')
-def test_golden(golden: dict, scenario: str, frames: int, protocol: str):
-    replay = Replay(golden, scenario, protocol).run(frames)
+def test_golden(
+    golden: dict, scenario: str, frames: int, protocol: str, on_arrays: bool
+):
+    replay = Replay(golden, scenario, protocol, on_arrays).run(frames)
     replay.check_rows()
     replay.check_final_state()
 

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 from tracker_inputs import detected
@@ -16,6 +17,7 @@ from tracker_inputs import detected
 from mmfdta.models.trackers import (
     PROTOCOLS,
     FDTATracker,
+    IdentityAssignment,
     TrajectoryHistory,
 )
 
@@ -97,15 +99,17 @@ class Frame:
         self.called_with = history
         return self.id_scores[embeddings[:, 0].long()]
 
-    def track(self, tracker: FDTATracker) -> InstanceData:
-        frame = detected(
+    def sample(self) -> DetDataSample:
+        return detected(
             self.boxes,
             torch.tensor(self.scores),
             self.labels,
             (100, 200),
             self.embeddings,
         )
-        return tracker.track(frame, score_identities=self.scorer)
+
+    def track(self, tracker: FDTATracker) -> InstanceData:
+        return tracker.track(self.sample(), score_identities=self.scorer)
 
 
 @pytest.mark.parametrize('protocol', PROTOCOLS)
@@ -138,6 +142,44 @@ def test_equals_plain_loops(protocol: str, miss_tolerance: int, seeds: list[int]
         assert tracker.num_dropped == plain.dropped
         if frame.called_with is not None:
             assert frame.called_with.id_labels.tolist() == live
+
+
+@pytest.mark.filterwarnings('ignore:frame .* newborn objects')
+@settings(max_examples=EXAMPLES)
+@given(
+    protocol=st.sampled_from(list(PROTOCOLS)),
+    miss_tolerance=st.integers(2, 5),
+    overflow=st.sampled_from(['drop', 'keep']),
+    class_aware=st.booleans(),
+    seeds=st.lists(st.integers(0, 2**32), min_size=1, max_size=30),
+)
+def test_arrays_are_tracked_as_tensors(seeds: list[int], **options):
+    options |= dict(num_id_vocabulary=WORDS, det_thr=0.25, embed_dims=DIMS)
+    on_tensors, on_arrays = FDTATracker(**options), IdentityAssignment(**options)
+    for seed in seeds:
+        frame, again = Frame(seed), Frame(seed)
+        tracks = frame.track(on_tensors)
+        found = frame.sample().pred_instances
+
+        def scorer(history: TrajectoryHistory, embeddings: np.ndarray) -> np.ndarray:
+            again.called_with = history  # noqa: B023
+            return again.id_scores.numpy()[embeddings[:, 0].astype(int)]  # noqa: B023
+
+        names = 'bboxes', 'scores', 'labels', 'embeddings'
+        rows, identities = on_arrays.associate(
+            *(found.get(name).numpy() for name in names),
+            scorer,
+            found.areas.numpy(),
+        )
+        assert tracks.instances_id.tolist() == identities.tolist()
+        assert torch.equal(tracks.bboxes, found.bboxes[rows])
+        assert (frame.called_with is None) == (again.called_with is None)
+        if frame.called_with is not None:
+            for name, expected in vars(frame.called_with).items():
+                array = getattr(again.called_with, name)
+                assert isinstance(array, np.ndarray)
+                assert np.array_equal(array, expected.numpy())
+                assert array.dtype == expected.numpy().dtype
 
 
 class TrackerMachine(RuleBasedStateMachine):

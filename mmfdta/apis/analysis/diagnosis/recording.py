@@ -17,8 +17,7 @@ from mmfdta.evaluation.matching import EPS, find_overlaps, match_frames
 from mmfdta.evaluation.records import make_record
 from mmfdta.evaluation.scores import select_together
 from mmfdta.models.trackers import FDTATracker, new_tracker
-from mmfdta.models.trackers.assignment import admissible_scores
-from mmfdta.models.trackers.fdta_tracker import AssociatedFrame
+from mmfdta.models.trackers.assignment import AssociatedFrame, admissible_scores
 from mmfdta.structures.tracks import Sequence, Tracks
 
 from ...detection_store import SequenceDetections
