@@ -12,6 +12,7 @@ from mmdet.utils import InstanceList
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from mmfdta.structures.boxes import corners_and_areas
 from mmfdta.utils.instances import take_rows
 
 from .matcher import ClipMatches, ClipTargets
@@ -225,16 +226,12 @@ def host_detections(
     for i, (table, size) in enumerate(
         zip(packed.cpu().numpy(), image_sizes, strict=True)
     ):
-        height, width = size
-        scale = np.array([width, height, width, height], dtype=np.float32)
-        centre, half = table[:, :2], 0.5 * table[:, 2:4]
-        with np.errstate(invalid='ignore'):  # trackers refuse what is not finite
-            corners = np.concatenate([centre - half, centre + half], axis=1) * scale
+        corners, areas = corners_and_areas(table[:, :4], size)
         instances = InstanceData(
             bboxes=torch.from_numpy(corners),
             scores=torch.from_numpy(table[:, 4].copy()),
             labels=torch.from_numpy(table[:, 5].astype(np.int64)),
-            areas=torch.from_numpy(table[:, 2] * scale[0] * table[:, 3] * scale[1]),
+            areas=torch.from_numpy(areas),
         )
         if embeddings is not None:
             instances.embeddings = embeddings[i]

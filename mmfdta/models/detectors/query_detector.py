@@ -137,23 +137,29 @@ class QueryDetector(BaseDetector):
         feats = self.extract_feat(imgs)
         if self.spatial_adapter is None:
             return self.interface.decode(self.host, feats, frames), None
-        depth = self.see_depth(feats, frames)
+        shape = tuple(frames[0].batch_input_shape)
+        depth = self.see_depth(feats, shape, padded_sizes(frames, imgs.device))
         layers = self.interface.decoder_layers(self.host)
         with self.depth_layers.attending(layers, depth):
             return self.interface.decode(self.host, feats, frames), depth.logits
 
-    def see_depth(self, feats: tuple[Tensor, ...], frames: SampleList) -> DepthFeatures:
+    def see_depth(
+        self,
+        feats: tuple[Tensor, ...],
+        shape: tuple[int, int],
+        sizes: Tensor | None,
+    ) -> DepthFeatures:
         """Run the Spatial Adapter on features, which its losses do not reach.
 
         Args:
             feats: All neck levels (F, C, h, w), finest first.
-            frames: With ``img_shape`` and ``batch_input_shape``.
+            shape: Height and width of the padded frames, in pixels.
+            sizes: See :func:`padded_sizes`.
         """
         adapter = self.spatial_adapter
         finest = feats[min(adapter.first_level, len(feats) - 1)].detach()
-        mask, sizes = None, padded_sizes(frames, finest.device)
+        mask = None
         if sizes is not None:
-            shape = tuple(frames[0].batch_input_shape)
             level = finest.shape[-2], finest.shape[-1]
             (mask,), _ = padding_of(sizes, shape, (level,))
         positions = self.interface.positions(self.host, finest, mask)

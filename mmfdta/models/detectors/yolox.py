@@ -44,7 +44,7 @@ def find_on_host(
     head = detector.bbox_head
     levels = head(detector.extract_feat(imgs))
     found = []
-    for table in to_host(_pack(head, *levels)):
+    for table in to_host(torch.cat(locations(head, *levels), dim=-1)):
         scores = table[:, 4] * table[:, 5]
         # MMDetection writes into them.
         found.append(
@@ -60,13 +60,24 @@ def find_on_host(
     ]
 
 
-def _pack(
+def locations(
     head: YOLOXHead,
     cls_scores: list[Tensor],
     bbox_preds: list[Tensor],
     objectnesses: list[Tensor],
-) -> Tensor:
-    """Box, class score, objectness and class of all N locations, float32 (F, N, 7)."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Read what the head says of all N locations.
+
+    Args:
+        head: The head.
+        cls_scores: Class logits of each level, (F, K, h, w).
+        bbox_preds: Boxes of each level, (F, 4, h, w).
+        objectnesses: Logits of each level, (F, 1, h, w).
+
+    Returns:
+        Boxes float32 (F, N, 4), xyxy in pixels of the network's input, score of the
+        best class, objectness, both float32 (F, N, 1), and that class, int64 (F, N, 1).
+    """
 
     def join(levels: list[Tensor]) -> Tensor:
         flat = [level.flatten(2).transpose(1, 2) for level in levels]
@@ -78,10 +89,5 @@ def _pack(
         with_stride=True,
     )
     scores, labels = join(cls_scores).sigmoid().max(-1, keepdim=True)
-    columns = [
-        head._bbox_decode(torch.cat(priors), join(bbox_preds)),
-        scores,
-        join(objectnesses).sigmoid(),
-        labels,
-    ]
-    return torch.cat(columns, dim=-1)
+    boxes = head._bbox_decode(torch.cat(priors), join(bbox_preds))
+    return boxes, scores, join(objectnesses).sigmoid(), labels
