@@ -123,10 +123,19 @@ def assemble(records: Iterable[FrameRecord]) -> tuple[list[Sequence], list[Seque
 
 
 def _pred_tracks(instances: InstanceData, frame: int, mot_classes: bool) -> Tracks:
-    """Round to what the text holds, so that text and memory score the same."""
     tracks = Tracks.from_instances(instances, frame)
     if not np.isfinite(tracks.score).all():
         raise ValueError('found a track score that is not finite')
+    return as_written(tracks, mot_classes)
+
+
+def as_written(tracks: Tracks, mot_classes: bool) -> Tracks:
+    """Round to what the text holds, so that text and memory score the same.
+
+    Args:
+        tracks: Results, with labels.
+        mot_classes: The ground truth has the classes of MOTChallenge.
+    """
     if mot_classes:  # labels count from 0 and are no MOTChallenge classes
         tracks = replace(tracks, label=np.full(len(tracks), -1))
     return tracks.rounded()
