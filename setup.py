@@ -67,6 +67,8 @@ atexit.register(shutil.rmtree, BUILD, ignore_errors=True)
 EXTRAS = {
     'onedl': read_requirements('mminstall'),
     'openmmlab': read_requirements('mminstall-openmmlab'),
+    'runtime': read_requirements('runtime'),
+    'export': read_requirements('export'),
     'depth': read_requirements('optional'),
     'tests': read_requirements('tests'),
     'triton': read_requirements('triton'),
@@ -94,7 +96,7 @@ setup(
         'mmfdta': ['py.typed'],
         'mmfdta.minidance': ['weights/*.pth', 'weights/*.json'],
     },
-    install_requires=read_requirements('runtime'),
+    install_requires=read_requirements('core'),
     extras_require=EXTRAS,
     cmdclass={'build_py': BuildWithMim},
     entry_points={'console_scripts': ['mmfdta=mmfdta.cli.main:main']},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .counting import CountEvent, Counts, ObjectCounter
     from .counting_shapes import CountingLine, CountingZone, read_zones
+    from .exported_tracker import ExportedTracker
     from .inferencer import MOTInferencer
     from .tracked_frame import TrackedFrame
     from .tracking_run import TrackingReport
@@ -16,6 +17,7 @@ __all__ = [
     'CountingLine',
     'CountingZone',
     'Counts',
+    'ExportedTracker',
     'MOTInferencer',
     'ObjectCounter',
     'TrackedFrame',
@@ -28,6 +30,7 @@ _MODULES = {
     'CountingLine': 'counting_shapes',
     'CountingZone': 'counting_shapes',
     'Counts': 'counting',
+    'ExportedTracker': 'exported_tracker',
     'MOTInferencer': 'inferencer',
     'ObjectCounter': 'counting',
     'TrackedFrame': 'tracked_frame',

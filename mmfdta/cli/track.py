@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmfdta.apis.presets import DEFAULT_PRESET, PRESETS, choose_config
 from mmfdta.apis.thresholds import MEANINGS
+from mmfdta.runtime.sessions import PROVIDERS
 
 from .arguments import (
     add_batch_size,
@@ -27,14 +28,31 @@ from .errors import explain
 from .source_arguments import add_source_options, source_options
 
 if TYPE_CHECKING:
-    from mmfdta.apis import MOTInferencer, TrackedFrame, TrackingReport
-    from mmfdta.apis.video_tracker import VideoTracker
+    from mmfdta.apis import (
+        ExportedTracker,
+        MOTInferencer,
+        TrackedFrame,
+        TrackingReport,
+    )
+
+    Tracker = ExportedTracker | MOTInferencer
 
 # Frames that tell how fast it goes: the first ones are slower.
 _WARM = 3
 _LISTED = 8
 _FASTEST = 'bytetrack_yolox-nano_coco'
 _FORMATS = ('mp4', 'txt')
+_OF_EXPORTED = ('provider', 'threads')
+# Option -> what to do instead with an exported model.
+_OF_CONFIGS = {
+    'checkpoint': 'leave it out, or name the config with --config',
+    'input_size': 'mmfdta export has --input-size',
+    'device': '--provider chooses where it computes',
+    'precision': 'mmfdta export has --precision',
+    'compile': 'leave it out',
+    'cfg_options': 'leave it out; --det-thr and others change thresholds',
+    'allow_random_weights': 'leave it out',
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,6 +134,11 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         help=f'ByteTrack on YOLOX-tiny or on YOLOX-x ({DEFAULT_PRESET})',
     )
     which.add_argument('--config', help='path of a config, or its name in mmfdta')
+    which.add_argument(
+        '--model',
+        metavar='FOLDER',
+        help='a model that mmfdta export made; runs without PyTorch',
+    )
     group.add_argument(
         '--checkpoint',
         metavar='WEIGHTS',
@@ -137,6 +160,17 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         '--allow-random-weights',
         action='store_true',
         help='track with the model as initialised, without a checkpoint',
+    )
+    exported = parser.add_argument_group('exported model', 'With --model.')
+    exported.add_argument(
+        '--provider',
+        choices=PROVIDERS,
+        help='what onnxruntime computes with; cpu by default',
+    )
+    exported.add_argument(
+        '--threads',
+        type=number(1, whole=True),
+        help='threads of an operator on a CPU; by default one for each core',
     )
 
 
@@ -165,10 +199,11 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         0 if all sources were tracked to their end, 1 if one was not.
     """
+    _check_model_options(options)
     plan = _plan_results(options)
     counter = read_counter(options)
     reading = source_options(options)
-    tracker = _open_config(options)
+    tracker = _open_exported(options) if options.model else _open_config(options)
     _describe(tracker)
 
     from mmfdta.visualization import TrackStyle
@@ -215,8 +250,47 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _check_model_options(options: argparse.Namespace) -> None:
+    """Refuse options that say nothing of the kind of model that is named."""
+    if not options.model:
+        for name in _OF_EXPORTED:
+            if getattr(options, name) is not None:
+                raise ValueError(f'--{name}: is for an exported model; add --model')
+        return
+    for name, advice in _OF_CONFIGS.items():
+        if getattr(options, name):
+            raise ValueError(
+                f'--{name.replace("_", "-")}: an exported model computes as it was '
+                f'exported; {advice}'
+            )
+
+
+def _open_exported(options: argparse.Namespace) -> 'ExportedTracker':
+    """Load an exported model."""
+    from mmfdta.apis import ExportedTracker
+    from mmfdta.utils.logs import show_log
+
+    show_log('mmfdta track: ')
+    return ExportedTracker(
+        options.model,
+        provider=options.provider or 'cpu',
+        threads=options.threads,
+        classes=options.classes,
+        batch_size=options.batch_size,
+        thresholds=_thresholds(options),
+    )
+
+
 def _open_config(options: argparse.Namespace) -> 'MOTInferencer':
     """Load the model of a config."""
+    from mmfdta.utils.environment import find_environment, say_missing
+
+    missing = find_environment().all_missing
+    if missing:
+        raise ImportError(
+            f'{say_missing(missing)}; an exported model needs none of it: --model '
+            'FOLDER'
+        )
     config = options.config or PRESETS.get(options.preset)
     if config is None:
         config = choose_config(options.checkpoint)
@@ -295,7 +369,7 @@ def _plan_results(options: argparse.Namespace) -> list[tuple[str, list[Path]]]:
     return list(zip(sources, files, strict=True))
 
 
-def _describe(tracker: 'VideoTracker') -> None:
+def _describe(tracker: 'Tracker') -> None:
     """Say what tracks, with which weights, and what it can find."""
     for line in tracker.describe():
         _say(line)
@@ -310,9 +384,11 @@ def _describe(tracker: 'VideoTracker') -> None:
 
 
 def _track(
-    tracker: 'MOTInferencer', source: str, files: list[Path], how: dict[str, Any]
+    tracker: 'Tracker', source: str, files: list[Path], how: dict[str, Any]
 ) -> 'TrackingReport':
     """Track a source, and say how it goes."""
+    from mmfdta.apis import ExportedTracker
+
     _say(f'{source} -> {", ".join(map(str, files))}')
     frames = tracker.track(source, out=files, **how)
     try:
@@ -327,14 +403,17 @@ def _track(
     else:
         chosen = len(tracker.kept_classes) < len(tracker.classes)
         kept = ' of these classes' if chosen else ''
+        larger = 'a larger --input-size'
+        if isinstance(tracker, ExportedTracker):
+            larger = 'mmfdta export with a larger --input-size'
         _say(
             f'{source}: nothing{kept} was tracked; a lower --det-thr finds what is '
-            'less sure, a larger --input-size what is smaller'
+            f'less sure, {larger} what is smaller'
         )
     return report
 
 
-def _remark(tracker: 'MOTInferencer', frame: 'TrackedFrame', count: int) -> None:
+def _remark(tracker: 'Tracker', frame: 'TrackedFrame', count: int) -> None:
     """Say with the first frames how large they are, and how to be faster."""
     from mmfdta.apis.progress import format_speed
 
@@ -349,8 +428,12 @@ def _remark(tracker: 'MOTInferencer', frame: 'TrackedFrame', count: int) -> None
         _say(f'{format_speed(frame.fps)}; faster: {", ".join(ways)}')
 
 
-def _ways_to_be_faster(tracker: 'MOTInferencer', size: int) -> list[str]:
+def _ways_to_be_faster(tracker: 'Tracker', size: int) -> list[str]:
     """Name them, where frames have a long side of so many pixels for the model."""
+    from mmfdta.apis import ExportedTracker
+
+    if isinstance(tracker, ExportedTracker):
+        return ['mmfdta export with a smaller --input-size, or --precision int8']
     name = Path(tracker.config.filename or '').stem
     ways = [] if name == _FASTEST else ['--preset fast']
     if name == PRESETS['fast']:

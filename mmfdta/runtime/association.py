@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from .sessions import run_session
+
 
 class AssociationScorer:
     """The graph of association as a function of arrays.
@@ -43,4 +45,4 @@ class AssociationScorer:
             words=np.ascontiguousarray(words, np.int64),
             embeddings=np.ascontiguousarray(embeddings, np.float32),
         )
-        return self._session.run(['scores'], feeds)[0]
+        return run_session(self._session, feeds)['scores']

@@ -2,7 +2,11 @@
 """Sessions of onnxruntime: on which processor, with how many threads."""
 
 import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -28,7 +32,10 @@ _ERRORS_ONLY = 3
 
 
 def open_session(
-    path: str | os.PathLike, provider: str = 'cpu', threads: int | None = None
+    path: str | os.PathLike,
+    provider: str = 'cpu',
+    threads: int | None = None,
+    key: str | None = None,
 ) -> 'InferenceSession':
     """Load a graph.
 
@@ -36,6 +43,8 @@ def open_session(
         path: An ONNX file; its external data lie beside it.
         provider: One of `PROVIDERS`.
         threads: Threads of an operator on a CPU; None takes one for each core.
+        key: Names the graph with its weights, such as a hash: under it TensorRT keeps
+            the engine that it built in the user's cache. None builds it anew.
 
     Returns:
         A session that runs where it was asked to.
@@ -64,7 +73,9 @@ def open_session(
     options.log_severity_level = _ERRORS_ONLY
     if threads is not None:
         options.intra_op_num_threads = threads
-    chosen = [name for name in wanted if name in available]
+    if provider in ('cuda', 'tensorrt') and hasattr(onnxruntime, 'preload_dlls'):
+        onnxruntime.preload_dlls()  # those of NVIDIA's packages on PyPI
+    chosen = [(name, _options_of(name, key)) for name in wanted if name in available]
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
     except Exception as error:  # onnxruntime's own kinds have no base but this one
@@ -80,6 +91,52 @@ def open_session(
             'TensorRT, OpenVINO)?'
         )
     return session
+
+
+def run_session(
+    session: 'InferenceSession', inputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Compute all outputs of a graph, by their names.
+
+    Args:
+        session: The graph.
+        inputs: By name.
+
+    Raises:
+        RuntimeError: If it cannot be computed, such as for lack of memory.
+    """
+    names = [item.name for item in session.get_outputs()]
+    try:
+        values = session.run(names, dict(inputs))
+    except Exception as error:  # onnxruntime's own kinds have no base but this one
+        shapes = ', '.join(f'{name} {value.shape}' for name, value in inputs.items())
+        raise RuntimeError(
+            f'onnxruntime cannot compute the graph for {shapes}: '
+            f'{" ".join(str(error).split())}'
+        ) from None
+    return dict(zip(names, values, strict=True))
+
+
+def _options_of(provider: str, key: str | None) -> dict[str, str]:
+    """Settings of an execution provider."""
+    if provider == 'CUDAExecutionProvider':
+        return dict(use_tf32='0')  # as PyTorch's side computes
+    if provider == 'TensorrtExecutionProvider' and key is not None:
+        # onnxruntime tells engines by the names in a graph, not by its weights.
+        folder = str(cache_folder() / key)
+        return dict(
+            trt_engine_cache_enable='1',
+            trt_engine_cache_path=folder,
+            trt_timing_cache_enable='1',
+            trt_timing_cache_path=folder,
+        )
+    return {}
+
+
+def cache_folder() -> Path:
+    """Where engines of TensorRT are kept."""
+    cache = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+    return Path(cache).expanduser() / 'mmfdta' / 'tensorrt'
 
 
 def describe_session(session: 'InferenceSession') -> str:

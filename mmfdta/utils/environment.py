@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from functools import cache
 
 MODULES = ('mmengine', 'mmcv', 'mmdet')
+# What tracking takes beside the core, with an exported model or with a family.
+RUNTIME = ('av', 'supervision', 'onnxruntime')
 INSTALL = "pip install 'mmfdta[onedl]' or pip install 'mmfdta[openmmlab]'"
 # Distribution -> (family, import name, versions that docs/compatibility.md covers).
 DISTRIBUTIONS = {
@@ -133,10 +135,12 @@ def check_environment(environment: Environment) -> None:
 
 def say_missing(packages: list[str]) -> str:
     """Return the message for packages that are needed and not installed."""
-    return (
-        f'this needs {", ".join(packages)}, which is not installed. Install one family '
-        f'of packages: {INSTALL}'
-    )
+    named = f'this needs {", ".join(packages)}, which is not installed.'
+    if set(packages) <= set(RUNTIME):
+        return (
+            f"{named} pip install 'mmfdta[runtime]' brings what an exported model takes"
+        )
+    return f'{named} Install one family of packages: {INSTALL}'
 
 
 def untested_versions(environment: Environment) -> list[str]:
@@ -175,6 +179,17 @@ def import_mmdet() -> None:
             mmcv.__version__, mmengine.__version__ = found
 
 
+def _version_of_onnxruntime() -> str:
+    """Of any of its builds, with what it computes with."""
+    if importlib.util.find_spec('onnxruntime') is None:
+        return "not installed; exported models need it: pip install 'mmfdta[runtime]'"
+    import onnxruntime
+
+    names = onnxruntime.get_available_providers()
+    listed = ', '.join(name.removesuffix('ExecutionProvider') for name in names)
+    return f'{onnxruntime.__version__} ({listed})'
+
+
 def describe_environment(environment: Environment) -> str:
     """Return the report of `mmfdta env`; without PyTorch, what scoring needs."""
     import numpy
@@ -187,10 +202,11 @@ def describe_environment(environment: Environment) -> str:
         'family': ' and '.join(environment.families) or 'source trees',
         **environment.versions,
         'numpy': numpy.__version__,
+        'onnxruntime': _version_of_onnxruntime(),
     }
     if environment.all_missing:
         lines['family'] = f'none ({", ".join(environment.all_missing)} not found)'
-        lines['to train and track'] = INSTALL
+        lines['to train, or track with a config'] = INSTALL
     else:
         import torch
 

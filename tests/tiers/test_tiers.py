@@ -113,6 +113,38 @@ def test_core(tmp_path, wheel):
     assert 'Traceback' not in said
 
 
+def test_runtime(tmp_path, wheel):
+    """Tracking and scoring with an exported model, without PyTorch.
+
+    The model is exported by the environment of the tests.
+    """
+    export = ('export', 'fdta_mini_demo', '--out', str(tmp_path / 'model'))
+    subprocess.run([sys.executable, '-m', 'mmfdta', *export], cwd=ROOT, check=True)
+    install = Install(tmp_path, wheel)
+    install.add('[runtime]')
+    listed = install.run('python', '-m', 'pip', 'list', '--format=freeze')
+    for name in ('torch', 'mmengine', 'mmcv', 'mmdet', 'lap', 'onnx', 'onnxscript'):
+        assert f'{name}==' not in listed
+    install.run('mmfdta', 'minidance', 'data', *OPTIONS)
+    (sequence,) = (tmp_path / 'data/val').iterdir()
+    said = install.run(
+        *('mmfdta', 'track', str(sequence), '--model', 'model', '--out'),
+        *(f'results/{sequence.name}.txt', 'tracks.mp4'),
+    )
+    assert 'onnxruntime' in said
+    assert (tmp_path / 'tracks.mp4').stat().st_size
+    scores = install.run(
+        *('mmfdta', 'evaluate', '--gt', 'data/val', '--results', 'results'),
+        *('--benchmark', 'minidance'),
+    )
+    assert 'HOTA' in scores
+    # What is missing is said in one line.
+    said = install.run('mmfdta', 'track', str(sequence), code=1)
+    assert 'an exported model needs none of it: --model FOLDER' in said
+    said = install.run('mmfdta', 'export', 'fdta_mini_demo', '--out', 'x', code=1)
+    assert 'Traceback' not in said
+
+
 def use_family(install: Install) -> None:
     """Train the small FDTA for two iterations, score it, run a tool of MMDetection.
 

@@ -1,0 +1,187 @@
+# Copyright (c) mmfdta authors.
+"""Track with an exported model: NumPy and onnxruntime, without PyTorch."""
+
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmfdta.runtime.association import AssociationScorer
+from mmfdta.runtime.detection import Detections, query_detections, yolox_detections
+from mmfdta.runtime.exported_model import ExportedModel
+from mmfdta.runtime.frame_input import PreparedFrame
+from mmfdta.runtime.sessions import describe_session, open_session, run_session
+from mmfdta.runtime.trackers import build_tracker
+from mmfdta.structures.tracks import Tracks
+
+from .thresholds import describe_thresholds, threshold_options
+from .video_tracker import VideoTracker
+
+
+class ExportedTracker(VideoTracker):
+    """A model that ``mmfdta export`` made, ready for frames.
+
+    It tracks as :class:`MOTInferencer` does with the config and weights that were
+    exported, and has the same methods. It loads neither PyTorch nor MMDetection.
+
+    Example:
+        >>> tracker = ExportedTracker('fdta-exported')
+        >>> report = tracker('dance.mp4', out=['tracks.mp4', 'tracks.txt'])
+        >>> other = tracker.new_video()  # a second camera on the same graphs
+        >>> for frame in other.track('rtsp://camera/1'):
+        ...     print(frame.index, frame.tracks.identity, frame.tracks.xyxy)
+
+    Args:
+        folder: What ``mmfdta export`` wrote; it may have been moved.
+        provider: Where it computes: ``'cpu'``, ``'cuda'``, ``'tensorrt'`` or
+            ``'openvino'``, see :data:`mmfdta.runtime.sessions.PROVIDERS`.
+        threads: Threads of an operator on a CPU; None takes one for each core.
+        channel_order: ``'bgr'`` (OpenCV's) or ``'rgb'``: the order of the frames given
+            to :meth:`step`.
+        classes: Return only tracks of these classes, by name, in any case, or number;
+            None returns all.
+        batch_size: Frames of a video that the detector takes at a time; None takes one.
+            Live sources are taken one by one.
+        thresholds: What the tracker decides by, under names that hold for all trackers:
+            see :data:`mmfdta.apis.thresholds.MEANINGS`.
+
+    Attributes:
+        model: What the folder's ``model.json`` says.
+        tracker: State of the video.
+        classes: Names of the model's classes, where known.
+        kept_classes: Names of those that are returned.
+        preprocessor: Makes model inputs of frames.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or a file of it is missing.
+        ValueError: If a file of it is not what was exported, or an argument is wrong.
+        RuntimeError: If onnxruntime cannot compute there, or not these graphs.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        *,
+        provider: str = 'cpu',
+        threads: int | None = None,
+        channel_order: str = 'bgr',
+        classes: Sequence[str | int] | None = None,
+        batch_size: int | None = None,
+        thresholds: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(channel_order, batch_size)
+        self.model = model = ExportedModel.load(folder)
+        self.name_classes(model.classes, model.column_numbers, classes)
+        self.preprocessor = model.input
+        self._settings = model.config_model
+        if thresholds:
+            options = threshold_options(self._settings, thresholds)
+            self._settings = _changed(dict(model=self._settings), options)['model']
+        key = model.detector.sha256[:16]
+        self._detector = open_session(model.detector_path, provider, threads, key)
+        self._association = None
+        if model.association_path is not None:
+            # It is small, and TensorRT would plan it anew for every number of objects.
+            beside = 'cuda' if provider == 'tensorrt' else provider
+            self._association = AssociationScorer(
+                open_session(model.association_path, beside, threads)
+            )
+        self.tracker = build_tracker(self._settings['tracker'], self._association)
+
+    def new_video(self) -> 'ExportedTracker':
+        """Return a tracker for another video, on the same graphs.
+
+        It has the same settings and nothing tracked yet. Both may run in threads of
+        their own.
+        """
+        other = copy.copy(self)
+        other.tracker = build_tracker(self._settings['tracker'], self._association)
+        other.reset()
+        return other
+
+    def inputs(self, samples: list[PreparedFrame]) -> dict[str, np.ndarray]:
+        """Make the inputs of the detector's graph, by name.
+
+        Args:
+            samples: Prepared frames of one size.
+        """
+        inputs = dict(frames=np.stack([sample.pixels for sample in samples]))
+        if 'sizes' in [item.name for item in self._detector.get_inputs()]:
+            inputs['sizes'] = np.array([sample.shape for sample in samples], np.int64)
+        return inputs
+
+    def detect(self, samples: list[PreparedFrame]) -> list[Detections]:
+        """Run the detector.
+
+        Args:
+            samples: Prepared frames of one size.
+
+        Returns:
+            What was found in each, in pixels of the frames as they were read.
+
+        Raises:
+            RuntimeError: If the graph cannot be computed, such as for lack of memory.
+        """
+        outputs = run_session(self._detector, self.inputs(samples))
+        originals = [sample.original for sample in samples]
+        if self.model.detector.kind == 'queries':
+            return query_detections(outputs, originals)
+        shapes = [sample.shape for sample in samples]
+        test_cfg = self._settings['detector']['test_cfg']
+        return yolox_detections(outputs, shapes, originals, test_cfg)
+
+    def associate(self, found: Detections, number: int) -> Tracks:
+        """Give the detections of the next frame of the video their identities.
+
+        Args:
+            found: As :meth:`detect` returns them.
+            number: Of the frame, from 1, which forgets the video before.
+
+        Returns:
+            The tracks of all classes, in pixels of the frame as it was read.
+
+        Raises:
+            ValueError: If a box or a score is not finite.
+        """
+        bboxes, scores, labels, identities = self.tracker.track(
+            number - 1,
+            found.bboxes,
+            found.scores,
+            found.labels,
+            areas=found.areas,
+            embeddings=found.embeddings,
+        )
+        xywh = bboxes.astype(np.float64).reshape(-1, 4)
+        xywh[:, 2:] -= xywh[:, :2]
+        frame = np.full(len(xywh), number)
+        return Tracks.create(frame, identities, xywh, scores, labels)
+
+    def _predict(self, samples: list[PreparedFrame], first_frame: int) -> list[Tracks]:
+        return [
+            self.associate(found, number)
+            for number, found in enumerate(self.detect(samples), start=first_frame)
+        ]
+
+    def describe(self) -> list[str]:
+        """Say what tracks, by which thresholds, and what computes it."""
+        model = self.model
+        name = self._settings['tracker']['type']
+        return [
+            f'{name} on {model.config}{describe_thresholds(self._settings)}',
+            f'exported model {model.folder} ({model.precision}), '
+            f'{describe_session(self._detector)}',
+        ]
+
+
+def _changed(settings: Mapping, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy settings with some changed, whose names have dots."""
+    changed = copy.deepcopy(dict(settings))
+    for key, value in options.items():
+        *path, last = key.split('.')
+        place = changed
+        for part in path:
+            place = place[part]
+        place[last] = value
+    return changed
