@@ -17,6 +17,7 @@ from .counting import ObjectCounter
 from .frame_inputs import to_bgr
 from .result_names import refuse_replacing
 from .sources import SourceOptions, open_source
+from .sources.opening import Source
 from .track_outputs import (
     VideoFacts,
     VideoOptions,
@@ -153,7 +154,7 @@ class VideoTracker(ABC):
 
     def track(
         self,
-        source: str | os.PathLike | int,
+        source: Source,
         out: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
         *,
         style: TrackStyle | None = None,
@@ -219,7 +220,10 @@ class VideoTracker(ABC):
             )
         if out is not None:
             files = [out] if isinstance(out, str | os.PathLike) else out
-            refuse_replacing([str(source)], files)
+            if isinstance(source, str | os.PathLike | int):
+                refuse_replacing([str(source)], files)
+            else:
+                refuse_replacing([str(path) for path in source], files)
         window = Window('mmfdta track') if show else None
         reading = source_options or SourceOptions()
         frames = open_source(
@@ -263,9 +267,7 @@ class VideoTracker(ABC):
             frames.close()
             self.reset()
 
-    def __call__(
-        self, source: str | os.PathLike | int, **options: Any
-    ) -> TrackingReport:
+    def __call__(self, source: Source, **options: Any) -> TrackingReport:
         """Track a whole video.
 
         Args:
