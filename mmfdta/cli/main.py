@@ -21,6 +21,7 @@ VERBS = {
     'evaluate': ('mmfdta.cli.evaluate', 'score tracks in MOTChallenge text'),
     'benchmark': ('mmfdta.cli.benchmark', 'compare several trackers on a data set'),
     'tune': ('mmfdta.cli.tune', "search a tracker's thresholds and settings"),
+    'export': ('mmfdta.cli.export', 'export a tracker to run without PyTorch'),
     'convert': ('mmfdta.cli.convert', 'convert a checkpoint of another project'),
     'weights': ('mmfdta.cli.weights', 'list and fetch published weights'),
     'check-data': ('mmfdta.cli.check_data', 'check a data set and its depth maps'),

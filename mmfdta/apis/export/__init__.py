@@ -14,6 +14,7 @@ for _name in ('onnx', 'onnxscript', 'onnxruntime'):
 prepare_mmdet()
 
 from .detector_graph import DetectorGraph
+from .exporting import ExportReport, export_model
 from .graphs import AssociationGraph, detector_graph
 from .onnx_files import OPSET, operators, save_onnx, to_onnx
 
@@ -21,7 +22,9 @@ __all__ = [
     'OPSET',
     'AssociationGraph',
     'DetectorGraph',
+    'ExportReport',
     'detector_graph',
+    'export_model',
     'operators',
     'save_onnx',
     'to_onnx',
