@@ -10,10 +10,7 @@ import lap
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from mmdet.models.task_modules.tracking import KalmanFilter
-from mmdet.registry import MODELS
+from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -24,7 +21,7 @@ from mmfdta.runtime.box_trackers.matching import match
 from mmfdta.runtime.trackers import build_tracker
 
 # A long run sets this to 1,000.
-EXAMPLES = int(os.environ.get('MMFDTA_FUZZ_EXAMPLES', '25'))
+EXAMPLES = int(os.environ.get('MMFDTA_FUZZ_EXAMPLES', '1'))
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_/trackers'
 SIZE = 480, 640
 
@@ -122,20 +119,18 @@ VARIANTS = [
 
 @pytest.mark.parametrize('scene', SCENES)
 @pytest.mark.parametrize(('name', 'options'), VARIANTS)
-@settings(max_examples=EXAMPLES)
-@given(seeds=st.lists(st.integers(0, 2**32), min_size=1, max_size=2))
-def test_tracks_as_mmdetection(name: str, options: dict, scene: str, seeds: list[int]):
-    """Two videos one after the other: identities, boxes, and their order."""
+def test_tracks_as_mmdetection(name: str, options: dict, scene: str):
+    """Videos one after the other: identities, boxes, and their order."""
     options = Config.fromfile(CONFIGS / f'{name}.py').tracker.to_dict() | options
     tracker, oracle = build_tracker(options), OfMMDetection(options)
-    for seed in seeds:
-        frames = SCENES[scene](np.random.default_rng(seed), 30)
+    for seed in range(1 + EXAMPLES):
+        frames = SCENES[scene](np.random.default_rng(seed), 24)
         for frame_id, frame in enumerate(frames):
             expected = oracle.track(frame_id, *frame)
             found = tracker.track(frame_id, *frame)
             for column, oracles in zip(found, expected, strict=True):
                 assert column.dtype == oracles.dtype
-                assert np.array_equal(column, oracles), frame_id
+                assert np.array_equal(column, oracles), (seed, frame_id)
 
 
 @pytest.mark.parametrize('name', OTHER_SETTINGS)
@@ -144,27 +139,33 @@ def test_frames_that_are_left_out_are_missed(name: str):
     options = Config.fromfile(CONFIGS / f'{name}.py').tracker.to_dict()
     tracker, oracle = build_tracker(options), OfMMDetection(options)
     rng = np.random.default_rng(0)
-    for frame_id, frame in enumerate(walkers(rng, 120)):
+    for frame_id, frame in enumerate(walkers(rng, 60)):
         if frame_id % 7 in (0, 1, 4):
             expected = oracle.track(frame_id, *frame)
             found = tracker.track(frame_id, *frame)
             assert np.array_equal(found[3], expected[3]), frame_id
 
 
-@settings(max_examples=10 * EXAMPLES)
-@given(seed=st.integers(0, 2**32), rows=st.integers(1, 12), columns=st.integers(1, 12))
-def test_pairs_are_those_of_lap(seed: int, rows: int, columns: int):
-    rng = np.random.default_rng(seed)
-    costs = rng.uniform(0, 2, (rows, columns)).astype(np.float32)
-    costs[rng.random(costs.shape) < 0.3] += 1e6
-    limit = float(rng.uniform(0, 1.5))
-    _, _, owners = lap.lapjv(costs, extend_cost=True, cost_limit=limit)
-    assert np.array_equal(match(costs, limit), owners)
+def test_pairs_are_those_of_lap():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        costs = rng.uniform(0, 2, rng.integers(1, 13, 2)).astype(np.float32)
+        costs[rng.random(costs.shape) < 0.3] += 1e6
+        limit = float(rng.uniform(0, 1.5))
+        _, _, owners = lap.lapjv(costs, extend_cost=True, cost_limit=limit)
+        assert np.array_equal(match(costs, limit), owners)
+
+
+@pytest.mark.parametrize('shape', [(0, 0), (0, 3), (3, 0)])
+def test_nobody_is_paired_with_nobody(shape: tuple[int, int]):
+    assert match(np.zeros(shape, np.float32), 0.5).tolist() == [-1] * shape[1]
 
 
 def test_kalman_filters_are_those_of_mmdetection():
     """Four filters of two numbers each are the one of eight."""
-    rng, oracle = np.random.default_rng(0), KalmanFilter()
+    rng = np.random.default_rng(0)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        oracle = TASK_UTILS.build(dict(type='KalmanFilter'))
     corners = rng.uniform(0, 300, (5, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(5, 200, (5, 2))], 1)
     measured = motion.measure(boxes)

@@ -45,6 +45,7 @@ def frames(count: int = 12):
 def test_words_are_tracked_as_by_the_state_machine(overflow: str):
     """What the association is given, and that frame 0 starts a video."""
     settings = dict(WORDS, overflow=overflow)
+    options = {name: value for name, value in settings.items() if name != 'type'}
     tracker = build_tracker(settings, associate)
 
     def scorer(history: TrajectoryHistory, embeddings: np.ndarray) -> np.ndarray:
@@ -53,9 +54,7 @@ def test_words_are_tracked_as_by_the_state_machine(overflow: str):
 
     seen = set()
     for _ in range(2):
-        machine = IdentityAssignment(
-            **{k: v for k, v in settings.items() if k != 'type'}
-        )
+        machine = IdentityAssignment(**options)
         for frame_id, boxes, scores, labels, embeddings in frames():
             found = tracker.track(frame_id, boxes, scores, labels, None, embeddings)
             rows, identities = machine.associate(
@@ -68,6 +67,7 @@ def test_words_are_tracked_as_by_the_state_machine(overflow: str):
     assert len(seen) > 8
 
 
+@pytest.mark.filterwarnings('ignore:frame .* newborn objects')
 def test_areas_decide_and_boxes_stand_in_for_them():
     settings = dict(WORDS, area_thr=200)
     frame_id, boxes, scores, labels, embeddings = next(frames())
