@@ -13,6 +13,7 @@ SECTIONS = {
     'training': 'a training step against the CPU',
     'precision': 'TF32, float16 and bfloat16 against float32',
     'compile': 'torch.compile of the detector',
+    'exported': 'exported models by onnxruntime against PyTorch',
     'run': 'a run with validation, average of the weights, checkpoints and resuming',
     'ddp': 'one process for each GPU',
     'synchronisations': 'how often the CPU waits for the GPU',

@@ -25,6 +25,7 @@ MODULES = (
     'training',
     'operators',
     'precision',
+    'exported',
     'runs',
     'speed',
     'released',
