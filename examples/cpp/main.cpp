@@ -21,8 +21,7 @@ int main(int argc, char** argv) {
     const int width = std::atoi(argv[2]), height = std::atoi(argv[3]);
     Ort::SessionOptions options;
     options.SetIntraOpNumThreads(argc > 4 ? std::atoi(argv[4]) : 0);  // 0: all cores
-    // On a GPU, with ONNX Runtime's build for CUDA, before the tracker is made:
-    //     options.AppendExecutionProvider_CUDA(OrtCUDAProviderOptions{});
+    // docs/deploy.md has the lines that let CUDA compute.
     fdta::Tracker tracker(argv[1], options);
     std::vector<std::uint8_t> frame(static_cast<std::size_t>(3) * width * height);
     for (int number = 1;; ++number) {
