@@ -126,7 +126,7 @@ def test_frames_are_resized_as_the_folder_says(
         (dict(tracker=dict(overflow='keep')), "overflow 'drop' only"),
         (dict(association=None), 'FDTA and MOTIP'),
         (dict(input=dict(pad_value=114)), 'no padding value'),
-        (dict(tracker=None), 'found no det_thr'),
+        (dict(tracker=None), 'found no protocol'),
     ],
     ids=str,
 )
