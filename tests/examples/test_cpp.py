@@ -82,7 +82,7 @@ def expected(model: Path, clip: list[np.ndarray], tmp_path: Path) -> np.ndarray:
 @pytest.mark.parametrize(
     'settings',
     [
-        dict(),
+        {},
         dict(class_aware=True),
         dict(miss_tolerance=2, area_thr=40.0),
         dict(id_thr=0.0, newborn_thr=0.0, det_thr=0.0),
@@ -102,9 +102,7 @@ def test_any_detections_get_the_same_identities(program, tmp_path, settings):
 
 
 @pytest.mark.parametrize(('width', 'height'), [(37, 21), (14, 13), (30, 31)])
-def test_frames_are_resized_as_the_folder_says(
-    program, toy, tmp_path, width, height
-):
+def test_frames_are_resized_as_the_folder_says(program, toy, tmp_path, width, height):
     model = shutil.copytree(toy, tmp_path / 'exported')
     facts = json.loads((model / 'model.json').read_text())
     resize = dict(rule='short-side', short=12, max_long=19)
