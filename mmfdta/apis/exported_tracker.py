@@ -79,6 +79,7 @@ class ExportedTracker(VideoTracker):
         if thresholds:
             options = threshold_options(self._settings, thresholds)
             self._settings = _changed(dict(model=self._settings), options)['model']
+        _check_window(model, self._settings['tracker'])
         key = model.detector.sha256[:16]
         self._detector = open_session(model.detector_path, provider, threads, key)
         self._association = None
@@ -173,6 +174,19 @@ class ExportedTracker(VideoTracker):
             f'exported model {model.folder} ({model.precision}), '
             f'{describe_session(self._detector)}',
         ]
+
+
+def _check_window(model: ExportedModel, tracker: Mapping[str, Any]) -> None:
+    """Refuse a history that the exported association does not know."""
+    if model.association is None:
+        return
+    window, tolerance = model.association.window, tracker['miss_tolerance']
+    if tolerance - 1 > window:
+        raise ValueError(
+            f'--max-gap: found {tolerance - 1} frames of history '
+            f'(tracker.miss_tolerance {tolerance}), but the exported association looks '
+            f'back {window}; expected at most {window}'
+        )
 
 
 def _changed(settings: Mapping, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,14 +23,19 @@ class CfgOptions(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         """Add ``KEY=VALUE`` pairs to those of earlier options."""
-        from mmengine.config import DictAction
-
         for text in values or ():
             if '=' not in text:
                 raise argparse.ArgumentError(
                     self, f'found {text!r}, expected KEY=VALUE'
                 )
         given = dict(getattr(namespace, self.dest))
+        try:
+            from mmengine.config import DictAction
+        except ModuleNotFoundError:
+            # Whoever reads settings without MMEngine says what is missing.
+            pairs = (text.split('=', 1) for text in values or ())
+            setattr(namespace, self.dest, given | dict(pairs))
+            return
         DictAction(self.option_strings, self.dest)(
             parser, namespace, values, option_string
         )

@@ -136,6 +136,16 @@ def test_a_threshold_that_the_tracker_lacks_is_refused(tmp_path, scene):
         ExportedTracker(folder, threads=1, thresholds=dict(low_thr=0.1))
 
 
+def test_no_history_is_longer_than_the_table_of_distances(tmp_path, scene):
+    """The graph looks back 5 frames."""
+    folder = write_model(tmp_path / 'model', scene.colors, queries=True)
+    tracker = ExportedTracker(folder, threads=1, thresholds=dict(max_gap=5))
+    for index in range(8):
+        check(tracker.step(bgr(scene, index)), scene.true_boxes(index))
+    with pytest.raises(ValueError, match='--max-gap: found 6 frames .* at most 5'):
+        ExportedTracker(folder, threads=1, thresholds=dict(max_gap=6))
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
@@ -252,6 +262,8 @@ code = main(['track', video, '--model', folder, '--threads', '1', *out, *line])
 assert code == 0, code
 from mmfdta.apis import ExportedTracker
 assert not {'torch', 'mmengine', 'mmcv', 'mmdet', 'onnx'} & set(sys.modules)
+code = main(['track', video, '--model', folder, '--cfg-options', 'a=1'])
+assert code == 1, code
 code = main(['evaluate', '--gt', truth, '--results', 'o.txt'])
 assert code == 0, code
 """
@@ -275,6 +287,7 @@ def test_nothing_of_it_loads_pytorch(folder, toys, scene):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert 'HOTA' in done.stdout
+    assert '--cfg-options: an exported model' in done.stderr
 
 
 def test_without_pytorch_a_config_points_to_exported_models(toys, monkeypatch, capsys):
