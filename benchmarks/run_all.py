@@ -26,6 +26,7 @@ BESIDE_RELEASED = (
 ALONE = {
     'clip_loading': (),
     'evaluation': ('--runs', '3'),
+    'export': (),
     'video': (),
 }
 

@@ -321,6 +321,7 @@ def _convert(
     from .calibration import calibration_inputs
     from .integers import to_integers
 
+    assert calibrate is not None  # as `_check_arguments` has seen
     feeds = calibration_inputs(place, calibrate)
     return {
         name: to_integers(protos[name], kinds[name], found)
