@@ -121,6 +121,8 @@ def check_nms(nms: Mapping[str, Any] | None, key: str) -> None:
         )
 
 
+# Two empty boxes overlap by 0 / 0; trackers refuse boxes that are not finite.
+@np.errstate(invalid='ignore', divide='ignore')
 def suppress(
     boxes: np.ndarray,
     scores: np.ndarray,
@@ -186,7 +188,6 @@ def _greedy(
         bottom_right = np.minimum(boxes[best, 2:], boxes[left, 2:])
         extent = np.maximum(bottom_right - top_left + shift, np.float32(0))
         inter = extent[:, 0] * extent[:, 1]
-        with np.errstate(invalid='ignore', divide='ignore'):  # two empty boxes
-            overlaps = inter / (areas[best] + areas[left] - inter)
+        overlaps = inter / (areas[best] + areas[left] - inter)
         left = left[~(overlaps > limit)]
     return np.array(kept, dtype=np.int64)

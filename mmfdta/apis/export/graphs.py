@@ -11,9 +11,11 @@ from mmfdta.models import FDTA, MOTR, TrackingByDetection
 from mmfdta.models.trackers import TrajectoryHistory
 
 from .detector_graph import DetectorGraph
+from .query_graph import QueryDetectorGraph
+from .yolox_graph import YOLOXGraph
 
 #: Kinds of detectors that can be exported; the first that fits is taken.
-KINDS: tuple[type[DetectorGraph], ...] = ()
+KINDS: tuple[type[DetectorGraph], ...] = (QueryDetectorGraph, YOLOXGraph)
 
 
 def refuse_model(kind: type) -> None:

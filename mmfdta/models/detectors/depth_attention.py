@@ -121,7 +121,7 @@ class DepthLayers(ModuleList):
                     attention: nn.Module = attention,
                 ) -> tuple[Tensor, ...]:
                     # Some hosts flatten the queries of all frames into rows.
-                    query = args[0].reshape(len(depth.embed), -1, args[0].shape[-1])
+                    query = args[0].reshape(depth.embed.shape[0], -1, args[0].shape[-1])
                     return attention(query, depth).view_as(args[0]), *args[1:]
 
                 stack.enter_context(layer.ffn.register_forward_pre_hook(attend))
