@@ -9,7 +9,7 @@ from mmfdta.utils.environment import prepare_mmdet
 
 prepare_mmdet()
 
-from .acceleration import accelerate  # noqa: E402
+from .acceleration import accelerate, exportable  # noqa: E402
 from .compilation import compile_detector  # noqa: E402
 
-__all__ = ['accelerate', 'compile_detector']
+__all__ = ['accelerate', 'compile_detector', 'exportable']

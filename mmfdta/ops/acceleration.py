@@ -1,13 +1,16 @@
 # Copyright (c) mmfdta authors.
 """The one call that switches the faster ways on."""
 
-from mmcv.cnn import Linear
+import copy
+
+from mmcv.cnn import Linear, fuse_conv_bn
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttention
 from mmdet.models.backbones import ResNet
 from torch import nn
 
 from .attention import FastOperators, Operators
 from .deformable_attention import FastDeformableAttention
+from .deformable_attention.module import RecordedDeformableAttention
 from .folding import FoldedResNet
 from .linear import FastLinear
 
@@ -39,6 +42,28 @@ def accelerate(model: nn.Module) -> nn.Module:
         The model, or its replacement if it is itself one of the replaced kinds.
     """
     return replace(model, DROP_INS)
+
+
+def exportable(model: nn.Module) -> nn.Module:
+    """Make a form of a model of which an exporter records what it can write.
+
+    Deformable attention stays one operator, of which `onnx_translations` has the form
+    in ONNX; the convolutions of ResNets hold the norms after them. Run without an
+    exporter, it computes as an accelerated model does.
+
+    Args:
+        model: In evaluation mode; it stays as it is.
+
+    Returns:
+        A copy that shares the other weights.
+    """
+    shared = (*model.parameters(), *model.buffers())
+    copied = copy.deepcopy(model, {id(tensor): tensor for tensor in shared})
+    for module in copied.modules():
+        if type(module) in (ResNet, FoldedResNet):
+            fuse_conv_bn(module)
+    accelerated = accelerate(copied)
+    return replace(accelerated, {FastDeformableAttention: RecordedDeformableAttention})
 
 
 def replace(

@@ -4,7 +4,6 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmdet.models.detectors import DeformableDETR
 from mmdet.structures import OptSampleList, SampleList
 from mmengine.model import BaseModule, ModuleList
@@ -331,19 +330,33 @@ def padding_of(
         padded image has it; and float32 (F, L, 2), the share of the levels' width and
         height that is not padding.
     """
-    beyond = [
-        torch.arange(full, device=sizes.device) >= sizes[:, axis, None]
-        for axis, full in enumerate(input_shape)
-    ]
-    rows, columns = (axis.to(torch.uint8)[None] for axis in beyond)
     masks, ratios = [], []
-    for height, width in level_shapes:
-        row = F.interpolate(rows, size=height)[0].bool()
-        column = F.interpolate(columns, size=width)[0].bool()
+    for level in level_shapes:
+        row, column = (
+            nearest_pixels(full, count, sizes.device) >= sizes[:, axis, None]
+            for axis, (full, count) in enumerate(zip(input_shape, level, strict=True))
+        )
         masks.append(row[:, :, None] | column[:, None])
         x, y = ((~axis).sum(1).float() / axis.shape[1] for axis in (column, row))
         ratios.append(torch.stack([x, y], dim=-1))
     return masks, torch.stack(ratios, dim=1)
+
+
+def nearest_pixels(full: int, count: int, device: torch.device) -> Tensor:
+    """Find the pixels that nearest interpolation reads.
+
+    Not by `interpolate` itself: what other programs make of it rounds differently.
+
+    Args:
+        full: Length of the row that is read.
+        count: Length of what is made of it.
+        device: Where they are wanted.
+
+    Returns:
+        float32 (count,), indices into the row.
+    """
+    steps = torch.arange(count, dtype=torch.float32, device=device)
+    return (steps * (full / count)).floor()
 
 
 def level_tensors(

@@ -87,6 +87,16 @@ class DetectorOutputs:
         """Losses of some of the frames, and of how many boxes they are the average."""
         return []
 
+    def best_classes(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Take the last layer and the best class of every query.
+
+        Returns:
+            Boxes cxcywh in 0..1 of the unpadded image (F, Q, 4), scores (F, Q) and
+            labels int64 (F, Q).
+        """
+        scores, labels = self.cls_scores[-1].sigmoid().max(-1)
+        return self.bbox_preds[-1], scores, labels
+
     def on_host(
         self, frames: SampleList, rescale: bool = True, with_embeddings: bool = True
     ) -> InstanceList:
@@ -97,12 +107,9 @@ class DetectorOutputs:
             rescale: Boxes in pixels of their ``ori_shape`` and not ``img_shape``.
             with_embeddings: Hand on the embeddings too.
         """
-        scores, labels = self.cls_scores[-1].sigmoid().max(-1)
         shapes = [frame.ori_shape if rescale else frame.img_shape for frame in frames]
         return host_detections(
-            self.bbox_preds[-1],
-            scores,
-            labels,
+            *self.best_classes(),
             [shape[:2] for shape in shapes],
             self.embeddings if with_embeddings else None,
         )

@@ -13,10 +13,12 @@ from .operator import deformable_sampling
 class FastDeformableAttention(MultiScaleDeformableAttention):
     """MMCV's module by `deformable_sampling`.
 
-    What is traced or exported holds PyTorch's own operations, as MMCV's does.
+    What is traced or exported holds PyTorch's own operations, as MMCV's does, unless
+    `stays_operator` is set.
     """
 
     sample = staticmethod(deformable_sampling)
+    stays_operator = False
 
     def forward(
         self,
@@ -52,7 +54,7 @@ class FastDeformableAttention(MultiScaleDeformableAttention):
         Returns:
             Like the query.
         """
-        if is_exported():
+        if is_exported() and not self.stays_operator:
             return super().forward(
                 query,
                 key,
@@ -97,3 +99,12 @@ class FastDeformableAttention(MultiScaleDeformableAttention):
         if not self.batch_first:
             output = output.transpose(0, 1)
         return self.dropout(output) + identity
+
+
+class RecordedDeformableAttention(FastDeformableAttention):
+    """The same, which is one operator in what is exported.
+
+    For exporters that know the operator, as that to ONNX does (`onnx_translations`).
+    """
+
+    stays_operator = True

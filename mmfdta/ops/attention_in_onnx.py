@@ -1,0 +1,93 @@
+# Copyright (c) mmfdta authors.
+"""Attention in ONNX, in blocks of queries where their number is not known."""
+
+from onnxscript import ir
+from onnxscript import opset18 as op
+
+from .onnx_writing import FLOAT, Body, floats, ints, scan
+
+# Queries of a head that are taken at once. Scores of a block with 18,000 keys, the
+# finest level of 1440x800, are 9 MB; those of all queries and heads are 10 GB.
+_BLOCK = 128
+# Scores that may be there at once.
+_LARGEST = 2**24
+
+
+def attention_in_blocks(
+    query: ir.Value,
+    key: ir.Value,
+    value: ir.Value,
+    attn_mask: ir.Value | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> ir.Value:
+    """Write PyTorch's ``scaled_dot_product_attention``, whose arguments these are.
+
+    Args:
+        query: float32 (B, H, Lq, D).
+        key: (B, H, Lk, D).
+        value: (B, H, Lk, D).
+        attn_mask: Broadcastable to (B, H, Lq, Lk); bool: True = may attend; float32:
+            added to the scores. With one that differs between queries all scores
+            are there at once.
+        dropout_p: Has to be 0, as at inference.
+        is_causal: Has to be False.
+        scale: Of the scores; one by the root of D if omitted.
+        enable_gqa: Has to be False.
+
+    Returns:
+        (B, H, Lq, D).
+
+    Raises:
+        ValueError: If an argument is none of those.
+    """
+    if dropout_p or is_causal or enable_gqa:
+        raise ValueError(
+            f'attention in ONNX: found dropout_p={dropout_p}, is_causal={is_causal}, '
+            f'enable_gqa={enable_gqa}, expected none of them'
+        )
+    heads, channels = query.shape[1], query.shape[3]
+    lengths = query.shape[2], value.shape[2]
+    query = op.Mul(query, floats(channels**-0.5 if scale is None else scale))
+    key = op.Transpose(key, perm=(0, 1, 3, 2))
+    bias, differs = attn_mask, attn_mask is not None and attn_mask.shape[2] != 1
+    if bias is not None and bias.dtype == ir.DataType.BOOL:
+        bias = op.Where(bias, floats(0.0), floats(float('-inf')))
+    known = all(isinstance(n, int) for n in lengths)
+    few = known and heads * lengths[0] * lengths[1] <= _LARGEST
+    if few or differs:
+        scores = op.MatMul(query, key)
+        scores = scores if bias is None else op.Add(scores, bias)
+        return op.MatMul(op.Softmax(scores, axis=-1), value)
+    batch, queries = (op.Shape(query, start=n, end=n + 1) for n in (0, 2))
+    keys = op.Shape(value, start=2, end=3)
+    blocks = op.Div(op.Add(queries, ints(_BLOCK - 1)), ints(_BLOCK))
+    missing = op.Sub(op.Mul(blocks, ints(_BLOCK)), queries)
+    query = op.Pad(query, op.Concat(ints(*(0,) * 6), missing, ints(0), axis=0))
+    # By image and head, each of which is a step of the outer loop.
+    rows = [
+        op.Reshape(query, op.Concat(ints(-1), blocks, ints(_BLOCK, channels), axis=0)),
+        op.Reshape(key, op.Concat(ints(-1, channels), keys, axis=0)),
+        op.Reshape(value, op.Concat(ints(-1), keys, ints(channels), axis=0)),
+    ]
+    if bias is not None:
+        bias = op.Expand(bias, op.Concat(batch, ints(heads, 1), keys, axis=0))
+        rows.append(op.Reshape(bias, op.Concat(ints(-1, 1), keys, axis=0)))
+
+    def attend(
+        to: Body, query: ir.Value, key: ir.Value, value: ir.Value, *bias: ir.Value
+    ) -> ir.Value:
+        """Attend in a head: blocks (n, block, D), (D, Lk), (Lk, D) and (1, Lk)."""
+
+        def attend_block(to: Body, query: ir.Value) -> ir.Value:
+            scores = to.MatMul(query, key)
+            scores = to.Add(scores, *bias) if bias else scores
+            return to.MatMul(to.Softmax(scores, axis=-1), value)
+
+        return scan(attend_block, [query], [FLOAT], to)
+
+    output = scan(attend, rows, [FLOAT] * len(rows))
+    output = op.Reshape(output, op.Concat(batch, ints(heads, -1, channels), axis=0))
+    return op.Slice(output, ints(0), queries, ints(2))

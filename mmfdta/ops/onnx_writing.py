@@ -1,0 +1,97 @@
+# Copyright (c) mmfdta authors.
+"""Numbers and loops of ONNX graphs, for functions that write operators of PyTorch.
+
+Such a function stands in the ``custom_translation_table`` of ``torch.onnx.export``: it
+gets values of the graph, and writes nodes by calling operators of ``onnxscript``.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from onnxscript import ir
+from onnxscript import opset18 as op
+
+FLOAT, INT32 = ir.DataType.FLOAT, ir.DataType.INT32
+_names = itertools.count()
+
+
+def ints(*numbers: int) -> ir.Value:
+    """Write int64 numbers, (n,)."""
+    return op.Constant(value=ir.tensor(np.array(numbers, dtype=np.int64)))
+
+
+def floats(*numbers: float) -> ir.Value:
+    """Write float32 numbers, (n,)."""
+    return op.Constant(value=ir.tensor(np.array(numbers, dtype=np.float32)))
+
+
+def join(*sizes: ir.Value | int) -> ir.Value:
+    """Write a shape: int64 (n,), of numbers that are known and of values (1,) or ()."""
+    parts = [
+        op.Reshape(size, ints(-1)) if isinstance(size, ir.Value) else ints(size)
+        for size in sizes
+    ]
+    return op.Concat(*parts, axis=0)
+
+
+class Body:
+    """The graph inside of a loop: its methods are operators, of inputs in their order.
+
+    It may take values from the graph around it, and numbers have to come from there.
+    """
+
+    def __init__(self) -> None:
+        self.tape = ir.tape.Tape()
+
+    def __getattr__(self, operator: str) -> Callable[..., ir.Value]:
+        def write(*inputs: ir.Value, **attributes: Any) -> ir.Value:
+            value = self.tape.op(operator, inputs, attributes)
+            value.name = new_name()
+            return value
+
+        return write
+
+
+def new_name() -> str:
+    """Name a value inside of a loop as no other value of a graph is named."""
+    return f'inside_{next(_names)}'
+
+
+def scan(
+    body: Callable[..., ir.Value],
+    rows: Sequence[ir.Value],
+    types: Sequence[ir.DataType],
+    writer: Any = op,
+) -> ir.Value:
+    """Write ONNX's ``Scan``: what a body makes of each row of tensors, stacked.
+
+    Args:
+        body: Of a `Body` and of one row of each tensor; returns float32.
+        rows: Tensors (n, ...).
+        types: Of their elements.
+        writer: A `Body`, if this loop is inside of another.
+    """
+    inner = Body()
+    inputs = [ir.Value(name=new_name(), type=ir.TensorType(kind)) for kind in types]
+    output = body(inner, *inputs)
+    output.type = ir.TensorType(FLOAT)
+    graph = ir.Graph(inputs, [output], nodes=inner.tape.nodes, name=new_name())
+    return writer.Scan(*rows, body=graph, num_scan_inputs=len(rows))
+
+
+def in_blocks(tensor: ir.Value, size: int) -> ir.Value:
+    """Split the rows of a tensor into blocks, of which the last is filled with zeros.
+
+    Args:
+        tensor: (R, n).
+        size: Rows of a block.
+
+    Returns:
+        (blocks, size, n).
+    """
+    rows, columns = (op.Shape(tensor, start=n, end=n + 1) for n in (0, 1))
+    missing = op.Mod(op.Neg(rows), ints(size))
+    tensor = op.Pad(tensor, op.Concat(ints(0, 0), missing, ints(0), axis=0))
+    return op.Reshape(tensor, op.Concat(ints(-1, size), columns, axis=0))
