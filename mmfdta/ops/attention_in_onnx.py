@@ -1,10 +1,11 @@
 # Copyright (c) mmfdta authors.
 """Attention in ONNX, in blocks of queries where their number is not known."""
 
-from onnxscript import ir
-from onnxscript import opset18 as op
+import math
 
-from .onnx_writing import FLOAT, Body, floats, ints, scan
+from onnxscript import ir
+
+from .onnx_writing import FLOAT, Body, floats, ints, lengths_of, op, scan
 
 # Queries of a head that are taken at once. Scores of a block with 18,000 keys, the
 # finest level of 1440x800, are 9 MB; those of all queries and heads are 10 GB.
@@ -48,16 +49,14 @@ def attention_in_blocks(
             f'attention in ONNX: found dropout_p={dropout_p}, is_causal={is_causal}, '
             f'enable_gqa={enable_gqa}, expected none of them'
         )
-    heads, channels = query.shape[1], query.shape[3]
-    lengths = query.shape[2], value.shape[2]
+    heads, channels = lengths_of(query, 1, 3)
+    whole = _are_few(query, value, heads) or _differs_between_queries(attn_mask)
     query = op.Mul(query, floats(channels**-0.5 if scale is None else scale))
     key = op.Transpose(key, perm=(0, 1, 3, 2))
-    bias, differs = attn_mask, attn_mask is not None and attn_mask.shape[2] != 1
+    bias = attn_mask
     if bias is not None and bias.dtype == ir.DataType.BOOL:
         bias = op.Where(bias, floats(0.0), floats(float('-inf')))
-    known = all(isinstance(n, int) for n in lengths)
-    few = known and heads * lengths[0] * lengths[1] <= _LARGEST
-    if few or differs:
+    if whole:
         scores = op.MatMul(query, key)
         scores = scores if bias is None else op.Add(scores, bias)
         return op.MatMul(op.Softmax(scores, axis=-1), value)
@@ -91,3 +90,19 @@ def attention_in_blocks(
     output = scan(attend, rows, [FLOAT] * len(rows))
     output = op.Reshape(output, op.Concat(batch, ints(heads, -1, channels), axis=0))
     return op.Slice(output, ints(0), queries, ints(2))
+
+
+def _are_few(query: ir.Value, key: ir.Value, heads: int) -> bool:
+    """Whether all scores of an image may be there at once."""
+    assert query.shape is not None
+    assert key.shape is not None
+    lengths = query.shape[2], key.shape[2]
+    known = [length for length in lengths if isinstance(length, int)]
+    return len(known) == len(lengths) and heads * math.prod(known) <= _LARGEST
+
+
+def _differs_between_queries(mask: ir.Value | None) -> bool:
+    if mask is None:
+        return False
+    assert mask.shape is not None
+    return len(mask.shape) != 4 or mask.shape[2] != 1

@@ -10,11 +10,30 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from onnxscript import ir
-from onnxscript import opset18 as op
+from onnxscript import ir, opset18
 
+# Its types allow no values of a graph.
+op: Any = opset18
 FLOAT, INT32 = ir.DataType.FLOAT, ir.DataType.INT32
 _names = itertools.count()
+
+
+def lengths_of(value: ir.Value, *axes: int) -> list[int]:
+    """Return lengths of axes.
+
+    Raises:
+        ValueError: If one is not known while the graph is written.
+    """
+    assert value.shape is not None
+    lengths = []
+    for axis in axes:
+        length = value.shape[axis]
+        if not isinstance(length, int):
+            raise ValueError(
+                f'ONNX: axis {axis} of {value.name} has any length, expected a number'
+            )
+        lengths.append(length)
+    return lengths
 
 
 def ints(*numbers: int) -> ir.Value:

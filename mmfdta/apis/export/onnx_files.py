@@ -14,6 +14,10 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from mmfdta.ops.onnx_forms import onnx_translations
+
+from .detector_graph import DetectorGraph
+
 OPSET = 18
 # The lowest that has this opset.
 _IR_VERSION = 8
@@ -41,6 +45,9 @@ def to_onnx(
         Simplified; nodes know the modules that they come from (``metadata_props``).
     """
     shapes = {name: dict(dynamic.get(name, {})) for name in example}
+    # The exporter's own form of attention is the better one for the few keys of
+    # association.
+    forms = onnx_translations() if isinstance(graph, DetectorGraph) else None
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             graph,
@@ -52,6 +59,7 @@ def to_onnx(
             dynamo=True,
             optimize=True,
             verbose=False,
+            custom_translation_table=forms,
         )
     assert program is not None
     return program.model_proto

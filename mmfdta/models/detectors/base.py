@@ -146,8 +146,9 @@ class FrameDetector(DeformableDETR):
         known: dict[str, Tensor] = {}
         if sizes is None:
             maps, known['reference_points'] = self.whole_frames(feats)
+            count = feats[0].shape[0]  # of any frames while it is exported
             masks = None
-            ones = feats[0].new_ones(len(feats[0]), len(feats), 2, dtype=torch.float32)
+            ones = feats[0].new_ones(count, len(feats), 2, dtype=torch.float32)
             valid_ratios = ones
         else:
             found, valid_ratios = padding_of(sizes, input_shape, level_shapes)
@@ -259,7 +260,8 @@ class FrameDetector(DeformableDETR):
         query_pos, query = self.query_embedding.weight.chunk(2, dim=1)
         points = in_float32(self.reference_points_fc, query_pos).sigmoid()
         parts = dict(query=query, query_pos=query_pos, reference_points=points)
-        expanded = {k: v.expand(len(memory), -1, -1) for k, v in parts.items()}
+        count = memory.shape[0]  # of any frames while it is exported, as `len` is not
+        expanded = {k: v.expand(count, -1, -1) for k, v in parts.items()}
         return dict(expanded, memory=memory), {}
 
     def forward_decoder(

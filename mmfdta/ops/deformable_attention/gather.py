@@ -11,7 +11,6 @@ stay in the caches; those of all queries of 1440x800 would take 1.6 GB.
 from collections.abc import Sequence
 
 from onnxscript import ir
-from onnxscript import opset18 as op
 
 from ..onnx_writing import (
     FLOAT,
@@ -21,6 +20,8 @@ from ..onnx_writing import (
     in_blocks,
     ints,
     join,
+    lengths_of,
+    op,
     scan,
 )
 
@@ -51,8 +52,8 @@ def gathered_sampling(
     Returns:
         (B, Q, H * D).
     """
-    heads, levels, points = x.shape[2:]
-    channels, samples = value.shape[3], levels * points
+    heads, levels, points = lengths_of(x, 2, 3, 4)
+    (channels,), samples = lengths_of(value, 3), levels * points
     heights, widths = shapes[::2], shapes[1::2]
     table, starts, cells = _table(value, heights, widths)
     batch, queries = (op.Shape(x, start=axis, end=axis + 1) for axis in (0, 1))
@@ -148,7 +149,7 @@ def _table(
         (B * H * cells, D), the first cell of each level (L,), and the cells of an image
         (1,).
     """
-    heads, channels = value.shape[2:]
+    heads, channels = lengths_of(value, 2, 3)
     levels, starts, cells, key = [], [], ints(0), ints(0)
     for height, width in zip(heights, widths, strict=True):
         size = join(height, width)
