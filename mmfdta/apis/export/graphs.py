@@ -11,11 +11,16 @@ from mmfdta.models import FDTA, MOTR, TrackingByDetection
 from mmfdta.models.trackers import TrajectoryHistory
 
 from .detector_graph import DetectorGraph
+from .fdta_graph import FDTADetectorGraph
 from .query_graph import QueryDetectorGraph
 from .yolox_graph import YOLOXGraph
 
 #: Kinds of detectors that can be exported; the first that fits is taken.
-KINDS: tuple[type[DetectorGraph], ...] = (QueryDetectorGraph, YOLOXGraph)
+KINDS: tuple[type[DetectorGraph], ...] = (
+    FDTADetectorGraph,
+    QueryDetectorGraph,
+    YOLOXGraph,
+)
 
 
 def refuse_model(kind: type) -> None:

@@ -149,7 +149,7 @@ class SpatialAdapter(BaseModule):
 
     def embed_depth(self, depth: Tensor) -> Tensor:
         """Look up the table at real-valued depths (F, h, w) -> (F, h, w, C)."""
-        depth = depth.clamp(0, self.depth_max)
+        depth = depth.clamp(0.0, self.depth_max)
         lower = depth.detach().floor()
         fraction = (depth - lower)[..., None]
         lower = lower.long()

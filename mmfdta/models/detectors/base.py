@@ -201,18 +201,24 @@ class FrameDetector(DeformableDETR):
             tokens, see :func:`token_points`, (1, S, L, 2).
         """
         shapes = tuple((feat.shape[-2], feat.shape[-1]) for feat in feats)
+        if is_recorded():
+            # Nothing is kept, and a change of modes would be recorded as well.
+            return self._places(feats, shapes)
         key = shapes, feats[0].device
-        if not is_recorded() and self._whole_frames and self._whole_frames[0] == key:
-            return self._whole_frames[1]
-        # Outside of inference mode, whose tensors training could not take.
-        with torch.inference_mode(False), torch.no_grad():
-            places = [feat.new_empty(1, 1, *feat.shape[-2:]) for feat in feats]
-            positions = [self.positional_encoding(None, input=p) for p in places]
-            ones = torch.ones(1, len(feats), 2, device=feats[0].device)
-            made = positions, token_points(ones, shapes)
-        if not is_recorded():
-            self._whole_frames = key, made
-        return made
+        if not self._whole_frames or self._whole_frames[0] != key:
+            # Outside of inference mode, whose tensors training could not take.
+            with torch.inference_mode(False), torch.no_grad():
+                self._whole_frames = key, self._places(feats, shapes)
+        return self._whole_frames[1]
+
+    def _places(
+        self, feats: tuple[Tensor, ...], shapes: LevelShapes
+    ) -> tuple[list[Tensor], Tensor]:
+        """Compute what :meth:`whole_frames` returns."""
+        places = [feat.new_empty(1, 1, *feat.shape[-2:]) for feat in feats]
+        positions = [self.positional_encoding(None, input=p) for p in places]
+        ones = torch.ones(1, len(feats), 2, device=feats[0].device)
+        return positions, token_points(ones, shapes)
 
     def forward_encoder(
         self,

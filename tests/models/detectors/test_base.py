@@ -5,11 +5,12 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmdet.models.detectors import DeformableDETR
 from mmdet.models.layers import DeformableDetrTransformerEncoder
 from mmdet.structures import DetDataSample
 
-from mmfdta.models.detectors.base import token_points
+from mmfdta.models.detectors.base import nearest_pixels, token_points
 from tests.models.small_fdta import CHANNELS, build, small_config
 
 FRAMES = {
@@ -121,3 +122,15 @@ def test_boxes_without_gradients_are_those_with_them():
     expected = detector.detect(images)
     assert found.bbox_preds.equal(expected.bbox_preds)
     assert found.cls_scores.equal(expected.cls_scores)
+
+
+def test_nearest_pixels_are_those_of_pytorch():
+    """In rows of up to 200 pixels, at all lengths, and in some long ones."""
+    pairs = [(full, n) for full in range(1, 200) for n in range(1, full + 1)]
+    for full in (800, 1080, 1333, 1440, 1919):
+        for stride in (8, 16, 32, 64):
+            pairs += [(full, -(-full // stride)), (full, full // stride)]
+    for full, count in pairs:
+        row = torch.arange(full, dtype=torch.float32)[None, None]
+        expected = F.interpolate(row, size=count)[0, 0]
+        assert nearest_pixels(full, count, row.device).equal(expected), (full, count)
