@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from mmfdta.models.detectors import QueryDetector
+from mmfdta.ops import exportable
 
 from .detector_graph import DetectorGraph
 from .hosts import find_decode
@@ -25,7 +26,7 @@ class QueryDetectorGraph(DetectorGraph):
 
     def __init__(self, model: Any, size: tuple[int, int] | None = None) -> None:
         super().__init__(model, size)
-        self.detector: QueryDetector = model.detector
+        self.detector: Any = exportable(model.detector)
         self.decode = find_decode(self.detector)
 
     @classmethod
