@@ -43,24 +43,34 @@ def to_onnx(
 
     Returns:
         Simplified; nodes know the modules that they come from (``metadata_props``).
+
+    Raises:
+        RuntimeError: If PyTorch cannot record it.
     """
     shapes = {name: dict(dynamic.get(name, {})) for name in example}
     # The exporter's own form of attention is the better one for the few keys of
     # association.
     forms = onnx_translations() if isinstance(graph, DetectorGraph) else None
     with torch.no_grad(), _quiet():
-        program = torch.onnx.export(
-            graph,
-            kwargs=dict(example),
-            input_names=list(example),
-            output_names=list(outputs),
-            opset_version=OPSET,
-            dynamic_shapes=shapes,
-            dynamo=True,
-            optimize=True,
-            verbose=False,
-            custom_translation_table=forms,
-        )
+        try:
+            program = torch.onnx.export(
+                graph,
+                kwargs=dict(example),
+                input_names=list(example),
+                output_names=list(outputs),
+                opset_version=OPSET,
+                dynamic_shapes=shapes,
+                dynamo=True,
+                optimize=True,
+                verbose=False,
+                custom_translation_table=forms,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            cause = str(error.__cause__ or error).strip().splitlines()[0]
+            raise RuntimeError(
+                f'{type(graph).__name__}: PyTorch {torch.__version__} cannot record '
+                f'the network as ONNX ({cause}); --traceback shows where'
+            ) from error
     assert program is not None
     return program.model_proto
 

@@ -5,8 +5,10 @@ import json
 import shutil
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import helper
 
 from mmfdta.apis import MOTInferencer
 from mmfdta.apis.config import read_config
@@ -122,13 +124,15 @@ def test_what_fails_leaves_the_folder_as_it_was(exported, dance, tmp_path, monke
     folder = tmp_path / 'fdta'
     shutil.copytree(exported.folder, folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    record = exporting.to_onnx
 
     def record_wrongly(graph, *arguments):
-        proto = record(graph, *arguments)
-        for tensor in proto.graph.initializer:
-            if tensor.name.endswith('embed_to_word.weight'):
-                tensor.raw_data = tensor.raw_data[::-1]
+        """What is recorded, faster, but for the words of the scores."""
+        name = 'association' if graph.outputs == ('scores',) else 'detector'
+        proto = onnx.load(exported.folder / f'{name}.onnx')
+        for node in proto.graph.node:
+            if 'scores' in node.output and name == 'association':
+                del node.attribute[:]  # softmax over detections
+                node.attribute.append(helper.make_attribute('axis', 0))
         return proto
 
     monkeypatch.setattr(exporting, 'to_onnx', record_wrongly)
