@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "larger finds smaller objects; the config's",
     )
     parser.add_argument(
-        '--check',
+        '--check-on',
         metavar='SOURCE',
         help="video or folder of frames to compare both sides on; the config's data "
         'where it is there, or made-up frames',
@@ -106,7 +106,7 @@ def run(options: argparse.Namespace) -> None:
         precision=options.precision,
         size=options.size,
         input_size=options.input_size,
-        check=options.check,
+        check=options.check_on,
         check_frames=options.check_frames,
         calibrate=options.calibrate,
         score=options.score,

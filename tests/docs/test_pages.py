@@ -368,8 +368,9 @@ def test_an_option_means_the_same_in_all_commands():
                 kinds.setdefault(flag, {})[name] = kind
     # The track command writes several files; several trackers are scored at once, and
     # tune tries several thresholds. How many sequences minidance renders, --train says
-    # there; the demo trains with it.
-    several = {'--out', '--results', '--cfg-options', '--det-thr', '--train'}
+    # there; the demo trains with it. Frames have a --size of WIDTHxHEIGHT in export, a
+    # height and a width in estimate-memory.
+    several = {'--out', '--results', '--cfg-options', '--det-thr', '--train', '--size'}
     for flag, by_command in kinds.items():
         if flag not in several:
             assert len(set(by_command.values())) == 1, (flag, by_command)

@@ -168,7 +168,7 @@ def refusal(tmp_path, capsys, *arguments):
         ),
         ([CONFIG, WEIGHTS, '--precision', 'int8'], 'calibrate: found nothing'),
         ([CONFIG, WEIGHTS, '--calibrate', 'x.mp4'], 'only int8'),
-        ([CONFIG, WEIGHTS, '--check', 'no.mp4'], 'no.mp4: no such video'),
+        ([CONFIG, WEIGHTS, '--check-on', 'no.mp4'], 'no.mp4: no such video'),
     ],
 )
 def test_what_cannot_be_exported_is_told_in_a_line(tmp_path, capsys, arguments, text):
