@@ -157,7 +157,7 @@ def refusal(tmp_path, capsys, *arguments):
     ('arguments', 'text'),
     [
         (['motr_mini'], 'model.type: found MOTR'),
-        (['deformable_detr_mini'], 'model.type: found DeformableDETR'),
+        (['deformable_detr_mini'], 'model.type: found FDTADetector'),
         (['iou-embedding_fdta-det_mini'], 'IoUEmbeddingTracker'),
         ([CONFIG], 'no checkpoint is named'),
         ([CONFIG, 'nothing.pth'], 'nothing.pth'),
