@@ -15,7 +15,7 @@ from onnxscript import ir, opset18
 # Its types allow no values of a graph.
 op: Any = opset18
 FLOAT, INT32 = ir.DataType.FLOAT, ir.DataType.INT32
-_names = itertools.count()
+_numbers = itertools.count()
 
 
 def lengths_of(value: ir.Value, *axes: int) -> list[int]:
@@ -75,7 +75,13 @@ class Body:
 
 def new_name() -> str:
     """Name a value inside of a loop as no other value of a graph is named."""
-    return f'inside_{next(_names)}'
+    return f'inside_{next(_numbers)}'
+
+
+def restart_names() -> None:
+    """Begin another graph, so that its names do not depend on those before it."""
+    global _numbers
+    _numbers = itertools.count()
 
 
 def scan(

@@ -39,6 +39,7 @@ def run_onnx(module, example, shapes):
         feed = {n: t.numpy() for n, t in zip(names, tensors, strict=True)}
         return torch.from_numpy(session.run(None, feed)[0])
 
+    run.content = model.SerializeToString(deterministic=True)
     return run, {(node.domain, node.op_type) for node in nodes_of(model.graph)}
 
 
@@ -187,3 +188,11 @@ def test_attention_of_few_queries_to_few_keys_is_written_without_a_loop():
     torch.testing.assert_close(run(*tensors), expected, rtol=1e-4, atol=1e-5)
     names = {name for _, name in operators}
     assert 'Scan' not in names and {'MatMul', 'Softmax'} <= names
+
+
+def test_the_same_network_gives_the_same_bytes():
+    tensors = [torch.randn(1, 2, n, 4) for n in (5, 6, 6)]
+    axes = [{2: ANY}] * 3
+    first, second = (run_onnx(Attention(), tensors, axes)[0] for _ in range(2))
+    assert b'inside_' in first.content
+    assert first.content == second.content
