@@ -3,7 +3,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
@@ -80,22 +79,42 @@ def calibration_inputs(
     return detector, association
 
 
+def check_source(source: str | os.PathLike) -> None:
+    """Refuse what no frames can be taken of, before there is a model to track them.
+
+    Args:
+        source: See `calibration_inputs`; standard input is not touched.
+
+    Raises:
+        FileNotFoundError: If there is no such source.
+        OSError: If it cannot be read.
+        ValueError: If it is no source that ends.
+    """
+    if str(source) != '-':
+        _open_ending(source).close()
+
+
+def _open_ending(source: str | os.PathLike) -> FrameSource:
+    frames = open_source(source)
+    if frames.live:
+        frames.close()
+        raise ValueError(
+            f'calibrate: found {frames.name}, which never ends; name a video or a '
+            'folder of frames'
+        )
+    return frames
+
+
 def _spread_frames(source: str | os.PathLike, count: int) -> Iterator[np.ndarray]:
     """Yield images at equal distances; the first ones of a source of unknown length."""
-    path = Path(source)
-    frames: FrameSource = open_source(source)
+    frames = _open_ending(source)
     try:
-        if frames.live:
-            raise ValueError(
-                f'calibrate: found {path}, which never ends; name a video or a folder '
-                'of frames'
-            )
-        step = max(1, (frames.num_frames or 0) // count)
+        total = max(frames.num_frames or 0, count)
         taken = 0
         for index, frame in enumerate(frames):
             if taken == count:
                 break
-            if index % step == 0:
+            if index * count >= taken * total:
                 taken += 1
                 yield frame.image
     finally:
