@@ -207,9 +207,12 @@ class _Largest:
             apart = _distances(ours, theirs, best)
             rows, columns = linear_sum_assignment(apart)
             pairs = best[rows], columns
-            if len(rows) < len(best):
-                lost = np.setdiff1d(np.arange(len(best)), rows)
-                self.add('scores', ours.scores[best[lost]], np.zeros(1))
+            # What only one side has is nothing, with score 0, on the other.
+            lost = np.setdiff1d(np.arange(len(best)), rows)
+            self.add('scores', ours.scores[best[lost]], np.zeros(1))
+            if len(best) == len(ours.scores):
+                added = np.setdiff1d(np.arange(len(theirs.scores)), columns)
+                self.add('scores', theirs.scores[added], np.zeros(1))
         one, other = pairs
         self.add('boxes', ours.bboxes[one], theirs.bboxes[other])
         self.add('scores', ours.scores[one], theirs.scores[other])
@@ -316,13 +319,18 @@ def _check_pixels(side: PyTorchSide, prepared: Any, sample: dict) -> None:
 
     A frame that is shrunk for a fixed size has others.
     """
-    if tuple(sample['data_samples'][0].img_shape) != tuple(prepared.shape):
-        return
+    height, width = sample['data_samples'][0].img_shape[:2]
+    if (height, width) != tuple(prepared.shape):
+        if side.graph.size is not None:
+            return
+        raise ValueError(
+            'test pipeline: the exported model resizes frames to '
+            f'{prepared.shape[1]}x{prepared.shape[0]}, and PyTorch to {width}x{height}'
+        )
     data = side.model.data_preprocessor(collate_frames([sample]))
     theirs = data['inputs']
     theirs = theirs['img'] if isinstance(theirs, dict) else theirs
     ours, _ = side.inputs(prepared)
-    height, width = prepared.shape
     ours, theirs = (x[..., :height, :width] for x in (ours, theirs.flatten(0, 1)))
     if not torch.equal(ours, theirs):
         apart = float((ours - theirs).abs().max())
