@@ -42,10 +42,12 @@ def find_frames(config: Config, source: str | None, count: int) -> CheckFrames:
         OSError: If it cannot be read, or has no frames.
     """
     if source is not None:
-        images = _read(source, count)
+        images, name = _read(source, count)
         if not images:
-            raise OSError(f'{source}: found no frames to compare both sides on')
-        return CheckFrames(images, f'{len(images)} frames of {source}')
+            raise OSError(f'{name}: found no frames to compare both sides on')
+        # An address may have a password in it, and this is written down.
+        shown = name if '://' in source else source
+        return CheckFrames(images, f'{len(images)} frames of {shown}')
     reasons = []
     for data in ('val', 'test'):
         dataset = (config.get(f'{data}_dataloader') or {}).get('dataset') or {}
@@ -58,7 +60,7 @@ def find_frames(config: Config, source: str | None, count: int) -> CheckFrames:
             sequence = open_dataset(config, data).sequences[0]
             folder = Path(sequence.image_dir)
             names = sequence.image_names[:count].tolist()
-            images = _read([folder / name for name in names], count)
+            images, _ = _read([folder / name for name in names], count)
         except (OSError, ValueError) as error:
             reasons.append(f'the data of {data}_dataloader cannot be read: {error}')
             continue
@@ -67,10 +69,12 @@ def find_frames(config: Config, source: str | None, count: int) -> CheckFrames:
     return CheckFrames(images, f'{len(images)} made-up frames, as {reasons[0]}')
 
 
-def _read(source: str | list[Path], count: int) -> list[np.ndarray]:
+def _read(source: str | list[Path], count: int) -> tuple[list[np.ndarray], str]:
+    """Read the first images; return them and what messages call their source."""
     frames = open_source(source)
     try:
-        return [frame.image for frame in itertools.islice(frames, count)]
+        images = [frame.image for frame in itertools.islice(frames, count)]
+        return images, frames.name
     finally:
         frames.close()
 

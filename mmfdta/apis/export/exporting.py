@@ -37,14 +37,21 @@ from mmfdta.structures.classes import column_numbers
 from mmfdta.utils.environment import find_environment
 
 from ..config import read_config
+from ..evaluation_data import EvaluationData
+from ..exported_tracker import ExportedTracker
 from ..frame_preprocessing import FramePreprocessor, find_frame_input
 from ..model_loading import build_tracker
 from ..progress import say_bytes
 from ..weights import find_checkpoint
+from .calibration import calibration_inputs, check_source
 from .check_frames import CheckFrames, find_frames
+from .checking import compare_sides
 from .detector_graph import DetectorGraph
 from .graphs import AssociationGraph, detector_graph, refuse_model
-from .onnx_files import OPSET, operators, save_onnx, to_onnx
+from .half import to_half
+from .integers import to_integers
+from .onnx_files import DATA_SUFFIX, OPSET, operators, save_onnx, to_onnx
+from .scoring import score_export
 
 DETECTOR_FILE = 'detector.onnx'
 ASSOCIATION_FILE = 'association.onnx'
@@ -116,7 +123,7 @@ def export_model(
             config says.
         check: Source of frames on which both sides are compared; None takes the
             config's data where it is there, and made-up frames elsewhere.
-        check_frames: At most so many.
+        check_frames: At most so many, at least 1.
         calibrate: Source of the frames that ranges of int8 are read off.
         score: ``'val'`` or ``'test'``: score both sides on these data of the config.
         cfg_options: Settings of the config to change.
@@ -130,7 +137,8 @@ def export_model(
         OSError: If the folder cannot be written, or has other files in it.
     """
     folder = Path(out)
-    _check_arguments(folder, precision, size, calibrate)
+    _check_folder(folder)
+    _check_arguments(precision, size, check_frames, calibrate)
     settings = read_config(config, cfg_options)
     init_default_scope(settings.get('default_scope') or 'mmdet')
     kind = MODELS.get(str(settings.model.get('type'))) or type(None)
@@ -140,6 +148,9 @@ def export_model(
     _check_multiples(size, frame_input.pad_divisor)
     # Before the work that takes minutes.
     frames = find_frames(settings, check, check_frames)
+    if calibrate is not None:
+        check_source(calibrate)
+    data = None if score is None else EvaluationData.open(settings, score)
     settings.precision = 'fp32'
     path = None
     if checkpoint or (settings.get('checkpoint') and not allow_random_weights):
@@ -181,13 +192,36 @@ def export_model(
         preprocessor = FramePreprocessor(settings, input_size=input_size)
         facts = _check(model, graph, place, frames, preprocessor, facts, say)
         table = ''
-        if score is not None:
-            table = _score(model, place, settings, score, precision)
+        if data is not None:
+            say('scoring both sides')
+            found = score_export(model, ExportedTracker(place), data)
+            table = found.describe(precision)
     return ExportReport(folder, replace(facts, folder=folder), counts, table)
 
 
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder whose files would be lost when an export takes its place."""
+    if not folder.is_dir():
+        if folder.exists():
+            raise NotADirectoryError(
+                f'{folder}: found a file, expected a folder to write'
+            )
+        return
+    graphs = DETECTOR_FILE, ASSOCIATION_FILE
+    ours = {FACTS_FILE, *graphs, *(f'{name}{DATA_SUFFIX}' for name in graphs)}
+    others = sorted({path.name for path in folder.iterdir()} - ours)
+    if others:
+        raise FileExistsError(
+            f'{folder}: has other files in it ({others[0]}), expected a new folder or '
+            'an exported model to replace'
+        )
+
+
 def _check_arguments(
-    folder: Path, precision: str, size: tuple[int, int] | None, calibrate: str | None
+    precision: str,
+    size: tuple[int, int] | None,
+    check_frames: int,
+    calibrate: str | None,
 ) -> None:
     if precision not in PRECISIONS:
         raise ValueError(
@@ -198,6 +232,8 @@ def _check_arguments(
             f'size: found {size[0]}x{size[1]}, expected at least '
             f'{_SMALLEST}x{_SMALLEST} pixels'
         )
+    if check_frames < 1:
+        raise ValueError(f'check_frames: found {check_frames}, expected at least 1')
     if precision == 'int8' and calibrate is None:
         raise ValueError(
             'calibrate: found nothing, but int8 reads ranges off frames; name a video '
@@ -205,17 +241,6 @@ def _check_arguments(
         )
     if precision != 'int8' and calibrate is not None:
         raise ValueError(f'calibrate: {precision} needs none, only int8 does')
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f'{folder}: found a file, expected a folder to write')
-    if (
-        folder.is_dir()
-        and any(folder.iterdir())
-        and not (folder / FACTS_FILE).is_file()
-    ):
-        raise FileExistsError(
-            f'{folder}: has other files in it, expected a new folder or an exported '
-            'model to replace'
-        )
 
 
 def _tracker_settings(config: Config, kind: type) -> dict[str, Any]:
@@ -244,16 +269,17 @@ def _check_multiples(size: tuple[int, int] | None, divisor: int) -> None:
 @contextlib.contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
     """Yield a folder that takes its place when all went well."""
-    parent = folder.resolve().parent
-    parent.mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp('.part', f'.{folder.resolve().name}.', parent))
+    folder = folder.resolve()  # of a link what it leads to
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = f'.{folder.name}.', folder.parent
+    place = Path(tempfile.mkdtemp('.part', *beside))
     try:
         yield place
         umask = os.umask(0)  # it cannot be read without being set
         os.umask(umask)
         place.chmod(0o777 & ~umask)
         if folder.is_dir():
-            old = Path(tempfile.mkdtemp('.old', f'.{folder.resolve().name}.', parent))
+            old = Path(tempfile.mkdtemp('.old', *beside))
             folder.replace(old)
             place.rename(folder)
             shutil.rmtree(old)
@@ -315,12 +341,7 @@ def _convert(
 ) -> dict[str, onnx.ModelProto]:
     """Bring graphs to another precision; ``place`` has them in float32."""
     if precision == 'fp16':
-        from .half import to_half
-
         return {name: to_half(proto, kinds[name]) for name, proto in protos.items()}
-    from .calibration import calibration_inputs
-    from .integers import to_integers
-
     assert calibrate is not None  # as `_check_arguments` has seen
     feeds = calibration_inputs(place, calibrate)
     return {
@@ -340,8 +361,6 @@ def _check(
     say: Callable[[str], None],
 ) -> ExportedModel:
     """Compare both sides; what was found stands in ``model.json`` then."""
-    from .checking import compare_sides
-
     found = compare_sides(model, graph, place, frames, preprocessor)
     say(found.describe())
     mismatch = found.mismatch()
@@ -352,20 +371,6 @@ def _check(
     facts = replace(facts, check=found.to_dict())
     facts.save(place)
     return facts
-
-
-def _score(
-    model: nn.Module, place: Path, settings: Config, data: str, precision: str
-) -> str:
-    """Score both sides; a table."""
-    from ..evaluation_data import EvaluationData
-    from ..exported_tracker import ExportedTracker
-    from .scoring import score_export
-
-    found = score_export(
-        model, ExportedTracker(place), EvaluationData.open(settings, data)
-    )
-    return found.describe(precision)
 
 
 def _versions() -> dict[str, str]:

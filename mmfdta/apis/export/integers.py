@@ -232,8 +232,9 @@ class _Rewriting:
 
     def run(self) -> None:
         graph = self.model.graph
-        for name in self.plan.taken & {value.name for value in graph.input}:
-            self._round(name)
+        for value in graph.input:
+            if value.name in self.plan.taken:
+                self._round(value.name)
         for node in list(graph.node):
             changed = NodeProto()
             changed.CopyFrom(node)

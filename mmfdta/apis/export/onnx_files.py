@@ -21,6 +21,8 @@ from .detector_graph import DetectorGraph
 OPSET = 18
 # The lowest that has this opset.
 _IR_VERSION = 8
+DATA_SUFFIX = '.data'
+"""What the name of a file of weights has behind that of its graph."""
 # ONNX is protocol buffers, which end at 2 GiB.
 _LARGEST = 1536 * 1024**2
 # Compilers of graphs have got it wrong without a word.
@@ -66,7 +68,7 @@ def to_onnx(
                 custom_translation_table=forms,
             )
         except torch.onnx.OnnxExporterError as error:
-            cause = str(error.__cause__ or error).strip().splitlines()[0]
+            cause, *_ = str(error.__cause__ or error).strip().splitlines() or ['']
             raise RuntimeError(
                 f'{type(graph).__name__}: PyTorch {torch.__version__} cannot record '
                 f'the network as ONNX ({cause}); --traceback shows where'
@@ -144,10 +146,12 @@ def save_onnx(model: onnx.ModelProto, path: Path) -> list[Path]:
     del model.opset_import[:]
     model.opset_import.extend(own)
     model.ir_version = _IR_VERSION
+    data = path.with_name(f'{path.name}{DATA_SUFFIX}')
     if model.ByteSize() <= _LARGEST:
         path.write_bytes(model.SerializeToString(deterministic=True))
         return []
-    data = path.with_name(f'{path.name}.data')
+    # An existing file would be appended to.
+    data.unlink(missing_ok=True)
     onnx.save_model(
         model,
         str(path),

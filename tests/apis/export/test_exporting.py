@@ -14,13 +14,15 @@ from mmfdta.apis import MOTInferencer
 from mmfdta.apis.config import read_config
 from mmfdta.apis.export import export_model
 from mmfdta.apis.export.check_frames import CheckFrames, find_frames, make_frames
-from mmfdta.apis.export.checking import compare_sides
+from mmfdta.apis.export.checking import _Largest, compare_sides
+from mmfdta.apis.export.exporting import _new_folder
 from mmfdta.apis.export.graphs import detector_graph
 from mmfdta.apis.exported_tracker import ExportedTracker
 from mmfdta.apis.frame_preprocessing import FramePreprocessor
 from mmfdta.apis.model_loading import build_tracker
 from mmfdta.apis.weights import find_checkpoint
 from mmfdta.cli import main as command_line
+from mmfdta.runtime.detection import Detections
 from mmfdta.runtime.exported_model import ExportedModel, hash_file
 
 CONFIG, WEIGHTS = 'fdta_mini_demo', 'minidance'
@@ -117,6 +119,41 @@ def test_other_weights_are_a_mismatch(config, exported, frames, parameter, what)
     assert what in text and 'some frames' in text and '\n' not in text
 
 
+def test_frames_of_another_size_are_a_mismatch(config, exported, frames):
+    model = build_tracker(config, WEIGHTS, 'cpu')
+    preprocessor = FramePreprocessor(config)
+
+    def halved(image, index):
+        return preprocessor(image[::2, ::2], index)
+
+    some = CheckFrames(frames[:1], 'a frame')
+    with pytest.raises(ValueError, match=r'resizes frames to \d+x\d+, and PyTorch to'):
+        compare_sides(model, detector_graph(model), exported.folder, some, halved)
+
+
+def test_detections_that_one_side_lacks_are_a_difference():
+    def detections(*scores):
+        boxes = np.tile(np.array([[0, 0, 9, 9]], np.float32), (len(scores), 1))
+        labels = np.zeros(len(scores), np.int64)
+        return Detections(boxes, np.array(scores, np.float32), labels)
+
+    for ours, theirs in (((0.9, 0.8), (0.9,)), ((0.9,), (0.9, 0.8)), ((), (0.8,))):
+        largest = _Largest()
+        largest.compare(detections(*ours), detections(*theirs))
+        assert largest.values['scores'] == pytest.approx(0.8)
+
+
+def test_a_link_leads_to_the_folder_that_is_replaced(tmp_path):
+    (tmp_path / 'real').mkdir()
+    (tmp_path / 'real' / 'model.json').write_text('old')
+    (tmp_path / 'link').symlink_to('real')
+    with _new_folder(tmp_path / 'link') as place:
+        (place / 'model.json').write_text('new')
+    assert (tmp_path / 'link').is_symlink()
+    assert (tmp_path / 'real' / 'model.json').read_text() == 'new'
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['link', 'real']
+
+
 def test_what_fails_leaves_the_folder_as_it_was(exported, dance, tmp_path, monkeypatch):
     """A graph that computes something else is found out, and not written."""
     from mmfdta.apis.export import exporting
@@ -169,6 +206,10 @@ def refusal(tmp_path, capsys, *arguments):
         ([CONFIG, WEIGHTS, '--precision', 'int8'], 'calibrate: found nothing'),
         ([CONFIG, WEIGHTS, '--calibrate', 'x.mp4'], 'only int8'),
         ([CONFIG, WEIGHTS, '--check-on', 'no.mp4'], 'no.mp4: no such video'),
+        (
+            [CONFIG, WEIGHTS, '--precision', 'int8', '--calibrate', 'no.mp4'],
+            'no.mp4: no such video',
+        ),
     ],
 )
 def test_what_cannot_be_exported_is_told_in_a_line(tmp_path, capsys, arguments, text):
@@ -177,8 +218,11 @@ def test_what_cannot_be_exported_is_told_in_a_line(tmp_path, capsys, arguments, 
 
 def test_other_files_are_not_replaced(tmp_path):
     (tmp_path / 'thesis.tex').write_text('years')
-    with pytest.raises(FileExistsError, match='has other files in it'):
-        export_model(CONFIG, WEIGHTS, tmp_path)
+    # Neither alone nor beside what looks like an export.
+    for name in ('thesis.tex', 'model.json'):
+        (tmp_path / name).touch()
+        with pytest.raises(FileExistsError, match=r'other files in it \(thesis.tex\)'):
+            export_model(CONFIG, WEIGHTS, tmp_path)
     file = tmp_path / 'thesis.tex'
     with pytest.raises(NotADirectoryError, match='found a file, expected a folder'):
         export_model(CONFIG, WEIGHTS, file)
