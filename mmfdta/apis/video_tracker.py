@@ -87,6 +87,8 @@ class VideoTracker(ABC):
         self.batch_size = batch_size
         self._rgb = channel_order == 'rgb'
         self._next_frame = 0
+        # Stands for the video of `track` that the state is of.
+        self._video: object | None = None
 
     def name_classes(
         self,
@@ -145,12 +147,15 @@ class VideoTracker(ABC):
             which they may leave. Frames count from 1 since the last reset.
 
         Raises:
-            ValueError: If it is no such frame.
+            ValueError: If it is no such frame, or a box is not finite; the frame then
+                does not count.
         """
         image = to_bgr(frame, self._rgb)
         sample = self.preprocessor(image, self._next_frame, 'frames')
+        self._video = None
+        tracks = self.predict_prepared([sample], self._next_frame + 1)[0]
         self._next_frame += 1
-        return self.predict_prepared([sample], self._next_frame)[0]
+        return tracks
 
     def track(
         self,
@@ -208,7 +213,8 @@ class VideoTracker(ABC):
             FileNotFoundError: If there is no such source.
             OSError: If it cannot be read, or a file cannot be written.
             ValueError: If an argument is wrong, or a file is the source.
-            RuntimeError: If no window can be opened.
+            RuntimeError: If no window can be opened, or another video was begun with
+                this tracker before this one has ended.
         """
         if max_frames is not None and max_frames < 1:
             raise ValueError(f'max_frames: found {max_frames}, expected at least 1')
@@ -238,19 +244,29 @@ class VideoTracker(ABC):
             frames.time_base,
             frames.pixel_aspect,
         )
-        video = VideoOptions(crf=crf, even=frame_rate is not None)
+        written = VideoOptions(crf=crf, even=frame_rate is not None)
         if audio:
-            video = keep_audio(video, frames)
+            written = keep_audio(written, frames)
+        video = object()
+
+        def predict(samples: list, first_frame: int) -> list[Tracks]:
+            if self._video is not video:
+                raise RuntimeError(
+                    f'{frames.name}: another video was begun with this tracker, which '
+                    'tracks one at a time; end this one first, or make a second tracker'
+                )
+            return self.predict_prepared(samples, first_frame)
+
         try:
             style = style or TrackStyle()
-            outputs = plan_outputs(out, facts, style, caption, video)
+            outputs = plan_outputs(out, facts, style, caption, written)
             outputs += plan_counts(counts, facts, counter, outputs)
             if counter is not None:
                 counter.reset()
             run = TrackingRun(
                 frames,
                 self.preprocessor,
-                self.predict_prepared,
+                predict,
                 outputs,
                 batch_size=1 if frames.live else self.choose_batch,
                 largest_batch=max(self.largest_batch, self.batch_size or 1),
@@ -262,6 +278,7 @@ class VideoTracker(ABC):
                 window=window,
             )
             self.reset()
+            self._video = video
             return (yield from run.frames())
         finally:
             frames.close()
