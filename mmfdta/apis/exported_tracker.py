@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 
 from mmfdta.runtime.association import AssociationScorer
-from mmfdta.runtime.detection import Detections, query_detections, yolox_detections
+from mmfdta.runtime.detection import (
+    Detections,
+    check_nms,
+    query_detections,
+    yolox_detections,
+)
 from mmfdta.runtime.exported_model import ExportedModel
 from mmfdta.runtime.frame_input import PreparedFrame
 from mmfdta.runtime.sessions import describe_session, open_session, run_session
@@ -80,7 +85,8 @@ class ExportedTracker(VideoTracker):
             options = threshold_options(self._settings, thresholds)
             self._settings = _changed(dict(model=self._settings), options)['model']
         _check_window(model, self._settings['tracker'])
-        key = model.detector.sha256[:16]
+        _check_choice(model)
+        key = model.detector.key
         self._detector = open_session(model.detector_path, provider, threads, key)
         self._association = None
         if model.association_path is not None:
@@ -187,6 +193,17 @@ def _check_window(model: ExportedModel, tracker: Mapping[str, Any]) -> None:
             f'(tracker.miss_tolerance {tolerance}), but the exported association looks '
             f'back {window}; expected at most {window}'
         )
+
+
+def _check_choice(model: ExportedModel) -> None:
+    """Refuse settings of YOLOX by which boxes cannot be chosen here."""
+    if model.detector.kind != 'yolox':
+        return
+    settings, place = model.detector.test_cfg, f'{model.folder}: detector.test_cfg'
+    threshold = settings.get('score_thr')
+    if not isinstance(threshold, int | float):
+        raise ValueError(f'{place}.score_thr: found {threshold!r}, expected a number')
+    check_nms(settings.get('nms'), f'{place}.nms')
 
 
 def _changed(settings: Mapping, options: Mapping[str, Any]) -> dict[str, Any]:

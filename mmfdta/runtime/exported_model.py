@@ -37,6 +37,12 @@ class GraphFile:
     sha256: str
     data: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def key(self) -> str:
+        """Names the graph with its weights, in 16 hexadecimal digits."""
+        hashes = ' '.join([self.sha256, *sorted(self.data.values())])
+        return hashlib.sha256(hashes.encode()).hexdigest()[:16]
+
     @staticmethod
     def describe(path: Path, data: Sequence[Path] = ()) -> dict[str, Any]:
         """Return the arguments ``file``, ``sha256`` and ``data`` of files that exist.
@@ -340,8 +346,13 @@ def _read_model(table: _Table, folder: Path) -> ExportedModel:
         check=table.take('check', dict),
         folder=folder,
     )
-    place = f'{table.place}tracker'
-    _Table(values['tracker'], f'{place}.').take('type')
+    _Table(values['tracker'], f'{table.place}tracker.').take('type')
+    numbers, named = values['column_numbers'], len(values['classes'])
+    if numbers is not None and len(numbers) < named:
+        raise ValueError(
+            f'{table.place}column_numbers: found {len(numbers)} numbers, expected one '
+            f'for each of {named} classes; {_AGAIN}'
+        )
     weights = table.inside('checkpoint', optional=True)
     values['checkpoint'] = None
     if weights is not None:
@@ -360,8 +371,8 @@ def _read_model(table: _Table, folder: Path) -> ExportedModel:
     values['association'] = None
     if association is not None:
         names = ('embed_dims', 'num_id_vocabulary', 'window')
-        numbers = {name: association.take(name, int) for name in names}
-        values['association'] = AssociationFile(**numbers, **_take_files(association))
+        sizes = {name: association.take(name, int) for name in names}
+        values['association'] = AssociationFile(**sizes, **_take_files(association))
         association.end()
     table.end()
     return ExportedModel(**values)
@@ -374,6 +385,8 @@ def _take_files(table: _Table) -> dict[str, Any]:
         sha256=table.take('sha256'),
         data=table.take('data', dict),
     )
+    hashes = _Table(taken['data'], f'{table.place}data.')
+    taken['data'] = {name: hashes.take(name) for name in taken['data']}
     for name in (taken['file'], *taken['data']):
         if Path(name).name != name:
             raise ValueError(

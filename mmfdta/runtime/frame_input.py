@@ -220,22 +220,28 @@ class FrameInput:
         """
         found = _checked(values, {item.name for item in fields(cls)}, where)
         names = {item.name for item in fields(ResizeRule)}
-        rule = _checked(found['resize'], names, f'{where}.resize', optional=names)
+        optional = names - {'rule'}
+        rule = _checked(found['resize'], names, f'{where}.resize', optional)
         for name in ('scale', 'factors'):
             if rule.get(name) is not None:
                 rule[name] = _pair(rule[name], f'{where}.resize.{name}')
+        for name in ('short', 'max_long'):
+            if rule.get(name) is not None:
+                _check_whole(rule[name], f'{where}.resize.{name}')
+        if rule['rule'] == 'exact':
+            for side in rule.get('scale') or ():
+                _check_whole(side, f'{where}.resize.scale')
         if found['size'] is not None:
             found['size'] = _pair(found['size'], f'{where}.size')
+            for side in found['size']:
+                _check_whole(side, f'{where}.size')
         if found['channel_order'] not in CHANNEL_ORDERS:
             raise ValueError(
                 f'{where}.channel_order: found {found["channel_order"]!r}, expected '
                 "'rgb' or 'bgr'"
             )
-        divisor, value = found['pad_divisor'], found['pad_value']
-        if not isinstance(divisor, int) or divisor < 1:
-            raise ValueError(
-                f'{where}.pad_divisor: found {divisor!r}, expected 1 or more'
-            )
+        value = found['pad_value']
+        _check_whole(found['pad_divisor'], f'{where}.pad_divisor')
         if value is not None and not (isinstance(value, int) and 0 <= value <= 255):
             raise ValueError(f'{where}.pad_value: found {value!r}, expected 0 to 255')
         for name in ('mean', 'std'):
@@ -271,6 +277,11 @@ def _pair(value: Any, where: str) -> tuple:
     if not (fits and all(_is_number(n) and n > 0 for n in value)):
         raise ValueError(f'{where}: found {value!r}, expected two numbers above 0')
     return tuple(value)
+
+
+def _check_whole(value: Any, where: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f'{where}: found {value!r}, expected a whole number from 1 on')
 
 
 def _is_number(value: Any) -> bool:

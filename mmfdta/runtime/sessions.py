@@ -50,7 +50,8 @@ def open_session(
         A session that runs where it was asked to.
 
     Raises:
-        ValueError: If there is no such provider.
+        ValueError: If there is no such provider, or no thread.
+        OSError: If the folder for engines of TensorRT cannot be made.
         ModuleNotFoundError: If onnxruntime is not installed.
         RuntimeError: If the installed onnxruntime lacks the provider, the provider
             cannot start here, or the file is no graph that it can run.
@@ -59,6 +60,8 @@ def open_session(
         raise ValueError(
             f'provider: found {provider!r}, expected one of {", ".join(PROVIDERS)}'
         )
+    if threads is not None and threads < 1:
+        raise ValueError(f'threads: found {threads}, expected at least 1')
     import onnxruntime
 
     wanted, package = PROVIDERS[provider]
@@ -123,12 +126,13 @@ def _options_of(provider: str, key: str | None) -> dict[str, str]:
         return dict(use_tf32='0')  # as PyTorch's side computes
     if provider == 'TensorrtExecutionProvider' and key is not None:
         # onnxruntime tells engines by the names in a graph, not by its weights.
-        folder = str(cache_folder() / key)
+        folder = cache_folder() / key
+        folder.mkdir(parents=True, exist_ok=True)
         return dict(
             trt_engine_cache_enable='1',
-            trt_engine_cache_path=folder,
+            trt_engine_cache_path=str(folder),
             trt_timing_cache_enable='1',
-            trt_timing_cache_path=folder,
+            trt_timing_cache_path=str(folder),
         )
     return {}
 

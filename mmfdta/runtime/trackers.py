@@ -3,6 +3,7 @@
 
 import inspect
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -141,8 +142,8 @@ def resolved_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         ``type`` without a scope, and every setting, those that are missing by default.
 
     Raises:
-        ValueError: If the tracker does not run without PyTorch, or there is no such
-            setting.
+        ValueError: If the tracker does not run without PyTorch, there is no such
+            setting, or one is no number that should be one.
     """
     kind = str(settings.get('type')).rpartition('.')[2]
     if kind not in TRACKERS:
@@ -152,14 +153,20 @@ def resolved_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         )
     arguments = inspect.signature(TRACKERS[kind]).parameters
     found = {name: value for name, value in settings.items() if name != 'type'}
-    for name in found:
-        if name not in arguments:
-            raise ValueError(
-                f'tracker.{name}: found {found[name]!r}, but {kind} has no such '
-                f'setting, only {", ".join(arguments)}'
-            )
     defaults = {name: argument.default for name, argument in arguments.items()}
+    for name, value in found.items():
+        if name not in defaults:
+            raise ValueError(
+                f'tracker.{name}: found {value!r}, but {kind} has no such setting, '
+                f'only {", ".join(defaults)}'
+            )
+        if _is_number(defaults[name]) and not _is_number(value):
+            raise ValueError(f'tracker.{name}: found {value!r}, expected a number')
     return dict(type=kind, **(defaults | found))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def build_tracker(

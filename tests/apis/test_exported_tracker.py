@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Exported models track videos with onnxruntime, and without PyTorch."""
 
+import json
 import subprocess
 import sys
 
@@ -108,6 +109,35 @@ def test_videos_beside_each_other_do_not_mix(folder, scene):
     assert second.kept_classes == first.kept_classes
 
 
+def test_a_first_frame_that_fails_is_not_the_first(folder, scene, monkeypatch):
+    """What follows it is a new video, and no track of the one before goes on."""
+    tracker = ExportedTracker(folder, threads=1)
+    expected = tracker.step(bgr(scene, 6))
+    for index in (7, 8):
+        tracker.step(bgr(scene, index))
+    tracker.reset()
+    with monkeypatch.context() as patch:
+        patch.setattr(tracker, 'detect', lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            tracker.step(bgr(scene, 5))
+    tracks = tracker.step(bgr(scene, 6))
+    assert tracks.frame.tolist() == expected.frame.tolist() == [1] * len(expected)
+    assert tracks.identity.tolist() == expected.identity.tolist()
+
+
+def test_two_videos_are_not_tracked_in_turn(folder, toys):
+    """The second has the state now: the first says so, and changes nothing."""
+    video = toys.video('v.mp4', 6)
+    alone = [f.tracks.identity.tolist() for f in ExportedTracker(folder).track(video)]
+    tracker = ExportedTracker(folder, threads=1)
+    first, second = tracker.track(video), tracker.track(video)
+    found = [next(frames).tracks.identity.tolist() for frames in (first, second)]
+    with pytest.raises(RuntimeError, match='v.mp4: another video was begun'):
+        next(first)
+    rest = [frame.tracks.identity.tolist() for frame in second]
+    assert [*found[1:], *rest] == alone
+
+
 def test_classes_and_thresholds_are_those_of_every_tracker(folder, scene):
     tracker = ExportedTracker(folder, threads=1, classes=['BLUE', 0])
     tracker.step(bgr(scene, 5))
@@ -151,6 +181,7 @@ def test_no_history_is_longer_than_the_table_of_distances(tmp_path, scene):
     [
         (dict(channel_order='gbr'), "channel_order: found 'gbr'"),
         (dict(batch_size=0), 'batch_size: found 0'),
+        (dict(threads=0), 'threads: found 0, expected at least 1'),
         (dict(provider='tpu'), "provider: found 'tpu', expected one of cpu, cuda"),
     ],
 )
@@ -158,6 +189,23 @@ def test_wrong_arguments_are_refused(tmp_path, scene, arguments, message):
     folder = write_model(tmp_path / 'model', scene.colors)
     with pytest.raises(ValueError, match=message):
         ExportedTracker(folder, **arguments)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(nms=dict(type='soft_nms', iou_threshold=0.5)), "nms.type: found 'soft_"),
+        (dict(nms=dict(type='nms')), 'detector.test_cfg.nms: found'),
+        (dict(score_thr='0.1'), "detector.test_cfg.score_thr: found '0.1'"),
+    ],
+)
+def test_boxes_are_not_chosen_by_other_rules_unsaid(tmp_path, scene, settings, message):
+    folder = write_model(tmp_path / 'model', scene.colors)
+    facts = json.loads((folder / 'model.json').read_text())
+    facts['detector']['test_cfg'] |= settings
+    (folder / 'model.json').write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=message):
+        ExportedTracker(folder)
 
 
 def test_what_onnxruntime_cannot_compute_is_one_line(tmp_path, scene):
@@ -222,6 +270,13 @@ def test_options_of_exported_models_need_one(capsys, option):
     assert main(['track', 'v.mp4', *option]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith(f'{option[0]}: is for an exported model; add --model')
+
+
+@pytest.mark.parametrize('option', ['--model', '--config', '--checkpoint'])
+def test_no_name_is_not_the_default(toys, capsys, option):
+    assert main(['track', 'v.mp4', option, '']) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"{option}: found '', expected a name")
 
 
 def test_a_config_and_an_exported_model_are_two_models(capsys):

@@ -96,6 +96,15 @@ def test_what_is_written_is_read_wherever_it_lies(folder, tmp_path):
     assert found.association_path == moved / 'association.onnx'
 
 
+def test_graphs_of_other_weights_have_another_key(folder):
+    """Weights beside a graph change nothing in it."""
+    detector = ExportedModel.load(folder).detector
+    assert detector.data
+    other = dict.fromkeys(detector.data, '0' * 64)
+    keys = {detector.key, replace(detector, data=other).key}
+    assert len(keys) == 2 and all(len(key) == 16 for key in keys)
+
+
 def test_a_tracker_on_boxes_has_no_association(folder):
     model = make_model(folder, association=None, checkpoint=None, column_numbers=None)
     model.save(folder)
@@ -163,6 +172,8 @@ def test_other_formats_are_told(folder):
         ('input__channel_order', 'gbr', 'input.channel_order: found'),
         ('detector__file', '../detector.onnx', 'expected the name of a file in the'),
         ('checkpoint__name', 5, 'checkpoint.name: found 5, expected text'),
+        ('detector__data', {'x': 5}, 'detector.data.x: found 5, expected text'),
+        ('column_numbers', [], 'column_numbers: found 0 numbers, expected one for'),
     ],
 )
 def test_wrong_keys_are_told(folder, key, value, text):

@@ -107,6 +107,7 @@ def test_every_setting_of_fdta_is_known():
         ),
         ({}, 'tracker.type: found None'),
         (dict(WORDS, id_thresh=0.1), 'tracker.id_thresh: found 0.1, but FDTATracker'),
+        (dict(WORDS, det_thr='0.5'), "tracker.det_thr: found '0.5', expected a number"),
         (dict(WORDS, overflow='grow'), "tracker.overflow: found 'grow'"),
         (dict(type='SORTTracker', reid=dict(num_samples=10)), 'tracker.reid: found'),
         (
