@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Turns single frames into model inputs, as the config's test pipeline does."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -151,6 +152,11 @@ def find_frame_input(
     rules: list[ResizeRule] = []
     padding: dict[str, Any] = {}
     for name, step in steps:
+        if padding and name in (*_RESIZING, 'Pad'):
+            raise ValueError(
+                f'test pipeline: found {name} after Pad, expected Pad once, and '
+                'after what resizes'
+            )
         if name == 'ClipResize':
             short, max_long = step.get('short', 800), step.get('max_long', 1440)
             rules.append(ResizeRule('short-side', short, max_long))
@@ -163,7 +169,7 @@ def find_frame_input(
                 'DecodeClip(exact=False) of the test pipeline resizes with PyTorch; '
                 'the exported model resizes with Pillow, grey levels differ by 1',
                 'current',
-                30,
+                logging.WARNING,
             )
         elif not (name in ('OpenClip', 'DecodeClip', packer) or name[:4] == 'Load'):
             raise ValueError(
@@ -174,7 +180,14 @@ def find_frame_input(
         raise ValueError(
             f'test pipeline: found {len(rules)} steps that resize, expected one'
         )
-    found = _find_normalisation(config, packer == _CLIP_PACKER) | padding
+    found = _find_normalisation(config, packer == _CLIP_PACKER)
+    if padding and padding['pad_divisor'] % found['pad_divisor']:
+        raise ValueError(
+            f'model.data_preprocessor: it pads to multiples of {found["pad_divisor"]} '
+            f'and Pad of the test pipeline to those of {padding["pad_divisor"]}, which '
+            'cannot be exported; give both one divisor'
+        )
+    found |= padding
     rule = rules[0] if rules else ResizeRule()
     return FrameInput(resize=rule, size=size, **found)
 

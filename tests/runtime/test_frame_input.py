@@ -190,6 +190,16 @@ def test_json_keeps_everything():
         (dict(pad_value=300), 'input.pad_value: found 300, expected 0 to 255'),
         (dict(pad_divisor=0), 'input.pad_divisor: found 0'),
         (dict(extra=1), 'input: found the unknown key extra'),
+        (dict(size=[90.5, 60]), 'input.size: found 90.5, expected a whole number'),
+        (dict(resize={}), 'input.resize: found no rule'),
+        (
+            dict(resize=dict(rule='short-side', short='800')),
+            "input.resize.short: found '800', expected a whole number",
+        ),
+        (
+            dict(resize=dict(rule='exact', scale=[9.5, 9])),
+            'input.resize.scale: found 9.5, expected a whole number',
+        ),
         (dict(resize='x'), "input.resize: found 'x', expected keys"),
         (dict(resize=dict(rule='half')), "input.resize.rule: found 'half'"),
         (dict(resize=dict(rule='fit')), 'input.resize.scale: found nothing'),
@@ -220,6 +230,16 @@ def test_what_is_wrong_in_json_is_said(change, message):
         ),
         (frame_config([dict(type='Pad', size=(9, 9))]), 'which cannot be exported'),
         (frame_config([dict(type='Resize', scale=9)] * 2), 'found 2 steps that resize'),
+        (
+            frame_config(
+                [dict(type='Pad', size_divisor=32), dict(type='Resize', scale=9)]
+            ),
+            'found Resize after Pad, expected Pad once',
+        ),
+        (
+            frame_config([dict(type='Pad', size_divisor=32)], pad_size_divisor=64),
+            'pads to multiples of 64 and Pad of the test pipeline to those of 32',
+        ),
         (
             frame_config([], mean=[1, 1, 1], std=[1, 1, 1], pad_value=1),
             'model.data_preprocessor.pad_value: found 1',
