@@ -9,6 +9,7 @@ an error, and nothing is written.
 
 import argparse
 import re
+import shlex
 import sys
 
 from .arguments import add_cfg_options, add_checkpoint, named_checkpoint, number
@@ -115,7 +116,8 @@ def run(options: argparse.Namespace) -> None:
         say=_say,
     )
     print(report)
-    print(f'wrote {options.out}; mmfdta track SOURCE --model {options.out} runs it')
+    folder = shlex.quote(options.out)
+    print(f'wrote {options.out}; mmfdta track SOURCE --model {folder} runs it')
 
 
 def _say(text: str) -> None:

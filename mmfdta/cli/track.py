@@ -252,6 +252,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _check_model_options(options: argparse.Namespace) -> None:
     """Refuse options that say nothing of the kind of model that is named."""
+    for name in ('model', 'config', 'checkpoint'):
+        if getattr(options, name) == '':  # a variable of the shell that is not set
+            raise ValueError(f"--{name}: found '', expected a name")
     if not options.model:
         for name in _OF_EXPORTED:
             if getattr(options, name) is not None:
@@ -433,7 +436,7 @@ def _ways_to_be_faster(tracker: 'Tracker', size: int) -> list[str]:
     from mmfdta.apis import ExportedTracker
 
     if isinstance(tracker, ExportedTracker):
-        return ['mmfdta export with a smaller --input-size, or --precision int8']
+        return [f'mmfdta export with a smaller --input-size (now {size})']
     name = Path(tracker.config.filename or '').stem
     ways = [] if name == _FASTEST else ['--preset fast']
     if name == PRESETS['fast']:
