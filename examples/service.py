@@ -59,6 +59,8 @@ class Videos:
 
         Raises:
             OverflowError: If there are too many videos.
+            ValueError: If the image or what is found in it cannot be tracked.
+            RuntimeError: If the networks cannot be computed, as for lack of memory.
         """
         with self._lock:
             if name not in self._videos:
@@ -72,8 +74,9 @@ class Videos:
             number = video.frames
         columns = tracks.identity, tracks.xywh, tracks.score, tracks.label
         rows = [column.tolist() for column in columns]
+        names = dict(enumerate(self._model.classes))
         found = [
-            dict(id=identity, box=box, score=score, category=self._model.classes[label])
+            dict(id=identity, box=box, score=score, category=names.get(label, label))
             for identity, box, score, label in zip(*rows, strict=True)
         ]
         return dict(frame=number, tracks=found)
@@ -85,14 +88,15 @@ class Videos:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers requests; `videos` is set by `serve`."""
+    """Answers requests; `videos` is set by `main`."""
 
     videos: Videos
     protocol_version = 'HTTP/1.1'
 
     def do_POST(self) -> None:
         """Track the image in the body."""
-        length = int(self.headers.get('Content-Length') or 0)
+        text = self.headers.get('Content-Length', '')
+        length = int(text) if text.isdecimal() else 0
         if not 0 < length <= LARGEST_FRAME:
             self.close_connection = True  # whatever the body is, it is not read
             text = f'found {length} bytes, expected an image of 1 to {LARGEST_FRAME}'
@@ -100,15 +104,20 @@ class Handler(BaseHTTPRequestHandler):
             status = too_large if length else HTTPStatus.LENGTH_REQUIRED
             return self._answer(status, dict(error=text))
         data = np.frombuffer(self.rfile.read(length), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        try:
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        except cv2.error:  # such as more pixels than OpenCV allows
+            image = None
         if image is None:
             text = 'the body is no image that OpenCV reads, such as a JPEG or PNG'
             return self._answer(HTTPStatus.BAD_REQUEST, dict(error=text))
         try:
             return self._answer(HTTPStatus.OK, self.videos.step(self.path, image))
         except OverflowError as error:
-            text = str(error)
-            return self._answer(HTTPStatus.SERVICE_UNAVAILABLE, dict(error=text))
+            status, text = HTTPStatus.SERVICE_UNAVAILABLE, str(error)
+        except (ValueError, RuntimeError) as error:
+            status, text = HTTPStatus.INTERNAL_SERVER_ERROR, str(error)
+        return self._answer(status, dict(error=text))
 
     def do_DELETE(self) -> None:
         """End a video."""

@@ -96,7 +96,8 @@ struct Json {
       }
       ++at;
     } else {
-      const std::size_t end = document.find_first_of(",]} \t\r\n", at);
+      const std::size_t end = document.find_first_of(",]}:\" \t\r\n", at);
+      if (end == at) throw std::runtime_error("model.json: it is damaged");
       value.text = document.substr(at, end - at);
       value.number = std::strtod(value.text.c_str(), nullptr);
       at = std::min(end, document.size());
@@ -227,7 +228,7 @@ class Tracker {
   // `options` choose threads and providers; by default all cores of the processor.
   explicit Tracker(const std::string& folder,
                    const Ort::SessionOptions& options = Ort::SessionOptions())
-      : model_(Json::read(folder + "/model.json")),
+      : model_(read_model(folder)),
         detector_(open(folder, "detector", options)),
         association_(open(folder, "association", options)) {
     const Json& settings = model_["tracker"];
@@ -266,12 +267,26 @@ class Tracker {
     std::int64_t word;  // K for none
   };
 
+  static Json read_model(const std::string& folder) {
+    Json model = Json::read(folder + "/model.json");
+    if (model["format"].number != 1)
+      throw std::runtime_error("model.json: format: found " + model["format"].text +
+                               ", expected 1");
+    if (model["association"].fields.empty())
+      throw std::runtime_error("model.json: no association; this example is of FDTA and "
+                               "MOTIP");
+    return model;
+  }
+
+  static void check_finite(const float* values, std::size_t count, const char* what) {
+    if (!std::all_of(values, values + count, [](float x) { return std::isfinite(x); }))
+      throw std::runtime_error(std::string(what) + " are not finite; the weights or the "
+                               "image are broken");
+  }
+
   // ------------------------------------------------------------------------ networks
   Ort::Session open(const std::string& folder, const std::string& part,
                     const Ort::SessionOptions& options) {
-    if (model_["association"].fields.empty())
-      throw std::runtime_error("model.json: no association; this example is of FDTA and "
-                               "MOTIP");
     const std::filesystem::path path(folder + "/" + model_[part]["file"].text);
     return Ort::Session(environment_, path.c_str(), options);
   }
@@ -305,6 +320,8 @@ class Tracker {
     const float* scores = outputs[1].GetTensorData<float>();
     const std::int64_t* labels = outputs[2].GetTensorData<std::int64_t>();
     const float* embeddings = outputs[3].GetTensorData<float>();
+    check_finite(boxes, static_cast<std::size_t>(4 * queries), "boxes");
+    check_finite(scores, static_cast<std::size_t>(queries), "scores");
     std::vector<Detection> found;
     for (std::int64_t i = 0; i < queries; ++i) {
       const float* box = boxes + 4 * i;  // centre and size in 0..1
@@ -355,6 +372,7 @@ class Tracker {
     const auto outputs = association_.Run(Ort::RunOptions{nullptr}, names.data(),
                                           inputs.data(), inputs.size(), &wanted, 1);
     const float* scores = outputs[0].GetTensorData<float>();
+    check_finite(scores, static_cast<std::size_t>(n * (num_words_ + 1)), "ID scores");
     return {scores, scores + n * (num_words_ + 1)};
   }
 

@@ -19,6 +19,11 @@ int main(int argc, char** argv) {
   }
   try {
     const int width = std::atoi(argv[2]), height = std::atoi(argv[3]);
+    if (width < 1 || height < 1) {
+      std::fprintf(stderr, "track: found %s x %s pixels, expected two numbers from 1 on\n",
+                   argv[2], argv[3]);
+      return 2;
+    }
     Ort::SessionOptions options;
     options.SetIntraOpNumThreads(argc > 4 ? std::atoi(argv[4]) : 0);  // 0: all cores
     // docs/deploy.md has the lines that let CUDA compute.

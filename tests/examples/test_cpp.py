@@ -125,6 +125,7 @@ def test_frames_are_resized_as_the_folder_says(program, toy, tmp_path, width, he
         (dict(association=None), 'FDTA and MOTIP'),
         (dict(input=dict(pad_value=114)), 'no padding value'),
         (dict(tracker=None), 'found no protocol'),
+        (dict(format=2), 'format: found 2, expected 1'),
     ],
     ids=str,
 )
@@ -132,7 +133,8 @@ def test_what_the_example_lacks_is_refused(program, toy, tmp_path, changes, said
     model = shutil.copytree(toy, tmp_path / 'exported')
     facts = json.loads((model / 'model.json').read_text())
     for key, change in changes.items():
-        facts[key] = {**facts[key], **change} if change else change
+        merged = isinstance(change, dict)
+        facts[key] = {**facts[key], **change} if merged else change
     (model / 'model.json').write_text(json.dumps(facts, indent=1))
     done = run(program, model, [np.zeros((8, 8, 3), np.uint8)])
     (line,) = done.stderr.decode().splitlines()
@@ -142,3 +144,17 @@ def test_what_the_example_lacks_is_refused(program, toy, tmp_path, changes, said
 def test_a_frame_that_is_cut_off_is_told(program, toy, clip):
     done = run(program, toy, [clip[0], clip[1][:3]])
     assert done.returncode == 1 and b'frame 2 is cut off' in done.stderr
+
+
+@pytest.mark.parametrize('damaged', ['[}', '{"format": ]', '{"format": 1', '[1 :'])
+def test_damaged_facts_are_told(program, toy, tmp_path, damaged):
+    model = shutil.copytree(toy, tmp_path / 'exported')
+    (model / 'model.json').write_text(damaged)
+    done = run(program, model, [np.zeros((8, 8, 3), np.uint8)])
+    (line,) = done.stderr.decode().splitlines()
+    assert done.returncode == 1 and 'model.json' in line
+
+
+def test_sizes_are_numbers(program, toy):
+    done = subprocess.run([program, toy, 'wide', '8'], capture_output=True, input=b'')
+    assert done.returncode == 2 and b'found wide x 8 pixels' in done.stderr

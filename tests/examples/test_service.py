@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """The HTTP service of the example, as a process of its own."""
 
+import http.client
 import json
 import subprocess
 import sys
@@ -89,6 +90,22 @@ def test_a_video_that_ended_begins_anew(address, toy, clip):
         assert ask(f'{address}/gate', encode(clip[4])) == (200, first[1])
         assert ask(f'{address}/gate', method='DELETE') == (200, dict(ended=True))
     assert ask(f'{address}/gate', method='DELETE') == (404, dict(ended=False))
+
+
+def test_a_length_that_is_no_number_is_refused(address):
+    host, port = address.removeprefix('http://').split(':')
+    connection = http.client.HTTPConnection(host, int(port), timeout=60)
+    connection.request('POST', '/hall', b'', {'Content-Length': 'long'})
+    assert connection.getresponse().status == 411
+    connection.close()
+
+
+def test_what_cannot_be_tracked_is_an_answer_and_no_frame(address, toy, clip):
+    """The embeddings of a frame of 8 columns have 2 channels."""
+    status, answer = ask(f'{address}/narrow', encode(np.zeros((10, 8, 3), np.uint8)))
+    assert status == 500 and 'embeddings: found shape (10, 2)' in answer['error']
+    expected = answers_of(toy, clip[3:4])[0]
+    assert ask(f'{address}/narrow', encode(clip[3])) == (200, expected)
 
 
 @pytest.mark.parametrize(
