@@ -28,7 +28,8 @@ PROVIDERS = {
         'onnxruntime-openvino',
     ),
 }
-_ERRORS_ONLY = 3
+# Levels of onnxruntime's log.
+_ERRORS_ONLY, _NOTHING = 3, 4
 
 
 def open_session(
@@ -108,9 +109,13 @@ def run_session(
     Raises:
         RuntimeError: If it cannot be computed, such as for lack of memory.
     """
+    from onnxruntime import RunOptions
+
     names = [item.name for item in session.get_outputs()]
+    options = RunOptions()
+    options.log_severity_level = _NOTHING  # the error says the same
     try:
-        values = session.run(names, dict(inputs))
+        values = session.run(names, dict(inputs), options)
     except Exception as error:  # onnxruntime's own kinds have no base but this one
         shapes = ', '.join(f'{name} {value.shape}' for name, value in inputs.items())
         raise RuntimeError(

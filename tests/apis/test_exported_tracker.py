@@ -6,13 +6,15 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 from exported_colors import write_model
+from onnx import TensorProto, helper, numpy_helper
 
 from mmfdta.apis import ExportedTracker
 from mmfdta.cli.main import main
 from mmfdta.runtime.frame_input import PreparedFrame
-from mmfdta.runtime.sessions import open_session
+from mmfdta.runtime.sessions import open_session, run_session
 from mmfdta.structures.mot_text import read_tracks
 from mmfdta.utils import environment
 from mmfdta.utils.environment import Environment
@@ -215,6 +217,25 @@ def test_what_onnxruntime_cannot_compute_is_one_line(tmp_path, scene):
     frame = PreparedFrame(np.zeros((4, 8, 8), np.uint8), (8, 8), (8, 8))
     with pytest.raises(RuntimeError, match=r'cannot compute .* frames \(1, 4, 8, 8\)'):
         tracker.detect([frame])
+
+
+def test_what_an_operator_refuses_is_said_once(tmp_path, capfd):
+    """It is an error, and onnxruntime writes nothing besides."""
+    graph = helper.make_graph(
+        [helper.make_node('TopK', ['x', 'k'], ['best', 'places'])],
+        'best',
+        [helper.make_tensor_value_info('x', TensorProto.FLOAT, ['N'])],
+        [helper.make_tensor_value_info('best', TensorProto.FLOAT, [5])],
+        [numpy_helper.from_array(np.array([5]), 'k')],
+    )
+    opset = helper.make_opsetid('', 18)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    onnx.save(model, tmp_path / 'best.onnx')
+    session = open_session(tmp_path / 'best.onnx', threads=1)
+    assert run_session(session, dict(x=np.ones(6, np.float32)))['best'].shape == (5,)
+    with pytest.raises(RuntimeError, match=r'cannot compute .* x \(3,\): .*TopK'):
+        run_session(session, dict(x=np.ones(3, np.float32)))
+    assert capfd.readouterr().err == ''
 
 
 def test_a_graph_that_cannot_be_loaded_is_named(tmp_path, scene):
