@@ -47,7 +47,7 @@ def to_onnx(
         Simplified; nodes know the modules that they come from (``metadata_props``).
 
     Raises:
-        RuntimeError: If PyTorch cannot record it.
+        RuntimeError: If PyTorch cannot record it, or not for any length of these axes.
     """
     shapes = {name: dict(dynamic.get(name, {})) for name in example}
     # The exporter's own form of attention is the better one for the few keys of
@@ -74,7 +74,18 @@ def to_onnx(
                 f'the network as ONNX ({cause}); --traceback shows where'
             ) from error
     assert program is not None
-    return program.model_proto
+    model = program.model_proto
+    for value in model.graph.input:
+        for axis in shapes[value.name]:
+            dimension = value.type.tensor_type.shape.dim[axis]
+            if dimension.HasField('dim_value'):
+                raise RuntimeError(
+                    f'{type(graph).__name__}: axis {axis} of {value.name} is always '
+                    f'{dimension.dim_value} in what PyTorch records, expected any '
+                    'length; a module of the network reads sizes as numbers and cannot '
+                    'be exported as it is'
+                )
+    return model
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """ONNX files hold what every onnxruntime reads, and nothing of where they were made."""
 
+from types import SimpleNamespace
+
 import onnx
 import pytest
 import torch
@@ -28,6 +30,18 @@ def proto():
     return to_onnx(
         graph, dict(x=torch.rand(1, 3, 8, 9)), dict(x={3: Dim('width')}), ['y']
     )
+
+
+def test_a_length_that_became_a_number_is_refused(monkeypatch, proto):
+    """PyTorch's exporter may make it one without a word."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(proto)
+    fixed.graph.input[0].type.tensor_type.shape.dim[3].dim_value = 9
+    recorded = SimpleNamespace(model_proto=fixed)
+    monkeypatch.setattr(torch.onnx, 'export', lambda *_, **__: recorded)
+    with pytest.raises(RuntimeError, match='Small: axis 3 of x is always 9') as error:
+        to_onnx(Small(), dict(x=torch.rand(1)), dict(x={3: Dim('width')}), ['y'])
+    assert '\n' not in str(error.value)
 
 
 def test_a_file_says_nothing_of_its_making(proto, tmp_path):
