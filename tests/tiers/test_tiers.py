@@ -118,7 +118,7 @@ def test_runtime(tmp_path, wheel):
 
     The model is exported by the environment of the tests.
     """
-    export = ('export', 'fdta_mini_demo', '--out', str(tmp_path / 'model'))
+    export = ('export', 'fdta_mini_demo', 'minidance', '--out', str(tmp_path / 'model'))
     subprocess.run([sys.executable, '-m', 'mmfdta', *export], cwd=ROOT, check=True)
     install = Install(tmp_path, wheel)
     install.add('[runtime]')
