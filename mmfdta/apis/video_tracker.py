@@ -282,7 +282,9 @@ class VideoTracker(ABC):
             return (yield from run.frames())
         finally:
             frames.close()
-            self.reset()
+            # What was begun meanwhile goes on.
+            if self._video is video:
+                self.reset()
 
     def __call__(self, source: Source, **options: Any) -> TrackingReport:
         """Track a whole video.

@@ -127,6 +127,18 @@ def test_a_first_frame_that_fails_is_not_the_first(folder, scene, monkeypatch):
     assert tracks.identity.tolist() == expected.identity.tolist()
 
 
+def test_a_video_that_is_left_does_not_end_the_one_after_it(folder, scene, toys):
+    """Closing it, as Python does with a forgotten loop, touches no later frame."""
+    tracker = ExportedTracker(folder, threads=1)
+    left = tracker.track(toys.video('v.mp4', 6))
+    next(left)
+    first = tracker.step(bgr(scene, 6))
+    left.close()
+    second = tracker.step(bgr(scene, 7))
+    assert set(first.frame.tolist()) == {1}
+    assert set(second.frame.tolist()) == {2}
+
+
 def test_two_videos_are_not_tracked_in_turn(folder, toys):
     """The second has the state now: the first says so, and changes nothing."""
     video = toys.video('v.mp4', 6)
