@@ -243,8 +243,8 @@ def detection_fingerprint(
     """Name what decides about the detections of a model in an image.
 
     It is taken from what was built. Of this project's models, ``detect`` asks
-    ``model.detector`` and nothing else; of any other model everything but its
-    ``tracker`` counts.
+    ``model.detector`` and, where there is such a part, ``model.embeddings``; of any
+    other model everything but its ``tracker`` counts.
 
     Args:
         model: With its weights.
@@ -259,6 +259,10 @@ def detection_fingerprint(
     if detects_apart(model) and _is_ours(type(model).detect):
         # FDTA and any tracker on its detector share detections.
         root, parts = model.detector, [model.detector]
+        embeddings = getattr(model, 'embeddings', None)
+        if embeddings is not None:
+            parts.append(embeddings)
+            facts['embeddings'] = settings_of(embeddings), weights_digest(embeddings)
     else:
         root = model
         parts = [part for name, part in model.named_children() if name not in skip]

@@ -24,6 +24,7 @@ _NAMES = {
         'FDTAHead',
         'MOTRDetector',
         'MOTRHead',
+        'PooledEmbeddings',
         'QueryDetector',
         'TrackletMatcher',
         'TwoStageDeformableDETR',

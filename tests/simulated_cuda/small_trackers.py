@@ -64,7 +64,7 @@ def config_of(name: str, num_classes: int = 1, **tracker: object) -> Config:
     Args:
         name: ``fdta``, ``dancetrack`` (with all layers of the config), ``motip``,
             ``motr``, ``iou-embedding``, ``bytetrack``, ``ocsort``, ``sort``, one of the
-            last three and ``-yolox``, or a key of `OF_MMDETECTION`.
+            last four and ``-yolox``, or a key of `OF_MMDETECTION`.
         num_classes: Classes of the detector.
         **tracker: Arguments of the tracker to change.
     """
@@ -80,6 +80,9 @@ def config_of(name: str, num_classes: int = 1, **tracker: object) -> Config:
         model.tracker.update(newborn_thr=0.5, keep_thr=0.5, det_thr=0.3, area_thr=0.0)
     elif name == 'iou-embedding':
         model = _on_fdta(dict(type='IoUEmbeddingTracker', miss_tolerance=15))
+    elif name == 'iou-embedding-yolox':
+        model = _on_yolox(dict(type='IoUEmbeddingTracker', newborn_thr=0.3))
+        model.embeddings = dict(type='PooledEmbeddings')
     elif name in OF_MMDETECTION:
         model = _on_yolox(_read(f'_base_/trackers/{name.lower()}').tracker)
         model['type'] = OF_MMDETECTION[name]

@@ -22,6 +22,9 @@ WAITS = {
     'sort': BOXES,
     'iou-embedding': BOXES | {'models/trackers/iou_embedding_tracker.py:track': 1},
     'bytetrack-yolox': YOLOX,
+    # Pooling waits for nothing: boxes are on the host, and maps stay on the device.
+    'iou-embedding-yolox': YOLOX
+    | {'models/trackers/iou_embedding_tracker.py:track': 1},
 }
 
 

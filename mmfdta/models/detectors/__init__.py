@@ -18,6 +18,7 @@ from .motr_head import (
     Tracklets,
 )
 from .outputs import ClipDetector, DetectorOutputs, MergedOutputs, host_detections
+from .pooled_embeddings import PooledEmbeddings
 from .query_detector import QueryDetector
 from .sparse_rcnn_interface import SparseRCNNInterface
 from .two_stage_deformable_detr import TwoStageDeformableDETR
@@ -38,6 +39,7 @@ __all__ = [
     'MatchedFrame',
     'MatchedPairs',
     'MergedOutputs',
+    'PooledEmbeddings',
     'QueryDetector',
     'SparseRCNNInterface',
     'TrackQueries',

@@ -102,6 +102,9 @@ class TrackingByDetection(OnlineTracker):
         tracker: Config of a tracker.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation config.
+        embeddings: Config of what gives detections ``embeddings``, which stay on the
+            device: ``dict(type='PooledEmbeddings')``; None leaves them as the detector
+            gives them.
 
     Raises:
         ValueError: If the tracker wants a network that compares crops.
@@ -113,9 +116,11 @@ class TrackingByDetection(OnlineTracker):
         tracker: ConfigType,
         data_preprocessor: OptConfigType = None,
         init_cfg: OptMultiConfig = None,
+        embeddings: OptConfigType = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.detector = MODELS.build(detector)
+        self.embeddings = None if embeddings is None else MODELS.build(embeddings)
         self.tracker = MODELS.build(tracker)
         # OCSORTTracker has inherited settings for crops, and does not look at them.
         compares_crops = isinstance(self.tracker, SORTTracker) and not isinstance(
@@ -130,6 +135,17 @@ class TrackingByDetection(OnlineTracker):
 
     def detect(self, imgs: Tensor, frames: SampleList) -> SampleList:
         """Detect in frames, see :meth:`OnlineTracker.detect`."""
+        if self.embeddings is None:
+            return self._find_boxes(imgs, frames)
+        with self.embeddings.watch(self.detector) as maps:
+            self._find_boxes(imgs, frames)
+        embedded = self.embeddings(maps, imgs, frames)
+        for frame, embeddings in zip(frames, embedded, strict=True):
+            frame.pred_instances.embeddings = embeddings
+        return frames
+
+    def _find_boxes(self, imgs: Tensor, frames: SampleList) -> SampleList:
+        """Give the frames what the detector finds."""
         if is_yolox(self.detector):
             found = find_on_host(self.detector, imgs, frames)
         else:
