@@ -69,6 +69,7 @@ EXTRAS = {
     'openmmlab': read_requirements('mminstall-openmmlab'),
     'runtime': read_requirements('runtime'),
     'export': read_requirements('export'),
+    'trackers': read_requirements('trackers'),
     'depth': read_requirements('optional'),
     'tests': read_requirements('tests'),
     'triton': read_requirements('triton'),

@@ -5,6 +5,7 @@ import ast
 import contextlib
 import functools
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -232,7 +233,10 @@ def config_code_digest(config: Config) -> str:
     modules.update(re.findall(r'"type": "(?:<class \')?([\w.]+)\.\w+', text))
     sources = [_source(_top(name)) for name in modules]
     packages = {p.parent for p in sources if p and p.name == '__init__.py'}
-    return digest(code_digest(modules, [*MODEL_CODE, *packages]), versions())
+    known = versions()
+    if '"type": "LibraryTracker"' in text:
+        known['trackers'] = importlib.metadata.version('trackers')
+    return digest(code_digest(modules, [*MODEL_CODE, *packages]), known)
 
 
 # --------------------------------------------------------------- what was built

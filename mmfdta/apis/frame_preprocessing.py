@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmfdta.engine.frame_batches import join_clips
 from mmfdta.runtime.frame_input import FrameInput, ResizeRule
+from mmfdta.utils.original_frame import attach_frame
 
 _DEFAULT_PIPELINE = [
     dict(type='OpenClip'),
@@ -73,7 +74,8 @@ class FramePreprocessor:
             num_frames: Length of the video, 0 if unknown.
 
         Returns:
-            ``inputs`` and ``data_samples`` of a clip of one frame.
+            ``inputs`` and ``data_samples`` of a clip of one frame, which knows the
+            image.
         """
         frame = dict(
             img=image,
@@ -92,6 +94,7 @@ class FramePreprocessor:
             of_all = dict(video_id=0, video_length=num_frames, sequence=video)
             clip |= dict(img_paths=clip['img_path'], **of_all)
         sample = self._pipeline(clip)
+        attach_frame(sample['data_samples'][0], image)
         if self._pin_memory:
             sample['inputs'] = _pin(sample['inputs'])
         return sample

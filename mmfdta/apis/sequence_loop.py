@@ -10,6 +10,7 @@ tracker is asked with ``predict``, and a plain detector can only detect.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from mmfdta.datasets import ClipIndex, MOTSequenceDataset
 from mmfdta.engine.precision import precision_of
 from mmfdta.ops.linear import linear_flops
 from mmfdta.utils.instances import take_rows
+from mmfdta.utils.original_frame import attach_frame, needs_frames
 
 from .detection_store import (
     LOWEST_SCORE,
@@ -261,6 +263,10 @@ class SequenceLoop:
 
     def _associate(self, frame: DetDataSample, tracker: Any) -> float:
         """Track a frame with its detections; return the seconds it took."""
+        asked = getattr(self.model, 'tracker', None) if tracker is None else tracker
+        if needs_frames(asked):
+            # Reading is no part of association: online, the frame is in memory.
+            attach_frame(frame, frame.img_path)()
         start = self._clock.now()
         # Models that keep one tracker may take no other.
         options = {} if tracker is None else {'tracker': tracker}
@@ -271,11 +277,13 @@ class SequenceLoop:
     def _associate_known(
         self, index: int, known: SequenceDetections, tracker: Any
     ) -> Iterator[tuple[DetDataSample, np.ndarray]]:
-        """Track on what is known, without a look at a pixel."""
+        """Track on what is known; a pixel is looked at by a tracker that needs it."""
         sequence = self.dataset.sequences[index]
+        folder = Path(sequence.image_dir)
         facts = dict(video_id=index, video_length=len(sequence), sequence=sequence.name)
         for number, found in enumerate(known.frames):
-            meta = dict(known.shapes[number], frame_id=number, **facts)
+            path = str(folder / str(sequence.image_names[number]))
+            meta = dict(known.shapes[number], frame_id=number, img_path=path, **facts)
             frame = DetDataSample(metainfo=meta)
             frame.pred_instances = move_embeddings(found, self.device)
             spent = self._associate(frame, tracker)

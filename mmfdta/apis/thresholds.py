@@ -20,7 +20,15 @@ _BOX_TRACKER = dict(
     match_thr=('match_iou_thr',),
     max_gap=('num_frames_retain',),
 )
-# Type of `model.tracker` -> name -> its keys.
+_BOTSORT = dict(
+    det_thr=('high_conf_det_threshold',),
+    low_thr=('score_thr',),
+    new_thr=('track_activation_threshold',),
+    match_thr=('minimum_iou_threshold_first_assoc',),
+    max_gap=('lost_track_buffer',),
+)
+_LIBRARY = 'LibraryTracker'
+# Kind of `model.tracker`, see `kind_of` -> name -> its keys.
 TRACKERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     'ByteTracker': dict(
         det_thr=('obj_score_thrs.high', 'init_track_thr'),
@@ -49,10 +57,40 @@ TRACKERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         match_thr=('match_thr',),
         max_gap=('miss_tolerance',),
     ),
+    # Those of the package `trackers`.
+    f'{_LIBRARY} botsort': _BOTSORT,
+    f'{_LIBRARY} cbiou': _BOTSORT,
+    f'{_LIBRARY} mcbyte': _BOTSORT,
+    f'{_LIBRARY} bytetrack': {**_BOTSORT, 'match_thr': ('minimum_iou_threshold',)},
+    f'{_LIBRARY} ocsort': dict(
+        det_thr=('high_conf_det_threshold',),
+        match_thr=('minimum_iou_threshold',),
+        max_gap=('lost_track_buffer',),
+    ),
+    f'{_LIBRARY} sort': dict(
+        det_thr=('score_thr',),
+        new_thr=('track_activation_threshold',),
+        match_thr=('minimum_iou_threshold',),
+        max_gap=('lost_track_buffer',),
+    ),
 }
 # The others end a track with the first frame after the gap.
-_ENDS_WITH_THE_GAP = ('IoUEmbeddingTracker',)
-_BEGIN_WITH_ALL = ('ByteTracker', 'OCSORTTracker', 'SORTTracker')
+_ENDS_WITH_THE_GAP = (
+    'IoUEmbeddingTracker',
+    *(kind for kind in TRACKERS if kind.startswith(_LIBRARY)),
+)
+_BEGIN_WITH_ALL = (
+    'ByteTracker',
+    'OCSORTTracker',
+    'SORTTracker',
+    f'{_LIBRARY} ocsort',
+)
+
+
+def kind_of(tracker: Mapping) -> str:
+    """Name the kind of a config's tracker, as `TRACKERS` does."""
+    kind = str(tracker.get('type')).rpartition('.')[2]
+    return f'{kind} {tracker.get("name")}' if kind == _LIBRARY else kind
 
 
 def threshold_options(model: Mapping, thresholds: Mapping[str, float]) -> dict:
@@ -69,7 +107,7 @@ def threshold_options(model: Mapping, thresholds: Mapping[str, float]) -> dict:
         ValueError: If the tracker has no such threshold, or a value cannot be.
     """
     tracker = model.get('tracker') or {}
-    kind = str(tracker.get('type')).rpartition('.')[2]
+    kind = kind_of(tracker)
     options: dict[str, Any] = {}
     for name, value in thresholds.items():
         keys = TRACKERS.get(kind, {}).get(name)
@@ -90,7 +128,7 @@ def threshold_options(model: Mapping, thresholds: Mapping[str, float]) -> dict:
 def current_thresholds(model: Mapping) -> dict[str, float]:
     """Return the thresholds that a config's tracker has, as far as the config says."""
     tracker = model.get('tracker') or {}
-    kind = str(tracker.get('type')).rpartition('.')[2]
+    kind = kind_of(tracker)
     found = {}
     for name, keys in TRACKERS.get(kind, {}).items():
         value: Any = tracker

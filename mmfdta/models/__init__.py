@@ -32,7 +32,13 @@ _NAMES = {
     ),
     'losses': ('DepthBinLoss', 'IDLoss', 'QualityAwareContrastiveLoss'),
     'mot': ('FDTA', 'MOTR', 'TrackingByDetection'),
-    'trackers': ('FDTATracker', 'IoUEmbeddingTracker', 'MOTRTracker'),
+    'trackers': (
+        'FDTATracker',
+        'IoUEmbeddingTracker',
+        'LibraryTracker',
+        'MOTRTracker',
+        'UpdateTracker',
+    ),
 }
 __all__ = [name for names in _NAMES.values() for name in names]
 __getattr__ = lazy_names(__name__, _NAMES)

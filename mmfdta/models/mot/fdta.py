@@ -8,6 +8,7 @@ from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
+from mmfdta.utils.original_frame import frame_context
 from mmfdta.utils.shared_sizes import Place, share_number
 from mmfdta.utils.transfers import to_device
 
@@ -357,7 +358,11 @@ class FDTA(OnlineTracker):
     ) -> DetDataSample:
         """Give detections their identities, see :meth:`OnlineTracker.associate`."""
         tracker = self.tracker if tracker is None else tracker
-        tracks = tracker.track(frame, score_identities=self.score_identities)
+        tracks = tracker.track(
+            frame,
+            score_identities=self.score_identities,
+            **frame_context(tracker, frame),
+        )
         frame.pred_det_instances = tracker.detections(frame.pred_instances)
         frame.pred_track_instances = tracks
         return frame

@@ -12,6 +12,7 @@ from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from mmfdta.utils.original_frame import frame_context
 from mmfdta.utils.shared_sizes import Place, share_number
 from mmfdta.utils.transfers import to_device
 
@@ -236,7 +237,9 @@ class MOTR(BaseMOTModel):
         outputs = self.detector.decode(encoded, queries).float()
         (frame.pred_instances,) = outputs.on_host([frame], with_embeddings=False)
         frame.pred_track_instances = tracker.track(
-            frame, renew_queries=lambda kept: self._interact(queries, outputs, kept)
+            frame,
+            renew_queries=lambda kept: self._interact(queries, outputs, kept),
+            **frame_context(tracker, frame),
         )
         frame.pred_det_instances = tracker.detections(frame.pred_instances)
 

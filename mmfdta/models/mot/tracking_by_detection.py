@@ -14,6 +14,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmfdta.utils.instances import take_rows
+from mmfdta.utils.original_frame import frame_context
 
 from ..detectors.yolox import find_on_host, is_yolox
 
@@ -158,7 +159,8 @@ class TrackingByDetection(OnlineTracker):
     def associate(self, frame: DetDataSample, tracker: Any = None) -> DetDataSample:
         """Give detections their identities, see :meth:`OnlineTracker.associate`.
 
-        The tracker gets them best score first, whatever their order is.
+        The tracker gets them best score first, whatever their order is; and the frame
+        itself if it ``needs_frames``, see :mod:`mmfdta.utils.original_frame`.
         """
         tracker = self.tracker if tracker is None else tracker
         scores = frame.pred_instances.scores
@@ -177,6 +179,7 @@ class TrackingByDetection(OnlineTracker):
             data_sample=frame,
             data_preprocessor=None,
             rescale=True,
+            **frame_context(tracker, frame),
         )
         return frame
 

@@ -21,8 +21,10 @@ __all__ = [
     'FDTATracker',
     'IdentityAssignment',
     'IoUEmbeddingTracker',
+    'LibraryTracker',
     'MOTRTracker',
     'TrajectoryHistory',
+    'UpdateTracker',
     'new_tracker',
 ]
 
@@ -33,6 +35,7 @@ __getattr__ = lazy_names(
         'embedding_memory': ('ArrayMemory', 'TrajectoryHistory'),
         'fdta_tracker': ('EmbeddingMemory', 'FDTATracker'),
         'iou_embedding_tracker': ('IoUEmbeddingTracker',),
+        'library_tracker': ('LibraryTracker', 'UpdateTracker'),
         'motr_tracker': ('MOTRTracker',),
     },
     before=prepare_mmdet,

@@ -83,7 +83,7 @@ def test_detections_on_another_detector_are_kept_once(tmp_path):
 def test_configs_share_detector_and_data_with_the_one_that_they_name():
     """Their comments say whose checkpoint they take."""
     paths = sorted(CONFIGS.glob('*_fdta-*.py'))
-    assert len(paths) == 13
+    assert len(paths) == 21
     for path in paths:
         named = re.search(r'checkpoint of (\S+)\.py', path.read_text())
         config = read(path.stem)

@@ -17,6 +17,7 @@ from mmfdta.evaluation import Evaluation, summarise
 from mmfdta.evaluation import Sequence as ScoredSequence
 from mmfdta.evaluation.matching import EPS, find_overlaps, match_frames
 from mmfdta.evaluation.scores import COUNTS
+from mmfdta.models.trackers import LibraryTracker, UpdateTracker
 from mmfdta.structures.tracks import Tracks
 from mmfdta.utils.instances import take_rows
 
@@ -29,7 +30,7 @@ from ..tune_thresholds import track_known
 MIN_IOU = 0.5
 SCORES = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW')
 # Trackers that look at nothing else, whatever detections bring.
-_BOX_TRACKERS = ByteTracker, SORTTracker
+_BOX_TRACKERS = ByteTracker, LibraryTracker, SORTTracker, UpdateTracker
 # What a box is made of; all else that a detection has, it has from the detector.
 _BOX = {'bboxes', 'scores', 'labels', 'areas'}
 

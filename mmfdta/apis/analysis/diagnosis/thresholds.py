@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmfdta.evaluation.scores import COUNTS
+from mmfdta.models.trackers import LibraryTracker
 
 from ...thresholds import TRACKERS, current_thresholds, threshold_options
 from ..tune_thresholds import Trial, Tuner
@@ -73,6 +74,9 @@ def read_thresholds(tracker: Any) -> dict[str, float]:
 
 def _as_config(tracker: Any) -> dict[str, Any]:
     """The settings of a tracker that are thresholds, under the names of a config."""
+    if isinstance(tracker, LibraryTracker):
+        named = dict(name=tracker.name, score_thr=tracker.score_thr)
+        return dict(type='LibraryTracker', **named, **tracker.arguments)
     kind = type(tracker).__name__
     keys = [key for keys in TRACKERS.get(kind, {}).values() for key in keys]
     names = {key.partition('.')[0] for key in keys}

@@ -1,0 +1,8 @@
+# BoT-SORT on the detections of FDTA on DINO, so that association alone is compared.
+# Takes the detector out of a checkpoint of fdta_dino-r50_dancetrack.py.
+_base_ = [
+    './_base_/detections/fdta-dino_dancetrack.py',
+    './_base_/trackers/botsort.py',
+]
+
+model = dict(tracker=_base_.tracker)

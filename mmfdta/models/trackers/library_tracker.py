@@ -1,0 +1,433 @@
+# Copyright (c) mmfdta authors.
+"""Trackers from elsewhere: those of the package ``trackers``, and one of your own.
+
+Both take and give ``supervision.Detections``.
+"""
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+
+from .fdta_tracker import as_arrays, as_instances
+
+if TYPE_CHECKING:
+    from supervision import Detections
+
+# Arguments of the package's classes that are classes themselves, and where those are.
+_NAMED = dict(
+    iou='trackers.utils.iou',
+    state_estimator_class='trackers.utils.state_representations',
+)
+
+
+@MODELS.register_module()
+class LibraryTracker:
+    """A tracker of the package ``trackers`` (Roboflow's, version 2.6 and later 2.x).
+
+    A detection continues a trajectory of its own class only, as with all trackers of
+    this project: each class has an instance of the package's tracker, which sees the
+    detections of its class and nothing else, in every frame from the first on. With
+    one class, tracks and identities are those of the package. The camera moves for all
+    classes alike: its motion is estimated once per frame, with the detections of all
+    classes left out where the method leaves out any.
+
+    Args:
+        name: The package's name of the tracker: 'botsort', 'bytetrack', 'cbiou',
+            'mcbyte', 'ocsort', 'sort'.
+        score_thr: Only detections with a higher score are tracked. 0.1 is what
+            'botsort', 'cbiou' and 'mcbyte' leave out by themselves.
+        **arguments: Of the package's class, see its documentation. ``iou`` takes a
+            name such as 'GIoU', or ``dict(type='BIoU', buffer_ratio=0.3)``;
+            ``state_estimator_class`` takes a name such as 'XYXYStateEstimator'.
+
+    Attributes:
+        needs_frames: Whether it looks at the frames: 'botsort' and 'mcbyte' do, for the
+            motion of the camera, unless ``enable_cmc=False``.
+
+    Raises:
+        ModuleNotFoundError: If the package is not installed.
+        ValueError: If there is no such tracker, or it does not take an argument.
+    """
+
+    def __init__(self, name: str, score_thr: float = 0.1, **arguments: Any) -> None:
+        self.name = name
+        self.score_thr = score_thr
+        self.arguments = arguments
+        self._kind = _find_class(name)
+        _check_arguments(name, self._kind, arguments)
+        self.needs_frames = getattr(self._build(), 'cmc', None) is not None
+        self.reset()
+
+    def __deepcopy__(self, memo: dict) -> 'LibraryTracker':
+        """Return one for another video: the same settings, and nothing tracked yet.
+
+        What the package keeps of a frame cannot always be copied.
+        """
+        return type(self)(self.name, self.score_thr, **self.arguments)
+
+    def reset(self) -> None:
+        """Forget everything: a new video begins."""
+        self._of_class: dict[int, Any] = {}
+        self._camera: _SharedCamera | None = None
+        # Of trajectories that go on: class and number there -> identity.
+        self._identities: dict[tuple[int, int], int] = {}
+        self._next_identity = 0
+        self._first = True
+
+    def track(
+        self,
+        data_sample: DetDataSample,
+        frame: Callable[[], np.ndarray] | None = None,
+        **_: object,
+    ) -> InstanceData:
+        """Track the next frame.
+
+        Args:
+            data_sample: ``frame_id`` (0 starts a video) and ``pred_instances``, on the
+                CPU: ``bboxes`` (n, 4) xyxy in pixels, ``scores``, ``labels`` (n,).
+            frame: Returns the frame, uint8 (H, W, 3) BGR, where it `needs_frames`.
+            **_: What other trackers ask for.
+
+        Returns:
+            On the CPU: ``bboxes``, ``scores``, ``labels`` and ``instances_id`` int64
+            (m,) of the detections that have an identity. A trajectory that the package
+            has not confirmed yet has none.
+
+        Raises:
+            ValueError: If boxes or scores are not finite (the state is then as before
+                the frame), or the frame is missing.
+        """
+        if data_sample.metainfo.get('frame_id') == 0:
+            self.reset()
+        boxes, scores, labels = _selected(data_sample.pred_instances, self.score_thr)
+        present = sorted({*labels.tolist(), *self._of_class})
+        image = None
+        if self.needs_frames and present:
+            if frame is None:
+                raise ValueError(
+                    f"LibraryTracker('{self.name}'): found no frame in the context of "
+                    'track, which the motion of the camera is estimated from; give '
+                    'frame=..., or set model.tracker.enable_cmc=False'
+                )
+            image = frame()
+        for label in present:
+            if label not in self._of_class:
+                self._of_class[label] = self._begin()
+        if self._camera is not None:
+            high = self._of_class[present[0]].high_conf_det_threshold
+            self._camera.begin(boxes[scores >= high])
+        tracks = [_nothing()]
+        for label in present:
+            rows = labels == label
+            found = _detections(boxes[rows], scores[rows], labels[rows])
+            tracks.append(self._follow(label, found, image))
+        self._first = False
+        return _as_tracks(*map(np.concatenate, zip(*tracks, strict=True)))
+
+    def _build(self) -> Any:
+        given = {k: _resolve(k, value) for k, value in self.arguments.items()}
+        return self._kind(**given)
+
+    def _begin(self) -> Any:
+        """Begin with a class, which had no detections in the frames before."""
+        tracker = self._build()
+        if getattr(tracker, 'cmc', None) is not None:
+            self._camera = self._camera or _SharedCamera(tracker.cmc)
+            tracker.cmc = self._camera
+        if not self._first:
+            # All empty frames are one to the package: it is not the first any more.
+            tracker.update(_detections(*_nothing()[:3]))
+        return tracker
+
+    def _follow(
+        self, label: int, found: 'Detections', image: np.ndarray | None
+    ) -> tuple[np.ndarray, ...]:
+        """Track the detections of a class; return what has an identity."""
+        tracker = self._of_class[label]
+        # Those that do not look at frames warn if they get one.
+        looks = {} if image is None else {'frame': image}
+        boxes, scores, labels, numbers = _confirmed(tracker.update(found, **looks))
+        for number in sorted(numbers.tolist()):
+            if (label, number) not in self._identities:
+                self._identities[label, number] = self._next_identity
+                self._next_identity += 1
+        found_identities = [self._identities[label, n] for n in numbers.tolist()]
+        identities = np.array(found_identities, dtype=np.int64)
+        alive = {(label, track.tracker_id) for track in tracker.tracks}
+        for key in [key for key in self._identities if key[0] == label]:
+            if key not in alive:
+                del self._identities[key]
+        return boxes, scores, labels, identities
+
+
+@MODELS.register_module()
+class UpdateTracker:
+    """A tracker object of your own that takes and gives ``supervision.Detections``.
+
+    It has ``update(detections)`` or ``update(detections, frame)``, which is called once
+    per frame, also without detections, and returns detections with ``tracker_id``:
+    integers that no two of them share. Those that are negative are left out.
+    ``detections`` have ``xyxy``, ``confidence`` and ``class_id``, best score first;
+    ``frame`` is uint8 (H, W, 3) BGR. It sees all classes at once: whether a detection
+    may continue a trajectory of another class is up to it.
+
+    Args:
+        tracker: ``dict(type='package.module.Class', ...)`` with the arguments of the
+            class, of which each video gets a new object; or an object that has
+            ``reset()``.
+        score_thr: Only detections with a higher score are tracked.
+
+    Attributes:
+        needs_frames: Whether ``update`` takes a frame.
+
+    Raises:
+        ValueError: If the tracker is not of this kind.
+        ModuleNotFoundError: If its module is not there.
+    """
+
+    def __init__(
+        self, tracker: Mapping[str, Any] | Any, score_thr: float = 0.1
+    ) -> None:
+        self.tracker = tracker
+        self.score_thr = score_thr
+        self._object: Any = tracker
+        if _is_config(tracker):
+            self._object = _build_object(tracker)
+        self.needs_frames = _takes_frame(self._object)
+        if not _is_config(tracker) and not hasattr(tracker, 'reset'):
+            raise ValueError(
+                f'model.tracker.tracker: {type(tracker).__name__} has no reset(), '
+                "expected one, or dict(type='package.module.Class', ...)"
+            )
+
+    def __deepcopy__(self, memo: dict) -> 'UpdateTracker':
+        """Return one for another video; nothing tracked yet if a config makes it."""
+        same = _is_config(self.tracker)
+        tracker = self.tracker if same else copy.deepcopy(self.tracker, memo)
+        return type(self)(tracker, self.score_thr)
+
+    def reset(self) -> None:
+        """Forget everything: a new video begins."""
+        if _is_config(self.tracker):
+            self._object = _build_object(self.tracker)
+        else:
+            self._object.reset()
+
+    def track(
+        self,
+        data_sample: DetDataSample,
+        frame: Callable[[], np.ndarray] | None = None,
+        **_: object,
+    ) -> InstanceData:
+        """Track the next frame; arguments and result are `LibraryTracker.track`'s.
+
+        Raises:
+            ValueError: If boxes or scores are not finite, the frame is missing, or
+                ``update`` returns something else than it should.
+        """
+        if data_sample.metainfo.get('frame_id') == 0:
+            self.reset()
+        found = _detections(*_selected(data_sample.pred_instances, self.score_thr))
+        name = type(self._object).__name__
+        if not self.needs_frames:
+            returned = self._object.update(found)
+        elif frame is None:
+            raise ValueError(
+                f'{name}.update takes a frame, but found none in the context of track; '
+                'give frame=...'
+            )
+        else:
+            returned = self._object.update(found, frame=frame())
+        if not hasattr(returned, 'tracker_id') or not hasattr(returned, 'xyxy'):
+            raise ValueError(
+                f'{name}.update: returned {type(returned).__name__}, expected '
+                'supervision.Detections'
+            )
+        columns = _confirmed(returned)
+        if len({*columns[3].tolist()}) < len(columns[3]):
+            raise ValueError(
+                f'{name}.update: found a tracker_id twice in a frame '
+                f'({sorted(columns[3].tolist())}), expected each once'
+            )
+        return _as_tracks(*columns)
+
+
+class _SharedCamera:
+    """The motion of the camera, estimated once per frame for the trackers of all.
+
+    It stands in for the package's estimator.
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self._estimator = estimator
+
+    def begin(self, boxes: np.ndarray) -> None:
+        """Begin a frame with the boxes (n, 4) of what moves by itself."""
+        self._boxes = boxes
+        self._motion: np.ndarray | None = None
+
+    def estimate(self, frame: np.ndarray, boxes: np.ndarray | None) -> np.ndarray:
+        """Return the affine motion (2, 3) since the frame before."""
+        if self._motion is None:
+            moving = self._boxes if len(self._boxes) else None
+            self._motion = self._estimator.estimate(frame, moving)
+        return self._motion
+
+
+# ------------------------------------------------------------------- the container
+def _selected(
+    found: InstanceData, score_thr: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes, scores and labels of the detections that are tracked.
+
+    Raises:
+        ValueError: If boxes or scores are not finite.
+    """
+    columns = as_arrays(found)
+    if not (np.isfinite(columns[0]).all() and np.isfinite(columns[1]).all()):
+        raise ValueError('boxes or scores of the detector are not finite')
+    boxes, scores, labels = (c[columns[1] > score_thr] for c in columns)
+    return boxes, scores, labels
+
+
+def _detections(
+    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray
+) -> 'Detections':
+    from supervision import Detections
+
+    return Detections(xyxy=boxes, confidence=scores, class_id=labels)
+
+
+def _nothing() -> tuple[np.ndarray, ...]:
+    """Boxes, scores, labels and identities of no object."""
+    ids = np.zeros(0, np.int64)
+    return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), ids, ids
+
+
+def _confirmed(returned: 'Detections') -> tuple[np.ndarray, ...]:
+    """Boxes, scores, labels and numbers of what has a number that counts."""
+    if returned.tracker_id is None or not len(returned):
+        return _nothing()
+    numbers = np.asarray(returned.tracker_id)
+    rows = numbers >= 0
+    count = len(numbers)
+    scores, labels = returned.confidence, returned.class_id
+    columns = (
+        np.asarray(returned.xyxy, np.float32),
+        np.ones(count, np.float32)
+        if scores is None
+        else np.asarray(scores, np.float32),
+        np.zeros(count, np.int64) if labels is None else np.asarray(labels, np.int64),
+        numbers.astype(np.int64),
+    )
+    return tuple(column[rows] for column in columns)
+
+
+def _as_tracks(
+    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, identities: np.ndarray
+) -> InstanceData:
+    return as_instances(boxes, scores, labels, instances_id=identities)
+
+
+# -------------------------------------------------------- objects from other packages
+def _find_class(name: str) -> type:
+    """Find a class of the package by the name that it gives it."""
+    try:
+        package = import_module('trackers')
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"model.tracker.type='LibraryTracker': {error}; "
+            "pip install 'mmfdta[trackers]'",
+            name=error.name,
+        ) from None
+    kinds = [getattr(package, kind) for kind in package.__all__]
+    known = {k.tracker_id: k for k in kinds if getattr(k, 'tracker_id', None)}
+    if name not in known:
+        raise ValueError(
+            f'model.tracker.name: found {name!r}, expected one of '
+            f'{", ".join(sorted(known))}'
+        )
+    return known[name]
+
+
+def _check_arguments(name: str, kind: type, arguments: Mapping[str, Any]) -> None:
+    takes = list(inspect.signature(kind).parameters)
+    for argument in arguments:
+        if argument not in takes:
+            raise ValueError(
+                f'model.tracker.{argument}: {name} of the package trackers has no such '
+                f'setting, only {", ".join(takes)}'
+            )
+
+
+def _resolve(argument: str, value: Any) -> Any:
+    """Turn the name of a class of the package into what its trackers take."""
+    if argument not in _NAMED or not isinstance(value, str | Mapping):
+        return value
+    given = dict(value) if isinstance(value, Mapping) else {'type': value}
+    name = given.pop('type', None)
+    module = import_module(_NAMED[argument])
+    kind = getattr(module, str(name), None)
+    if not inspect.isclass(kind):
+        raise ValueError(
+            f'model.tracker.{argument}: found {name!r}, expected the name of a class '
+            f'in {module.__name__}'
+        )
+    return kind if argument == 'state_estimator_class' else kind(**given)
+
+
+def _is_config(tracker: Any) -> bool:
+    return isinstance(tracker, Mapping)
+
+
+def _build_object(config: Mapping[str, Any]) -> Any:
+    """Build an object of a class that a config names in full."""
+    arguments = dict(config)
+    kind = arguments.pop('type', None)
+    if isinstance(kind, str):
+        module, _, name = kind.rpartition('.')
+        if not module:
+            raise ValueError(
+                f'model.tracker.tracker.type: found {kind!r}, expected '
+                "'package.module.Class'"
+            )
+        kind = getattr(import_module(module), name, None)
+    if not callable(kind):
+        raise ValueError(
+            f'model.tracker.tracker.type: found {config.get("type")!r}, expected '
+            "'package.module.Class' of a class that is there"
+        )
+    return kind(**arguments)
+
+
+def _takes_frame(tracker: Any) -> bool:
+    """Whether ``update`` takes a frame beside the detections.
+
+    Raises:
+        ValueError: If there is no such method, or it wants something else.
+    """
+    update = getattr(tracker, 'update', None)
+    expected = 'expected update(detections) or update(detections, frame)'
+    if not callable(update):
+        raise ValueError(
+            f'model.tracker.tracker: {type(tracker).__name__} has no update, {expected}'
+        )
+    try:
+        signature = inspect.signature(update)
+    except ValueError:  # compiled, and it does not say
+        return False
+    takes = list(signature.parameters.values())
+    required = [p.name for p in takes[1:] if p.default is p.empty and '*' not in str(p)]
+    if not takes or any(name != 'frame' for name in required):
+        raise ValueError(
+            f'model.tracker.tracker: found {type(tracker).__name__}.update'
+            f'{signature}, {expected}'
+        )
+    return any(p.name == 'frame' for p in takes[1:])
