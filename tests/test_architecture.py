@@ -23,7 +23,7 @@ LAYERS = (
     ('registry',),
     ('minidance',),
     ('apis',),
-    ('engine', 'visualization', 'runtime'),
+    ('engine', 'visualization', 'runtime', 'refinement'),
     ('models.mot', 'models', 'datasets', 'evaluation'),
     ('models.association', 'models.detectors', 'models.trackers'),
     ('models.adapters', 'models.losses', 'models.data_preprocessors'),
@@ -56,6 +56,7 @@ ALLOWED = {
     'datasets': {*GROUND},
     'evaluation': {*GROUND},
     'visualization': {'evaluation', *GROUND},
+    'refinement': {'evaluation', *GROUND},
     'runtime': {'models.trackers', *GROUND},
     'engine': {'evaluation', 'visualization', 'checkpoints', *GROUND},
 }
@@ -72,14 +73,14 @@ ALLOWED['minidance'] = {
 ALLOWED['registry'] = {
     *('minidance', 'engine', 'visualization', 'models', 'datasets', 'evaluation')
 }
-ALLOWED['cli'] = {'registry', 'minidance', *ALLOWED['apis'], 'apis'}
+ALLOWED['cli'] = {'registry', 'minidance', 'refinement', *ALLOWED['apis'], 'apis'}
 ALLOWED['__main__'] = {'cli'}
 # What imports no package that loads PyTorch: what the small install runs, and the
 # state machine that a deployed tracker needs.
 LIGHT = (
     *('mmfdta', 'mmfdta.cli.main', 'mmfdta.evaluation', 'mmfdta.minidance'),
     *('mmfdta.models.trackers.assignment', 'mmfdta.visualization.timeline'),
-    'mmfdta.apis.video_tracker',
+    *('mmfdta.apis.video_tracker', 'mmfdta.refinement', 'mmfdta.refinement.files'),
 )
 HEAVY = {'torch', 'mmengine', 'mmcv', 'mmdet'}
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmfdta.structures.benchmarks import (
     AUTO,
@@ -61,11 +61,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say what is scored and by whose rules."""
+def add_folder_arguments(
+    parser: argparse.ArgumentParser, needs_gt: bool = True
+) -> None:
+    """Add the arguments that say what is scored and by whose rules.
+
+    Args:
+        parser: Receives the arguments.
+        needs_gt: ``--gt`` must be given, and results are named by ``--results``; else
+            they are named without an option.
+    """
     parser.add_argument(
         '--gt',
-        required=True,
+        required=needs_gt,
         type=Path,
         metavar='PATH',
         help='ground truth: <sequence>/gt/gt.txt or <sequence>.txt in a folder or zip, '
@@ -93,15 +101,16 @@ def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
         help='score these frames of each sequence, such as 1-300, 301- or 1-600/2; '
         '"all" scores all, also where results seem to be of a part',
     )
-    parser.add_argument(
-        '--results',
-        required=True,
+    results: dict[str, Any] = dict(
         nargs='+',
         type=Path,
-        metavar='PATH',
         help='results: <sequence>.txt in a folder or zip, or single texts; several for '
         'several trackers, or a folder of trackers',
     )
+    if needs_gt:
+        parser.add_argument('--results', required=True, metavar='PATH', **results)
+    else:
+        parser.add_argument('results', metavar='TRACKS', **results)
     parser.add_argument(
         '--benchmark',
         default=AUTO,
@@ -221,8 +230,12 @@ def choose_benchmark(
 
 
 def say(options: argparse.Namespace, remarks: Iterable[str]) -> None:
-    """Write remarks to standard error, with the name of the verb."""
+    """Write remarks to standard error, with the name of the verb, each once."""
+    said = vars(options).setdefault('said', set())
     for remark in remarks:
+        if remark in said:
+            continue
+        said.add(remark)
         print(f'mmfdta {options.verb}: {remark}', file=sys.stderr)
 
 

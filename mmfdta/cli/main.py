@@ -19,6 +19,7 @@ VERBS = {
     'test': ('mmfdta.cli.test', 'track and score with a checkpoint'),
     'track': ('mmfdta.cli.track', 'track a video, folder or camera'),
     'evaluate': ('mmfdta.cli.evaluate', 'score tracks in MOTChallenge text'),
+    'refine': ('mmfdta.cli.refine', 'improve finished tracks'),
     'benchmark': ('mmfdta.cli.benchmark', 'compare several trackers on a data set'),
     'tune': ('mmfdta.cli.tune', "search a tracker's thresholds and settings"),
     'export': ('mmfdta.cli.export', 'export a tracker to run without PyTorch'),

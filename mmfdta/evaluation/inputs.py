@@ -2,6 +2,7 @@
 """What is scored: from what a command names to sequences with both sides."""
 
 import contextlib
+import zipfile
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,15 @@ from .folders import (
     find_truths,
     name_some,
 )
-from .formats import LoadedSide, Side, as_results, open_results, open_truth
+from .formats import (
+    LoadedSide,
+    Side,
+    as_results,
+    as_unpaired,
+    open_results,
+    open_truth,
+    open_unpaired,
+)
 from .numbering import number_sequences
 from .pairing import pair_sides, read_seqmap
 from .parts import (
@@ -262,6 +271,43 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
                 'is not scored'
             )
     return [Tracker(name, truth, side, inputs) for name, side in found], remarks
+
+
+def find_unpaired(paths: SequenceOf[Path]) -> list[tuple[str, Side]]:
+    """Find results without any ground truth.
+
+    They are what :func:`find_trackers` takes for results, but for JSON of COCO-VID and
+    TAO, whose images only the ground truth numbers.
+
+    Args:
+        paths: Folders, zips and files.
+
+    Returns:
+        Names of the trackers, which differ, and their results.
+
+    Raises:
+        OSError: If there are no results.
+        ValueError: If they cannot be read without a ground truth.
+    """
+    sides: list[tuple[str, Side]] = []
+    texts, folders = [], []
+    for path in paths:
+        side = open_unpaired(path) if path.exists() else None
+        if side is not None:
+            same = sum(other.stem == path.stem for other in paths)
+            sides.append((path.stem if same == 1 else str(path), side))
+        elif path.is_file() and not zipfile.is_zipfile(path):
+            texts.append(path)
+        else:
+            folders.append(path)
+    # Names are unknown: all texts of a folder are taken, and of texts those of one.
+    found = find_results(texts, ()) if texts else []
+    found += find_results(folders, (), of_one=True) if folders else []
+    names = [name for name, _ in found]
+    return sides + [
+        (str(s.folder) if names.count(name) > 1 else name, as_unpaired(s))
+        for name, s in found
+    ]
 
 
 def _choose_truth(

@@ -9,7 +9,7 @@ recognised by its content, never by the suffix alone.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,9 +25,11 @@ __all__ = [
     'PairedSides',
     'Side',
     'as_results',
+    'as_unpaired',
     'join',
     'open_results',
     'open_truth',
+    'open_unpaired',
 ]
 
 # Modules of this package, the most particular format first.
@@ -261,6 +263,43 @@ def as_results(texts: Any, truth: Side) -> Side:
     if side is not None:
         return side
     return import_module(f'{__name__}.text_results').TextResults.of(texts, truth)
+
+
+def open_unpaired(path: Path) -> Side | None:
+    """Open what a tracker wrote in a format that needs no ground truth to be read.
+
+    Args:
+        path: A folder or a file.
+
+    Returns:
+        None if it holds no JSON; it may be text.
+
+    Raises:
+        ValueError: If it is JSON that only a ground truth makes readable.
+    """
+    bdd100k, reading = (
+        import_module(f'{__name__}.{name}') for name in ('bdd100k', 'reading')
+    )
+    if not reading.find_json(path):
+        return None
+    side = bdd100k.open_truth(path)
+    if side is None:
+        raise ValueError(
+            f'{path}: found JSON that is no list of frames as in BDD100K; of results '
+            'of COCO-VID and TAO only the ground truth numbers the images: name it '
+            'with --gt'
+        )
+    return replace(side, is_truth=False)
+
+
+def as_unpaired(texts: Any) -> Side:
+    """Take result texts for KITTI's if they are.
+
+    Args:
+        texts: The `TextSide` of a tracker, not read yet.
+    """
+    kitti = import_module(f'{__name__}.kitti')
+    return kitti.as_results(texts, kitti.KittiSide({})) or texts
 
 
 def _first(sides: Iterable[Side | None]) -> Side | None:

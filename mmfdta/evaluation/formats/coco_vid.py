@@ -19,8 +19,9 @@ In both, the classes that have ground truth are scored.
 """
 
 import itertools
+import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -389,3 +390,36 @@ def open_results(path: Path, truth: Side) -> LoadedSide | None:
 def as_results(texts: TextSide, truth: Side) -> None:
     """Results of this format are no texts."""
     return None
+
+
+def format_results(truth: CocoVidTruth, sequences: Mapping[str, Tracks]) -> str:
+    """Write results as a list of annotations of the ground truth's images.
+
+    Args:
+        truth: The ground truth.
+        sequences: Results by the names of its videos, frames from 1.
+
+    Returns:
+        JSON, a record on each line.
+    """
+    images = {
+        (name, frame): (image, video)
+        for image, (name, frame, video) in truth.images.items()
+    }
+    records = []
+    for name, tracks in sequences.items():
+        columns = tracks.frame, tracks.label, tracks.identity, tracks.xywh, tracks.score
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        for frame, label, identity, box, score in rows:
+            image, video = images[name, frame]
+            records.append(
+                dict(
+                    image_id=image,
+                    video_id=video,
+                    category_id=label,
+                    track_id=identity,
+                    bbox=box,
+                    score=score,
+                )
+            )
+    return '[' + ',\n'.join(map(json.dumps, records)) + ']\n'
