@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     steps.add_argument(
         '--smooth',
         nargs='?',
-        const=0.5,
+        const=0.1,
         type=number(0),
         metavar='NOISE',
         help='take jitter out of the boxes by a Gaussian process; its size in units of '

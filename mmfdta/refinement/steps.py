@@ -49,9 +49,9 @@ class Refinement:
     remove_short: int | None = None
     interpolate: str | None = None
     smooth: float | None = None
-    join_distance: float = 0.8
+    join_distance: float = 1.2
     join_similarity: float = 0.5
-    max_gap: int = 20
+    max_gap: int = 5
     memory: float = 10.0
     frame_step: int = 1
 
@@ -93,7 +93,7 @@ class Refinement:
         return cls(**({} if named else DEFAULT_STEPS) | settings)
 
 
-DEFAULT_STEPS: dict[str, Any] = dict(join=30, remove_short=5, interpolate='linear')
+DEFAULT_STEPS: dict[str, Any] = dict(join=15, remove_short=5, interpolate='linear')
 """The steps that are taken if none is named."""
 
 

@@ -1,0 +1,255 @@
+# Copyright (c) mmfdta authors.
+"""The command on files: what it reads, writes, keeps, says and refuses."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from mmfdta.cli.main import main
+from mmfdta.structures.mot_text import read_tracks, write_tracks
+from mmfdta.structures.track_embeddings import TrackEmbeddings
+from mmfdta.structures.tracks import Tracks
+
+ROWS = """1,1,10,20,30,60,0.25,2,-1,-1
+2,1,12,20,30,60,0.5,2,-1,-1
+5,1,18.125,20,30,60,0.75,2,-1,-1
+1,2,200.12345,20,30,60,0.9,-1,-1,-1
+3,2,202,20,30,60,0.9,-1,-1,-1
+9,8,400,400,30,60,0.1,5,-1,-1
+"""
+
+
+def walk(frames, x=100.0, identity=1):
+    boxes = [[x + 3 * frame, 80, 30, 70] for frame in frames]
+    return Tracks.create(frames, [identity] * len(boxes), boxes)
+
+
+@pytest.fixture
+def scene(tmp_path, monkeypatch):
+    """Two people in two sequences, and tracks with gaps and a switch."""
+    monkeypatch.chdir(tmp_path)
+    for name in ('a', 'b'):
+        people = walk(range(1, 31)), walk(range(1, 31), 400, 2)
+        write_tracks(tmp_path / f'gt/{name}.txt', Tracks.concatenate(people))
+        found = [
+            *(walk([*range(1, 9), *range(13, 20)]), walk(range(23, 31), identity=7)),
+            *(walk(range(1, 31), 400, 2), walk([3, 4], 700, 9)),
+        ]
+        write_tracks(tmp_path / f'out/{name}.txt', Tracks.concatenate(found))
+    return tmp_path
+
+
+def refuse(capsys, *arguments) -> str:
+    capsys.readouterr()
+    assert main(['refine', *map(str, arguments)]) == 1
+    *_, line = capsys.readouterr().err.splitlines()
+    return line
+
+
+def scores_of(text: str, row: str) -> list[str]:
+    (line,) = [x for x in text.splitlines() if x.split()[:1] == [row]]
+    return line.split()[1:]
+
+
+def test_columns_stay_and_changes_are_counted(tmp_path, capsys):
+    (tmp_path / 'in.txt').write_text(ROWS)
+    out = tmp_path / 'better.txt'
+    steps = ['--interpolate', '--remove-short', '2']
+    assert main(['refine', str(tmp_path / 'in.txt'), '--out', str(out), *steps]) == 0
+    lines = out.read_text().splitlines()
+    kept, gone = ROWS.splitlines()[:5], ROWS.splitlines()[5]
+    assert set(kept) <= set(lines)
+    assert gone not in lines
+    assert sorted(set(lines) - set(kept)) == [
+        '2,2,201.062,20,30,60,0.9,-1,-1,-1',
+        '3,1,14.042,20,30,60,0.583333,2,-1,-1',
+        '4,1,16.083,20,30,60,0.666667,2,-1,-1',
+    ]
+    table = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert table[1:] == [
+        ['remove-short', '3', '2', '6', '5', '0', '1', '0', '0'],
+        ['interpolate', '2', '2', '5', '8', '3', '0', '0', '0'],
+    ]
+
+
+def test_scores_before_and_after_are_those_of_evaluate(scene, capsys):
+    command = ['refine', 'out', '--out', 'better', '--gt', 'gt', '--join', '5']
+    assert main([*command, '--interpolate', '--remove-short', '3']) == 0
+    said = capsys.readouterr().out
+    for results, row in (('out', 'before'), ('better', 'after')):
+        assert main(['evaluate', '--gt', 'gt', '--results', results]) == 0
+        assert scores_of(said, row) == scores_of(capsys.readouterr().out, 'COMBINED')
+    assert scores_of(said, 'after')[0] == '100.000'
+    assert float(scores_of(said, 'before')[0]) < 95
+
+
+def test_without_a_step_the_usual_ones_are_taken(scene, capsys):
+    assert main(['refine', 'out', '--out', 'usual', '--report', 'report.json']) == 0
+    said = capsys.readouterr().out
+    names = [line.split()[0] for line in said.splitlines()[1:]]
+    report = json.loads((scene / 'report.json').read_text())['out']
+    assert set(report) == {'a', 'b'}
+    assert [change['step'].replace('_', '-') for change in report['a']] == names
+    assert report['a'][0]['joins'][0]['identity'] == 1
+    assert report['a'][0]['joins'][0]['joined'] == 7
+    assert report['a'][1]['removed_tracks'] == [[-1, 9]]
+
+
+def test_several_trackers_zips_and_an_empty_text(scene, capsys):
+    shutil.copytree('out', 'runs/one/data')
+    shutil.copytree('out', 'runs/two/data')
+    (scene / 'runs/two/data/a.txt').write_text('')
+    assert main(['refine', 'runs', '--out', 'all', '--gt', 'gt']) == 0
+    said = capsys.readouterr().out
+    assert {'one', 'two'} == {p.name for p in (scene / 'all').iterdir()}
+    assert (scene / 'all/two/a.txt').read_text() == ''
+    assert said.count('interpolate') == 2
+    assert 'one before' in said
+    assert 'two after' in said
+    shutil.make_archive('packed', 'zip', 'out')
+    assert main(['refine', 'packed.zip', '--out', 'unpacked']) == 0
+    assert main(['refine', 'out', '--out', 'plain']) == 0
+    for name in ('a.txt', 'b.txt'):
+        texts = [(scene / x / name).read_text() for x in ('unpacked', 'plain')]
+        assert texts[0] == texts[1] == (scene / 'all/one' / name).read_text()
+    capsys.readouterr()
+    assert main(['refine', 'out', '--out', 'some', '--sequences', 'b*']) == 0
+    assert [p.name for p in (scene / 'some').iterdir()] == ['b.txt']
+
+
+def test_embeddings_beside_the_text_forbid_a_join(scene, capsys):
+    tracks = read_tracks('out/a.txt')
+    join = ['--join', '5', '--sequences', 'a', '--embeddings']
+    for other, joined in (([1, 0], True), ([0, 1], False)):
+        looks = np.where((tracks.identity == 7)[:, None], other, [1, 0])
+        columns = tracks.frame, tracks.identity, tracks.label
+        TrackEmbeddings(*columns, looks.astype(np.float32)).save('out/a.npz')
+        assert main(['refine', 'out', '--out', 'better', *join]) == 0
+        assert (7 in read_tracks('better/a.txt').identity) != joined
+    line = refuse(capsys, 'out', '--out', 'x', '--embeddings')
+    assert line == (
+        'mmfdta refine: out/b.npz: no such file, expected embeddings of tracks'
+    )
+    columns = tracks.frame + 500, tracks.identity, tracks.label
+    TrackEmbeddings(*columns, looks.astype(np.float32)).save('far/a.npz')
+    line = refuse(capsys, 'out/a.txt', '--out', 'x', '--embeddings', 'far')
+    assert 'found embeddings of no box' in line
+    assert not (scene / 'x').exists()
+
+
+def test_what_cannot_be_done_is_one_line_and_leaves_nothing(scene, capsys):
+    line = refuse(capsys, 'out', '--out', 'out')
+    assert line == (
+        'mmfdta refine: --out: out/a.txt is what is refined; name another folder'
+    )
+    assert 'expected a folder, or a .txt of one' in refuse(
+        capsys, 'out', '--out', 'x.txt'
+    )
+    assert 'no such folder' in refuse(capsys, 'nowhere', '--out', 'x')
+    assert 'no results of c' in refuse(capsys, 'out', '--out', 'x', '--sequences', 'c')
+    assert '--half: says how tracks are scored' in refuse(
+        capsys, 'out', '--out', 'x', '--half', 'first'
+    )
+    for row, said in (('1,1,0,0,5', 'out/a.txt:1: found 5 columns'), (
+        '1,4,0,0,5,5\n1,4,9,9,5,5', 'out/a.txt:2: identity 4 occurs again in frame 1'
+    )):  # fmt: skip
+        (scene / 'out/a.txt').write_text(row)
+        assert said in refuse(capsys, 'out', '--out', 'x')
+    assert not (scene / 'x').exists()
+
+
+def test_frames_that_lie_apart_are_asked_about(scene, capsys):
+    write_tracks('slow/a.txt', walk([*range(5, 60, 5), *range(70, 100, 5)]))
+    assert main(['refine', 'slow', '--out', 'x', '--interpolate']) == 0
+    said = capsys.readouterr().err
+    assert 'slow/a.txt: all frames are 5 apart' in said
+    steps = ['--interpolate', '--frame-step', '5']
+    assert main(['refine', 'slow', '--out', 'y', *steps]) == 0
+    assert capsys.readouterr().err == ''
+    assert read_tracks('y/a.txt').frame.tolist() == list(range(5, 100, 5))
+    line = refuse(capsys, 'out', '--out', 'z', '--frame-step', '2')
+    assert 'found frames 1 and 2, expected multiples of --frame-step 2' in line
+
+
+def test_frame_numbers_from_zero_stay(scene):
+    write_tracks('zero/a.txt', walk([0, 1, 4]))
+    assert main(['refine', 'zero', '--out', 'x', '--interpolate']) == 0
+    assert read_tracks('out/a.txt').frame.min() == 1
+    frames = [int(x.split(',')[0]) for x in (scene / 'x/a.txt').read_text().split()]
+    assert frames == [0, 1, 2, 3, 4]
+
+
+def kitti_rows(frames):
+    end = '-1 -1 -1 -1000 -1000 -1000 -10'
+    return ''.join(
+        f'{f} 3 Car 0 0 -10 {10 + f} 20 {60 + f} 50 {end} 0.5\n' for f in frames
+    )
+
+
+def test_kitti_becomes_text_that_scores_with_its_ground_truth(scene, capsys):
+    for place, frames in (('gt', range(12)), ('found', [0, 1, 2, 5, 6, 7, 8, 9, 11])):
+        path = scene / f'kitti/{place}/label_02/0000.txt'
+        path.parent.mkdir(parents=True)
+        rows = kitti_rows(frames)
+        if place == 'gt':
+            rows = rows.replace(' 0.5', '')
+        else:
+            rows += kitti_rows([4]).replace('4 3 Car', '4 -1 Car')
+        path.write_text(rows)
+    steps = ['--interpolate', '--out', 'better']
+    assert main(['refine', 'kitti/found/label_02', *steps]) == 0
+    assert '1 rows of a negative identity' in capsys.readouterr().err
+    found = read_tracks('better/0000.txt')
+    assert found.frame.tolist() == list(range(1, 13))
+    assert set(found.label.tolist()) == {1}
+    assert main(['refine', 'kitti/found/label_02', *steps, '--gt', 'kitti/gt']) == 0
+    said = capsys.readouterr().out
+    car = [line for line in said.splitlines() if line.startswith('after / car')]
+    assert car[0].split()[3] == '100.000'
+
+
+def test_json_of_coco_vid_needs_its_ground_truth_and_stays_json(scene, capsys):
+    truth = dict(
+        videos=[dict(id=1, name='v')],
+        images=[dict(id=100 + f, video_id=1, frame_id=f) for f in range(6)],
+        categories=[dict(id=3, name='car')],
+        annotations=[
+            dict(
+                id=f, image_id=100 + f, category_id=3, instance_id=1, bbox=[f, 0, 9, 9]
+            )
+            for f in range(6)
+        ],
+    )
+    (scene / 'truth.json').write_text(json.dumps(truth))
+    found = [
+        dict(image_id=100 + f, category_id=3, track_id=5, bbox=[f, 0, 9, 9], score=0.5)
+        for f in (0, 1, 4, 5)
+    ]
+    (scene / 'found.json').write_text(json.dumps(found))
+    assert '--gt' in refuse(capsys, 'found.json', '--out', 'x')
+    command = ['refine', 'found.json', '--out', 'x', '--interpolate']
+    assert main([*command, '--gt', 'truth.json']) == 0
+    records = json.loads((scene / 'x/found.json').read_text())
+    assert [r['image_id'] for r in records] == list(range(100, 106))
+    assert records[2]['bbox'] == [2, 0, 9, 9]
+    assert {(r['track_id'], r['category_id']) for r in records} == {(5, 3)}
+    assert scores_of(capsys.readouterr().out.replace(' / car', ''), 'after')[0] == (
+        '100.000'
+    )
+
+
+def test_json_of_bdd100k_becomes_text(scene):
+    box = lambda f: dict(x1=f, y1=0, x2=f + 9, y2=9)  # noqa: E731
+    frames = [
+        dict(index=f, labels=[dict(id='5', category='car', box2d=box(f))])
+        for f in (0, 1, 4)
+    ]
+    frames += [dict(index=f, labels=[]) for f in (2, 3)]
+    (scene / 'bdd').mkdir()
+    (scene / 'bdd/v.json').write_text(json.dumps(frames))
+    assert main(['refine', 'bdd', '--out', 'x', '--interpolate']) == 0
+    found = read_tracks('x/v.txt')
+    assert found.frame.tolist() == [1, 2, 3, 4, 5]
+    assert set(found.label.tolist()) == {4}
