@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from mmfdta.refinement.files import RefinedFiles
 
 _SETTINGS = (
-    *('join', 'join_distance', 'join_similarity', 'remove_short', 'interpolate'),
-    *('max_gap', 'smooth', 'memory', 'frame_step'),
+    *('join', 'join_distance', 'join_similarity', 'join_boxes'),
+    *('remove_short', 'interpolate', 'max_gap', 'smooth', 'memory', 'frame_step'),
 )
 # Options that only say how scores are made, and their defaults.
 _OF_SCORES = dict(
@@ -113,6 +113,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=number(-1, 1),
         metavar='COSINE',
         help=f'lowest similarity of embeddings (default: {Refinement.join_similarity})',
+    )
+    limits.add_argument(
+        '--join-boxes',
+        type=number(1, whole=True),
+        metavar='BOXES',
+        help='tracklets of fewer boxes are not joined (default: '
+        f'{Refinement.join_boxes})',
     )
     limits.add_argument(
         '--embeddings',

@@ -75,6 +75,7 @@ def join_tracklets(
     distance: float,
     similarity: float,
     memory: float,
+    fewest: int = 1,
     embeddings: TrackEmbeddings | None = None,
 ) -> tuple[Tracks, list[Join]]:
     """Give the later of two tracklets of one object the identity of the earlier.
@@ -90,6 +91,7 @@ def join_tracklets(
             plus the logarithm of the ratio of heights.
         similarity: With embeddings, the lowest cosine of the means of both.
         memory: Frames over which a velocity forgets itself.
+        fewest: Tracklets of fewer boxes are joined with none; they are often false.
         embeddings: Of the boxes; tracklets without one are joined by motion alone.
 
     Returns:
@@ -102,6 +104,9 @@ def join_tracklets(
     stops = _ends(tracks, [track[-_END_BOXES:] for track in rows], at_last=True)
     label = tracks.label[[track[0] for track in rows]]
     one, other = _candidates(stops.frame, starts.frame, label, longest)
+    lasting = np.array([len(track) >= fewest for track in rows])
+    both = lasting[one] & lasting[other]
+    one, other = one[both], other[both]
     off = _distances(stops, starts, one, other, memory)
     cosines = _similarities(tracks, rows, embeddings)
     alike = np.full(len(one), np.nan)

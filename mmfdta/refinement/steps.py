@@ -37,6 +37,7 @@ class Refinement:
         join_distance: Limit of motion, see
             :func:`~mmfdta.refinement.joining.join_tracklets`.
         join_similarity: Lowest cosine of embeddings.
+        join_boxes: Tracklets of fewer boxes are not joined.
         max_gap: Longest gap in frames that boxes are put into.
         memory: Frames over which a velocity forgets itself.
         frame_step: Difference of the numbers of frames that follow each other.
@@ -51,13 +52,20 @@ class Refinement:
     smooth: float | None = None
     join_distance: float = 1.2
     join_similarity: float = 0.5
+    join_boxes: int = 2
     max_gap: int = 5
     memory: float = 10.0
     frame_step: int = 1
 
     def __post_init__(self) -> None:
         least = dict(
-            join=0, remove_short=1, smooth=0, join_distance=0, max_gap=0, frame_step=1
+            join=0,
+            remove_short=1,
+            smooth=0,
+            join_distance=0,
+            join_boxes=1,
+            max_gap=0,
+            frame_step=1,
         )
         for name, low in least.items():
             value = getattr(self, name)
@@ -195,6 +203,7 @@ def _join(
         distance=how.join_distance,
         similarity=how.join_similarity,
         memory=how.memory * how.frame_step,
+        fewest=how.join_boxes,
         embeddings=embeddings,
     )
     renamed = int((joined.identity != tracks.identity).sum())

@@ -64,7 +64,7 @@ def test_the_process_bends_where_a_line_does_not():
     tracks = Tracks.create(frames, np.ones(len(frames), int), boxes)
     errors = {}
     for how in ('linear', 'gaussian'):
-        filled = refine_tracks(tracks, interpolate=how).tracks
+        filled = refine_tracks(tracks, interpolate=how, max_gap=6).tracks
         new = filled.select((filled.frame >= 18) & (filled.frame <= 23))
         assert len(new) == 6
         errors[how] = np.abs(new.xywh[:, :2] - place(new.frame)).max()
@@ -137,6 +137,9 @@ def test_a_tracklet_is_continued_up_to_the_limit():
     assert (join.identity, join.joined, join.last, join.first) == (1, 2, 10, 16)
     for limits in (dict(join=4), dict(join=5, join_distance=0.01), dict(join=0)):
         assert set(refine_tracks(tracks, **limits).tracks.identity) == {1, 2}
+    far = dict(join=5, join_distance=1.5)
+    assert len(refine_tracks(tracks, **far, join_boxes=10).changes[0].joins) == 1
+    assert not refine_tracks(tracks, **far, join_boxes=11).changes[0].joins
     # Without a gap: a switch from one frame to the next.
     tracks = together(line(1, range(1, 11)), line(2, range(11, 30)))
     assert set(refine_tracks(tracks, join=0).tracks.identity) == {1}
@@ -163,7 +166,8 @@ def test_the_sum_over_all_pairs_is_the_best(seed):
     boxes = np.concatenate([places - [10, 20], np.full((8, 2), (20.0, 40.0))], axis=1)
     tracks = Tracks.create(frames, np.arange(8), boxes)
     limit = 1.5
-    joins = refine_tracks(tracks, join=0, join_distance=limit).changes[0].joins
+    how = dict(join=0, join_distance=limit, join_boxes=1)
+    joins = refine_tracks(tracks, **how).changes[0].joins
     apart = np.linalg.norm(before[:, None] - after[None], axis=-1) / 40
     gain = np.maximum(1 - apart / limit, 0)
     best = max(sum(gain[range(4), p]) for p in itertools.permutations(range(4)))
