@@ -20,7 +20,7 @@ _MOTR = 'https://github.com/megvii-research/MOTR'
 _DANCETRACK = 'https://huggingface.co/noahcao/dancetrack_models'
 _DRIVE = 'https://drive.google.com/file/d'
 _COCO = 'YOLOX, the 80 classes of COCO'
-_BOX_TRACKERS = ('bytetrack', 'ocsort', 'sort')
+_BOX_TRACKERS = ('bytetrack', 'ocsort', 'sort', 'botsort', 'cbiou')
 _NO_SCORES: Mapping[str, float] = MappingProxyType({})
 
 
@@ -183,7 +183,11 @@ _ALL = (
         address=f'{_YOLOX}/releases/download/0.1.1rc0/yolox_nano.pth',
         licence='Apache-2.0',
         source=f'{_YOLOX}/blob/main/README.md',
-        configs=('bytetrack_yolox-nano_coco',),
+        configs=(
+            *(f'{t}_yolox-nano_coco' for t in ('bytetrack', 'botsort', 'cbiou')),
+            'iou-embedding_yolox-nano_coco',
+            *(f'{t}_yolox-nano_pets' for t in _BOX_TRACKERS),
+        ),
         scores={'box AP': 25.8},
         scored_on='COCO val',
         remark="of YOLOX's authors: MMDetection publishes none of this size",

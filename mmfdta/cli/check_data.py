@@ -32,9 +32,9 @@ def add_data_set(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that name a data set: ``kind`` and ``root``."""
     parser.add_argument(
         'kind',
-        help='which data set it is: dancetrack, sportsmot, bft, mot16, mot17, mot20, '
-        'crowdhuman, mot (any MOTChallenge layout), or a class of your own, '
-        'my_module.MyDataset',
+        help='which data set it is: dancetrack, sportsmot, bft, mot15, mot16, '
+        'mot17, mot20, crowdhuman, mot (any MOTChallenge layout), or a class of your '
+        'own, my_module.MyDataset',
     )
     parser.add_argument('root', help='folder of the data set')
 

@@ -1,8 +1,9 @@
 # Copyright (c) mmfdta authors.
 """Search the settings of a tracker; the detector runs once.
 
-Without a choice of values a setting stays what the config says. Tune on a split that
-you do not report.
+Values to try are named, or those of the tracker's search space: `search` of the config,
+else configs/_base_/search_spaces.py. Tune on a split that you do not report. The same
+command goes on where an interrupted one was.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from .model_arguments import add_model_arguments, open_model
 
+_TRIALS = 40
 # Arguments of FDTA's tracker that have an option of their own.
 _SHORT = ('det_thr', 'newborn_thr', 'id_thr', 'protocol')
 
@@ -49,13 +51,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar=('NAME', 'VALUE'),
         help='values of any argument of model.tracker, as Python writes them; may be '
-        'given for several',
+        'given for several. NAME.KEY reaches into a dictionary',
     )
     parser.add_argument(
         '--search',
-        choices=['grid', 'coordinate'],
+        choices=['grid', 'coordinate', 'random'],
         default='grid',
-        help='all combinations, or one value at a time from the best on',
+        help='all combinations of the values that are named; one value at a time from '
+        'the best on; or drawn combinations. The last two take the search space of '
+        'the tracker if no values are named',
+    )
+    parser.add_argument(
+        '--trials',
+        type=int,
+        help='settings that are tried at most, the one of the config included '
+        f'(default: {_TRIALS} of random, no limit of coordinate)',
+    )
+    parser.add_argument(
+        '--seed', type=int, default=0, help='seed of random (default: 0)'
     )
     parser.add_argument(
         '--benchmark',
@@ -74,9 +87,17 @@ def run(options: argparse.Namespace) -> None:
     """Search, and print what was tried and the best.
 
     Raises:
-        ValueError: If the model has no tracker to tune.
+        ValueError: If the model has no tracker to tune, or the search no end.
     """
     from dataclasses import replace
+
+    if options.trials is not None and options.trials < 1:
+        raise ValueError(f'--trials: found {options.trials}, expected at least 1')
+    if options.trials is not None and options.search == 'grid':
+        raise ValueError(
+            '--trials: found it with --search grid, which tries all combinations; '
+            'expected random or coordinate'
+        )
 
     from mmfdta.apis.analysis import tune_thresholds
     from mmfdta.apis.detection_store import DetectionStore, detects_apart
@@ -92,7 +113,8 @@ def run(options: argparse.Namespace) -> None:
         )
     data = replace(data, benchmark=options.benchmark or data.benchmark)
     tracker, tracker_cfg = model.tracker, config.model.tracker
-    choices = _choices(options, tracker)
+    space = tune_thresholds.search_space(config)
+    choices = _choices(options, tracker, space)
     lowest = min(
         lowest_used_score(
             tune_thresholds.build_tracker(tracker, tracker_cfg, {name: value})
@@ -106,6 +128,9 @@ def run(options: argparse.Namespace) -> None:
     with Progress(sum(map(len, data.sequences))) as bar:
         detections = loop.detect_all(bar.update)
 
+    facts = tune_thresholds.search_fingerprint(model, data, config, lowest)
+    resumed = tune_thresholds.Resumed(options.out / 'trials.json', facts)
+
     def report(trial: tune_thresholds.Trial) -> None:
         """Keep what there is so far: an interrupted search loses nothing."""
         print(f'{trial.setting}: HOTA {trial.scores["HOTA"]:.2%}', file=sys.stderr)
@@ -113,13 +138,20 @@ def run(options: argparse.Namespace) -> None:
         table = tune_thresholds.format_trials(tuner.trials)
         write_text(options.out / 'thresholds.json', json.dumps(rows, indent=1) + '\n')
         write_text(options.out / 'thresholds.md', table)
+        resumed.write(tuner.trials_to_keep)
 
-    tuner = tune_thresholds.Tuner(loop, detections, data, tracker_cfg, report)
+    tuner = tune_thresholds.Tuner(
+        loop, detections, data, tracker_cfg, report, resumed.read()
+    )
+    start = tune_thresholds.present_setting(tracker, tracker_cfg, choices)
     if options.search == 'grid':
         best = tune_thresholds.search_grid(tuner, choices)
+    elif options.search == 'coordinate':
+        best = tune_thresholds.search_coordinates(tuner, choices, start, options.trials)
     else:
-        start = {name: getattr(tracker, name, v[0]) for name, v in choices.items()}
-        best = tune_thresholds.search_coordinates(tuner, choices, start)
+        best = tune_thresholds.search_random(
+            tuner, choices, start, options.trials or _TRIALS, options.seed
+        )
     print(tune_thresholds.format_trials(tuner.trials))
     changes = [
         f'model.tracker.{name}={str(value).replace(" ", "")}'
@@ -128,12 +160,17 @@ def run(options: argparse.Namespace) -> None:
     print(f'Best: --cfg-options {" ".join(changes)}')
 
 
-def _choices(options: argparse.Namespace, tracker: object) -> dict[str, list]:
-    """Values to try by argument of the tracker; those of FDTA's are always listed.
+def _choices(
+    options: argparse.Namespace, tracker: object, space: dict[str, list]
+) -> dict[str, list]:
+    """Values to try by argument of the tracker; a grid lists those of FDTA's always.
 
     Raises:
         ValueError: If nothing is to be tried, or values are missing.
     """
+    named = bool(options.others) or any(getattr(options, name) for name in _SHORT)
+    if not named and options.search != 'grid' and space:
+        return space
     choices = {}
     for name in _SHORT:
         values = getattr(options, name)
@@ -149,8 +186,9 @@ def _choices(options: argparse.Namespace, tracker: object) -> dict[str, list]:
             except (ValueError, SyntaxError):
                 choices[name].append(value)
     if not choices:
+        hint = ', or take its search space with --search random' if space else ''
         raise ValueError(
-            f'nothing to try: {type(tracker).__name__} is not the tracker of FDTA; '
-            'name arguments of it with --try NAME VALUE ...'
+            f'nothing to try of {type(tracker).__name__}; name arguments of it with '
+            f'--try NAME VALUE ...{hint}'
         )
     return choices

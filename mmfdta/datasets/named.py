@@ -81,7 +81,7 @@ class BFTDataset(MOTSequenceDataset):
 
 
 class HalvedDataset(MOTSequenceDataset):
-    """MOT16 and its successors: rows of class 1 with a 1 in column 7 are trained on.
+    """A data set of MOTChallenge, whose sequences may be cut in halves.
 
     Args:
         half: ``'first'`` or ``'second'`` half of every sequence,
@@ -122,15 +122,37 @@ class HalvedDataset(MOTSequenceDataset):
 
 
 @DATASETS.register_module()
+class MOT15Dataset(HalvedDataset):
+    """MOT15: ``<split>/<sequence>/{img1,gt/gt.txt,seqinfo.ini}``; all rows count."""
+
+    BENCHMARK = BENCHMARKS['mot15']
+
+    @classmethod
+    def recognises(cls, data_root: str) -> bool:
+        """Tell whether sequences are named as those of the benchmark."""
+        return any(
+            cls.BENCHMARK.has_sequence(folder.name)
+            for split in cls.SPLITS
+            for folder in cls.split_folder(data_root, split).glob('*')
+        )
+
+
+@DATASETS.register_module()
 class MOT16Dataset(HalvedDataset):
-    """MOT16: ``<split>/MOT16-<number>/{img1,gt/gt.txt,seqinfo.ini}``."""
+    """MOT16: ``<split>/MOT16-<number>/{img1,gt/gt.txt,seqinfo.ini}``.
+
+    Rows of class 1 with a 1 in column 7 are trained on.
+    """
 
     BENCHMARK = BENCHMARKS['mot16']
 
 
 @DATASETS.register_module()
 class MOT20Dataset(HalvedDataset):
-    """MOT20: ``<split>/MOT20-<number>/{img1,gt/gt.txt,seqinfo.ini}``."""
+    """MOT20: ``<split>/MOT20-<number>/{img1,gt/gt.txt,seqinfo.ini}``.
+
+    Rows of class 1 with a 1 in column 7 are trained on.
+    """
 
     BENCHMARK = BENCHMARKS['mot20']
 

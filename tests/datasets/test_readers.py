@@ -16,6 +16,7 @@ from mmfdta.datasets import (
     CrowdHumanClipDataset,
     DanceTrackDataset,
     JointMOTDataset,
+    MOT15Dataset,
     MOT16Dataset,
     MOT17Dataset,
     MOT20Dataset,
@@ -129,6 +130,18 @@ def test_single_frames_are_those_of_mmdetections_detection_data_sets(
         dict(bbox=[2, 3, 6, 8], bbox_label=0, instance_id=6, ignore_flag=1),
     ]
     assert second['instances'] == []
+
+
+def test_all_rows_of_mot15_count(tmp_path, make_sequence):
+    rows = '1,1,1,1,5,5,1,-1,-1\n1,2,1,1,5,5,1,7,1\n4,3,1,1,5,5,1,1,1\n'
+    make_sequence(tmp_path / 'train' / 'PETS09-S2L1', 5, rows)
+    assert guess_kind(str(tmp_path)) is MOT15Dataset is find_kind('mot15')
+    first, second = (
+        MOT15Dataset(str(tmp_path), half=half) for half in ('first', 'second')
+    )
+    assert (len(first), len(second)) == (3, 2)
+    assert {row[1] for row in _boxes(first)} == {1, 2}
+    assert {row[1] for row in _boxes(second)} == {3}
 
 
 @pytest.mark.parametrize('kind', [MOT16Dataset, MOT20Dataset])

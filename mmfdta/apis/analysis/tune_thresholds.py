@@ -1,25 +1,43 @@
 # Copyright (c) mmfdta authors.
 """Search the settings of a tracker; the detector runs once."""
 
+import hashlib
 import inspect
 import itertools
 import json
+import math
+import random
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmdet.registry import MODELS
+from mmengine.config import Config, ConfigDict
+from torch import nn
 
 from mmfdta.evaluation import summarise
 from mmfdta.evaluation.records import make_record
 from mmfdta.structures.tables import markdown_table
 from mmfdta.structures.tracks import Tracks
+from mmfdta.structures.whole_files import write_text
 
-from ..detection_store import SequenceDetections
+from ..config import find_config
+from ..detection_store import SequenceDetections, detection_fingerprint
 from ..evaluation_data import EvaluationData
+from ..fingerprints import (
+    code_digest,
+    config_code_digest,
+    digest,
+    images_digest,
+    weights_digest,
+)
 from ..sequence_loop import SequenceLoop
 
+SEARCH_SPACES = '_base_/search_spaces'
+"""The config that says what is tried of each class of trackers."""
 _SCORES = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1')
 
 
@@ -42,6 +60,39 @@ class Trial:
         return self.setting | self.scores | dict(seconds=self.seconds)
 
 
+@dataclass(frozen=True)
+class Resumed:
+    """The trials of a search that was interrupted.
+
+    Args:
+        path: File of the trials.
+        fingerprint: What decides about them; those of another one do not count.
+    """
+
+    path: Path
+    fingerprint: str
+
+    def read(self) -> list[Trial]:
+        """Return the trials that are there, in order."""
+        try:
+            content = json.loads(self.path.read_text(encoding='utf-8'))
+            if content['fingerprint'] != self.fingerprint:
+                return []
+            return [Trial(**trial) for trial in content['trials']]
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+
+    def write(self, trials: Iterable[Trial]) -> None:
+        """Keep trials, instead of what was there.
+
+        Raises:
+            OSError: If they cannot be written.
+        """
+        rows = [asdict(trial) for trial in trials]
+        content = dict(fingerprint=self.fingerprint, trials=rows)
+        write_text(self.path, json.dumps(content, indent=1) + '\n')
+
+
 class Tuner:
     """Tracks the same detections again and again.
 
@@ -50,7 +101,8 @@ class Tuner:
         detections: What its detector found in each sequence.
         data: The same data, to score with.
         tracker_cfg: Config of the tracker.
-        report: Called after each new trial.
+        report: Called after each trial.
+        known: Trials of an earlier search, which are not made again.
 
     Attributes:
         trials: What was tried, in order.
@@ -63,12 +115,14 @@ class Tuner:
         data: EvaluationData,
         tracker_cfg: Mapping,
         report: Callable[[Trial], None] = lambda trial: None,
+        known: Iterable[Trial] = (),
     ) -> None:
         self._loop = loop
         self._detections = detections
         self._data = data
         self._tracker_cfg = tracker_cfg
         self._report = report
+        self._earlier = {_key(trial.setting): trial for trial in known}
         self._known: dict[str, Trial] = {}
 
     @property
@@ -76,22 +130,29 @@ class Tuner:
         """What was tried, in order."""
         return list(self._known.values())
 
+    @property
+    def trials_to_keep(self) -> list[Trial]:
+        """What was tried, and what earlier searches had."""
+        return list((self._known | self._earlier).values())
+
     def try_setting(self, setting: Mapping[str, Any]) -> Trial:
         """Track and score everything with a setting; the same one only once.
 
         Args:
             setting: Arguments of the tracker that replace those of its config.
         """
-        key = json.dumps(setting, sort_keys=True, default=str)
+        key = _key(setting)
         if key not in self._known:
-            start = time.perf_counter()
-            tracks = [self.track(i, setting) for i in range(len(self._detections))]
-            scores = summarise(self._data.score(tracks).over_classes())
-            chosen = {name: scores[name] for name in (*_SCORES, 'IDSW')}
-            seconds = time.perf_counter() - start
-            self._known[key] = Trial(dict(setting), chosen, seconds)
+            self._known[key] = self._earlier.get(key) or self._make(setting)
             self._report(self._known[key])
         return self._known[key]
+
+    def _make(self, setting: Mapping[str, Any]) -> Trial:
+        start = time.perf_counter()
+        tracks = [self.track(i, setting) for i in range(len(self._detections))]
+        scores = summarise(self._data.score(tracks).over_classes())
+        chosen = {name: float(scores[name]) for name in (*_SCORES, 'IDSW')}
+        return Trial(dict(setting), chosen, time.perf_counter() - start)
 
     def track(self, index: int, setting: Mapping[str, Any]) -> Tracks:
         """Track a sequence; return the tracks as they stand in result text.
@@ -132,19 +193,25 @@ def track_known(
     return Tracks.concatenate(parts)
 
 
+def _key(setting: Mapping[str, Any]) -> str:
+    return json.dumps(setting, sort_keys=True, default=str)
+
+
 def build_tracker(present: Any, tracker_cfg: Mapping, setting: Mapping) -> Any:
     """Build a tracker like a model's, but for a setting.
 
     Args:
         present: The model's tracker.
         tracker_cfg: Its config.
-        setting: Arguments that replace those of the config.
+        setting: Arguments that replace those of the config; ``name.key`` reaches into
+            an argument that is a dictionary.
 
     Raises:
         ValueError: If the tracker takes no such argument, or refuses a value.
     """
     takes = inspect.signature(type(present).__init__).parameters
-    unknown = sorted(set(setting) - set(takes))
+    names = {name.partition('.')[0] for name in setting}
+    unknown = sorted(names - set(takes))
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
         raise ValueError(
             f'model.tracker: {type(present).__name__} takes no {unknown[0]!r}; it '
@@ -153,7 +220,107 @@ def build_tracker(present: Any, tracker_cfg: Mapping, setting: Mapping) -> Any:
     # What a model has told its tracker and its config does not repeat.
     told = {name: vars(present).get(name) for name in takes if name != 'self'}
     told = {k: v for k, v in told.items() if isinstance(v, int | float | str)}
-    return MODELS.build({**told, **tracker_cfg, **setting})
+    config = Config(dict(tracker={**told, **tracker_cfg}))
+    for name, value in setting.items():
+        argument, _, key = name.partition('.')
+        if key:
+            parts = _present_value(present, config.tracker, argument)
+            if not isinstance(parts, Mapping) or key not in parts:
+                known = list(parts) if isinstance(parts, Mapping) else parts
+                raise ValueError(f'{name}: found {key!r}, expected one of {known}')
+            config.tracker[argument] = {**parts, key: value}
+        else:
+            config.tracker[argument] = value
+    return MODELS.build(config.tracker)
+
+
+def present_setting(
+    present: Any, tracker_cfg: Mapping, names: Iterable[str]
+) -> dict[str, Any]:
+    """Return the values that arguments of a tracker have now.
+
+    Args:
+        present: The tracker.
+        tracker_cfg: Its config.
+        names: The arguments, as :func:`build_tracker` takes them. One that neither
+            the config nor the tracker tells is left out.
+    """
+    found = {}
+    for name in names:
+        argument, _, key = name.partition('.')
+        value = _present_value(present, tracker_cfg, argument)
+        if key:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if value is not None:
+            found[name] = value
+    return found
+
+
+def _present_value(present: Any, tracker_cfg: Mapping, argument: str) -> Any:
+    if argument in tracker_cfg:
+        return tracker_cfg[argument]
+    return getattr(present, argument, None)
+
+
+def search_space(config: Config) -> dict[str, list]:
+    """Return what a search tries of a config's tracker.
+
+    Args:
+        config: The config; its ``search`` comes before the project's own.
+
+    Returns:
+        Values by argument, as :func:`build_tracker` takes them; empty for a tracker
+        that has no space.
+
+    Raises:
+        ValueError: If ``search`` of the config is no space.
+    """
+    space = config.get('search')
+    if space is None:
+        tracker = config.model.get('tracker') or {}
+        kind = tracker.get('type', '')
+        kind = kind if isinstance(kind, str) else kind.__name__
+        if 'name' in tracker:
+            kind = f'{kind}:{tracker["name"]}'
+        spaces = Config.fromfile(find_config(SEARCH_SPACES)).search_spaces
+        return ConfigDict(spaces.get(kind, {})).to_dict()
+    if not isinstance(space, Mapping) or not space:
+        raise ValueError(f'search: found {space!r}, expected values by argument')
+    for name, values in space.items():
+        if not isinstance(values, list | tuple) or not values:
+            raise ValueError(f'search.{name}: found {values!r}, expected a list')
+    return {name: list(values) for name, values in space.items()}
+
+
+def search_fingerprint(
+    model: nn.Module, data: EvaluationData, config: Config, lowest_score: float
+) -> str:
+    """Name what decides about the trials of a search.
+
+    Args:
+        model: A tracker that detects and associates apart, with its weights.
+        data: What is tracked and scored.
+        config: The model's config.
+        lowest_score: Detections above it are handed on.
+
+    Returns:
+        16 hexadecimal digits of detections, weights, settings, ground truth and code.
+    """
+    truths = hashlib.sha256()
+    for truth in data.truths:
+        for column in (truth.frame, truth.identity, truth.xywh, truth.score):
+            truths.update(np.ascontiguousarray(column).tobytes())
+    return digest(
+        detection_fingerprint(model, data.dataset),
+        weights_digest(model),
+        [images_digest(sequence) for sequence in data.sequences],
+        truths.hexdigest(),
+        [data.benchmark, data.class_aware],
+        config.model,
+        lowest_score,
+        config_code_digest(config),
+        code_digest((), ['evaluation']),
+    )
 
 
 def search_grid(tuner: Tuner, choices: Mapping[str, Iterable]) -> Trial:
@@ -172,7 +339,10 @@ def search_grid(tuner: Tuner, choices: Mapping[str, Iterable]) -> Trial:
 
 
 def search_coordinates(
-    tuner: Tuner, choices: Mapping[str, Iterable], start: Mapping[str, Any]
+    tuner: Tuner,
+    choices: Mapping[str, Iterable],
+    start: Mapping[str, Any],
+    trials: int | None = None,
 ) -> Trial:
     """Change one thing at a time, keep the best HOTA, until nothing helps.
 
@@ -180,6 +350,7 @@ def search_coordinates(
         tuner: Tries settings.
         choices: Values of each argument of the tracker.
         start: Where to start.
+        trials: How many are made at most, the start included; None: no limit.
 
     Returns:
         The trial with the best HOTA.
@@ -189,9 +360,49 @@ def search_coordinates(
         before = best
         for name, values in choices.items():
             # The best one comes first: an equal one is no better.
-            others = [tuner.try_setting({**best.setting, name: v}) for v in values]
-            best = best_of([best, *others])
+            found = [best]
+            for value in values:
+                if trials is not None and len(tuner.trials) >= trials:
+                    return best_of(found)
+                found.append(tuner.try_setting({**best.setting, name: value}))
+            best = best_of(found)
     return best
+
+
+def search_random(
+    tuner: Tuner,
+    choices: Mapping[str, Sequence],
+    start: Mapping[str, Any],
+    trials: int,
+    seed: int = 0,
+) -> Trial:
+    """Try drawn combinations: each value as likely as another, none of them twice.
+
+    More trials with the same seed begin with the same ones.
+
+    Args:
+        tuner: Tries settings.
+        choices: Values of each argument of the tracker.
+        start: What is tried first.
+        trials: How many are made, the start included; fewer if there are no more
+            combinations.
+        seed: Of the draws.
+
+    Returns:
+        The trial with the best HOTA, the first of equal ones.
+    """
+    draw = random.Random(seed)
+    found = [tuner.try_setting(start)]
+    drawn = {_key(start)}
+    inside = all(start.get(name) in values for name, values in choices.items())
+    combinations = math.prod(map(len, choices.values()))
+    trials = min(trials, combinations + (not inside))
+    while len(found) < trials:
+        setting = {name: draw.choice(values) for name, values in choices.items()}
+        if _key(setting) not in drawn:
+            drawn.add(_key(setting))
+            found.append(tuner.try_setting(setting))
+    return best_of(found)
 
 
 def best_of(trials: Iterable[Trial]) -> Trial:
@@ -203,15 +414,16 @@ def format_trials(trials: Iterable[Trial]) -> str:
     """Write trials as a Markdown table, the best HOTA first.
 
     Args:
-        trials: What was tried, with the same arguments each.
+        trials: What was tried; an argument that a setting lacks is as in the config.
 
     Returns:
         The table; scores in percent.
     """
     ordered = sorted(trials, key=lambda trial: -trial.scores['HOTA'])
+    names = list(dict.fromkeys(name for trial in ordered for name in trial.setting))
     rows = []
     for trial in ordered:
-        values = trial.setting.values()
+        values = [trial.setting.get(name, '') for name in names]
         rows.append(
             (
                 *(f'{v:g}' if isinstance(v, float) else str(v) for v in values),
@@ -219,4 +431,4 @@ def format_trials(trials: Iterable[Trial]) -> str:
                 f'{trial.seconds:.1f}',
             )
         )
-    return markdown_table((*ordered[0].setting, *_SCORES, 'seconds'), rows)
+    return markdown_table((*names, *_SCORES, 'seconds'), rows)

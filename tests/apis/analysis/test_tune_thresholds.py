@@ -6,21 +6,30 @@ import json
 import numpy as np
 import pytest
 import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
 
 from mmfdta.apis.analysis.tune_thresholds import (
+    Resumed,
     Trial,
     Tuner,
     build_tracker,
     format_trials,
+    present_setting,
     search_coordinates,
     search_grid,
+    search_random,
+    search_space,
 )
+from mmfdta.apis.config import find_config
 from mmfdta.apis.detection_store import DetectionStore
 from mmfdta.apis.evaluation_data import EvaluationData
 from mmfdta.apis.sequence_loop import SequenceLoop
 from mmfdta.cli.main import main
 from mmfdta.datasets import ClipIndex
+from mmfdta.models.mot.fdta import share_sizes
 
 
 @pytest.fixture(scope='module')
@@ -117,6 +126,110 @@ def test_both_searches_find_the_best():
     assert best == [(0.4, 0.1)] * 2
 
 
+def test_drawn_combinations_are_no_more_than_asked_for_and_never_twice():
+    start = dict(det_thr=0.5, newborn_thr=0.6, id_thr=0.1, protocol='hungarian')
+    few, again, many, other = (_Quadratic() for _ in range(4))
+    search_random(few, _CHOICES, start, 5, seed=1)
+    search_random(again, _CHOICES, start, 5, seed=1)
+    search_random(other, _CHOICES, start, 5, seed=2)
+    assert len(few.trials) == 5 and few.trials[0].setting == start
+    assert few.trials == again.trials != other.trials
+    # More of them begin with the same ones, and there are 16 in all.
+    best = search_random(many, _CHOICES, start, 100, seed=1)
+    assert many.trials[:5] == few.trials and len(many.trials) == 16
+    assert (best.setting['det_thr'], best.setting['id_thr']) == (0.4, 0.1)
+    # A start that is none of the combinations is one more.
+    more = _Quadratic()
+    search_random(more, _CHOICES, dict(start, det_thr=0.9), 100)
+    assert len(more.trials) == 17
+
+
+def test_one_value_at_a_time_keeps_to_its_budget():
+    tuner = _Quadratic()
+    start = dict(det_thr=0.2, newborn_thr=0.6, id_thr=0.2, protocol='object-max')
+    best = search_coordinates(tuner, _CHOICES, start, trials=3)
+    assert len(tuner.trials) == 3
+    assert best is max(tuner.trials, key=lambda trial: trial.scores['HOTA'])
+
+
+def test_a_name_with_a_dot_reaches_into_an_argument():
+    init_default_scope('mmdet')
+    cfg = Config.fromfile(find_config('bytetrack_fdta-det_mini')).model.tracker
+    present = MODELS.build(cfg)
+    names = ('match_iou_thrs.low', 'obj_score_thrs.high', 'num_tentatives')
+    now = present_setting(present, cfg, names)
+    assert now == {
+        'match_iou_thrs.low': 0.5,
+        'obj_score_thrs.high': 0.6,
+        'num_tentatives': 3,
+    }
+    setting = {'match_iou_thrs.low': 0.2, 'match_iou_thrs.high': 0.3}
+    tracker = build_tracker(present, cfg, setting)
+    assert tracker.match_iou_thrs == dict(high=0.3, low=0.2, tentative=0.3)
+    assert present.match_iou_thrs == dict(high=0.1, low=0.5, tentative=0.3)
+    assert cfg.match_iou_thrs.low == 0.5
+    with pytest.raises(ValueError, match="'middle', expected one of .*'tentative'"):
+        build_tracker(present, cfg, {'match_iou_thrs.middle': 0.2})
+    with pytest.raises(ValueError, match="init_track_thr.x: found 'x'"):
+        build_tracker(present, cfg, {'init_track_thr.x': 0.2})
+
+
+SPACES = Config.fromfile(find_config('_base_/search_spaces')).search_spaces
+TUNED = {
+    'FDTATracker': 'fdta_mini',
+    'IoUEmbeddingTracker': 'iou-embedding_fdta-det_mini',
+    'ByteTracker': 'bytetrack_fdta-det_mini',
+    'OCSORTTracker': 'ocsort_fdta-det_mini',
+    'SORTTracker': 'sort_fdta-det_mini',
+    'LibraryTracker:botsort': 'botsort_fdta-det_mini',
+    'LibraryTracker:cbiou': 'cbiou_fdta-det_mini',
+}
+
+
+@pytest.mark.parametrize('kind', SPACES)
+def test_every_value_of_a_space_is_one_that_the_tracker_takes(kind):
+    init_default_scope('mmdet')
+    config = Config.fromfile(find_config(TUNED[kind]))
+    space = search_space(config)
+    assert space == SPACES[kind].to_dict()
+    sizes = share_sizes(config.model) if kind == 'FDTATracker' else config.model
+    present, cfg = MODELS.build(sizes['tracker']), config.model.tracker
+    for name, values in space.items():
+        for value in values:
+            tracker = build_tracker(present, cfg, {name: value})
+            arguments = getattr(tracker, 'arguments', {})
+            assert present_setting(tracker, arguments, [name]) == {name: value}
+    # What is published stands in the middle of what is tried.
+    for name, value in present_setting(present, cfg, space).items():
+        numbers = [v for v in space[name] if not isinstance(v, str | bool)]
+        assert not numbers or min(numbers) <= value <= max(numbers), name
+
+
+def test_a_config_may_have_a_space_of_its_own():
+    model = dict(tracker=dict(type='SORTTracker'))
+    own = Config(dict(model=model, search=dict(match_iou_thr=[0.1, 0.2])))
+    assert search_space(own) == dict(match_iou_thr=[0.1, 0.2])
+    unknown = Config(dict(model=dict(tracker=dict(type='NoTracker'))))
+    assert search_space(unknown) == {}
+    for wrong, expected in (
+        (dict(match_iou_thr=0.1), 'search.match_iou_thr: found 0.1, expected a list'),
+        (dict(match_iou_thr=[]), 'search.match_iou_thr: found '),
+        ([], 'search: found '),
+    ):
+        with pytest.raises(ValueError, match=expected):
+            search_space(Config(dict(model=model, search=wrong)))
+
+
+def test_trials_are_found_again_unless_something_else_decides(tmp_path):
+    trials = [Trial({'a.b': 0.1, 'c': 'x'}, dict(HOTA=0.5, IDSW=3.0), 1.5)]
+    path = tmp_path / 'trials.json'
+    Resumed(path, 'one').write(trials)
+    assert Resumed(path, 'one').read() == trials
+    assert Resumed(path, 'two').read() == []
+    path.write_text('{"fingerprint": "one", "tri')
+    assert Resumed(path, 'one').read() == []
+
+
 def test_table_has_the_best_first():
     tuner = _Quadratic()
     search_grid(tuner, _CHOICES)
@@ -149,6 +262,36 @@ def test_command_tries_keeps_and_names_the_best(mini, tmp_path, capsys, monkeypa
     assert {t['miss_tolerance'] for t in trials} == {4, 8} and len(trials) == 8
 
 
+def test_command_draws_from_the_space_and_goes_on_where_it_was(
+    mini, tmp_path, capsys, monkeypatch
+):
+    arguments = [
+        *('tune', str(mini.path), f'--checkpoint={mini.checkpoint}', '--device=cpu'),
+        *(f'--out={tmp_path}', '--search=random', '--seed=3', '--trials'),
+    ]
+    made = []
+    make = Tuner._make
+
+    def count(tuner, setting):
+        made.append(setting)
+        return make(tuner, setting)
+
+    monkeypatch.setattr(Tuner, '_make', count)
+    assert main([*arguments, '3']) == 0
+    first = json.loads((tmp_path / 'thresholds.json').read_text())
+    assert len(first) == len(made) == 3
+    assert first[0]['det_thr'] == mini.model.tracker.det_thr
+    assert all(t['id_thr'] in SPACES['FDTATracker']['id_thr'] for t in first[1:])
+    assert main([*arguments, '4']) == 0
+    rows = json.loads((tmp_path / 'thresholds.json').read_text())
+    assert rows[:3] == first and len(rows) == len(made) == 4
+    best = max(rows, key=lambda row: row['HOTA'])
+    assert f'model.tracker.det_thr={best["det_thr"]}' in capsys.readouterr().out
+    # Other settings that decide: all trials are made anew.
+    assert main([*arguments, '3', '--benchmark=dancetrack']) == 0
+    assert len(made) == 7
+
+
 def test_command_tunes_another_tracker_on_the_detector(mini, tmp_path, capsys):
     data = {
         f'val_dataloader.dataset.{name}': value
@@ -175,9 +318,11 @@ def test_command_says_what_it_cannot_tune(mini, tmp_path, capsys):
     random = ['--allow-random-weights', '--device=cpu', f'--out={tmp_path}']
     for config, arguments, expected in (
         ('motr_mini', [], 'found MOTR, expected FDTA'),
-        ('sort_fdta-det_mini', [], 'name arguments of it with --try'),
+        ('sort_fdta-det_mini', [], 'search space with --search random'),
         (str(mini.path), ['--try', 'momentum', '1'], "takes no 'momentum'"),
         (str(mini.path), ['--try', 'momentum'], 'and no value'),
+        (str(mini.path), ['--search', 'random', '--trials', '0'], 'at least 1'),
+        (str(mini.path), ['--trials', '5'], 'tries all combinations'),
     ):
         options = [
             *('--cfg-options', f'val_dataloader.dataset.data_root={mini.folder}/data'),

@@ -1,0 +1,66 @@
+# What `mmfdta tune` tries of each tracker: values by argument of its class. Every
+# tracker gets the same budget, so its space has what its authors name as settings, and
+# values on both sides of the published ones. A name with dots reaches into an argument:
+# 'obj_score_thrs.high'. LibraryTracker has a space for each of its trackers, by its
+# name. A config with `search`, in this form, has its own.
+_scores = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+_births = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+_overlaps = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5]
+_retained = [10, 15, 20, 30, 45, 60]
+_botsort = {
+    'high_conf_det_threshold': _scores,
+    'track_activation_threshold': _births,
+    'minimum_iou_threshold_first_assoc': _overlaps,
+    'minimum_iou_threshold_second_assoc': [0.3, 0.4, 0.5],
+    'minimum_iou_threshold_unconfirmed_assoc': [0.1, 0.2, 0.3],
+    'minimum_consecutive_frames': [1, 2, 3],
+    'lost_track_buffer': _retained,
+}
+
+search_spaces = {
+    'FDTATracker': {
+        'det_thr': _scores,
+        'newborn_thr': _births,
+        'id_thr': [0.05, 0.1, 0.15, 0.2, 0.3, 0.4],
+        'protocol': ['object-max', 'hungarian', 'id-max'],
+    },
+    'IoUEmbeddingTracker': {
+        'score_thr': _scores,
+        'newborn_thr': _births,
+        'match_thr': [0.3, 0.4, 0.5, 0.6, 0.7],
+        'weight': [0.2, 0.35, 0.5, 0.65, 0.8],
+        'momentum': [0.5, 0.8, 0.9],
+        'miss_tolerance': _retained,
+    },
+    'ByteTracker': {
+        'obj_score_thrs.high': _scores,
+        'obj_score_thrs.low': [0.1, 0.2],
+        'init_track_thr': _births,
+        'match_iou_thrs.high': [0.01, 0.05, 0.1, 0.2, 0.3],
+        'match_iou_thrs.low': [0.3, 0.4, 0.5],
+        'match_iou_thrs.tentative': [0.1, 0.2, 0.3],
+        'weight_iou_with_det_scores': [True, False],
+        'num_frames_retain': _retained,
+    },
+    'OCSORTTracker': {
+        'obj_score_thr': _scores,
+        'init_track_thr': _births,
+        'match_iou_thr': _overlaps,
+        'weight_iou_with_det_scores': [True, False],
+        'vel_consist_weight': [0.0, 0.1, 0.2, 0.4],
+        'vel_delta_t': [1, 2, 3, 5],
+        'num_tentatives': [1, 2, 3],
+        'num_frames_retain': _retained,
+    },
+    'SORTTracker': {
+        'obj_score_thr': _scores,
+        'match_iou_thr': _overlaps,
+        'num_tentatives': [1, 2, 3],
+    },
+    'LibraryTracker:botsort': {**_botsort, 'enable_cmc': [True, False]},
+    'LibraryTracker:cbiou': {
+        **_botsort,
+        'buffer_ratio_first': [0.1, 0.2, 0.3, 0.4],
+        'buffer_ratio_second': [0.3, 0.4, 0.5, 0.7],
+    },
+}
