@@ -8,6 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from mmfdta.models.trackers.gallery import (
+    IdentityGallery,
+    embeddings_of_tracks,
+    rows_of_tracks,
+)
 from mmfdta.runtime.association import AssociationScorer
 from mmfdta.runtime.detection import (
     Detections,
@@ -51,6 +56,10 @@ class ExportedTracker(VideoTracker):
             Live sources are taken one by one.
         thresholds: What the tracker decides by, under names that hold for all trackers:
             see :data:`mmfdta.apis.thresholds.MEANINGS`.
+        gallery: Identities are taken up again when they return, within a video and in
+            the next ones: an :class:`~mmfdta.models.trackers.IdentityGallery`, or the
+            name of its file ``*.npz``, which is made if it is not there and written
+            when a video of :meth:`track` is over. It takes a model with association.
 
     Attributes:
         model: What the folder's ``model.json`` says.
@@ -75,6 +84,7 @@ class ExportedTracker(VideoTracker):
         classes: Sequence[str | int] | None = None,
         batch_size: int | None = None,
         thresholds: Mapping[str, float] | None = None,
+        gallery: IdentityGallery | str | os.PathLike | None = None,
     ) -> None:
         super().__init__(channel_order, batch_size)
         self.model = model = ExportedModel.load(folder)
@@ -96,15 +106,26 @@ class ExportedTracker(VideoTracker):
                 open_session(model.association_path, beside, threads)
             )
         self.tracker = build_tracker(self._settings['tracker'], self._association)
+        if gallery is not None:
+            if model.association is None:
+                raise ValueError(
+                    f'gallery: {model.folder} gives no embeddings, which identities '
+                    'are known by; export FDTA, or track with the config itself'
+                )
+            weights = model.checkpoint
+            self.open_gallery(gallery, weights.sha256 if weights else None)
 
     def new_video(self) -> 'ExportedTracker':
         """Return a tracker for another video, on the same graphs.
 
         It has the same settings and nothing tracked yet. Both may run in threads of
-        their own.
+        their own. Its gallery is a copy, which is not saved.
         """
         other = copy.copy(self)
         other.tracker = build_tracker(self._settings['tracker'], self._association)
+        if self.gallery is not None:
+            other.gallery = copy.deepcopy(self.gallery)
+            other.gallery.path = None
         other.reset()
         return other
 
@@ -160,6 +181,14 @@ class ExportedTracker(VideoTracker):
             areas=found.areas,
             embeddings=found.embeddings,
         )
+        if self.gallery is not None and found.embeddings is not None:
+            if number == 1:
+                self.gallery.start_video()
+            rows = rows_of_tracks(bboxes, labels, found.bboxes, found.labels)
+            embeddings = embeddings_of_tracks(found.embeddings, rows)
+            identities = self.gallery.update(
+                identities, bboxes, scores, labels, embeddings
+            )
         xywh = bboxes.astype(np.float64).reshape(-1, 4)
         xywh[:, 2:] -= xywh[:, :2]
         frame = np.full(len(xywh), number)
@@ -179,6 +208,7 @@ class ExportedTracker(VideoTracker):
             f'{name} on {model.config}{describe_thresholds(self._settings)}',
             f'exported model {model.folder} ({model.precision}), '
             f'{describe_session(self._detector)}',
+            *self.describe_gallery(),
         ]
 
 

@@ -5,9 +5,12 @@ import os
 from collections.abc import Mapping, Sequence
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from mmfdta.engine.frame_batches import MOST_FRAMES, frames_at_a_time, pixels_of
+from mmfdta.models.trackers import GalleryTracker, IdentityGallery
+from mmfdta.models.trackers.gallery import LEARNED_THRESHOLD, POOLED_THRESHOLD
+from mmfdta.runtime.exported_model import hash_file
 from mmfdta.structures.classes import column_numbers
 from mmfdta.structures.tracks import Tracks
 
@@ -59,6 +62,11 @@ class MOTInferencer(VideoTracker):
             see :data:`mmfdta.apis.thresholds.MEANINGS`.
         input_size: Long side in pixels to which frames are resized for the model; None
             takes what the config says.
+        gallery: Identities are taken up again when they return, within a video and in
+            the next ones: an :class:`~mmfdta.models.trackers.IdentityGallery`, or the
+            name of its file ``*.npz``, which is made if it is not there and written
+            when a video of :meth:`track` is over. YOLOX, which has no embeddings, gets
+            those of :class:`~mmfdta.models.PooledEmbeddings`.
 
     Attributes:
         config: The config with all settings.
@@ -90,6 +98,7 @@ class MOTInferencer(VideoTracker):
         cfg_options: dict | None = None,
         thresholds: Mapping[str, float] | None = None,
         input_size: int | None = None,
+        gallery: IdentityGallery | str | os.PathLike | None = None,
     ) -> None:
         super().__init__(channel_order, batch_size)
         chosen = choose_config(checkpoint) if config is None else config
@@ -97,6 +106,8 @@ class MOTInferencer(VideoTracker):
         if thresholds:
             options = threshold_options(self.config.model, thresholds)
             self.config.merge_from_dict(options)
+        if gallery is not None:
+            _add_embeddings(self.config.model)
         if precision is not None:
             self.config.precision = precision
         if compile:
@@ -111,6 +122,24 @@ class MOTInferencer(VideoTracker):
         self.preprocessor = FramePreprocessor(self.config, on_gpu, input_size)
         meta = self.model.dataset_meta
         self.name_classes(meta.get('classes') or (), column_numbers(meta), classes)
+        if gallery is not None:
+            self._put_around_tracker(gallery)
+
+    def _put_around_tracker(self, gallery: IdentityGallery | str | os.PathLike) -> None:
+        """Let the model's tracker ask a gallery."""
+        tracker = getattr(self.model, 'tracker', None)
+        if tracker is None:
+            raise ValueError(
+                f'gallery: {type(self.model).__name__} has no tracker, expected a '
+                'model with model.tracker'
+            )
+        pooled = getattr(self.model, 'embeddings', None) is not None
+        opened = self.open_gallery(
+            gallery,
+            None if self.checkpoint is None else hash_file(self.checkpoint),
+            POOLED_THRESHOLD if pooled else LEARNED_THRESHOLD,
+        )
+        self.model.tracker = GalleryTracker.around(tracker, opened)
 
     def choose_batch(self, sample: dict) -> int:
         """Say how many frames like a prepared one are given at a time."""
@@ -133,12 +162,20 @@ class MOTInferencer(VideoTracker):
         """Say what tracks, by which thresholds, with which weights and where."""
         parts = [type(self.model).__name__]
         if hasattr(self.model, 'detector') and hasattr(self.model, 'tracker'):
-            parts = [
-                type(part).__name__
-                for part in (self.model.tracker, self.model.detector)
-            ]
+            tracker = self.model.tracker
+            if isinstance(tracker, GalleryTracker):
+                tracker = tracker.tracker
+            parts = [type(part).__name__ for part in (tracker, self.model.detector)]
         device = next(self.model.parameters()).device
         return [
             f'{" on ".join(parts)}{describe_thresholds(self.config.model)}',
             f'weights {self.checkpoint or "at random"}, on {device}',
+            *self.describe_gallery(),
         ]
+
+
+def _add_embeddings(model: ConfigDict) -> None:
+    """Let a detector that has no embeddings give some, where it can."""
+    detector = str((model.get('detector') or {}).get('type')).rpartition('.')[2]
+    if model.type == 'TrackingByDetection' and detector == 'YOLOX':
+        model.setdefault('embeddings', dict(type='PooledEmbeddings'))

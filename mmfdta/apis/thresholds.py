@@ -93,6 +93,14 @@ def kind_of(tracker: Mapping) -> str:
     return f'{kind} {tracker.get("name")}' if kind == _LIBRARY else kind
 
 
+def _tracker_of(model: Mapping) -> tuple[Mapping, str]:
+    """Return the config of the tracker that decides, and where it stands."""
+    tracker, path = model.get('tracker') or {}, 'model.tracker'
+    while kind_of(tracker) == 'GalleryTracker':
+        tracker, path = tracker['tracker'], f'{path}.tracker'
+    return tracker, path
+
+
 def threshold_options(model: Mapping, thresholds: Mapping[str, float]) -> dict:
     """Turn thresholds into settings of a config.
 
@@ -106,7 +114,7 @@ def threshold_options(model: Mapping, thresholds: Mapping[str, float]) -> dict:
     Raises:
         ValueError: If the tracker has no such threshold, or a value cannot be.
     """
-    tracker = model.get('tracker') or {}
+    tracker, path = _tracker_of(model)
     kind = kind_of(tracker)
     options: dict[str, Any] = {}
     for name, value in thresholds.items():
@@ -116,7 +124,7 @@ def threshold_options(model: Mapping, thresholds: Mapping[str, float]) -> dict:
         _check(name, value)
         if name == 'max_gap':
             value = int(value) + (kind not in _ENDS_WITH_THE_GAP)
-        options |= {f'model.tracker.{key}': value for key in keys}
+        options |= {f'{path}.{key}': value for key in keys}
     scores = [thresholds[name] for name in ('low_thr', 'det_thr') if name in thresholds]
     settings = (model.get('detector') or {}).get('test_cfg') or {}
     if scores and min(scores) < settings.get('score_thr', 0):
@@ -127,7 +135,7 @@ def threshold_options(model: Mapping, thresholds: Mapping[str, float]) -> dict:
 
 def current_thresholds(model: Mapping) -> dict[str, float]:
     """Return the thresholds that a config's tracker has, as far as the config says."""
-    tracker = model.get('tracker') or {}
+    tracker, _ = _tracker_of(model)
     kind = kind_of(tracker)
     found = {}
     for name, keys in TRACKERS.get(kind, {}).items():

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mmfdta.models.trackers.gallery import LEARNED_THRESHOLD, IdentityGallery
 from mmfdta.structures.tracks import Tracks
 from mmfdta.visualization import TrackStyle
 
@@ -66,6 +67,7 @@ class VideoTracker(ABC):
         classes: Names of the model's classes, where known.
         kept_classes: Names of those that are returned.
         preprocessor: Makes model inputs of frames.
+        gallery: Who is remembered from video to video; None without a gallery.
         largest_batch: Most frames that :meth:`choose_batch` says.
 
     Raises:
@@ -75,6 +77,7 @@ class VideoTracker(ABC):
     classes: tuple[str, ...]
     kept_classes: tuple[str, ...]
     preprocessor: FramePreparer
+    gallery: IdentityGallery | None = None
     largest_batch = 1
 
     def __init__(self, channel_order: str, batch_size: int | None) -> None:
@@ -112,6 +115,32 @@ class VideoTracker(ABC):
         self._kept = None if kept is None else self._find_labels(kept)
         if self._kept is not None and self.classes:
             self.kept_classes = tuple(self.classes[i] for i in self._kept)
+
+    def open_gallery(
+        self,
+        gallery: IdentityGallery | str | os.PathLike,
+        weights: str | None,
+        threshold: float = LEARNED_THRESHOLD,
+    ) -> IdentityGallery:
+        """Set :attr:`gallery`.
+
+        Args:
+            gallery: One, or the name of its file ``*.npz``, which need not be there.
+            weights: Names the weights that its embeddings come from; None if they
+                are random.
+            threshold: Of a gallery that is opened here.
+
+        Returns:
+            The gallery.
+
+        Raises:
+            ValueError: If the file is no gallery, or that of other weights.
+        """
+        if not isinstance(gallery, IdentityGallery):
+            gallery = IdentityGallery.open(gallery, threshold=threshold)
+        gallery.of_weights(weights or 'random weights')
+        self.gallery = gallery
+        return gallery
 
     def _find_labels(self, classes: Sequence[str | int]) -> np.ndarray:
         """Turn names or numbers of classes into labels."""
@@ -285,6 +314,8 @@ class VideoTracker(ABC):
             # What was begun meanwhile goes on.
             if self._video is video:
                 self.reset()
+                if self.gallery is not None and self.gallery.path is not None:
+                    self.gallery.save(self.gallery.path)
 
     def __call__(self, source: Source, **options: Any) -> TrackingReport:
         """Track a whole video.
@@ -330,6 +361,16 @@ class VideoTracker(ABC):
     def choose_batch(self, sample: Any) -> int:
         """Say how many frames like a prepared one are given to the model at a time."""
         return self.batch_size or 1
+
+    def describe_gallery(self) -> list[str]:
+        """Say on one line who is remembered, or nothing without a gallery."""
+        if self.gallery is None:
+            return []
+        file = f' {self.gallery.path}' if self.gallery.path else ''
+        return [
+            f'gallery{file}: {len(self.gallery)} identities, taken up again from a '
+            f'likeness of {self.gallery.threshold:g} on'
+        ]
 
     @abstractmethod
     def describe(self) -> list[str]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         TrackedFrame,
         TrackingReport,
     )
+    from mmfdta.models.trackers.gallery import IdentityGallery
 
     Tracker = ExportedTracker | MOTInferencer
 
@@ -191,6 +192,20 @@ def _add_tracker_options(parser: argparse.ArgumentParser) -> None:
             metavar='FRAMES' if name == 'max_gap' else 'X',
             help=meaning,
         )
+    group.add_argument(
+        '--gallery',
+        metavar='FILE',
+        help='identities get their number back when they return, in a video and in the '
+        'next ones: FILE.npz remembers them by their embeddings, and is made if it is '
+        'not there',
+    )
+    group.add_argument(
+        '--gallery-thr',
+        type=number(-1, 1),
+        metavar='X',
+        help='least likeness of embeddings, the cosine, by which somebody is known; by '
+        'default 0.5, and 0.88 on YOLOX',
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -200,10 +215,12 @@ def run(options: argparse.Namespace) -> int:
         0 if all sources were tracked to their end, 1 if one was not.
     """
     _check_model_options(options)
+    gallery = _open_gallery(options)
     plan = _plan_results(options)
     counter = read_counter(options)
     reading = source_options(options)
-    tracker = _open_exported(options) if options.model else _open_config(options)
+    open_tracker = _open_exported if options.model else _open_config
+    tracker = open_tracker(options, gallery)
     _describe(tracker)
 
     from mmfdta.visualization import TrackStyle
@@ -268,7 +285,23 @@ def _check_model_options(options: argparse.Namespace) -> None:
             )
 
 
-def _open_exported(options: argparse.Namespace) -> 'ExportedTracker':
+def _open_gallery(options: argparse.Namespace) -> 'IdentityGallery | str | None':
+    """Read the gallery, if one is named: before weights are fetched and loaded."""
+    if options.gallery is None:
+        if options.gallery_thr is not None:
+            raise ValueError('--gallery-thr: is for a gallery; add --gallery FILE')
+        return None
+    from mmfdta.models.trackers.gallery import IdentityGallery
+
+    if options.gallery_thr is not None:
+        return IdentityGallery.open(options.gallery, threshold=options.gallery_thr)
+    IdentityGallery.open(options.gallery)
+    return options.gallery  # the threshold depends on the model
+
+
+def _open_exported(
+    options: argparse.Namespace, gallery: 'IdentityGallery | str | None'
+) -> 'ExportedTracker':
     """Load an exported model."""
     from mmfdta.apis import ExportedTracker
     from mmfdta.utils.logs import show_log
@@ -281,10 +314,13 @@ def _open_exported(options: argparse.Namespace) -> 'ExportedTracker':
         classes=options.classes,
         batch_size=options.batch_size,
         thresholds=_thresholds(options),
+        gallery=gallery,
     )
 
 
-def _open_config(options: argparse.Namespace) -> 'MOTInferencer':
+def _open_config(
+    options: argparse.Namespace, gallery: 'IdentityGallery | str | None'
+) -> 'MOTInferencer':
     """Load the model of a config."""
     from mmfdta.utils.environment import find_environment, say_missing
 
@@ -320,6 +356,7 @@ def _open_config(options: argparse.Namespace) -> 'MOTInferencer':
         cfg_options=options.cfg_options,
         thresholds=_thresholds(options),
         input_size=options.input_size,
+        gallery=gallery,
     )
 
 

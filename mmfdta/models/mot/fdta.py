@@ -394,6 +394,9 @@ def share_sizes(model: dict, embed_dims: int | None = None) -> dict:
     names = 'temporal_adapter', 'identity_adapter', 'trajectory_modeling'
     names = *names, 'id_decoder', 'tracker'
     parts = {name: model.get(name) and dict(model[name]) for name in names}
+    around = parts['tracker']
+    if around and 'tracker' in around:  # a tracker in another, such as GalleryTracker
+        parts['tracker'] = around['tracker'] = dict(around['tracker'])
     sharing = with_types(model.get('embedding_sharing'))
     projection = sharing.get('projection')
 
@@ -451,6 +454,7 @@ def share_sizes(model: dict, embed_dims: int | None = None) -> dict:
     return {
         **model,
         **parts,
+        'tracker': around,
         'embedding_sharing': sharing,
         'num_id_vocabulary': words,
         'window': window,

@@ -4,8 +4,8 @@
 They have one contract, MMDetection's: ``track(data_sample, **context)`` returns the
 frame's tracks (docs/add_a_tracker.md). A tracker is the state of one video.
 
-Names are loaded when they are asked for; `assignment` and
-`embedding_memory` need no PyTorch.
+Names are loaded when they are asked for; `assignment`,
+`embedding_memory` and `gallery` need no PyTorch.
 """
 
 import copy
@@ -19,7 +19,9 @@ __all__ = [
     'ArrayMemory',
     'EmbeddingMemory',
     'FDTATracker',
+    'GalleryTracker',
     'IdentityAssignment',
+    'IdentityGallery',
     'IoUEmbeddingTracker',
     'LibraryTracker',
     'MOTRTracker',
@@ -34,6 +36,8 @@ __getattr__ = lazy_names(
         'assignment': ('PROTOCOLS', 'IdentityAssignment'),
         'embedding_memory': ('ArrayMemory', 'TrajectoryHistory'),
         'fdta_tracker': ('EmbeddingMemory', 'FDTATracker'),
+        'gallery': ('IdentityGallery',),
+        'gallery_tracker': ('GalleryTracker',),
         'iou_embedding_tracker': ('IoUEmbeddingTracker',),
         'library_tracker': ('LibraryTracker', 'UpdateTracker'),
         'motr_tracker': ('MOTRTracker',),
