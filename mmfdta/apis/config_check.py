@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 from mmfdta.engine.precision import find_precision
 from mmfdta.models.association.embedding_sharing import with_types
 from mmfdta.models.detectors.depth import WITHOUT_ADAPTER, share_depth_bins
+from mmfdta.models.mot.box_fdta import share_box_sizes
 from mmfdta.models.mot.fdta import share_sizes
 
 # What the runner and the commands understand at the top.
@@ -39,7 +40,7 @@ TOP_KEYS = (
     *('efficient_conv_bn_eval', 'compile', 'model_wrapper_cfg', 'checkpoint_modules'),
     *('find_unused_parameters', 'train_pipeline', 'val_pipeline', 'test_pipeline'),
     *('tta_model', 'tta_pipeline', 'precision', 'inference_batch_size'),
-    *('compile_detector', 'checkpoint', 'search'),
+    *('compile_detector', 'checkpoint', 'detector_checkpoint', 'search'),
 )
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _SECTIONS = (
@@ -395,9 +396,12 @@ def _check_relations(content: dict) -> Iterator[str]:
         What does not agree, with the keys of both.
     """
     model = content.get('model') or {}
+    loader = content.get('train_dataloader') or {}
+    if model.get('type') == 'BoxFDTA':
+        yield from _check_boxes(model, content, loader)
+        return
     if model.get('type') != 'FDTA':
         return
-    loader = content.get('train_dataloader') or {}
     detector = model['detector']
     owner, key = detector, 'model.detector.loss_depth'
     if 'host' not in detector:
@@ -412,6 +416,16 @@ def _check_relations(content: dict) -> Iterator[str]:
         yield str(problem)
     try:
         sizes = share_sizes(model)
+    except ValueError as problem:
+        yield str(problem)
+        return
+    yield from _check_vocabulary(sizes['num_id_vocabulary'], content)
+    yield from _check_clips(sizes['window'], loader)
+
+
+def _check_boxes(model: dict, content: dict, loader: dict) -> Iterator[str]:
+    try:
+        sizes = share_box_sizes(model)
     except ValueError as problem:
         yield str(problem)
         return

@@ -277,7 +277,7 @@ def detection_fingerprint(
         _FORMAT,
         settings_of(root, skip),
         weights_digest(root, skip),
-        next(root.parameters()).device.type,
+        device_of(root).type,
         [kind, values, weights_digest(preprocessor)],
         plain_attributes(dataset, _CHOICES),
         _settings_of_steps(transforms),
@@ -286,6 +286,11 @@ def detection_fingerprint(
         precision_of(model).name,
         facts,
     )
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model is; one without weights is on the CPU."""
+    return next((p.device for p in model.parameters()), torch.device('cpu'))
 
 
 def _is_ours(item: object) -> bool:

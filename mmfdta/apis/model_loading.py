@@ -10,11 +10,12 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
-from torch import nn
+from torch import Tensor, nn
 
 from mmfdta.checkpoints import (
     CheckpointError,
     CheckpointMismatchError,
+    clean_state_dict,
     matching_weights,
     read_content,
 )
@@ -66,7 +67,8 @@ def build_tracker(
 
     Args:
         config: The config; ``precision`` says what the model's forward pass computes
-            in.
+            in, ``detector_checkpoint`` what else is read, see
+            :func:`detector_weights`.
         checkpoint: What `find_checkpoint` takes; None takes the config's. Only tensors
             and plain data are loaded from it; code in it is refused.
         device: Where it runs; None takes the first GPU if there is one.
@@ -108,6 +110,7 @@ def build_tracker(
         content = read_content(find_checkpoint(checkpoint))
         modules = config.get('checkpoint_modules')
         try:
+            content = add_weights(content, detector_weights(config, model))
             content, remark = adapt_to_config(content, model, config)
             model.load_state_dict(matching_weights(model, content, modules))
         except CheckpointMismatchError as error:
@@ -122,6 +125,56 @@ def build_tracker(
     keep_precision(model, precision)
     hold_half_weights(model, precision)
     return revert_sync_batchnorm(model).to(device).eval()
+
+
+def detector_weights(config: Config, model: nn.Module) -> dict[str, Tensor]:
+    """Read the detector that a config takes from a checkpoint of its own.
+
+    Association that was trained on boxes alone has no detector in its checkpoint, and
+    fits any.
+
+    Args:
+        config: ``detector_checkpoint`` names the checkpoint, as `find_checkpoint` takes
+            it: of the detector, or of a tracker on it.
+        model: The model of the config.
+
+    Returns:
+        Weights by their names in the model; none if the config names no checkpoint.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        DownloadError: If it cannot be fetched.
+        CheckpointError: If it cannot be read, or is another detector's.
+    """
+    place = config.get('detector_checkpoint')
+    if place is None:
+        return {}
+    holder = nn.Module()
+    holder.detector = getattr(model, 'module', model).detector
+    try:
+        content = read_content(find_checkpoint(place))
+        content, _ = adapt_to_config(content, holder, config)
+        return matching_weights(holder, content, ['detector'])
+    except CheckpointMismatchError as error:
+        raise CheckpointError(
+            f'detector_checkpoint={place} does not fit model.detector: {error}'
+        ) from None
+
+
+def add_weights(content: Any, detector: dict[str, Tensor]) -> Any:
+    """Add a detector's weights to what a checkpoint holds, if it has none of its own.
+
+    Args:
+        content: What the file holds.
+        detector: See :func:`detector_weights`.
+    """
+    if not detector:
+        return content
+    weights = clean_state_dict(content)
+    if any(name.startswith('detector.') for name in weights):
+        return content
+    whole = content if isinstance(content, dict) and 'state_dict' in content else {}
+    return {**whole, 'state_dict': {**detector, **weights}}
 
 
 def without_pretrained(model: Any) -> Any:

@@ -33,6 +33,7 @@ from .detection_store import (
     DetectionStore,
     SequenceDetections,
     detects_apart,
+    device_of,
     move_embeddings,
 )
 from .machine import Clock
@@ -50,7 +51,8 @@ class SequenceLoop:
     Args:
         model: A tracker or a detector with its weights, in evaluation mode.
         dataset: The data.
-        store: Where detections are read and kept; None keeps none.
+        store: Where detections are read and kept; None keeps none, and those of
+            :class:`TextDetections` are never kept.
         lowest_score: Only detections with a higher score are handed on, whether they
             come out of the store or not. None takes 0.05, or what the model's tracker
             asks for if that is lower; a model that only predicts sees all.
@@ -71,10 +73,12 @@ class SequenceLoop:
     ) -> None:
         self.model = model
         self.dataset = dataset
-        self.store = store
+        # Text is read as fast from its own file, and may change.
+        reads_text = getattr(getattr(model, 'detector', None), 'reads_text', False)
+        self.store = None if reads_text else store
         self.batch_size = batch_size
         self.machine = machine
-        self.device = next(model.parameters()).device
+        self.device = device_of(model)
         if lowest_score is None:
             lowest_score = lowest_used_score(getattr(model, 'tracker', None))
         self.lowest_score = lowest_score

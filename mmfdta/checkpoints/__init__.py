@@ -23,7 +23,13 @@ if TYPE_CHECKING:
         convert_state_dict,
     )
     from .families import FAMILIES, TARGETS, Family, find_host, recognise
-    from .files import CheckpointError, read_content, read_state_dict, write_checkpoint
+    from .files import (
+        CheckpointError,
+        clean_state_dict,
+        read_content,
+        read_state_dict,
+        write_checkpoint,
+    )
     from .rules import Alias
 
 __all__ = [
@@ -40,6 +46,7 @@ __all__ = [
     'PublishedWeights',
     'TensorRecord',
     'adapt_weights',
+    'clean_state_dict',
     'compare_weights',
     'convert_checkpoint',
     'convert_for_host',
@@ -66,7 +73,8 @@ __getattr__ = lazy_names(
         ),
         'families': ('FAMILIES', 'TARGETS', 'Family', 'find_host', 'recognise'),
         'files': (
-            *('CheckpointError', 'read_content', 'read_state_dict'),
+            *('CheckpointError',
+            'clean_state_dict', 'read_content', 'read_state_dict'),
             'write_checkpoint',
         ),
         'rules': ('Alias',),

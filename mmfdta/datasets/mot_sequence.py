@@ -91,6 +91,8 @@ class MOTSequenceDataset(BaseDataset):
         frame_numbers: How the frames of all texts are read: ``names``, as the number
             in the name of the image; ``count``, as the n-th image (``count0``: from 0);
             ``auto``, as what fits, refusing texts that fit both in different ways.
+        text_only: Ground-truth text is enough: folders that hold ``gt/gt.txt`` and no
+            images are sequences too, for trackers that learn of boxes alone.
         **kwargs: See :class:`mmengine.dataset.BaseDataset` (``metainfo``,
             ``pipeline``, ``indices``, ``lazy_init``).
 
@@ -129,6 +131,7 @@ class MOTSequenceDataset(BaseDataset):
         test_mode: bool = False,
         single_frames: bool = False,
         frame_numbers: str = 'auto',
+        text_only: bool = False,
         pipeline: SequenceOf[dict | Callable] = (),
         **kwargs: Any,
     ) -> None:
@@ -151,6 +154,7 @@ class MOTSequenceDataset(BaseDataset):
                 f'one of {", ".join(FRAME_NUMBERS)}'
             )
         self.frame_numbers = frame_numbers
+        self.text_only = text_only
         self.decided_numbers = COUNTED
         if use_consider_flag is None:
             use_consider_flag = scored is not None
@@ -226,6 +230,8 @@ class MOTSequenceDataset(BaseDataset):
 
     def is_sequence(self, folder: Path) -> bool:
         """Tell whether a folder is a sequence, be it of use here or not."""
+        if self.text_only and text_source(folder) is not None:
+            return True
         return self.find_source(folder) is not None
 
     def sources(self) -> list[SequenceSource]:
@@ -238,7 +244,11 @@ class MOTSequenceDataset(BaseDataset):
             FileNotFoundError: If the folder of the split is missing or holds none.
         """
         base = self.split_folder(self.data_root, self.split)
-        found = [self.find_source(base / name) for name in list_folders(base)]
+        folders = [base / name for name in list_folders(base)]
+        found = [self.find_source(folder) for folder in folders]
+        if self.text_only:
+            pairs = zip(found, folders, strict=True)
+            found = [source or text_source(folder) for source, folder in pairs]
         sources = [source for source in found if source is not None]
         if not sources:
             lacking = [why for name in list_folders(base) if (why := lack(base / name))]
@@ -642,6 +652,28 @@ def mot_source(folder: Path) -> SequenceSource | None:
         gt_path=str(text) if text.is_file() else None,
         seqinfo_path=str(seqinfo) if seqinfo.is_file() else None,
         depth_dir=str(folder / 'depth'),
+    )
+
+
+def text_source(folder: Path) -> SequenceSource | None:
+    """Point to the ground truth of a sequence whose images are not there.
+
+    Args:
+        folder: The sequence's folder.
+
+    Returns:
+        None if there is no ``gt/gt.txt``, or there are images.
+    """
+    text, seqinfo = folder / 'gt' / 'gt.txt', folder / 'seqinfo.ini'
+    if not text.is_file() or (folder / IMAGE_DIR).is_dir():
+        return None
+    return SequenceSource(
+        name=folder.name,
+        image_dir=str(folder / IMAGE_DIR),
+        gt_path=str(text),
+        seqinfo_path=str(seqinfo) if seqinfo.is_file() else None,
+        depth_dir=str(folder / 'depth'),
+        without_images=True,
     )
 
 

@@ -55,6 +55,8 @@ class SequenceSource:
         gt_path: MOTChallenge text, None where it is hidden.
         seqinfo_path: ``seqinfo.ini``, None if there is none.
         depth_dir: Folder where depth maps are looked for.
+        without_images: The images are not there; ``seqinfo.ini`` or the last frame of
+            the text says how many there were.
     """
 
     name: str
@@ -62,6 +64,7 @@ class SequenceSource:
     gt_path: str | None
     seqinfo_path: str | None
     depth_dir: str
+    without_images: bool = False
 
     def read_frames(self, allow_mixed: bool = False) -> SequenceFrames:
         """List the images and number them as ``seqinfo.ini`` and their names say.
@@ -76,6 +79,14 @@ class SequenceSource:
                 numbered.
         """
         info = read_seqinfo(self.seqinfo_path)
+        if self.without_images:
+            length = info.length
+            if length is None and self.gt_path is not None:
+                text = scan_mot_text(self.gt_path, first_frame=0)
+                length = int(text.tracks.frame.max(initial=0))
+            return SequenceFrames.of_length(
+                self.seqinfo_path or self.gt_path or '', length or 0
+            )
         if self.seqinfo_path is not None and not os.path.isdir(self.image_dir):
             find_image_dir(Path(self.seqinfo_path).parent, info)  # names a wrong imDir
         return SequenceFrames.of_images(self.image_dir, info, allow_mixed)
@@ -389,13 +400,18 @@ def read_sequences(
         sequence = Sequence(
             name=source.name,
             image_dir=source.image_dir,
-            image_names=np.array(known.names),
+            image_names=np.array(known.names or _names_of(known.length)),
             annotations=annotations,
             depth_place=source.depth_dir,
             frame_rate=read_seqinfo(source.seqinfo_path).frame_rate,
         )
         sequences.append(sequence)
     return sequences, remarks, decided
+
+
+def _names_of(length: int) -> list[str]:
+    """Name images that are not there."""
+    return [f'{number:08d}.jpg' for number in range(1, length + 1)]
 
 
 def _read_text(source: SequenceSource, remarks: list[str]) -> ScannedText | None:

@@ -5,7 +5,7 @@ import copy
 import difflib
 import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -274,10 +274,17 @@ class ExactWeightsHook(Hook):
     Args:
         modules: The config's `checkpoint_modules`, which alone are taken out of the
             checkpoint; None takes all of it.
+        complete: Adds what comes from elsewhere to what the file holds; None adds
+            nothing.
     """
 
-    def __init__(self, modules: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        modules: Sequence[str] | None = None,
+        complete: Callable[[dict], dict] | None = None,
+    ) -> None:
         self.modules = modules
+        self.complete = complete
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare the names and shapes in the checkpoint with those of the model.
@@ -285,5 +292,6 @@ class ExactWeightsHook(Hook):
         Raises:
             CheckpointMismatchError: If they differ.
         """
-        weights = matching_weights(runner.model, checkpoint, self.modules)
+        content = checkpoint if self.complete is None else self.complete(checkpoint)
+        weights = matching_weights(runner.model, content, self.modules)
         checkpoint['state_dict'] = weights

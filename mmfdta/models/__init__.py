@@ -10,6 +10,7 @@ from mmfdta.utils.lazy import lazy_names
 _NAMES = {
     'adapters': ('IdentityAdapter', 'SpatialAdapter', 'TemporalAdapter'),
     'association': (
+        'BoxEncoder',
         'EmbeddingProjection',
         'EmbeddingSharing',
         'IDDecoder',
@@ -26,12 +27,13 @@ _NAMES = {
         'MOTRHead',
         'PooledEmbeddings',
         'QueryDetector',
+        'TextDetections',
         'TrackletMatcher',
         'TwoStageDeformableDETR',
         'ZooDINO',
     ),
     'losses': ('DepthBinLoss', 'IDLoss', 'QualityAwareContrastiveLoss'),
-    'mot': ('FDTA', 'MOTR', 'TrackingByDetection'),
+    'mot': ('BoxFDTA', 'FDTA', 'MOTR', 'TrackingByDetection'),
     'trackers': (
         'FDTATracker',
         'IoUEmbeddingTracker',

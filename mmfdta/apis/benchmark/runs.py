@@ -27,6 +27,7 @@ from ..machine import peak_memory
 from ..model_loading import load_tracker
 from ..progress import Progress
 from ..sequence_loop import STAGES, SequenceLoop
+from ..weights import find_checkpoint
 from .entries import Entry
 
 
@@ -87,11 +88,18 @@ def run_fingerprint(entry: Entry, data: str, machine: dict) -> str:
         config.get('checkpoint_modules'),
         config.get('precision'),
         config.get('compile_detector') or None,
+        *_other_checkpoint(config),
         dataset,
         entry.checkpoint and file_digest(entry.checkpoint),
         config_code_digest(config),
         machine,
     )
+
+
+def _other_checkpoint(config: Config) -> list[str]:
+    """Name the content of ``detector_checkpoint``, if there is one."""
+    place = config.get('detector_checkpoint')
+    return [] if place is None else [file_digest(find_checkpoint(place))]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from mmfdta.models import FDTA, MOTR, TrackingByDetection
+from mmfdta.models import FDTA, MOTR, BoxFDTA, TrackingByDetection
 from mmfdta.models.trackers import TrajectoryHistory
 
 from .detector_graph import DetectorGraph
@@ -36,6 +36,12 @@ def refuse_model(kind: type) -> None:
         raise ValueError(
             'model.type: found MOTR, whose track queries go from frame to frame inside '
             'of the network; mmfdta export takes FDTA, MOTIP and TrackingByDetection'
+        )
+    if issubclass(kind, BoxFDTA):
+        raise ValueError(
+            'model.type: found BoxFDTA, whose association on boxes mmfdta export does '
+            'not take; export a tracker on embeddings (FDTA) or a motion tracker '
+            '(TrackingByDetection), or track with mmfdta track and PyTorch'
         )
     if not issubclass(kind, FDTA | TrackingByDetection):
         raise ValueError(

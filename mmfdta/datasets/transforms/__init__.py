@@ -3,6 +3,7 @@
 
 from .clip_transform import ClipTransform
 from .color import ClipColorJitter
+from .detections import OpenBoxes, SimulateDetections
 from .formatting import PackClipInputs, UnpackFrame
 from .geometry import (
     ClipRandomChoice,
@@ -27,8 +28,10 @@ __all__ = [
     'DecodeClip',
     'GenerateIDTargets',
     'LoadClipDepth',
+    'OpenBoxes',
     'OpenClip',
     'PackClipInputs',
+    'SimulateDetections',
     'StaticClipShift',
     'UnpackFrame',
 ]

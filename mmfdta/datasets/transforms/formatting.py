@@ -17,6 +17,7 @@ _INSTANCE_FIELDS = {
     'gt_bboxes': 'bboxes',
     'gt_labels': 'labels',
     'gt_ids': 'instances_ids',
+    'gt_scores': 'scores',
     'gt_xywh': 'xywh',
     'gt_consider': 'consider',
     'gt_categories': 'categories',
@@ -34,9 +35,10 @@ class PackClipInputs(BaseTransform):
 
     ``data_samples`` is a TrackDataSample with T DetDataSamples. Each has
     ``gt_instances`` (where annotated): ``bboxes`` float32 (M, 4) xyxy pixels of
-    the augmented image, ``labels``, ``instances_ids`` int64 (M,); in test mode
-    also, as in the text file, ``xywh`` float64 (M, 4), ``consider`` (column 7),
-    ``visibilities`` float64 (M,) and ``categories`` int64 (M,). Training clips have
+    the augmented image, ``labels``, ``instances_ids`` int64 (M,); ``scores`` float32
+    (M,) if detections were simulated; in test mode also, as in the text file, ``xywh``
+    float64 (M, 4), ``consider`` (column 7), ``visibilities`` float64 (M,) and
+    ``categories`` int64 (M,). Training clips have
     ``id_targets``, a list of one element with the tensors (G, T, N) of
     :class:`IDTargets`.
     """

@@ -11,6 +11,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torch.utils.checkpoint import checkpoint
 
 from ..layers import FFN, MultiheadAttention, in_float32
+from .trajectories import Sequences
 
 # Added to the score of what may not be seen: its weight underflows to exactly 0,
 # and half precision can still represent it.
@@ -300,6 +301,54 @@ class IDDecoder(BaseModule):
         if logits:
             return torch.stack(logits).unflatten(1, batch_shape)
         return self._score_words(unknown).unflatten(0, batch_shape)
+
+    def score_clip(self, trajectories: Tensor, sequences: Sequences) -> Tensor:
+        """Score the ID words of all detections of training clips.
+
+        Args:
+            trajectories: Refined history (B, G, T, N, C).
+            sequences: The clips; their detections as they are decoded.
+
+        Returns:
+            Logits, see :meth:`forward`.
+        """
+        masks = sequences.trajectory_masks
+        times = torch.arange(masks.shape[2], device=masks.device)
+        return self(
+            trajectories,
+            sequences.trajectory_labels,
+            masks,
+            times,
+            sequences.unknown_features,
+            sequences.unknown_masks,
+            times,
+        )
+
+    def score_frame(
+        self, trajectories: Tensor, masks: Tensor, id_labels: Tensor, detections: Tensor
+    ) -> Tensor:
+        """Score the ID words of the detections of the frame after a history.
+
+        Args:
+            trajectories: Refined history (T, N, C).
+            masks: (T, N) bool, True = missing.
+            id_labels: (N,) int64 words.
+            detections: (n, C).
+
+        Returns:
+            Logits (n, K + 1).
+        """
+        frames = masks.shape[0]
+        device = detections.device
+        return self(
+            trajectories[None, None],
+            id_labels[None, None, None],
+            masks[None, None],
+            torch.arange(frames, device=device),
+            detections[None, None, None],
+            detections.new_zeros(1, 1, 1, detections.shape[0], dtype=torch.bool),
+            torch.full((1,), frames, device=device),
+        )[0, 0, 0]
 
     def _score_words(self, tokens: Tensor) -> Tensor:
         """Logits (..., K + 1) of tokens (..., C), in float32 under autocast too."""

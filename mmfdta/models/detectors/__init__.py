@@ -21,6 +21,7 @@ from .outputs import ClipDetector, DetectorOutputs, MergedOutputs, host_detectio
 from .pooled_embeddings import PooledEmbeddings
 from .query_detector import QueryDetector
 from .sparse_rcnn_interface import SparseRCNNInterface
+from .text_detections import TextDetections
 from .two_stage_deformable_detr import TwoStageDeformableDETR
 from .zoo_dino import ZooDINO
 
@@ -42,6 +43,7 @@ __all__ = [
     'PooledEmbeddings',
     'QueryDetector',
     'SparseRCNNInterface',
+    'TextDetections',
     'TrackQueries',
     'TrackletMatcher',
     'TrackletMatches',

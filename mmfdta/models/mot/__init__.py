@@ -5,8 +5,9 @@ from mmfdta.utils.environment import prepare_mmdet
 
 prepare_mmdet()
 
+from .box_fdta import BoxFDTA
 from .fdta import FDTA
 from .motr import MOTR
 from .tracking_by_detection import OnlineTracker, TrackingByDetection
 
-__all__ = ['FDTA', 'MOTR', 'OnlineTracker', 'TrackingByDetection']
+__all__ = ['FDTA', 'MOTR', 'BoxFDTA', 'OnlineTracker', 'TrackingByDetection']

@@ -294,19 +294,10 @@ class FDTA(OnlineTracker):
 
     def associate_clip(self, sequences: Sequences) -> Tensor:
         """ID logits (B, G, T, N, K + 1) of every detection of training clips."""
-        times = torch.arange(
-            sequences.trajectory_masks.shape[2],
-            device=sequences.trajectory_masks.device,
+        refined = self.refine(
+            sequences.trajectory_features, sequences.trajectory_masks
         )
-        return self.id_decoder(
-            self.refine(sequences.trajectory_features, sequences.trajectory_masks),
-            sequences.trajectory_labels,
-            sequences.trajectory_masks,
-            times,
-            sequences.unknown_features,
-            sequences.unknown_masks,
-            times,
-        )
+        return self.id_decoder.score_clip(refined, sequences)
 
     def score_identities(
         self, history: TrajectoryHistory[Tensor], embeddings: Tensor
@@ -320,19 +311,11 @@ class FDTA(OnlineTracker):
         Returns:
             Probabilities (n, K + 1); the last column is "newborn".
         """
-        frames = history.masks.shape[0]
-        device = embeddings.device
         embeddings = self.embedding_sharing(embeddings)
         features = self.refine(self.embedding_sharing(history.features), history.masks)
-        logits = self.id_decoder(
-            features[None, None],
-            history.id_labels[None, None, None],
-            history.masks[None, None],
-            torch.arange(frames, device=device),
-            embeddings[None, None, None],
-            embeddings.new_zeros(1, 1, 1, embeddings.shape[0], dtype=torch.bool),
-            torch.full((1,), frames, device=device),
-        )[0, 0, 0]
+        logits = self.id_decoder.score_frame(
+            features, history.masks, history.id_labels, embeddings
+        )
         return self.loss_id.scores(logits)
 
     # --------------------------------------------------------------- inference

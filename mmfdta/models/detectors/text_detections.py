@@ -1,0 +1,147 @@
+# Copyright (c) mmfdta authors.
+"""Detections that are there as text, in the place of a detector."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmdet.models.detectors import BaseDetector
+from mmdet.registry import MODELS
+from mmdet.structures import SampleList
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmfdta.structures.frames import (
+    SequenceFrames,
+    decide_frame_numbers,
+    find_frames,
+)
+from mmfdta.structures.mot_text import scan_mot_text
+from mmfdta.structures.tracks import Tracks
+
+
+@MODELS.register_module()
+class TextDetections(BaseDetector):
+    """MOTChallenge text as a detector, for any tracker that takes boxes.
+
+    Public detections (``det/det.txt``), those of another program, or the ground truth,
+    which shows what association does on perfect boxes. Nothing is looked at in an
+    image, and nothing is learned. Identities in the text are not read.
+
+    Args:
+        text: The file; ``{folder}`` stands for the sequence's folder, the one that
+            holds that of the images, and ``{sequence}`` for its name.
+        category_map: Column 8 to label; other rows are left out. None takes all rows,
+            with label 0.
+        min_score: Only rows with a higher score in column 7 are taken; a ground truth
+            has 0 there in rows that do not count.
+        frame_numbers: How frames are read, as by :class:`MOTSequenceDataset`.
+    """
+
+    reads_text = True
+
+    def __init__(
+        self,
+        text: str = '{folder}/det/det.txt',
+        category_map: dict[int, int] | None = None,
+        min_score: float = 0.0,
+        frame_numbers: str = 'auto',
+    ) -> None:
+        super().__init__()
+        self.text = text
+        self.category_map = category_map
+        self.min_score = min_score
+        self.frame_numbers = frame_numbers
+        self._known: tuple[str, SequenceFrames, Tracks] | None = None
+
+    def predict(
+        self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True
+    ) -> SampleList:
+        """Look detections up.
+
+        Args:
+            batch_inputs: Not looked at.
+            batch_data_samples: Frames with ``img_path``, ``sequence``, ``frame_id``.
+            rescale: Pixels of the original frame instead of the resized.
+
+        Returns:
+            The frames with ``pred_instances``, best score first.
+
+        Raises:
+            FileNotFoundError: If there is no such text.
+            ValueError: If the text cannot be read, or a row has no frame.
+        """
+        found = []
+        for frame in batch_data_samples:
+            instances = self._look_up(frame.metainfo)
+            if not rescale:
+                scale = instances.bboxes.new_tensor(frame.scale_factor)
+                instances.bboxes *= scale.repeat(2)
+            found.append(instances)
+        return self.add_pred_to_datasample(batch_data_samples, found)
+
+    def _look_up(self, meta: dict) -> InstanceData:
+        frames, tracks = self._open(meta)
+        place = int(meta['frame_id'])
+        if frames.names is not None:  # of a part of a sequence, too
+            place = frames.names.index(Path(meta['img_path']).name)
+        rows = tracks.select(tracks.frame == place + 1)
+        rows = rows.select(np.argsort(-rows.score, kind='stable'))
+        corners = np.concatenate(
+            [rows.xywh[:, :2], rows.xywh[:, :2] + rows.xywh[:, 2:]], axis=1
+        )
+        return InstanceData(
+            bboxes=torch.from_numpy(corners.astype(np.float32)),
+            scores=torch.from_numpy(rows.score.astype(np.float32)),
+            labels=torch.from_numpy(rows.label.astype(np.int64)),
+        )
+
+    def _open(self, meta: dict) -> tuple[SequenceFrames, Tracks]:
+        """Read the text of a frame's sequence, whose rows count frames from 1."""
+        folder = Path(meta['img_path']).parent.parent
+        path = self.text.replace('{folder}', str(folder))
+        path = path.replace('{sequence}', str(meta.get('sequence') or folder.name))
+        if self._known is None or self._known[0] != path:
+            if not Path(path).is_file():
+                raise FileNotFoundError(
+                    f'{path}: no such file, expected the detections of a sequence as '
+                    'MOTChallenge text; set model.detector.text, or take a config '
+                    'with a detector that looks at images'
+                )
+            text = scan_mot_text(path, first_frame=0)
+            text.require()
+            frames = find_frames(folder, allow_mixed=True)
+            if frames is None:
+                last = int(text.tracks.frame.max(initial=0))
+                frames = SequenceFrames.of_length(folder, last)
+            decided = decide_frame_numbers([(frames, text)], self.frame_numbers)
+            tracks, keep = text.tracks, ~text.degenerate
+            label = np.zeros(len(tracks), dtype=np.int64)
+            if self.category_map is not None:
+                label = np.full(len(tracks), -1)
+                for number, mapped in self.category_map.items():
+                    label[tracks.label == number] = mapped
+            keep &= (label >= 0) & (tracks.score > self.min_score)
+            if len(tracks):
+                tracks.frame[:] = decided.place(frames, text)
+            tracks.label[:] = label
+            self._known = path, frames, tracks.select(keep)
+        return self._known[1:]
+
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return no features: text has none."""
+        return ()
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
+        """Refuse: text learns nothing.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(
+            'model.detector.type: found TextDetections, which cannot be trained; train '
+            'a BoxFDTA on it, or take a detector'
+        )
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> tuple:
+        return ()

@@ -1,0 +1,329 @@
+# Copyright (c) mmfdta authors.
+"""FDTA's association on boxes, of any detector: what do looks add to motion?"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample, SampleList, TrackSampleList
+from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
+from mmengine.structures import InstanceData
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from mmfdta.utils.shared_sizes import Place, share_number
+from mmfdta.utils.transfers import to_device
+
+from ..association import Sequences, box_rows, build_sequences
+from ..trackers.assignment import box_ious
+from ..trackers.embedding_memory import TrajectoryHistory
+from .tracking_by_detection import TrackingByDetection
+
+# A detection is an object's if it covers it so well.
+_MATCH_IOU = 0.5
+
+
+@MODELS.register_module()
+class BoxFDTA(TrackingByDetection):
+    """Trajectory modelling, ID decoder and tracker of FDTA on an encoding of boxes.
+
+    Section 3.1 of the paper, with :class:`BoxEncoder` in the place of the detector's
+    embeddings, or beside them. Detections come from any detector, as they are for every
+    other tracker on it; the detector is frozen, and association alone learns:
+
+    - of clips without pixels, on the annotated boxes as ``SimulateDetections`` has
+      changed them: ground-truth text is all that is needed;
+    - of clips with images, on what the detector finds in them. Looks need that.
+
+    Args:
+        detector: Config of a detector; :class:`TextDetections` reads text.
+        box_encoder: Config of :class:`BoxEncoder`. With ``looks_dims`` the
+            ``embeddings`` of the detections are encoded too.
+        trajectory_modeling: Config of :class:`TrajectoryModeling`.
+        id_decoder: Config of :class:`IDDecoder`.
+        tracker: Config of :class:`FDTATracker`.
+        temporal_adapter: Config of :class:`TemporalAdapter`; None takes none.
+        loss_id: Config of :class:`IDLoss`.
+        embed_dims: Channels of association; 256 if no part says another.
+        num_id_vocabulary: Number K of ID words; 50 if no part says another.
+        window: See :class:`FDTA`.
+        data_preprocessor: Config of the data preprocessor.
+        init_cfg: Initialisation config.
+
+    Raises:
+        ValueError: If parts say different numbers.
+    """
+
+    def __init__(
+        self,
+        detector: ConfigType,
+        box_encoder: ConfigType,
+        trajectory_modeling: ConfigType,
+        id_decoder: ConfigType,
+        tracker: ConfigType,
+        temporal_adapter: OptConfigType = None,
+        loss_id: OptConfigType = None,
+        embed_dims: int | None = None,
+        num_id_vocabulary: int | None = None,
+        window: int | None = None,
+        data_preprocessor: OptConfigType = None,
+        init_cfg: OptMultiConfig = None,
+    ) -> None:
+        parts = share_box_sizes(
+            dict(
+                box_encoder=box_encoder,
+                temporal_adapter=temporal_adapter,
+                trajectory_modeling=trajectory_modeling,
+                id_decoder=id_decoder,
+                tracker=tracker,
+                embed_dims=embed_dims,
+                num_id_vocabulary=num_id_vocabulary,
+                window=window,
+            )
+        )
+        super().__init__(detector, parts['tracker'], data_preprocessor, init_cfg)
+        self.window = parts['window']
+        self.box_encoder = MODELS.build(parts['box_encoder'])
+        adapter = parts['temporal_adapter']
+        self.temporal_adapter = None if adapter is None else MODELS.build(adapter)
+        self.trajectory_modeling = MODELS.build(parts['trajectory_modeling'])
+        self.id_decoder = MODELS.build(parts['id_decoder'])
+        self.loss_id = MODELS.build(loss_id or dict(type='IDLoss'))
+        self.detector.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> 'BoxFDTA':
+        """Set the mode of all parts but the detector, which stays in testing."""
+        super().train(mode)
+        self.detector.eval()
+        return self
+
+    # ---------------------------------------------------------------- training
+    def loss(
+        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
+    ) -> dict[str, Tensor]:
+        """Compute the ID loss of a batch of clips.
+
+        Args:
+            inputs: ``img`` (B, T, 3, H, W); of no pixels if clips have none.
+            data_samples: The clips' T frames with ``gt_instances``, which have
+                ``scores`` where detections were simulated, and ``id_targets`` (a list
+                of one element).
+            **kwargs: Unused; part of MMDetection's interface.
+
+        Returns:
+            ``loss_id``.
+
+        Raises:
+            ValueError: If a clip is longer than the window, or looks are wanted of
+                clips without pixels.
+        """
+        imgs = inputs['img']
+        batch, length = imgs.shape[:2]
+        if length > self.window:
+            raise ValueError(
+                f'a clip has {length} frames, but model.window = {self.window}; '
+                'shorten the clips of the training sampler or raise model.window'
+            )
+        frames = [frame for clip in data_samples for frame in clip]
+        if imgs.numel():
+            tables, matches = self._detected(imgs.flatten(0, 1), frames)
+        else:
+            tables, matches = self._annotated(frames)
+        rows = torch.nn.utils.rnn.pad_sequence(tables, batch_first=True)
+        query_idx = torch.nn.utils.rnn.pad_sequence(
+            matches, batch_first=True, padding_value=-1
+        )
+        device = self.id_decoder.embed_to_word.weight.device
+        (rows,) = to_device([rows], device)
+        sequences = build_sequences(
+            # A query at least, so that there is a row to look up.
+            torch.nn.functional.pad(rows, (0, 0, 0, 1)).unflatten(0, (batch, length)),
+            query_idx.unflatten(0, (batch, length)),
+            [clip.id_targets[0] for clip in data_samples],
+        )
+        logits = self.associate_clip(sequences)
+        loss = self.loss_id(logits, sequences.unknown_labels, sequences.unknown_masks)
+        return dict(loss_id=loss)
+
+    def _annotated(self, frames: SampleList) -> tuple[list[Tensor], list[Tensor]]:
+        """Rows (M, 5) of each frame's annotated boxes, and that each is its own."""
+        if self.box_encoder.looks_dims:
+            raise ValueError(
+                'model.box_encoder.looks_dims: found clips without pixels, whose boxes '
+                'have no looks; load images in the training pipeline (DecodeClip), or '
+                'set it to 0'
+            )
+        tables = []
+        for frame in frames:
+            gt = frame.gt_instances
+            scores = gt.scores if 'scores' in gt else torch.ones(len(gt))
+            tables.append(box_rows(gt.bboxes, scores, frame.img_shape[:2]))
+        return tables, [torch.arange(len(table)) for table in tables]
+
+    @torch.no_grad()
+    def _detected(
+        self, imgs: Tensor, frames: SampleList
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Rows (n, D) of what is detected, and which is each annotated object (M,)."""
+        tables, matches = [], []
+        for frame in self.detect(imgs, frames):
+            found, gt = frame.pred_instances, frame.gt_instances
+            scale = torch.tensor(frame.ori_shape[:2]) / torch.tensor(
+                frame.img_shape[:2]
+            )
+            boxes = gt.bboxes * scale.flip(0).repeat(2)
+            overlap = box_ious(boxes.numpy(), found.bboxes.numpy())
+            overlap *= found.scores.numpy() > self.tracker.det_thr
+            match = np.full(len(gt), -1)
+            objects, chosen = linear_sum_assignment(overlap, maximize=True)
+            good = overlap[objects, chosen] >= _MATCH_IOU
+            match[objects[good]] = chosen[good]
+            tables.append(self._rows(frame))
+            matches.append(torch.from_numpy(match))
+        return tables, matches
+
+    # ------------------------------------------------------------- association
+    def refine(self, rows: Tensor, masks: Tensor) -> Tensor:
+        """Encode a history, and model its trajectories.
+
+        Args:
+            rows: (..., T, N, D), see :func:`box_rows`.
+            masks: (..., T, N) bool, True = missing.
+
+        Returns:
+            (..., T, N, C).
+        """
+        features = self.box_encoder.encode_trajectories(rows, masks)
+        if self.temporal_adapter is not None:
+            features = self.temporal_adapter(features, masks)
+        return self.trajectory_modeling(features)
+
+    def associate_clip(self, sequences: Sequences) -> Tensor:
+        """ID logits (B, G, T, N, K + 1) of every detection of training clips."""
+        refined = self.refine(
+            sequences.trajectory_features, sequences.trajectory_masks
+        )
+        sequences.unknown_features = self.box_encoder.encode_detections(
+            sequences.unknown_features
+        )
+        return self.id_decoder.score_clip(refined, sequences)
+
+    def score_identities(
+        self, history: TrajectoryHistory[Tensor], rows: Tensor
+    ) -> Tensor:
+        """Scores of the ID words for the detections of one frame.
+
+        Args:
+            history: The live trajectories; their features are rows.
+            rows: Those of the detections, (n, D), see :func:`box_rows`.
+
+        Returns:
+            Probabilities (n, K + 1); the last column is "newborn".
+        """
+        logits = self.id_decoder.score_frame(
+            self.refine(history.features, history.masks),
+            history.masks,
+            history.id_labels,
+            self.box_encoder.encode_detections(rows),
+        )
+        return self.loss_id.scores(logits)
+
+    # --------------------------------------------------------------- inference
+    def associate(self, frame: DetDataSample, tracker: Any = None) -> DetDataSample:
+        """Give detections their identities, see :meth:`OnlineTracker.associate`.
+
+        Args:
+            frame: With ``ori_shape``, the size of the image, beside what that says.
+            tracker: State of the video; None takes the model's own.
+
+        Raises:
+            ValueError: If looks are wanted and detections have no embeddings, or
+                others.
+        """
+        tracker = self.tracker if tracker is None else tracker
+        found = frame.pred_instances
+        names = [n for n in ('bboxes', 'scores', 'labels', 'areas') if n in found]
+        seen = DetDataSample(metainfo=frame.metainfo)
+        seen.pred_instances = InstanceData(
+            **{name: found.get(name) for name in names}, embeddings=self._rows(frame)
+        )
+        tracks = tracker.track(seen, score_identities=self.score_identities)
+        frame.pred_det_instances = tracker.detections(seen.pred_instances)
+        frame.pred_track_instances = tracks
+        return frame
+
+    def _rows(self, frame: DetDataSample) -> Tensor:
+        """Rows (n, D) of a frame's detections, on the device of the networks."""
+        found, looks = frame.pred_instances, None
+        device = self.id_decoder.embed_to_word.weight.device
+        if self.box_encoder.looks_dims:
+            looks = found.get('embeddings')
+            dims = None if looks is None else looks.shape[1]
+            if dims != self.box_encoder.looks_dims:
+                raise ValueError(
+                    f'model.box_encoder.looks_dims = {self.box_encoder.looks_dims}, '
+                    f'but detections of {type(self.detector).__name__} have '
+                    f'{"no embeddings" if dims is None else f"embeddings of {dims}"}; '
+                    f'set it to {dims or 0}'
+                )
+        rows = box_rows(found.bboxes, found.scores, frame.ori_shape[:2], looks)
+        (rows,) = to_device([rows], device)
+        return rows
+
+
+def share_box_sizes(model: dict) -> dict:
+    """Hand the numbers that several parts of BoxFDTA share down to them.
+
+    Args:
+        model: The arguments of :class:`BoxFDTA`, as a config has them.
+
+    Returns:
+        The same with the numbers in every part, and ``embed_dims``,
+        ``num_id_vocabulary`` and ``window`` set.
+
+    Raises:
+        ValueError: If parts say different numbers, or the tracker remembers more
+            frames than the ID decoder can tell apart.
+    """
+    names = 'box_encoder', 'temporal_adapter', 'trajectory_modeling'
+    names = *names, 'id_decoder', 'tracker'
+    parts = {name: model.get(name) and dict(model[name]) for name in names}
+
+    def places(argument: str, *names: str) -> list[Place]:
+        return [Place(f'model.{name}', parts[name], argument) for name in names]
+
+    sizes = dict(
+        embed_dims=share_number(
+            'model.embed_dims',
+            model.get('embed_dims'),
+            [
+                *places('embed_dims', *names[:3]),
+                *places('feature_dims', 'id_decoder'),
+            ],
+            default=256,
+        ),
+        num_id_vocabulary=share_number(
+            'model.num_id_vocabulary',
+            model.get('num_id_vocabulary'),
+            places('num_id_vocabulary', 'id_decoder', 'tracker'),
+            default=50,
+        ),
+        window=share_number(
+            'model.window',
+            model.get('window'),
+            places('max_relative_time', 'id_decoder'),
+            default=30,
+        ),
+    )
+    tracker = parts['tracker']
+    # What the tracker remembers are rows.
+    tracker['embed_dims'] = 5 + (parts['box_encoder'].get('looks_dims') or 0)
+    tolerance = tracker.setdefault('miss_tolerance', sizes['window'])
+    if tolerance - 1 > sizes['window']:
+        raise ValueError(
+            f'model.tracker.miss_tolerance = {tolerance} keeps {tolerance - 1} frames '
+            f'of history, but model.window = {sizes["window"]}: the ID decoder knows '
+            'no larger distance in time; raise the second or lower the first'
+        )
+    return {**model, **parts, **sizes}

@@ -1,0 +1,125 @@
+# Copyright (c) mmfdta authors.
+"""Clips of boxes alone, and simulated detections."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmdet.registry import TRANSFORMS
+
+from mmfdta.datasets import ClipIndex, MOTSequenceDataset
+from mmfdta.datasets.transforms.detections import covered_shares
+from mmfdta.datasets.transforms.geometry import ClipGeometry
+
+NOTHING = dict(miss_prob=0, covered_miss_prob=0, false_rate=0, jitter=0, score_noise=0)
+
+
+def make_clip(seed: int = 0, length: int = 50, objects: int = 8) -> dict:
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, 300, (length * objects, 2))
+    size = rng.uniform(30, 60, (length * objects, 2))
+    return dict(
+        img_paths=[''] * length,
+        geometry=ClipGeometry((400, 400)),
+        gt_bboxes=np.hstack([corner, corner + size]).astype(np.float32),
+        gt_labels=np.zeros(length * objects, np.int64),
+        gt_ids=np.tile(np.arange(objects) * 3, length),
+        gt_frames=np.repeat(np.arange(length), objects),
+        rng=rng,
+    )
+
+
+def simulate(clip: dict, **settings: float) -> dict:
+    step = TRANSFORMS.build(dict(type='SimulateDetections', **settings))
+    return step.transform(dict(clip))
+
+
+def test_nothing_changes_a_clip():
+    clip = make_clip()
+    found = simulate(clip, **NOTHING, score=1)
+    for key in ('gt_labels', 'gt_ids', 'gt_frames'):
+        np.testing.assert_array_equal(found[key], clip[key])
+    np.testing.assert_allclose(found['gt_bboxes'], clip['gt_bboxes'], atol=1e-3)
+    alone = covered_shares(clip['gt_bboxes'], clip['gt_frames']) == 0
+    assert alone.any() and (found['gt_scores'][alone] == 1).all()
+
+
+def test_changes_are_as_often_and_as_large_as_asked():
+    clip = make_clip(length=400)
+    count = len(clip['gt_ids'])
+    found = simulate(clip, **NOTHING | dict(miss_prob=0.2))
+    assert len(found['gt_ids']) / count == pytest.approx(0.8, abs=0.03)
+    found = simulate(clip, **NOTHING | dict(false_rate=1.5))
+    false = found['gt_ids'] > clip['gt_ids'].max()
+    assert false.sum() / 400 == pytest.approx(1.5, abs=0.3)
+    np.testing.assert_array_equal(found['gt_ids'][~false], clip['gt_ids'])
+    found = simulate(clip, **NOTHING | dict(jitter=0.1))
+    size = clip['gt_bboxes'][:, 2:] - clip['gt_bboxes'][:, :2]
+    moved = (found['gt_bboxes'] - clip['gt_bboxes']).reshape(-1, 2, 2).mean(1) / size
+    cover = covered_shares(clip['gt_bboxes'], clip['gt_frames'])
+    assert moved[cover == 0].std() == pytest.approx(0.1, rel=0.1)
+
+
+def test_detections_stay_in_order_with_identities_of_their_own():
+    clip = make_clip()
+    for seed in range(5):
+        clip['rng'] = np.random.default_rng(seed)
+        found = simulate(clip, false_rate=2.0)
+        assert (np.diff(found['gt_frames']) >= 0).all()
+        pairs = np.stack([found['gt_frames'], found['gt_ids']], 1)
+        assert len(np.unique(pairs, axis=0)) == len(pairs)
+        assert (found['gt_bboxes'][:, 2:] > found['gt_bboxes'][:, :2]).all()
+        assert {len(found[k]) for k in found if k.startswith('gt_')} == {len(pairs)}
+        assert ((found['gt_scores'] >= 0.05) & (found['gt_scores'] <= 1)).all()
+
+
+def test_boxes_are_covered_by_nearer_ones():
+    boxes = np.array(
+        # Half of the first is behind the second; the third is in another frame.
+        [[0, 0, 10, 10], [5, 0, 15, 12], [0, 0, 10, 20]],
+        np.float32,
+    )
+    cover = covered_shares(boxes, np.array([0, 0, 2]))
+    np.testing.assert_allclose(cover, [0.5, 0, 0])
+    assert len(covered_shares(boxes[:0], np.zeros(0, np.int64))) == 0
+    rows = {name: np.zeros(0, np.int64) for name in ('gt_labels', 'gt_ids')}
+    empty = make_clip() | rows
+    empty |= dict(gt_bboxes=boxes[:0], gt_frames=np.zeros(0, np.int64))
+    assert len(simulate(empty, false_rate=3.0)['gt_scores']) == 0
+
+
+@pytest.mark.parametrize('settings', [dict(miss_prob=1.5), dict(jitter=-1)], ids=str)
+def test_impossible_settings_are_refused(settings: dict):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        simulate(make_clip(), **settings)
+
+
+def test_ground_truth_is_enough_without_images(tmp_path: Path, make_sequence):
+    folder = make_sequence(tmp_path / 'train' / 'walk', num_frames=6)
+    steps = [
+        dict(type='OpenBoxes'),
+        dict(type='SimulateDetections'),
+        dict(type='GenerateIDTargets', num_groups=2, vocab=6),
+        dict(type='PackClipInputs'),
+    ]
+    settings = dict(data_root=str(tmp_path), pipeline=steps, text_only=True)
+    clip = ClipIndex(0, (1, 2, 4), seed=(3,))
+    with_images = MOTSequenceDataset(**settings)[clip]
+    shutil.rmtree(folder / 'img1')
+    without = MOTSequenceDataset(**settings)
+    assert len(without) == 6
+    sample = without[clip]
+    assert sample['inputs']['img'].shape == (3, 3, 0, 0)
+    for a, b in zip(with_images['data_samples'], sample['data_samples'], strict=True):
+        assert b.ori_shape == (48, 64)
+        for name in ('bboxes', 'scores', 'instances_ids'):
+            assert (a.gt_instances[name] == b.gt_instances[name]).all()
+    with pytest.raises(FileNotFoundError, match='found no sequence'):
+        MOTSequenceDataset(data_root=str(tmp_path))
+    (folder / 'seqinfo.ini').unlink()
+    # The last frame of the text is known, but no size.
+    bare = MOTSequenceDataset(**settings)
+    assert len(bare) == 6
+    with pytest.raises(FileNotFoundError, match='write a seqinfo.ini'):
+        bare[ClipIndex(0, (0,), seed=(5,))]

@@ -1,0 +1,69 @@
+# Copyright (c) mmfdta authors.
+"""Detections as text in the place of a detector."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+
+from mmfdta.models import TextDetections
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three frames numbered from 11, of which the second has no row."""
+    images = tmp_path / 'walk' / 'img1'
+    images.mkdir(parents=True)
+    for number in (11, 12, 13):
+        (images / f'{number:06d}.jpg').touch()
+    text = images.parent / 'det' / 'det.txt'
+    text.parent.mkdir()
+    text.write_text(
+        '11,-1,10,20,30,40,0.5,1\n11,-1,1,2,3,4,0.9,2\n13,-1,5,5,5,5,0,1\n'
+        '13,-1,5,6,7,8,0.7,1\n'
+    )
+    return images.parent
+
+
+def find(detector: TextDetections, folder: Path, place: int, **more):
+    meta = dict(
+        img_path=str(folder / 'img1' / f'{11 + place:06d}.jpg'),
+        frame_id=place,
+        sequence=folder.name,
+        scale_factor=(2.0, 3.0),
+    )
+    frame = DetDataSample(metainfo=meta)
+    return detector.predict(torch.zeros(1, 3, 0, 0), [frame], **more)[0].pred_instances
+
+
+def test_rows_of_a_frame_come_best_first_by_the_names_of_images(folder: Path):
+    detector = TextDetections()
+    found = find(detector, folder, 0)
+    assert found.bboxes.tolist() == [[1, 2, 4, 6], [10, 20, 40, 60]]
+    torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.5]))
+    assert found.labels.tolist() == [0, 0]
+    assert len(find(detector, folder, 1)) == 0
+    # A score of 0 says that a row does not count.
+    assert find(detector, folder, 2).bboxes.tolist() == [[5, 6, 12, 14]]
+    resized = find(detector, folder, 2, rescale=False)
+    assert resized.bboxes.tolist() == [[10, 18, 24, 42]]
+
+
+def test_classes_are_chosen_and_another_sequence_is_read(folder: Path):
+    detector = TextDetections('{folder}/../{sequence}.txt', category_map={2: 1})
+    (folder.parent / 'walk.txt').write_text((folder / 'det/det.txt').read_text())
+    found = find(detector, folder, 0)
+    assert found.bboxes.tolist() == [[1, 2, 4, 6]]
+    assert found.labels.tolist() == [1]
+    other = folder.parent / 'run'
+    folder.rename(other)
+    (folder.parent / 'run.txt').write_text('12,-1,5,6,7,8,0.7,2\n')
+    assert find(detector, other, 1).bboxes.tolist() == [[5, 6, 12, 14]]
+    assert len(find(detector, other, 0)) == 0
+
+
+def test_a_text_that_is_not_there_is_named(folder: Path):
+    (folder / 'det/det.txt').unlink()
+    with pytest.raises(FileNotFoundError, match=r'det\.txt: no such file.*detector'):
+        find(TextDetections(), folder, 0)

@@ -1,0 +1,173 @@
+# Copyright (c) mmfdta authors.
+"""FDTA's association on boxes of any detector."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+from small_fdta import build, collate, make_clip, small_config
+
+from mmfdta.apis.config_check import check_config
+from mmfdta.apis.export.graphs import refuse_model
+from mmfdta.apis.model_loading import build_tracker
+from mmfdta.checkpoints import CheckpointError
+from mmfdta.models import BoxFDTA
+from mmfdta.models.association import box_rows
+
+CONFIGS = Path(__file__).parents[3] / 'configs'
+SIZE = (64, 96)
+
+
+def small_model(looks: bool = False) -> BoxFDTA:
+    init_default_scope('mmdet')
+    base = Config.fromfile(CONFIGS / 'boxes_mini.py')
+    model = base.model
+    model.update(embed_dims=32, num_id_vocabulary=6, window=8)
+    model.id_decoder.update(id_dims=32, num_layers=2, head_dims=16)
+    if looks:
+        detector = small_config()
+        model.detector = detector.detector
+        model.box_encoder.looks_dims = 32
+    return build(model)
+
+
+def without_pixels(clip: dict) -> dict:
+    clip['inputs'] = dict(img=torch.zeros(len(clip['inputs']['img']), 3, 0, 0).byte())
+    return clip
+
+
+def as_detections(frame: DetDataSample, number: int) -> DetDataSample:
+    gt = frame.gt_instances
+    found = DetDataSample(metainfo=dict(ori_shape=SIZE, frame_id=number))
+    found.pred_instances = InstanceData(
+        bboxes=gt.bboxes, scores=torch.ones(len(gt)), labels=gt.labels
+    )
+    return found
+
+
+def test_training_and_tracking_score_the_same():
+    """The last frame of a clip, and the same frame after the tracker's history."""
+    model = small_model().eval()
+    clip = make_clip(num_frames=6, size=SIZE, with_depth=False)
+    (targets,) = clip['data_samples'].id_targets
+    # One group without occlusions and switches: what the tracker remembers.
+    for side in ('trajectory', 'unknown'):
+        targets.set_field(targets.unknown_ann_idxs[:1].clone(), f'{side}_ann_idxs')
+        targets.set_field(targets.unknown_ann_idxs[:1] < 0, f'{side}_id_masks')
+        targets.set_field(targets.trajectory_id_labels[:1], f'{side}_id_labels')
+    seen: dict = {}
+    model.loss_id.register_forward_pre_hook(lambda _, x: seen.update(logits=x[0]))
+    frames = [*clip['data_samples']]
+    with torch.no_grad():
+        batch = model.data_preprocessor(collate(without_pixels(clip)), True)
+        model(**batch, mode='loss')
+        tables = [
+            box_rows(f.gt_instances.bboxes, torch.ones(3), SIZE) for f in frames
+        ]
+        columns = targets.trajectory_ann_idxs[0]
+        history = torch.stack(
+            [table[order] for table, order in zip(tables, columns, strict=True)]
+        )
+        logits = model.id_decoder.score_frame(
+            model.refine(history[:5], torch.zeros(5, 3, dtype=torch.bool)),
+            torch.zeros(5, 3, dtype=torch.bool),
+            targets.trajectory_id_labels[0, 0],
+            model.box_encoder.encode_detections(history[5]),
+        )
+    torch.testing.assert_close(seen['logits'][0, 0, 5], logits, atol=1e-5, rtol=1e-4)
+
+
+def test_frames_of_any_number_of_detections_are_tracked():
+    model = small_model().eval()
+    frames = [*make_clip(num_frames=4, size=SIZE, with_depth=False)['data_samples']]
+    for number, kept in enumerate((3, 0, 1, 3)):
+        frame = as_detections(frames[number], number)
+        frame.pred_instances = frame.pred_instances[:kept]
+        with torch.no_grad():
+            tracks = model.associate(frame).pred_track_instances
+        assert len(tracks) == len(frame.pred_det_instances) == kept
+        assert len({*tracks.instances_id.tolist()}) == kept
+
+
+def test_the_detector_stays_as_it_is_and_learns_nothing():
+    model = small_model(looks=True)
+    before = {k: v.clone() for k, v in model.detector.state_dict().items()}
+    clip = make_clip(num_frames=3, size=SIZE, with_depth=False)
+    model.tracker.det_thr = 0.0
+    batch = model.train().data_preprocessor(collate(clip), True)
+    loss = model(**batch, mode='loss')['loss_id']
+    loss.backward()
+    assert not model.detector.training
+    assert all(p.grad is None for p in model.detector.parameters())
+    learning = [n for n, p in model.named_parameters() if p.requires_grad]
+    assert not any(name.startswith('detector.') for name in learning)
+    for name, value in model.detector.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_clips_without_objects_have_a_loss():
+    model = small_model().train()
+    clip = without_pixels(make_clip(num_frames=3, size=SIZE, num_objects=0))
+    batch = model.data_preprocessor(collate(clip), True)
+    loss = model(**batch, mode='loss')['loss_id']
+    loss.backward()
+    assert loss == 0
+
+
+def test_looks_are_what_the_detector_gives_and_stay_on_the_frame():
+    model = small_model(looks=True).eval()
+    clip = make_clip(num_frames=2, size=SIZE, with_depth=False)
+    model.tracker.det_thr = model.tracker.newborn_thr = 0.0
+    batch = model.data_preprocessor(collate(clip), False)
+    for number, frame in enumerate(batch['data_samples'][0]):
+        frame.set_metainfo(dict(ori_shape=SIZE, frame_id=number))
+    with torch.no_grad():
+        (frames,) = model(**batch, mode='predict')
+    assert frames[0].pred_instances.embeddings.shape[1] == 32
+    assert len(frames[1].pred_track_instances)
+
+
+def test_what_does_not_fit_is_said_in_a_line():
+    model = small_model(looks=True)
+    frame = as_detections(make_clip(num_frames=1, size=SIZE)['data_samples'][0], 0)
+    with pytest.raises(ValueError, match='looks_dims = 32, .* have no embeddings'):
+        model.associate(frame)
+    clip = without_pixels(make_clip(num_frames=2, size=SIZE))
+    batch = model.data_preprocessor(collate(clip), True)
+    with pytest.raises(ValueError, match='looks_dims: found clips without pixels'):
+        model(**batch, mode='loss')
+    with pytest.raises(ValueError, match='found BoxFDTA'):
+        refuse_model(BoxFDTA)
+    config = Config.fromfile(CONFIGS / 'boxes_mini.py')
+    config.model.window = 8
+    with pytest.raises(ValueError, match='window'):
+        check_config(config)
+
+
+def test_the_detector_comes_out_of_a_checkpoint_of_its_own(tmp_path):
+    init_default_scope('mmdet')
+    config = Config.fromfile(CONFIGS / 'boxes_fdta-det_mini.py')
+    torch.manual_seed(0)
+    trained = MODELS.build(Config.fromfile(CONFIGS / 'boxes_mini.py').model)
+    fdta = MODELS.build(Config.fromfile(CONFIGS / 'fdta_mini.py').model)
+    torch.save(dict(state_dict=trained.state_dict()), tmp_path / 'boxes.pth')
+    torch.save(dict(state_dict=fdta.state_dict()), tmp_path / 'fdta.pth')
+    config.detector_checkpoint = str(tmp_path / 'fdta.pth')
+    model = build_tracker(config, tmp_path / 'boxes.pth', 'cpu')
+    expected = {**trained.state_dict()}
+    expected |= {
+        name: value
+        for name, value in fdta.state_dict().items()
+        if name.startswith('detector.')
+    }
+    found = model.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+    config.detector_checkpoint = str(tmp_path / 'boxes.pth')
+    with pytest.raises(CheckpointError, match='detector_checkpoint='):
+        build_tracker(config, tmp_path / 'boxes.pth', 'cpu')
