@@ -73,8 +73,7 @@ __getattr__ = lazy_names(
         ),
         'families': ('FAMILIES', 'TARGETS', 'Family', 'find_host', 'recognise'),
         'files': (
-            *('CheckpointError',
-            'clean_state_dict', 'read_content', 'read_state_dict'),
+            *('CheckpointError', 'clean_state_dict', 'read_content', 'read_state_dict'),
             'write_checkpoint',
         ),
         'rules': ('Alias',),

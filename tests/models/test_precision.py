@@ -383,6 +383,8 @@ def test_every_base_model_is_looked_at():
     without_attention = {name for name in names if name.startswith('yolox_')}
     # Detectors of MMDetection attend as it wrote them, with any backbone.
     hosts = {'dino_r50', 'dino_swin-l', 'dino_small', 'ddq_r50'}
+    # Association on boxes has the attention of FDTA in its sizes.
+    hosts |= {'box_fdta', 'box_fdta_small'}
     hosts |= {'deformable_detr_two_stage_small', 'fdta_dino_swin-l', 'sparse_rcnn_r50'}
     assert names - without_attention - hosts - {'mini_sizes'} == {*FAMILIES}
 

@@ -5,9 +5,7 @@ association = dict(
     embed_dims=256,
     num_id_vocabulary=50,
     window=30,  # frames that association looks back, at least the clip length
-    box_encoder=dict(
-        type='BoxEncoder', num_wavelengths=8, horizons=(1, 2, 4, 8, 16)
-    ),
+    box_encoder=dict(type='BoxEncoder', num_wavelengths=8, horizons=(1, 2, 4, 8, 16)),
     temporal_adapter=dict(
         type='TemporalAdapter', num_layers=3, feedforward_channels=512, dropout=0.1
     ),

@@ -118,7 +118,9 @@ class SimulateDetections(BaseTransform):
             ValueError: If the clip has no boxes, or ID targets, which count them.
         """
         if not has_boxes(results) or 'id_targets' in results:
-            found = 'ID targets, which count boxes' if has_boxes(results) else 'no boxes'
+            found = 'no boxes'
+            if has_boxes(results):
+                found = 'ID targets, which count the boxes'
             raise ValueError(
                 f'SimulateDetections: found {found}; put it before GenerateIDTargets, '
                 'on annotated clips'

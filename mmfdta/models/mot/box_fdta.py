@@ -49,6 +49,7 @@ class BoxFDTA(TrackingByDetection):
         num_id_vocabulary: Number K of ID words; 50 if no part says another.
         window: See :class:`FDTA`.
         data_preprocessor: Config of the data preprocessor.
+        embeddings: See :class:`TrackingByDetection`: looks of detectors that have none.
         init_cfg: Initialisation config.
 
     Raises:
@@ -68,6 +69,7 @@ class BoxFDTA(TrackingByDetection):
         num_id_vocabulary: int | None = None,
         window: int | None = None,
         data_preprocessor: OptConfigType = None,
+        embeddings: OptConfigType = None,
         init_cfg: OptMultiConfig = None,
     ) -> None:
         parts = share_box_sizes(
@@ -82,7 +84,9 @@ class BoxFDTA(TrackingByDetection):
                 window=window,
             )
         )
-        super().__init__(detector, parts['tracker'], data_preprocessor, init_cfg)
+        super().__init__(
+            detector, parts['tracker'], data_preprocessor, init_cfg, embeddings
+        )
         self.window = parts['window']
         self.box_encoder = MODELS.build(parts['box_encoder'])
         adapter = parts['temporal_adapter']
@@ -201,9 +205,7 @@ class BoxFDTA(TrackingByDetection):
 
     def associate_clip(self, sequences: Sequences) -> Tensor:
         """ID logits (B, G, T, N, K + 1) of every detection of training clips."""
-        refined = self.refine(
-            sequences.trajectory_features, sequences.trajectory_masks
-        )
+        refined = self.refine(sequences.trajectory_features, sequences.trajectory_masks)
         sequences.unknown_features = self.box_encoder.encode_detections(
             sequences.unknown_features
         )

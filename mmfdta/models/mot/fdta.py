@@ -294,9 +294,7 @@ class FDTA(OnlineTracker):
 
     def associate_clip(self, sequences: Sequences) -> Tensor:
         """ID logits (B, G, T, N, K + 1) of every detection of training clips."""
-        refined = self.refine(
-            sequences.trajectory_features, sequences.trajectory_masks
-        )
+        refined = self.refine(sequences.trajectory_features, sequences.trajectory_masks)
         return self.id_decoder.score_clip(refined, sequences)
 
     def score_identities(

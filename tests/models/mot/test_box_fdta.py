@@ -66,9 +66,7 @@ def test_training_and_tracking_score_the_same():
     with torch.no_grad():
         batch = model.data_preprocessor(collate(without_pixels(clip)), True)
         model(**batch, mode='loss')
-        tables = [
-            box_rows(f.gt_instances.bboxes, torch.ones(3), SIZE) for f in frames
-        ]
+        tables = [box_rows(f.gt_instances.bboxes, torch.ones(3), SIZE) for f in frames]
         columns = targets.trajectory_ann_idxs[0]
         history = torch.stack(
             [table[order] for table, order in zip(tables, columns, strict=True)]

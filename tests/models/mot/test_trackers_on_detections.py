@@ -83,6 +83,8 @@ def test_detections_on_another_detector_are_kept_once(tmp_path):
 def test_configs_share_detector_and_data_with_the_one_that_they_name():
     """Their comments say whose checkpoint they take."""
     paths = sorted(CONFIGS.glob('*_fdta-*.py'))
+    # Those train association, or take it out of another checkpoint.
+    paths = [path for path in paths if not path.stem.startswith('boxes')]
     assert len(paths) == 21
     for path in paths:
         named = re.search(r'checkpoint of (\S+)\.py', path.read_text())
