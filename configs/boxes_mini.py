@@ -33,7 +33,7 @@ test_dataloader = dict(
     val_dataloader, dataset=dict(val_dataloader['dataset'], split='test')
 )
 
-# Two minutes on one thread.
+# Minutes on one thread.
 max_iters = 800
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = _base_.param_scheduler
