@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Sequence as SequenceOf
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from mmengine.logging import MMLogger, print_log
 
 from mmfdta.structures.benchmarks import FAMILIES, PLAIN, Benchmark, get_benchmark
 from mmfdta.structures.mot_text import write_tracks
+from mmfdta.structures.track_embeddings import SUFFIX, TrackEmbeddings
 from mmfdta.structures.tracks import Sequence
 
 from .classes import RunClasses
 from .plausibility import check_scored
 from .recognition import name_benchmark
-from .records import FrameRecord, assemble, make_record
+from .records import FrameRecord, assemble, gather_embeddings, make_record
 from .scores import Evaluation, Settings, evaluate, summarise
 from .table import USUAL_NAMES, format_table
 
@@ -74,7 +76,9 @@ class MOTMetric(BaseMetric):
         out_dir: Where to write ``<sequence>.txt`` in the
             MOTChallenge format, when all sequences are there. Until then those
             that are finished stand in ``<out_dir>.partial``, which is what a
-            test that was killed leaves.
+            test that was killed leaves. Where tracks have ``embeddings``,
+            ``<sequence>.npz`` comes beside it, see
+            :class:`~mmfdta.structures.track_embeddings.TrackEmbeddings`.
         num_workers: Processes that score sequences; 0 and 1 score in this
             process, where 25 sequences of 1,000 frames take about a second.
         class_aware: Score the classes of the data set's ``metainfo`` one by one.
@@ -175,6 +179,8 @@ class MOTMetric(BaseMetric):
         if self.out_dir is not None:
             for sequence in (*known, *unknown):
                 self._write(self.out_dir, sequence)
+            for name, embeddings in gather_embeddings(results).items():
+                self._write_embeddings(self.out_dir, name, embeddings)
             for sequence in (*known, *unknown):
                 partial = self.partial_dir / f'{sequence.name}.txt'
                 partial.unlink(missing_ok=True)
@@ -313,6 +319,16 @@ class MOTMetric(BaseMetric):
                 f'{self.out_dir} are whole',
                 str(path),
             ) from error
+
+    def _write_embeddings(
+        self, folder: Path, name: str, embeddings: TrackEmbeddings
+    ) -> None:
+        """Write embeddings with the class numbers of the text beside them."""
+        written = self.run_classes.written
+        label = np.full(len(embeddings), -1)
+        if written is not None:
+            label = np.array([*written, -1], dtype=np.int64)[embeddings.label]
+        replace(embeddings, label=label).save(folder / f'{name}{SUFFIX}')
 
 
 def _pick(scores: dict) -> dict[str, float]:

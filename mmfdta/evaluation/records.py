@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from mmengine.structures import BaseDataElement, InstanceData
 
+from mmfdta.structures.track_embeddings import TrackEmbeddings
 from mmfdta.structures.tracks import Sequence, Tracks, as_array
 
 
@@ -22,6 +23,7 @@ class FrameRecord:
         num_frames: Length of the sequence.
         pred: What the tracker found, as it stands in result text.
         gt: The ground truth; None where there is none.
+        embeddings: float32 (n, C), of the n tracks; None where they have none.
     """
 
     sequence: str
@@ -30,6 +32,7 @@ class FrameRecord:
     num_frames: int
     pred: Tracks
     gt: Tracks | None
+    embeddings: np.ndarray | None = None
 
 
 def make_record(sample: BaseDataElement, mot_classes: bool) -> FrameRecord:
@@ -71,6 +74,7 @@ def make_record(sample: BaseDataElement, mot_classes: bool) -> FrameRecord:
         num_frames=int(sample.video_length),
         pred=pred,
         gt=gt,
+        embeddings=_embeddings(sample.pred_track_instances),
     )
 
 
@@ -120,6 +124,44 @@ def assemble(records: Iterable[FrameRecord]) -> tuple[list[Sequence], list[Seque
         gt = Tracks.concatenate(truths)
         (unknown if lacks_gt[0] else known).append(Sequence(name, length, gt, pred))
     return known, unknown
+
+
+def gather_embeddings(records: Iterable[FrameRecord]) -> dict[str, TrackEmbeddings]:
+    """Put the embeddings of tracks together, by sequence, in the order of frames.
+
+    Boxes whose embedding is not finite have none.
+
+    Args:
+        records: Frames, those of a sampler that repeats some once or more.
+
+    Returns:
+        Those of the sequences whose tracks have embeddings.
+    """
+    frames = {(r.sequence, r.frame_id): r for r in records if r.embeddings is not None}
+    parts: dict[str, list[FrameRecord]] = {}
+    for name, frame in sorted(frames):
+        found = parts.setdefault(name, [])
+        if len(frames[name, frame].pred):
+            found.append(frames[name, frame])
+    gathered = {}
+    for name, of_sequence in parts.items():
+        tracks = Tracks.concatenate([record.pred for record in of_sequence])
+        rows = [r.embeddings for r in of_sequence if r.embeddings is not None]
+        embeddings = np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
+        known = np.isfinite(embeddings).all(axis=1)
+        gathered[name] = TrackEmbeddings(
+            tracks.frame[known],
+            tracks.identity[known],
+            tracks.label[known],
+            embeddings[known],
+        )
+    return gathered
+
+
+def _embeddings(instances: InstanceData) -> np.ndarray | None:
+    if 'embeddings' not in instances:
+        return None
+    return as_array(instances.embeddings).astype(np.float32)
 
 
 def _pred_tracks(instances: InstanceData, frame: int, mot_classes: bool) -> Tracks:

@@ -101,7 +101,7 @@ class Refinement:
         return cls(**({} if named else DEFAULT_STEPS) | settings)
 
 
-DEFAULT_STEPS: dict[str, Any] = dict(join=15, remove_short=5, interpolate='linear')
+DEFAULT_STEPS: dict[str, Any] = dict(join=8, remove_short=8, interpolate='linear')
 """The steps that are taken if none is named."""
 
 

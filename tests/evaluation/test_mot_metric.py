@@ -21,6 +21,7 @@ from mmfdta.datasets import MOTSequenceDataset
 from mmfdta.evaluation import Sequence, Settings, Tracks, evaluate, summarise
 from mmfdta.evaluation.folders import find_sequences
 from mmfdta.structures.mot_text import read_tracks
+from mmfdta.structures.track_embeddings import TrackEmbeddings
 
 from .oracle import STYLES, official_combined, official_sequence, random_scene
 
@@ -571,3 +572,40 @@ def test_two_processes_equal_one(tmp_path, free_port):
         ]
         assert len(texts[0]) == count
         assert texts[0] == texts[1]
+
+
+def test_embeddings_of_tracks_stand_beside_the_text(tmp_path):
+    """Found again by what the text says; a box without one has no row."""
+    (scene,) = scenes(1)
+    label = np.arange(len(scene.pred)) % 2
+    scene = replace(scene, pred=replace(scene.pred, label=label))
+    metric = METRICS.build(
+        dict(type='MOTMetric', out_dir=str(tmp_path), class_aware=False)
+    )
+    metric.dataset_meta = dict(classes=('person', 'car'))
+    samples = make_samples(scene)
+    for sample in samples:
+        (frame,) = sample['video_data_samples']
+        found = frame.pred_track_instances
+        columns = found.instances_id, found.labels, torch.full_like(found.labels, 7)
+        embeddings = torch.stack(columns, dim=1).float() + frame.frame_id
+        embeddings[found.instances_id == 1] = torch.nan
+        found.embeddings = embeddings
+    for sample in [*samples[::-1], samples[0]]:
+        metric.process({}, [sample])
+    metric.evaluate(0)
+    tracks = read_tracks(tmp_path / f'{scene.name}.txt')
+    known = TrackEmbeddings.load(tmp_path / f'{scene.name}.npz')
+    rows = known.of_rows(tracks)
+    assert 0 < len(known) == (rows >= 0).sum()
+    np.testing.assert_array_equal(rows < 0, tracks.identity == 1)
+    tracks, rows = tracks.select(rows >= 0), rows[rows >= 0]
+    columns = tracks.identity, tracks.label - 1, np.full(len(tracks), 7)
+    expected = np.stack(columns, axis=1) + tracks.frame[:, None] - 1
+    np.testing.assert_array_equal(known.embeddings[rows], expected)
+
+
+def test_without_embeddings_there_is_text_only(tmp_path):
+    metric = METRICS.build(dict(type='MOTMetric', out_dir=str(tmp_path)))
+    run_metric(metric, scenes(1))
+    assert [path.suffix for path in tmp_path.iterdir()] == ['.txt']
