@@ -36,6 +36,7 @@ _NAMES = {
     'mot': ('BoxFDTA', 'FDTA', 'MOTR', 'TrackingByDetection'),
     'trackers': (
         'FDTATracker',
+        'GalleryTracker',
         'IoUEmbeddingTracker',
         'LibraryTracker',
         'MOTRTracker',

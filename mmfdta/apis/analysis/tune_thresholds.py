@@ -217,10 +217,7 @@ def build_tracker(present: Any, tracker_cfg: Mapping, setting: Mapping) -> Any:
             f'model.tracker: {type(present).__name__} takes no {unknown[0]!r}; it '
             f'takes {", ".join(list(takes)[1:])}'
         )
-    # What a model has told its tracker and its config does not repeat.
-    told = {name: vars(present).get(name) for name in takes if name != 'self'}
-    told = {k: v for k, v in told.items() if isinstance(v, int | float | str)}
-    config = Config(dict(tracker={**told, **tracker_cfg}))
+    config = Config(dict(tracker=_told_by_model(present, tracker_cfg)))
     for name, value in setting.items():
         argument, _, key = name.partition('.')
         if key:
@@ -232,6 +229,18 @@ def build_tracker(present: Any, tracker_cfg: Mapping, setting: Mapping) -> Any:
         else:
             config.tracker[argument] = value
     return MODELS.build(config.tracker)
+
+
+def _told_by_model(present: Any, tracker_cfg: Mapping) -> dict[str, Any]:
+    """A tracker's config with what its model has told it, which no config repeats."""
+    takes = inspect.signature(type(present).__init__).parameters
+    told = {name: vars(present).get(name) for name in takes if name != 'self'}
+    told = {k: v for k, v in told.items() if isinstance(v, int | float | str)}
+    inside = tracker_cfg.get('tracker')
+    if isinstance(inside, Mapping):  # of a tracker around another
+        inside = _told_by_model(present.tracker, inside)
+        tracker_cfg = {**tracker_cfg, 'tracker': inside}
+    return {**told, **tracker_cfg}
 
 
 def present_setting(

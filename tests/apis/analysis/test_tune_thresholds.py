@@ -30,6 +30,7 @@ from mmfdta.apis.sequence_loop import SequenceLoop
 from mmfdta.cli.main import main
 from mmfdta.datasets import ClipIndex
 from mmfdta.models.mot.fdta import share_sizes
+from mmfdta.models.trackers import GalleryTracker, new_tracker
 
 
 @pytest.fixture(scope='module')
@@ -84,6 +85,18 @@ def test_a_tracker_is_built_for_a_setting(mini):
     assert tracker.embed_dims == present.embed_dims
     with pytest.raises(ValueError, match="takes no 'id_threshold'; it takes .*id_thr"):
         build_tracker(present, tracker_cfg, dict(id_threshold=0.7))
+
+
+def test_a_tracker_in_a_gallery_keeps_what_its_model_told_it(mini):
+    present = GalleryTracker(new_tracker(mini.model), threshold=0.5)
+    inside = dict(mini.config.model.tracker)
+    cfg = dict(type='GalleryTracker', threshold=0.5, tracker=inside)
+    setting = {'threshold': 0.75, 'tracker.id_thr': 0.7}
+    tracker = build_tracker(present, cfg, setting)
+    assert tracker.gallery.threshold == 0.75
+    assert tracker.id_thr == 0.7
+    assert tracker.embed_dims == mini.model.tracker.embed_dims
+    assert tracker.miss_tolerance == mini.model.tracker.miss_tolerance
 
 
 class _Quadratic:
