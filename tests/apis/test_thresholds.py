@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Thresholds by common names do in every tracker what their name says."""
 
+import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -14,16 +15,20 @@ from mmfdta.apis.thresholds import (
     MEANINGS,
     TRACKERS,
     current_thresholds,
+    kind_of,
     threshold_options,
 )
 
 BOX = [10.0, 10.0, 50.0, 90.0]
+GREY = np.full((100, 60, 3), 128, np.uint8)
 # The configs that show each tracker.
 CONFIGS = {
     'ByteTracker': 'bytetrack_yolox-tiny_coco',
     'OCSORTTracker': 'ocsort_yolox-x_mot17',
     'SORTTracker': 'sort_yolox-x_mot17',
     'IoUEmbeddingTracker': 'iou-embedding_fdta-det_mini',
+    'LibraryTracker botsort': 'botsort_yolox-nano_coco',
+    'LibraryTracker cbiou': 'cbiou_fdta-det_mini',
 }
 
 
@@ -31,7 +36,8 @@ def tracker_with(kind, **thresholds):
     config = Config.fromfile(find_config(CONFIGS[kind]))
     config.merge_from_dict(threshold_options(config.model, thresholds))
     tracker = MODELS.build(config.model.tracker)
-    assert type(tracker).__name__ == kind
+    assert kind_of(config.model.tracker) == kind
+    assert type(tracker).__name__ == kind.split()[0]
     return tracker
 
 
@@ -48,7 +54,7 @@ def follow(tracker, scores):
             embeddings=torch.ones(len(found), 4),
         )
         context = dict(model=None, img=None, data_preprocessor=None, rescale=True)
-        tracks = tracker.track(data_sample=sample, **context)
+        tracks = tracker.track(data_sample=sample, frame=lambda: GREY, **context)
         ids = tracks.instances_id.tolist()
         assert len(ids) <= 1
         identities.append(ids[0] if ids else None)
@@ -118,3 +124,20 @@ def test_a_tracker_of_the_users_own_is_pointed_to_its_config():
     model = dict(tracker=dict(type='MyTracker'))
     with pytest.raises(ValueError, match="'MyTracker'; set it with --cfg-options"):
         threshold_options(model, dict(det_thr=0.5))
+
+
+# What its class has by default beside the thresholds lets a still object be found.
+@pytest.mark.parametrize('name', ['bytetrack', 'ocsort', 'sort', 'mcbyte'])
+def test_thresholds_of_the_package_reach_its_classes(name):
+    """Every name is an argument, and does what it says."""
+    kind = f'LibraryTracker {name}'
+    model = dict(tracker=dict(type='LibraryTracker', name=name))
+    wanted = {n: 4 if n == 'max_gap' else 0.25 for n in TRACKERS[kind]}
+    options = threshold_options(model, wanted)
+    settings = {key.rpartition('.')[2]: value for key, value in options.items()}
+    tracker = MODELS.build(dict(model['tracker'], **settings))
+    for missed, kept in ((4, True), (5, False)):
+        found = follow(tracker, [0.95] * 6 + [None] * missed + [0.95] * 6)
+        assert found[5] == 0 and (found[-1] == 0) == kept
+    seen = follow(tracker, [0.24] * 6), follow(tracker, [0.26] * 6)
+    assert seen[0] == [None] * 6 and seen[1][-1] == 0

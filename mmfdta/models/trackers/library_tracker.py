@@ -53,7 +53,7 @@ class LibraryTracker:
 
     Raises:
         ModuleNotFoundError: If the package is not installed.
-        ValueError: If there is no such tracker, or it does not take an argument.
+        ValueError: If there is no such tracker, or it refuses an argument.
     """
 
     def __init__(self, name: str, score_thr: float = 0.1, **arguments: Any) -> None:
@@ -133,7 +133,13 @@ class LibraryTracker:
 
     def _build(self) -> Any:
         given = {k: _resolve(k, value) for k, value in self.arguments.items()}
-        return self._kind(**given)
+        try:
+            return self._kind(**given)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f'model.tracker: {self.name} of the package trackers refuses '
+                f'{self.arguments}: {error}'
+            ) from None
 
     def _begin(self) -> Any:
         """Begin with a class, which had no detections in the frames before."""
@@ -380,7 +386,12 @@ def _resolve(argument: str, value: Any) -> Any:
             f'model.tracker.{argument}: found {name!r}, expected the name of a class '
             f'in {module.__name__}'
         )
-    return kind if argument == 'state_estimator_class' else kind(**given)
+    if argument == 'state_estimator_class':
+        return kind
+    try:
+        return kind(**given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f'model.tracker.{argument}: {error}') from None
 
 
 def _is_config(tracker: Any) -> bool:

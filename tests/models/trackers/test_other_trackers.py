@@ -21,7 +21,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 from tracker_inputs import detected
 
-from mmfdta.models.trackers import IoUEmbeddingTracker, MOTRTracker
+from mmfdta.models.trackers import IoUEmbeddingTracker, LibraryTracker, MOTRTracker
 
 # A long run sets this to 10,000.
 EXAMPLES = int(os.environ.get('MMFDTA_FUZZ_EXAMPLES', '25'))
@@ -84,6 +84,19 @@ def iou_embedding() -> Step:
     return step
 
 
+def of_library(name: str) -> Step:
+    tracker = LibraryTracker(name, lost_track_buffer=RETAIN)
+    grey = np.full((SIZE, SIZE, 3), 128, np.uint8)
+
+    def step(frame: int, found: InstanceData) -> tuple[list[int], int]:
+        sample = DetDataSample(metainfo=dict(frame_id=frame))
+        sample.pred_instances = found
+        tracks = tracker.track(sample, frame=lambda: grey)
+        return tracks.instances_id.tolist(), len(tracker._identities)
+
+    return step
+
+
 def motr() -> Step:
     """Detect queries find the detections; tracks are found or missed at random."""
     tracker = MOTRTracker(miss_tolerance=RETAIN, area_thr=0.0)
@@ -111,6 +124,10 @@ TRACKERS: dict[str, Callable[[], Step]] = {
     },
     'iou-embedding': iou_embedding,
     'motr': motr,
+    **{
+        f'library-{name}': lambda name=name: of_library(name)
+        for name in ('botsort', 'bytetrack', 'cbiou', 'mcbyte', 'ocsort', 'sort')
+    },
 }
 
 
