@@ -242,7 +242,10 @@ def test_the_store_hands_on_what_it_may_use():
         (dict(name='deepsort'), "tracker.name: found 'deepsort', expected one of bots"),
         (dict(name='sort', max_age=3), 'tracker.max_age: sort of the package trackers'),
         (dict(name='sort', iou='XIoU'), "tracker.iou: found 'XIoU', expected the name"),
-        (dict(name='cbiou', lost_track_buffer=-1), r'cbiou .* refuses .*must be greater'),
+        (
+            dict(name='cbiou', lost_track_buffer=-1),
+            r'cbiou .* refuses .*must be greater',
+        ),
         (dict(name='sort', lost_track_buffer='a'), 'model.tracker: sort .* refuses'),
         (dict(name='sort', iou=dict(type='GIoU', b=1)), 'model.tracker.iou: '),
     ],
