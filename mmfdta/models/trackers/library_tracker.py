@@ -72,6 +72,12 @@ class LibraryTracker:
         """
         return type(self)(self.name, self.score_thr, **self.arguments)
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All arguments of the package's class, with its defaults."""
+        takes = inspect.signature(self._kind).parameters
+        return {name: p.default for name, p in takes.items()} | self.arguments
+
     def reset(self) -> None:
         """Forget everything: a new video begins."""
         self._of_class: dict[int, Any] = {}

@@ -76,7 +76,7 @@ def _as_config(tracker: Any) -> dict[str, Any]:
     """The settings of a tracker that are thresholds, under the names of a config."""
     if isinstance(tracker, LibraryTracker):
         named = dict(name=tracker.name, score_thr=tracker.score_thr)
-        return dict(type='LibraryTracker', **named, **tracker.arguments)
+        return dict(type='LibraryTracker', **named, **tracker.settings)
     kind = type(tracker).__name__
     keys = [key for keys in TRACKERS.get(kind, {}).values() for key in keys]
     names = {key.partition('.')[0] for key in keys}
