@@ -106,17 +106,19 @@ def scan(
     return writer.Scan(*rows, body=graph, num_scan_inputs=len(rows))
 
 
-def in_blocks(tensor: ir.Value, size: int) -> ir.Value:
+def in_blocks(tensor: ir.Value, others: int, size: int) -> ir.Value:
     """Split the rows of a tensor into blocks, of which the last is filled with zeros.
 
     Args:
-        tensor: (R, n).
+        tensor: (R, ...).
+        others: How many axes it has behind the rows.
         size: Rows of a block.
 
     Returns:
-        (blocks, size, n).
+        (blocks, size, ...).
     """
-    rows, columns = (op.Shape(tensor, start=n, end=n + 1) for n in (0, 1))
-    missing = op.Mod(op.Neg(rows), ints(size))
-    tensor = op.Pad(tensor, op.Concat(ints(0, 0), missing, ints(0), axis=0))
-    return op.Reshape(tensor, op.Concat(ints(-1, size), columns, axis=0))
+    rows = op.Shape(tensor, start=0, end=1)
+    missing, none = op.Mod(op.Neg(rows), ints(size)), (0,) * others
+    ends = op.Concat(ints(0, *none), missing, ints(*none), axis=0)
+    shape = op.Concat(ints(-1, size), op.Shape(tensor, start=1), axis=0)
+    return op.Reshape(op.Pad(tensor, ends), shape)
