@@ -8,6 +8,7 @@ command goes on where an interrupted one was.
 
 import argparse
 import ast
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -172,9 +173,11 @@ def _choices(
     if not named and options.search != 'grid' and space:
         return space
     choices = {}
+    # What a tracker in another one has is no argument of that.
+    takes = inspect.signature(type(tracker)).parameters
     for name in _SHORT:
         values = getattr(options, name)
-        if values or hasattr(tracker, name):
+        if values or name in takes and hasattr(tracker, name):
             choices[name] = values or [getattr(tracker, name)]
     for name, *values in options.others:
         if not values:
