@@ -18,7 +18,7 @@ from mmfdta.utils.transfers import to_device
 from ..association import Sequences, box_rows, build_sequences
 from ..trackers.assignment import box_ious
 from ..trackers.embedding_memory import TrajectoryHistory
-from .tracking_by_detection import TrackingByDetection
+from .tracking_by_detection import TrackingByDetection, best_first
 
 # A detection is an object's if it covers it so well.
 _MATCH_IOU = 0.5
@@ -235,6 +235,8 @@ class BoxFDTA(TrackingByDetection):
     def associate(self, frame: DetDataSample, tracker: Any = None) -> DetDataSample:
         """Give detections their identities, see :meth:`OnlineTracker.associate`.
 
+        The tracker gets them best score first, whatever their order is.
+
         Args:
             frame: With ``ori_shape``, the size of the image, beside what that says.
             tracker: State of the video; None takes the model's own.
@@ -244,7 +246,7 @@ class BoxFDTA(TrackingByDetection):
                 others.
         """
         tracker = self.tracker if tracker is None else tracker
-        found = frame.pred_instances
+        found = best_first(frame)
         names = [n for n in ('bboxes', 'scores', 'labels', 'areas') if n in found]
         seen = DetDataSample(metainfo=frame.metainfo)
         seen.pred_instances = InstanceData(

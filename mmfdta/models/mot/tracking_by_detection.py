@@ -163,11 +163,7 @@ class TrackingByDetection(OnlineTracker):
         itself if it ``needs_frames``, see :mod:`mmfdta.utils.original_frame`.
         """
         tracker = self.tracker if tracker is None else tracker
-        scores = frame.pred_instances.scores
-        if (scores[1:] > scores[:-1]).any():
-            order = scores.argsort(descending=True, stable=True)
-            frame.pred_instances = take_rows(frame.pred_instances, order)
-        found = frame.pred_instances
+        found = best_first(frame)
         frame.pred_det_instances = InstanceData(
             **{name: found.get(name) for name in _HOST_COLUMNS}
         )
@@ -186,6 +182,15 @@ class TrackingByDetection(OnlineTracker):
     def loss(self, inputs: Tensor, data_samples: SampleList, **kwargs) -> dict:
         """Train the detector alone, on what it takes by itself."""
         return self.detector.loss(inputs, data_samples, **kwargs)
+
+
+def best_first(frame: DetDataSample) -> InstanceData:
+    """Bring a frame's detections into the order of their scores; return them."""
+    scores = frame.pred_instances.scores
+    if (scores[1:] > scores[:-1]).any():
+        order = scores.argsort(descending=True, stable=True)
+        frame.pred_instances = take_rows(frame.pred_instances, order)
+    return frame.pred_instances
 
 
 def _to_host(frames: list[InstanceData]) -> list[InstanceData]:

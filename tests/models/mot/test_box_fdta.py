@@ -92,6 +92,26 @@ def test_frames_of_any_number_of_detections_are_tracked():
         assert len({*tracks.instances_id.tolist()}) == kept
 
 
+def test_the_order_of_detections_does_not_matter():
+    """Stored detections come in another order than fresh ones."""
+    found = []
+    for backwards in (False, True):
+        model = small_model().eval()
+        clip = make_clip(num_frames=4, size=SIZE, with_depth=False)
+        tracks = []
+        for number, gt in enumerate(clip['data_samples']):
+            frame = as_detections(gt, number)
+            frame.pred_instances.scores = torch.tensor([0.7, 0.9, 0.8])
+            if backwards:
+                frame.pred_instances = frame.pred_instances[[2, 1, 0]]
+            with torch.no_grad():
+                tracks.append(model.associate(frame).pred_track_instances)
+        found.append(tracks)
+    for one, other in zip(*found, strict=True):
+        assert one.bboxes.tolist() == other.bboxes.tolist()
+        assert one.instances_id.tolist() == other.instances_id.tolist()
+
+
 def test_the_detector_stays_as_it_is_and_learns_nothing():
     model = small_model(looks=True)
     before = {k: v.clone() for k, v in model.detector.state_dict().items()}
