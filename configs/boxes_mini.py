@@ -38,3 +38,5 @@ max_iters = 800
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = _base_.param_scheduler
 param_scheduler[1].update(end=max_iters, T_max=max_iters - _base_.warmup_iters)
+
+randomness = dict(seed=0)
