@@ -40,7 +40,8 @@ TOP_KEYS = (
     *('efficient_conv_bn_eval', 'compile', 'model_wrapper_cfg', 'checkpoint_modules'),
     *('find_unused_parameters', 'train_pipeline', 'val_pipeline', 'test_pipeline'),
     *('tta_model', 'tta_pipeline', 'precision', 'inference_batch_size'),
-    *('compile_detector', 'checkpoint', 'detector_checkpoint', 'search'),
+    *('compile_detector', 'checkpoint', 'detector_checkpoint', 'part_checkpoints'),
+    'search',
 )
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _SECTIONS = (

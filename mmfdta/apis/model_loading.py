@@ -108,11 +108,11 @@ def build_tracker(
         print_log('The weights are random: the tracks mean nothing.', 'current', 30)
     else:
         content = read_content(find_checkpoint(checkpoint))
-        modules = config.get('checkpoint_modules')
+        modules, parts = config.get('checkpoint_modules'), read_parts(config, model)
         try:
             content = add_weights(content, detector_weights(config, model))
             content, remark = adapt_to_config(content, model, config)
-            model.load_state_dict(matching_weights(model, content, modules))
+            model.load_state_dict(matching_weights(model, content, modules, parts))
         except CheckpointMismatchError as error:
             raise CheckpointMismatchError(
                 f'{checkpoint} does not fit the model of the config: {error}'
@@ -175,6 +175,47 @@ def add_weights(content: Any, detector: dict[str, Tensor]) -> Any:
         return content
     whole = content if isinstance(content, dict) and 'state_dict' in content else {}
     return {**whole, 'state_dict': {**detector, **weights}}
+
+
+def read_parts(config: Config, model: nn.Module) -> dict[str, torch.Tensor]:
+    """Read the weights of parts that have a file of their own.
+
+    Args:
+        config: ``part_checkpoints`` names the files: part of the model -> what
+            `find_checkpoint` takes.
+        model: Its model.
+
+    Returns:
+        By their names in the model; those that only training needs are left out.
+
+    Raises:
+        ValueError: If the model has no such part.
+        FileNotFoundError: If there is no such file.
+        DownloadError: If it cannot be fetched.
+        CheckpointError: If it cannot be read.
+        CheckpointMismatchError: If it is another network's.
+    """
+    found = {}
+    for name, checkpoint in (config.get('part_checkpoints') or {}).items():
+        try:
+            part = model.get_submodule(name)
+        except AttributeError:
+            names = ', '.join(child for child, _ in model.named_children())
+            raise ValueError(
+                f'part_checkpoints: found {name}, which the model has not; it has '
+                f'{names}'
+            ) from None
+        left_out = tuple(getattr(part, 'training_only', ()))
+        try:
+            weights = clean_state_dict(read_content(find_checkpoint(checkpoint)))
+            kept = {n: w for n, w in weights.items() if not n.startswith(left_out)}
+            matched = matching_weights(part, kept)
+        except CheckpointMismatchError as error:
+            raise CheckpointMismatchError(
+                f'{checkpoint} does not fit {name} of the model: {error}'
+            ) from None
+        found |= {f'{name}.{key}': weight for key, weight in matched.items()}
+    return found
 
 
 def without_pretrained(model: Any) -> Any:

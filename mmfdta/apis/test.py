@@ -16,7 +16,7 @@ from mmfdta.engine import ExactWeightsHook, adapt_to_config
 from mmfdta.ops import compile_detector
 
 from .config import build_runner
-from .model_loading import add_weights, detector_weights
+from .model_loading import add_weights, detector_weights, read_parts
 from .weights import find_checkpoint
 
 
@@ -76,7 +76,10 @@ def test(
     modules = config.get('checkpoint_modules')
     detector = {} if checkpoint is None else detector_weights(config, runner.model)
     add_detector = partial(add_weights, detector=detector)
-    runner.register_hook(ExactWeightsHook(modules, add_detector))
+    parts = {}
+    if checkpoint is not None:
+        parts = read_parts(config, getattr(runner.model, 'module', runner.model))
+    runner.register_hook(ExactWeightsHook(modules, add_detector, parts))
     if checkpoint is None:
         runner.logger.warning('Testing random weights: the scores mean nothing.')
     try:
@@ -84,7 +87,7 @@ def test(
             # MMEngine reads the data first.
             content = add_detector(content)
             content, _ = adapt_to_config(content, runner.model, config)
-            matching_weights(runner.model, content, modules)
+            matching_weights(runner.model, content, modules, parts)
             del content
         return runner.test()
     except CheckpointMismatchError as error:

@@ -20,6 +20,12 @@ _BOX_TRACKER = dict(
     match_thr=('match_iou_thr',),
     max_gap=('num_frames_retain',),
 )
+# It begins a track with every detection that it sees.
+_APPEARANCE_SORT = dict(
+    det_thr=('obj_score_thr',),
+    match_thr=('match_iou_thr',),
+    max_gap=('num_frames_retain',),
+)
 _BOTSORT = dict(
     det_thr=('high_conf_det_threshold',),
     low_thr=('score_thr',),
@@ -39,6 +45,8 @@ TRACKERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     'OCSORTTracker': _BOX_TRACKER,
     # It matches only what it saw in the frame before.
     'SORTTracker': dict(det_thr=('obj_score_thr',), match_thr=('match_iou_thr',)),
+    'DeepSORTTracker': _APPEARANCE_SORT,
+    'OnlineStrongSORTTracker': _APPEARANCE_SORT,
     'FDTATracker': dict(
         det_thr=('det_thr',),
         new_thr=('newborn_thr',),
@@ -83,6 +91,8 @@ _BEGIN_WITH_ALL = (
     'ByteTracker',
     'OCSORTTracker',
     'SORTTracker',
+    'DeepSORTTracker',
+    'OnlineStrongSORTTracker',
     f'{_LIBRARY} ocsort',
 )
 

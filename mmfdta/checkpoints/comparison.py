@@ -6,6 +6,7 @@ some of them.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from mmengine.model import is_model_wrapper
@@ -22,7 +23,10 @@ class CheckpointMismatchError(CheckpointError):
 
 
 def matching_weights(
-    model: nn.Module, checkpoint: object, modules: Sequence[str] | None = None
+    model: nn.Module,
+    checkpoint: object,
+    modules: Sequence[str] | None = None,
+    parts: Mapping[str, torch.Tensor] = MappingProxyType({}),
 ) -> dict[str, torch.Tensor]:
     """Take exactly a model's weights out of a checkpoint.
 
@@ -31,6 +35,8 @@ def matching_weights(
             unwrapped.
         checkpoint: What a checkpoint file holds.
         modules: See `keep_modules`.
+        parts: Weights from other files, which complete those of the checkpoint; what
+            the checkpoint has itself counts.
 
     Raises:
         CheckpointMismatchError: If names or shapes differ, or there are no weights.
@@ -43,6 +49,7 @@ def matching_weights(
         raise CheckpointMismatchError(f'it holds no weights by name: {error}') from None
     if modules:
         weights = keep_modules(weights, modules)
+    weights = {**parts, **weights}
     found, expected = shapes_of(weights), shapes_of(model.state_dict())
     other = [name for name in found if expected.get(name, found[name]) != found[name]]
     if 2 * len(other) > len(found):

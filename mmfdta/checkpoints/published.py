@@ -21,6 +21,7 @@ _DANCETRACK = 'https://huggingface.co/noahcao/dancetrack_models'
 _DRIVE = 'https://drive.google.com/file/d'
 _COCO = 'YOLOX, the 80 classes of COCO'
 _BOX_TRACKERS = ('bytetrack', 'ocsort', 'sort', 'botsort', 'cbiou')
+_MMTRACKING = 'https://download.openmmlab.com/mmtracking/mot'
 _NO_SCORES: Mapping[str, float] = MappingProxyType({})
 
 
@@ -175,6 +176,32 @@ def _motr(
     )
 
 
+def _mmtracking(
+    name: str,
+    family: str,
+    folder: str,
+    file: str,
+    page: str,
+    config: str,
+    scores: Mapping[str, float] = _NO_SCORES,
+    remark: str = '',
+) -> PublishedWeights:
+    """A file for MOT17 of MMTracking, which MMDetection's model zoo lists."""
+    return PublishedWeights(
+        name=name,
+        family=family,
+        file=file,
+        address=f'{_MMTRACKING}/{folder}/{file}',
+        licence='Apache-2.0',
+        source=f'{_MMDET_PAGES}/{page}/metafile.yml',
+        configs=(config,),
+        scores=scores,
+        scored_on='MOT17 second halves' if scores else '',
+        sha256_prefix=file.removesuffix('.pth').rpartition('-')[2],
+        remark=remark,
+    )
+
+
 _ALL = (
     PublishedWeights(
         name='yolox-nano',
@@ -265,5 +292,22 @@ _ALL = (
         'sparse_rcnn_r50_fpn_300_proposals_crop_mstrain_480-800_3x_coco',
         '20201223_024605-9fe92701', 45.0, ('fdta_sparse-rcnn-r50_dancetrack',),
         zoo=_MMDET_2),
+    _mmtracking(
+        'faster-rcnn-mot17', 'Faster R-CNN, persons', 'faster_rcnn',
+        'faster-rcnn_r50_fpn_4e_mot17-half-64ee2ed4.pth', 'deepsort',
+        'deepsort_faster-rcnn_mot17', {'HOTA': 57.0, 'MOTA': 63.7, 'IDF1': 69.5},
+        'trained on the first halves of MOT17; scores are those of DeepSORT with it'),
+    _mmtracking(
+        'reid-tracktor', 'Re-identification', 'reid',
+        'tracktor_reid_r50_iter25245-a452f51f.pth', 'deepsort',
+        'deepsort_faster-rcnn_mot17', remark='the part `embeddings.network` of it'),
+    _mmtracking(
+        'reid-r50-mot17', 'Re-identification', 'reid',
+        'reid_r50_6e_mot17-4bf6b63d.pth', 'strongsort', 'strongsort_yolox-x_mot17',
+        remark='the part `embeddings.network` of it'),
+    _mmtracking(
+        'qdtrack-mot17', 'QDTrack', 'qdtrack/mot_dataset',
+        'qdtrack_faster-rcnn_r50_fpn_4e_mot17_20220315_145635-76f295ef.pth', 'qdtrack',
+        'qdtrack_faster-rcnn_mot17', {'HOTA': 57.1, 'MOTA': 68.1, 'IDF1': 68.6}),
 )  # fmt: skip
 PUBLISHED: Mapping[str, PublishedWeights] = MappingProxyType({w.name: w for w in _ALL})

@@ -5,7 +5,7 @@ import copy
 import difflib
 import errno
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -276,15 +276,18 @@ class ExactWeightsHook(Hook):
             checkpoint; None takes all of it.
         complete: Adds what comes from elsewhere to what the file holds; None adds
             nothing.
+        parts: Weights of the config's `part_checkpoints`, by their names in the model.
     """
 
     def __init__(
         self,
         modules: Sequence[str] | None = None,
         complete: Callable[[dict], dict] | None = None,
+        parts: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.modules = modules
         self.complete = complete
+        self.parts = parts or {}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare the names and shapes in the checkpoint with those of the model.
@@ -293,5 +296,5 @@ class ExactWeightsHook(Hook):
             CheckpointMismatchError: If they differ.
         """
         content = checkpoint if self.complete is None else self.complete(checkpoint)
-        weights = matching_weights(runner.model, content, self.modules)
+        weights = matching_weights(runner.model, content, self.modules, self.parts)
         checkpoint['state_dict'] = weights

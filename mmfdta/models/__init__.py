@@ -20,6 +20,7 @@ _NAMES = {
     'data_preprocessors': ('ClipDataPreprocessor', 'TrackerDataPreprocessor'),
     'detectors': (
         'ClipMatcher',
+        'CropEmbeddings',
         'DetrInterface',
         'FDTADetector',
         'FDTAHead',
@@ -27,6 +28,7 @@ _NAMES = {
         'MOTRHead',
         'PooledEmbeddings',
         'QueryDetector',
+        'ReIDNetwork',
         'TextDetections',
         'TrackletMatcher',
         'TwoStageDeformableDETR',
@@ -35,11 +37,13 @@ _NAMES = {
     'losses': ('DepthBinLoss', 'IDLoss', 'QualityAwareContrastiveLoss'),
     'mot': ('BoxFDTA', 'FDTA', 'MOTR', 'TrackingByDetection'),
     'trackers': (
+        'DeepSORTTracker',
         'FDTATracker',
         'GalleryTracker',
         'IoUEmbeddingTracker',
         'LibraryTracker',
         'MOTRTracker',
+        'OnlineStrongSORTTracker',
         'UpdateTracker',
     ),
 }

@@ -26,6 +26,8 @@ CONFIGS = {
     'ByteTracker': 'bytetrack_yolox-tiny_coco',
     'OCSORTTracker': 'ocsort_yolox-x_mot17',
     'SORTTracker': 'sort_yolox-x_mot17',
+    'DeepSORTTracker': 'deepsort_faster-rcnn_mot17',
+    'OnlineStrongSORTTracker': 'strongsort_yolox-x_mot17',
     'IoUEmbeddingTracker': 'iou-embedding_fdta-det_mini',
     'LibraryTracker botsort': 'botsort_yolox-nano_coco',
     'LibraryTracker cbiou': 'cbiou_fdta-det_mini',

@@ -101,7 +101,7 @@ def test_the_page_has_a_row_for_each():
 def test_what_mmdetection_says_of_its_weights():
     published = {
         model['Weights']: model
-        for folder in ('yolox', 'dino', 'ddq', 'sparse_rcnn')
+        for folder in ('yolox', 'dino', 'ddq', 'sparse_rcnn', 'qdtrack')
         for model in yaml.safe_load(
             (MMDET / f'.mim/configs/{folder}/metafile.yml').read_text()
         )['Models']
@@ -110,7 +110,7 @@ def test_what_mmdetection_says_of_its_weights():
     found = [w for w in PUBLISHED.values() if w.address in published]
     assert {w.name for w in found} == {
         *('yolox-tiny', 'yolox-s', 'yolox-x'),
-        *('dino-r50', 'dino-swin-l', 'ddq-r50', 'sparse-rcnn-r50'),
+        *('dino-r50', 'dino-swin-l', 'ddq-r50', 'sparse-rcnn-r50', 'qdtrack-mot17'),
     }
     for entry in found:
         model = published[entry.address]

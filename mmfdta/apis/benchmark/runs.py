@@ -78,6 +78,7 @@ def run_fingerprint(entry: Entry, data: str, machine: dict) -> str:
     config = entry.config
     assert config is not None, 'an entry of results does not run'
     choices = ('data_root', 'split', 'sequences', 'indices')
+    parts = config.get('part_checkpoints') or {}
     dataset = {
         key: value
         for key, value in dataset_config(config, data).items()
@@ -91,6 +92,7 @@ def run_fingerprint(entry: Entry, data: str, machine: dict) -> str:
         *_other_checkpoint(config),
         dataset,
         entry.checkpoint and file_digest(entry.checkpoint),
+        {name: file_digest(find_checkpoint(file)) for name, file in parts.items()},
         config_code_digest(config),
         machine,
     )

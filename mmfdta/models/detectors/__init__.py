@@ -5,6 +5,7 @@ from mmfdta.utils.environment import prepare_mmdet
 
 prepare_mmdet()
 
+from .crop_embeddings import CropEmbeddings, ReIDNetwork
 from .detr_interface import DetrInterface
 from .fdta_detector import FDTADetector
 from .fdta_head import FDTAHead
@@ -30,6 +31,7 @@ __all__ = [
     'ClipMatcher',
     'ClipMatches',
     'ClipTargets',
+    'CropEmbeddings',
     'DetectorOutputs',
     'DetrInterface',
     'EncodedFrames',
@@ -42,6 +44,7 @@ __all__ = [
     'MergedOutputs',
     'PooledEmbeddings',
     'QueryDetector',
+    'ReIDNetwork',
     'SparseRCNNInterface',
     'TextDetections',
     'TrackQueries',

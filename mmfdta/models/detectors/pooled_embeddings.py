@@ -89,7 +89,9 @@ class PooledEmbeddings(nn.Module):
                 )
             maps.append(output)
 
-    def forward(self, maps: Maps, imgs: Tensor, frames: SampleList) -> list[Tensor]:
+    def forward(
+        self, maps: Maps, imgs: Tensor, frames: SampleList, preprocessor: Any = None
+    ) -> list[Tensor]:
         """Embed the boxes of frames, without waiting for the device.
 
         Args:
@@ -97,6 +99,7 @@ class PooledEmbeddings(nn.Module):
             imgs: What the detector was given, (F, 3, H, W).
             frames: Each with ``pred_instances.bboxes`` (n, 4) on the CPU, xyxy in
                 pixels of the original frame, and its meta information.
+            preprocessor: Not needed here.
 
         Returns:
             Of each frame (n, C) float32 of length 1, on the device of the maps. C is

@@ -17,6 +17,7 @@ from mmfdta.utils.instances import take_rows
 from mmfdta.utils.original_frame import frame_context
 
 from ..detectors.yolox import find_on_host, is_yolox
+from ..trackers import DeepSORTTracker, OnlineStrongSORTTracker
 
 _HOST_COLUMNS = ('bboxes', 'scores', 'labels')
 
@@ -104,8 +105,9 @@ class TrackingByDetection(OnlineTracker):
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation config.
         embeddings: Config of what gives detections ``embeddings``, which stay on the
-            device: ``dict(type='PooledEmbeddings')``; None leaves them as the detector
-            gives them.
+            device: ``dict(type='PooledEmbeddings')`` out of the detector's maps,
+            ``dict(type='CropEmbeddings', network=dict(type='ReIDNetwork'))`` out of
+            crops; None leaves them as the detector gives them.
 
     Raises:
         ValueError: If the tracker wants a network that compares crops.
@@ -123,15 +125,17 @@ class TrackingByDetection(OnlineTracker):
         self.detector = MODELS.build(detector)
         self.embeddings = None if embeddings is None else MODELS.build(embeddings)
         self.tracker = MODELS.build(tracker)
-        # OCSORTTracker has inherited settings for crops, and does not look at them.
+        # OCSORTTracker has inherited settings for crops, and does not look at them;
+        # the others take embeddings.
         compares_crops = isinstance(self.tracker, SORTTracker) and not isinstance(
-            self.tracker, OCSORTTracker
+            self.tracker, OCSORTTracker | DeepSORTTracker | OnlineStrongSORTTracker
         )
         if compares_crops and self.tracker.with_reid:
             raise ValueError(
-                f'model.tracker.reid: {type(self.tracker).__name__} wants a network '
-                'for crops, which TrackingByDetection has not; set it to None, or '
-                "take MMDetection's own model class (model.type='DeepSORT')"
+                f'model.tracker.reid: {type(self.tracker).__name__} cuts crops out of '
+                'the frame itself, which TrackingByDetection does not give it; set it '
+                'to None, or take DeepSORTTracker or OnlineStrongSORTTracker, which '
+                'compare the embeddings of detections (docs/baselines.md)'
             )
 
     def detect(self, imgs: Tensor, frames: SampleList) -> SampleList:
@@ -140,7 +144,7 @@ class TrackingByDetection(OnlineTracker):
             return self._find_boxes(imgs, frames)
         with self.embeddings.watch(self.detector) as maps:
             self._find_boxes(imgs, frames)
-        embedded = self.embeddings(maps, imgs, frames)
+        embedded = self.embeddings(maps, imgs, frames, self.data_preprocessor)
         for frame, embeddings in zip(frames, embedded, strict=True):
             frame.pred_instances.embeddings = embeddings
         return frames

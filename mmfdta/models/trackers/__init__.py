@@ -17,6 +17,7 @@ from mmfdta.utils.lazy import lazy_names
 __all__ = [
     'PROTOCOLS',
     'ArrayMemory',
+    'DeepSORTTracker',
     'EmbeddingMemory',
     'FDTATracker',
     'GalleryTracker',
@@ -25,6 +26,7 @@ __all__ = [
     'IoUEmbeddingTracker',
     'LibraryTracker',
     'MOTRTracker',
+    'OnlineStrongSORTTracker',
     'TrajectoryHistory',
     'UpdateTracker',
     'new_tracker',
@@ -33,6 +35,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
+        'appearance_sort': ('DeepSORTTracker', 'OnlineStrongSORTTracker'),
         'assignment': ('PROTOCOLS', 'IdentityAssignment'),
         'embedding_memory': ('ArrayMemory', 'TrajectoryHistory'),
         'fdta_tracker': ('EmbeddingMemory', 'FDTATracker'),

@@ -1,0 +1,199 @@
+# Copyright (c) mmfdta authors.
+"""DeepSORT and StrongSORT of MMDetection, on the embeddings of detections.
+
+MMDetection's trackers cut crops out of the frame and run a network on them while they
+track. Here detections come with their embeddings, whoever made them, so that a tracker
+has no network and looks at no image; what is done with them is MMDetection's code.
+"""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from mmdet.models.task_modules.tracking import CameraMotionCompensation
+from mmdet.models.trackers import SORTTracker, StrongSORTTracker
+from mmdet.registry import MODELS, TASK_UTILS
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmfdta.utils.transfers import to_host
+
+
+class _TakesEmbeddings(SORTTracker):
+    """Gives MMDetection's code embeddings where it asks for crops and their network."""
+
+    _above: Tensor
+    _REID_KEYS = ('num_samples', 'match_score_thr', 'motion_weight')
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        name = type(self).__name__
+        if self.reid is None:
+            raise ValueError(
+                f'model.tracker.reid: found None, expected the settings of {name}, '
+                'which compares embeddings; SORTTracker compares none'
+            )
+        unknown = self.reid.keys() - set(self._REID_KEYS)
+        if unknown:
+            raise ValueError(
+                f'model.tracker.reid: found {", ".join(sorted(unknown))}, expected '
+                f'{", ".join(self._REID_KEYS)}; model.embeddings says how {name} gets '
+                'embeddings'
+            )
+
+    def _on_embeddings(self, data_sample: DetDataSample, **facts: Any) -> InstanceData:
+        """Track the next frame as MMDetection does.
+
+        Args:
+            data_sample: See :meth:`DeepSORTTracker.track`.
+            **facts: Of the model that MMDetection's code sees, and ``img``.
+        """
+        found = data_sample.pred_instances
+        if 'embeddings' not in found:
+            raise ValueError(
+                f'model.embeddings: {type(self).__name__} compares embeddings, and the '
+                "detector gives none; set it, such as dict(type='PooledEmbeddings')"
+            )
+        embeddings = to_host(found.embeddings).float()
+        self._above = embeddings[found.scores > self.obj_score_thr]
+        img = facts.pop('img', torch.zeros(1))
+        return super().track(
+            model=SimpleNamespace(reid=_Given(embeddings.shape[1]), **facts),
+            img=img,
+            data_sample=data_sample,
+        )
+
+    def crop_imgs(self, *_: Any, **__: Any) -> Tensor:
+        """Return the embeddings (n, C) of the detections that take part."""
+        return self._above
+
+
+class _Given:
+    """Stands for a network that embeds crops: they are embedded already."""
+
+    def __init__(self, channels: int) -> None:
+        self.head = SimpleNamespace(out_channels=channels)
+
+    def __call__(self, crops: Tensor, mode: str) -> Tensor:
+        return crops
+
+
+@MODELS.register_module()
+class DeepSORTTracker(_TakesEmbeddings):
+    """DeepSORT (arXiv 1703.07402) as MMDetection has it, on given embeddings.
+
+    Detections are matched first with confirmed tracks, by the distance of embeddings
+    where the Kalman filter allows it, then with tracks of the frame before by IoU.
+    Embeddings are compared as they come, by Euclidean distance: `match_score_thr` is in
+    their unit.
+
+    Args:
+        *args: Of MMDetection's ``SORTTracker``; ``reid`` has ``num_samples`` (frames
+            whose embeddings make a track's mean; None takes all) and
+            ``match_score_thr`` (largest distance).
+        **kwargs: The same.
+
+    Raises:
+        ValueError: If ``reid`` is None or has settings of crops.
+    """
+
+    def track(self, data_sample: DetDataSample, **_: Any) -> InstanceData:
+        """Track the next frame.
+
+        Args:
+            data_sample: ``frame_id`` (0 starts a video) and ``pred_instances``, on the
+                CPU: ``bboxes`` (n, 4) xyxy in pixels, ``scores``, ``labels`` (n,); and
+                ``embeddings`` (n, C), which may be on another device.
+            **_: What other trackers ask for.
+
+        Returns:
+            On the CPU: ``bboxes``, ``scores``, ``labels`` and ``instances_id`` int64
+            (m,) of all detections that take part.
+
+        Raises:
+            ValueError: If detections have no embeddings.
+        """
+        return self._on_embeddings(data_sample)
+
+
+@MODELS.register_module()
+class OnlineStrongSORTTracker(_TakesEmbeddings, StrongSORTTracker):
+    """StrongSORT (arXiv 2202.13514) as MMDetection has it, on given embeddings.
+
+    It is the part that tracks frame by frame: cosine distance of a running mean,
+    weighted with motion, a Kalman filter that trusts sure detections more, and
+    compensation of camera motion. MMDetection's link of tracklets and its
+    interpolation, which the paper calls StrongSORT++, see whole videos and are not
+    here.
+
+    Args:
+        *args: Of MMDetection's ``StrongSORTTracker``; ``reid`` has ``num_samples``,
+            ``match_score_thr`` (largest distance) and ``motion_weight``.
+        cmc: Config of MMDetection's ``CameraMotionCompensation``; None does without,
+            and looks at no frame.
+        **kwargs: As `args`.
+
+    Raises:
+        ValueError: If ``reid`` is None or has settings of crops.
+    """
+
+    def __init__(self, *args: Any, cmc: dict | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.cmc = None if cmc is None else _LastingCompensation(TASK_UTILS.build(cmc))
+
+    @property
+    def needs_frames(self) -> bool:
+        """Whether `track` has to be given ``frame``."""
+        return self.cmc is not None
+
+    def track(
+        self,
+        data_sample: DetDataSample,
+        frame: Callable[[], np.ndarray] | None = None,
+        **_: Any,
+    ) -> InstanceData:
+        """Track the next frame.
+
+        Args:
+            data_sample: See :meth:`DeepSORTTracker.track`, and ``img_shape`` and
+                ``scale_factor``.
+            frame: Returns the frame, uint8 (H, W, 3) BGR.
+            **_: What other trackers ask for.
+
+        Returns:
+            See :meth:`DeepSORTTracker.track`.
+
+        Raises:
+            ValueError: If detections have no embeddings, or the frame is not given
+                where camera motion is compensated.
+        """
+        if self.cmc is None:
+            return self._on_embeddings(data_sample, with_cmc=False)
+        if frame is None:
+            raise ValueError(
+                'model.tracker.cmc: found the settings of a compensation of camera '
+                'motion, which needs the frames, and this call gives none; set it to '
+                'None'
+            )
+        # At the size of the detector's input, as MMDetection compares frames.
+        height, width = data_sample.img_shape[:2]
+        small = cv2.resize(frame(), (width, height))
+        img = torch.from_numpy(small).permute(2, 0, 1)[None]
+        return self._on_embeddings(data_sample, with_cmc=True, cmc=self.cmc, img=img)
+
+
+class _LastingCompensation:
+    """Compensation that leaves tracks alone where two frames cannot be aligned."""
+
+    def __init__(self, cmc: CameraMotionCompensation) -> None:
+        self.cmc = cmc
+
+    def track(self, img: Tensor, ref_img: Tensor, tracks: dict, *args: Any) -> dict:
+        try:
+            return self.cmc.track(img, ref_img, tracks, *args)
+        except cv2.error:  # frames without texture, or a cut
+            return tracks
