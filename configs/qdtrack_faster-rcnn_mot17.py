@@ -29,6 +29,15 @@ model = dict(
             num_fcs=1,
             embed_channels=256,
             norm_cfg=dict(type='GN', num_groups=32),
+            loss_track=dict(type='MultiPosCrossEntropyLoss', loss_weight=0.25),
+            loss_track_aux=dict(
+                type='MarginL2Loss',
+                neg_pos_ub=3,
+                pos_margin=0,
+                neg_margin=0.1,
+                hard_mining=True,
+                loss_weight=1.0,
+            ),
         ),
     ),
     tracker=dict(

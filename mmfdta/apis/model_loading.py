@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from mmfdta.checkpoints import (
     CheckpointError,
     CheckpointMismatchError,
-    clean_state_dict,
     matching_weights,
     read_content,
+    read_state_dict,
 )
 from mmfdta.engine import (
     adapt_to_config,
@@ -207,7 +207,7 @@ def read_parts(config: Config, model: nn.Module) -> dict[str, torch.Tensor]:
             ) from None
         left_out = tuple(getattr(part, 'training_only', ()))
         try:
-            weights = clean_state_dict(read_content(find_checkpoint(checkpoint)))
+            weights = read_state_dict(find_checkpoint(checkpoint))
             kept = {n: w for n, w in weights.items() if not n.startswith(left_out)}
             matched = matching_weights(part, kept)
         except CheckpointMismatchError as error:

@@ -85,7 +85,7 @@ def test_what_does_not_fit_is_named(files):
     config, whole, folder = files
     with pytest.raises(CheckpointMismatchError, match=r'missing: embeddings\.network'):
         plain = Config(config.to_dict())
-        del plain['part_checkpoints']
+        plain.pop('part_checkpoints')
         build_tracker(plain, folder / 'detector.pth', 'cpu')
     config.part_checkpoints = {'embeddings.network': str(folder / 'detector.pth')}
     with pytest.raises(
@@ -121,9 +121,13 @@ def confident(config: Config):
     with torch.no_grad():
         head.fc_cls.weight.mul_(20)
         head.fc_cls.bias.copy_(torch.tensor([2.0, 0.0]))
+        if hasattr(model, 'track_head'):
+            # Embeddings away from each other.
+            model.track_head.embed_head.fc_embed.weight.mul_(100)
     return model
 
 
+@torch.no_grad()
 @pytest.mark.parametrize('name', ['deepsort', 'qdtrack'])
 def test_an_image_that_stands_still_keeps_its_identities(name: str):
     """Without compiled operators: RoI align, suppression and heads of MMDetection."""
@@ -142,8 +146,9 @@ def test_an_image_that_stands_still_keeps_its_identities(name: str):
     else:
         network = config.model.embeddings.network
         network.update(depth=18, base_channels=8, fc_channels=16, out_channels=12)
-        # Boxes that cover each other are one object.
-        config.model.detector.test_cfg.rcnn.nms.iou_threshold = 0.1
+    # Boxes that cover each other are one object.
+    config.model.detector.test_cfg.rcnn.nms.iou_threshold = 0.05
+    config.model.detector.test_cfg.rcnn.max_per_img = 6
     model = confident(config)
     image = torch.randint(0, 256, (3, *SHAPE), dtype=torch.uint8)
     tracks = follow(model, [image] * 4)

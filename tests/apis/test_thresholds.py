@@ -19,6 +19,7 @@ from mmfdta.apis.thresholds import (
     threshold_options,
 )
 
+SIZE = dict(img_shape=(100, 100), scale_factor=(1.0, 1.0))
 BOX = [10.0, 10.0, 50.0, 90.0]
 GREY = np.full((100, 60, 3), 128, np.uint8)
 # The configs that show each tracker.
@@ -48,7 +49,7 @@ def follow(tracker, scores):
     identities = []
     for index, score in enumerate(scores):
         found = [] if score is None else [score]
-        sample = DetDataSample(metainfo=dict(frame_id=index))
+        sample = DetDataSample(metainfo=dict(frame_id=index, **SIZE))
         sample.pred_instances = InstanceData(
             bboxes=torch.tensor([BOX] * len(found)).reshape(-1, 4),
             scores=torch.tensor(found, dtype=torch.float32),

@@ -48,6 +48,7 @@ detector = dict(
             ),
         ),
     ),
+    train_cfg=None,
     test_cfg=dict(
         rpn=dict(
             nms_pre=1000,

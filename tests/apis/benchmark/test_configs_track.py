@@ -7,7 +7,10 @@ from mmengine.config import Config
 from mmfdta.apis.config import CONFIG_ROOTS, find_config
 from mmfdta.cli.main import main
 
-FAMILIES = ('botsort', 'bytetrack', 'cbiou', 'ocsort', 'sort', 'iou-embedding', 'motip')
+FAMILIES = (
+    *('botsort', 'bytetrack', 'cbiou', 'ocsort', 'sort', 'iou-embedding', 'motip'),
+    *('deepsort_fdta', 'strongsort_fdta'),
+)
 SHORT_SIDE = 64
 NAMES = sorted(
     path.stem
