@@ -52,6 +52,23 @@ search_spaces = {
         'num_tentatives': [1, 2, 3],
         'num_frames_retain': _retained,
     },
+    'DeepSORTTracker': {
+        'obj_score_thr': _scores,
+        'reid.num_samples': [1, 10, 100],
+        'reid.match_score_thr': [0.5, 1.0, 2.0, 4.0, 8.0],
+        'match_iou_thr': _overlaps,
+        'num_tentatives': [1, 2, 3],
+        'num_frames_retain': _retained,
+    },
+    'OnlineStrongSORTTracker': {
+        'obj_score_thr': _scores,
+        'reid.match_score_thr': [0.05, 0.1, 0.2, 0.3, 0.5],
+        'reid.motion_weight': [0.0, 0.02, 0.1],
+        'momentums.embeds': [0.05, 0.1, 0.3],
+        'match_iou_thr': [*_overlaps, 0.7],
+        'num_tentatives': [1, 2, 3],
+        'num_frames_retain': _retained,
+    },
     'SORTTracker': {
         'obj_score_thr': _scores,
         'match_iou_thr': _overlaps,
