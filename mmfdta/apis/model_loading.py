@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mmfdta.checkpoints import (
     CheckpointError,
     CheckpointMismatchError,
+    clean_state_dict,
     matching_weights,
     read_content,
     read_state_dict,
