@@ -196,7 +196,7 @@ def read_parts(config: Config, model: nn.Module) -> dict[str, torch.Tensor]:
         CheckpointError: If it cannot be read.
         CheckpointMismatchError: If it is another network's.
     """
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, checkpoint in (config.get('part_checkpoints') or {}).items():
         try:
             part = model.get_submodule(name)
