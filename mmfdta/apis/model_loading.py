@@ -18,7 +18,6 @@ from mmfdta.checkpoints import (
     clean_state_dict,
     matching_weights,
     read_content,
-    read_state_dict,
 )
 from mmfdta.engine import (
     adapt_to_config,
@@ -68,8 +67,7 @@ def build_tracker(
 
     Args:
         config: The config; ``precision`` says what the model's forward pass computes
-            in, ``detector_checkpoint`` what else is read, see
-            :func:`detector_weights`.
+            in, other files that are read: see :func:`part_checkpoints`.
         checkpoint: What `find_checkpoint` takes; None takes the config's. Only tensors
             and plain data are loaded from it; code in it is refused.
         device: Where it runs; None takes the first GPU if there is one.
@@ -111,7 +109,6 @@ def build_tracker(
         content = read_content(find_checkpoint(checkpoint))
         modules, parts = config.get('checkpoint_modules'), read_parts(config, model)
         try:
-            content = add_weights(content, detector_weights(config, model))
             content, remark = adapt_to_config(content, model, config)
             model.load_state_dict(matching_weights(model, content, modules, parts))
         except CheckpointMismatchError as error:
@@ -128,63 +125,31 @@ def build_tracker(
     return revert_sync_batchnorm(model).to(device).eval()
 
 
-def detector_weights(config: Config, model: nn.Module) -> dict[str, Tensor]:
-    """Read the detector that a config takes from a checkpoint of its own.
-
-    Association that was trained on boxes alone has no detector in its checkpoint, and
-    fits any.
+def part_checkpoints(config: Config) -> dict[str, str]:
+    """Name the files of the parts of a model that have one of their own.
 
     Args:
-        config: ``detector_checkpoint`` names the checkpoint, as `find_checkpoint` takes
-            it: of the detector, or of a tracker on it.
-        model: The model of the config.
+        config: ``part_checkpoints`` is part of the model -> what `find_checkpoint`
+            takes; ``detector_checkpoint`` says the same of the part ``detector``.
 
     Returns:
-        Weights by their names in the model; none if the config names no checkpoint.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        DownloadError: If it cannot be fetched.
-        CheckpointError: If it cannot be read, or is another detector's.
+        The same by the part's name in the model.
     """
-    place = config.get('detector_checkpoint')
-    if place is None:
-        return {}
-    holder = nn.Module()
-    holder.detector = getattr(model, 'module', model).detector
-    try:
-        content = read_content(find_checkpoint(place))
-        content, _ = adapt_to_config(content, holder, config)
-        return matching_weights(holder, content, ['detector'])
-    except CheckpointMismatchError as error:
-        raise CheckpointError(
-            f'detector_checkpoint={place} does not fit model.detector: {error}'
-        ) from None
+    detector = config.get('detector_checkpoint')
+    parts = {} if detector is None else {'detector': detector}
+    return parts | dict(config.get('part_checkpoints') or {})
 
 
-def add_weights(content: Any, detector: dict[str, Tensor]) -> Any:
-    """Add a detector's weights to what a checkpoint holds, if it has none of its own.
+def read_parts(config: Config, model: nn.Module) -> dict[str, Tensor]:
+    """Read the weights of the parts that have a file of their own.
+
+    They complete those of the model's checkpoint: association that was trained on boxes
+    alone has no detector in it, and a detector's file no network for re-identification.
 
     Args:
-        content: What the file holds.
-        detector: See :func:`detector_weights`.
-    """
-    if not detector:
-        return content
-    weights = clean_state_dict(content)
-    if any(name.startswith('detector.') for name in weights):
-        return content
-    whole = content if isinstance(content, dict) and 'state_dict' in content else {}
-    return {**whole, 'state_dict': {**detector, **weights}}
-
-
-def read_parts(config: Config, model: nn.Module) -> dict[str, torch.Tensor]:
-    """Read the weights of parts that have a file of their own.
-
-    Args:
-        config: ``part_checkpoints`` names the files: part of the model -> what
-            `find_checkpoint` takes.
-        model: Its model.
+        config: See :func:`part_checkpoints`. The file of a detector may be that of a
+            tracker on it, and have any names that are known.
+        model: Its model; one in a wrapper for several processes counts as unwrapped.
 
     Returns:
         By their names in the model; those that only training needs are left out.
@@ -196,25 +161,34 @@ def read_parts(config: Config, model: nn.Module) -> dict[str, torch.Tensor]:
         CheckpointError: If it cannot be read.
         CheckpointMismatchError: If it is another network's.
     """
+    model = getattr(model, 'module', model)
     found: dict[str, Tensor] = {}
-    for name, checkpoint in (config.get('part_checkpoints') or {}).items():
+    for name, place in part_checkpoints(config).items():
         try:
             part = model.get_submodule(name)
         except AttributeError:
             names = ', '.join(child for child, _ in model.named_children())
             raise ValueError(
-                f'part_checkpoints: found {name}, which the model has not; it has '
-                f'{names}'
+                f'part_checkpoints: found {name}, which the model does not have; it '
+                f'has {names}'
             ) from None
-        left_out = tuple(getattr(part, 'training_only', ()))
+        content = read_content(find_checkpoint(place))
         try:
-            weights = read_state_dict(find_checkpoint(checkpoint))
+            if name == 'detector':
+                holder = nn.ModuleDict({name: part})
+                content, _ = adapt_to_config(content, holder, config)
+                found |= matching_weights(holder, content, [name])
+                continue
+            left_out = tuple(getattr(part, 'training_only', ()))
+            weights = clean_state_dict(content)
             kept = {n: w for n, w in weights.items() if not n.startswith(left_out)}
             matched = matching_weights(part, kept)
         except CheckpointMismatchError as error:
             raise CheckpointMismatchError(
-                f'{checkpoint} does not fit {name} of the model: {error}'
+                f'{place} does not fit model.{name}: {error}'
             ) from None
+        except CheckpointError as error:
+            raise CheckpointError(f'{place}: {error}') from None
         found |= {f'{name}.{key}': weight for key, weight in matched.items()}
     return found
 

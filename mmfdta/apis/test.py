@@ -1,7 +1,6 @@
 # Copyright (c) mmfdta authors.
 """Track and score with a checkpoint; `mmfdta test` is this."""
 
-from functools import partial
 from pathlib import Path
 
 from mmengine.config import Config
@@ -16,7 +15,7 @@ from mmfdta.engine import ExactWeightsHook, adapt_to_config
 from mmfdta.ops import compile_detector
 
 from .config import build_runner
-from .model_loading import add_weights, detector_weights, read_parts
+from .model_loading import read_parts
 from .weights import find_checkpoint
 
 
@@ -74,18 +73,13 @@ def test(
     if config.get('compile_detector'):
         compile_detector(getattr(runner.model, 'module', runner.model))
     modules = config.get('checkpoint_modules')
-    detector = {} if checkpoint is None else detector_weights(config, runner.model)
-    add_detector = partial(add_weights, detector=detector)
-    parts = {}
-    if checkpoint is not None:
-        parts = read_parts(config, getattr(runner.model, 'module', runner.model))
-    runner.register_hook(ExactWeightsHook(modules, add_detector, parts))
+    parts = {} if checkpoint is None else read_parts(config, runner.model)
+    runner.register_hook(ExactWeightsHook(modules, parts))
     if checkpoint is None:
         runner.logger.warning('Testing random weights: the scores mean nothing.')
     try:
         if content is not None:
             # MMEngine reads the data first.
-            content = add_detector(content)
             content, _ = adapt_to_config(content, runner.model, config)
             matching_weights(runner.model, content, modules, parts)
             del content

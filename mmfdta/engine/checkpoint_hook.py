@@ -5,7 +5,7 @@ import copy
 import difflib
 import errno
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -274,19 +274,16 @@ class ExactWeightsHook(Hook):
     Args:
         modules: The config's `checkpoint_modules`, which alone are taken out of the
             checkpoint; None takes all of it.
-        complete: Adds what comes from elsewhere to what the file holds; None adds
-            nothing.
-        parts: Weights of the config's `part_checkpoints`, by their names in the model.
+        parts: Weights of parts that have a file of their own, by their names in the
+            model.
     """
 
     def __init__(
         self,
         modules: Sequence[str] | None = None,
-        complete: Callable[[dict], dict] | None = None,
         parts: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.modules = modules
-        self.complete = complete
         self.parts = parts or {}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -295,6 +292,5 @@ class ExactWeightsHook(Hook):
         Raises:
             CheckpointMismatchError: If they differ.
         """
-        content = checkpoint if self.complete is None else self.complete(checkpoint)
-        weights = matching_weights(runner.model, content, self.modules, self.parts)
+        weights = matching_weights(runner.model, checkpoint, self.modules, self.parts)
         checkpoint['state_dict'] = weights

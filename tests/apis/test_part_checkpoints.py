@@ -89,7 +89,8 @@ def test_what_does_not_fit_is_named(files):
         build_tracker(plain, folder / 'detector.pth', 'cpu')
     config.part_checkpoints = {'embeddings.network': str(folder / 'detector.pth')}
     with pytest.raises(
-        CheckpointMismatchError, match=r'detector\.pth does not fit embeddings\.network'
+        CheckpointMismatchError,
+        match=r'detector\.pth does not fit model\.embeddings\.network',
     ):
         read_parts(config, whole)
     config.part_checkpoints = {'reid': str(folder / 'reid.pth')}

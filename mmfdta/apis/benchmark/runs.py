@@ -24,7 +24,7 @@ from ..detection_store import DetectionStore, detects_apart
 from ..evaluation_data import EvaluationData, dataset_config
 from ..fingerprints import config_code_digest, digest, file_digest, images_digest
 from ..machine import peak_memory
-from ..model_loading import load_tracker
+from ..model_loading import load_tracker, part_checkpoints
 from ..progress import Progress
 from ..sequence_loop import STAGES, SequenceLoop
 from ..weights import find_checkpoint
@@ -78,7 +78,6 @@ def run_fingerprint(entry: Entry, data: str, machine: dict) -> str:
     config = entry.config
     assert config is not None, 'an entry of results does not run'
     choices = ('data_root', 'split', 'sequences', 'indices')
-    parts = config.get('part_checkpoints') or {}
     dataset = {
         key: value
         for key, value in dataset_config(config, data).items()
@@ -89,19 +88,15 @@ def run_fingerprint(entry: Entry, data: str, machine: dict) -> str:
         config.get('checkpoint_modules'),
         config.get('precision'),
         config.get('compile_detector') or None,
-        *_other_checkpoint(config),
         dataset,
         entry.checkpoint and file_digest(entry.checkpoint),
-        {name: file_digest(find_checkpoint(file)) for name, file in parts.items()},
+        {
+            name: file_digest(find_checkpoint(place))
+            for name, place in part_checkpoints(config).items()
+        },
         config_code_digest(config),
         machine,
     )
-
-
-def _other_checkpoint(config: Config) -> list[str]:
-    """Name the content of ``detector_checkpoint``, if there is one."""
-    place = config.get('detector_checkpoint')
-    return [] if place is None else [file_digest(find_checkpoint(place))]
 
 
 @dataclass(frozen=True)
