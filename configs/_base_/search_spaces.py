@@ -7,6 +7,7 @@ _scores = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
 _births = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
 _overlaps = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5]
 _retained = [10, 15, 20, 30, 45, 60]
+_retained_long = [30, 60, 100, 150]
 _botsort = {
     'high_conf_det_threshold': _scores,
     'track_activation_threshold': _births,
@@ -58,7 +59,7 @@ search_spaces = {
         'reid.match_score_thr': [0.5, 1.0, 2.0, 4.0, 8.0],
         'match_iou_thr': _overlaps,
         'num_tentatives': [1, 2, 3],
-        'num_frames_retain': _retained,
+        'num_frames_retain': _retained_long,
     },
     'OnlineStrongSORTTracker': {
         'obj_score_thr': _scores,
@@ -67,7 +68,7 @@ search_spaces = {
         'momentums.embeds': [0.05, 0.1, 0.3],
         'match_iou_thr': [*_overlaps, 0.7],
         'num_tentatives': [1, 2, 3],
-        'num_frames_retain': _retained,
+        'num_frames_retain': _retained_long,
     },
     'SORTTracker': {
         'obj_score_thr': _scores,

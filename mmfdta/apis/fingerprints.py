@@ -235,7 +235,9 @@ def config_code_digest(config: Config) -> str:
     packages = {p.parent for p in sources if p and p.name == '__init__.py'}
     known = versions()
     if '"type": "LibraryTracker"' in text:
-        known['trackers'] = importlib.metadata.version('trackers')
+        # Who lacks the package is told so where the tracker is built.
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            known['trackers'] = importlib.metadata.version('trackers')
     return digest(code_digest(modules, [*MODEL_CODE, *packages]), known)
 
 

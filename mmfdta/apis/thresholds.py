@@ -10,7 +10,7 @@ MEANINGS = {
     'det_thr': 'score above which a detection is tracked',
     'low_thr': 'score above which a detection may still continue a track',
     'new_thr': 'score above which a detection may begin a track',
-    'match_thr': 'least likeness that continues a track: IoU, or the score of an ID',
+    'match_thr': 'lowest similarity that continues a track: IoU, or the score of an ID',
     'max_gap': 'frames that an object may be missing and keep its identity',
 }
 # MMDetection compares with `init_track_thr` only while nothing is tracked. Where it
@@ -66,16 +66,16 @@ TRACKERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         max_gap=('miss_tolerance',),
     ),
     # Those of the package `trackers`.
-    f'{_LIBRARY} botsort': _BOTSORT,
-    f'{_LIBRARY} cbiou': _BOTSORT,
-    f'{_LIBRARY} mcbyte': _BOTSORT,
-    f'{_LIBRARY} bytetrack': {**_BOTSORT, 'match_thr': ('minimum_iou_threshold',)},
-    f'{_LIBRARY} ocsort': dict(
+    f'{_LIBRARY}:botsort': _BOTSORT,
+    f'{_LIBRARY}:cbiou': _BOTSORT,
+    f'{_LIBRARY}:mcbyte': _BOTSORT,
+    f'{_LIBRARY}:bytetrack': {**_BOTSORT, 'match_thr': ('minimum_iou_threshold',)},
+    f'{_LIBRARY}:ocsort': dict(
         det_thr=('high_conf_det_threshold',),
         match_thr=('minimum_iou_threshold',),
         max_gap=('lost_track_buffer',),
     ),
-    f'{_LIBRARY} sort': dict(
+    f'{_LIBRARY}:sort': dict(
         det_thr=('score_thr',),
         new_thr=('track_activation_threshold',),
         match_thr=('minimum_iou_threshold',),
@@ -93,14 +93,15 @@ _BEGIN_WITH_ALL = (
     'SORTTracker',
     'DeepSORTTracker',
     'OnlineStrongSORTTracker',
-    f'{_LIBRARY} ocsort',
+    f'{_LIBRARY}:ocsort',
 )
 
 
 def kind_of(tracker: Mapping) -> str:
-    """Name the kind of a config's tracker, as `TRACKERS` does."""
-    kind = str(tracker.get('type')).rpartition('.')[2]
-    return f'{kind} {tracker.get("name")}' if kind == _LIBRARY else kind
+    """Name the kind of a config's tracker, as `TRACKERS` and search spaces do."""
+    kind = tracker.get('type')
+    kind = kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
+    return f'{kind}:{tracker.get("name")}' if kind == _LIBRARY else kind
 
 
 def _tracker_of(model: Mapping) -> tuple[Mapping, str]:

@@ -109,8 +109,8 @@ def run(options: argparse.Namespace) -> None:
     model, data, config = open_model(options)
     if not detects_apart(model):
         raise ValueError(
-            f'model.type: found {type(model).__name__}, expected FDTA, MOTIP or '
-            'TrackingByDetection, which detect and associate apart'
+            f'model.type: found {type(model).__name__}, expected FDTA, '
+            'MOTIP, BoxFDTA or TrackingByDetection, which detect and associate apart'
         )
     data = replace(data, benchmark=options.benchmark or data.benchmark)
     tracker, tracker_cfg = model.tracker, config.model.tracker

@@ -30,8 +30,8 @@ CONFIGS = {
     'DeepSORTTracker': 'deepsort_faster-rcnn_mot17',
     'OnlineStrongSORTTracker': 'strongsort_yolox-x_mot17',
     'IoUEmbeddingTracker': 'iou-embedding_fdta-det_mini',
-    'LibraryTracker botsort': 'botsort_yolox-nano_coco',
-    'LibraryTracker cbiou': 'cbiou_fdta-det_mini',
+    'LibraryTracker:botsort': 'botsort_yolox-nano_coco',
+    'LibraryTracker:cbiou': 'cbiou_fdta-det_mini',
 }
 
 
@@ -40,7 +40,7 @@ def tracker_with(kind, **thresholds):
     config.merge_from_dict(threshold_options(config.model, thresholds))
     tracker = MODELS.build(config.model.tracker)
     assert kind_of(config.model.tracker) == kind
-    assert type(tracker).__name__ == kind.split()[0]
+    assert type(tracker).__name__ == kind.partition(':')[0]
     return tracker
 
 
@@ -133,7 +133,7 @@ def test_a_tracker_of_the_users_own_is_pointed_to_its_config():
 @pytest.mark.parametrize('name', ['bytetrack', 'ocsort', 'sort', 'mcbyte'])
 def test_thresholds_of_the_package_reach_its_classes(name):
     """Every name is an argument, and does what it says."""
-    kind = f'LibraryTracker {name}'
+    kind = f'LibraryTracker:{name}'
     model = dict(tracker=dict(type='LibraryTracker', name=name))
     wanted = {n: 4 if n == 'max_gap' else 0.25 for n in TRACKERS[kind]}
     options = threshold_options(model, wanted)

@@ -35,6 +35,7 @@ from ..fingerprints import (
     weights_digest,
 )
 from ..sequence_loop import SequenceLoop
+from ..thresholds import kind_of
 
 SEARCH_SPACES = '_base_/search_spaces'
 """The config that says what is tried of each class of trackers."""
@@ -286,11 +287,7 @@ def search_space(config: Config) -> dict[str, list]:
     """
     space = config.get('search')
     if space is None:
-        tracker = config.model.get('tracker') or {}
-        kind = tracker.get('type', '')
-        kind = kind if isinstance(kind, str) else kind.__name__
-        if 'name' in tracker:
-            kind = f'{kind}:{tracker["name"]}'
+        kind = kind_of(config.model.get('tracker') or {})
         spaces = Config.fromfile(find_config(SEARCH_SPACES)).search_spaces
         return ConfigDict(spaces.get(kind, {})).to_dict()
     if not isinstance(space, Mapping) or not space:

@@ -194,6 +194,8 @@ TUNED = {
     'ByteTracker': 'bytetrack_fdta-det_mini',
     'OCSORTTracker': 'ocsort_fdta-det_mini',
     'SORTTracker': 'sort_fdta-det_mini',
+    'DeepSORTTracker': 'deepsort_fdta-det_mini',
+    'OnlineStrongSORTTracker': 'strongsort_fdta-det_mini',
     'LibraryTracker:botsort': 'botsort_fdta-det_mini',
     'LibraryTracker:cbiou': 'cbiou_fdta-det_mini',
 }

@@ -17,7 +17,13 @@ from mmfdta.apis.thresholds import TRACKERS, threshold_options
 
 MOTION = dict(motion=dict(type='KalmanFilter'))
 SETTINGS = dict(
-    ByteTracker=MOTION, OCSORTTracker=MOTION, SORTTracker=dict(MOTION, reid=None)
+    ByteTracker=MOTION,
+    OCSORTTracker=MOTION,
+    SORTTracker=dict(MOTION, reid=None),
+    DeepSORTTracker=dict(MOTION, reid=dict(num_samples=10, match_score_thr=2.0)),
+    OnlineStrongSORTTracker=dict(
+        MOTION, reid=dict(num_samples=None, match_score_thr=0.3, motion_weight=0.02)
+    ),
 )
 
 
@@ -38,8 +44,8 @@ def read(tracker, keys):
 @pytest.mark.parametrize('kind', [kind for kind in TRACKERS if kind != 'MOTRTracker'])
 def test_a_setting_is_what_the_config_would_have(kind):
     cfg = dict(type=kind, **SETTINGS.get(kind, {}))
-    if ' ' in kind:  # of the package `trackers`
-        cfg['type'], cfg['name'] = kind.split()
+    if ':' in kind:  # of the package `trackers`
+        cfg['type'], cfg['name'] = kind.split(':')
     present = MODELS.build(dict(cfg))
     assert set(read_thresholds(present)) == set(TRACKERS[kind])
     for name, values in plan_thresholds(present, steps=1).items():
