@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 from mmfdta.engine.frame_batches import MOST_FRAMES, frames_at_a_time, pixels_of
+from mmfdta.models import BoxFDTA
 from mmfdta.models.trackers import GalleryTracker, IdentityGallery
 from mmfdta.models.trackers.gallery import LEARNED_THRESHOLD, POOLED_THRESHOLD
 from mmfdta.runtime.exported_model import hash_file
@@ -132,6 +133,11 @@ class MOTInferencer(VideoTracker):
             raise ValueError(
                 f'gallery: {type(self.model).__name__} has no tracker, expected a '
                 'model with model.tracker'
+            )
+        if isinstance(self.model, BoxFDTA):
+            raise ValueError(
+                'gallery: found BoxFDTA, which hands its tracker boxes and no looks; '
+                'take FDTA, or a TrackingByDetection with model.embeddings'
             )
         pooled = getattr(self.model, 'embeddings', None) is not None
         opened = self.open_gallery(

@@ -52,6 +52,25 @@ def share_number(
     return value
 
 
+def share_window(tracker: dict, window: int) -> None:
+    """Let a tracker remember as many frames as the ID decoder can tell apart.
+
+    Args:
+        tracker: Its config, which receives ``miss_tolerance`` if it says none.
+        window: Frames that the ID decoder can tell apart.
+
+    Raises:
+        ValueError: If it remembers more.
+    """
+    tolerance = tracker.setdefault('miss_tolerance', window)
+    if tolerance - 1 > window:
+        raise ValueError(
+            f'model.tracker.miss_tolerance = {tolerance} keeps {tolerance - 1} frames '
+            f'of history, but model.window = {window}: the ID decoder knows no larger '
+            'distance in time; raise the second or lower the first'
+        )
+
+
 def _takes(part: dict, argument: str) -> bool:
     """Whether the class of a config has an argument of that name."""
     from mmdet.registry import MODELS

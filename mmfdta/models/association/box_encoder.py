@@ -104,11 +104,6 @@ class BoxEncoder(BaseModule):
         self.detection_norm = nn.LayerNorm(embed_dims)
         self.observation_norm = nn.LayerNorm(embed_dims)
 
-    @property
-    def row_dims(self) -> int:
-        """Columns of a row, see :func:`box_rows`."""
-        return BOX_COLUMNS + self.looks_dims
-
     def init_weights(self) -> None:
         """Xavier-initialise the linear layers."""
         super().init_weights()

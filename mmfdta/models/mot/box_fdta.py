@@ -12,10 +12,12 @@ from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from mmfdta.utils.shared_sizes import Place, share_number
+from mmfdta.utils.original_frame import frame_context
+from mmfdta.utils.shared_sizes import Place, share_number, share_window
 from mmfdta.utils.transfers import to_device
 
 from ..association import Sequences, box_rows, build_sequences
+from ..association.box_encoder import BOX_COLUMNS
 from ..trackers.assignment import box_ious
 from ..trackers.embedding_memory import TrajectoryHistory
 from .tracking_by_detection import TrackingByDetection, best_first
@@ -252,7 +254,11 @@ class BoxFDTA(TrackingByDetection):
         seen.pred_instances = InstanceData(
             **{name: found.get(name) for name in names}, embeddings=self._rows(frame)
         )
-        tracks = tracker.track(seen, score_identities=self.score_identities)
+        tracks = tracker.track(
+            seen,
+            score_identities=self.score_identities,
+            **frame_context(tracker, frame),
+        )
         frame.pred_det_instances = tracker.detections(seen.pred_instances)
         frame.pred_track_instances = tracks
         return frame
@@ -287,12 +293,18 @@ def share_box_sizes(model: dict) -> dict:
         ``num_id_vocabulary`` and ``window`` set.
 
     Raises:
-        ValueError: If parts say different numbers, or the tracker remembers more
-            frames than the ID decoder can tell apart.
+        ValueError: If parts say different numbers, the tracker remembers more frames
+            than the ID decoder can tell apart, or it is one around another.
     """
     names = 'box_encoder', 'temporal_adapter', 'trajectory_modeling'
     names = *names, 'id_decoder', 'tracker'
     parts = {name: model.get(name) and dict(model[name]) for name in names}
+    if 'tracker' in parts['tracker']:
+        raise ValueError(
+            f'model.tracker.type: found {parts["tracker"].get("type")}, expected a '
+            'tracker like FDTATracker: what BoxFDTA hands its tracker are boxes, and '
+            'nobody is recognised by these'
+        )
 
     def places(argument: str, *names: str) -> list[Place]:
         return [Place(f'model.{name}', parts[name], argument) for name in names]
@@ -322,12 +334,7 @@ def share_box_sizes(model: dict) -> dict:
     )
     tracker = parts['tracker']
     # What the tracker remembers are rows.
-    tracker['embed_dims'] = 5 + (parts['box_encoder'].get('looks_dims') or 0)
-    tolerance = tracker.setdefault('miss_tolerance', sizes['window'])
-    if tolerance - 1 > sizes['window']:
-        raise ValueError(
-            f'model.tracker.miss_tolerance = {tolerance} keeps {tolerance - 1} frames '
-            f'of history, but model.window = {sizes["window"]}: the ID decoder knows '
-            'no larger distance in time; raise the second or lower the first'
-        )
+    looks_dims = parts['box_encoder'].get('looks_dims') or 0
+    tracker['embed_dims'] = BOX_COLUMNS + looks_dims
+    share_window(tracker, sizes['window'])
     return {**model, **parts, **sizes}

@@ -9,7 +9,7 @@ from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 from mmfdta.utils.original_frame import frame_context
-from mmfdta.utils.shared_sizes import Place, share_number
+from mmfdta.utils.shared_sizes import Place, share_number, share_window
 from mmfdta.utils.transfers import to_device
 
 from ..association import Sequences, build_sequences
@@ -425,13 +425,7 @@ def share_sizes(model: dict, embed_dims: int | None = None) -> dict:
         places('max_relative_time', 'id_decoder'),
         default=30,
     )
-    tolerance = parts['tracker'].setdefault('miss_tolerance', window)
-    if tolerance - 1 > window:
-        raise ValueError(
-            f'model.tracker.miss_tolerance = {tolerance} keeps {tolerance - 1} frames '
-            f'of history, but model.window = {window}: the ID decoder knows no larger '
-            'distance in time; raise the second or lower the first'
-        )
+    share_window(parts['tracker'], window)
     return {
         **model,
         **parts,

@@ -14,10 +14,13 @@ from small_fdta import build, collate, make_clip, small_config
 
 from mmfdta.apis.config_check import check_config
 from mmfdta.apis.export.graphs import refuse_model
+from mmfdta.apis.inferencer import MOTInferencer
 from mmfdta.apis.model_loading import build_tracker
 from mmfdta.checkpoints import CheckpointError
 from mmfdta.models import BoxFDTA
 from mmfdta.models.association import box_rows
+from mmfdta.models.mot.box_fdta import share_box_sizes
+from mmfdta.models.trackers import IdentityGallery
 
 CONFIGS = Path(__file__).parents[3] / 'configs'
 SIZE = (64, 96)
@@ -161,7 +164,14 @@ def test_what_does_not_fit_is_said_in_a_line():
         model(**batch, mode='loss')
     with pytest.raises(ValueError, match='found BoxFDTA'):
         refuse_model(BoxFDTA)
+    inferencer = MOTInferencer.__new__(MOTInferencer)
+    inferencer.model = model
+    with pytest.raises(ValueError, match='gallery: found BoxFDTA'):
+        inferencer._put_around_tracker(IdentityGallery())
     config = Config.fromfile(CONFIGS / 'boxes_mini.py')
+    around = dict(type='GalleryTracker', tracker=config.model.tracker)
+    with pytest.raises(ValueError, match='found GalleryTracker, expected'):
+        share_box_sizes(dict(config.model, tracker=around))
     config.model.window = 8
     with pytest.raises(ValueError, match='window'):
         check_config(config)
@@ -187,5 +197,7 @@ def test_the_detector_comes_out_of_a_checkpoint_of_its_own(tmp_path):
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in found)
     config.detector_checkpoint = str(tmp_path / 'boxes.pth')
-    with pytest.raises(CheckpointError, match='detector_checkpoint='):
+    with pytest.raises(
+        CheckpointError, match=r'boxes\.pth does not fit model\.detector'
+    ):
         build_tracker(config, tmp_path / 'boxes.pth', 'cpu')
