@@ -368,8 +368,8 @@ class VideoTracker(ABC):
             return []
         file = f' {self.gallery.path}' if self.gallery.path else ''
         return [
-            f'gallery{file}: {len(self.gallery)} identities, taken up again from a '
-            f'likeness of {self.gallery.threshold:g} on'
+            f'gallery{file}: {len(self.gallery)} identities, recognised from a '
+            f'similarity of {self.gallery.threshold:g} on'
         ]
 
     @abstractmethod

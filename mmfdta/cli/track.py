@@ -195,16 +195,16 @@ def _add_tracker_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--gallery',
         metavar='FILE',
-        help='identities get their number back when they return, in a video and in the '
-        'next ones: FILE.npz remembers them by their embeddings, and is made if it is '
+        help='identities get their number back when they return, in this video and in '
+        'later ones: FILE.npz remembers them by their embeddings, and is made if it is '
         'not there',
     )
     group.add_argument(
         '--gallery-thr',
         type=number(-1, 1),
         metavar='X',
-        help='least likeness of embeddings, the cosine, by which somebody is known; by '
-        'default 0.5, and 0.88 on YOLOX',
+        help='lowest cosine similarity of embeddings at which somebody is recognised '
+        '(default: 0.5; 0.88 on YOLOX)',
     )
 
 

@@ -176,6 +176,6 @@ def _find_layer(detector: nn.Module, name: str) -> nn.Module:
             for child, _ in near.named_children()
         )
         raise ValueError(
-            f'embeddings.layers: found {name}, which {type(detector).__name__} has '
-            f'not; it has {names}'
+            f'embeddings.layers: found {name}, which {type(detector).__name__} does '
+            f'not have; it has {names}'
         ) from None

@@ -18,7 +18,7 @@ from mmfdta.structures.whole_files import open_whole
 from .assignment import box_ious
 
 LEARNED_THRESHOLD = 0.5
-"""Least likeness that was found best on MiniDance's val for FDTA's embeddings."""
+"""The lowest similarity that was best on MiniDance's val with FDTA's embeddings."""
 POOLED_THRESHOLD = 0.88
 """The same on the first half of PETS09-S2L1 for a detector's pooled feature maps."""
 
@@ -110,8 +110,8 @@ class IdentityGallery:
 
     The first good look at a new track of the tracker decides whom it is: of the
     identities of its class that were absent since before the track began, the one that
-    is alike by `threshold` or more; the tracks of a frame are assigned together, so
-    that the sum of their likeness is the largest. A track that is like nobody has a new
+    is similar by `threshold` or more; the tracks of a frame are assigned together, so
+    that the sum of similarities is largest. A track that is similar to nobody has a new
     number, and so has one that waits for its first good look. An identity that is in
     the frame is never given to another track.
 

@@ -30,7 +30,7 @@ class GalleryTracker:
 
     Args:
         tracker: Config of any tracker, or one that is built.
-        threshold: See :class:`IdentityGallery`; of PooledEmbeddings rather 0.88. None
+        threshold: See :class:`IdentityGallery`; 0.88 suits `PooledEmbeddings`. None
             leaves the tracker's identities as they are.
         min_quality: See :class:`IdentityGallery`.
         max_identities: See :class:`IdentityGallery`.

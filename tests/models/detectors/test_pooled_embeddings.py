@@ -162,8 +162,8 @@ def test_kept_detections_are_those_of_one_way_to_embed(on_yolox):
 @pytest.mark.parametrize(
     ('layer', 'message'),
     [
-        ('backbone.layer1', r'backbone\.layer1, which YOLOX has not; .*stage1'),
-        ('stage1', r'stage1, which YOLOX has not; it has .*backbone'),
+        ('backbone.layer1', r'backbone\.layer1, which YOLOX does not have; .*stage1'),
+        ('stage1', r'stage1, which YOLOX does not have; it has .*backbone'),
         ('backbone', r'backbone gave tuple, expected a tensor'),
     ],
 )
