@@ -324,11 +324,12 @@ class IdentityGallery:
 
     def _forget(self) -> None:
         """Keep what is remembered within its bounds; who is here stays."""
-        for number in list(self._persons)[: len(self) - self.max_identities]:
+        most = self.max_identities
+        for number in list(self._persons)[: max(len(self) - most, 0)]:
             if self._persons[number].last_seen < self._frame:
                 del self._persons[number]
         # The tracker's identities of people who are forgotten stand for nobody.
-        for key in list(self._tracks)[: len(self._tracks) - 2 * self.max_identities]:
+        for key in list(self._tracks)[: max(len(self._tracks) - 2 * most, 0)]:
             if self._tracks[key].last_seen < self._frame:
                 del self._tracks[key]
 

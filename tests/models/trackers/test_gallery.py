@@ -174,6 +174,19 @@ def test_who_was_away_for_longest_is_forgotten():
     assert step(gallery, (9, B)) == [3]  # was 1
 
 
+def test_as_many_as_it_holds_are_remembered():
+    looks = np.eye(4)
+    gallery = IdentityGallery(0.8, max_identities=4)
+    for key, look in enumerate(looks):
+        assert step(gallery, (key, look)) == [key]
+    assert step(gallery, *((10 + i, look) for i, look in enumerate(looks))) == [
+        0,
+        1,
+        2,
+        3,
+    ]
+
+
 def test_a_file_goes_on_where_the_video_before_ended(tmp_path):
     path = tmp_path / 'people.npz'
     first = IdentityGallery.open(path, threshold=0.8)
