@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Sequences with their ground truth, and scores of tracks in them."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,11 +18,12 @@ from mmfdta.evaluation import Evaluation, Settings, evaluate
 from mmfdta.evaluation import Sequence as ScoredSequence
 from mmfdta.evaluation.classes import RunClasses
 from mmfdta.evaluation.scores import select_together
+from mmfdta.models.detectors import text_detector
 from mmfdta.structures.benchmarks import get_benchmark
 from mmfdta.structures.mot_text import read_tracks
 from mmfdta.structures.tracks import Tracks
 
-from .fingerprints import images_digest
+from .fingerprints import digest, file_digest, images_digest
 
 
 def dataset_config(config: Config, data: str) -> ConfigDict:
@@ -116,6 +118,24 @@ class EvaluationData:
     def images(self) -> dict[str, str]:
         """What names the images of each sequence, see :func:`images_digest`."""
         return {sequence.name: images_digest(sequence) for sequence in self.sequences}
+
+    def sources(self, model: Mapping) -> dict[str, str]:
+        """What names all that a model reads of each sequence: images, and text.
+
+        Args:
+            model: ``model`` of a config.
+        """
+        detector = text_detector(model)
+        if detector is None:
+            return self.images
+        found = {}
+        for sequence in self.sequences:
+            folder = Path(sequence.image_dir).parent
+            path = Path(detector.path_of(folder, sequence.name))
+            # Whoever reads a text that is missing says so.
+            text = file_digest(path) if path.is_file() else None
+            found[sequence.name] = digest(self.images[sequence.name], text)
+        return found
 
     @property
     def classes(self) -> RunClasses:

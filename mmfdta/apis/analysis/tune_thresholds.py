@@ -31,7 +31,6 @@ from ..fingerprints import (
     code_digest,
     config_code_digest,
     digest,
-    images_digest,
     weights_digest,
 )
 from ..sequence_loop import SequenceLoop
@@ -319,7 +318,7 @@ def search_fingerprint(
     return digest(
         detection_fingerprint(model, data.dataset),
         weights_digest(model),
-        [images_digest(sequence) for sequence in data.sequences],
+        list(data.sources(config.model).values()),
         truths.hexdigest(),
         [data.benchmark, data.class_aware],
         config.model,
@@ -398,6 +397,10 @@ def search_random(
         The trial with the best HOTA, the first of equal ones.
     """
     draw = random.Random(seed)
+    choices = {
+        name: list({_key(dict(value=value)): value for value in values}.values())
+        for name, values in choices.items()
+    }
     found = [tuner.try_setting(start)]
     drawn = {_key(start)}
     inside = all(start.get(name) in values for name, values in choices.items())

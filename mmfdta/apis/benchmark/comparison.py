@@ -167,7 +167,8 @@ def _run(
         machine=machine,
         warmup=options.warmup,
     )
-    run_folder = job.open_folder(data.images)
+    assert entry.config is not None, 'an entry of results does not run'
+    run_folder = job.open_folder(data.sources(entry.config.model))
     left = run_folder.unfinished()
     if not left:
         say(f'{head}: reused')
@@ -176,7 +177,6 @@ def _run(
     say(f'{head}: {len(left)} sequences' + (f', {done} reused' if done else ''))
     path = folder / 'job.json'
     write_text(path, json.dumps(asdict(job), indent=1) + '\n')
-    assert entry.config is not None, 'an entry of results does not run'
     entry.config.dump(folder / 'config.py')
     if not options.own_process:
         run_job(job, own_process=False)

@@ -22,7 +22,7 @@ from mmfdta.structures.whole_files import write_text
 
 from ..detection_store import DetectionStore, detects_apart
 from ..evaluation_data import EvaluationData, dataset_config
-from ..fingerprints import config_code_digest, digest, file_digest, images_digest
+from ..fingerprints import config_code_digest, digest, file_digest
 from ..machine import peak_memory
 from ..model_loading import load_tracker, part_checkpoints
 from ..progress import Progress
@@ -55,13 +55,13 @@ class Job:
     machine: dict
     warmup: int
 
-    def open_folder(self, images: Mapping[str, str]) -> 'RunFolder':
+    def open_folder(self, sources: Mapping[str, str]) -> 'RunFolder':
         """Open what the run leaves.
 
         Args:
-            images: What names the images of each sequence.
+            sources: What names all that is read of each sequence.
         """
-        return RunFolder(Path(self.folder), self.fingerprint, images)
+        return RunFolder(Path(self.folder), self.fingerprint, sources)
 
 
 def run_fingerprint(entry: Entry, data: str, machine: dict) -> str:
@@ -122,15 +122,15 @@ class RunFolder:
     Args:
         folder: The folder.
         fingerprint: What was made under another one counts as not there.
-        images: What names the images of each sequence.
+        sources: What names all that is read of each sequence.
     """
 
     def __init__(
-        self, folder: Path, fingerprint: str, images: Mapping[str, str]
+        self, folder: Path, fingerprint: str, sources: Mapping[str, str]
     ) -> None:
         self.tracks = folder / 'tracks'
         self._records = folder / 'sequences'
-        self._decides = {name: digest(fingerprint, i) for name, i in images.items()}
+        self._decides = {name: digest(fingerprint, s) for name, s in sources.items()}
 
     def write(
         self,
@@ -207,7 +207,7 @@ def run_job(job: Job, own_process: bool = True) -> None:
     data = EvaluationData.open(config, job.data)
     dataset, classes = data.dataset, data.classes
     sequences = dataset.sequences
-    folder = job.open_folder({s.name: images_digest(s) for s in sequences})
+    folder = job.open_folder(data.sources(config.model))
     left = set(folder.unfinished())
     todo = [i for i, sequence in enumerate(sequences) if sequence.name in left]
     if not todo:

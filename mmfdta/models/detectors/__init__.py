@@ -22,7 +22,7 @@ from .outputs import ClipDetector, DetectorOutputs, MergedOutputs, host_detectio
 from .pooled_embeddings import PooledEmbeddings
 from .query_detector import QueryDetector
 from .sparse_rcnn_interface import SparseRCNNInterface
-from .text_detections import TextDetections
+from .text_detections import TextDetections, text_detector
 from .two_stage_deformable_detr import TwoStageDeformableDETR
 from .zoo_dino import ZooDINO
 
@@ -54,4 +54,5 @@ __all__ = [
     'TwoStageDeformableDETR',
     'ZooDINO',
     'host_detections',
+    'text_detector',
 ]

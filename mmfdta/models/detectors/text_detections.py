@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Detections that are there as text, in the place of a detector."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -96,11 +97,20 @@ class TextDetections(BaseDetector):
             labels=torch.from_numpy(rows.label.astype(np.int64)),
         )
 
+    def path_of(self, folder: Path, sequence: str | None = None) -> str:
+        """Say where the text of a sequence is.
+
+        Args:
+            folder: The sequence's, which holds that of the images.
+            sequence: Its name; None takes that of the folder.
+        """
+        path = self.text.replace('{folder}', str(folder))
+        return path.replace('{sequence}', sequence or folder.name)
+
     def _open(self, meta: dict) -> tuple[SequenceFrames, Tracks]:
         """Read the text of a frame's sequence, whose rows count frames from 1."""
         folder = Path(meta['img_path']).parent.parent
-        path = self.text.replace('{folder}', str(folder))
-        path = path.replace('{sequence}', str(meta.get('sequence') or folder.name))
+        path = self.path_of(folder, meta.get('sequence'))
         if self._known is None or self._known[0] != path:
             if not Path(path).is_file():
                 raise FileNotFoundError(
@@ -145,3 +155,11 @@ class TextDetections(BaseDetector):
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> tuple:
         return ()
+
+
+def text_detector(model: Mapping) -> TextDetections | None:
+    """Build the detector of a config's ``model`` if it reads text."""
+    settings = model.get('detector') or {}
+    if str(settings.get('type')).rpartition('.')[2] != TextDetections.__name__:
+        return None
+    return MODELS.build(settings)

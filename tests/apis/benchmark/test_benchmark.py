@@ -14,14 +14,16 @@ import numpy as np
 import pytest
 import torch
 from loopback import FileServer
+from mmdet.registry import MODELS
 from mmengine.config import Config
 
+from mmfdta.apis.analysis.tune_thresholds import search_fingerprint
 from mmfdta.apis.benchmark import comparison, read_entries, runs
 from mmfdta.apis.benchmark.results import Timing
 from mmfdta.apis.benchmark.runs import run_fingerprint
 from mmfdta.apis.config import find_config
 from mmfdta.apis.detection_store import DetectionStore, detection_fingerprint
-from mmfdta.apis.evaluation_data import open_dataset
+from mmfdta.apis.evaluation_data import EvaluationData, open_dataset
 from mmfdta.apis.model_loading import load_tracker
 from mmfdta.apis.sequence_loop import STAGES, SequenceLoop
 from mmfdta.cli.main import main
@@ -153,6 +155,46 @@ def test_a_changed_image_is_looked_at_again(arena, in_process, detected):
     os.utime(image, ns=(state.st_atime_ns, state.st_mtime_ns + 1_000_000))
     assert arena.run(entry) == 0
     assert detected == ['minidance0000', 'minidance0001', 'minidance0001']
+
+
+def test_a_changed_text_is_read_again(arena, in_process, detected, tmp_path):
+    """Detections that are text decide about tracks as images do."""
+    data = arena.folder / 'data'
+    shutil.copytree(arena.data, data)
+    arena.data = data
+    det = {}
+    for folder in sorted((data / 'test').iterdir()):
+        det[folder.name] = folder / 'det.txt'
+        shutil.copy(folder / 'gt/gt.txt', det[folder.name])
+    config = Config.fromfile(find_config('boxes_mini'))
+    config.model.detector.text = '{folder}/det.txt'
+    config.dump(tmp_path / 'text.py')
+    weights = tmp_path / 'boxes.pth'
+    torch.save(dict(state_dict=MODELS.build(config.model).state_dict()), weights)
+    entry = f'text:{tmp_path / "text.py"}={weights}'
+    settings = dict(option.split('=') for option in arena.options())
+    config.merge_from_dict(
+        {key: int(v) if v.isdecimal() else v for key, v in settings.items()}
+    )
+
+    def search() -> str:
+        model = load_tracker(config, weights, 'cpu')
+        opened = EvaluationData.open(config, 'test')
+        return search_fingerprint(model, opened, config, 0.0)
+
+    assert arena.run(entry) == 0
+    before, searched = arena.tracks('text'), search()
+    assert search() == searched
+    rows = det['minidance0001'].read_text().splitlines(keepends=True)
+    det['minidance0001'].write_text(''.join(r for r in rows if r[:2] != '3,'))
+    assert arena.run(entry) == 0
+    assert detected == ['minidance0000', 'minidance0001', 'minidance0001']
+    after = arena.tracks('text')
+    assert after['minidance0000.txt'] == before['minidance0000.txt']
+    frames = [line[:2] for line in after['minidance0001.txt'].splitlines()]
+    assert '3,' not in frames and '4,' in frames
+    # A search by `mmfdta tune` does not go on with other detections either.
+    assert search() != searched
 
 
 def test_an_edited_tracker_reuses_detections_and_an_edited_detector_does_not(
