@@ -9,6 +9,7 @@ from mmengine.config import Config, ConfigDict
 
 from mmfdta.engine.frame_batches import MOST_FRAMES, frames_at_a_time, pixels_of
 from mmfdta.models import BoxFDTA
+from mmfdta.models.detectors import text_detector
 from mmfdta.models.trackers import GalleryTracker, IdentityGallery
 from mmfdta.models.trackers.gallery import LEARNED_THRESHOLD, POOLED_THRESHOLD
 from mmfdta.runtime.exported_model import hash_file
@@ -104,6 +105,13 @@ class MOTInferencer(VideoTracker):
         super().__init__(channel_order, batch_size)
         chosen = choose_config(checkpoint) if config is None else config
         self.config = read_config(chosen, cfg_options)
+        if text_detector(self.config.model) is not None:
+            raise ValueError(
+                'model.detector.type: found TextDetections, which reads the detections '
+                'of a data set from text, and a video has none; track the data set '
+                'with mmfdta test, or take a config with a detector that looks at '
+                'images, such as boxes_fdta-det_mini'
+            )
         if thresholds:
             options = threshold_options(self.config.model, thresholds)
             self.config.merge_from_dict(options)
@@ -184,4 +192,5 @@ def _add_embeddings(model: ConfigDict) -> None:
     """Let a detector that has no embeddings give some, where it can."""
     detector = str((model.get('detector') or {}).get('type')).rpartition('.')[2]
     if model.type == 'TrackingByDetection' and detector == 'YOLOX':
-        model.setdefault('embeddings', dict(type='PooledEmbeddings'))
+        settings = model.get('embeddings') or {}
+        model.embeddings = dict(dict(type='PooledEmbeddings'), **settings)

@@ -11,6 +11,7 @@ from mmengine.structures import InstanceData
 
 from mmfdta.apis import ExportedTracker, MOTInferencer
 from mmfdta.cli.main import main
+from mmfdta.models import PooledEmbeddings
 from mmfdta.models.mot.tracking_by_detection import OnlineTracker
 from mmfdta.models.trackers import IdentityGallery
 from mmfdta.structures.mot_text import read_tracks
@@ -147,6 +148,20 @@ def test_models_without_embeddings_or_tracker_are_told(toys, scene, tmp_path):
         MOTInferencer(
             toys.config, toys.checkpoint, 'cpu', gallery=tmp_path / 'people.npz'
         )
+
+
+def test_yolox_gets_embeddings_with_the_settings_that_are_named():
+    tracker = MOTInferencer(
+        'bytetrack_yolox-nano_coco',
+        device='cpu',
+        allow_random_weights=True,
+        cfg_options={'model.embeddings.stripes': 2},
+        gallery=IdentityGallery(),
+        input_size=64,
+    )
+    assert isinstance(tracker.model.embeddings, PooledEmbeddings)
+    assert tracker.model.embeddings.stripes == 2
+    assert len(tracker.step(np.zeros((64, 64, 3), np.uint8))) == 0
 
 
 def test_videos_beside_each_other_have_galleries_of_their_own(toys, scene, tmp_path):

@@ -294,6 +294,11 @@ def test_precision_of_the_argument_goes_before_that_of_the_config(toys, scene):
         MOTInferencer(config, toys.checkpoint, 'cpu', precision='half')
 
 
+def test_a_video_has_no_detections_as_text():
+    with pytest.raises(ValueError, match='mmfdta test, or take a config with a detect'):
+        MOTInferencer('boxes_mini', device='cpu', allow_random_weights=True)
+
+
 def test_detector_is_no_tracker(toys, scene, monkeypatch):
     inferencer = MOTInferencer(toys.config, toys.checkpoint)
     monkeypatch.setattr(

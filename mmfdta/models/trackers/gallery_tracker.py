@@ -122,9 +122,8 @@ class GalleryTracker:
         if 'embeddings' not in found:
             raise ValueError(
                 'gallery: the detections have no embeddings, which identities are '
-                'known by; take FDTA, or add '
-                "model.embeddings=dict(type='PooledEmbeddings') to a "
-                'TrackingByDetection'
+                'known by; take FDTA, or set model.embeddings.type=PooledEmbeddings '
+                'of a TrackingByDetection'
             )
         if data_sample.metainfo.get('frame_id') == 0:
             self._start_video()
