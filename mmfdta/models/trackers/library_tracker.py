@@ -415,12 +415,28 @@ def _build_object(config: Mapping[str, Any]) -> Any:
                 f'model.tracker.tracker.type: found {kind!r}, expected '
                 "'package.module.Class'"
             )
-        kind = getattr(import_module(module), name, None)
+        try:
+            kind = getattr(import_module(module), name, None)
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                f'model.tracker.tracker.type: found {kind!r}, but {error}; add the '
+                'folder of the module to PYTHONPATH, or install its package',
+                name=error.name,
+            ) from None
     if not callable(kind):
         raise ValueError(
             f'model.tracker.tracker.type: found {config.get("type")!r}, expected '
             "'package.module.Class' of a class that is there"
         )
+    try:
+        inspect.signature(kind).bind(**arguments)
+    except TypeError as error:
+        raise ValueError(
+            f'model.tracker.tracker: {config["type"]} does not take {arguments}: '
+            f'{error}'
+        ) from None
+    except ValueError:  # compiled, and it does not say what it takes
+        pass
     return kind(**arguments)
 
 

@@ -394,7 +394,9 @@ def test_what_has_no_identity_is_left_out(tracker_id, identities):
         (object(), 'object has no update, expected update'),
         (dict(type='Mine'), "found 'Mine', expected 'package.module.Class'"),
         (dict(type='collections.Nothing'), "found 'collections.Nothing'"),
-        (dict(type='no_such_package.Mine'), 'no_such_package'),
+        (dict(type='no_such_package.Mine'), "found 'no_such_package.Mine'.*PYTHON"),
+        (dict(type=Careless), r"does not take \{\}: missing .*'tracker_id'"),
+        (dict(type=Careless, tracker_id=None, x=1), "unexpected keyword argument 'x'"),
         (SimpleNamespace(update=lambda a, b: a, reset=1), 'expected update'),
     ],
 )
