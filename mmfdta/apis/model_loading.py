@@ -2,6 +2,7 @@
 """Builds a tracker from a config and loads its weights safely."""
 
 import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -130,14 +131,24 @@ def part_checkpoints(config: Config) -> dict[str, str]:
 
     Args:
         config: ``part_checkpoints`` is part of the model -> what `find_checkpoint`
-            takes; ``detector_checkpoint`` says the same of the part ``detector``.
+            takes; ``detector_checkpoint`` says the same of the part ``detector``. A
+            name with dots may be nested, as settings of the command line make it,
+            which count before those that are not.
 
     Returns:
         The same by the part's name in the model.
     """
+
+    def flatten(parts: Mapping, prefix: str = '') -> Iterator[tuple[str, str]]:
+        for name, place in parts.items():
+            if isinstance(place, Mapping):
+                yield from flatten(place, f'{prefix}{name}.')
+            else:
+                yield f'{prefix}{name}', place
+
     detector = config.get('detector_checkpoint')
     parts = {} if detector is None else {'detector': detector}
-    return parts | dict(config.get('part_checkpoints') or {})
+    return parts | dict(flatten(config.get('part_checkpoints') or {}))
 
 
 def read_parts(config: Config, model: nn.Module) -> dict[str, Tensor]:

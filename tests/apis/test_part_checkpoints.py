@@ -12,8 +12,8 @@ from mmdet.structures import DetDataSample, TrackDataSample
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmfdta.apis.config import find_config
-from mmfdta.apis.model_loading import build_tracker, read_parts
+from mmfdta.apis.config import find_config, load_config
+from mmfdta.apis.model_loading import build_tracker, part_checkpoints, read_parts
 from mmfdta.checkpoints import CheckpointMismatchError
 from mmfdta.engine import ExactWeightsHook
 
@@ -79,6 +79,18 @@ def test_the_runner_takes_both(files):
     checkpoint = dict(state_dict=inner)
     hook.after_load_checkpoint(SimpleNamespace(model=whole), checkpoint)
     assert checkpoint['state_dict'].keys() == whole.state_dict().keys()
+
+
+def test_a_setting_of_the_command_line_names_another_file():
+    settings = {
+        'part_checkpoints.embeddings.network': 'mine.pth',
+        'detector_checkpoint': 'detector.pth',
+    }
+    config = load_config('deepsort_faster-rcnn_mot17', settings)
+    assert part_checkpoints(config) == {
+        'embeddings.network': 'mine.pth',
+        'detector': 'detector.pth',
+    }
 
 
 def test_what_does_not_fit_is_named(files):
