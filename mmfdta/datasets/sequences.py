@@ -410,7 +410,7 @@ def read_sequences(
 
 
 def _names_of(length: int) -> list[str]:
-    """Name images that are not there."""
+    """Name images that are not there by their numbers, which `TextDetections` reads."""
     return [f'{number:08d}.jpg' for number in range(1, length + 1)]
 
 

@@ -83,9 +83,12 @@ class TextDetections(BaseDetector):
 
     def _look_up(self, meta: dict) -> InstanceData:
         frames, tracks = self._open(meta)
-        place = int(meta['frame_id'])
-        if frames.names is not None:  # of a part of a sequence, too
-            place = frames.names.index(Path(meta['img_path']).name)
+        # Of a part of a sequence, only the name of the image says which frame it is.
+        place, image = int(meta['frame_id']), Path(meta['img_path'])
+        if frames.names is not None:
+            place = frames.names.index(image.name)
+        elif not image.parent.is_dir():  # data sets of text alone count in the names
+            place = int(image.stem) - 1
         rows = tracks.select(tracks.frame == place + 1)
         rows = rows.select(np.argsort(-rows.score, kind='stable'))
         corners = np.concatenate(

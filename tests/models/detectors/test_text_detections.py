@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmdet.structures import DetDataSample
 
+from mmfdta.datasets import MOT15Dataset
 from mmfdta.models import TextDetections
 
 
@@ -61,6 +62,31 @@ def test_classes_are_chosen_and_another_sequence_is_read(folder: Path):
     (folder.parent / 'run.txt').write_text('12,-1,5,6,7,8,0.7,2\n')
     assert find(detector, other, 1).bboxes.tolist() == [[5, 6, 12, 14]]
     assert len(find(detector, other, 0)) == 0
+
+
+@pytest.mark.parametrize('half', ['first', 'second'])
+def test_halves_of_a_sequence_without_images_have_their_own_rows(tmp_path, half):
+    folder = tmp_path / 'train' / 'PETS09-S2L1'
+    for name in ('gt', 'det'):
+        (folder / name).mkdir(parents=True)
+        (folder / name / f'{name}.txt').write_text(
+            ''.join(f'{n},1,{10 * n},20,30,40,1,1,1\n' for n in range(1, 7))
+        )
+    (folder / 'seqinfo.ini').write_text(
+        '[Sequence]\nseqLength=6\nimWidth=100\nimHeight=100\n'
+    )
+    dataset = MOT15Dataset(
+        data_root=str(tmp_path), split='train', half=half, text_only=True
+    )
+    (sequence,) = dataset.sequences
+    detector = TextDetections()
+    for place, name in enumerate(sequence.image_names):
+        meta = dict(img_path=f'{sequence.image_dir}/{name}', frame_id=place)
+        frame = DetDataSample(metainfo=dict(meta, sequence=sequence.name))
+        (found,) = detector.predict(torch.zeros(1, 3, 0, 0), [frame])
+        truth = sequence.annotations.tracks
+        (expected,) = truth.xywh[truth.frame == place + 1]
+        assert found.pred_instances.bboxes[0, :2].tolist() == expected[:2].tolist()
 
 
 def test_a_text_that_is_not_there_is_named(folder: Path):
