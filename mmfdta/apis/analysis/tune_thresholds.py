@@ -193,8 +193,8 @@ def track_known(
     return Tracks.concatenate(parts)
 
 
-def _key(setting: Mapping[str, Any]) -> str:
-    return json.dumps(setting, sort_keys=True, default=str)
+def _key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def build_tracker(present: Any, tracker_cfg: Mapping, setting: Mapping) -> Any:
@@ -387,7 +387,8 @@ def search_random(
 
     Args:
         tuner: Tries settings.
-        choices: Values of each argument of the tracker.
+        choices: Values of each argument of the tracker; one that is named twice
+            counts once.
         start: What is tried first.
         trials: How many are made, the start included; fewer if there are no more
             combinations.
@@ -403,6 +404,10 @@ def search_random(
     }
     found = [tuner.try_setting(start)]
     drawn = {_key(start)}
+    choices = {
+        name: list({_key(value): value for value in values}.values())
+        for name, values in choices.items()
+    }
     inside = all(start.get(name) in values for name, values in choices.items())
     combinations = math.prod(map(len, choices.values()))
     trials = min(trials, combinations + (not inside))

@@ -2,6 +2,7 @@
 """Tuning: replayed detections track as the model does, and each is found once."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -159,6 +160,11 @@ def test_drawn_combinations_are_no_more_than_asked_for_and_never_twice():
     more = _Quadratic()
     search_random(more, _CHOICES, dict(start, det_thr=0.9), 100)
     assert len(more.trials) == 17
+    # A value that is named twice makes no more of them.
+    twice = _Quadratic()
+    search_random(twice, dict(_CHOICES, det_thr=[0.5, 0.5]), start, 100)
+    others = [len(values) for name, values in _CHOICES.items() if name != 'det_thr']
+    assert len(twice.trials) == math.prod(others)
 
 
 def test_one_value_at_a_time_keeps_to_its_budget():
