@@ -13,8 +13,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmfdta.structures.benchmarks import AUTO
-
 from .arguments import number
 from .evaluate import (
     add_folder_arguments,
@@ -32,17 +30,10 @@ _SETTINGS = (
     *('join', 'join_distance', 'join_similarity', 'join_boxes'),
     *('remove_short', 'interpolate', 'max_gap', 'smooth', 'memory', 'frame_step'),
 )
-# Options that only say how scores are made, and their defaults.
-_OF_SCORES = dict(
-    half=None,
-    frames=None,
-    gt_file='gt.txt',
-    benchmark=AUTO,
-    frame_numbers='auto',
-    result_frame_numbers='auto',
-    keep_boxes=False,
-    classes=None,
-    unclassed=None,
+# Options that only say how scores are made.
+_OF_SCORES = (
+    *('half', 'frames', 'gt_file', 'benchmark', 'frame_numbers'),
+    *('result_frame_numbers', 'keep_boxes', 'classes', 'unclassed'),
 )
 
 
@@ -51,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from mmfdta.refinement import DEFAULT_STEPS, INTERPOLATIONS, Refinement
 
     add_folder_arguments(parser, needs_gt=False)
+    unsaid = {name: parser.get_default(name) for name in _OF_SCORES}
+    parser.set_defaults(unsaid=unsaid)
     parser.add_argument(
         '--out',
         required=True,
@@ -169,7 +162,7 @@ def run(options: argparse.Namespace) -> int:
     before: dict[str, Evaluation] = {}
     code = 0
     if options.gt is None:
-        for name, default in _OF_SCORES.items():
+        for name, default in options.unsaid.items():
             if getattr(options, name) != default:
                 raise ValueError(
                     f'--{name.replace("_", "-")}: says how tracks are scored, expected '
