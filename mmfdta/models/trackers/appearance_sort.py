@@ -61,11 +61,17 @@ class _TakesEmbeddings(SORTTracker):
         embeddings = to_host(found.embeddings).float()
         self._above = embeddings[found.scores > self.obj_score_thr]
         img = facts.pop('img', torch.zeros(1))
-        return super().track(
+        tracks = super().track(
             model=SimpleNamespace(reid=_Given(embeddings.shape[1]), **facts),
             img=img,
             data_sample=data_sample,
         )
+        # No more is looked at; MMDetection keeps those of all frames.
+        most = self.reid.get('num_samples') or 1
+        for track in self.tracks.values():
+            if isinstance(track['embeds'], list):
+                del track['embeds'][:-most]
+        return tracks
 
     def crop_imgs(self, *_: Any, **__: Any) -> Tensor:
         """Return the embeddings (n, C) of the detections that take part."""
@@ -92,8 +98,8 @@ class DeepSORTTracker(_TakesEmbeddings):
     their unit.
 
     Args:
-        *args: Of MMDetection's ``SORTTracker``; ``reid`` has ``num_samples`` (frames
-            whose embeddings make a track's mean; None takes all) and
+        *args: Of MMDetection's ``SORTTracker``; ``reid`` has ``num_samples`` (last
+            frames whose embeddings make a track's mean; None takes one) and
             ``match_score_thr`` (largest distance).
         **kwargs: The same.
 

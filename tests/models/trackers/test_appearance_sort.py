@@ -234,3 +234,33 @@ def test_what_is_missing_is_said():
     frame.pred_instances.embeddings = torch.ones(1, 4)
     with pytest.raises(ValueError, match=r'model\.tracker\.cmc: .* frames'):
         tracker.track(frame)
+
+
+@pytest.mark.parametrize('num_samples', [3, None])
+def test_memory_does_not_grow_with_the_video(num_samples):
+    """As many embeddings as are compared, and the tracks of one that keeps all."""
+    reid = dict(num_samples=num_samples, match_score_thr=1.2)
+    config = settings_of('deepsort', reid=reid)
+    ours = MODELS.build(dict(config))
+    keeps = SORTTracker(**{k: v for k, v in config.items() if k != 'type'})
+    rng = np.random.default_rng(0)
+    embedded = {}
+    keeps.crop_imgs = lambda *_: embedded['now']
+    head = SimpleNamespace(out_channels=4)
+    network = type('Given', (), dict(head=head, __call__=lambda s, x, mode: x))()
+    places = rng.uniform(0, 60, (4, 2))
+    for number in range(30):
+        places = places + rng.normal(0, 3, (4, 2))
+        seen = rng.random(4) < 0.9
+        boxes = np.concatenate([places, places + [20, 40]], axis=1)[seen]
+        frame = sample(number, boxes, np.full(seen.sum(), 0.9))
+        looks = np.eye(4)[seen] + rng.normal(0, 0.3, (seen.sum(), 4))
+        embedded['now'] = torch.from_numpy(looks).float()
+        other = copy.deepcopy(frame)
+        frame.pred_instances.embeddings = embedded['now']
+        expected = keeps.track(SimpleNamespace(reid=network), torch.zeros(1), other)
+        found = ours.track(frame)
+        assert found.instances_id.tolist() == expected.instances_id.tolist()
+    counts = [len(track['embeds']) for track in ours.tracks.values()]
+    assert max(counts) == (num_samples or 1)
+    assert max(len(track['embeds']) for track in keeps.tracks.values()) > 10
