@@ -78,11 +78,15 @@ def _file_digest(path: Path, size: int, mtime: int) -> str:
 def images_digest(sequence: Sequence) -> str:
     """Name the images of a sequence by folder, file names, sizes and times.
 
+    Without the folder, as where text is enough, folder and file names do.
+
     Raises:
-        FileNotFoundError: If an image is missing.
+        FileNotFoundError: If the folder lacks an image.
     """
     folder = Path(sequence.image_dir).absolute()
-    states = [(folder / name).stat() for name in sequence.image_names]
+    states = []
+    if folder.is_dir():
+        states = [(folder / name).stat() for name in sequence.image_names]
     sizes = [(state.st_size, state.st_mtime_ns) for state in states]
     return digest(folder, sequence.image_names.tolist(), sizes)
 

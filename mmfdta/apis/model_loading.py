@@ -105,7 +105,8 @@ def build_tracker(
     content: Any = {}
     if checkpoint is None:
         model.init_weights()
-        print_log('The weights are random: the tracks mean nothing.', 'current', 30)
+        if next(model.parameters(), None) is not None:
+            print_log('The weights are random: the tracks mean nothing.', 'current', 30)
     else:
         content = read_content(find_checkpoint(checkpoint))
         modules, parts = config.get('checkpoint_modules'), read_parts(config, model)

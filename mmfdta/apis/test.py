@@ -75,7 +75,7 @@ def test(
     modules = config.get('checkpoint_modules')
     parts = {} if checkpoint is None else read_parts(config, runner.model)
     runner.register_hook(ExactWeightsHook(modules, parts))
-    if checkpoint is None:
+    if checkpoint is None and next(runner.model.parameters(), None) is not None:
         runner.logger.warning('Testing random weights: the scores mean nothing.')
     try:
         if content is not None:

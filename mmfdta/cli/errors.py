@@ -14,6 +14,7 @@ import re
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ _KNOWN = {
     r'CUDA error: invalid device ordinal': 'there are fewer GPUs',
     r'Connection (closed|reset) by peer': _LOST,
 }
+_UNKNOWN = '__init__() got an unexpected keyword argument'
 _FILE = re.compile(r'^  File "(.+)", line \d+, in .+\n(?:    (.*))?', re.M)
 # How long a process of a job waits with its line for that of the first process.
 _PATIENCE = 3.0
@@ -117,7 +119,18 @@ def explain(error: Exception) -> str | None:
         folders = ('mmengine/registry/', 'mmengine/runner/', 'mmengine/config/')
         if any(folder in origin.path for folder in folders):
             return _one_line(text)
-    return None
+    return text if _is_unknown_argument(error) else None
+
+
+def _is_unknown_argument(error: BaseException) -> bool:
+    """Whether a config names an argument that a base class of what it names refuses."""
+    if not isinstance(error, TypeError) or _UNKNOWN not in str(error):
+        return False
+    names: list[str] = []
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        is_build = frame.f_code.co_filename.endswith('build_functions.py')
+        names = ['build'] if is_build else [*names, frame.f_code.co_name]
+    return names[:1] == ['build'] and {*names[1:]} == {'__init__'}
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ def open_model(
     from mmdet.registry import MODELS
 
     from mmfdta.apis.config import read_config
+    from mmfdta.apis.detection_store import device_of
     from mmfdta.apis.evaluation_data import EvaluationData, dataset_config
     from mmfdta.apis.model_loading import load_tracker
 
@@ -75,7 +76,6 @@ def open_model(
         config, options.checkpoint, options.device, options.allow_random_weights
     )
     if source is not config and not hasattr(model, 'tracker'):
-        device = next(model.parameters()).device
         preprocessor = MODELS.build(source.model.data_preprocessor)
-        model.data_preprocessor = preprocessor.to(device)
+        model.data_preprocessor = preprocessor.to(device_of(model))
     return model, EvaluationData.open(source, options.data), config

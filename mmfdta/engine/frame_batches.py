@@ -32,8 +32,9 @@ def frames_at_a_time(model: nn.Module, pixels: int) -> int:
         pixels: Height times width of a frame as the model gets it.
     """
     model = getattr(model, 'module', model)
-    device = next(model.parameters()).device
-    if device.type != 'cuda' or not getattr(model, 'frames_together', False):
+    device = next((p.device for p in model.parameters()), None)
+    together = getattr(model, 'frames_together', False)
+    if device is None or device.type != 'cuda' or not together:
         return 1
     free = torch.cuda.mem_get_info(device)[0]
     # What PyTorch keeps and does not use is free, too.

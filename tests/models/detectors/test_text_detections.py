@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 
+from mmfdta.apis.config import find_config
+from mmfdta.cli.main import main
 from mmfdta.datasets import MOT15Dataset
 from mmfdta.models import TextDetections
 
@@ -93,3 +96,52 @@ def test_a_text_that_is_not_there_is_named(folder: Path):
     (folder / 'det/det.txt').unlink()
     with pytest.raises(FileNotFoundError, match=r'det\.txt: no such file.*detector'):
         find(TextDetections(), folder, 0)
+
+
+def test_a_tracker_without_weights_runs_on_text_without_images(tmp_path, capsys):
+    """SORT on perfect boxes of two people who do not meet, by test and by tune."""
+    for name in ('one', 'two'):
+        folder = tmp_path / 'data/val' / name
+        (folder / 'gt').mkdir(parents=True)
+        rows = [
+            f'{frame},{person},{90 * person + 2 * frame},10,20,40,1,1,1\n'
+            for frame in range(1, 9)
+            for person in (1, 2)
+        ]
+        (folder / 'gt/gt.txt').write_text(''.join(rows))
+        (folder / 'seqinfo.ini').write_text(
+            f'[Sequence]\nname={name}\nimDir=img1\nframeRate=10\nseqLength=8\n'
+            'imWidth=320\nimHeight=80\nimExt=.jpg\n'
+        )
+    config = Config.fromfile(find_config('boxes_mini'))
+    sort = Config.fromfile(find_config('sort_fdta-det_mini')).model.tracker
+    config.model = dict(
+        type='TrackingByDetection',
+        data_preprocessor=config.model.data_preprocessor,
+        detector=config.model.detector,
+        tracker=sort,
+    )
+    for data in ('val', 'test'):
+        dataset = config[f'{data}_dataloader'].dataset
+        dataset.pop('options')
+        dataset.update(
+            type='DanceTrackDataset',
+            data_root=str(tmp_path / 'data'),
+            split='val',
+            text_only=True,
+        )
+    path = tmp_path / 'sort_text.py'
+    config.dump(path)
+    options = [str(path), '--allow-random-weights']
+    work = str(tmp_path / 'work')
+    assert main(['test', *options, '--work-dir', work]) == 0
+    scores = capsys.readouterr().out
+    assert 'random' not in scores
+    combined = next(x for x in scores.splitlines() if x.startswith('COMBINED')).split()
+    assert [float(x) for x in combined[1:]] == [100, 100, 100, 100, 100, 0]
+    tune = ['tune', *options, '--device=cpu', '--out', str(tmp_path / 'tuned')]
+    assert main([*tune, '--try', 'obj_score_thr', '0.5', '--try', 'x', '1']) == 1
+    (said,) = capsys.readouterr().err.splitlines()[-1:]
+    assert said.startswith('mmfdta tune: ') and "keyword argument 'x'" in said
+    assert main([*tune, '--try', 'obj_score_thr', '0.5']) == 0
+    assert "{'obj_score_thr': 0.5}: HOTA 100.00%" in capsys.readouterr().err
