@@ -398,10 +398,6 @@ def search_random(
         The trial with the best HOTA, the first of equal ones.
     """
     draw = random.Random(seed)
-    choices = {
-        name: list({_key(dict(value=value)): value for value in values}.values())
-        for name, values in choices.items()
-    }
     found = [tuner.try_setting(start)]
     drawn = {_key(start)}
     choices = {
