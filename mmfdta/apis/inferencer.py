@@ -17,8 +17,9 @@ from mmfdta.structures.classes import column_numbers
 from mmfdta.structures.tracks import Tracks
 
 from .config import read_config
+from .fingerprints import digest, settings_of
 from .frame_preprocessing import FramePreprocessor, collate_frames
-from .model_loading import load_tracker
+from .model_loading import load_tracker, part_checkpoints
 from .presets import choose_config
 from .thresholds import describe_thresholds, threshold_options
 from .video_tracker import VideoTracker
@@ -150,10 +151,22 @@ class MOTInferencer(VideoTracker):
         pooled = getattr(self.model, 'embeddings', None) is not None
         opened = self.open_gallery(
             gallery,
-            None if self.checkpoint is None else hash_file(self.checkpoint),
+            self._name_embeddings(),
             POOLED_THRESHOLD if pooled else LEARNED_THRESHOLD,
         )
         self.model.tracker = GalleryTracker.around(tracker, opened)
+
+    def _name_embeddings(self) -> str | None:
+        """Name the weights that make embeddings, and how they do where it is said."""
+        weights = None if self.checkpoint is None else hash_file(self.checkpoint)
+        parts = {
+            name: hash_file(find_checkpoint(file))
+            for name, file in part_checkpoints(self.config).items()
+        }
+        embeddings = getattr(self.model, 'embeddings', None)
+        if embeddings is None and not parts:
+            return weights  # as an exported model names them
+        return digest(weights, parts, embeddings and settings_of(embeddings))
 
     def choose_batch(self, sample: dict) -> int:
         """Say how many frames like a prepared one are given at a time."""

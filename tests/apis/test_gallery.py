@@ -164,6 +164,30 @@ def test_yolox_gets_embeddings_with_the_settings_that_are_named():
     assert len(tracker.step(np.zeros((64, 64, 3), np.uint8))) == 0
 
 
+def test_embeddings_that_are_made_in_another_way_are_refused(tmp_path):
+    """Of the same weights, and of as many numbers."""
+
+    def opened(layer, stripes):
+        settings = {'model.embeddings.layers': [layer]}
+        settings['model.embeddings.stripes'] = stripes
+        return MOTInferencer(
+            'bytetrack_yolox-nano_coco',
+            device='cpu',
+            allow_random_weights=True,
+            cfg_options=settings,
+            gallery=tmp_path / 'people.npz',
+        )
+
+    gallery = opened('backbone.stage1', 6).gallery
+    gallery.update(
+        *(np.ones(1, int), np.ones((1, 4)), *np.ones((3, 1))[:2], np.ones((1, 192)))
+    )
+    gallery.save(gallery.path)
+    assert len(opened('backbone.stage1', 6).gallery) == 1
+    with pytest.raises(ValueError, match='take the same weights, or another gallery'):
+        opened('backbone.stage2', 3)
+
+
 def test_videos_beside_each_other_have_galleries_of_their_own(toys, scene, tmp_path):
     folder = write_model(tmp_path / 'model', scene.colors, queries=True)
     one = ExportedTracker(folder, threads=1, gallery=tmp_path / 'people.npz')
