@@ -81,8 +81,12 @@ def test_areas_decide_and_boxes_stand_in_for_them():
 @pytest.mark.parametrize(
     'path', sorted((CONFIGS / '_base_/trackers').glob('*.py')), ids=lambda p: p.stem
 )
-def test_settings_of_configs_are_known(path: Path):
+def test_settings_of_configs_are_known_or_their_tracker_is_refused(path: Path):
     settings = Config.fromfile(path).tracker.to_dict()
+    if path.stem in ('botsort', 'cbiou', 'deepsort', 'strongsort'):
+        with pytest.raises(ValueError, match=f"found '{settings['type']}'"):
+            resolved_settings(settings)
+        return
     resolved = resolved_settings(settings)
     assert resolved | settings == resolved
     assert resolved_settings(resolved) == resolved
