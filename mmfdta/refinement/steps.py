@@ -241,6 +241,7 @@ def _interpolate(tracks: Tracks, how: Refinement) -> tuple[Tracks, dict]:
         )
         if not len(frames):
             continue
+        taken.update((identity, frame) for frame in frames.tolist())
         boxes = _centred(tracks.xywh[rows])
         if how.interpolate == 'linear':
             columns = [np.interp(frames, found, column) for column in boxes.T]

@@ -266,6 +266,14 @@ def test_no_box_is_lost_or_made_without_being_counted(seed):
             assert not ((gaps > 0) & (gaps <= 5)).any()
 
 
+def test_gaps_of_two_classes_do_not_give_an_identity_two_boxes_in_a_frame():
+    tracks = together(
+        line(1, [1, 3], label=0), line(1, [0, 4], y=300.0, label=1), line(2, [2])
+    )
+    filled = refine_tracks(tracks, interpolate='linear').tracks
+    assert identities(filled, range(5)) == {0: [1], 1: [1], 2: [1, 2], 3: [1], 4: [1]}
+
+
 def test_frames_that_are_numbered_apart():
     tracks = line(1, [10, 15, 30], speed=1.0)
     assert len(refine_tracks(tracks, interpolate='linear', frame_step=5).tracks) == 5
