@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 
 import mmfdta.engine  # noqa: F401  (registers TrackingRunner)
 from mmfdta.ops import accelerate
+from mmfdta.utils.processes import connect, find_processes
 from mmfdta.utils.safe_loading import require_safe_loading
 
 from .config_check import ConfigError, check_config, check_new_keys
@@ -132,6 +133,8 @@ def build_runner(config: Config) -> Runner:
 
     Raises:
         ConfigError: If the config cannot work.
+        ValueError: If the launcher did not start this process.
+        ConnectionError: If the other processes of the job cannot be reached.
     """
     require_safe_loading()
     check_config(config)
@@ -193,12 +196,17 @@ def _join_processes(config: Config) -> None:
 
     MMEngine connects them itself where there is one, and fails elsewhere: it selects a
     CUDA device first, and hands device numbers to the wrapper of the model.
+
+    Raises:
+        ValueError: If the launcher did not start this process.
+        ConnectionError: If the other processes cannot be reached.
     """
-    if config.get('launcher') != 'pytorch' or torch.cuda.is_available():
+    launcher = config.get('launcher', 'none')
+    processes = find_processes(launcher)
+    if launcher == 'none' or torch.cuda.is_available():
         return
     seconds = (config.get('env_cfg') or {}).get('dist_cfg', {}).get('timeout')
-    timeout = None if seconds is None else timedelta(seconds=seconds)
-    torch.distributed.init_process_group('gloo', timeout=timeout)
+    connect(processes, None if seconds is None else timedelta(seconds=seconds))
     config.setdefault(
         'model_wrapper_cfg',
         dict(

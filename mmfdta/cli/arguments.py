@@ -4,7 +4,11 @@
 import argparse
 import math
 import os
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from mmfdta.utils.processes import LAUNCHERS, Processes, join_processes
 
 # A parser, or one of its groups.
 Options = argparse.ArgumentParser | argparse._ArgumentGroup
@@ -164,11 +168,20 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         '--work-dir', help='folder for logs and results; ./work_dirs/<config> if unset'
     )
     add_cfg_options(parser, 'settings to change, such as train_cfg.max_epochs=2')
+    add_launcher(parser)
+
+
+def add_launcher(parser: Options) -> None:
+    """Add ``--launcher``.
+
+    Args:
+        parser: Receives the arguments; see :func:`join_job`.
+    """
     parser.add_argument(
         '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        choices=LAUNCHERS,
         default='none',
-        help='what started the processes of a distributed job',
+        help='what started the processes of a distributed job, which share the work',
     )
     # torch.distributed.launch passes the rank in the first spelling or the second.
     parser.add_argument(
@@ -176,9 +189,33 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def keep_local_rank(options: argparse.Namespace) -> None:
-    """Tell MMEngine the local rank of launchers that only pass it as an argument."""
+def meet_launcher(options: argparse.Namespace) -> None:
+    """Take what a launcher has to say; say if it starts the processes once more.
+
+    Some pass the local rank as an argument only, and MMEngine wants a variable.
+    """
     os.environ.setdefault('LOCAL_RANK', str(options.local_rank))
+    count = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
+    if count != '0' and os.environ.get('RANK') == '0':
+        most = os.environ.get('TORCHELASTIC_MAX_RESTARTS')
+        print(
+            f'mmfdta {options.verb}: a process has ended, and all start again '
+            f'({count} of {most})',
+            file=sys.stderr,
+        )
+
+
+def join_job(options: argparse.Namespace) -> AbstractContextManager[Processes]:
+    """Connect the processes that share the work of a command.
+
+    Args:
+        options: With what :func:`add_launcher` adds.
+
+    Returns:
+        See :func:`mmfdta.utils.processes.join_processes`.
+    """
+    meet_launcher(options)
+    return join_processes(options.launcher)
 
 
 def add_video_options(parser: argparse._ActionsContainer) -> None:

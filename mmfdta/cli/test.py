@@ -9,7 +9,7 @@ from .arguments import (
     add_compile,
     add_precision,
     add_run_arguments,
-    keep_local_rank,
+    meet_launcher,
     named_checkpoint,
 )
 
@@ -57,7 +57,7 @@ def choose_checkpoint(
 
 def run(options: argparse.Namespace) -> None:
     """Test."""
-    keep_local_rank(options)
+    meet_launcher(options)
     from mmfdta.apis.config import leave_processes, load_config
     from mmfdta.apis.test import test
 

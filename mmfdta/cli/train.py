@@ -3,7 +3,7 @@
 
 import argparse
 
-from .arguments import add_precision, add_run_arguments, keep_local_rank
+from .arguments import add_precision, add_run_arguments, meet_launcher
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Train."""
-    keep_local_rank(options)
+    meet_launcher(options)
     from mmfdta.apis.config import leave_processes, load_config
     from mmfdta.apis.train import apply_training_options, train
 
