@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import cv2
 import numpy as np
 
-from mmfdta.apis import ExportedTracker
+from mmfdta.apis import ExportedTracker, TrackingSession
 
 LARGEST_FRAME = 64 << 20  # bytes of a request
 MOST_VIDEOS = 64  # each keeps a window of embeddings, some megabytes
@@ -29,9 +29,8 @@ MOST_VIDEOS = 64  # each keeps a window of embeddings, some megabytes
 class Video:
     """A video that is being tracked: its state, and one frame at a time."""
 
-    def __init__(self, tracker: ExportedTracker) -> None:
-        self.tracker = tracker
-        self.frames = 0
+    def __init__(self, session: TrackingSession) -> None:
+        self.session = session
         self.lock = threading.Lock()
 
 
@@ -66,12 +65,11 @@ class Videos:
             if name not in self._videos:
                 if len(self._videos) >= MOST_VIDEOS:
                     raise OverflowError(f'{MOST_VIDEOS} videos are tracked already')
-                self._videos[name] = Video(self._model.new_video())
+                self._videos[name] = Video(self._model.session())
             video = self._videos[name]
         with video.lock:  # frames of a video come one after the other
-            tracks = video.tracker.step(image)
-            video.frames += 1
-            number = video.frames
+            tracks = video.session.step(image)
+            number = video.session.num_frames
         columns = tracks.identity, tracks.xywh, tracks.score, tracks.label
         rows = [column.tolist() for column in columns]
         names = dict(enumerate(self._model.classes))

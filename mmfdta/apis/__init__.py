@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .inferencer import MOTInferencer
     from .tracked_frame import TrackedFrame
     from .tracking_run import TrackingReport
+    from .tracking_session import TrackingSession
 
 __all__ = [
     'CountEvent',
@@ -22,6 +23,7 @@ __all__ = [
     'ObjectCounter',
     'TrackedFrame',
     'TrackingReport',
+    'TrackingSession',
     'read_zones',
 ]
 
@@ -35,6 +37,7 @@ _MODULES = {
     'ObjectCounter': 'counting',
     'TrackedFrame': 'tracked_frame',
     'TrackingReport': 'tracking_run',
+    'TrackingSession': 'tracking_session',
     'read_zones': 'counting_shapes',
 }
 

@@ -3,7 +3,8 @@
 
 import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,12 @@ from mmfdta.runtime.detection import (
 from mmfdta.runtime.exported_model import ExportedModel
 from mmfdta.runtime.frame_input import PreparedFrame
 from mmfdta.runtime.sessions import describe_session, open_session, run_session
-from mmfdta.runtime.trackers import build_tracker
+from mmfdta.runtime.trackers import ArrayTracker, build_tracker
 from mmfdta.structures.tracks import Tracks
 
 from .thresholds import describe_thresholds, threshold_options
-from .video_tracker import VideoTracker
+from .tracking_session import TrackingSession
+from .video_tracker import VideoTracker, refuse_infinite
 
 
 class ExportedTracker(VideoTracker):
@@ -39,8 +41,8 @@ class ExportedTracker(VideoTracker):
     Example:
         >>> tracker = ExportedTracker('fdta-exported')
         >>> report = tracker('dance.mp4', out=['tracks.mp4', 'tracks.txt'])
-        >>> other = tracker.new_video()  # a second camera on the same graphs
-        >>> for frame in other.track('rtsp://camera/1'):
+        >>> camera = tracker.session()  # another video on the same graphs
+        >>> for frame in camera.track('rtsp://camera/1'):
         ...     print(frame.index, frame.tracks.identity, frame.tracks.xyxy)
 
     Args:
@@ -63,7 +65,7 @@ class ExportedTracker(VideoTracker):
 
     Attributes:
         model: What the folder's ``model.json`` says.
-        tracker: State of the video.
+        state: Tracker of its own video.
         classes: Names of the model's classes, where known.
         kept_classes: Names of those that are returned.
         preprocessor: Makes model inputs of frames.
@@ -105,7 +107,7 @@ class ExportedTracker(VideoTracker):
             self._association = AssociationScorer(
                 open_session(model.association_path, beside, threads)
             )
-        self.tracker = build_tracker(self._settings['tracker'], self._association)
+        self.state = self._new_tracker()
         if gallery is not None:
             if model.association is None:
                 raise ValueError(
@@ -115,19 +117,16 @@ class ExportedTracker(VideoTracker):
             weights = model.checkpoint
             self.open_gallery(gallery, weights.sha256 if weights else None)
 
-    def new_video(self) -> 'ExportedTracker':
-        """Return a tracker for another video, on the same graphs.
+    def _new_tracker(self) -> ArrayTracker:
+        return build_tracker(self._settings['tracker'], self._association)
 
-        It has the same settings and nothing tracked yet. Both may run in threads of
-        their own. Its gallery is a copy, which is not saved.
-        """
-        other = copy.copy(self)
-        other.tracker = build_tracker(self._settings['tracker'], self._association)
-        if self.gallery is not None:
-            other.gallery = copy.deepcopy(self.gallery)
-            other.gallery.path = None
-        other.reset()
-        return other
+    def new_state(self) -> tuple[ArrayTracker, IdentityGallery | None]:
+        """Make the state of another video, and a copy of the gallery."""
+        return self._new_tracker(), copy.deepcopy(self.gallery)
+
+    def size_of(self, sample: PreparedFrame) -> tuple[int, ...]:
+        """Say the size of a prepared frame: equal ones are detected in together."""
+        return sample.pixels.shape
 
     def inputs(self, samples: list[PreparedFrame]) -> dict[str, np.ndarray]:
         """Make the inputs of the detector's graph, by name.
@@ -160,12 +159,15 @@ class ExportedTracker(VideoTracker):
         test_cfg = self._settings['detector']['test_cfg']
         return yolox_detections(outputs, shapes, originals, test_cfg)
 
-    def associate(self, found: Detections, number: int) -> Tracks:
+    def associate(
+        self, found: Detections, number: int, session: TrackingSession | None = None
+    ) -> Tracks:
         """Give the detections of the next frame of the video their identities.
 
         Args:
             found: As :meth:`detect` returns them.
             number: Of the frame, from 1, which forgets the video before.
+            session: Whose video it is; None is the tracker's own.
 
         Returns:
             The tracks of all classes, in pixels of the frame as it was read.
@@ -173,7 +175,8 @@ class ExportedTracker(VideoTracker):
         Raises:
             ValueError: If a box or a score is not finite.
         """
-        bboxes, scores, labels, identities = self.tracker.track(
+        session = self if session is None else session
+        bboxes, scores, labels, identities = session.state.track(
             number - 1,
             found.bboxes,
             found.scores,
@@ -181,23 +184,40 @@ class ExportedTracker(VideoTracker):
             areas=found.areas,
             embeddings=found.embeddings,
         )
-        if self.gallery is not None and found.embeddings is not None:
-            if number == 1:
-                self.gallery.start_video()
+        gallery = session.gallery
+        if gallery is not None and found.embeddings is not None:
             rows = rows_of_tracks(bboxes, labels, found.bboxes, found.labels)
             embeddings = embeddings_of_tracks(found.embeddings, rows)
-            identities = self.gallery.update(
-                identities, bboxes, scores, labels, embeddings
-            )
+            with self._lock:  # a session may be copying it
+                if number == 1:
+                    gallery.start_video()
+                identities = gallery.update(
+                    identities, bboxes, scores, labels, embeddings
+                )
         xywh = bboxes.astype(np.float64).reshape(-1, 4)
         xywh[:, 2:] -= xywh[:, :2]
         frame = np.full(len(xywh), number)
         return Tracks.create(frame, identities, xywh, scores, labels)
 
-    def _predict(self, samples: list[PreparedFrame], first_frame: int) -> list[Tracks]:
+    def predict_video(
+        self, samples: list[PreparedFrame], first_frame: int, session: TrackingSession
+    ) -> list[Tracks]:
+        """Track the next frames of a session's video, see :class:`VideoTracker`."""
         return [
-            self.associate(found, number)
+            self.associate(found, number, session)
             for number, found in enumerate(self.detect(samples), start=first_frame)
+        ]
+
+    def begin_frames(
+        self, samples: list[PreparedFrame], sessions: list[TrackingSession]
+    ) -> list[Callable[[], Tracks]]:
+        """Detect in the next frames of several videos, see :class:`VideoTracker`."""
+        detections = self.detect(samples)
+        for found in detections:
+            refuse_infinite(found.bboxes, found.scores)
+        return [
+            partial(self.associate, found, session.num_frames + 1, session)
+            for found, session in zip(detections, sessions, strict=True)
         ]
 
     def describe(self) -> list[str]:

@@ -2,14 +2,26 @@
 """Track objects in videos, folders of frames, cameras and streams."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
 
 import torch
+from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
+from torch import Tensor
 
-from mmfdta.engine.frame_batches import MOST_FRAMES, frames_at_a_time, pixels_of
-from mmfdta.models import BoxFDTA
+from mmfdta.engine.frame_batches import (
+    MOST_FRAMES,
+    frames_at_a_time,
+    frames_of,
+    pixels_of,
+)
+from mmfdta.engine.precision import precision_of
+from mmfdta.models import MOTR, BoxFDTA
 from mmfdta.models.detectors import text_detector
+from mmfdta.models.mot import model_for_video
 from mmfdta.models.trackers import GalleryTracker, IdentityGallery
 from mmfdta.models.trackers.gallery import LEARNED_THRESHOLD, POOLED_THRESHOLD
 from mmfdta.runtime.exported_model import hash_file
@@ -17,12 +29,14 @@ from mmfdta.structures.classes import column_numbers
 from mmfdta.structures.tracks import Tracks
 
 from .config import read_config
+from .detection_store import detects_apart
 from .fingerprints import digest, settings_of
 from .frame_preprocessing import FramePreprocessor, collate_frames
 from .model_loading import load_tracker, part_checkpoints
 from .presets import choose_config
 from .thresholds import describe_thresholds, threshold_options
-from .video_tracker import VideoTracker
+from .tracking_session import TrackingSession
+from .video_tracker import MOST_TOGETHER, VideoTracker, refuse_infinite
 from .weights import find_checkpoint
 
 
@@ -30,7 +44,8 @@ class MOTInferencer(VideoTracker):
     """Any registered tracker, ready for frames.
 
     It takes what it needs to know from the config, resizes frames itself and
-    needs no data set. It tracks one video at a time.
+    needs no data set. It tracks one video at a time; :meth:`session` tracks another one
+    on the same model.
 
     Example:
         >>> inferencer = MOTInferencer()  # ByteTrack on YOLOX-tiny, 80 classes of COCO
@@ -38,6 +53,8 @@ class MOTInferencer(VideoTracker):
         >>> report = inferencer('dance.mp4', out=['tracks.mp4', 'tracks.txt'])
         >>> for frame in inferencer.track('rtsp://camera/1'):
         ...     print(frame.index, frame.tracks.identity, frame.tracks.xyxy)
+        >>> hall, yard = inferencer.session(), inferencer.session()
+        >>> tracks = inferencer.step({hall: image, yard: other})
 
     Args:
         config: Path of a config, the name of one of
@@ -74,7 +91,8 @@ class MOTInferencer(VideoTracker):
     Attributes:
         config: The config with all settings.
         checkpoint: The file of the weights, None for random ones.
-        model: The tracker.
+        model: The tracker. What it keeps of a video is that of the inferencer's own;
+            sessions have copies of it, and share the networks.
         classes: Names of the model's classes, where known.
         kept_classes: Names of those that are returned.
         preprocessor: Makes model inputs of frames.
@@ -134,6 +152,7 @@ class MOTInferencer(VideoTracker):
         self.name_classes(meta.get('classes') or (), column_numbers(meta), classes)
         if gallery is not None:
             self._put_around_tracker(gallery)
+        self.state = self.model
 
     def _put_around_tracker(self, gallery: IdentityGallery | str | os.PathLike) -> None:
         """Let the model's tracker ask a gallery."""
@@ -172,9 +191,72 @@ class MOTInferencer(VideoTracker):
         """Say how many frames like a prepared one are given at a time."""
         return self.batch_size or frames_at_a_time(self.model, pixels_of(sample))
 
+    def most_together(self, sample: dict) -> int:
+        """Say how many frames of several videos are given to the model at a time."""
+        on_gpu = next(self.model.parameters()).device.type == 'cuda'
+        most = self.choose_batch(sample) if on_gpu else MOST_TOGETHER
+        return self.batch_size or most
+
+    def size_of(self, sample: dict) -> list[tuple[int, ...]]:
+        """Say the size of a prepared frame: equal ones are detected in together."""
+        inputs = sample['inputs']
+        parts = inputs.values() if isinstance(inputs, Mapping) else [inputs]
+        return [tuple(part.shape) for part in parts]
+
+    def new_state(self) -> tuple[Any, IdentityGallery | None]:
+        """Make the state of another video, and the gallery in it."""
+        model = model_for_video(self.model)
+        return model, None if self.gallery is None else model.tracker.gallery
+
     @torch.no_grad()
-    def _predict(self, samples: list[dict], first_frame: int) -> list[Tracks]:
-        clip = self.model.test_step(collate_frames(samples))[0]
+    def begin_frames(
+        self, samples: list[dict], sessions: list[TrackingSession]
+    ) -> list[Callable[[], Tracks]]:
+        """Detect in the next frames of several videos, see :class:`VideoTracker`."""
+        if not (isinstance(self.model, MOTR) or detects_apart(self.model)):
+            return super().begin_frames(samples, sessions)
+        with self._lock, self._in_precision():
+            batch = self.model.data_preprocessor(collate_frames(samples), False)
+            imgs, frames = frames_of(batch)
+            finish = self._detect(imgs, frames, [session.state for session in sessions])
+        for frame in frames:
+            found = frame.pred_instances
+            refuse_infinite(found.bboxes.numpy(), found.scores.numpy())
+        return [
+            partial(self._finish, end, session.num_frames + 1)
+            for end, session in zip(finish, sessions, strict=True)
+        ]
+
+    def _detect(
+        self, imgs: Tensor, frames: list[DetDataSample], models: list[Any]
+    ) -> list[Callable[[], DetDataSample]]:
+        """Detect in frames of several videos; return what associates each."""
+        if isinstance(self.model, MOTR):
+            encoded = self.model.detector.encode(imgs, frames).split()
+            trios = zip(models, encoded, frames, strict=True)
+            return [model.ask(one, frame) for model, one, frame in trios]
+        self.model.detect(imgs, frames)
+        pairs = zip(models, frames, strict=True)
+        return [partial(model.associate, frame) for model, frame in pairs]
+
+    @torch.no_grad()
+    def _finish(self, associate: Callable[[], DetDataSample], number: int) -> Tracks:
+        """Associate a frame, with the precision that the model's forward pass sets."""
+        with self._lock, self._in_precision():
+            frame = associate()
+        return Tracks.from_instances(frame.pred_track_instances, number)
+
+    def _in_precision(self) -> AbstractContextManager[None]:
+        device = next(self.model.parameters()).device
+        return precision_of(self.model).on(device.type)
+
+    @torch.no_grad()
+    def predict_video(
+        self, samples: list[dict], first_frame: int, session: TrackingSession
+    ) -> list[Tracks]:
+        """Track the next frames of a session's video, see :class:`VideoTracker`."""
+        with self._lock:
+            clip = session.state.test_step(collate_frames(samples))[0]
         if any('pred_track_instances' not in frame for frame in clip):
             raise ValueError(
                 f'model.type: {type(self.model).__name__} gives no '

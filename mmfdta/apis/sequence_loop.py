@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmfdta.datasets import ClipIndex, MOTSequenceDataset
+from mmfdta.engine.frame_batches import frames_of
 from mmfdta.engine.precision import precision_of
 from mmfdta.ops.linear import linear_flops
 from mmfdta.utils.instances import take_rows
@@ -216,7 +217,7 @@ class SequenceLoop:
             )
         for first in range(0, len(numbers), self.batch_size):
             batch, _ = self._batch(index, numbers[first : first + self.batch_size])
-            imgs, frames = _inputs_of(batch)
+            imgs, frames = frames_of(batch)
             with self._in_precision():
                 outputs, layers = detector.detect_by_layer(imgs, frames)
             yield from zip(outputs.on_host(frames), layers.unbind(1), strict=True)
@@ -258,7 +259,7 @@ class SequenceLoop:
         return precision_of(self.model).on(self.device.type)
 
     def _find(self, batch: dict) -> list[DetDataSample]:
-        imgs, frames = _inputs_of(batch)
+        imgs, frames = frames_of(batch)
         with self._in_precision():
             if self._apart:
                 self.model.detect(imgs, frames)
@@ -306,13 +307,6 @@ class SequenceLoop:
         if keep and self.store is not None:
             self.store.write(self.dataset.sequences[index], found)
         return found
-
-
-def _inputs_of(batch: dict) -> tuple[Tensor, list[DetDataSample]]:
-    """Frames (F, 3, H, W) of a batch of clips, and their meta information."""
-    imgs = batch['inputs']
-    imgs = (imgs['img'] if isinstance(imgs, dict) else imgs).flatten(0, 1)
-    return imgs, [frame for clip in batch['data_samples'] for frame in clip]
 
 
 def _row(frame: DetDataSample, seconds: np.ndarray) -> tuple:

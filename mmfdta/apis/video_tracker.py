@@ -3,34 +3,22 @@
 
 import difflib
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
-from dataclasses import replace
-from typing import Any
+import threading
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, overload
 
 import numpy as np
 
 from mmfdta.models.trackers.gallery import LEARNED_THRESHOLD, IdentityGallery
 from mmfdta.structures.tracks import Tracks
-from mmfdta.visualization import TrackStyle
 
-from .counting import ObjectCounter
 from .frame_inputs import to_bgr
-from .result_names import refuse_replacing
-from .sources import SourceOptions, open_source
-from .sources.opening import Source
-from .track_outputs import (
-    VideoFacts,
-    VideoOptions,
-    keep_audio,
-    plan_counts,
-    plan_outputs,
-)
-from .tracked_frame import TrackedFrame
-from .tracking_run import FramePreparer, TrackingReport, TrackingRun
-from .window import Window
+from .tracking_session import TrackingSession
 
-DEFAULT_FRAME_RATE = 25.0
+MOST_TOGETHER = 8
+"""Frames of several videos that are given to a model at a time, at most."""
 # So many classes are all named in a message.
 _LISTED = 12
 # What people call classes of COCO.
@@ -51,11 +39,12 @@ _SAME = dict(
 )
 
 
-class VideoTracker(ABC):
-    """Tracks one video at a time; what is common to all models.
+class VideoTracker(TrackingSession):
+    """Tracks videos on one model; what is common to all models.
 
-    A subclass loads a model, calls :meth:`name_classes`, sets ``preprocessor`` and says
-    how prepared frames are tracked.
+    It is a session itself, for one video at a time; :meth:`session` makes more. A
+    subclass loads a model, calls :meth:`name_classes`, sets ``preprocessor`` and
+    ``state`` and says how prepared frames are tracked.
 
     Args:
         channel_order: ``'bgr'`` (OpenCV's, MMDetection's) or ``'rgb'``: the order
@@ -66,18 +55,17 @@ class VideoTracker(ABC):
     Attributes:
         classes: Names of the model's classes, where known.
         kept_classes: Names of those that are returned.
+        class_numbers: What column 8 of MOTChallenge text gets for each label; None: -1.
         preprocessor: Makes model inputs of frames.
         gallery: Who is remembered from video to video; None without a gallery.
+        state: State of its own video.
         largest_batch: Most frames that :meth:`choose_batch` says.
 
     Raises:
         ValueError: If an argument is wrong.
     """
 
-    classes: tuple[str, ...]
-    kept_classes: tuple[str, ...]
-    preprocessor: FramePreparer
-    gallery: IdentityGallery | None = None
+    class_numbers: Sequence[int] | None
     largest_batch = 1
 
     def __init__(self, channel_order: str, batch_size: int | None) -> None:
@@ -89,9 +77,13 @@ class VideoTracker(ABC):
             raise ValueError(f'batch_size: found {batch_size}, expected at least 1')
         self.batch_size = batch_size
         self._rgb = channel_order == 'rgb'
-        self._next_frame = 0
-        # Stands for the video of `track` that the state is of.
-        self._video: object | None = None
+        # Held while the model computes or is copied.
+        self._lock = threading.RLock()
+
+    @property
+    def owner(self) -> 'VideoTracker':
+        """The tracker itself."""
+        return self
 
     def name_classes(
         self,
@@ -111,7 +103,7 @@ class VideoTracker(ABC):
             ValueError: If there is no such class.
         """
         self.classes = self.kept_classes = tuple(classes)
-        self._numbers = numbers
+        self.class_numbers = numbers
         self._kept = None if kept is None else self._find_labels(kept)
         if self._kept is not None and self.classes:
             self.kept_classes = tuple(self.classes[i] for i in self._kept)
@@ -158,205 +150,150 @@ class VideoTracker(ABC):
                 labels.append(label)
         return np.array(list(dict.fromkeys(labels)), dtype=np.int64)
 
-    def reset(self) -> None:
-        """Start a new video: the next frame given to :meth:`step` is its first."""
-        self._next_frame = 0
+    @overload
+    def step(
+        self, frame: Mapping[TrackingSession, Any]
+    ) -> dict[TrackingSession, Tracks]: ...
+    @overload
+    def step(self, frame: Any) -> Tracks: ...
+    def step(self, frame: Any) -> Tracks | dict[TrackingSession, Tracks]:
+        """Track the next frame of a video, or of several videos at once.
 
-    def step(self, frame: Any) -> Tracks:
-        """Track the next frame of a video.
-
-        Args:
-            frame: A NumPy array uint8 (H, W, 3), also grey (H, W) or with transparency
-                (H, W, 4), or a tensor (3, H, W) of uint8 or of floats in 0..1, both
-                with channels in ``channel_order``; or an image of Pillow. See
-                :func:`mmfdta.apis.frame_inputs.to_bgr`.
-
-        Returns:
-            What is tracked in it, possibly nothing; boxes in pixels of the frame,
-            which they may leave. Frames count from 1 since the last reset.
-
-        Raises:
-            ValueError: If it is no such frame, or a box is not finite; the frame then
-                does not count.
-        """
-        image = to_bgr(frame, self._rgb)
-        sample = self.preprocessor(image, self._next_frame, 'frames')
-        self._video = None
-        tracks = self.predict_prepared([sample], self._next_frame + 1)[0]
-        self._next_frame += 1
-        return tracks
-
-    def track(
-        self,
-        source: Source,
-        out: str | os.PathLike | Sequence[str | os.PathLike] | None = None,
-        *,
-        style: TrackStyle | None = None,
-        caption: bool = True,
-        frame_rate: float | None = None,
-        max_frames: int | None = None,
-        progress: bool = False,
-        source_options: SourceOptions | None = None,
-        counter: ObjectCounter | None = None,
-        counts: str | os.PathLike | None = None,
-        show: bool = False,
-        audio: bool = False,
-        crf: int | None = None,
-    ) -> Generator[TrackedFrame, None, TrackingReport]:
-        """Track a video frame by frame.
-
-        Reading and resizing, the model, and drawing and writing run at the same
-        time; memory does not grow with the video. Files appear under their names
-        when they are complete. When tracking ends early, because the video breaks
-        off, something fails or the loop is left, they are finished with what there
-        is and named ``NAME.partial.SUFFIX``; a live source may end at any time.
+        Of several videos the detector is given the frames together that have one size
+        when they are prepared, at most 8 at a time or `batch_size`; nothing is padded,
+        so that each session gets what it gets alone, but for the last digits of a
+        batch. Models that take frames one by one are given them one by one.
 
         Args:
-            source: See :func:`open_source`.
-            out: Files to write: annotated video (mp4, mov, mkv, avi, webm),
-                MOTChallenge text (txt), JSON, JSON lines (jsonl), CSV.
-            style: How tracks are drawn.
-            caption: Draw the frame's number, its tracks and the speed.
-            frame_rate: Frames per second of the written video, and of images; None
-                keeps the source's time stamps, or takes its rate, or 25 if it says
-                nothing.
-            max_frames: Stop after so many frames.
-            progress: Show a progress bar.
-            source_options: How the source is read.
-            counter: Counts objects at lines and in zones, from zero; see
-                :attr:`TrackedFrame.counts`. What it counts is drawn.
-            counts: CSV file to write what it counts to.
-            show: Show the frames in a window, where q or Esc ends the tracking as the
-                end of the video does.
-            audio: Keep the source's audio in written videos; not with ``frame_rate``.
-            crf: Constant rate factor of written videos, see
-                :class:`~mmfdta.visualization.VideoWriter`; less is better and larger.
-
-        Yields:
-            Each frame with its tracks.
+            frame: See :meth:`TrackingSession.step`; the video is that of the tracker
+                itself. Or ``{session: frame, ...}``, the next frame of each session;
+                the tracker itself is a session, too.
 
         Returns:
-            How it went; the value of the generator.
+            See :meth:`TrackingSession.step`; or ``{session: tracks, ...}`` in the order
+            of the frames.
 
         Raises:
-            FileNotFoundError: If there is no such source.
-            OSError: If it cannot be read, or a file cannot be written.
-            ValueError: If an argument is wrong, or a file is the source.
-            RuntimeError: If no window can be opened, or another video was begun with
-                this tracker before this one has ended.
-        """
-        if max_frames is not None and max_frames < 1:
-            raise ValueError(f'max_frames: found {max_frames}, expected at least 1')
-        if frame_rate is not None and not 0 < frame_rate < float('inf'):
-            raise ValueError(f'frame_rate: found {frame_rate}, expected more than 0')
-        if audio and frame_rate is not None:
-            raise ValueError(
-                'audio: frame_rate (--fps) changes how fast the video is; leave one out'
-            )
-        if out is not None:
-            files = [out] if isinstance(out, str | os.PathLike) else out
-            if isinstance(source, str | os.PathLike | int):
-                refuse_replacing([str(source)], files)
-            else:
-                refuse_replacing([str(path) for path in source], files)
-        window = Window('mmfdta track') if show else None
-        reading = source_options or SourceOptions()
-        frames = open_source(
-            source, replace(reading, frame_rate=reading.frame_rate or frame_rate)
-        )
-        rate = float(frame_rate or frames.frame_rate or DEFAULT_FRAME_RATE)
-        facts = VideoFacts(
-            frames.name,
-            rate,
-            self.classes,
-            self._numbers,
-            frames.time_base,
-            frames.pixel_aspect,
-        )
-        written = VideoOptions(crf=crf, even=frame_rate is not None)
-        if audio:
-            written = keep_audio(written, frames)
-        video = object()
+            ValueError: If one is no such frame, a box is not finite, or a session is
+                another model's.
+            RuntimeError: If a session is in the middle of :meth:`track`.
 
-        def predict(samples: list, first_frame: int) -> list[Tracks]:
-            if self._video is not video:
-                raise RuntimeError(
-                    f'{frames.name}: another video was begun with this tracker, which '
-                    'tracks one at a time; end this one first, or make a second tracker'
+        No session has taken its frame if one is refused, or the detector fails on any.
+        What fails later, association or a model that does not detect apart from it, has
+        changed the sessions before, whose ``num_frames`` says so.
+        """
+        if not isinstance(frame, Mapping):
+            return self.step({self: frame})[self]
+        for session in frame:
+            if not isinstance(session, TrackingSession) or session.owner is not self:
+                raise ValueError(
+                    f'step: found {type(session).__name__} of another model as a key, '
+                    'expected sessions that session() of this tracker made'
                 )
-            return self.predict_prepared(samples, first_frame)
+            session.check_step()
+        samples = self._prepare(frame)
+        if len(samples) == 1:
+            ((session, sample),) = samples.items()
+            found = session.predict_prepared([sample], session.num_frames + 1)
+            session.num_frames += 1
+            return {session: found[0]}
+        groups: dict[Any, list[TrackingSession]] = {}
+        for session, sample in samples.items():
+            groups.setdefault(self.size_of(sample), []).append(session)
+        finish: dict[TrackingSession, Callable[[], Tracks]] = {}
+        for group in groups.values():
+            most = self.most_together(samples[group[0]])
+            for first in range(0, len(group), most):
+                together = group[first : first + most]
+                prepared = [samples[session] for session in together]
+                ends = self.begin_frames(prepared, together)
+                finish.update(zip(together, ends, strict=True))
+        results = {}
+        for session in samples:
+            results[session] = self.keep_classes([finish[session]()])[0]
+            session.num_frames += 1
+        return results
 
-        try:
-            style = style or TrackStyle()
-            outputs = plan_outputs(out, facts, style, caption, written)
-            outputs += plan_counts(counts, facts, counter, outputs)
-            if counter is not None:
-                counter.reset()
-            run = TrackingRun(
-                frames,
-                self.preprocessor,
-                predict,
-                outputs,
-                batch_size=1 if frames.live else self.choose_batch,
-                largest_batch=max(self.largest_batch, self.batch_size or 1),
-                max_frames=max_frames,
-                progress=progress,
-                classes=self.classes,
-                style=style,
-                counter=counter,
-                window=window,
-            )
-            self.reset()
-            self._video = video
-            return (yield from run.frames())
-        finally:
-            frames.close()
-            # What was begun meanwhile goes on.
-            if self._video is video:
-                self.reset()
-                if self.gallery is not None and self.gallery.path is not None:
-                    self.gallery.save(self.gallery.path)
+    def _prepare(self, frames: Mapping[TrackingSession, Any]) -> dict:
+        """Make model inputs of the next frames of sessions, in their order."""
+        samples = {}
+        for place, (session, frame) in enumerate(frames.items(), start=1):
+            try:
+                image = to_bgr(frame, self._rgb)
+            except ValueError as error:
+                if len(frames) == 1:
+                    raise
+                text = str(error).removeprefix('frame: ')
+                raise ValueError(f'frame {place} of {len(frames)}: {text}') from None
+            samples[session] = self.preprocessor(image, session.num_frames, 'frames')
+        return samples
 
-    def __call__(self, source: Source, **options: Any) -> TrackingReport:
-        """Track a whole video.
+    def session(self) -> TrackingSession:
+        """Return a session for another video on the same model; it loads nothing.
 
-        Args:
-            source: See :meth:`track`.
-            **options: See :meth:`track`.
-
-        Returns:
-            How many frames, how fast, what was written.
-        """
-        frames = self.track(source, **options)
-        try:
-            while True:
-                next(frames)
-        except StopIteration as end:
-            return end.value
-        finally:
-            frames.close()
-
-    def predict_prepared(self, samples: list, first_frame: int) -> list[Tracks]:
-        """Track prepared frames, the next ones of a video.
-
-        Args:
-            samples: Outputs of :attr:`preprocessor`, of one size, in order.
-            first_frame: Number of the first of them, from 1.
-
-        Returns:
-            See :meth:`step`, one for each frame.
+        It has the same settings, those that the tracker has now, and nothing tracked
+        yet. Its gallery begins as a copy of the tracker's, which is not saved.
 
         Raises:
-            ValueError: If the model does not track, or a box is not finite.
+            ValueError: If the model keeps something that cannot be copied.
         """
-        found = self._predict(samples, first_frame)
+        with self._lock:
+            state, gallery = self.new_state()
+        if gallery is not None:
+            gallery.path = None
+        return TrackingSession(self, state, gallery)
+
+    def keep_classes(self, found: list[Tracks]) -> list[Tracks]:
+        """Leave out tracks of classes that are not returned."""
         if self._kept is None:
             return found
         return [tracks.select(np.isin(tracks.label, self._kept)) for tracks in found]
 
     @abstractmethod
-    def _predict(self, samples: list, first_frame: int) -> list[Tracks]:
-        """Track prepared frames, of all classes; see :meth:`predict_prepared`."""
+    def new_state(self) -> tuple[Any, IdentityGallery | None]:
+        """Make the state of another video, and the gallery in it."""
+
+    @abstractmethod
+    def predict_video(
+        self, samples: list, first_frame: int, session: TrackingSession
+    ) -> list[Tracks]:
+        """Track the next frames of a session's video, of all classes.
+
+        Args:
+            samples: See :meth:`TrackingSession.predict_prepared`.
+            first_frame: See there.
+            session: The session.
+        """
+
+    def begin_frames(
+        self, samples: list, sessions: list[TrackingSession]
+    ) -> list[Callable[[], Tracks]]:
+        """Detect in the next frames of several videos.
+
+        Args:
+            samples: Outputs of :attr:`preprocessor`, of one size.
+            sessions: The session of each.
+
+        Returns:
+            For each what associates it, and returns its tracks of all classes. Nothing
+            of a video has changed before that is called.
+
+        Raises:
+            ValueError: If a box is not finite.
+        """
+
+        def track(sample: Any, session: TrackingSession) -> Tracks:
+            return self.predict_video([sample], session.num_frames + 1, session)[0]
+
+        return [partial(track, *pair) for pair in zip(samples, sessions, strict=True)]
+
+    @abstractmethod
+    def size_of(self, sample: Any) -> Any:
+        """Say the size of a prepared frame: equal ones are detected in together."""
+
+    def most_together(self, sample: Any) -> int:
+        """Say how many frames of several videos are given to the model at a time."""
+        return self.batch_size or MOST_TOGETHER
 
     def choose_batch(self, sample: Any) -> int:
         """Say how many frames like a prepared one are given to the model at a time."""
@@ -375,6 +312,16 @@ class VideoTracker(ABC):
     @abstractmethod
     def describe(self) -> list[str]:
         """Say on a few lines what tracks, by which thresholds, with which weights."""
+
+
+def refuse_infinite(*arrays: np.ndarray) -> None:
+    """Refuse what a detector says of a frame where it is not finite.
+
+    Raises:
+        ValueError: If a number is not.
+    """
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError('boxes or scores of the detector are not finite')
 
 
 def _find_label(wanted: str | int, classes: Sequence[str]) -> int | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from mmdet.structures import TrackDataSample
+from mmdet.structures import DetDataSample, TrackDataSample
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -49,6 +49,20 @@ def pixels_of(batch: dict) -> int:
     images = inputs['img'] if isinstance(inputs, Mapping) else inputs
     images = images if isinstance(images, Tensor) else images[0]
     return math.prod(images.shape[-2:])
+
+
+def frames_of(batch: dict) -> tuple[Tensor, list[DetDataSample]]:
+    """Take the frames out of a batch of clips.
+
+    Args:
+        batch: ``inputs`` and ``data_samples``, as a data preprocessor gives them.
+
+    Returns:
+        Frames (F, 3, H, W), and the sample of each.
+    """
+    imgs = batch['inputs']
+    imgs = (imgs['img'] if isinstance(imgs, Mapping) else imgs).flatten(0, 1)
+    return imgs, [frame for clip in batch['data_samples'] for frame in clip]
 
 
 class FrameBatches:

@@ -101,7 +101,7 @@ def test_videos_beside_each_other_do_not_mix(folder, scene):
         if alone.reset() is None
     ]
     first = ExportedTracker(folder, threads=1, classes=['blue', 'red', 'green'])
-    second = first.new_video()
+    second = first.session()
     found = [[], []]
     for index in range(8):
         for place, tracker, shift in ((0, first, 0), (1, second, 3)):
@@ -132,6 +132,9 @@ def test_a_video_that_is_left_does_not_end_the_one_after_it(folder, scene, toys)
     tracker = ExportedTracker(folder, threads=1)
     left = tracker.track(toys.video('v.mp4', 6))
     next(left)
+    with pytest.raises(RuntimeError, match='v.mp4: found step in the middle of track'):
+        tracker.step(bgr(scene, 6))
+    tracker.reset()
     first = tracker.step(bgr(scene, 6))
     left.close()
     second = tracker.step(bgr(scene, 7))

@@ -192,7 +192,7 @@ def test_videos_beside_each_other_have_galleries_of_their_own(toys, scene, tmp_p
     folder = write_model(tmp_path / 'model', scene.colors, queries=True)
     one = ExportedTracker(folder, threads=1, gallery=tmp_path / 'people.npz')
     steps(one, scene, (0,))
-    two = one.new_video()
+    two = one.session()
     assert steps(two, scene, (1,), (0,)) == [{1: 1}, {0: 0}]
     assert len(one.gallery) == 1
     two(toys.video('v.mp4', 3))

@@ -62,7 +62,7 @@ def calibration_inputs(
             association.append(inputs)
             return score(**inputs)
 
-        exported.tracker = build_tracker(model.tracker, record)
+        exported.state = build_tracker(model.tracker, record)
     for number, image in enumerate(_spread_frames(source, count), start=1):
         sample = exported.preprocessor(image, number - 1)
         detector.append(exported.inputs([sample]))

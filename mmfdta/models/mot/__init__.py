@@ -9,5 +9,13 @@ from .box_fdta import BoxFDTA
 from .fdta import FDTA
 from .motr import MOTR
 from .tracking_by_detection import OnlineTracker, TrackingByDetection
+from .video_state import model_for_video
 
-__all__ = ['FDTA', 'MOTR', 'BoxFDTA', 'OnlineTracker', 'TrackingByDetection']
+__all__ = [
+    'FDTA',
+    'MOTR',
+    'BoxFDTA',
+    'OnlineTracker',
+    'TrackingByDetection',
+    'model_for_video',
+]

@@ -222,26 +222,44 @@ class MOTR(BaseMOTModel):
         frames = [frame for clip in data_samples for frame in clip]
         encoded = self.detector.encode(inputs['img'].flatten(0, 1), frames)
         for one, frame in zip(encoded.split(), frames, strict=True):
-            if frame.frame_id == 0:
-                tracker.reset()
-            self._track(one, frame, tracker)
+            self.ask(one, frame, tracker)()
         return data_samples
 
-    def _track(
-        self, encoded: EncodedFrames, frame: DetDataSample, tracker: MOTRTracker
-    ) -> None:
-        """Ask a frame with the tracker's queries; one copy from the device."""
+    def ask(
+        self,
+        encoded: EncodedFrames,
+        frame: DetDataSample,
+        tracker: MOTRTracker | None = None,
+    ) -> Callable[[], DetDataSample]:
+        """Ask a frame with the tracker's queries; one copy from the device.
+
+        Args:
+            encoded: The frame.
+            frame: Its meta information; gets ``pred_instances``, see
+                :meth:`MOTRTracker.track`.
+            tracker: State of the video; None takes the model's own. It does not change.
+
+        Returns:
+            What lets the tracker follow, and returns the frame with
+            ``pred_track_instances`` and ``pred_det_instances``.
+        """
+        tracker = self.tracker if tracker is None else tracker
         queries = self.detector.detect_queries()
-        if tracker.queries is not None:
+        if tracker.queries is not None and frame.frame_id != 0:
             queries = queries.followed_by(tracker.queries)
         outputs = self.detector.decode(encoded, queries).float()
         (frame.pred_instances,) = outputs.on_host([frame], with_embeddings=False)
-        frame.pred_track_instances = tracker.track(
-            frame,
-            renew_queries=lambda kept: self._interact(queries, outputs, kept),
-            **frame_context(tracker, frame),
-        )
-        frame.pred_det_instances = tracker.detections(frame.pred_instances)
+
+        def follow() -> DetDataSample:
+            frame.pred_track_instances = tracker.track(
+                frame,
+                renew_queries=lambda kept: self._interact(queries, outputs, kept),
+                **frame_context(tracker, frame),
+            )
+            frame.pred_det_instances = tracker.detections(frame.pred_instances)
+            return frame
+
+        return follow
 
     def _forward(
         self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
