@@ -5,6 +5,7 @@ import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from mmfdta.runtime.detection import (
     query_detections,
     yolox_detections,
 )
-from mmfdta.runtime.exported_model import ExportedModel
+from mmfdta.runtime.exported_model import FACTS_FILE, ExportedModel, hash_file
 from mmfdta.runtime.frame_input import PreparedFrame
 from mmfdta.runtime.sessions import describe_session, open_session, run_session
 from mmfdta.runtime.trackers import ArrayTracker, build_tracker
@@ -219,6 +220,14 @@ class ExportedTracker(VideoTracker):
             partial(self.associate, found, session.num_frames + 1, session)
             for found, session in zip(detections, sessions, strict=True)
         ]
+
+    def settings(self) -> dict[str, Any]:
+        """Say what decides about tracks, by name; JSON can write it."""
+        return dict(
+            model=hash_file((self.model.folder or Path()) / FACTS_FILE)[:16],
+            tracker=dict(self._settings['tracker']),
+            classes=list(self.kept_classes),
+        )
 
     def describe(self) -> list[str]:
         """Say what tracks, by which thresholds, and what computes it."""

@@ -46,6 +46,9 @@ class FramePreprocessor:
         input_size: Long side of frames after resizing, in pixels; None takes what the
             pipeline says.
 
+    Attributes:
+        steps: Names and settings of the pipeline's steps.
+
     Raises:
         ValueError: If the config does not say how to prepare a frame.
     """
@@ -53,7 +56,7 @@ class FramePreprocessor:
     def __init__(
         self, config: Config, pin_memory: bool = False, input_size: int | None = None
     ) -> None:
-        steps = _find_steps(config, input_size)
+        self.steps = steps = _find_steps(config, input_size)
         built = [TRANSFORMS.build(s) for n, s in steps if not n.startswith('Load')]
         self._on_clips = _find_packer(steps) == _CLIP_PACKER
         if not self._on_clips:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -147,7 +148,8 @@ class MOTInferencer(VideoTracker):
             self.config, self.checkpoint, device, allow_random_weights
         )
         on_gpu = next(self.model.parameters()).device.type == 'cuda'
-        self.preprocessor = FramePreprocessor(self.config, on_gpu, input_size)
+        preprocessor = FramePreprocessor(self.config, on_gpu, input_size)
+        self.preprocessor, self._steps = preprocessor, preprocessor.steps
         meta = self.model.dataset_meta
         self.name_classes(meta.get('classes') or (), column_numbers(meta), classes)
         if gallery is not None:
@@ -175,13 +177,17 @@ class MOTInferencer(VideoTracker):
         )
         self.model.tracker = GalleryTracker.around(tracker, opened)
 
-    def _name_embeddings(self) -> str | None:
-        """Name the weights that make embeddings, and how they do where it is said."""
-        weights = None if self.checkpoint is None else hash_file(self.checkpoint)
+    def _hash_weights(self) -> tuple[str | None, dict[str, str]]:
+        """Hash the checkpoint, and those of the parts that have one of their own."""
         parts = {
             name: hash_file(find_checkpoint(file))
             for name, file in part_checkpoints(self.config).items()
         }
+        return None if self.checkpoint is None else hash_file(self.checkpoint), parts
+
+    def _name_embeddings(self) -> str | None:
+        """Name the weights that make embeddings, and how they do where it is said."""
+        weights, parts = self._hash_weights()
         embeddings = getattr(self.model, 'embeddings', None)
         if embeddings is None and not parts:
             return weights  # as an exported model names them
@@ -266,6 +272,19 @@ class MOTInferencer(VideoTracker):
             Tracks.from_instances(frame.pred_track_instances, number)
             for number, frame in enumerate(clip, start=first_frame)
         ]
+
+    def settings(self) -> dict[str, Any]:
+        """Say what decides about tracks, by name; JSON can write it."""
+        weights, parts = self._hash_weights()
+        return dict(
+            config=Path(self.config.filename or 'in memory').stem,
+            model=digest(self.config.model.to_dict()),
+            input=digest(self._steps),
+            weights=weights and weights[:16],
+            parts=digest(parts) if parts else None,
+            precision=self.config.get('precision') or 'fp32',
+            classes=list(self.kept_classes),
+        )
 
     def describe(self) -> list[str]:
         """Say what tracks, by which thresholds, with which weights and where."""

@@ -3,6 +3,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.console import Console
@@ -115,12 +116,116 @@ class Progress:
         text = f'{done} {unit}'
         if self.total:
             share = min(1.0, self.done / self.total)
-            left = round(max(0, self.total - self.done) / max(speed, 1e-9))
-            minutes, seconds = divmod(left, 60)
-            text = f'{done}/{total} {unit}  {share:4.0%}  {minutes}:{seconds:02} left'
+            left = format_seconds(max(0, self.total - self.done) / max(speed, 1e-9))
+            text = f'{done}/{total} {unit}  {share:4.0%}  {left} left'
         head = f'{self.title}: ' if self.title else ''
         self.file.write(f'{head}{text}  {self._rate(speed)}\n')
         self.file.flush()
+
+
+class ArchiveProgress:
+    """A line for many videos: how many are done, failed and left, speed, time left.
+
+    On a terminal it is a bar of ``rich``; in a log file a line appears every ten
+    seconds, and one at the end.
+
+    Args:
+        sizes: Bytes of each video that is to be tracked, which the time that is left is
+            estimated by; None where that is not known.
+        whole: How many videos of the archive are whole already.
+        failed: How many of them have failed and are not tried again.
+        file: Where to write; standard error if None.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int | None],
+        whole: int = 0,
+        failed: int = 0,
+        file: TextIO | None = None,
+    ) -> None:
+        self.whole = whole
+        self.failed = failed
+        self.left = len(sizes)
+        self.frames = 0
+        known = [size for size in sizes if size is not None]
+        self._usual = sum(known) / len(known) if known else 1.0
+        self._bytes_left = sum(map(self._size, sizes))
+        self._bytes = 0.0
+        self._file = sys.stderr if file is None else file
+        self._start = self._shown = time.perf_counter()
+        self._bar: Bar | None = None
+        if self._file.isatty():
+            self._bar = Bar(
+                BarColumn(),
+                TextColumn('{task.description}'),
+                console=Console(file=self._file),
+            )
+            total = whole + failed + self.left
+            self._task = self._bar.add_task(
+                str(self), total=total, completed=whole + failed
+            )
+            self._bar.start()
+
+    def __enter__(self) -> 'ArchiveProgress':
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __str__(self) -> str:
+        seconds = max(time.perf_counter() - self._start, 1e-9)
+        text = f'videos: {self.whole} whole, {self.failed} failed, {self.left} left'
+        if self.left and self._bytes:
+            text += f', {format_seconds(self._bytes_left * seconds / self._bytes)}'
+        return f'{text}  {format_speed(self.frames / seconds)}'
+
+    def add_frame(self, count: int = 1) -> None:
+        """Count a frame that was tracked, or several."""
+        self.frames += count
+        if self._bar is not None:
+            self._bar.update(self._task, description=str(self))
+        elif time.perf_counter() - self._shown >= _LOG_SECONDS:
+            self._write_line()
+
+    def end_video(self, size: int | None, failed: bool) -> None:
+        """Count a video that has ended.
+
+        Args:
+            size: As it was announced.
+            failed: It is not whole.
+        """
+        self.left -= 1
+        self.failed += failed
+        self.whole += not failed
+        self._bytes += self._size(size)
+        self._bytes_left -= self._size(size)
+        if self._bar is not None:
+            self._bar.update(self._task, advance=1)
+        self.add_frame(0)
+
+    def close(self) -> None:
+        """Show the end and leave the line."""
+        if self._bar is None:
+            self._write_line()
+        else:
+            self._bar.update(self._task, description=str(self))
+            self._bar.stop()
+
+    def _size(self, size: int | None) -> float:
+        return self._usual if size is None else size
+
+    def _write_line(self) -> None:
+        self._shown = time.perf_counter()
+        self._file.write(f'{self}\n')
+        self._file.flush()
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a time for people, such as 0:07, 12:34 or 3:25:45."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours}:{minutes:02}:{rest:02}' if hours else f'{minutes}:{rest:02}'
 
 
 def say_bytes(number: float) -> str:

@@ -2,14 +2,19 @@
 """What results are called where nobody names them."""
 
 import glob
+import mimetypes
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from mmfdta.structures.frames import IMAGE_DIR, is_image, natural_key
+from mmfdta.structures.frames import IMAGE_DIR, natural_key
 
+from .sources.image_files import SUFFIXES
+
+_MOST_BYTES = 200
+_NUMBERS = re.compile(r'%\d*d')
 PATTERN = re.compile(r'[*?\[]|%\d*d')
 
 
@@ -18,14 +23,15 @@ def find_sources(words: Sequence[str]) -> list[str]:
 
     Args:
         words: Files, folders, patterns, indices of cameras, addresses. A pattern of
-            videos is each of them; one of images is one source.
+            videos, or of nothing but folders, is each of them; one of images is one
+            source.
 
     Returns:
         The sources, in the order of the words; those of a pattern by name.
 
     Raises:
         FileNotFoundError: If a file is not there.
-        ValueError: If a word is empty.
+        ValueError: If a word is empty, or a pattern matches images and videos.
     """
     sources: list[str] = []
     for word in words:
@@ -36,10 +42,63 @@ def find_sources(words: Sequence[str]) -> list[str]:
             continue
         if not PATTERN.search(word):
             raise FileNotFoundError(f'{word}: no such video, folder or image')
-        found = sorted(filter(os.path.isfile, glob.glob(word)), key=natural_key)
-        videos = [path for path in found if not is_image(Path(path).name)]
-        sources += videos if videos and len(videos) == len(found) else [word]
+        found = sorted(glob.glob(word), key=natural_key)
+        files = [path for path in found if os.path.isfile(path)]
+        images = [path for path in files if path.lower().endswith(SUFFIXES)]
+        videos = [path for path in files if _is_video(path)]
+        if images and videos:
+            raise ValueError(
+                f'{word}: matches images ({len(images)}) and videos ({len(videos)}, '
+                f'such as {videos[0]}); name videos, or the images of one source'
+            )
+        if not found and not _NUMBERS.search(word):
+            raise FileNotFoundError(f'{word}: matches no video, folder or image')
+        sources += [word] if images or not found else files or found
     return sources
+
+
+def name_sources(
+    sources: Sequence[str],
+    known: Mapping[str, str] | None = None,
+    taken: Iterable[str] = (),
+) -> list[str]:
+    """Find a name for each source, as file names hold it.
+
+    Args:
+        sources: Files, folders, patterns, indices of cameras, addresses.
+        known: Sources that have a name already.
+        taken: Names that no other source may have.
+
+    Returns:
+        A name for each. Sources that are called alike, in any case, are numbered.
+    """
+    known = known or {}
+    used = {name.casefold() for name in (*known.values(), *taken)}
+    names = []
+    for source in sources:
+        name = known.get(source)
+        if name is None:
+            stem, number = _stem(source), 1
+            name = stem
+            while name.casefold() in used:
+                number += 1
+                name = f'{stem}_{number}'
+            used.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def result_files(
+    name: str, folder: str | os.PathLike, suffixes: Iterable[str]
+) -> list[Path]:
+    """Name the results of a source: ``NAME_tracks.SUFFIX``.
+
+    Args:
+        name: Of the source.
+        folder: Where they will stand.
+        suffixes: With or without a dot.
+    """
+    return [Path(folder, f'{name}_tracks.{s.lstrip(".")}') for s in suffixes]
 
 
 def name_results(
@@ -55,19 +114,7 @@ def name_results(
     Returns:
         The files of each source. Sources that are called alike are numbered.
     """
-    taken: set[str] = set()
-    results = []
-    for source in sources:
-        stem, number = _stem(source), 1
-        name = stem
-        while name.casefold() in taken:
-            number += 1
-            name = f'{stem}_{number}'
-        taken.add(name.casefold())
-        results.append(
-            [Path(folder, f'{name}_tracks.{s.lstrip(".")}') for s in suffixes]
-        )
-    return results
+    return [result_files(name, folder, suffixes) for name in name_sources(sources)]
 
 
 def refuse_replacing(
@@ -78,14 +125,23 @@ def refuse_replacing(
     Raises:
         ValueError: If a file is a source.
     """
-    present = [source for source in sources if os.path.isfile(source)]
+    present = {_identify(source) for source in sources if os.path.isfile(source)}
     for file in files:
-        for source in present:
-            if os.path.exists(file) and os.path.samefile(file, source):
-                raise ValueError(
-                    f'{file}: the result would replace a video that is to be tracked; '
-                    'name another file'
-                )
+        if os.path.exists(file) and _identify(file) in present:
+            raise ValueError(
+                f'{file}: the result would replace a video that is to be tracked; '
+                'name another file'
+            )
+
+
+def _is_video(path: str) -> bool:
+    return (mimetypes.guess_type(path)[0] or '').startswith('video/')
+
+
+def _identify(path: str | os.PathLike) -> tuple[int, int]:
+    """Tell a file from all others, through links."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def _stem(source: str) -> str:
@@ -107,4 +163,7 @@ def _stem(source: str) -> str:
             text = path.parent.name if path.name == IMAGE_DIR else path.name
         else:
             text = path.stem
-    return re.sub(r'[^\w.() +-]+', '_', text).strip('. ') or 'frames'
+    name = re.sub(r'[^\w.() +-]+', '_', text)
+    # File systems take 255 bytes, ends and numbers among them.
+    name = name.encode()[:_MOST_BYTES].decode(errors='ignore')
+    return name.strip('. ') or 'frames'

@@ -310,6 +310,14 @@ class VideoTracker(TrackingSession):
         ]
 
     @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Say what decides about tracks, by name; JSON can write it.
+
+        Where it computes and how many frames at a time are not in it: they may change
+        the last digits of boxes.
+        """
+
+    @abstractmethod
     def describe(self) -> list[str]:
         """Say on a few lines what tracks, by which thresholds, with which weights."""
 

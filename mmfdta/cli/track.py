@@ -23,9 +23,17 @@ from .arguments import (
     add_video_options,
     number,
 )
-from .counting_arguments import add_counting_options, describe_counts, read_counter
+from .counting_arguments import add_counting_options, read_counter
 from .errors import explain
 from .source_arguments import add_source_options, source_options
+from .track_archive import (
+    add_archive_options,
+    is_archive,
+    open_archive,
+    print_report,
+    printable,
+    run_archive,
+)
 
 if TYPE_CHECKING:
     from mmfdta.apis import (
@@ -78,7 +86,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '(csv); a video alone gets the text beside it',
     )
     results.add_argument(
-        '--out-dir', metavar='DIR', help='where SOURCE_tracks.* go; the current folder'
+        '--out-dir',
+        metavar='DIR',
+        help='where SOURCE_tracks.* go, and a ledger of the files that were tracked: '
+        'the same command again goes on where it ended; the current folder, without '
+        'a ledger',
     )
     results.add_argument(
         '--formats',
@@ -86,6 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='SUFFIX',
         help=f'what is written there ({" ".join(_FORMATS)})',
     )
+    add_archive_options(results)
     parser.add_argument(
         '--max-frames', type=number(1, whole=True), help='stop after so many frames'
     )
@@ -216,7 +229,7 @@ def run(options: argparse.Namespace) -> int:
     """
     _check_model_options(options)
     gallery = _open_gallery(options)
-    plan = _plan_results(options)
+    plan, is_resumed = _plan_results(options)
     counter = read_counter(options)
     reading = source_options(options)
     open_tracker = _open_exported if options.model else _open_config
@@ -247,6 +260,10 @@ def run(options: argparse.Namespace) -> int:
         audio=options.audio,
         crf=options.crf,
     )
+    if is_resumed:
+        sources = [source for source, _ in plan]
+        archive = open_archive(options, sources, tracker, options.formats or _FORMATS)
+        return run_archive(options, archive, tracker, {**how, 'progress': False}, _say)
     failed = []
     for source, files in plan:
         try:
@@ -258,9 +275,7 @@ def run(options: argparse.Namespace) -> int:
             _say(text)
             failed.append(source)
             continue
-        print(report, flush=True)
-        if report.counts is not None:
-            print(describe_counts(report.counts), flush=True)
+        print_report(report)
         failed += [] if report.complete else [source]
     if failed and len(plan) > 1:
         _say(f'{len(failed)} of {len(plan)} not complete: {", ".join(failed)}')
@@ -365,8 +380,14 @@ def _thresholds(options: argparse.Namespace) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _plan_results(options: argparse.Namespace) -> list[tuple[str, list[Path]]]:
-    """Pair each source with what is written of it; check both."""
+def _plan_results(
+    options: argparse.Namespace,
+) -> tuple[list[tuple[str, list[Path]]], bool]:
+    """Pair each source with what is written of it; check both.
+
+    Returns:
+        The pairs, and whether they are an archive, which names its results itself.
+    """
     from mmfdta.apis.result_names import find_sources, name_results, refuse_replacing
     from mmfdta.apis.sources import open_source
     from mmfdta.apis.track_outputs import VideoFacts, VideoOptions, plan_outputs
@@ -374,8 +395,9 @@ def _plan_results(options: argparse.Namespace) -> list[tuple[str, list[Path]]]:
 
     # All that can be known before weights are fetched and loaded.
     sources = find_sources(options.sources)
+    is_resumed = is_archive(options, sources)
     alone = Path(sources[0])
-    if len(sources) == 1 and (alone.is_file() or alone.is_dir()):
+    if len(sources) == 1 and not is_resumed and (alone.is_file() or alone.is_dir()):
         open_source(sources[0], source_options(options)).close()
     if options.counts and len(sources) > 1:
         raise ValueError(f'--counts: found {len(sources)} sources, expected one')
@@ -402,11 +424,12 @@ def _plan_results(options: argparse.Namespace) -> list[tuple[str, list[Path]]]:
             raise NotADirectoryError(f'--out-dir: {folder} is a file, no folder')
         folder.mkdir(parents=True, exist_ok=True)
         files = name_results(sources, folder, options.formats or _FORMATS)
-    refuse_replacing(sources, itertools.chain.from_iterable(files))
+    if not is_resumed:  # its ledger may know a source as a result
+        refuse_replacing(sources, itertools.chain.from_iterable(files))
     for source, names in zip(sources, files, strict=True):
         facts, video = VideoFacts(source, 1.0), VideoOptions(crf=options.crf)
         plan_outputs(names, facts, TrackStyle(), caption=False, video=video)
-    return list(zip(sources, files, strict=True))
+    return list(zip(sources, files, strict=True)), is_resumed
 
 
 def _describe(tracker: 'Tracker') -> None:
@@ -485,4 +508,4 @@ def _ways_to_be_faster(tracker: 'Tracker', size: int) -> list[str]:
 
 
 def _say(text: str) -> None:
-    print(f'mmfdta track: {text}', file=sys.stderr, flush=True)
+    print(f'mmfdta track: {printable(text)}', file=sys.stderr, flush=True)

@@ -85,7 +85,7 @@ def test_sources_are_tracked_one_by_one_and_failures_listed(
     sources = ['a/v.mp4', 'broken.mp4', 'b/v.mp4']
     assert command(*sources, '--out-dir', 'out/new', '--formats', 'txt', 'csv') == 1
     files = [f'{stem}_tracks.{s}' for stem in ('v', 'v_2') for s in ('csv', 'txt')]
-    assert names_in(toys.folder / 'out/new') == sorted(files)
+    assert names_in(toys.folder / 'out/new') == sorted(['archive.jsonl', *files])
     texts = [
         (toys.folder / f'out/new/{s}_tracks.txt').read_text() for s in ('v', 'v_2')
     ]
@@ -164,9 +164,10 @@ def test_a_pattern_of_videos_is_each_of_them(command, toys, capsys, names_in):
     for number in (10, 9):
         toys.video(f'v{number}.mp4', 2)
     assert command('v*.mp4', '--out-dir', 'o', '--formats', 'txt') == 0
-    assert names_in(toys.folder / 'o') == ['v10_tracks.txt', 'v9_tracks.txt']
-    lines = [line for line in capsys.readouterr().err.splitlines() if ' -> ' in line]
-    assert [line.split()[2] for line in lines] == ['v9.mp4', 'v10.mp4']
+    files = ['archive.jsonl', 'v10_tracks.txt', 'v9_tracks.txt']
+    assert names_in(toys.folder / 'o') == files
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(':')[0] for line in lines] == ['v9.mp4', 'v10.mp4']
 
 
 @pytest.mark.parametrize('shape', [(1500, 5), (5, 1500)])

@@ -31,7 +31,7 @@ from .base import FrameSource, SourceOptions
 from .camera import CameraSource
 from .image_files import SUFFIXES
 from .images import AnimationSource, ImageSource, count_images
-from .video import VideoSource
+from .video import LIVE_PROTOCOLS, VideoSource
 
 Source = str | os.PathLike | int | SequenceOf[str | os.PathLike]
 
@@ -61,12 +61,12 @@ def open_source(source: Source, options: SourceOptions | None = None) -> FrameSo
     if text.lower().startswith('file://'):
         text = url2pathname(urlsplit(text).path)
     path = Path(text)
-    if text.isdecimal() and not path.exists():
-        return CameraSource(int(text), f'camera {text}')
-    if re.fullmatch(r'/dev/video\d+', text):
+    if is_camera(text):
+        if text.isdecimal():
+            return CameraSource(int(text), f'camera {text}')
         return CameraSource(text, text)
     if '://' in text:
-        return VideoSource(text, _without_password(text), options)
+        return VideoSource(text, without_password(text), options)
     if path.is_dir():
         return _open_folder(path, path.name or text, options)
     if path.exists():  # a file, or a pipe with a name
@@ -87,6 +87,44 @@ def open_source(source: Source, options: SourceOptions | None = None) -> FrameSo
         "such as 'frames/*.jpg' or 'frames/%06d.jpg', the index of a camera, an "
         'address rtsp://... or - for standard input'
     )
+
+
+def is_file(source: str) -> bool:
+    """Tell whether a source can be read twice: a file, images, a file on a server.
+
+    An address that does not tell by its protocol is opened; one that does not answer
+    counts as a file.
+    """
+    if source == '-' or is_camera(source):
+        return False
+    protocol, found, _ = source.partition('://')
+    if not found or protocol.lower() == 'file':
+        path = Path(source)
+        return not (path.exists() and path.is_fifo())
+    return not is_live(source)
+
+
+def is_camera(source: str) -> bool:
+    """Tell whether a source is a camera of this machine."""
+    number = source.isdecimal() and not Path(source).exists()
+    return number or re.fullmatch(r'/dev/video\d+', source) is not None
+
+
+def is_live(source: str) -> bool:
+    """Tell whether a source is a camera or a stream; see :func:`is_file`."""
+    if is_camera(source):
+        return True
+    protocol, found, _ = source.partition('://')
+    if not found or protocol.lower() == 'file':
+        return False
+    if protocol.lower() in LIVE_PROTOCOLS:
+        return True
+    try:
+        opened = open_source(source)
+    except OSError:
+        return False
+    opened.close()
+    return opened.live
 
 
 def _open_list(paths: list[Path], options: SourceOptions) -> FrameSource:
@@ -217,5 +255,6 @@ def _check_names(names: list[str], folder: Path) -> None:
         )
 
 
-def _without_password(address: str) -> str:
+def without_password(address: str) -> str:
+    """Write an address as messages may show it."""
     return re.sub(r'://[^/@]*@', '://', address)

@@ -28,7 +28,7 @@ _NO_STAMPS, _CLOCK_JUMPS = 0x80, 0x200
 _TEXTS = {'tty', 'bin', 'xbin', 'idf', 'adf'}
 # Their header says how long they are.
 _TIMED_FORMATS = {'matroska', 'webm', 'flv', 'asf'}
-_LIVE_PROTOCOLS = ('rtsp', 'rtsps', 'rtmp', 'rtmps', 'rtmpt', 'udp', 'rtp', 'srt')
+LIVE_PROTOCOLS = ('rtsp', 'rtsps', 'rtmp', 'rtmps', 'rtmpt', 'udp', 'rtp', 'srt')
 _LIVE_FORMATS = {'mpjpeg', 'rtsp', 'sdp', 'rtp'}
 _ENDLESS_FORMATS = {'hls', 'dash'}
 _SECONDS_TO_ANSWER = 15.0
@@ -494,7 +494,7 @@ def _is_live(target: str | None, container: InputContainer) -> bool:
     protocol = (target or '').partition('://')[0].lower()
     formats = set(container.format.name.split(','))
     endless = formats & _ENDLESS_FORMATS and not container.duration
-    return protocol in _LIVE_PROTOCOLS or bool(formats & _LIVE_FORMATS or endless)
+    return protocol in LIVE_PROTOCOLS or bool(formats & _LIVE_FORMATS or endless)
 
 
 def _frame_rate(stream: VideoStream, stamped: bool) -> Fraction | None:

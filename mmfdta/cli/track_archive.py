@@ -1,0 +1,203 @@
+# Copyright (c) mmfdta authors.
+"""``track --out-dir``: many videos, noted in a ledger as they end."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mmfdta.apis.thresholds import MEANINGS
+
+from .counting_arguments import describe_counts
+from .errors import explain
+
+if TYPE_CHECKING:
+    from mmfdta.apis import TrackingReport
+    from mmfdta.apis.archive import Archive
+    from mmfdta.apis.video_tracker import VideoTracker
+
+# Options that decide about tracks, and about what annotated videos look like.
+_OF_TRACKS = (
+    *('max_frames', 'fps', 'skip_broken', 'value_range', *MEANINGS),
+    *('line', 'count_at', 'gallery', 'gallery_thr'),
+)
+_OF_VIDEOS = (
+    *('show_scores', 'show_classes', 'show_fps', 'trail', 'line_width', 'font_size'),
+    *('audio', 'crf'),
+)
+_LISTED = 8
+
+
+def add_archive_options(parser: argparse._ArgumentGroup) -> None:
+    """Add ``--retry-failed`` and ``--replace``.
+
+    Args:
+        parser: Receives them.
+    """
+    parser.add_argument(
+        '--retry-failed',
+        action='store_true',
+        help='track the videos again that failed in an earlier run into --out-dir',
+    )
+    parser.add_argument(
+        '--replace',
+        action='store_true',
+        help='track the videos again that stand in --out-dir by other settings, in '
+        'their place',
+    )
+
+
+def is_archive(options: argparse.Namespace, sources: Sequence[str]) -> bool:
+    """Tell whether a ledger is kept: files are tracked into a folder that is named.
+
+    Raises:
+        ValueError: If there is none and an option is for one.
+    """
+    from mmfdta.apis.sources import is_file
+
+    if options.out_dir is not None and all(map(is_file, sources)):
+        return True
+    for name in ('retry_failed', 'replace'):
+        if getattr(options, name):
+            raise ValueError(
+                f'--{name.replace("_", "-")}: is for files that are tracked into a '
+                'folder; add --out-dir'
+            )
+    return False
+
+
+def deciding_settings(
+    options: argparse.Namespace, tracker: 'VideoTracker', suffixes: Sequence[str]
+) -> dict[str, Any]:
+    """Say what decides about the results of an archive, by name.
+
+    Args:
+        options: The parsed arguments of ``track``.
+        tracker: What tracks.
+        suffixes: What is written.
+    """
+    from mmfdta.runtime.exported_model import hash_file
+    from mmfdta.visualization import VIDEO_SUFFIXES
+
+    names = _OF_TRACKS
+    if {f'.{suffix.lower().lstrip(".")}' for suffix in suffixes} & {*VIDEO_SUFFIXES}:
+        names += _OF_VIDEOS
+    settings = {name: getattr(options, name) for name in names}
+    settings |= dict(zone=[hash_file(path)[:16] for path in options.zone])
+    settings |= tracker.settings()
+    # What is not asked for now need not be known to an earlier version.
+    return {name: v for name, v in settings.items() if v not in (None, False, [])}
+
+
+def open_archive(
+    options: argparse.Namespace,
+    sources: Sequence[str],
+    tracker: 'VideoTracker',
+    suffixes: Sequence[str],
+    rank: int | None = None,
+) -> 'Archive':
+    """Open the archive that the arguments name.
+
+    Args:
+        options: The parsed arguments of ``track``.
+        sources: What is tracked.
+        tracker: What tracks.
+        suffixes: What is written of each.
+        rank: Number of this process among several.
+
+    Raises:
+        ValueError: If it holds results of other settings, or one would replace a video.
+        OSError: If its ledger cannot be read.
+    """
+    from mmfdta.apis.archive import Archive
+    from mmfdta.apis.result_names import refuse_replacing
+
+    archive = Archive(
+        options.out_dir,
+        sources,
+        suffixes,
+        deciding_settings(options, tracker, suffixes),
+        rank=rank,
+        replace=options.replace,
+    )
+    files = [file for video in archive.videos for file in video.files]
+    refuse_replacing([video.source for video in archive.videos], files)
+    return archive
+
+
+def run_archive(
+    options: argparse.Namespace,
+    archive: 'Archive',
+    tracker: 'VideoTracker',
+    how: dict[str, Any],
+    say: Callable[[str], None],
+) -> int:
+    """Track what waits in an archive, and say how it went.
+
+    Args:
+        options: The parsed arguments of ``track``.
+        archive: Where to.
+        tracker: What tracks.
+        how: Further arguments of :meth:`VideoTracker.track`.
+        say: Writes a line.
+
+    Returns:
+        0 if all videos are whole, 1 if one is not.
+    """
+    from mmfdta.apis.archive import track_archive
+    from mmfdta.apis.progress import ArchiveProgress
+
+    total, waiting = len(archive.videos), archive.waiting(options.retry_failed)
+    failed = [] if options.retry_failed else archive.failed()
+    whole = total - len(waiting) - len(failed)
+    if whole:
+        say(f'{options.out_dir}: {whole} of {total} stand there whole')
+    for video, why in failed:
+        say(f'failed before: {video.source}: {why}; --retry-failed tries it again')
+    progress = None
+    if waiting and not options.no_progress:
+        sizes = [video.size for video in waiting]
+        progress = ArchiveProgress(sizes, whole, len(failed))
+    try:
+        for video, report, reason in track_archive(
+            tracker, archive, waiting, how, explain=explain, progress=progress
+        ):
+            if report is not None:
+                print_report(report)
+                say(f'{video.source}: {report.describe_tracks()}')
+            elif reason is not None:
+                named = video.source in reason
+                say(reason if named else f'{video.source}: {reason}')
+    finally:
+        if progress is not None:
+            progress.close()
+    return say_ending(archive, say)
+
+
+def print_report(report: 'TrackingReport') -> None:
+    """Print how the tracking of a video went, and what was counted."""
+    print(printable(str(report)), flush=True)
+    if report.counts is not None:
+        print(describe_counts(report.counts), flush=True)
+
+
+def printable(text: str) -> str:
+    """Write a text on one line, also where a file name has breaks or is in no code."""
+    return ' '.join(text.splitlines()).encode(errors='backslashreplace').decode()
+
+
+def say_ending(archive: 'Archive', say: Callable[[str], None]) -> int:
+    """Say which videos of an archive are not whole.
+
+    Args:
+        archive: After all was tracked, by whomever.
+        say: Writes a line.
+
+    Returns:
+        The exit code: 0 if all are whole, else 1.
+    """
+    lacking = [v.source for v in archive.videos if archive.state(v) != 'whole']
+    if lacking:
+        listed = ', '.join(lacking[:_LISTED])
+        more = ', ...' if len(lacking) > _LISTED else ''
+        say(f'{len(lacking)} of {len(archive.videos)} not complete: {listed}{more}')
+    return 1 if lacking else 0
