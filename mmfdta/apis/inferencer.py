@@ -203,11 +203,11 @@ class MOTInferencer(VideoTracker):
         most = self.choose_batch(sample) if on_gpu else MOST_TOGETHER
         return self.batch_size or most
 
-    def size_of(self, sample: dict) -> list[tuple[int, ...]]:
+    def size_of(self, sample: dict) -> tuple[tuple[int, ...], ...]:
         """Say the size of a prepared frame: equal ones are detected in together."""
         inputs = sample['inputs']
         parts = inputs.values() if isinstance(inputs, Mapping) else [inputs]
-        return [tuple(part.shape) for part in parts]
+        return tuple(tuple(part.shape) for part in parts)
 
     def new_state(self) -> tuple[Any, IdentityGallery | None]:
         """Make the state of another video, and the gallery in it."""

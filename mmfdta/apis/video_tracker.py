@@ -5,7 +5,7 @@ import difflib
 import os
 import threading
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any, overload
 
@@ -185,10 +185,15 @@ class VideoTracker(TrackingSession):
         if not isinstance(frame, Mapping):
             return self.step({self: frame})[self]
         for session in frame:
-            if not isinstance(session, TrackingSession) or session.owner is not self:
+            if not isinstance(session, TrackingSession):
                 raise ValueError(
-                    f'step: found {type(session).__name__} of another model as a key, '
-                    'expected sessions that session() of this tracker made'
+                    f'step: found {session!r} as a key, expected sessions, which '
+                    'session() makes'
+                )
+            if session.owner is not self:
+                raise ValueError(
+                    'step: found a session of another tracker, expected those that '
+                    'session() of this one made'
                 )
             session.check_step()
         samples = self._prepare(frame)
@@ -197,7 +202,7 @@ class VideoTracker(TrackingSession):
             found = session.predict_prepared([sample], session.num_frames + 1)
             session.num_frames += 1
             return {session: found[0]}
-        groups: dict[Any, list[TrackingSession]] = {}
+        groups: dict[Hashable, list[TrackingSession]] = {}
         for session, sample in samples.items():
             groups.setdefault(self.size_of(sample), []).append(session)
         finish: dict[TrackingSession, Callable[[], Tracks]] = {}
@@ -288,7 +293,7 @@ class VideoTracker(TrackingSession):
         return [partial(track, *pair) for pair in zip(samples, sessions, strict=True)]
 
     @abstractmethod
-    def size_of(self, sample: Any) -> Any:
+    def size_of(self, sample: Any) -> Hashable:
         """Say the size of a prepared frame: equal ones are detected in together."""
 
     def most_together(self, sample: Any) -> int:
