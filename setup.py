@@ -70,6 +70,7 @@ EXTRAS = {
     'runtime': read_requirements('runtime'),
     'export': read_requirements('export'),
     'trackers': read_requirements('trackers'),
+    'cluster': read_requirements('cluster'),
     'depth': read_requirements('optional'),
     'tests': read_requirements('tests'),
     'triton': read_requirements('triton'),

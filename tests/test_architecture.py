@@ -81,7 +81,8 @@ LIGHT = (
     *('mmfdta', 'mmfdta.cli.main', 'mmfdta.evaluation', 'mmfdta.minidance'),
     *('mmfdta.models.trackers.assignment', 'mmfdta.visualization.timeline'),
     *('mmfdta.apis.video_tracker', 'mmfdta.refinement', 'mmfdta.refinement.files'),
-    *('mmfdta.apis.archive', 'mmfdta.models.trackers.gallery'),
+    *('mmfdta.apis.archive', 'mmfdta.apis.ray_archive'),
+    'mmfdta.models.trackers.gallery',
 )
 HEAVY = {'torch', 'mmengine', 'mmcv', 'mmdet'}
 

@@ -169,7 +169,7 @@ class Archive:
             Video(
                 by_key[key],
                 key,
-                *_state(by_key[key]),
+                *source_state(by_key[key]),
                 name,
                 tuple(result_files(name, self.folder, suffixes)),
             )
@@ -515,7 +515,7 @@ def _key(source: str) -> str:
     return without_password(source) if path is None else os.path.abspath(path)
 
 
-def _state(source: str) -> tuple[int | None, int | None]:
+def source_state(source: str) -> tuple[int | None, int | None]:
     """Bytes of a source, and when it was changed; of images: all, and the last."""
     path = _local(source)
     if path is None:

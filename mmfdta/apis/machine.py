@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from mmfdta.utils.environment import processor
+
 from .fingerprints import versions
 
 _STATUS = Path('/proc/self/status')
@@ -36,16 +38,6 @@ def describe_machine(device: str | torch.device, threads: int) -> dict[str, str 
         python=platform.python_version(),
         **versions(),
     )
-
-
-def processor() -> str:
-    """Name of the processor."""
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(':', 1)[1] for line in lines if line.startswith('model name')]
-    return names[0].strip() if names else platform.machine()
 
 
 def peak_memory(device: str | torch.device) -> int:

@@ -6,6 +6,8 @@ VIDEO_tracks.mp4 and VIDEO_tracks.txt into the current folder.
 """
 
 import argparse
+import contextlib
+import functools
 import itertools
 import sys
 from pathlib import Path
@@ -34,6 +36,7 @@ from .track_archive import (
     printable,
     run_archive,
 )
+from .track_ray import add_ray_options, check_ray_options, open_workers
 
 if TYPE_CHECKING:
     from mmfdta.apis import (
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
         TrackedFrame,
         TrackingReport,
     )
+    from mmfdta.apis.ray_archive import WorkerFacts
     from mmfdta.models.trackers.gallery import IdentityGallery
 
     Tracker = ExportedTracker | MOTInferencer
@@ -134,6 +138,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_counting_options(parser)
     add_source_options(parser)
+    add_ray_options(parser)
     parser.add_argument(
         '--no-progress', action='store_true', help='show no progress bar'
     )
@@ -230,40 +235,15 @@ def run(options: argparse.Namespace) -> int:
     _check_model_options(options)
     gallery = _open_gallery(options)
     plan, is_resumed = _plan_results(options)
-    counter = read_counter(options)
-    reading = source_options(options)
-    open_tracker = _open_exported if options.model else _open_config
-    tracker = open_tracker(options, gallery)
-    _describe(tracker)
-
-    from mmfdta.visualization import TrackStyle
-
-    show_classes = options.show_classes
-    if show_classes is None:
-        show_classes = len(tracker.kept_classes) > 1
-    how: dict[str, Any] = dict(
-        style=TrackStyle(
-            show_scores=options.show_scores,
-            show_classes=show_classes,
-            trail_length=options.trail,
-            line_width=options.line_width,
-            font_size=options.font_size,
-        ),
-        caption=options.show_fps,
-        frame_rate=options.fps,
-        max_frames=options.max_frames,
-        progress=not options.no_progress,
-        counter=counter,
-        counts=options.counts,
-        show=options.show,
-        source_options=reading,
-        audio=options.audio,
-        crf=options.crf,
+    check_ray_options(options, is_resumed)
+    reading = dict(
+        counter=read_counter(options), source_options=source_options(options)
     )
     if is_resumed:
-        sources = [source for source, _ in plan]
-        archive = open_archive(options, sources, tracker, options.formats or _FORMATS)
-        return run_archive(options, archive, tracker, {**how, 'progress': False}, _say)
+        return _run_archive(options, plan, gallery, reading)
+    tracker = open_tracker(options, gallery)
+    _describe(tracker)
+    how = _how(options, tracker) | reading
     failed = []
     for source, files in plan:
         try:
@@ -280,6 +260,64 @@ def run(options: argparse.Namespace) -> int:
     if failed and len(plan) > 1:
         _say(f'{len(failed)} of {len(plan)} not complete: {", ".join(failed)}')
     return 1 if failed else 0
+
+
+def _run_archive(
+    options: argparse.Namespace,
+    plan: list[tuple[str, list[Path]]],
+    gallery: 'IdentityGallery | str | None',
+    reading: dict[str, Any],
+) -> int:
+    """Track files into a folder that has a ledger, here or on a cluster."""
+    sources = [source for source, _ in plan]
+    formats = options.formats or _FORMATS
+    with contextlib.ExitStack() as stack:
+        tracker: Tracker | WorkerFacts
+        if options.ray is None:
+            from mmfdta.apis.archive import track_archive
+
+            tracker = open_tracker(options, gallery)
+            track = functools.partial(track_archive, tracker, explain=explain)
+        else:
+            from mmfdta.apis.ray_archive import track_archive_on_ray
+
+            if not options.model:
+                _choose_config(options)
+            workers = open_workers(options, open_tracker, len(plan))
+            tracker = stack.enter_context(workers).facts()
+            track = functools.partial(track_archive_on_ray, workers)
+        _describe(tracker)
+        archive = open_archive(options, sources, tracker, formats)
+        how = _how(options, tracker) | reading | dict(progress=False)
+        return run_archive(options, archive, track, how, _say)
+
+
+def _how(
+    options: argparse.Namespace, tracker: 'Tracker | WorkerFacts'
+) -> dict[str, Any]:
+    """Say what is drawn and written: further arguments of ``tracker.track``."""
+    from mmfdta.visualization import TrackStyle
+
+    show_classes = options.show_classes
+    if show_classes is None:
+        show_classes = len(tracker.kept_classes) > 1
+    return dict(
+        style=TrackStyle(
+            show_scores=options.show_scores,
+            show_classes=show_classes,
+            trail_length=options.trail,
+            line_width=options.line_width,
+            font_size=options.font_size,
+        ),
+        caption=options.show_fps,
+        frame_rate=options.fps,
+        max_frames=options.max_frames,
+        progress=not options.no_progress,
+        counts=options.counts,
+        show=options.show,
+        audio=options.audio,
+        crf=options.crf,
+    )
 
 
 def _check_model_options(options: argparse.Namespace) -> None:
@@ -314,6 +352,18 @@ def _open_gallery(options: argparse.Namespace) -> 'IdentityGallery | str | None'
     return options.gallery  # the threshold depends on the model
 
 
+def open_tracker(
+    options: argparse.Namespace, gallery: 'IdentityGallery | str | None' = None
+) -> 'Tracker':
+    """Load the model that the arguments name.
+
+    Args:
+        options: The parsed arguments of ``track``.
+        gallery: Who is remembered.
+    """
+    return (_open_exported if options.model else _open_config)(options, gallery)
+
+
 def _open_exported(
     options: argparse.Namespace, gallery: 'IdentityGallery | str | None'
 ) -> 'ExportedTracker':
@@ -345,13 +395,7 @@ def _open_config(
             f'{say_missing(missing)}; an exported model needs none of it: --model '
             'FOLDER'
         )
-    config = options.config or PRESETS.get(options.preset)
-    if config is None:
-        config = choose_config(options.checkpoint)
-        others = (
-            '--config chooses' if options.checkpoint else '--preset, --config choose'
-        )
-        _say(f'config {config}; {others} another')
+    _choose_config(options)
 
     from mmengine.logging import MMLogger
 
@@ -360,7 +404,7 @@ def _open_config(
 
     quiet_console(MMLogger.get_current_instance())
     return MOTInferencer(
-        config,
+        options.config,
         options.checkpoint,
         options.device,
         classes=options.classes,
@@ -373,6 +417,17 @@ def _open_config(
         input_size=options.input_size,
         gallery=gallery,
     )
+
+
+def _choose_config(options: argparse.Namespace) -> None:
+    """Set the config where none is named, and say which it is."""
+    options.config = options.config or PRESETS.get(options.preset)
+    if options.config is None:
+        options.config = choose_config(options.checkpoint)
+        others = (
+            '--config chooses' if options.checkpoint else '--preset, --config choose'
+        )
+        _say(f'config {options.config}; {others} another')
 
 
 def _thresholds(options: argparse.Namespace) -> dict[str, float]:
@@ -432,7 +487,7 @@ def _plan_results(
     return list(zip(sources, files, strict=True)), is_resumed
 
 
-def _describe(tracker: 'Tracker') -> None:
+def _describe(tracker: 'Tracker | WorkerFacts') -> None:
     """Say what tracks, with which weights, and what it can find."""
     for line in tracker.describe():
         _say(line)

@@ -2,17 +2,17 @@
 """``track --out-dir``: many videos, noted in a ledger as they end."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmfdta.apis.thresholds import MEANINGS
 
 from .counting_arguments import describe_counts
-from .errors import explain
 
 if TYPE_CHECKING:
     from mmfdta.apis import TrackingReport
-    from mmfdta.apis.archive import Archive
+    from mmfdta.apis.archive import Archive, Video
+    from mmfdta.apis.ray_archive import WorkerFacts
     from mmfdta.apis.video_tracker import VideoTracker
 
 # Options that decide about tracks, and about what annotated videos look like.
@@ -66,7 +66,9 @@ def is_archive(options: argparse.Namespace, sources: Sequence[str]) -> bool:
 
 
 def deciding_settings(
-    options: argparse.Namespace, tracker: 'VideoTracker', suffixes: Sequence[str]
+    options: argparse.Namespace,
+    tracker: 'VideoTracker | WorkerFacts',
+    suffixes: Sequence[str],
 ) -> dict[str, Any]:
     """Say what decides about the results of an archive, by name.
 
@@ -91,7 +93,7 @@ def deciding_settings(
 def open_archive(
     options: argparse.Namespace,
     sources: Sequence[str],
-    tracker: 'VideoTracker',
+    tracker: 'VideoTracker | WorkerFacts',
     suffixes: Sequence[str],
     rank: int | None = None,
 ) -> 'Archive':
@@ -127,7 +129,7 @@ def open_archive(
 def run_archive(
     options: argparse.Namespace,
     archive: 'Archive',
-    tracker: 'VideoTracker',
+    track: Callable[..., Iterator[tuple['Video', 'TrackingReport | None', str | None]]],
     how: dict[str, Any],
     say: Callable[[str], None],
 ) -> int:
@@ -136,14 +138,14 @@ def run_archive(
     Args:
         options: The parsed arguments of ``track``.
         archive: Where to.
-        tracker: What tracks.
+        track: Tracks videos of an archive in one way or another, as `track_archive`
+            does on one tracker; it takes archive, videos, ``how`` and ``progress``.
         how: Further arguments of :meth:`VideoTracker.track`.
         say: Writes a line.
 
     Returns:
         0 if all videos are whole, 1 if one is not.
     """
-    from mmfdta.apis.archive import track_archive
     from mmfdta.apis.progress import ArchiveProgress
 
     total, waiting = len(archive.videos), archive.waiting(options.retry_failed)
@@ -158,9 +160,7 @@ def run_archive(
         sizes = [video.size for video in waiting]
         progress = ArchiveProgress(sizes, whole, len(failed))
     try:
-        for video, report, reason in track_archive(
-            tracker, archive, waiting, how, explain=explain, progress=progress
-        ):
+        for video, report, reason in track(archive, waiting, how, progress=progress):
             if report is not None:
                 print_report(report)
                 say(f'{video.source}: {report.describe_tracks()}')

@@ -17,6 +17,7 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 MODULES = ('mmengine', 'mmcv', 'mmdet')
 # What tracking takes beside the core, with an exported model or with a family.
@@ -177,6 +178,16 @@ def import_mmdet() -> None:
             importlib.import_module('mmdet')
         finally:
             mmcv.__version__, mmengine.__version__ = found
+
+
+def processor() -> str:
+    """Name of the processor."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(':', 1)[1] for line in lines if line.startswith('model name')]
+    return names[0].strip() if names else platform.machine()
 
 
 def _version_of_onnxruntime() -> str:

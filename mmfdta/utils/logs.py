@@ -36,3 +36,21 @@ def show_log(prefix: str) -> None:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = False
+
+
+def keep_log(lines: list[str]) -> None:
+    """Add what :func:`say` logs from now on to a list, too; once in a process.
+
+    Args:
+        lines: Receives the texts.
+    """
+    logger = logging.getLogger(LOGGER)
+    if 'mmengine' in sys.modules:
+        from mmengine.logging import MMLogger
+
+        logger = MMLogger.get_current_instance()
+    handler = logging.Handler(logging.INFO)
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore
+    logger.addHandler(handler)
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.INFO)

@@ -10,11 +10,10 @@ import subprocess
 import torch
 
 from mmfdta.ops.deformable_attention import sampling_ways
-from mmfdta.utils.environment import find_environment
+from mmfdta.utils.environment import find_environment, processor
 from mmfdta.utils.mmcv_ext import has_compiled_operators
 from mmfdta.version import __version__
 
-from ..machine import processor
 from .bench import Bench
 from .checks import Found, check
 
