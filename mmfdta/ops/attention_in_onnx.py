@@ -1,16 +1,16 @@
 # Copyright (c) mmfdta authors.
-"""Attention in ONNX, in blocks of queries where their number is not known."""
+"""Attention in ONNX, in blocks of queries: in a loop where numbers are not known."""
 
-import math
+from typing import Any
 
 from onnxscript import ir
 
-from .onnx_writing import FLOAT, Body, floats, ints, lengths_of, op, scan
+from .onnx_writing import FLOAT, Body, floats, ints, lengths_of, op, scan, written_out
 
 # Queries of a head that are taken at once. Scores of a block with 18,000 keys, the
 # finest level of 1440x800, are 9 MB; those of all queries and heads are 10 GB.
 _BLOCK = 128
-# Scores that may be there at once.
+# Scores of an image that may be there at once, where no loop is needed.
 _LARGEST = 2**24
 
 
@@ -50,16 +50,24 @@ def attention_in_blocks(
             f'enable_gqa={enable_gqa}, expected none of them'
         )
     heads, channels = lengths_of(query, 1, 3)
-    whole = _are_few(query, value, heads) or _differs_between_queries(attn_mask)
+    lengths = _known_lengths(query, value)
+    differs = _differs_between_queries(attn_mask)
     query = op.Mul(query, floats(channels**-0.5 if scale is None else scale))
     key = op.Transpose(key, perm=(0, 1, 3, 2))
     bias = attn_mask
     if bias is not None and bias.dtype == ir.DataType.BOOL:
         bias = op.Where(bias, floats(0.0), floats(float('-inf')))
-    if whole:
-        scores = op.MatMul(query, key)
-        scores = scores if bias is None else op.Add(scores, bias)
-        return op.MatMul(op.Softmax(scores, axis=-1), value)
+    if differs or lengths is not None:
+
+        def attend_all(to: Any, query: ir.Value) -> ir.Value:
+            scores = to.MatMul(query, key)
+            scores = scores if bias is None else to.Add(scores, bias)
+            return to.MatMul(to.Softmax(scores, axis=-1), value)
+
+        if differs or lengths is None:
+            return attend_all(op, query)
+        most = max(_LARGEST // (heads * lengths[1]), 1)
+        return written_out(attend_all, [query], lengths[0], most, axis=2)
     batch, queries = (op.Shape(query, start=n, end=n + 1) for n in (0, 2))
     keys = op.Shape(value, start=2, end=3)
     blocks = op.Div(op.Add(queries, ints(_BLOCK - 1)), ints(_BLOCK))
@@ -92,13 +100,13 @@ def attention_in_blocks(
     return op.Slice(output, ints(0), queries, ints(2))
 
 
-def _are_few(query: ir.Value, key: ir.Value, heads: int) -> bool:
-    """Whether all scores of an image may be there at once."""
+def _known_lengths(query: ir.Value, key: ir.Value) -> tuple[int, int] | None:
+    """How many queries and keys there are, where both are known."""
     assert query.shape is not None
     assert key.shape is not None
     lengths = query.shape[2], key.shape[2]
     known = [length for length in lengths if isinstance(length, int)]
-    return len(known) == len(lengths) and heads * math.prod(known) <= _LARGEST
+    return (known[0], known[1]) if len(known) == len(lengths) else None
 
 
 def _differs_between_queries(mask: ir.Value | None) -> bool:

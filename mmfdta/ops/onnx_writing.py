@@ -106,6 +106,34 @@ def scan(
     return writer.Scan(*rows, body=graph, num_scan_inputs=len(rows))
 
 
+def written_out(
+    body: Callable[..., ir.Value],
+    rows: Sequence[ir.Value],
+    queries: int,
+    size: int,
+    axis: int = 1,
+) -> ir.Value:
+    """Write a loop over blocks of queries out, one block after the other.
+
+    Args:
+        body: Of `op` and of some queries of each tensor; returns them stacked alike.
+        rows: Tensors with an axis of queries.
+        queries: How many there are.
+        size: How many are taken at once.
+        axis: Of the queries, in tensors and results.
+
+    Returns:
+        What the body makes of all of them.
+    """
+    if queries <= size:
+        return body(op, *rows)
+    blocks = []
+    for start in range(0, queries, size):
+        ends = ints(start), ints(min(start + size, queries)), ints(axis)
+        blocks.append(body(op, *(op.Slice(tensor, *ends) for tensor in rows)))
+    return op.Concat(*blocks, axis=axis)
+
+
 def in_blocks(tensor: ir.Value, others: int, size: int) -> ir.Value:
     """Split the rows of a tensor into blocks, of which the last is filled with zeros.
 

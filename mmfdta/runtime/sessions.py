@@ -28,6 +28,8 @@ PROVIDERS = {
         'onnxruntime-openvino',
     ),
 }
+# What OpenVINO says of a loop that reads values from around it.
+_LOOP = 'node not found in graph cache'
 # Levels of onnxruntime's log.
 _ERRORS_ONLY, _NOTHING = 3, 4
 
@@ -83,9 +85,16 @@ def open_session(
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
     except Exception as error:  # onnxruntime's own kinds have no base but this one
+        said = ' '.join(str(error).split())
+        advice = ''
+        if provider == 'openvino' and _LOOP in said:
+            advice = (
+                '; OpenVINO does not take its loops: export the model with --size WxH, '
+                'which writes none'
+            )
         raise RuntimeError(
             f'{path}: onnxruntime {onnxruntime.__version__} cannot load it: '
-            f'{" ".join(str(error).split())}'
+            f'{said}{advice}'
         ) from None
     running = session.get_providers()
     if running[0] != wanted[0]:

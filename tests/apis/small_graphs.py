@@ -9,6 +9,9 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from mmfdta.ops.deformable_attention import deformable_sampling
+from mmfdta.ops.onnx_forms import onnx_translations
+
 
 class Block(nn.Module):
     """Two convolutions and what they add to, as ResNet has it."""
@@ -63,6 +66,31 @@ class SmallDetector(nn.Module):
         return found[..., :4] + places[:, None], found[..., 4].sigmoid()
 
 
+class WideSampling(nn.Module):
+    """Sampling of a level of 3000 pixels, between products; sizes are known."""
+
+    width = 3000
+
+    def __init__(self, heads: int = 2, points: int = 2, channels: int = 8) -> None:
+        super().__init__()
+        self.size = heads, 1, points
+        self.value_proj = nn.Linear(channels, channels)
+        self.offsets = nn.Linear(channels, 2 * heads * points)
+        self.output_proj = nn.Linear(channels, channels)
+
+    def forward(self, tokens: Tensor, centre: Tensor) -> Tensor:
+        """Sample for tokens (B, Q, C) at centres (B, Q, 1, 2) in pixels."""
+        x, y = self.offsets(tokens).unflatten(-1, (2, *self.size)).unbind(2)
+        # Each pixel has another value, in a row of its own.
+        value = tokens.repeat(1, self.width // tokens.shape[1], 1)
+        value = value * torch.linspace(0, 60, self.width).sin()[:, None]
+        value = self.value_proj(value).unflatten(-1, (self.size[0], -1))
+        weights = torch.full_like(x, 0.5)
+        level = ((1, self.width),)
+        sums = deformable_sampling(value, level, x, y * 0.1, weights, centre=centre)
+        return self.output_proj(sums)
+
+
 def make_graph(network: nn.Module, *args: Tensor) -> onnx.ModelProto:
     """Export a network as `mmfdta export` does; the batch is dynamic."""
     shapes = tuple({0: torch.export.Dim.DYNAMIC} for _ in args)
@@ -73,6 +101,7 @@ def make_graph(network: nn.Module, *args: Tensor) -> onnx.ModelProto:
         opset_version=18,
         dynamic_shapes=shapes,
         verbose=False,
+        custom_translation_table=onnx_translations(),
     )
     return program.model_proto
 

@@ -10,7 +10,8 @@ from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
 from torch import nn
 from torch.export import Dim
 
-from mmfdta.ops.deformable_attention import deformable_sampling
+from mmfdta.ops import attention_in_onnx
+from mmfdta.ops.deformable_attention import deformable_sampling, gather
 from mmfdta.ops.onnx_forms import onnx_translations
 
 ANY = Dim.DYNAMIC
@@ -144,6 +145,26 @@ def test_sampling_takes_standard_operators_and_no_grid(sampling):
     assert not {'GridSample', 'Loop', 'If', 'NonZero'} & names
 
 
+@pytest.mark.parametrize('block', [3, 7, 1000], ids='blocks of {}'.format)
+@pytest.mark.parametrize('centred', [True, False], ids=['centred', 'plain'])
+def test_sampling_of_known_sizes_is_written_without_a_loop(centred, block, monkeypatch):
+    monkeypatch.setattr(gather, '_WRITTEN_OUT', block)
+    shapes, batch, queries = [(4, 5), (3, 2), (1, 1)], 2, 7
+    value, locations, weights = sampling_case(shapes, batch, queries, 3, 2, 5)
+    centre = torch.randn(batch, queries, 3, 2) * 4 * centred
+    inputs = inputs_of(value, shapes, locations, weights, centre)
+    axes = [{0: ANY}] * 5
+    run, operators = run_onnx(Sampling(centred), inputs, (*axes, ({}, {}, {})))
+    names = {name for _, name in operators}
+    assert 'Gather' in names and not {'Scan', 'Loop', 'If', 'GridSample'} & names
+    for images in (2, 1, 3):  # any number of them
+        value, locations, weights = sampling_case(shapes, images, queries, 3, 2, 5)
+        centre = torch.randn(images, queries, 3, 2) * 4 * centred
+        found = run(*inputs_of(value, shapes, locations, weights, centre))
+        expected = expected_sums(value, shapes, locations, weights)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
 class Attention(nn.Module):
     def forward(self, q, k, v, mask=None):
         return F.scaled_dot_product_attention(q, k, v, mask)
@@ -188,6 +209,18 @@ def test_attention_of_few_queries_to_few_keys_is_written_without_a_loop():
     torch.testing.assert_close(run(*tensors), expected, rtol=1e-4, atol=1e-5)
     names = {name for _, name in operators}
     assert 'Scan' not in names and {'MatMul', 'Softmax'} <= names
+
+
+@pytest.mark.parametrize('kind', ['bool', 'none'])
+def test_attention_of_many_known_lengths_is_written_block_by_block(kind, monkeypatch):
+    monkeypatch.setattr(attention_in_onnx, '_LARGEST', 2 * 6 * 3)
+    tensors = [torch.randn(2, 2, n, 4) * 3 for n in (8, 6, 6)]
+    tensors += [mask_of(kind, 2, 6)] if kind == 'bool' else []
+    run, operators = run_onnx(Attention(), tensors, [{0: ANY}] * len(tensors))
+    expected = F.scaled_dot_product_attention(*tensors)
+    torch.testing.assert_close(run(*tensors), expected, rtol=1e-4, atol=1e-5)
+    names = {name for _, name in operators}
+    assert 'Scan' not in names and 'Concat' in names
 
 
 def test_the_same_network_gives_the_same_bytes():

@@ -16,8 +16,11 @@ FLOAT32_MODULES: Mapping[str, Collection[str]] = {
 }
 """Modules that stay float32 in any precision, by the kind of the graph they are in."""
 
-# Modules that computed a node, outermost first; torch.onnx writes it.
+# Modules that computed a node, outermost first, their classes, and in the last place of
+# both the operator of PyTorch; torch.onnx writes it.
 _SCOPES = 'pkg.torch.onnx.name_scopes'
+_CLASSES = 'pkg.torch.onnx.class_hierarchy'
+_SAMPLING = 'mmfdta.deformable_sampling'
 
 
 def is_inside(node: NodeProto, modules: Collection[str]) -> bool:
@@ -27,10 +30,26 @@ def is_inside(node: NodeProto, modules: Collection[str]) -> bool:
         node: As ``torch.onnx.export`` wrote it, with its metadata.
         modules: Names of submodules, at any depth, such as ``bbox_head``.
     """
-    scopes = next((p.value for p in node.metadata_props if p.key == _SCOPES), '[]')
-    # The last one is the node itself.
-    paths = ast.literal_eval(scopes)[:-1]
+    paths = _read(node, _SCOPES)[:-1]
     return any(part in modules for path in paths for part in path.split('.'))
+
+
+def is_sampling(node: NodeProto) -> bool:
+    """Tell whether a node is part of deformable sampling.
+
+    It stays float32 in any precision: places in the levels and rows of a table are
+    computed there.
+
+    Args:
+        node: As ``torch.onnx.export`` wrote it, with its metadata.
+    """
+    return any(name.startswith(_SAMPLING) for name in _read(node, _CLASSES)[-1:])
+
+
+def _read(node: NodeProto, key: str) -> list[str]:
+    """Read a list off the metadata of a node; an empty one where there is none."""
+    written = next((p.value for p in node.metadata_props if p.key == key), '[]')
+    return ast.literal_eval(written)
 
 
 def with_plain_constants(model: ModelProto) -> ModelProto:

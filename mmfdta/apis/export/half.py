@@ -3,8 +3,8 @@
 
 Products and convolutions compute in float16, what only carries their results on does so
 too, and everything else stays float32, as PyTorch's autocast has it: normalisation,
-softmax, coordinates, the heads. Tools that turn a whole graph to float16 blur the
-coordinates, where 1000 pixels are a multiple of a half.
+softmax, coordinates and the sampling at them, the heads. Tools that turn a whole graph
+to float16 blur the coordinates, where 1000 pixels are a multiple of a half.
 """
 
 from collections.abc import Collection, Mapping
@@ -16,6 +16,7 @@ from .graph_facts import (
     FLOAT32_MODULES,
     float_tensors,
     is_inside,
+    is_sampling,
     replace_nodes,
     taken_inside,
     with_plain_constants,
@@ -91,7 +92,9 @@ class _Halving:
         """Decide for a node, after those that it takes its inputs from."""
         taken = [name for name in node.input if name in self.floats]
         kind = node.op_type
-        if kind in _PRODUCTS:
+        if is_sampling(node):
+            half = False
+        elif kind in _PRODUCTS:
             half = len(taken) > 1 and not is_inside(node, self.float32_modules)
             self.results.update(node.output if half else ())
         elif kind in _CARRIERS:

@@ -19,6 +19,7 @@ from .graph_facts import (
     FLOAT32_MODULES,
     float_tensors,
     is_inside,
+    is_sampling,
     replace_nodes,
     taken_inside,
     with_plain_constants,
@@ -186,7 +187,7 @@ class _Plan:
                     self.taken.add(node.input[0])
                 if kind != 'Conv':
                     continue
-            elif kind in _FOLLOWING and not is_inside(node, float32_modules):
+            elif kind in _FOLLOWING and not self._stays_float32(node):
                 values = node.input[:1] if kind == 'Resize' else node.input
                 if not all(v in self.followed or v in inside for v in values):
                     continue
@@ -214,8 +215,11 @@ class _Plan:
             and weights is not None
             and weights.data_type == TensorProto.FLOAT
             and (node.op_type == 'Conv' or len(weights.dims) == 2)
-            and not is_inside(node, self.float32_modules)
+            and not self._stays_float32(node)
         )
+
+    def _stays_float32(self, node: NodeProto) -> bool:
+        return is_inside(node, self.float32_modules) or is_sampling(node)
 
 
 class _Rewriting:

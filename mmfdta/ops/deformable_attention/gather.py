@@ -5,10 +5,13 @@ ONNX's own operator, GridSample, reads one channel after the other, and compiler
 graphs have got it wrong. Here, as in `sparse.py`, a row is what one head has in one
 pixel, levels have borders of zeros, and an output is a weighted sum of four rows for
 each point: a product of a vector and a matrix. Queries are taken in blocks, whose rows
-stay in the caches; those of all queries of 1440x800 would take 1.6 GB.
+stay in the caches; those of all queries of 1440x800 would take 1.6 GB. A loop takes one
+block after the other. Where all sizes are known the blocks are written out instead, for
+compilers that take no loops.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from onnxscript import ir
@@ -16,7 +19,6 @@ from onnxscript import ir
 from ..onnx_writing import (
     FLOAT,
     INT32,
-    Body,
     floats,
     in_blocks,
     ints,
@@ -24,10 +26,12 @@ from ..onnx_writing import (
     lengths_of,
     op,
     scan,
+    written_out,
 )
 
-# Queries that are taken at once.
+# Queries that are taken at once, in a loop and written out.
 _BLOCK = 64
+_WRITTEN_OUT = 1024
 
 
 def gathered_sampling(
@@ -70,10 +74,10 @@ def gathered_sampling(
     head = op.Reshape(op.Expand(op.Unsqueeze(head, ints(1, 2)), each), flat)
     first = op.Cast(op.Add(first, head), to=INT32)
     width, height = op.Cast(width, to=FLOAT), op.Cast(height, to=FLOAT)
-    # And where the image of each query starts, (B * Q, 1, 1).
+    # And where the image of each query starts, (B, Q).
     image = op.Mul(_count(op.Squeeze(batch)), op.Mul(cells, ints(heads)))
     image = op.Expand(op.Unsqueeze(image, ints(1)), op.Concat(batch, queries, axis=0))
-    image = op.Cast(op.Reshape(image, ints(-1, 1, 1)), to=INT32)
+    image = op.Cast(image, to=INT32)
     # Numbers and shapes are written out here, and the loop takes them.
     zero, one, next_cell = floats(0.0), floats(1.0), op.Cast(ints(1), to=INT32)
     right, bottom = op.Add(width, one), op.Add(height, one)
@@ -86,7 +90,7 @@ def gathered_sampling(
     to_points = op.Constant(value=ir.tensor(same))
 
     def sample(
-        to: Body,
+        to: Any,
         x: ir.Value,
         y: ir.Value,
         weights: ir.Value,
@@ -116,16 +120,33 @@ def gathered_sampling(
         rows = to.Gather(table, indices, axis=0)
         return to.Reshape(to.MatMul(to.Reshape(vectors, as_vector), rows), as_output)
 
-    inputs = [op.Reshape(t, ints(-1, heads, samples)) for t in (x, y, weights)]
-    inputs.append(image)
+    # Tensors (B, Q, ...), their types, and what a query has in each.
+    inputs: list[tuple[ir.Value, ir.DataType, tuple[int, ...]]] = [
+        (t, FLOAT, (heads, samples)) for t in (x, y, weights)
+    ]
+    inputs.append((image, INT32, (1, 1)))
     if centre is not None:
-        parts = op.Split(op.Reshape(centre, ints(-1, levels, 2)), axis=2, num_outputs=2)
-        inputs += [op.Squeeze(part, ints(2)) for part in parts]
-    others = (2, 2, 2, 2, 1, 1)
+        parts = op.Split(centre, axis=3, num_outputs=2)
+        inputs += [(part, FLOAT, (levels,)) for part in parts]
+    tensors, types, each_has = zip(*inputs, strict=True)
+    known = x.shape[1] if x.shape is not None else None
+    if isinstance(known, int) and all(isinstance(n, int) for n in shapes):
+
+        def sample_images(to: Any, *tensors: ir.Value) -> ir.Value:
+            """Sample for some queries of each image."""
+            rows = zip(tensors, each_has, strict=True)
+            sums = sample(to, *(to.Reshape(t, ints(-1, *has)) for t, has in rows))
+            shape = op.Concat(batch, ints(-1, heads * channels), axis=0)
+            return to.Reshape(sums, shape)
+
+        return written_out(sample_images, tensors, known, _WRITTEN_OUT)
     output = scan(
         sample,
-        [in_blocks(t, n, _BLOCK) for t, n in zip(inputs, others, strict=False)],
-        [INT32 if t is image else FLOAT for t in inputs],
+        [
+            in_blocks(op.Reshape(t, ints(-1, *has)), len(has), _BLOCK)
+            for t, has in zip(tensors, each_has, strict=True)
+        ],
+        types,
     )
     output = op.Reshape(output, ints(-1, heads * channels))
     output = op.Slice(output, ints(0), op.Mul(batch, queries), ints(0))

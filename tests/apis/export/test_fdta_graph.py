@@ -110,8 +110,9 @@ def test_operators_are_onnxs_own_and_none_samples_a_grid(name, request):
     assert not [operator for operator in counts if '.' in operator]
     for operator in ('GridSample', 'Loop', 'If', 'NonZero', 'BatchNormalization'):
         assert operator not in counts
-    # A loop of deformable sampling for each of the four layers.
-    assert counts['Gather'] >= 4 and counts['Scan'] >= 4
+    # Deformable sampling of each of the four layers, in a loop unless sizes are known.
+    assert counts['Gather'] >= 4
+    assert counts['Scan'] >= 4 if name == 'any_size' else 'Scan' not in counts
 
 
 def test_the_model_is_left_as_it_is(model):

@@ -5,7 +5,13 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto
-from small_graphs import SmallDetector, make_graph, operators, run_graph
+from small_graphs import (
+    SmallDetector,
+    WideSampling,
+    make_graph,
+    operators,
+    run_graph,
+)
 
 from mmfdta.apis.export.half import to_half
 
@@ -65,6 +71,27 @@ def test_results_are_near_and_coordinates_are_exact_to_a_hundredth(case):
     assert np.abs(found_boxes - boxes.numpy()).max() < 0.02
     assert np.abs(found_scores - scores.numpy()).max() < 2e-3
     assert np.abs(found_scores - scores.numpy()).max() > 0
+
+
+def test_places_that_are_sampled_stay_single():
+    """In float16 a column beyond 2048 is a multiple of two."""
+    network = WideSampling()
+    tokens, centre = torch.randn(2, 6, 8), torch.rand(2, 6, 1, 2)
+    centre = centre * torch.tensor([network.width - 1.0, 0.0])
+    model = make_graph(network, tokens, centre)
+    assert 'Scan' not in operators(model)
+    half = to_half(model, 'queries')
+    onnx.checker.check_model(half, full_check=True)
+    with torch.no_grad():
+        expected = network(tokens, centre).numpy()
+    (found,) = run_graph(half, tokens.numpy(), centre.numpy())
+    assert 0 < np.abs(found - expected).max() < 5e-3
+    types = types_of(half)
+    products = [n for n in half.graph.node if n.op_type in ('MatMul', 'Gemm')]
+    kinds = [types[node.input[0]] for node in products]
+    # The three layers; centres of x and of y, and rows of the table by their shares.
+    assert kinds.count(TensorProto.FLOAT16) == 3
+    assert kinds.count(TensorProto.FLOAT) == 3
 
 
 def test_what_is_taken_inside_of_a_body_stays_single():

@@ -6,7 +6,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from small_graphs import SmallDetector, make_graph, open_graph, operators, run_graph
+from small_graphs import (
+    SmallDetector,
+    WideSampling,
+    make_graph,
+    open_graph,
+    operators,
+    run_graph,
+)
 from torch import nn
 
 from mmfdta.apis.export.integers import Grid, to_integers
@@ -120,6 +127,22 @@ def test_results_are_near(case):
     spread = float(scores.std())
     assert np.abs(found_scores - scores.numpy()).mean() < 0.1 * spread
     assert np.abs(found_boxes - boxes.numpy()).mean() < 0.1
+
+
+def test_places_that_are_sampled_are_not_rounded():
+    """255 steps for 3000 columns would be 12 columns each."""
+    network = WideSampling()
+    tokens, centre = torch.randn(2, 6, 8), torch.rand(2, 6, 1, 2)
+    centre = centre * torch.tensor([network.width - 1.0, 0.0])
+    model = make_graph(network, tokens, centre)
+    names = [value.name for value in model.graph.input]
+    feed = dict(zip(names, (tokens.numpy(), centre.numpy()), strict=True))
+    whole = to_integers(model, 'queries', [feed])
+    assert operators(whole)['QuantizeLinear'] == 3  # what the three layers take
+    with torch.no_grad():
+        expected = network(tokens, centre).numpy()
+    (found,) = run_graph(whole, tokens.numpy(), centre.numpy())
+    assert 0 < np.abs(found - expected).max() < 0.1
 
 
 def test_no_frame_is_refused(case):

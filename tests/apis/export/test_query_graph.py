@@ -127,6 +127,18 @@ def test_a_host_in_onnx_is_the_host(name: str):
         assert max(apart.values()) < 1e-4
 
 
+@pytest.mark.parametrize('name', ['detr', *slow(sorted({*NAMES} - {'detr'}))])
+def test_a_host_of_a_fixed_size_has_no_loops(name: str):
+    """Padded frames of any number."""
+    recorded = Recorded(detector_graph(build(name), size=(64, 96)))
+    assert not {'Scan', 'Loop', 'If', 'GridSample'} & {*operators(recorded.proto)}
+    for sizes in (SHAPES, SHAPES[:1]):
+        frames = pixels(len(sizes), 3, 64, 96)
+        apart = recorded.differences(dict(frames=frames, sizes=torch.tensor(sizes)))
+        assert apart.pop('labels') == 0
+        assert max(apart.values()) < 1e-4
+
+
 @pytest.mark.parametrize('name', ['ddq', 'own'])
 def test_what_is_not_known_is_refused(name: str):
     if name == 'ddq':
