@@ -12,6 +12,7 @@ import sys
 import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,6 +148,37 @@ def test_runtime(tmp_path, wheel):
     said = install.run('mmfdta', 'track', str(sequence), code=1)
     assert 'an exported model needs none of it: --model FOLDER' in said
     said = install.run('mmfdta', 'export', 'fdta_mini_demo', '--out', 'x', code=1)
+    assert 'Traceback' not in said
+
+
+def test_openvino(tmp_path, wheel):
+    """An exported model tracks the same on OpenVINO, whose package replaces one."""
+    for name, *size in (('fixed', '--size', '320x192'), ('any',)):
+        export = ('export', 'fdta_mini_demo', 'minidance', '--out', tmp_path / name)
+        command = [sys.executable, '-m', 'mmfdta', *map(str, export), *size]
+        subprocess.run(command, cwd=ROOT, check=True)
+    install = Install(tmp_path, wheel)
+    install.add('[runtime]')
+    options = (*OPTIONS[:6], '--frames', '20', '--width', '320', '--height', '192')
+    install.run('mmfdta', 'minidance', 'data', *options)
+    (sequence,) = map(str, (tmp_path / 'data/val').iterdir())
+    track = ('mmfdta', 'track', sequence, '--model')
+    install.run(*track, 'fixed', '--out', 'cpu.txt')
+    install.run('python', '-m', 'pip', 'uninstall', '-q', '-y', 'onnxruntime')
+    install.run('python', '-m', 'pip', 'install', '-q', 'onnxruntime-openvino')
+    on_openvino = ('--provider', 'openvino')
+    said = install.run(*track, 'fixed', '--out', 'openvino.txt', *on_openvino)
+    assert 'OpenVINO' in said
+    ours, theirs = (
+        np.loadtxt(tmp_path / f'{name}.txt', delimiter=',')
+        for name in ('cpu', 'openvino')
+    )
+    assert len(ours) > 40 and len(np.unique(ours[:, 1])) > 1
+    assert np.array_equal(ours[:, :2], theirs[:, :2])
+    assert np.abs(ours - theirs).max() < 0.05
+    # A model for any size has loops that OpenVINO does not take.
+    said = install.run(*track, 'any', '--out', 'any.txt', *on_openvino, code=1)
+    assert 'export the model with --size WxH' in said
     assert 'Traceback' not in said
 
 
