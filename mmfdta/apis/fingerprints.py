@@ -25,6 +25,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mmfdta.datasets.sequences import Sequence
+from mmfdta.models.trackers.kinds import packages_of
 from mmfdta.version import __version__
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -238,10 +239,10 @@ def config_code_digest(config: Config) -> str:
     sources = [_source(_top(name)) for name in modules]
     packages = {p.parent for p in sources if p and p.name == '__init__.py'}
     known = versions()
-    if '"type": "LibraryTracker"' in text:
+    for package in packages_of(text):
         # Who lacks the package is told so where the tracker is built.
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            known['trackers'] = importlib.metadata.version('trackers')
+            known[package] = importlib.metadata.version(package)
     return digest(code_digest(modules, [*MODEL_CODE, *packages]), known)
 
 

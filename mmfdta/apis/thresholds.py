@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
+from mmfdta.models.trackers.kinds import KINDS, kind_of
+
 #: What each threshold does, by its name.
 MEANINGS = {
     'det_thr': 'score above which a detection is tracked',
@@ -13,95 +15,10 @@ MEANINGS = {
     'match_thr': 'lowest similarity that continues a track: IoU, or the score of an ID',
     'max_gap': 'frames that an object may be missing and keep its identity',
 }
-# MMDetection compares with `init_track_thr` only while nothing is tracked. Where it
-# differs from the other threshold, a lone object would not be seen.
-_BOX_TRACKER = dict(
-    det_thr=('obj_score_thr', 'init_track_thr'),
-    match_thr=('match_iou_thr',),
-    max_gap=('num_frames_retain',),
-)
-# It begins a track with every detection that it sees.
-_APPEARANCE_SORT = dict(
-    det_thr=('obj_score_thr',),
-    match_thr=('match_iou_thr',),
-    max_gap=('num_frames_retain',),
-)
-_BOTSORT = dict(
-    det_thr=('high_conf_det_threshold',),
-    low_thr=('score_thr',),
-    new_thr=('track_activation_threshold',),
-    match_thr=('minimum_iou_threshold_first_assoc',),
-    max_gap=('lost_track_buffer',),
-)
-_LIBRARY = 'LibraryTracker'
-# Kind of `model.tracker`, see `kind_of` -> name -> its keys.
+#: Keys of each kind of `model.tracker` that has thresholds, by their names.
 TRACKERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    'ByteTracker': dict(
-        det_thr=('obj_score_thrs.high', 'init_track_thr'),
-        low_thr=('obj_score_thrs.low',),
-        match_thr=('match_iou_thrs.high',),
-        max_gap=('num_frames_retain',),
-    ),
-    'OCSORTTracker': _BOX_TRACKER,
-    # It matches only what it saw in the frame before.
-    'SORTTracker': dict(det_thr=('obj_score_thr',), match_thr=('match_iou_thr',)),
-    'DeepSORTTracker': _APPEARANCE_SORT,
-    'OnlineStrongSORTTracker': _APPEARANCE_SORT,
-    'FDTATracker': dict(
-        det_thr=('det_thr',),
-        new_thr=('newborn_thr',),
-        match_thr=('id_thr',),
-        max_gap=('miss_tolerance',),
-    ),
-    'MOTRTracker': dict(
-        det_thr=('det_thr',),
-        low_thr=('keep_thr',),
-        new_thr=('newborn_thr',),
-        max_gap=('miss_tolerance',),
-    ),
-    'IoUEmbeddingTracker': dict(
-        det_thr=('score_thr',),
-        new_thr=('newborn_thr',),
-        match_thr=('match_thr',),
-        max_gap=('miss_tolerance',),
-    ),
-    # Those of the package `trackers`.
-    f'{_LIBRARY}:botsort': _BOTSORT,
-    f'{_LIBRARY}:cbiou': _BOTSORT,
-    f'{_LIBRARY}:mcbyte': _BOTSORT,
-    f'{_LIBRARY}:bytetrack': {**_BOTSORT, 'match_thr': ('minimum_iou_threshold',)},
-    f'{_LIBRARY}:ocsort': dict(
-        det_thr=('high_conf_det_threshold',),
-        match_thr=('minimum_iou_threshold',),
-        max_gap=('lost_track_buffer',),
-    ),
-    f'{_LIBRARY}:sort': dict(
-        det_thr=('score_thr',),
-        new_thr=('track_activation_threshold',),
-        match_thr=('minimum_iou_threshold',),
-        max_gap=('lost_track_buffer',),
-    ),
+    name: kind.thresholds for name, kind in KINDS.items() if kind.thresholds
 }
-# The others end a track with the first frame after the gap.
-_ENDS_WITH_THE_GAP = (
-    'IoUEmbeddingTracker',
-    *(kind for kind in TRACKERS if kind.startswith(_LIBRARY)),
-)
-_BEGIN_WITH_ALL = (
-    'ByteTracker',
-    'OCSORTTracker',
-    'SORTTracker',
-    'DeepSORTTracker',
-    'OnlineStrongSORTTracker',
-    f'{_LIBRARY}:ocsort',
-)
-
-
-def kind_of(tracker: Mapping) -> str:
-    """Name the kind of a config's tracker, as `TRACKERS` and search spaces do."""
-    kind = tracker.get('type')
-    kind = kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
-    return f'{kind}:{tracker.get("name")}' if kind == _LIBRARY else kind
 
 
 def _tracker_of(model: Mapping) -> tuple[Mapping, str]:
@@ -134,7 +51,7 @@ def threshold_options(model: Mapping, thresholds: Mapping[str, float]) -> dict:
             raise ValueError(f'{_option(name)}: {_say_what_there_is(kind, tracker)}')
         _check(name, value)
         if name == 'max_gap':
-            value = int(value) + (kind not in _ENDS_WITH_THE_GAP)
+            value = int(value) + KINDS[kind].gap_margin
         options |= {f'{path}.{key}': value for key in keys}
     scores = [thresholds[name] for name in ('low_thr', 'det_thr') if name in thresholds]
     settings = (model.get('detector') or {}).get('test_cfg') or {}
@@ -154,8 +71,8 @@ def current_thresholds(model: Mapping) -> dict[str, float]:
         for part in keys[0].split('.'):
             value = value.get(part) if isinstance(value, Mapping) else None
         if value is not None:
-            lasts = name == 'max_gap' and kind not in _ENDS_WITH_THE_GAP
-            found[name] = value - lasts
+            margin = KINDS[kind].gap_margin if name == 'max_gap' else 0
+            found[name] = value - margin
     return found
 
 
@@ -183,7 +100,7 @@ def _say_what_there_is(kind: str, tracker: Mapping) -> str:
     )
     why = (
         '; it begins a track with every detection above --det-thr that continues none'
-        if kind in _BEGIN_WITH_ALL
+        if KINDS[kind].begins_with_all
         else ''
     )
     return f'{kind} has no such threshold, only {listed}{why}'

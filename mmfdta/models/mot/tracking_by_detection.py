@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from mmdet.models.mot import BaseMOTModel
-from mmdet.models.trackers import OCSORTTracker, SORTTracker
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, SampleList, TrackSampleList
 from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
@@ -17,7 +16,7 @@ from mmfdta.utils.instances import take_rows
 from mmfdta.utils.original_frame import frame_context
 
 from ..detectors.yolox import find_on_host, is_yolox
-from ..trackers import DeepSORTTracker, OnlineStrongSORTTracker
+from ..trackers.kinds import find_kind
 
 _HOST_COLUMNS = ('bboxes', 'scores', 'labels')
 
@@ -125,12 +124,7 @@ class TrackingByDetection(OnlineTracker):
         self.detector = MODELS.build(detector)
         self.embeddings = None if embeddings is None else MODELS.build(embeddings)
         self.tracker = MODELS.build(tracker)
-        # OCSORTTracker has inherited settings for crops, and does not look at them;
-        # the others take embeddings.
-        compares_crops = isinstance(self.tracker, SORTTracker) and not isinstance(
-            self.tracker, OCSORTTracker | DeepSORTTracker | OnlineStrongSORTTracker
-        )
-        if compares_crops and self.tracker.with_reid:
+        if find_kind(self.tracker).cuts_crops and self.tracker.with_reid:
             raise ValueError(
                 f'model.tracker.reid: {type(self.tracker).__name__} cuts crops out of '
                 'the frame itself, which TrackingByDetection does not give it; set it '

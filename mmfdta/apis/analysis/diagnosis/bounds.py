@@ -7,23 +7,16 @@ difference to the tracker's own score is what that part costs.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
-from mmdet.models.trackers import ByteTracker, SORTTracker
 from mmengine.structures import InstanceData
 
 from mmfdta.evaluation import Evaluation, summarise
 from mmfdta.evaluation import Sequence as ScoredSequence
 from mmfdta.evaluation.matching import EPS, find_overlaps, match_frames
 from mmfdta.evaluation.scores import COUNTS
-from mmfdta.models.trackers import (
-    DeepSORTTracker,
-    LibraryTracker,
-    OnlineStrongSORTTracker,
-    UpdateTracker,
-)
+from mmfdta.models.trackers.kinds import find_kind
 from mmfdta.structures.tracks import Tracks
 from mmfdta.utils.instances import take_rows
 
@@ -35,10 +28,6 @@ from ..tune_thresholds import track_known
 #: IoU from which on a box is of an object.
 MIN_IOU = 0.5
 SCORES = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW')
-# Trackers that look at nothing else, whatever detections bring,
-_BOX_TRACKERS = ByteTracker, LibraryTracker, SORTTracker, UpdateTracker
-# but for these, which are SORTTracker's subclasses.
-_EMBEDDING_TRACKERS = DeepSORTTracker, OnlineStrongSORTTracker
 # What a box is made of; all else that a detection has, it has from the detector.
 _BOX = {'bboxes', 'scores', 'labels', 'areas'}
 
@@ -201,13 +190,6 @@ def take_true_boxes(
     return replace(known, frames=frames), left_out
 
 
-def looks_at_boxes_only(tracker: Any) -> bool:
-    """Whether a tracker associates without embeddings, whatever detections bring."""
-    return isinstance(tracker, _BOX_TRACKERS) and not isinstance(
-        tracker, _EMBEDDING_TRACKERS
-    )
-
-
 def detections_as_tracks(frames: Sequence[InstanceData]) -> Tracks:
     """Turn detections in the frames of a sequence into boxes, numbered one by one."""
     counts = [len(found.scores) for found in frames]
@@ -267,7 +249,7 @@ def measure_bounds(
         scores['true_association'] = named(given, keep_others=False)
     left_out = 0
     if detections is not None:
-        boxes_only = looks_at_boxes_only(loop.model.tracker)
+        boxes_only = find_kind(loop.model.tracker).boxes_only
         found = []
         for index, known in enumerate(detections):
             replaced, missing = take_true_boxes(known, data.scored[index], boxes_only)

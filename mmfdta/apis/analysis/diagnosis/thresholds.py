@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mmfdta.evaluation.scores import COUNTS
-from mmfdta.models.trackers import LibraryTracker
+from mmfdta.models.trackers import GalleryTracker, LibraryTracker
 
 from ...thresholds import TRACKERS, current_thresholds, threshold_options
 from ..tune_thresholds import Trial, Tuner
@@ -74,6 +74,8 @@ def read_thresholds(tracker: Any) -> dict[str, float]:
 
 def _as_config(tracker: Any) -> dict[str, Any]:
     """The settings of a tracker that are thresholds, under the names of a config."""
+    if isinstance(tracker, GalleryTracker):
+        return dict(type='GalleryTracker', tracker=_as_config(tracker.tracker))
     if isinstance(tracker, LibraryTracker):
         named = dict(name=tracker.name, score_thr=tracker.score_thr)
         return dict(type='LibraryTracker', **named, **tracker.settings)
@@ -112,24 +114,15 @@ def choose_values(
 
 
 def setting_of(tracker: Any, name: str, value: float) -> dict[str, Any]:
-    """Turn a threshold into arguments of a tracker.
+    """Turn a threshold into a setting, as :func:`build_tracker` takes it.
 
     Args:
-        tracker: The tracker, whose other settings are kept.
+        tracker: The tracker.
         name: The threshold.
         value: Its value.
     """
-    config = _as_config(tracker)
-    setting: dict[str, Any] = {}
-    for option, chosen in threshold_options(
-        dict(tracker=config), {name: value}
-    ).items():
-        argument, _, part = option.removeprefix(_PREFIX).partition('.')
-        if part:
-            whole = setting.get(argument, config[argument])
-            chosen = {**whole, part: chosen}
-        setting[argument] = chosen
-    return setting
+    options = threshold_options(dict(tracker=_as_config(tracker)), {name: value})
+    return {option.removeprefix(_PREFIX): chosen for option, chosen in options.items()}
 
 
 def plan_thresholds(

@@ -6,19 +6,14 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from mmdet.registry import MODELS
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 import mmfdta.registry  # noqa: F401
 from mmfdta.apis.analysis.diagnosis.bounds import (
-    looks_at_boxes_only,
     match_truth,
     name_by_truth,
     take_true_boxes,
 )
-from mmfdta.apis.config import find_config
 from mmfdta.apis.detection_store import SequenceDetections
 from mmfdta.evaluation import Sequence, Settings, Tracks, evaluate, summarise
 
@@ -160,19 +155,6 @@ def test_true_boxes_have_the_embedding_of_the_best_overlap():
     assert second.embeddings.shape == (0, 4)
     assert third.embeddings.tolist() == [[20.0] * 4]
     assert 'areas' not in first  # they are of other boxes
-
-
-@pytest.mark.parametrize(
-    ('name', 'alone'),
-    [
-        *(('bytetrack', True), ('ocsort', True), ('sort', True), ('botsort', True)),
-        *(('deepsort', False), ('strongsort', False), ('iou-embedding', False)),
-    ],
-)
-def test_trackers_that_compare_embeddings_are_told_from_those_of_boxes(name, alone):
-    init_default_scope('mmdet')
-    config = Config.fromfile(find_config(f'{name}_fdta-det_mini'))
-    assert looks_at_boxes_only(MODELS.build(config.model.tracker)) == alone
 
 
 @pytest.mark.parametrize('embedded', [False, True])

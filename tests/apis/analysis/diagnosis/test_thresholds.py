@@ -64,6 +64,16 @@ def read_config(present, kind, cfg):
     return {**cfg, **{key: setting(present, key) for key in keys}}
 
 
+def test_a_gallery_has_the_thresholds_of_the_tracker_in_it():
+    inner = dict(type='ByteTracker', num_tentatives=2, **MOTION)
+    cfg = dict(type='GalleryTracker', tracker=inner, threshold=0.7)
+    present = MODELS.build(dict(cfg))
+    assert read_thresholds(present) == read_thresholds(present.tracker)
+    made = build_tracker(present, cfg, setting_of(present, 'det_thr', 0.35))
+    assert made.tracker.obj_score_thrs['high'] == made.tracker.init_track_thr == 0.35
+    assert (made.tracker.num_tentatives, made.gallery.threshold) == (2, 0.7)
+
+
 def test_values_stay_where_they_mean_something():
     assert choose_values('det_thr', 0.3, 2) == [0.1, 0.2, 0.3, 0.4, 0.5]
     # Lower detections are not there; a value between the steps stays.
