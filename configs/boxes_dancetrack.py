@@ -4,26 +4,15 @@
 _base_ = [
     './_base_/models/box_fdta.py',
     './_base_/datasets/dancetrack.py',
+    './_base_/box_clips.py',
     './_base_/schedules/fdta_13e.py',
     './_base_/default_runtime.py',
 ]
 
 model = dict(_base_.association, **_base_.oracle)
 
-train_pipeline = [
-    dict(type='OpenBoxes'),
-    dict(type='ClipRandomFlip', prob=0.5),
-    dict(type='SimulateDetections'),
-    dict(
-        type='GenerateIDTargets',
-        num_groups=4,
-        vocab=50,
-        occlusion_prob=0.5,
-        switch_prob=0.1,
-    ),
-    dict(type='PackClipInputs'),
-]
-test_pipeline = [dict(type='OpenBoxes'), dict(type='PackClipInputs')]
+train_pipeline = _base_.box_train_pipeline
+train_pipeline[3].update(num_groups=4, vocab=50, occlusion_prob=0.5, switch_prob=0.1)
 
 train_dataloader = dict(
     batch_size=4,
@@ -33,7 +22,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
-    dataset=dict(text_only=True, pipeline=test_pipeline),
+    dataset=dict(text_only=True, pipeline=_base_.box_test_pipeline),
 )
 test_dataloader = val_dataloader
 

@@ -4,30 +4,21 @@
 _base_ = [
     './_base_/models/box_fdta_small.py',
     './_base_/datasets/minidance.py',
+    './_base_/box_clips.py',
     './_base_/mini_runtime.py',
     './_base_/schedules/mini.py',
 ]
 
 model = dict(_base_.association, **_base_.oracle)
 
-train_pipeline = [
-    dict(type='OpenBoxes'),
-    dict(type='ClipRandomFlip', prob=0.5),
-    dict(type='SimulateDetections'),
-    dict(
-        type='GenerateIDTargets',
-        num_groups=2,
-        vocab=16,
-        occlusion_prob=0.3,
-        switch_prob=0.05,
-    ),
-    dict(type='PackClipInputs'),
-]
-test_pipeline = [dict(type='OpenBoxes'), dict(type='PackClipInputs')]
+train_pipeline = _base_.box_train_pipeline
+train_pipeline[3].update(num_groups=2, vocab=16, occlusion_prob=0.3, switch_prob=0.05)
 
 train_dataloader = dict(batch_size=4, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(
-    num_workers=0, persistent_workers=False, dataset=dict(pipeline=test_pipeline)
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(pipeline=_base_.box_test_pipeline),
 )
 test_dataloader = dict(
     val_dataloader, dataset=dict(val_dataloader['dataset'], split='test')

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Boxes as networks predict them, in pixels."""
+"""Boxes as networks predict them, in pixels, and how they cover each other."""
 
 import numpy as np
 
@@ -24,3 +24,25 @@ def corners_and_areas(
         corners = np.concatenate([centre - half, centre + half], axis=1) * scale
         areas = boxes[:, 2] * scale[0] * boxes[:, 3] * scale[1]
     return corners, areas
+
+
+def covered_shares(boxes: np.ndarray, by_nearer: bool = False) -> np.ndarray:
+    """Say how much of each box of a frame the box that covers most of it covers.
+
+    Args:
+        boxes: (n, 4) xyxy.
+        by_nearer: Only boxes that reach further down cover others: who stands nearer
+            to the camera.
+
+    Returns:
+        float64 (n,) in 0..1.
+    """
+    low = np.maximum(boxes[:, None, :2], boxes[:, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[:, 2:])
+    shared = (high - low).clip(0).prod(-1).astype(np.float64)
+    if by_nearer:
+        shared *= boxes[:, 3] > boxes[:, None, 3]
+    else:
+        np.fill_diagonal(shared, 0)
+    area = (boxes[:, 2:] - boxes[:, :2]).clip(0).prod(-1).astype(np.float64)
+    return (shared.max(1, initial=0) / area.clip(1e-6)).clip(0, 1)

@@ -52,16 +52,38 @@ def share_number(
     return value
 
 
-def share_window(tracker: dict, window: int) -> None:
-    """Let a tracker remember as many frames as the ID decoder can tell apart.
+def share_identities(model: dict, id_decoder: dict, tracker: dict) -> dict[str, int]:
+    """Hand down the numbers that ID decoder and tracker share, and say the window.
 
     Args:
-        tracker: Its config, which receives ``miss_tolerance`` if it says none.
-        window: Frames that the ID decoder can tell apart.
+        model: The model's config, which may say the numbers.
+        id_decoder: Config of its ID decoder, which receives them.
+        tracker: Config of its tracker, which receives them, and ``miss_tolerance`` if
+            it says none: a tracker remembers as many frames as the ID decoder can
+            tell apart.
+
+    Returns:
+        ``num_id_vocabulary`` and ``window``.
 
     Raises:
-        ValueError: If it remembers more.
+        ValueError: If they say different numbers, or the tracker remembers more.
     """
+    decoder = 'model.id_decoder', id_decoder
+    words = share_number(
+        'model.num_id_vocabulary',
+        model.get('num_id_vocabulary'),
+        [
+            Place(*decoder, 'num_id_vocabulary'),
+            Place('model.tracker', tracker, 'num_id_vocabulary'),
+        ],
+        default=50,
+    )
+    window = share_number(
+        'model.window',
+        model.get('window'),
+        [Place(*decoder, 'max_relative_time')],
+        default=30,
+    )
     tolerance = tracker.setdefault('miss_tolerance', window)
     if tolerance - 1 > window:
         raise ValueError(
@@ -69,6 +91,7 @@ def share_window(tracker: dict, window: int) -> None:
             f'of history, but model.window = {window}: the ID decoder knows no larger '
             'distance in time; raise the second or lower the first'
         )
+    return dict(num_id_vocabulary=words, window=window)
 
 
 def _takes(part: dict, argument: str) -> bool:

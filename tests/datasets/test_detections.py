@@ -9,8 +9,8 @@ import pytest
 from mmdet.registry import TRANSFORMS
 
 from mmfdta.datasets import ClipIndex, MOTSequenceDataset
-from mmfdta.datasets.transforms.detections import covered_shares
 from mmfdta.datasets.transforms.geometry import ClipGeometry
+from mmfdta.structures.boxes import covered_shares
 
 NOTHING = dict(miss_prob=0, covered_miss_prob=0, false_rate=0, jitter=0, score_noise=0)
 
@@ -30,6 +30,13 @@ def make_clip(seed: int = 0, length: int = 50, objects: int = 8) -> dict:
     )
 
 
+def cover_of(clip: dict) -> np.ndarray:
+    """How much of each box of a clip the nearer boxes of its frame cover."""
+    frames = clip['gt_frames']
+    of_frames = [clip['gt_bboxes'][frames == frame] for frame in np.unique(frames)]
+    return np.concatenate([covered_shares(part, by_nearer=True) for part in of_frames])
+
+
 def simulate(clip: dict, **settings: float) -> dict:
     step = TRANSFORMS.build(dict(type='SimulateDetections', **settings))
     return step.transform(dict(clip))
@@ -41,7 +48,7 @@ def test_nothing_changes_a_clip():
     for key in ('gt_labels', 'gt_ids', 'gt_frames'):
         np.testing.assert_array_equal(found[key], clip[key])
     np.testing.assert_allclose(found['gt_bboxes'], clip['gt_bboxes'], atol=1e-3)
-    alone = covered_shares(clip['gt_bboxes'], clip['gt_frames']) == 0
+    alone = cover_of(clip) == 0
     assert alone.any() and (found['gt_scores'][alone] == 1).all()
 
 
@@ -57,8 +64,7 @@ def test_changes_are_as_often_and_as_large_as_asked():
     found = simulate(clip, **NOTHING | dict(jitter=0.1))
     size = clip['gt_bboxes'][:, 2:] - clip['gt_bboxes'][:, :2]
     moved = (found['gt_bboxes'] - clip['gt_bboxes']).reshape(-1, 2, 2).mean(1) / size
-    cover = covered_shares(clip['gt_bboxes'], clip['gt_frames'])
-    assert moved[cover == 0].std() == pytest.approx(0.1, rel=0.1)
+    assert moved[cover_of(clip) == 0].std() == pytest.approx(0.1, rel=0.1)
 
 
 def test_detections_stay_in_order_with_identities_of_their_own():
@@ -80,9 +86,10 @@ def test_boxes_are_covered_by_nearer_ones():
         [[0, 0, 10, 10], [5, 0, 15, 12], [0, 0, 10, 20]],
         np.float32,
     )
-    cover = covered_shares(boxes, np.array([0, 0, 2]))
-    np.testing.assert_allclose(cover, [0.5, 0, 0])
-    assert len(covered_shares(boxes[:0], np.zeros(0, np.int64))) == 0
+    rows = {name: np.arange(3) for name in ('gt_labels', 'gt_ids')}
+    clip = make_clip() | rows | dict(gt_bboxes=boxes, gt_frames=np.array([0, 0, 2]))
+    found = simulate(clip, **NOTHING, score=1)
+    np.testing.assert_allclose(found['gt_scores'], [0.75, 1, 1])
     rows = {name: np.zeros(0, np.int64) for name in ('gt_labels', 'gt_ids')}
     empty = make_clip() | rows
     empty |= dict(gt_bboxes=boxes[:0], gt_frames=np.zeros(0, np.int64))

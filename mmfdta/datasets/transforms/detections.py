@@ -8,6 +8,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 
+from mmfdta.structures.boxes import covered_shares
 from mmfdta.structures.frames import read_seqinfo
 
 from .decoding import read_image_size
@@ -127,7 +128,10 @@ class SimulateDetections(BaseTransform):
             )
         rng = results['rng']
         boxes, frames = results['gt_bboxes'], results['gt_frames']
-        cover = covered_shares(boxes, frames)
+        ends = np.flatnonzero(np.diff(frames)) + 1
+        cover = np.concatenate(
+            [covered_shares(part, by_nearer=True) for part in np.split(boxes, ends)]
+        )
         more = self.covered_miss_prob * (cover - _COVERED).clip(0) / (1 - _COVERED)
         seen = rng.random(len(boxes)) >= np.maximum(self.miss_prob, more)
         noise = self.jitter * (1 + cover[:, None]) * rng.normal(size=(len(boxes), 4))
@@ -183,29 +187,6 @@ class SimulateDetections(BaseTransform):
     def _scores(self, mean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         noise = self.score_noise * rng.normal(size=len(mean))
         return (mean + noise).clip(0.05, 1.0).astype(np.float32)
-
-
-def covered_shares(boxes: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """Say how much of each box the nearer box that covers most of it covers.
-
-    Args:
-        boxes: float32 (M, 4) xyxy.
-        frames: int (M,), the frame of each, ascending.
-
-    Returns:
-        (M,) in 0..1.
-    """
-    cover = np.zeros(len(boxes))
-    cuts = np.flatnonzero(np.diff(frames, prepend=-1, append=frames.max(initial=0) + 1))
-    for first, end in zip(cuts[:-1], cuts[1:], strict=True):
-        part = boxes[first:end]
-        low = np.maximum(part[:, None, :2], part[:, :2])
-        high = np.minimum(part[:, None, 2:], part[:, 2:])
-        shared = (high - low).clip(0).prod(-1)
-        area = (part[:, 2:] - part[:, :2]).prod(-1).clip(1e-6)
-        nearer = part[:, 3] > part[:, None, 3]
-        cover[first:end] = (shared * nearer / area[:, None]).max(1, initial=0)
-    return cover.clip(0, 1)
 
 
 def _disturb(boxes: np.ndarray, noise: np.ndarray) -> np.ndarray:

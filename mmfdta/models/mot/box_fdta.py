@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from mmfdta.utils.original_frame import frame_context
-from mmfdta.utils.shared_sizes import Place, share_number, share_window
+from mmfdta.utils.shared_sizes import Place, share_identities, share_number
 from mmfdta.utils.transfers import to_device
 
 from ..association import Sequences, box_rows, build_sequences
@@ -306,35 +306,18 @@ def share_box_sizes(model: dict) -> dict:
             'nobody is recognised by these'
         )
 
-    def places(argument: str, *names: str) -> list[Place]:
-        return [Place(f'model.{name}', parts[name], argument) for name in names]
-
-    sizes = dict(
-        embed_dims=share_number(
-            'model.embed_dims',
-            model.get('embed_dims'),
-            [
-                *places('embed_dims', *names[:3]),
-                *places('feature_dims', 'id_decoder'),
-            ],
-            default=256,
-        ),
-        num_id_vocabulary=share_number(
-            'model.num_id_vocabulary',
-            model.get('num_id_vocabulary'),
-            places('num_id_vocabulary', 'id_decoder', 'tracker'),
-            default=50,
-        ),
-        window=share_number(
-            'model.window',
-            model.get('window'),
-            places('max_relative_time', 'id_decoder'),
-            default=30,
-        ),
+    embed_dims = share_number(
+        'model.embed_dims',
+        model.get('embed_dims'),
+        [
+            *(Place(f'model.{name}', parts[name], 'embed_dims') for name in names[:3]),
+            Place('model.id_decoder', parts['id_decoder'], 'feature_dims'),
+        ],
+        default=256,
     )
     tracker = parts['tracker']
+    identities = share_identities(model, parts['id_decoder'], tracker)
     # What the tracker remembers are rows.
     looks_dims = parts['box_encoder'].get('looks_dims') or 0
     tracker['embed_dims'] = BOX_COLUMNS + looks_dims
-    share_window(tracker, sizes['window'])
-    return {**model, **parts, **sizes}
+    return {**model, **parts, 'embed_dims': embed_dims, **identities}

@@ -9,7 +9,7 @@ from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
 from mmfdta.utils.original_frame import frame_context
-from mmfdta.utils.shared_sizes import Place, share_number, share_window
+from mmfdta.utils.shared_sizes import Place, share_identities, share_number
 from mmfdta.utils.transfers import to_device
 
 from ..association import Sequences, build_sequences
@@ -413,26 +413,13 @@ def share_sizes(model: dict, embed_dims: int | None = None) -> dict:
             [*association, Place(between, projection, 'out_channels')],
             default=embed_dims,
         )
-    words = share_number(
-        'model.num_id_vocabulary',
-        model.get('num_id_vocabulary'),
-        places('num_id_vocabulary', 'id_decoder', 'tracker'),
-        default=50,
-    )
-    window = share_number(
-        'model.window',
-        model.get('window'),
-        places('max_relative_time', 'id_decoder'),
-        default=30,
-    )
-    share_window(parts['tracker'], window)
+    identities = share_identities(model, parts['id_decoder'], parts['tracker'])
     return {
         **model,
         **parts,
         'tracker': around,
         'embedding_sharing': sharing,
-        'num_id_vocabulary': words,
-        'window': window,
+        **identities,
     }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from mmfdta.structures.boxes import covered_shares
 from mmfdta.structures.whole_files import open_whole
 
 from .assignment import box_ious
@@ -68,18 +69,6 @@ def embeddings_of_tracks(embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray
     found = np.full((len(rows), embeddings.shape[1]), np.nan, dtype=np.float32)
     found[rows >= 0] = embeddings[rows[rows >= 0]]
     return found
-
-
-def visible_shares(boxes: np.ndarray) -> np.ndarray:
-    """Share of each box (n, 4) xyxy that the box which covers most of it leaves."""
-    if len(boxes) < 2:
-        return np.ones(len(boxes))
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    inner = (high - low).clip(min=0).prod(-1).astype(np.float64)
-    np.fill_diagonal(inner, 0)
-    area = (boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(1).astype(np.float64)
-    return 1 - inner.max(1) / np.maximum(area, 1e-9)
 
 
 @dataclass
@@ -209,7 +198,7 @@ class IdentityGallery:
         self._frame += 1
         embeddings = embeddings.astype(np.float64)
         lengths = np.linalg.norm(embeddings, axis=1)
-        quality = np.asarray(scores, dtype=np.float64) * visible_shares(bboxes)
+        quality = np.asarray(scores, dtype=np.float64) * (1 - covered_shares(bboxes))
         good = np.isfinite(lengths) & (lengths > 0) & (quality >= self.min_quality)
         looks = embeddings / np.where(good, lengths, 1)[:, None]
 

@@ -14,8 +14,8 @@ from mmfdta.models.trackers.gallery import (
     IdentityGallery,
     embeddings_of_tracks,
     rows_of_tracks,
-    visible_shares,
 )
+from mmfdta.structures.boxes import covered_shares
 
 A, B, C = np.eye(3, dtype=np.float32)
 PLACES = np.array([[x, 0, x + 10, 30] for x in range(0, 400, 20)], np.float32)
@@ -90,7 +90,7 @@ def test_a_covered_box_is_not_remembered():
     gallery = IdentityGallery(0.95, min_quality=0.5)
     step(gallery, (0, A), (1, B))
     covered = np.array([[0, 0, 10, 30], [1, -10, 31, 60]], np.float32)
-    assert visible_shares(covered) == pytest.approx([0.1, 1 - 270 / 2100])
+    assert covered_shares(covered) == pytest.approx([0.9, 270 / 2100])
     for _ in range(9):
         assert step(gallery, (0, B), (1, B), boxes=covered) == [0, 1]
     step(gallery)
