@@ -149,6 +149,7 @@ def run(options: argparse.Namespace) -> int:
     """Refine, write, and say what was done; score both sides if asked to."""
     from mmfdta.evaluation.inputs import find_unpaired
     from mmfdta.evaluation.pairing import read_seqmap
+    from mmfdta.evaluation.parts import Part
     from mmfdta.refinement.files import plan_outputs, refine_side, write_refined
     from mmfdta.structures.whole_files import write_text
 
@@ -200,6 +201,9 @@ def run(options: argparse.Namespace) -> int:
             if refined.name in before:
                 again = copy.copy(options)
                 again.results = _written(side, of_tracker)
+                if again.half is None and again.frames is None:
+                    # Frames whose boxes were all removed are not missing.
+                    again.frames = Part()
                 (after[refined.name],) = score_trackers(
                     again, ('HOTA', 'CLEAR', 'Identity'), False
                 )[0].values()

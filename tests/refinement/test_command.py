@@ -85,6 +85,27 @@ def test_scores_before_and_after_are_those_of_evaluate(scene, capsys):
     assert float(scores_of(said, 'before')[0]) < 95
 
 
+@pytest.mark.parametrize('kept', [0, 1], ids=['nothing', 'a part'])
+def test_what_is_left_after_removal_is_scored_as_it_is(scene, capsys, kept):
+    """Not as results that were broken off."""
+    short = [row for n in (1, 7, 13) for row in rows_of(n, range(n, n + 4))]
+    whole = rows_of(40, range(1, 9)) if kept else []
+    (scene / 'out/b.txt').unlink()
+    (scene / 'out/a.txt').write_text(''.join(short + whole))
+    (scene / 'gt/a.txt').write_text(''.join(rows_of(1, range(1, 17))))
+    command = ['refine', 'out/a.txt', '--out', 'few.txt', '--gt', 'gt/a.txt']
+    assert main([*command, '--remove-short', '5']) == 0
+    said = capsys.readouterr().out
+    assert len((scene / 'few.txt').read_text().splitlines()) == 8 * kept
+    hota = float(scores_of(said, 'after')[0])
+    assert (hota == 0) == (not kept)
+
+
+def rows_of(identity, frames):
+    """Rows of text of somebody who walks to the right."""
+    return [f'{frame},{identity},{4 * frame},20,30,60,1,1,1\n' for frame in frames]
+
+
 def test_without_a_step_the_usual_ones_are_taken(scene, capsys):
     assert main(['refine', 'out', '--out', 'usual', '--report', 'report.json']) == 0
     said = capsys.readouterr().out
