@@ -4,6 +4,8 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from mmdet.models.trackers import QuasiDenseTracker
@@ -11,11 +13,14 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, TrackDataSample
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
 
 from mmfdta.apis.config import find_config, load_config
 from mmfdta.apis.model_loading import build_tracker, part_checkpoints, read_parts
 from mmfdta.checkpoints import CheckpointMismatchError
+from mmfdta.cli.main import main
 from mmfdta.engine import ExactWeightsHook
+from mmfdta.structures.mot_text import read_tracks
 
 SHAPE = (64, 96)
 
@@ -137,25 +142,34 @@ def confident(config: Config):
     return model
 
 
+def small_qdtrack() -> Config:
+    config = small('qdtrack_faster-rcnn_mot17')
+    head = config.model.track_head
+    head.roi_extractor.out_channels = 16
+    head.embed_head.update(
+        in_channels=16,
+        conv_out_channels=16,
+        fc_out_channels=16,
+        embed_channels=8,
+        norm_cfg=dict(type='GN', num_groups=4),
+    )
+    return config
+
+
+def small_deepsort() -> Config:
+    config = small('deepsort_faster-rcnn_mot17')
+    network = config.model.embeddings.network
+    network.update(depth=18, base_channels=8, fc_channels=16, out_channels=12)
+    return config
+
+
 @torch.no_grad()
 @pytest.mark.parametrize('name', ['deepsort', 'qdtrack'])
 def test_an_image_that_stands_still_keeps_its_identities(name: str):
     """Without compiled operators: RoI align, suppression and heads of MMDetection."""
-    config = small(f'{name}_faster-rcnn_mot17')
+    config = small_qdtrack() if name == 'qdtrack' else small_deepsort()
     if name == 'qdtrack':
         config.model.tracker.update(init_score_thr=0.5)
-        head = config.model.track_head
-        head.roi_extractor.out_channels = 16
-        head.embed_head.update(
-            in_channels=16,
-            conv_out_channels=16,
-            fc_out_channels=16,
-            embed_channels=8,
-            norm_cfg=dict(type='GN', num_groups=4),
-        )
-    else:
-        network = config.model.embeddings.network
-        network.update(depth=18, base_channels=8, fc_channels=16, out_channels=12)
     # Boxes that cover each other are one object.
     config.model.detector.test_cfg.rcnn.nms.iou_threshold = 0.05
     # Random embeddings tell nobody apart.
@@ -170,3 +184,106 @@ def test_an_image_that_stands_still_keeps_its_identities(name: str):
     assert all({'scores', 'labels'} <= set(part.keys()) for part in tracks)
     if name == 'qdtrack':
         assert isinstance(model.tracker, QuasiDenseTracker)
+
+
+@torch.no_grad()
+def test_qdtrack_follows_looks_wherever_they_are():
+    """Six cards swap places, and some are away for a while; boxes are given.
+
+    Places say nothing, so every identity comes from features, RoI align, embeddings
+    and their comparison.
+    """
+    torch.manual_seed(4)
+    cards = torch.randint(0, 256, (6, 3, 4, 4), dtype=torch.uint8)
+    cards = cards.repeat_interleave(8, 2).repeat_interleave(8, 3)
+    places = [(x, y) for y in (0, 64) for x in (0, 64, 128)]
+    orders = [torch.randperm(6).tolist() for _ in range(6)]
+    present = [set(range(6)), set(range(4)), {0, 2, 5}, set(range(6)), {5}, {0, 1, 2}]
+    images, truth = [], []
+    for order, there in zip(orders, present, strict=True):
+        image = torch.full((3, 128, 192), 114, dtype=torch.uint8)
+        found = [(card, places[order[card]]) for card in sorted(there)]
+        for card, (x, y) in found:
+            image[:, y + 16 : y + 48, x + 16 : x + 48] = cards[card]
+        images.append(image)
+        truth.append(
+            [(card, [x + 16, y + 16, x + 48, y + 48]) for card, (x, y) in found]
+        )
+    model = MODELS.build(small_qdtrack().model).eval()
+    boxes = iter(truth)
+
+    def given(feats, proposals, samples, rescale):
+        here = torch.tensor([box for _, box in next(boxes)]).float()
+        scores = torch.linspace(0.99, 0.95, len(here))
+        labels = torch.zeros(len(here), dtype=torch.int64)
+        return [InstanceData(bboxes=here, scores=scores, labels=labels)]
+
+    model.detector.roi_head.predict = given
+    # Training spreads embeddings; here their mean is taken off, and they are scaled.
+    layer = model.track_head.embed_head.fc_embed
+    image = model.data_preprocessor(
+        dict(inputs=dict(img=[images[0][None]]), data_samples=[clip(0)])
+    )['inputs'][:, 0]
+    everybody = [torch.tensor([box for _, box in truth[0]]).float()]
+    embeds = model.track_head.predict(model.detector.extract_feat(image), everybody)
+    scale = 12 / (embeds - embeds.mean(0)).norm(dim=1).mean()
+    layer.bias.copy_((layer.bias - embeds.mean(0)) * scale)
+    layer.weight.mul_(scale)
+
+    identity = {}
+    for tracks, expected in zip(follow(model, images), truth, strict=True):
+        pairs = zip(tracks.bboxes.tolist(), tracks.instances_id.tolist(), strict=True)
+        found = {tuple(box): number for box, number in pairs}
+        assert len(found) == len(expected)
+        for card, box in expected:
+            assert identity.setdefault(card, found[tuple(box)]) == found[tuple(box)]
+    assert len(set(identity.values())) == 6
+
+
+@torch.no_grad()
+def test_deepsort_by_the_command_with_a_file_for_each_part(tmp_path, capsys):
+    """On the second half of a video of MOT17, of which nothing moves."""
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (*SHAPE, 1), dtype=np.uint8).repeat(3, 2)
+    folder = tmp_path / 'MOT17/train/MOT17-02-FRCNN'
+    (folder / 'img1').mkdir(parents=True)
+    for frame in range(1, 13):
+        cv2.imwrite(str(folder / f'img1/{frame:06d}.png'), picture)
+    (folder / 'seqinfo.ini').write_text(
+        '[Sequence]\nname=MOT17-02-FRCNN\nimDir=img1\nframeRate=30\nseqLength=12\n'
+        f'imWidth={SHAPE[1]}\nimHeight={SHAPE[0]}\nimExt=.png\n'
+    )
+    (folder / 'gt').mkdir()
+    rows = [f'{frame},1,10,10,20,30,1,1,1\n' for frame in range(1, 13)]
+    (folder / 'gt/gt.txt').write_text(''.join(rows))
+
+    config = small_deepsort()
+    config.model.detector.test_cfg.rcnn.nms.iou_threshold = 0.05
+    config.model.detector.test_cfg.rcnn.max_per_img = 6
+    config.model.tracker.obj_score_thr = 0.0
+    data = config.test_dataloader
+    data.update(num_workers=0, persistent_workers=False)
+    data.dataset.data_root = str(tmp_path / 'MOT17')
+    data.dataset.pipeline[0].transforms[1].update(short=SHAPE[0], max_long=SHAPE[1])
+    model = confident(config)
+    torch.save(model.detector.state_dict(), tmp_path / 'detector.pth')
+    reid = model.embeddings.network.state_dict()
+    torch.save(dict(state_dict=reid), tmp_path / 'reid.pth')
+    config.part_checkpoints = {'embeddings.network': str(tmp_path / 'reid.pth')}
+    config.work_dir = str(tmp_path / 'work')
+    config.dump(tmp_path / 'small.py')
+
+    out = tmp_path / 'tracks'
+    files = str(tmp_path / 'small.py'), str(tmp_path / 'detector.pth')
+    assert main(['test', *files, '--out', str(out)]) == 0
+    assert 'HOTA' in capsys.readouterr().out
+    written = read_tracks(out / 'MOT17-02-FRCNN.txt')
+    image = torch.from_numpy(picture).permute(2, 0, 1)
+    expected = follow(model, [image] * 5)  # of 12 frames the last five
+    assert sorted(set(written.frame.tolist())) == list(range(8, 13))
+    for number, tracks in enumerate(expected, start=8):
+        here = written.select(written.frame == number)
+        assert len(here) == len(tracks) > 1
+        order, other = here.identity.argsort(), tracks.instances_id.argsort()
+        assert here.identity[order].tolist() == tracks.instances_id[other].tolist()
+        np.testing.assert_allclose(here.xyxy[order], tracks.bboxes[other], atol=2e-3)
