@@ -2,7 +2,8 @@
 # tracker gets the same budget, so its space has what its authors name as settings, and
 # values on both sides of the published ones. A name with dots reaches into an argument:
 # 'obj_score_thrs.high'. LibraryTracker has a space for each of its trackers, by its
-# name. A config with `search`, in this form, has its own.
+# name; what is tried of a tracker around another, such as GalleryTracker, is its space
+# and that of the other. A config with `search`, in this form, has its own.
 _scores = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
 _births = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
 _overlaps = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5]
@@ -74,6 +75,11 @@ search_spaces = {
         'obj_score_thr': _scores,
         'match_iou_thr': _overlaps,
         'num_tentatives': [1, 2, 3],
+    },
+    # Cosines of FDTA's embeddings, and of pooled maps, which are all alike.
+    'GalleryTracker': {
+        'threshold': [0.4, 0.5, 0.6, 0.7, 0.8, 0.84, 0.88, 0.92],
+        'min_quality': [0.0, 0.15, 0.3, 0.45, 0.6],
     },
     'LibraryTracker:botsort': {**_botsort, 'enable_cmc': [True, False]},
     'LibraryTracker:cbiou': {

@@ -18,6 +18,18 @@ entries = [
         checkpoint='fdta.pth',
     ),
     dict(name='SORT', config='sort_fdta-det_mini', checkpoint='fdta.pth'),
+    dict(name='FDTA with gallery', config='fdta-gallery_mini', checkpoint='fdta.pth'),
+    dict(
+        name='Boxes',
+        config='boxes_fdta-det_mini',
+        checkpoint='boxes.pth',
+        detector_checkpoint='fdta.pth',
+    ),
+    dict(
+        name='Boxes and embeddings',
+        config='boxes-looks_fdta-det_mini',
+        checkpoint='boxes-looks.pth',
+    ),
     dict(
         name='FDTA (tuned)',
         config='fdta_mini',

@@ -9,6 +9,7 @@ entries = [
     dict(name='BoT-SORT', config='botsort_yolox-nano_pets'),
     dict(name='C-BIoU', config='cbiou_yolox-nano_pets'),
     dict(name='SORT', config='sort_yolox-nano_pets'),
+    dict(name='ByteTrack with gallery', config='bytetrack-gallery_yolox-nano_pets'),
     dict(
         name='OC-SORT (tuned)',
         config='ocsort_yolox-nano_pets',

@@ -214,6 +214,7 @@ _ALL = (
             *(f'{t}_yolox-nano_coco' for t in ('bytetrack', 'botsort', 'cbiou')),
             'iou-embedding_yolox-nano_coco',
             *(f'{t}_yolox-nano_pets' for t in _BOX_TRACKERS),
+            'bytetrack-gallery_yolox-nano_pets',
         ),
         scores={'box AP': 25.8},
         scored_on='COCO val',

@@ -20,6 +20,7 @@ from torch import nn
 
 from mmfdta.evaluation import summarise
 from mmfdta.evaluation.records import make_record
+from mmfdta.models.trackers.kinds import kind_of
 from mmfdta.structures.tables import markdown_table
 from mmfdta.structures.tracks import Tracks
 from mmfdta.structures.whole_files import write_text
@@ -34,11 +35,12 @@ from ..fingerprints import (
     weights_digest,
 )
 from ..sequence_loop import SequenceLoop
-from ..thresholds import kind_of
 
 SEARCH_SPACES = '_base_/search_spaces'
 """The config that says what is tried of each class of trackers."""
 _SCORES = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1')
+# Arguments of a tracker that another one is around.
+_INNER = 'tracker.'
 
 
 @dataclass(frozen=True)
@@ -204,43 +206,64 @@ def build_tracker(present: Any, tracker_cfg: Mapping, setting: Mapping) -> Any:
         present: The model's tracker.
         tracker_cfg: Its config.
         setting: Arguments that replace those of the config; ``name.key`` reaches into
-            an argument that is a dictionary.
+            an argument that is a dictionary, and ``tracker.name`` into a tracker that
+            this one is around.
 
     Raises:
         ValueError: If the tracker takes no such argument, or refuses a value.
     """
+    changed = _with_setting(present, tracker_cfg, setting)
+    return MODELS.build(Config(dict(tracker=changed)).tracker)
+
+
+def _with_setting(
+    present: Any, tracker_cfg: Mapping, setting: Mapping, place: str = 'model.tracker'
+) -> dict[str, Any]:
+    """A tracker's config with a setting, and with what its model has told it.
+
+    What a model tells its tracker no config repeats.
+    """
     takes = inspect.signature(type(present).__init__).parameters
-    names = {name.partition('.')[0] for name in setting}
-    unknown = sorted(names - set(takes))
+    unknown = sorted({name.partition('.')[0] for name in setting} - set(takes))
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in takes.values()):
         raise ValueError(
-            f'model.tracker: {type(present).__name__} takes no {unknown[0]!r}; it '
+            f'{place}: {type(present).__name__} takes no {unknown[0]!r}; it '
             f'takes {", ".join(list(takes)[1:])}'
         )
-    config = Config(dict(tracker=_told_by_model(present, tracker_cfg)))
-    for name, value in setting.items():
+    told = {name: vars(present).get(name) for name in takes if name != 'self'}
+    told = {k: v for k, v in told.items() if isinstance(v, int | float | str)}
+    config = {**told, **tracker_cfg}
+    own, inner = _split_setting(setting, tracker_cfg)
+    if inner is not None:
+        config['tracker'] = _with_setting(
+            present.tracker, tracker_cfg['tracker'], inner, f'{place}.tracker'
+        )
+    for name, value in own.items():
         argument, _, key = name.partition('.')
         if key:
-            parts = _present_value(present, config.tracker, argument)
+            parts = _present_value(present, config, argument)
             if not isinstance(parts, Mapping) or key not in parts:
                 known = list(parts) if isinstance(parts, Mapping) else parts
                 raise ValueError(f'{name}: found {key!r}, expected one of {known}')
-            config.tracker[argument] = {**parts, key: value}
+            config[argument] = {**parts, key: value}
         else:
-            config.tracker[argument] = value
-    return MODELS.build(config.tracker)
+            config[argument] = value
+    return config
 
 
-def _told_by_model(present: Any, tracker_cfg: Mapping) -> dict[str, Any]:
-    """A tracker's config with what its model has told it, which no config repeats."""
-    takes = inspect.signature(type(present).__init__).parameters
-    told = {name: vars(present).get(name) for name in takes if name != 'self'}
-    told = {k: v for k, v in told.items() if isinstance(v, int | float | str)}
-    inside = tracker_cfg.get('tracker')
-    if isinstance(inside, Mapping):  # of a tracker around another
-        inside = _told_by_model(present.tracker, inside)
-        tracker_cfg = {**tracker_cfg, 'tracker': inside}
-    return {**told, **tracker_cfg}
+def _split_setting(
+    setting: Mapping[str, Any], tracker_cfg: Mapping
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Divide arguments into those of a tracker, and of one that it is around.
+
+    Returns:
+        Both by name; None for the second where it is around none.
+    """
+    if not isinstance(tracker_cfg.get('tracker'), Mapping):
+        return dict(setting), None
+    inner = {n[len(_INNER) :]: v for n, v in setting.items() if n.startswith(_INNER)}
+    own = {name: v for name, v in setting.items() if not name.startswith(_INNER)}
+    return own, inner
 
 
 def present_setting(
@@ -257,9 +280,13 @@ def present_setting(
     found = {}
     for name in names:
         argument, _, key = name.partition('.')
-        value = _present_value(present, tracker_cfg, argument)
-        if key:
-            value = value.get(key) if isinstance(value, Mapping) else None
+        if name.startswith(_INNER) and isinstance(tracker_cfg.get('tracker'), Mapping):
+            inside = present_setting(present.tracker, tracker_cfg['tracker'], [key])
+            value = inside.get(key)
+        else:
+            value = _present_value(present, tracker_cfg, argument)
+            if key:
+                value = value.get(key) if isinstance(value, Mapping) else None
         if value is not None:
             found[name] = value
     return found
@@ -279,16 +306,20 @@ def search_space(config: Config) -> dict[str, list]:
 
     Returns:
         Values by argument, as :func:`build_tracker` takes them; empty for a tracker
-        that has no space.
+        that has no space. A tracker around another has both spaces.
 
     Raises:
         ValueError: If ``search`` of the config is no space.
     """
     space = config.get('search')
     if space is None:
-        kind = kind_of(config.model.get('tracker') or {})
         spaces = Config.fromfile(find_config(SEARCH_SPACES)).search_spaces
-        return ConfigDict(spaces.get(kind, {})).to_dict()
+        tracker, prefix, found = config.model.get('tracker'), '', {}
+        while isinstance(tracker, Mapping):
+            own = ConfigDict(spaces.get(kind_of(tracker), {})).to_dict()
+            found |= {f'{prefix}{name}': values for name, values in own.items()}
+            tracker, prefix = tracker.get('tracker'), f'{prefix}{_INNER}'
+        return found
     if not isinstance(space, Mapping) or not space:
         raise ValueError(f'search: found {space!r}, expected values by argument')
     for name, values in space.items():

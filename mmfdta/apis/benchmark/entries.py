@@ -18,7 +18,7 @@ from ..weights import find_checkpoint
 
 # NAME:CONFIG=CHECKPOINT; a drive letter of Windows is no name.
 _WORD = re.compile(r'(?:(?P<name>[^:=/\\]{2,}):)?(?P<config>[^=]+)(?:=(?P<value>.+))?')
-_KEYS = {'name', 'config', 'checkpoint', 'cfg_options'}
+_KEYS = {'name', 'config', 'checkpoint', 'detector_checkpoint', 'cfg_options'}
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,8 @@ def _check_listed(item: dict) -> dict:
     if keys != {'name', 'results'} and not {'name', 'config'} <= keys <= _KEYS:
         raise ValueError(
             f'entries: found an entry with {sorted(keys)}, expected name, config '
-            'and, if it has some, checkpoint and cfg_options; or name and results'
+            'and, if it has some, checkpoint, detector_checkpoint and cfg_options; or '
+            'name and results'
         )
     return dict(item)
 
@@ -183,6 +184,15 @@ def _open_entry(item: dict, changes: list[dict], random_weights: bool) -> Entry:
     if checkpoint is not None:
         checkpoint = _find_weights(name, folder, checkpoint)
     config.merge_from_dict(changes[0])
+    detector = item.get('detector_checkpoint')
+    if detector is not None:
+        if 'detector_checkpoint' not in config:
+            raise ValueError(
+                f'{name}: found detector_checkpoint, but its config '
+                f'{Path(config.filename or "").name} has none, so its detector is in '
+                'checkpoint; leave it out'
+            )
+        config.detector_checkpoint = str(_find_weights(name, item['folder'], detector))
     for options in filter(None, changes[1:]):
         check_new_keys(config, options)
         config.merge_from_dict(dict(options))

@@ -193,6 +193,35 @@ def test_a_name_with_a_dot_reaches_into_an_argument():
         build_tracker(present, cfg, {'init_track_thr.x': 0.2})
 
 
+def test_a_name_reaches_into_a_tracker_that_another_is_around():
+    init_default_scope('mmdet')
+    inner = Config.fromfile(find_config('bytetrack_fdta-det_mini')).model.tracker
+    cfg = Config(dict(t=dict(type='GalleryTracker', tracker=inner, threshold=0.7))).t
+    present = MODELS.build(cfg)
+    names = ('threshold', 'tracker.num_tentatives', 'tracker.match_iou_thrs.low')
+    now = present_setting(present, cfg, names)
+    assert now == dict(zip(names, (0.7, 3, 0.5), strict=True))
+    setting = dict(zip(names, (0.6, 2, 0.2), strict=True))
+    tracker = build_tracker(present, cfg, setting)
+    assert tracker.gallery.threshold == 0.6
+    assert tracker.tracker.match_iou_thrs == dict(high=0.1, low=0.2, tentative=0.3)
+    assert tracker.tracker.num_tentatives == 2
+    assert present.tracker.num_tentatives == 3 and present.gallery.threshold == 0.7
+    other = dict(type='GalleryTracker', tracker=dict(type='IoUEmbeddingTracker'))
+    with pytest.raises(ValueError, match=r"tracker\.tracker: IoUEm\w+ takes no 'x'"):
+        build_tracker(MODELS.build(dict(other)), other, {'tracker.x': 0.2})
+    with pytest.raises(
+        ValueError, match="match_iou_thrs.x: found 'x', expected one of"
+    ):
+        build_tracker(present, cfg, {'tracker.match_iou_thrs.x': 0.2})
+    # It is tried with the space of the tracker inside.
+    space = search_space(Config(dict(model=dict(tracker=cfg))))
+    inside = search_space(Config(dict(model=dict(tracker=inner))))
+    assert {f'tracker.{name}': values for name, values in inside.items()} | SPACES[
+        'GalleryTracker'
+    ].to_dict() == space
+
+
 SPACES = Config.fromfile(find_config('_base_/search_spaces')).search_spaces
 TUNED = {
     'FDTATracker': 'fdta_mini',
@@ -202,6 +231,7 @@ TUNED = {
     'SORTTracker': 'sort_fdta-det_mini',
     'DeepSORTTracker': 'deepsort_fdta-det_mini',
     'OnlineStrongSORTTracker': 'strongsort_fdta-det_mini',
+    'GalleryTracker': 'fdta-gallery_mini',
     'LibraryTracker:botsort': 'botsort_fdta-det_mini',
     'LibraryTracker:cbiou': 'cbiou_fdta-det_mini',
 }
@@ -212,14 +242,18 @@ def test_every_value_of_a_space_is_one_that_the_tracker_takes(kind):
     init_default_scope('mmdet')
     config = Config.fromfile(find_config(TUNED[kind]))
     space = search_space(config)
-    assert space == SPACES[kind].to_dict()
-    sizes = share_sizes(config.model) if kind == 'FDTATracker' else config.model
+    own = {k: v for k, v in space.items() if not k.startswith('tracker.')}
+    assert own == SPACES[kind].to_dict()
+    sizes = config.model if config.model.type != 'FDTA' else share_sizes(config.model)
     present, cfg = MODELS.build(sizes['tracker']), config.model.tracker
     for name, values in space.items():
         for value in values:
-            tracker = build_tracker(present, cfg, {name: value})
-            arguments = getattr(tracker, 'arguments', {})
-            assert present_setting(tracker, arguments, [name]) == {name: value}
+            part, key = build_tracker(present, cfg, {name: value}), name
+            if kind == 'GalleryTracker':
+                part = part.tracker if name.startswith('tracker.') else part.gallery
+                key = name.removeprefix('tracker.')
+            arguments = getattr(part, 'arguments', {})
+            assert present_setting(part, arguments, [key]) == {key: value}
     # What is published stands in the middle of what is tried.
     for name, value in present_setting(present, cfg, space).items():
         numbers = [v for v in space[name] if not isinstance(v, str | bool)]

@@ -24,7 +24,7 @@ from mmfdta.apis.benchmark.runs import run_fingerprint
 from mmfdta.apis.config import find_config
 from mmfdta.apis.detection_store import DetectionStore, detection_fingerprint
 from mmfdta.apis.evaluation_data import EvaluationData, open_dataset
-from mmfdta.apis.model_loading import load_tracker
+from mmfdta.apis.model_loading import load_tracker, part_checkpoints
 from mmfdta.apis.sequence_loop import STAGES, SequenceLoop
 from mmfdta.cli.main import main
 
@@ -532,6 +532,30 @@ def test_benchmark_configs_name_configs_that_exist(name: str, tmp_path):
     listed = read_entries([f'benchmarks/{name}'], checkpoint_dir=tmp_path)
     assert [e.name for e in listed.entries] == [e['name'] for e in config.entries]
     assert listed.data == config.data
+    for entry, read in zip(config.entries, listed.entries, strict=True):
+        detector = entry.get('detector_checkpoint')
+        if detector is not None:
+            assert part_checkpoints(read.config)['detector'] == str(tmp_path / detector)
+
+
+def test_the_detector_of_an_entry_is_where_its_checkpoints_are(tmp_path):
+    listed, entry = tmp_path / 'listed.py', dict(name='A', config='boxes_fdta-det_mini')
+    for name in ('boxes.pth', 'fdta.pth', 'mine.pth'):
+        (tmp_path / name).touch()
+
+    def read(entry, **options):
+        listed.write_text(f'entries = [{entry!r}]\n')
+        (found,) = read_entries([str(listed)], tmp_path, **options).entries
+        return found.config.detector_checkpoint
+
+    entry |= dict(checkpoint='boxes.pth', detector_checkpoint='fdta.pth')
+    assert read(entry) == str(tmp_path / 'fdta.pth')
+    mine = {'A': {'detector_checkpoint': str(tmp_path / 'mine.pth')}}
+    assert read(entry, options_for=mine) == str(tmp_path / 'mine.pth')
+    with pytest.raises(FileNotFoundError, match='A: there is no checkpoint .*none.pth'):
+        read(entry | dict(detector_checkpoint='none.pth'))
+    with pytest.raises(ValueError, match='A: found detector_checkpoint, .* has none'):
+        read(entry | dict(config='fdta_mini'))
 
 
 def test_a_line_up_of_0_1_is_answered_by_a_line(arena, capsys, tmp_path):

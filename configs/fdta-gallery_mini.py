@@ -1,0 +1,12 @@
+# FDTA with a gallery on MiniDance: who returns has the old identity (docs/video.md).
+# Takes a checkpoint of fdta_mini.py.
+_base_ = ['./fdta_mini.py']
+
+model = dict(
+    tracker=dict(
+        _delete_=True,
+        type='GalleryTracker',
+        tracker=_base_.model.tracker,
+        threshold=0.5,
+    )
+)
