@@ -26,6 +26,7 @@ from mmfdta.runtime.exported_model import FACTS_FILE, ExportedModel, hash_file
 from mmfdta.runtime.frame_input import PreparedFrame
 from mmfdta.runtime.sessions import describe_session, open_session, run_session
 from mmfdta.runtime.trackers import ArrayTracker, build_tracker
+from mmfdta.structures.track_embeddings import EmbeddedTracks
 from mmfdta.structures.tracks import Tracks
 
 from .thresholds import describe_thresholds, threshold_options
@@ -63,6 +64,9 @@ class ExportedTracker(VideoTracker):
             the next ones: an :class:`~mmfdta.models.trackers.IdentityGallery`, or the
             name of its file ``*.npz``, which is made if it is not there and written
             when a video of :meth:`track` is over. It takes a model with association.
+        keep_embeddings: Tracks are
+            :class:`~mmfdta.structures.track_embeddings.EmbeddedTracks`, and
+            :meth:`track` writes ``NAME.npz``. It takes a model with association.
 
     Attributes:
         model: What the folder's ``model.json`` says.
@@ -88,6 +92,7 @@ class ExportedTracker(VideoTracker):
         batch_size: int | None = None,
         thresholds: Mapping[str, float] | None = None,
         gallery: IdentityGallery | str | os.PathLike | None = None,
+        keep_embeddings: bool = False,
     ) -> None:
         super().__init__(channel_order, batch_size)
         self.model = model = ExportedModel.load(folder)
@@ -109,12 +114,14 @@ class ExportedTracker(VideoTracker):
                 open_session(model.association_path, beside, threads)
             )
         self.state = self._new_tracker()
+        self.keep_embeddings = keep_embeddings
+        if model.association is None and (gallery is not None or keep_embeddings):
+            option = 'keep_embeddings' if gallery is None else 'gallery'
+            raise ValueError(
+                f'{option}: {model.folder} gives no embeddings, which identities '
+                'are known by; export FDTA, or track with the config itself'
+            )
         if gallery is not None:
-            if model.association is None:
-                raise ValueError(
-                    f'gallery: {model.folder} gives no embeddings, which identities '
-                    'are known by; export FDTA, or track with the config itself'
-                )
             weights = model.checkpoint
             self.open_gallery(gallery, weights.sha256 if weights else None)
 
@@ -185,10 +192,12 @@ class ExportedTracker(VideoTracker):
             areas=found.areas,
             embeddings=found.embeddings,
         )
-        gallery = session.gallery
-        if gallery is not None and found.embeddings is not None:
+        gallery, embeddings = session.gallery, None
+        wanted = gallery is not None or self.keep_embeddings
+        if wanted and found.embeddings is not None:
             rows = rows_of_tracks(bboxes, labels, found.bboxes, found.labels)
             embeddings = embeddings_of_tracks(found.embeddings, rows)
+        if gallery is not None and embeddings is not None:
             with self._lock:  # a session may be copying it
                 if number == 1:
                     gallery.start_video()
@@ -198,7 +207,10 @@ class ExportedTracker(VideoTracker):
         xywh = bboxes.astype(np.float64).reshape(-1, 4)
         xywh[:, 2:] -= xywh[:, :2]
         frame = np.full(len(xywh), number)
-        return Tracks.create(frame, identities, xywh, scores, labels)
+        tracks = Tracks.create(frame, identities, xywh, scores, labels)
+        if self.keep_embeddings and embeddings is not None:
+            return EmbeddedTracks.of(tracks, embeddings)
+        return tracks
 
     def predict_video(
         self, samples: list[PreparedFrame], first_frame: int, session: TrackingSession

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
+from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmfdta.engine.frame_batches import (
@@ -27,12 +28,15 @@ from mmfdta.models.trackers import GalleryTracker, IdentityGallery
 from mmfdta.models.trackers.gallery import LEARNED_THRESHOLD, POOLED_THRESHOLD
 from mmfdta.runtime.exported_model import hash_file
 from mmfdta.structures.classes import column_numbers
-from mmfdta.structures.tracks import Tracks
+from mmfdta.structures.track_embeddings import EmbeddedTracks
+from mmfdta.structures.tracks import Tracks, as_array
 
 from .config import read_config
 from .detection_store import detects_apart
 from .fingerprints import digest, settings_of
 from .frame_preprocessing import FramePreprocessor, collate_frames
+from .kept_embeddings import add_embeddings
+from .kept_embeddings import keep_embeddings as keep_embeddings_of
 from .model_loading import load_tracker, part_checkpoints
 from .presets import choose_config
 from .thresholds import describe_thresholds, threshold_options
@@ -88,6 +92,9 @@ class MOTInferencer(VideoTracker):
             name of its file ``*.npz``, which is made if it is not there and written
             when a video of :meth:`track` is over. YOLOX, which has no embeddings, gets
             those of :class:`~mmfdta.models.PooledEmbeddings`.
+        keep_embeddings: Tracks are
+            :class:`~mmfdta.structures.track_embeddings.EmbeddedTracks`, and
+            :meth:`track` writes ``NAME.npz``. YOLOX's are pooled.
 
     Attributes:
         config: The config with all settings.
@@ -121,6 +128,7 @@ class MOTInferencer(VideoTracker):
         thresholds: Mapping[str, float] | None = None,
         input_size: int | None = None,
         gallery: IdentityGallery | str | os.PathLike | None = None,
+        keep_embeddings: bool = False,
     ) -> None:
         super().__init__(channel_order, batch_size)
         chosen = choose_config(checkpoint) if config is None else config
@@ -135,8 +143,11 @@ class MOTInferencer(VideoTracker):
         if thresholds:
             options = threshold_options(self.config.model, thresholds)
             self.config.merge_from_dict(options)
-        if gallery is not None:
-            _add_embeddings(self.config.model)
+        self.keep_embeddings = keep_embeddings
+        if keep_embeddings:
+            keep_embeddings_of(self.config.model)
+        elif gallery is not None:
+            add_embeddings(self.config.model)
         if precision is not None:
             self.config.precision = precision
         if compile:
@@ -175,7 +186,9 @@ class MOTInferencer(VideoTracker):
             self._name_embeddings(),
             POOLED_THRESHOLD if pooled else LEARNED_THRESHOLD,
         )
-        self.model.tracker = GalleryTracker.around(tracker, opened)
+        self.model.tracker = GalleryTracker.around(
+            tracker, opened, self.keep_embeddings
+        )
 
     def _hash_weights(self) -> tuple[str | None, dict[str, str]]:
         """Hash the checkpoint, and those of the parts that have one of their own."""
@@ -250,7 +263,14 @@ class MOTInferencer(VideoTracker):
         """Associate a frame, with the precision that the model's forward pass sets."""
         with self._lock, self._in_precision():
             frame = associate()
-        return Tracks.from_instances(frame.pred_track_instances, number)
+        return self._tracks_of(frame.pred_track_instances, number)
+
+    def _tracks_of(self, found: InstanceData, number: int) -> Tracks:
+        """Take the tracks of a frame, with their embeddings if they are kept."""
+        tracks = Tracks.from_instances(found, number)
+        if not self.keep_embeddings:
+            return tracks
+        return EmbeddedTracks.of(tracks, as_array(found.embeddings))
 
     def _in_precision(self) -> AbstractContextManager[None]:
         device = next(self.model.parameters()).device
@@ -269,7 +289,7 @@ class MOTInferencer(VideoTracker):
                 'pred_track_instances; expected a tracker, not a detector'
             )
         return [
-            Tracks.from_instances(frame.pred_track_instances, number)
+            self._tracks_of(frame.pred_track_instances, number)
             for number, frame in enumerate(clip, start=first_frame)
         ]
 
@@ -300,11 +320,3 @@ class MOTInferencer(VideoTracker):
             f'weights {self.checkpoint or "at random"}, on {device}',
             *self.describe_gallery(),
         ]
-
-
-def _add_embeddings(model: ConfigDict) -> None:
-    """Let a detector that has no embeddings give some, where it can."""
-    detector = str((model.get('detector') or {}).get('type')).rpartition('.')[2]
-    if model.type == 'TrackingByDetection' and detector == 'YOLOX':
-        settings = model.get('embeddings') or {}
-        model.embeddings = dict(dict(type='PooledEmbeddings'), **settings)

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""What a tracked video leaves: an annotated video, text, JSON, JSON lines and CSV."""
+"""What a tracked video leaves: video, text, JSON, JSON lines, CSV and embeddings."""
 
 import contextlib
 import errno
@@ -13,8 +13,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO, Protocol
 
+import numpy as np
+
 from mmfdta.structures.mot_text import format_tracks
 from mmfdta.structures.tables import csv_table
+from mmfdta.structures.track_embeddings import (
+    SUFFIX,
+    EmbeddedTracks,
+    TrackEmbeddings,
+)
 from mmfdta.utils.logs import say
 from mmfdta.visualization import (
     VIDEO_SUFFIXES,
@@ -178,7 +185,7 @@ class _StreamedText:
         if self._file is None:
             check_folder(self.path)
             text = self._head() + text
-        with self._explained():
+        with _explained(self.path):
             if self._file is None:
                 self._file = self._growing.open('w', encoding='utf-8', newline='\n')
             self._file.write(text)
@@ -192,7 +199,7 @@ class _StreamedText:
             return None
         target = final_path(self.path, complete)
         try:
-            with self._explained():
+            with _explained(self.path):
                 self._file.write(self._tail(complete))
                 self._file.close()
                 os.replace(self._growing, target)
@@ -207,19 +214,6 @@ class _StreamedText:
                 self._file.close()
             self._file = None
             self._growing.unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        """Name the file in errors."""
-        try:
-            yield
-        except OSError as error:
-            full = ': the disk is full' if error.errno == errno.ENOSPC else ''
-            raise OSError(
-                error.errno,
-                f'cannot write the tracks{full} ({error.strerror})',
-                str(self.path),
-            ) from None
 
     def _head(self) -> str:
         return ''
@@ -373,6 +367,100 @@ class CountCSV(_StreamedText):
         return csv_table(self._TITLES, rows).partition('\n')[2]
 
 
+class EmbeddingFile:
+    """Embeddings of the tracks, which `mmfdta refine --embeddings` reads.
+
+    Args:
+        path: Where it will stand, see :class:`TrackEmbeddings`.
+        facts: About the video.
+    """
+
+    def __init__(self, path: Path, facts: VideoFacts) -> None:
+        self.path = path
+        self._facts = facts
+        self._growing = temporary_path(path)
+        self._file: IO[bytes] | None = None
+        self._row: np.dtype | None = None
+
+    def write(self, frame: TrackedFrame) -> None:
+        """Append the embeddings of the frame's tracks.
+
+        Raises:
+            ValueError: If the tracks have none.
+        """
+        tracks = frame.tracks
+        if not isinstance(tracks, EmbeddedTracks):
+            raise ValueError(
+                f'{self.path}: frame {frame.number} has tracks without embeddings; '
+                'open the model with keep_embeddings=True (--keep-embeddings)'
+            )
+        known = tracks.select(np.isfinite(tracks.embeddings).all(axis=1))
+        if self._file is None:
+            check_folder(self.path)
+        with _explained(self.path):
+            if self._file is None:
+                self._file = self._growing.open('w+b')
+            if not len(known):
+                return
+            if self._row is None:
+                self._row = _row_of_embeddings(known.embeddings.shape[1])
+            rows = np.empty(len(known), self._row)
+            for name in rows.dtype.names or ():
+                rows[name] = getattr(known, name)
+            if self._facts.numbers is None:
+                rows['label'] = -1
+            else:
+                written = np.array([*self._facts.numbers, -1], dtype=np.int64)
+                rows['label'] = written[known.label]
+            self._file.write(rows.tobytes())
+            # A full disk shows here, not at the end of a long video.
+            self._file.flush()
+
+    def finish(self, complete: bool) -> Path | None:
+        """Complete the file."""
+        if self._file is None:
+            return None
+        target = final_path(self.path, complete)
+        try:
+            with _explained(self.path):
+                rows: np.ndarray = np.zeros(0, _row_of_embeddings(0))
+                if self._row is not None:
+                    rows = np.memmap(self._growing, self._row, 'r')
+                found = {name: rows[name] for name in rows.dtype.names or ()}
+                TrackEmbeddings(**found).save(target)
+        finally:
+            self.discard()
+        return target
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # a full disk has been reported
+                self._file.close()
+            self._file = None
+            self._growing.unlink(missing_ok=True)
+
+
+def _row_of_embeddings(channels: int) -> np.dtype:
+    """A row of a file of embeddings while it grows."""
+    numbers = [(name, np.int64) for name in ('frame', 'identity', 'label')]
+    return np.dtype([*numbers, ('embeddings', np.float32, (channels,))])
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Name the file in errors."""
+    try:
+        yield
+    except OSError as error:
+        full = ': the disk is full' if error.errno == errno.ENOSPC else ''
+        raise OSError(
+            error.errno,
+            f'cannot write the tracks{full} ({error.strerror})',
+            str(path),
+        ) from None
+
+
 def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
 
@@ -419,7 +507,7 @@ def plan_outputs(
 
     Args:
         out: Files: a video (mp4, m4v, mov, mkv, avi, webm), MOTChallenge text
-            (txt), JSON (json), JSON lines (jsonl), CSV (csv).
+            (txt), JSON (json), JSON lines (jsonl), CSV (csv), embeddings (npz).
         facts: About the video.
         style: How tracks are drawn.
         caption: Write number and speed into the video.
@@ -451,10 +539,13 @@ def plan_outputs(
             outputs.append(TrackJSONLines(path, facts))
         elif suffix == '.csv':
             outputs.append(TrackCSV(path, facts))
+        elif suffix == SUFFIX:
+            outputs.append(EmbeddingFile(path, facts))
         else:
+            known = *VIDEO_SUFFIXES, '.txt', '.json', '.jsonl', '.csv', SUFFIX
             raise ValueError(
                 f'out: cannot tell what to write to {path}, expected one of '
-                f'{", ".join((*VIDEO_SUFFIXES, ".txt", ".json", ".jsonl", ".csv"))}'
+                f'{", ".join(known)}'
             )
         check_folder(path)
     return outputs

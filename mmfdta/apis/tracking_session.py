@@ -15,6 +15,7 @@ from .result_names import refuse_replacing
 from .sources import FrameSource, SourceOptions, open_source
 from .sources.opening import Source
 from .track_outputs import (
+    EmbeddingFile,
     VideoFacts,
     VideoOptions,
     keep_audio,
@@ -229,6 +230,12 @@ class TrackingSession:
         try:
             style = style or TrackStyle()
             outputs = plan_outputs(out, facts, style, caption, written)
+            for output in outputs:
+                if isinstance(output, EmbeddingFile) and not owner.keep_embeddings:
+                    raise ValueError(
+                        f'out: found {output.path}, but embeddings are not kept; open '
+                        'the model with keep_embeddings=True'
+                    )
             outputs += plan_counts(counts, facts, counter, outputs)
             if counter is not None:
                 counter.reset()

@@ -60,6 +60,7 @@ class VideoTracker(TrackingSession):
         gallery: Who is remembered from video to video; None without a gallery.
         state: State of its own video.
         largest_batch: Most frames that :meth:`choose_batch` says.
+        keep_embeddings: Tracks have embeddings.
 
     Raises:
         ValueError: If an argument is wrong.
@@ -67,6 +68,7 @@ class VideoTracker(TrackingSession):
 
     class_numbers: Sequence[int] | None
     largest_batch = 1
+    keep_embeddings = False
 
     def __init__(self, channel_order: str, batch_size: int | None) -> None:
         if channel_order not in ('bgr', 'rgb'):

@@ -129,6 +129,16 @@ def add_batch_size(parser: Options) -> None:
     )
 
 
+def add_keep_embeddings(parser: Options) -> None:
+    """Add ``--keep-embeddings``, which decides nothing about the tracks."""
+    parser.add_argument(
+        '--keep-embeddings',
+        action='store_true',
+        help='write the embeddings of the tracks beside their text, as .npz, which '
+        'refine --embeddings reads',
+    )
+
+
 def add_checkpoint(parser: Options) -> None:
     """Add the checkpoint, which may follow the config or be named as an option.
 

@@ -7,6 +7,7 @@ from .arguments import (
     add_batch_size,
     add_checkpoint,
     add_compile,
+    add_keep_embeddings,
     add_precision,
     add_run_arguments,
     meet_launcher,
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--out',
         help='folder for the tracks as MOTChallenge text; <work dir>/tracks by default',
     )
+    add_keep_embeddings(parser)
     parser.add_argument(
         '--allow-random-weights',
         action='store_true',
@@ -59,6 +61,7 @@ def run(options: argparse.Namespace) -> None:
     """Test."""
     meet_launcher(options)
     from mmfdta.apis.config import leave_processes, load_config
+    from mmfdta.apis.kept_embeddings import keep_embeddings
     from mmfdta.apis.test import test
 
     config = load_config(
@@ -70,5 +73,7 @@ def run(options: argparse.Namespace) -> None:
         config.inference_batch_size = options.batch_size
     if options.compile:
         config.compile_detector = True
+    if options.keep_embeddings:
+        keep_embeddings(config.model)
     test(config, choose_checkpoint(options, config.get('checkpoint')), options.out)
     leave_processes()

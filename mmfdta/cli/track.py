@@ -21,6 +21,7 @@ from .arguments import (
     add_batch_size,
     add_cfg_options,
     add_compile,
+    add_keep_embeddings,
     add_precision,
     add_video_options,
     number,
@@ -55,6 +56,7 @@ _WARM = 3
 _LISTED = 8
 _FASTEST = 'bytetrack_yolox-nano_coco'
 _FORMATS = ('mp4', 'txt')
+_NO_VIDEO = ('.txt', '.json', '.jsonl', '.csv', '.npz')
 _OF_EXPORTED = ('provider', 'threads')
 # Option -> what to do instead with an exported model.
 _OF_CONFIGS = {
@@ -87,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='what to write of one source, by suffix: annotated video (mp4, mov, mkv, '
         'avi, webm), MOTChallenge text (txt), JSON (json), JSON lines (jsonl), CSV '
-        '(csv); a video alone gets the text beside it',
+        '(csv), embeddings (npz); a video alone gets the text beside it',
     )
     results.add_argument(
         '--out-dir',
@@ -102,6 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='SUFFIX',
         help=f'what is written there ({" ".join(_FORMATS)})',
     )
+    add_keep_embeddings(results)
     add_archive_options(results)
     parser.add_argument(
         '--max-frames', type=number(1, whole=True), help='stop after so many frames'
@@ -233,6 +236,7 @@ def run(options: argparse.Namespace) -> int:
         0 if all sources were tracked to their end, 1 if one was not.
     """
     _check_model_options(options)
+    _name_embeddings(options)
     gallery = _open_gallery(options)
     plan, is_resumed = _plan_results(options)
     check_ray_options(options, is_resumed)
@@ -338,6 +342,21 @@ def _check_model_options(options: argparse.Namespace) -> None:
             )
 
 
+def _name_embeddings(options: argparse.Namespace) -> None:
+    """Name the files that --keep-embeddings asks for; a file of that kind asks, too."""
+    named = options.out or options.formats or _FORMATS
+    if any(f'.{name}'.lower().endswith('.npz') for name in named):
+        options.keep_embeddings = True
+    elif options.keep_embeddings and options.out:
+        texts = [name for name in options.out if Path(name).suffix.lower() == '.txt']
+        if not texts:
+            texts = [str(Path(options.out[0]).with_suffix('.txt'))]
+            options.out = [*options.out, *texts]
+        options.out = [*options.out, str(Path(texts[0]).with_suffix('.npz'))]
+    elif options.keep_embeddings:
+        options.formats = [*named, 'npz']
+
+
 def _open_gallery(options: argparse.Namespace) -> 'IdentityGallery | str | None':
     """Read the gallery, if one is named: before weights are fetched and loaded."""
     if options.gallery is None:
@@ -380,6 +399,7 @@ def _open_exported(
         batch_size=options.batch_size,
         thresholds=_thresholds(options),
         gallery=gallery,
+        keep_embeddings=options.keep_embeddings,
     )
 
 
@@ -416,6 +436,7 @@ def _open_config(
         thresholds=_thresholds(options),
         input_size=options.input_size,
         gallery=gallery,
+        keep_embeddings=options.keep_embeddings,
     )
 
 
@@ -471,7 +492,7 @@ def _plan_results(
             raise ValueError("--out: found '', expected a file")
         files = [[Path(name) for name in options.out]]
         suffix = files[0][0].suffix.lower()
-        if len(files[0]) == 1 and suffix not in ('.txt', '.json', '.jsonl', '.csv'):
+        if len(files[0]) == 1 and suffix not in _NO_VIDEO:
             files[0].append(files[0][0].with_suffix('.txt'))
     else:
         folder = Path(options.out_dir or '')

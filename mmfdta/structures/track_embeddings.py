@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Embeddings of tracked boxes: a file beside the text of a sequence."""
+"""Embeddings of tracked boxes, and the file of them beside the text of a sequence."""
 
 import contextlib
 import io
@@ -13,6 +13,22 @@ from .tracks import Tracks
 from .whole_files import open_whole, read_bytes
 
 SUFFIX = '.npz'
+
+
+@dataclass(frozen=True)
+class EmbeddedTracks(Tracks):
+    """Boxes with identities, and an embedding of each.
+
+    Attributes:
+        embeddings: float32 (N, C); a row that is not finite is none.
+    """
+
+    embeddings: np.ndarray
+
+    @classmethod
+    def of(cls, tracks: Tracks, embeddings: np.ndarray) -> 'EmbeddedTracks':
+        """Add the embeddings (N, C) of N boxes."""
+        return cls(**vars(tracks), embeddings=embeddings.astype(np.float32))
 
 
 @dataclass(frozen=True)

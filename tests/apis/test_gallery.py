@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """People keep their numbers over absence and from video to video, by any interface."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from mmfdta.models import PooledEmbeddings
 from mmfdta.models.mot.tracking_by_detection import OnlineTracker
 from mmfdta.models.trackers import IdentityGallery
 from mmfdta.structures.mot_text import read_tracks
+from mmfdta.structures.track_embeddings import TrackEmbeddings
 
 BOX = 24, 30
 
@@ -114,6 +117,55 @@ def test_a_video_tells_the_next_one(opened, toys, scene, tmp_path):
     assert len(second.gallery) == 3
     second(toys.video('two.mp4', 8), out=toys.folder / 'two.txt')
     assert dict(zip(*columns(toys.folder / 'two.txt'), strict=True)) == numbers
+
+
+def test_embeddings_of_tracks_stand_beside_their_text(opened, toys, scene):
+    """Each row of the text has the look of its detection, which is its colour here."""
+    video, texts = toys.video('v.mp4', 8), []
+    for keep in (True, False):
+        tracker = opened(keep_embeddings=keep)
+        files = [toys.folder / f'{keep}.{suffix}' for suffix in ('txt', 'npz')]
+        if not keep:
+            with pytest.raises(ValueError, match='False.npz, but embeddings are not'):
+                tracker(video, out=files)
+        report = tracker(video, out=files if keep else files[0])
+        texts.append(read_tracks(report.files[0]))
+    found = TrackEmbeddings.load(toys.folder / 'True.npz')
+    rows = found.of_rows(texts[0])
+    assert sorted(rows) == list(range(len(found))) and len(found) > 15
+    assert found.embeddings[rows].argmax(1).tolist() == (texts[0].label - 1).tolist()
+    # Nothing else changes, not even with a gallery around.
+    np.testing.assert_array_equal(texts[0].identity, texts[1].identity)
+    both = opened(gallery=IdentityGallery(), keep_embeddings=True)
+    tracks = both.step(blank((0, scene.colors[0]))[..., ::-1].copy())
+    assert tracks.embeddings.argmax(1).tolist() == tracks.label.tolist() == [0]
+    assert len(tracks.select(tracks.label == 1).embeddings) == 0
+
+
+def test_the_command_keeps_what_refine_joins_by(toys, monkeypatch, capsys):
+    monkeypatch.chdir(toys.folder)
+    config = toys.config
+    config.dump('plain.py')  # whose model has no tracker
+    config.model.type = 'ColorDetections'
+    config.model.tracker = dict(type='IoUEmbeddingTracker', miss_tolerance=2)
+    config.dump('own.py')
+    toys.video('v.mp4', 8)
+    model = ['--config=own.py', f'--checkpoint={toys.checkpoint}', '--no-progress']
+    track = ['track', 'v.mp4', *model, '--keep-embeddings']
+    assert main([*track, '--formats', 'txt']) == 0
+    assert main([*track, '--out', 'only.mp4']) == 0
+    assert main(['track', 'v.mp4', *model, '--out', 'one.txt', 'two.npz']) == 0
+    content = Path('two.npz').read_bytes()
+    assert content == Path('v_tracks.npz').read_bytes() == Path('only.npz').read_bytes()
+    refine = ['refine', 'v_tracks.txt', '--out', 'better.txt', '--join', '5']
+    assert main([*refine, '--embeddings']) == 0
+    capsys.readouterr()
+    model[0] = '--config=plain.py'
+    assert main(['track', 'v.mp4', *model, '--keep-embeddings']) == 1
+    assert capsys.readouterr().err.endswith(
+        'keep_embeddings: found model.type ColorTracker, whose tracker is given no '
+        'embeddings, expected FDTA, MOTIP or a TrackingByDetection with embeddings\n'
+    )
 
 
 def columns(path):

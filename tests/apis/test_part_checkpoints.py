@@ -280,8 +280,8 @@ def test_deepsort_by_the_command_with_a_file_for_each_part(tmp_path, capsys):
     written = read_tracks(out / 'MOT17-02-FRCNN.txt')
     image = torch.from_numpy(picture).permute(2, 0, 1)
     expected = follow(model, [image] * 5)  # of 12 frames the last five
-    assert sorted(set(written.frame.tolist())) == list(range(8, 13))
-    for number, tracks in enumerate(expected, start=8):
+    assert sorted(set(written.frame.tolist())) == [1, 2, 3, 4, 5]
+    for number, tracks in enumerate(expected, start=1):
         here = written.select(written.frame == number)
         assert len(here) == len(tracks) > 1
         order, other = here.identity.argsort(), tracks.instances_id.argsort()

@@ -5,6 +5,7 @@ import csv
 import json
 import resource
 import signal
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -16,6 +17,7 @@ from mmfdta.apis.track_outputs import VideoFacts, VideoOptions, plan_outputs
 from mmfdta.apis.tracked_frame import TrackedFrame
 from mmfdta.structures import Tracks
 from mmfdta.structures.mot_text import read_tracks
+from mmfdta.structures.track_embeddings import EmbeddedTracks, TrackEmbeddings
 from mmfdta.visualization import TrackStyle
 
 CLASSES = 'person', 'car, "red"'
@@ -113,6 +115,34 @@ def test_every_format_says_the_same(tmp_path):
     assert single[2]['tracks'] == []
     found = [t['category'] for frame in single for t in frame['tracks']]
     assert found == categories
+
+
+def test_embeddings_have_the_rows_of_the_text(tmp_path):
+    """Of boxes that have one; the file holds numbers, classes as in column 8."""
+    random = np.random.default_rng(1)
+    frames, looks = [], []
+    for frame in _frames():
+        embeddings = random.normal(size=(len(frame.tracks), 6)).astype(np.float32)
+        if len(embeddings):
+            embeddings[1] = np.nan
+        looks.append(embeddings)
+        tracks = EmbeddedTracks.of(frame.tracks, embeddings)
+        frames.append(replace(frame, tracks=tracks))
+    paths = tmp_path / 't.txt', tmp_path / 't.npz'
+    text, file = _write(paths, frames)
+    found, rows = TrackEmbeddings.load(file), read_tracks(text)
+    at, expected = found.of_rows(rows), np.concatenate(looks)
+    known = np.isfinite(expected).all(1)
+    assert (at >= 0).tolist() == known.tolist() and len(found) == known.sum() == 8
+    np.testing.assert_array_equal(found.embeddings[at[known]], expected[known])
+    # What broke off, what is empty, and tracks without embeddings.
+    _, partial = _write(paths, frames[:2], complete=False)
+    assert partial.name == 't.partial.npz' and len(TrackEmbeddings.load(partial)) == 4
+    _, empty = _write(paths, frames[2:3])
+    assert len(TrackEmbeddings.load(empty)) == 0
+    with pytest.raises(ValueError, match='t.npz: frame 1 has tracks without embedd'):
+        _write(paths[1], _frames())
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith('.')]
 
 
 def test_times_of_a_source_without_a_clock_are_left_open(tmp_path):

@@ -121,9 +121,10 @@ class GalleryTracker:
         found = data_sample.pred_instances
         if 'embeddings' not in found:
             raise ValueError(
-                'gallery: the detections have no embeddings, which identities are '
-                'known by; take FDTA, or set model.embeddings.type=PooledEmbeddings '
-                'of a TrackingByDetection'
+                f'{"keep_embeddings" if self.gallery is None else "gallery"}: the '
+                'detections have no embeddings, which identities are known by; take '
+                'FDTA, or set model.embeddings.type=PooledEmbeddings of a '
+                'TrackingByDetection'
             )
         if data_sample.metainfo.get('frame_id') == 0:
             self._start_video()

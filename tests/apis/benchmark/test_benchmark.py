@@ -27,6 +27,8 @@ from mmfdta.apis.evaluation_data import EvaluationData, open_dataset
 from mmfdta.apis.model_loading import load_tracker, part_checkpoints
 from mmfdta.apis.sequence_loop import STAGES, SequenceLoop
 from mmfdta.cli.main import main
+from mmfdta.structures.mot_text import read_tracks
+from mmfdta.structures.track_embeddings import TrackEmbeddings
 
 BYTE, SORT = 'bytetrack_fdta-det_mini', 'sort_fdta-det_mini'
 
@@ -80,9 +82,13 @@ def test_tracks_and_scores_are_those_of_the_other_commands(arena, capsys):
         folder = arena.folder / name
         arguments = [name, str(weights), '--work-dir', str(folder / 'work')]
         arguments += ['--out', str(folder / 'tracks'), '--cfg-options', *settings]
-        assert main(['test', *arguments]) == 0
+        assert main(['test', *arguments, '--keep-embeddings']) == 0
         expected = texts(folder / 'tracks')
         assert all(expected.values())
+        for text in expected:
+            rows = read_tracks(folder / 'tracks' / text)
+            path = (folder / 'tracks' / text).with_suffix('.npz')
+            assert (TrackEmbeddings.load(path).of_rows(rows) >= 0).mean() > 0.5
         assert arena.tracks(name) == expected
     document = json.loads((out / 'benchmark.json').read_text())
     shared = {t['name']: t['reused_detections'] for t in document['trackers']}
