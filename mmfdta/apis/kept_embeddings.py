@@ -30,8 +30,8 @@ def keep_embeddings(model: ConfigDict) -> None:
     Raises:
         ValueError: If it has no tracker that is given embeddings.
     """
-    tracker = model.get('tracker') or {}
-    kind = kind_of(tracker)
+    tracker = model.get('tracker')
+    kind = kind_of(tracker or {})
     if not tracker or kind == 'MOTRTracker' or model.type == 'BoxFDTA':
         raise ValueError(
             f'keep_embeddings: found model.type {model.type}, whose tracker is given '

@@ -394,7 +394,7 @@ class EmbeddingFile:
                 f'{self.path}: frame {frame.number} has tracks without embeddings; '
                 'open the model with keep_embeddings=True (--keep-embeddings)'
             )
-        known = tracks.select(np.isfinite(tracks.embeddings).all(axis=1))
+        known = np.flatnonzero(np.isfinite(tracks.embeddings).all(axis=1))
         if self._file is None:
             check_folder(self.path)
         with _explained(self.path):
@@ -403,15 +403,15 @@ class EmbeddingFile:
             if not len(known):
                 return
             if self._row is None:
-                self._row = _row_of_embeddings(known.embeddings.shape[1])
+                self._row = _row_of_embeddings(tracks.embeddings.shape[1])
             rows = np.empty(len(known), self._row)
             for name in rows.dtype.names or ():
-                rows[name] = getattr(known, name)
+                rows[name] = getattr(tracks, name)[known]
             if self._facts.numbers is None:
                 rows['label'] = -1
             else:
                 written = np.array([*self._facts.numbers, -1], dtype=np.int64)
-                rows['label'] = written[known.label]
+                rows['label'] = written[tracks.label[known]]
             self._file.write(rows.tobytes())
             # A full disk shows here, not at the end of a long video.
             self._file.flush()

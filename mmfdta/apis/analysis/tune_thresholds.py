@@ -314,7 +314,8 @@ def search_space(config: Config) -> dict[str, list]:
     space = config.get('search')
     if space is None:
         spaces = Config.fromfile(find_config(SEARCH_SPACES)).search_spaces
-        tracker, prefix, found = config.model.get('tracker'), '', {}
+        tracker, prefix = config.model.get('tracker'), ''
+        found: dict[str, list] = {}
         while isinstance(tracker, Mapping):
             own = ConfigDict(spaces.get(kind_of(tracker), {})).to_dict()
             found |= {f'{prefix}{name}': values for name, values in own.items()}
