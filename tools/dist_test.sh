@@ -4,10 +4,4 @@
 set -euo pipefail
 if [ $# -lt 3 ]; then sed -n '2,3s/^# //p' "$0" >&2; exit 2; fi
 
-python -m mmfdta.cli.launch \
-    --nnodes="${NNODES:-1}" \
-    --node-rank="${NODE_RANK:-0}" \
-    --nproc-per-node="$3" \
-    --master-addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master-port="${PORT:-29500}" \
-    -m mmfdta test "$1" "$2" --launcher pytorch "${@:4}"
+exec bash "$(dirname "$0")/dist_run.sh" "$3" test "$1" "$2" "${@:4}"

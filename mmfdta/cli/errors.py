@@ -24,6 +24,7 @@ import mmfdta
 
 INTERRUPTED = 130  # the shell's code for a process that Ctrl-C ended
 _PACKAGE = Path(mmfdta.__file__).parent
+_INTERRUPTED = 'interrupted'
 # What PyTorch says about the machine: the part that is shown, and what to do.
 _LOST = 'another process of the job has ended before; look for what it said'
 _SMALLER = 'lower the batch size or the image size'
@@ -73,7 +74,7 @@ def report_errors(verb: str, show_traceback: bool = False) -> Iterator[Ending]:
             if show_traceback:
                 raise
             ending.code = INTERRUPTED
-            _say(verb, 'interrupted')
+            _say(verb, _INTERRUPTED)
         except BrokenPipeError:  # whoever read the output, such as `head`, has left
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ending.code = 1
@@ -187,14 +188,24 @@ def _say(verb: str, text: str) -> None:
         except KeyboardInterrupt:
             return
     if file:
-        # `mmfdta.cli.launch` prints the message of one process.
+        # `mmfdta.cli.launch` prints the message of one process, at the end.
         content = dict(message=f'mmfdta {verb}: {text}', timestamp=time.time())
         Path(file).write_text(json.dumps(content), encoding='utf-8')
-        return
+        if text == _INTERRUPTED or not _starts_again():
+            return
     if rank:
         text = f'process {rank}: {text}'
     for line in text.splitlines() or ['']:
         print(f'mmfdta {verb}: {line}', file=sys.stderr)
+
+
+def _starts_again() -> bool:
+    """Whether torchrun will start all processes of the job again after an error."""
+    count, most = (
+        int(os.environ.get(f'TORCHELASTIC_{name}') or 0)
+        for name in ('RESTART_COUNT', 'MAX_RESTARTS')
+    )
+    return count < most
 
 
 @contextlib.contextmanager

@@ -390,3 +390,34 @@ def test_two_processes_train_and_test_without_a_gpu(project, free_port):
     checkpoint = 'work_dirs/tiny/epoch_1.pth'
     log = run('dist_test.sh', checkpoint, '2', '--cfg-options', 'log_level=INFO')
     assert re.search(r'weight: 6\.5000\s+count: 4', log)
+
+    # What srun starts: as many processes as tasks, with numbers of their own.
+    srun = project / 'bin/srun'
+    srun.parent.mkdir()
+    srun.write_text(
+        textwrap.dedent("""\
+        #!/usr/bin/env bash
+        echo "$@" > srun_arguments
+        while [[ "$1" == --* ]]; do
+            [[ "$1" == --ntasks=* ]] && export SLURM_NTASKS="${1#*=}"
+            shift
+        done
+        export SLURM_NODELIST=localhost SLURM_JOB_ID=77
+        for ((i = 1; i < SLURM_NTASKS; i++)); do
+            SLURM_PROCID=$i SLURM_LOCALID=$i "$@" &
+        done
+        SLURM_PROCID=0 SLURM_LOCALID=0 "$@"
+        wait
+    """)
+    )
+    srun.chmod(0o755)
+    environment['PATH'] = os.pathsep.join([str(srun.parent), environment['PATH']])
+    environment |= dict(GPUS='2', GPUS_PER_NODE='0', MASTER_PORT=str(free_port))
+    command = ['bash', str(tools / 'slurm_test.sh'), 'part', 'job', 'tiny.py']
+    command += [checkpoint, '--cfg-options', 'log_level=INFO']
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert re.search(r'weight: 6\.5000\s+count: 4', done.stdout)
+    asked = Path('srun_arguments').read_text()
+    assert '--partition=part --job-name=job --ntasks=2' in asked
+    assert '--gres' not in asked

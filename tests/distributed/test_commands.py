@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""The shell scripts for several processes, with a small FDTA."""
+"""The shell scripts for several processes and machines, with a small FDTA."""
 
 import re
 import subprocess
@@ -14,15 +14,23 @@ from mmfdta.ops import accelerate
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 
 
-def _run(environment: dict[str, str], script: str, *arguments: object) -> str:
-    done = subprocess.run(
-        ['bash', str(TOOLS / script), *map(str, arguments)],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout + done.stderr
+def _run(
+    environment: dict[str, str], script: str, *arguments: object, nodes: int = 1
+) -> str:
+    """Run a script, on each of several machines, which are this one."""
+    started = [
+        subprocess.Popen(
+            ['bash', str(TOOLS / script), *map(str, arguments)],
+            env={**environment, 'NNODES': str(nodes), 'NODE_RANK': str(node)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for node in range(nodes)
+    ]
+    texts = [process.communicate()[0] for process in started]
+    assert [process.returncode for process in started] == [0] * nodes, texts
+    return texts[0]
 
 
 def _texts(folder: Path) -> dict[str, str]:
@@ -35,7 +43,7 @@ def test_two_processes_train_and_track_like_one(
 ):
     environment = {**environment, 'PORT': str(free_port)}
     path = tiny_run(train_cfg__max_epochs=1, train_cfg__val_begin=2)
-    log = _run(environment, 'dist_train.sh', path, 2)
+    log = _run(environment, 'dist_train.sh', path, 1, nodes=2)
     # Seven clips: four each, one of them twice.
     assert re.search(r'Epoch\(train\) \[1\]\[4/4\]', log)
     config = Config.fromfile(path)
@@ -49,6 +57,7 @@ def test_two_processes_train_and_track_like_one(
     assert sorted(expected) == ['seq2.txt', 'seq3.txt', 'seq4.txt']
     assert all(expected.values())
 
+    del environment['PORT']  # another one is found
     arguments = [path, config.load_from, 2, '--out']
     log = _run(environment, 'dist_test.sh', *arguments, tmp_path / 'two')
     assert _texts(tmp_path / 'two') == expected

@@ -174,7 +174,10 @@ def run_checks(command: Command, own: Path) -> None:
         assert {w for w in arguments if '=' not in w and w[0] != '-'} <= TARGETS, what
     elif program.startswith(('tools/', '.ci/')):
         assert os.access(ROOT / program, os.X_OK), what
-        if 'dist' in program:
+        if program in ('tools/dist_run.sh', 'tools/slurm_run.sh'):
+            place = 1 if 'dist' in program else 2
+            check_own(arguments[place], arguments[place + 1 :], own, what)
+        elif 'dist' in program:
             tool = 'train' if 'train' in program else 'test'
             numbers = [i for i, word in enumerate(arguments) if word.isdecimal()]
             arguments.pop(numbers[0])
