@@ -2,6 +2,7 @@
 """Train the model of a config; `mmfdta train` is this."""
 
 from mmengine.config import Config
+from mmengine.dist import all_gather_object, get_world_size
 from torch import nn
 
 from mmfdta.checkpoints import (
@@ -15,6 +16,7 @@ from mmfdta.checkpoints.comparison import shapes_of
 from mmfdta.checkpoints.files import clean_state_dict
 from mmfdta.engine import adapt_to_config, resume_from_work_dir
 from mmfdta.engine.precision import adapt_optim_wrapper
+from mmfdta.runtime.exported_model import hash_file
 
 from .config import build_runner
 from .config_check import check_initial_weights
@@ -111,6 +113,29 @@ def check_start(model: nn.Module, config: Config) -> None:
         )
 
 
+def check_common_start(config: Config) -> None:
+    """Refuse a run whose processes would go on from different checkpoints.
+
+    Args:
+        config: With what this process is to ``resume``; the processes are connected.
+
+    Raises:
+        CheckpointMismatchError: If the files differ, or some processes have none.
+    """
+    mine: tuple[str | None, str] = (None, 'the start')
+    start = config.get('load_from')
+    if start and config.get('resume') and get_world_size() > 1:
+        mine = (hash_file(start), start)
+    found = all_gather_object(mine)
+    for rank, (content, theirs) in enumerate(found):
+        if content != found[0][0]:
+            raise CheckpointMismatchError(
+                f'--resume: process 0 would go on from {found[0][1]}, process {rank} '
+                f'from {theirs}, which differs; all machines of the job need one work '
+                'dir, on a disk that they share'
+            )
+
+
 def train(config: Config) -> nn.Module:
     """Train.
 
@@ -133,6 +158,7 @@ def train(config: Config) -> nn.Module:
     if config.get('load_from'):
         config.load_from = str(find_checkpoint(config.load_from))
     runner = build_runner(config)
+    check_common_start(config)
     if config.get('load_from'):
         model = getattr(runner.model, 'module', runner.model)
         check_start(model, config)
