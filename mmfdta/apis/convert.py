@@ -2,7 +2,11 @@
 """Convert a checkpoint and check that it fits a config; `mmfdta convert` is this."""
 
 import json
-from collections.abc import Callable
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from mmdet.registry import MODELS
 from mmengine.config import Config
@@ -24,6 +28,9 @@ from mmfdta.structures.whole_files import write_text
 
 from .config import read_config
 from .weights import find_checkpoint
+
+# Of files of weights; a version number such as v1.0 stays.
+_SUFFIXES = re.compile(r'(\.(pth|pt|pkl|bin|tar|ckpt|safetensors))+$', re.I)
 
 
 def convert(
@@ -78,6 +85,41 @@ def convert(
     lines = [report.summary(), *fit]
     lines.append(f'wrote:     {dst}' if dst else 'nothing written')
     return '\n'.join(lines)
+
+
+def name_converted(sources: Sequence[str], folder: str) -> list[str]:
+    """Name the results of several checkpoints: ``NAME.pth``.
+
+    Args:
+        sources: Paths, addresses or names of published weights.
+        folder: Where the results will stand; it is made when the first is written.
+
+    Returns:
+        A file for each; what is called alike is numbered.
+
+    Raises:
+        NotADirectoryError: If the folder is a file.
+        ValueError: If a result would replace a source.
+    """
+    if Path(folder).exists() and not Path(folder).is_dir():
+        raise NotADirectoryError(f'--out-dir: {folder} is a file, no folder')
+    files: dict[str, Path] = {}
+    for source in sources:
+        path = unquote(urlsplit(source).path) if '://' in source else source
+        stem, number = _SUFFIXES.sub('', Path(path).name) or 'checkpoint', 1
+        name = stem
+        while name.casefold() in files:
+            number += 1
+            name = f'{stem}_{number}'
+        files[name.casefold()] = Path(folder, f'{name}.pth')
+    for file in files.values():
+        for source in filter(os.path.isfile, sources):
+            if file.exists() and file.samefile(source):
+                raise ValueError(
+                    f'{file}: the result would replace a checkpoint that is to be '
+                    'converted; name another folder'
+                )
+    return [str(file) for file in files.values()]
 
 
 def _build(settings: Config) -> nn.Module:

@@ -4,7 +4,7 @@
     mmfdta check-data dancetrack data/DanceTrack
 
 Only headers of images are read unless --decode is given. The exit code is 1 if there
-are errors.
+are errors. With --launcher the sequences are shared out, and the first process reports.
 """
 
 import argparse
@@ -13,6 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 from mmfdta.structures.frames import FRAME_NUMBERS
+from mmfdta.utils.processes import Processes
+
+from .arguments import add_launcher, join_job
 
 if TYPE_CHECKING:
     from mmfdta.datasets import MOTSequenceDataset
@@ -26,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_data_set(parser)
     add_check_options(parser)
+    add_launcher(parser)
 
 
 def add_data_set(parser: argparse.ArgumentParser) -> None:
@@ -82,19 +86,22 @@ def run(options: argparse.Namespace) -> int:
     """
     from mmfdta.datasets.kinds import find_kind
 
-    return check_splits(find_kind(options.kind), options)
+    with join_job(options) as processes:
+        return check_splits(find_kind(options.kind), options, processes)
 
 
 def check_splits(
     kind: 'type[MOTSequenceDataset]',
     options: argparse.Namespace,
+    processes: Processes = Processes(),  # noqa: B008 (it is frozen)
     depth_only: bool = False,
 ) -> int:
-    """Check splits of a data set and print the report.
+    """Check splits of a data set; the first process prints the report of all.
 
     Args:
         kind: Class of the data set.
         options: With ``root`` and the options of a check.
+        processes: They share the sequences.
         depth_only: Check depth maps only, and require them.
 
     Returns:
@@ -110,13 +117,23 @@ def check_splits(
             kind, options.root, split, options.frame_numbers, options.classes or ()
         )
         title = f'{dataset.dataset_name} {split}'.strip()
-        checks = dataset.checks(depth_only, options.decode)
-        reports = []
+        checks = processes.share(dataset.checks(depth_only, options.decode))
+        mine = []
         with ThreadPoolExecutor(_THREADS) as pool:
             done = pool.map(_call, checks)
-            for report in show_progress(done, title, len(checks), 'checks'):
+            if processes.is_first:
+                done = show_progress(done, title, len(checks), 'checks')
+            for report in done:
+                if processes.world == 1:
+                    _print_findings(report, options.max_findings)
+                mine.append(report)
+        reports = processes.merge(mine)
+        errors += sum(report.count(ERROR) for report in reports)
+        if not processes.is_first:
+            continue
+        if processes.world > 1:
+            for report in reports:
                 _print_findings(report, options.max_findings)
-                reports.append(report)
         rows = ClassRows.total(report.rows for report in reports)
         table, remarks = dataset.describe_classes(rows)
         folder = str(dataset.split_folder(dataset.data_root, split))
@@ -125,8 +142,8 @@ def check_splits(
         print(f'\n{title}\n{summarise(reports)}\n')
         if table:
             print(f'{table}\n')
-        errors += sum(report.count(ERROR) for report in reports)
-    print(f'{errors} error{"s" * (errors > 1)}' if errors else 'no errors')
+    if processes.is_first:
+        print(f'{errors} error{"s" * (errors > 1)}' if errors else 'no errors')
     return 1 if errors else 0
 
 

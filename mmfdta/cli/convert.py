@@ -1,7 +1,17 @@
 # Copyright (c) mmfdta authors.
-"""Convert a checkpoint of another project, or one of mmfdta for another project."""
+"""Convert checkpoints of other projects, or those of mmfdta for another project.
+
+    mmfdta convert SRC DST
+    mmfdta convert SRC ... --out-dir DIR
+
+Of several the others are converted if one cannot be; --launcher shares them out.
+"""
 
 import argparse
+import sys
+
+from .arguments import add_launcher, join_job
+from .errors import explain
 
 # Names of `mmfdta.checkpoints`; what they stand for takes PyTorch to import.
 FAMILIES = (
@@ -17,11 +27,18 @@ TARGETS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        'src',
-        help='path, address or name (mmfdta weights) of a checkpoint; what it is is '
-        'found out',
+        'files',
+        nargs='+',
+        metavar='FILE',
+        help='path, address or name (mmfdta weights) of a checkpoint, which is found '
+        'out, and where to write; with --out-dir any number of checkpoints, with '
+        '--dry-run one',
     )
-    parser.add_argument('dst', nargs='?', help='where to write; not with --dry-run')
+    parser.add_argument(
+        '--out-dir',
+        metavar='DIR',
+        help='write NAME.pth of each checkpoint there; those called alike are numbered',
+    )
     naming = parser.add_mutually_exclusive_group()
     naming.add_argument(
         '--target',
@@ -68,31 +85,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--dry-run', action='store_true', help='report only, write no checkpoint'
     )
+    add_launcher(parser)
     parser.set_defaults(usage_error=parser.error)
 
 
-def run(options: argparse.Namespace) -> None:
-    """Convert, and print what became of the tensors."""
-    if (options.dst is None) is not options.dry_run:
-        options.usage_error('give either DST or --dry-run')
-    from mmfdta.apis.convert import convert
+def run(options: argparse.Namespace) -> int:
+    """Convert, and print what became of the tensors.
+
+    Returns:
+        0, or 1 if one of several checkpoints could not be converted.
+    """
+    names = options.files
+    if not options.out_dir and len(names) != (1 if options.dry_run else 2):
+        options.usage_error(
+            'give SRC and DST, SRC and --dry-run, or any number of SRC and --out-dir'
+        )
+    from mmfdta.apis.convert import convert, name_converted
     from mmfdta.checkpoints import ClassChoice
 
+    pairs: list[tuple[str, str | None]]
+    if options.out_dir:
+        pairs = [*zip(names, name_converted(names, options.out_dir), strict=True)]
+    else:
+        pairs = [(names[0], names[1] if names[1:] else None)]
+    if options.report and len(pairs) > 1:
+        raise ValueError(f'--report: found {len(pairs)} checkpoints, expected one')
     to = options.to or 'mmfdta'
     if options.target == 'detector':
         to = 'mmdet_deformable_detr'
-    print(
-        convert(
-            options.src,
-            options.dst,
-            to,
-            options.family,
-            ClassChoice(
-                tuple(options.class_index),
-                tuple(options.class_name),
-                options.keep_classes,
-            ),
-            config=options.config,
-            report_path=options.report,
-        )
-    )
+    failed = []
+    with join_job(options) as processes:
+        for source, target in processes.share(pairs):
+            try:
+                said = convert(
+                    source,
+                    None if options.dry_run else target,
+                    to,
+                    options.family,
+                    ClassChoice(
+                        tuple(options.class_index),
+                        tuple(options.class_name),
+                        options.keep_classes,
+                    ),
+                    config=options.config,
+                    report_path=options.report,
+                )
+            except Exception as error:
+                text = explain(error)
+                if len(pairs) == 1 or text is None or options.traceback:
+                    raise
+                _say(text if source in text else f'{source}: {text}')
+                failed.append(source)
+                continue
+            print(said if len(pairs) == 1 else f'{source}\n{said}\n', flush=True)
+        failed = sum(processes.gather(failed), [])
+        if failed and processes.is_first:
+            _say(f'{len(failed)} of {len(pairs)} not converted: {", ".join(failed)}')
+    return 1 if failed else 0
+
+
+def _say(text: str) -> None:
+    print(f'mmfdta convert: {text}', file=sys.stderr, flush=True)

@@ -4,12 +4,21 @@
     mmfdta generate-depth data/DanceTrack
 
 Maps have 8 bits and are normalised over each sequence. An interrupted run goes on
-where it stopped. They are needed for training only.
+where it stopped. They are needed for training only. With --launcher the sequences are
+shared out.
 """
 
 import argparse
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
+from mmfdta.utils.processes import Processes
+
+from .arguments import add_launcher, join_job
 from .check_data import check_splits, show_progress
+
+if TYPE_CHECKING:
+    from mmfdta.datasets.sequences import SequenceSource
 
 DEFAULT_MODEL = 'depth-anything/Depth-Anything-V2-Small-hf'
 
@@ -52,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--check', action='store_true', help='check that all maps are there and right'
     )
+    add_launcher(parser)
     parser.set_defaults(
         decode=False,
         max_findings=20,
@@ -69,6 +79,11 @@ def run(options: argparse.Namespace) -> int:
     """
     if options.backend == 'folder' and not (options.maps or options.check):
         options.usage_error('--backend folder needs --maps DIR')
+    with join_job(options) as processes:
+        return _generate(options, processes)
+
+
+def _generate(options: argparse.Namespace, processes: Processes) -> int:
     from mmfdta.datasets.depth import (
         DepthBackend,
         FolderDepth,
@@ -82,20 +97,29 @@ def run(options: argparse.Namespace) -> int:
         found = kind.find_splits(options.root)
         options.splits = ['train'] if 'train' in found else found
     if options.check:
-        return check_splits(kind, options, depth_only=True)
+        return check_splits(kind, options, processes, depth_only=True)
     datasets = [open_split(kind, options.root, split) for split in options.splits]
     sources = [dataset.sources() for dataset in datasets]
     if options.backend == 'folder':
         backend: DepthBackend = FolderDepth(options.maps, options.near_is_dark)
     else:
+        device = options.device
+        if device == 'auto':
+            device = processes.device() or device
         backend = TransformersDepth(
-            options.model, options.revision, options.device, options.batch_size
+            options.model, options.revision, device, options.batch_size
         )
-    licence = backend.describe()['licence']
-    print(f'depth from {options.backend}, licence of the weights or maps: {licence}')
+    if processes.is_first:
+        made = f'{options.backend}, licence of the weights or maps'
+        print(f'depth from {made}: {backend.describe()["licence"]}')
     for dataset, parts in zip(datasets, sources, strict=True):
         title = f'{dataset.dataset_name} {dataset.split}'.strip()
-        shown = show_progress(parts, title, len(parts), 'sequences')
+        mine = processes.share(parts)
+        shown: Iterable[SequenceSource] = mine
+        if processes.is_first:
+            shown = show_progress(mine, title, len(mine), 'sequences')
         written = sum(generate_depth(source, backend) for source in shown)
-        print(f'{title}: {written} maps written in {len(parts)} sequences')
+        written = sum(processes.gather(written))
+        if processes.is_first:
+            print(f'{title}: {written} maps written in {len(parts)} sequences')
     return 0
