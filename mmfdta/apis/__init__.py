@@ -5,40 +5,52 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .archive import Archive, track_archive
     from .counting import CountEvent, Counts, ObjectCounter
     from .counting_shapes import CountingLine, CountingZone, read_zones
     from .exported_tracker import ExportedTracker
     from .inferencer import MOTInferencer
+    from .streams import LiveStreams, StreamBudget, StreamReport
     from .tracked_frame import TrackedFrame
     from .tracking_run import TrackingReport
     from .tracking_session import TrackingSession
 
 __all__ = [
+    'Archive',
     'CountEvent',
     'CountingLine',
     'CountingZone',
     'Counts',
     'ExportedTracker',
+    'LiveStreams',
     'MOTInferencer',
     'ObjectCounter',
+    'StreamBudget',
+    'StreamReport',
     'TrackedFrame',
     'TrackingReport',
     'TrackingSession',
     'read_zones',
+    'track_archive',
 ]
 
 _MODULES = {
+    'Archive': 'archive',
     'CountEvent': 'counting',
     'CountingLine': 'counting_shapes',
     'CountingZone': 'counting_shapes',
     'Counts': 'counting',
     'ExportedTracker': 'exported_tracker',
+    'LiveStreams': 'streams',
     'MOTInferencer': 'inferencer',
     'ObjectCounter': 'counting',
+    'StreamBudget': 'streams',
+    'StreamReport': 'streams',
     'TrackedFrame': 'tracked_frame',
     'TrackingReport': 'tracking_run',
     'TrackingSession': 'tracking_session',
     'read_zones': 'counting_shapes',
+    'track_archive': 'archive',
 }
 
 

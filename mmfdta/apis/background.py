@@ -102,6 +102,11 @@ class BackgroundConsumer(Generic[T]):
         while waiting and (waiting[0].done() or len(waiting) > self._depth):
             waiting.popleft().result()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether :meth:`put` would wait."""
+        return sum(not item.done() for item in self._waiting) >= self._depth
+
     def close(self) -> None:
         """Wait until every item is consumed; errors are raised by :meth:`check`."""
         self._thread.shutdown()

@@ -123,11 +123,58 @@ class Progress:
         self.file.flush()
 
 
+class StatusLine:
+    """A line that is written anew: on a terminal in place, in a log file now and then.
+
+    Args:
+        file: Where to write; standard error if None.
+        total: With a bar of so much; None: without one.
+        done: How much of it is done.
+    """
+
+    def __init__(
+        self, file: TextIO | None = None, total: int | None = None, done: int = 0
+    ) -> None:
+        self._file = sys.stderr if file is None else file
+        self._shown = time.perf_counter()
+        self._bar: Bar | None = None
+        if self._file.isatty():
+            self._bar = Bar(
+                *([] if total is None else [BarColumn()]),
+                TextColumn('{task.description}', markup=False),
+                console=Console(file=self._file),
+            )
+            self._task = self._bar.add_task('', total=total, completed=done)
+            self._bar.start()
+
+    def show(self, text: object, advance: int = 0) -> None:
+        """Write the line, if it is time to.
+
+        Args:
+            text: Its ``str`` is written.
+            advance: How much more is done.
+        """
+        if self._bar is not None:
+            self._bar.update(self._task, description=str(text), advance=advance)
+        elif time.perf_counter() - self._shown >= _LOG_SECONDS:
+            self._shown = time.perf_counter()
+            self._write(text)
+
+    def close(self, text: object) -> None:
+        """Write the line a last time and leave it."""
+        if self._bar is None:
+            self._write(text)
+        else:
+            self._bar.update(self._task, description=str(text))
+            self._bar.stop()
+
+    def _write(self, text: object) -> None:
+        self._file.write(f'{text}\n')
+        self._file.flush()
+
+
 class ArchiveProgress:
     """A line for many videos: how many are done, failed and left, speed, time left.
-
-    On a terminal it is a bar of ``rich``; in a log file a line appears every ten
-    seconds, and one at the end.
 
     Args:
         sizes: Bytes of each video that is to be tracked, which the time that is left is
@@ -152,20 +199,9 @@ class ArchiveProgress:
         self._usual = sum(known) / len(known) if known else 1.0
         self._bytes_left = sum(map(self._size, sizes))
         self._bytes = 0.0
-        self._file = sys.stderr if file is None else file
-        self._start = self._shown = time.perf_counter()
-        self._bar: Bar | None = None
-        if self._file.isatty():
-            self._bar = Bar(
-                BarColumn(),
-                TextColumn('{task.description}'),
-                console=Console(file=self._file),
-            )
-            total = whole + failed + self.left
-            self._task = self._bar.add_task(
-                str(self), total=total, completed=whole + failed
-            )
-            self._bar.start()
+        self._start = time.perf_counter()
+        done = whole + failed
+        self._line = StatusLine(file, done + self.left, done)
 
     def __enter__(self) -> 'ArchiveProgress':
         return self
@@ -183,10 +219,7 @@ class ArchiveProgress:
     def add_frame(self, count: int = 1) -> None:
         """Count a frame that was tracked, or several."""
         self.frames += count
-        if self._bar is not None:
-            self._bar.update(self._task, description=str(self))
-        elif time.perf_counter() - self._shown >= _LOG_SECONDS:
-            self._write_line()
+        self._line.show(self)
 
     def end_video(self, size: int | None, failed: bool) -> None:
         """Count a video that has ended.
@@ -200,25 +233,14 @@ class ArchiveProgress:
         self.whole += not failed
         self._bytes += self._size(size)
         self._bytes_left -= self._size(size)
-        if self._bar is not None:
-            self._bar.update(self._task, advance=1)
-        self.add_frame(0)
+        self._line.show(self, advance=1)
 
     def close(self) -> None:
         """Show the end and leave the line."""
-        if self._bar is None:
-            self._write_line()
-        else:
-            self._bar.update(self._task, description=str(self))
-            self._bar.stop()
+        self._line.close(self)
 
     def _size(self, size: int | None) -> float:
         return self._usual if size is None else size
-
-    def _write_line(self) -> None:
-        self._shown = time.perf_counter()
-        self._file.write(f'{self}\n')
-        self._file.flush()
 
 
 def format_seconds(seconds: float) -> str:

@@ -14,6 +14,7 @@ from collections.abc import (
     Sequence,
 )
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -129,6 +130,188 @@ class FramePreparer(Protocol):
 _Prepared = tuple[SourceFrame, Any]
 
 
+class VideoResults:
+    """What becomes of the tracked frames of a source: images, counts, files.
+
+    The frame numbers of the source stand in everything that leaves it. Files are
+    written in a thread.
+
+    Args:
+        source: The frames.
+        outputs: Take the tracked frames.
+        depth: Frames that may wait for them.
+        classes: Names of the model's classes.
+        style: How frames are drawn.
+        counter: Counts the objects.
+
+    Attributes:
+        num_frames: Frames tracked.
+        model_seconds: Seconds that the model took.
+        fps: Frames per second at the moment.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        outputs: list[TrackOutput],
+        depth: int,
+        classes: Sequence[str] = (),
+        style: TrackStyle | None = None,
+        counter: ObjectCounter | None = None,
+    ) -> None:
+        self.num_frames = 0
+        self.model_seconds = 0.0
+        self.fps = 0.0
+        self._source = source
+        self._outputs = outputs
+        self._classes = classes
+        self._style = style or TrackStyle()
+        self._counter = counter
+        self._earlier: deque[Tracks] = deque(maxlen=self._style.earlier_frames)
+        self._labels: dict[int, int] = {}
+        self._failed: list[TrackOutput] = []
+        self._start = time.perf_counter()
+        self._writer = BackgroundConsumer(self._write, depth)
+
+    def add(
+        self, frames: Sequence[SourceFrame], tracks: Sequence[Tracks], seconds: float
+    ) -> list[TrackedFrame]:
+        """Take the next frames.
+
+        Args:
+            frames: As they were read.
+            tracks: What was found in each.
+            seconds: That the model took for them.
+
+        Returns:
+            The frames with all that is known of them.
+        """
+        self.model_seconds += seconds
+        fps = len(frames) / max(seconds, 1e-9)
+        weight = _SMOOTHING if self.num_frames else 0.0
+        self.fps = weight * self.fps + (1 - weight) * fps
+        self.num_frames += len(frames)
+        return [
+            self._describe(frame, found)
+            for frame, found in zip(frames, tracks, strict=True)
+        ]
+
+    def _describe(self, frame: SourceFrame, found: Tracks) -> TrackedFrame:
+        """Put together what is known of a frame."""
+        found = replace(found, frame=np.full_like(found.frame, frame.number))
+        pairs = zip(found.identity.tolist(), found.label.tolist(), strict=True)
+        for identity, label in pairs:
+            self._labels.setdefault(identity, label)
+        tracked = TrackedFrame(
+            frame.number - 1,
+            frame.image,
+            found,
+            self.fps,
+            None if frame.time is None else float(frame.time),
+            classes=self._classes,
+            style=self._style,
+            earlier=tuple(self._earlier),
+        )
+        if self._counter is not None:
+            tracked = replace(tracked, counts=self._counter.update(tracked))
+        self._earlier.append(found)
+        return tracked
+
+    def write(self, frame: TrackedFrame) -> None:
+        """Hand a frame to the writing thread; what failed there before is raised."""
+        self._writer.put(frame)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether :meth:`write` would wait."""
+        return self._writer.is_full
+
+    def close(self) -> None:
+        """Wait until all is written; :meth:`check` raises what failed."""
+        self._writer.close()
+
+    def check(self) -> None:
+        """Raise what the writing thread raised, if it did."""
+        self._writer.check()
+
+    def finish(self, dropped_frames: int, stopped: bool = False) -> TrackingReport:
+        """Finish the files, after :meth:`close` and :meth:`check`.
+
+        Args:
+            dropped_frames: That a live source left out.
+            stopped: Whoever watched the window ended it.
+
+        Raises:
+            OSError: If a file is not whole; the others are all the same.
+        """
+        problem = None if stopped else self._source.problem
+        complete = self._source.live or problem is None
+        files = self._finish_all(complete)
+        labels = self._labels.values()
+        names = Counter(class_name(self._classes, label) for label in labels)
+        return TrackingReport(
+            source=self._source.name,
+            num_frames=self.num_frames,
+            dropped_frames=dropped_frames,
+            skipped_frames=self._source.skipped,
+            damaged_frames=self._source.damaged,
+            seconds=time.perf_counter() - self._start,
+            model_seconds=self.model_seconds,
+            complete=complete,
+            problem=problem,
+            files=files,
+            stopped=stopped,
+            counts=None if self._counter is None else self._counter.finish(),
+            tracks=dict(names.most_common()),
+        )
+
+    def abandon(self, reason: BaseException) -> None:
+        """Keep what there is, under names that say that it is not all."""
+        # Whoever watches a camera ends it by leaving.
+        leaving = isinstance(reason, GeneratorExit | KeyboardInterrupt)
+        complete = self._source.live and leaving
+        try:
+            files = self._finish_all(complete)
+        except OSError as error:
+            say(f'{self._source.name}: {error}', logging.WARNING)
+            return
+        if files:
+            state = 'stopped' if complete else 'NOT COMPLETE'
+            say(
+                f'{self._source.name}: {state} after {self.num_frames} frames; '
+                f'what was tracked stands in {", ".join(map(str, files))}',
+                logging.WARNING,
+            )
+
+    def _write(self, frame: TrackedFrame) -> None:
+        """Runs in the writing thread; nothing is written after an error."""
+        for output in [] if self._failed else self._outputs:
+            try:
+                output.write(frame)
+            except BaseException:
+                self._failed.append(output)
+                raise
+
+    def _finish_all(self, complete: bool) -> tuple[Path, ...]:
+        """Finish every output; an error of one does not cost the others."""
+        files, errors = [], []
+        for output in self._outputs:
+            if output in self._failed:
+                output.discard()
+                continue
+            try:
+                path = output.finish(complete)
+            except OSError as error:
+                errors.append(error)
+            else:
+                files += [path] if path is not None else []
+        if errors:
+            if files:
+                say(f'Written and whole: {", ".join(map(str, files))}')
+            raise errors[0]
+        return tuple(files)
+
+
 class TrackingRun:
     """Tracks the frames of a source and hands them on to outputs.
 
@@ -174,7 +357,6 @@ class TrackingRun:
         self._source = source
         self._prepare = prepare
         self._predict = predict
-        self._outputs = outputs
         self._batch_size = batch_size
         self._largest_batch = largest_batch
         self._max_frames = max_frames
@@ -182,18 +364,19 @@ class TrackingRun:
         if total is not None and max_frames is not None:
             total = min(total, max_frames)
         self._progress = Progress(total) if progress else None
-        self._classes = classes
-        self._style = style or TrackStyle()
-        self._counter = counter
+        self._results = partial(
+            VideoResults,
+            source,
+            outputs,
+            classes=classes,
+            style=style,
+            counter=counter,
+        )
         self._window = window
-        self._drawer = TrackDrawer(self._style, classes, 'bgr') if window else None
+        self._drawer = None
+        if window is not None:
+            self._drawer = TrackDrawer(style or TrackStyle(), classes, 'bgr')
         self._stopped = False
-        self._earlier: deque[Tracks] = deque(maxlen=self._style.earlier_frames)
-        self._labels: dict[int, int] = {}
-        self._num_frames = 0
-        self._model_seconds = 0.0
-        self._fps = 0.0
-        self._failed: list[TrackOutput] = []
 
     def frames(self) -> Generator[TrackedFrame, None, TrackingReport]:
         """Track everything.
@@ -204,7 +387,6 @@ class TrackingRun:
         Returns:
             How it went; the value of the generator.
         """
-        start = time.perf_counter()
         size = self._batch_size
         most = size if isinstance(size, int) else self._largest_batch
         depth = max(_QUEUE, 2 * most)
@@ -212,13 +394,13 @@ class TrackingRun:
         if self._source.live:
             camera = Prefetcher(self._source, _QUEUE, drop_oldest=True)
             depth = 1
+        results = self._results(depth=depth)
         reader = Prefetcher(self._read(camera or self._source), depth)
-        writer = BackgroundConsumer(self._write, depth)
         try:
             try:
                 for batch in self._batches(reader):
-                    for frame in self._track(batch):
-                        writer.put(frame)
+                    for frame in self._track(batch, results):
+                        results.write(frame)
                         if self._progress is not None:
                             self._progress.update(frame.fps)
                         yield frame
@@ -236,36 +418,14 @@ class TrackingRun:
                 if camera is not None:
                     camera.close()
                 reader.close()
-                writer.close()
+                results.close()
                 if self._progress is not None:
                     self._progress.close()
-            writer.check()
+            results.check()
         except BaseException as error:
-            self._abandon(error)
+            results.abandon(error)
             raise
-        problem = None if self._stopped else self._source.problem
-        complete = self._source.live or problem is None
-        files = self._finish_all(complete)
-        return TrackingReport(
-            source=self._source.name,
-            num_frames=self._num_frames,
-            dropped_frames=0 if camera is None else camera.dropped,
-            skipped_frames=self._source.skipped,
-            damaged_frames=self._source.damaged,
-            seconds=time.perf_counter() - start,
-            model_seconds=self._model_seconds,
-            complete=complete,
-            problem=problem,
-            files=files,
-            stopped=self._stopped,
-            counts=None if self._counter is None else self._counter.finish(),
-            tracks=self._count_tracks(),
-        )
-
-    def _count_tracks(self) -> dict[str, int]:
-        labels = self._labels.values()
-        names = Counter(class_name(self._classes, label) for label in labels)
-        return dict(names.most_common())
+        return results.finish(camera.dropped if camera else 0, self._stopped)
 
     def _read(self, frames: Iterable[SourceFrame]) -> Iterator[_Prepared]:
         """Runs in the reading thread."""
@@ -286,79 +446,10 @@ class TrackingRun:
             while batch := list(itertools.islice(frames, size)):
                 yield batch
 
-    def _track(self, batch: list[_Prepared]) -> list[TrackedFrame]:
+    def _track(
+        self, batch: list[_Prepared], results: VideoResults
+    ) -> list[TrackedFrame]:
         begin = time.perf_counter()
-        tracks = self._predict([sample for _, sample in batch], self._num_frames + 1)
+        tracks = self._predict([sample for _, sample in batch], results.num_frames + 1)
         spent = time.perf_counter() - begin
-        self._model_seconds += spent
-        fps = len(batch) / max(spent, 1e-9)
-        weight = _SMOOTHING if self._num_frames else 0.0
-        self._fps = weight * self._fps + (1 - weight) * fps
-        self._num_frames += len(batch)
-        frames = []
-        for (frame, _), found in zip(batch, tracks, strict=True):
-            found = replace(found, frame=np.full_like(found.frame, frame.number))
-            pairs = zip(found.identity.tolist(), found.label.tolist(), strict=True)
-            for identity, label in pairs:
-                self._labels.setdefault(identity, label)
-            tracked = TrackedFrame(
-                frame.number - 1,
-                frame.image,
-                found,
-                self._fps,
-                None if frame.time is None else float(frame.time),
-                classes=self._classes,
-                style=self._style,
-                earlier=tuple(self._earlier),
-            )
-            if self._counter is not None:
-                tracked = replace(tracked, counts=self._counter.update(tracked))
-            frames.append(tracked)
-            self._earlier.append(found)
-        return frames
-
-    def _write(self, frame: TrackedFrame) -> None:
-        """Runs in the writing thread; nothing is written after an error."""
-        for output in [] if self._failed else self._outputs:
-            try:
-                output.write(frame)
-            except BaseException:
-                self._failed.append(output)
-                raise
-
-    def _finish_all(self, complete: bool) -> tuple[Path, ...]:
-        """Finish every output; an error of one does not cost the others."""
-        files, errors = [], []
-        for output in self._outputs:
-            if output in self._failed:
-                output.discard()
-                continue
-            try:
-                path = output.finish(complete)
-            except OSError as error:
-                errors.append(error)
-            else:
-                files += [path] if path is not None else []
-        if errors:
-            if files:
-                say(f'Written and whole: {", ".join(map(str, files))}')
-            raise errors[0]
-        return tuple(files)
-
-    def _abandon(self, reason: BaseException) -> None:
-        """Keep what there is, under names that say that it is not all."""
-        # Whoever watches a camera ends it by leaving.
-        leaving = isinstance(reason, GeneratorExit | KeyboardInterrupt)
-        complete = self._source.live and leaving
-        try:
-            files = self._finish_all(complete)
-        except OSError as error:
-            say(f'{self._source.name}: {error}', logging.WARNING)
-            return
-        if files:
-            state = 'stopped' if complete else 'NOT COMPLETE'
-            say(
-                f'{self._source.name}: {state} after {self._num_frames} frames; '
-                f'what was tracked stands in {", ".join(map(str, files))}',
-                logging.WARNING,
-            )
+        return results.add([frame for frame, _ in batch], tracks, spent)

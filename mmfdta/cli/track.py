@@ -38,6 +38,7 @@ from .track_archive import (
     run_archive,
 )
 from .track_ray import add_ray_options, check_ray_options, open_workers
+from .track_streams import add_stream_options, are_streams, run_streams
 
 if TYPE_CHECKING:
     from mmfdta.apis import (
@@ -141,6 +142,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_counting_options(parser)
     add_source_options(parser)
+    add_stream_options(parser)
     add_ray_options(parser)
     parser.add_argument(
         '--no-progress', action='store_true', help='show no progress bar'
@@ -238,16 +240,18 @@ def run(options: argparse.Namespace) -> int:
     _check_model_options(options)
     _name_embeddings(options)
     gallery = _open_gallery(options)
-    plan, is_resumed = _plan_results(options)
-    check_ray_options(options, is_resumed)
+    plan, kind = _plan_results(options)
+    check_ray_options(options, kind == 'archive')
     reading = dict(
         counter=read_counter(options), source_options=source_options(options)
     )
-    if is_resumed:
+    if kind == 'archive':
         return _run_archive(options, plan, gallery, reading)
     tracker = open_tracker(options, gallery)
     _describe(tracker)
     how = _how(options, tracker) | reading
+    if kind == 'streams':
+        return run_streams(options, plan, tracker, how, _say)
     failed = []
     for source, files in plan:
         try:
@@ -458,22 +462,28 @@ def _thresholds(options: argparse.Namespace) -> dict[str, float]:
 
 def _plan_results(
     options: argparse.Namespace,
-) -> tuple[list[tuple[str, list[Path]]], bool]:
+) -> tuple[list[tuple[str, list[Path]]], str]:
     """Pair each source with what is written of it; check both.
 
     Returns:
-        The pairs, and whether they are an archive, which names its results itself.
+        The pairs, and how they are tracked: as ``'streams'`` side by side, as an
+        ``'archive'``, which names its results itself, or in ``'turn'``.
     """
     from mmfdta.apis.result_names import find_sources, name_results, refuse_replacing
-    from mmfdta.apis.sources import open_source
+    from mmfdta.apis.sources import kind_of_source, open_source
     from mmfdta.apis.track_outputs import VideoFacts, VideoOptions, plan_outputs
     from mmfdta.visualization import TrackStyle
 
     # All that can be known before weights are fetched and loaded.
     sources = find_sources(options.sources)
-    is_resumed = is_archive(options, sources)
+    kinds = [kind_of_source(source) for source in sources]
+    kind = 'turn'
+    if are_streams(options, sources, kinds):
+        kind = 'streams'
+    elif is_archive(options, kinds):
+        kind = 'archive'
     alone = Path(sources[0])
-    if len(sources) == 1 and not is_resumed and (alone.is_file() or alone.is_dir()):
+    if len(sources) == 1 and kind != 'archive' and (alone.is_file() or alone.is_dir()):
         open_source(sources[0], source_options(options)).close()
     if options.counts and len(sources) > 1:
         raise ValueError(f'--counts: found {len(sources)} sources, expected one')
@@ -500,12 +510,12 @@ def _plan_results(
             raise NotADirectoryError(f'--out-dir: {folder} is a file, no folder')
         folder.mkdir(parents=True, exist_ok=True)
         files = name_results(sources, folder, options.formats or _FORMATS)
-    if not is_resumed:  # its ledger may know a source as a result
+    if kind != 'archive':  # its ledger may know a source as a result
         refuse_replacing(sources, itertools.chain.from_iterable(files))
     for source, names in zip(sources, files, strict=True):
         facts, video = VideoFacts(source, 1.0), VideoOptions(crf=options.crf)
         plan_outputs(names, facts, TrackStyle(), caption=False, video=video)
-    return list(zip(sources, files, strict=True)), is_resumed
+    return list(zip(sources, files, strict=True)), kind
 
 
 def _describe(tracker: 'Tracker | WorkerFacts') -> None:

@@ -46,15 +46,17 @@ def add_archive_options(parser: argparse._ArgumentGroup) -> None:
     )
 
 
-def is_archive(options: argparse.Namespace, sources: Sequence[str]) -> bool:
+def is_archive(options: argparse.Namespace, kinds: Sequence[str]) -> bool:
     """Tell whether a ledger is kept: files are tracked into a folder that is named.
+
+    Args:
+        options: The parsed arguments of ``track``.
+        kinds: Of the sources, see :func:`mmfdta.apis.sources.kind_of_source`.
 
     Raises:
         ValueError: If there is none and an option is for one.
     """
-    from mmfdta.apis.sources import is_file
-
-    if options.out_dir is not None and all(map(is_file, sources)):
+    if options.out_dir is not None and {*kinds} == {'file'}:
         return True
     for name in ('retry_failed', 'replace'):
         if getattr(options, name):

@@ -2,13 +2,12 @@
 """Where frames come from: videos, images, cameras and streams."""
 
 from .base import FrameSource, SourceFrame, SourceOptions
-from .opening import is_file, is_live, open_source
+from .opening import kind_of_source, open_source
 
 __all__ = [
     'FrameSource',
     'SourceFrame',
     'SourceOptions',
-    'is_file',
-    'is_live',
+    'kind_of_source',
     'open_source',
 ]

@@ -3,6 +3,7 @@
 
 import glob
 import itertools
+import mimetypes
 import os
 import re
 import warnings
@@ -89,42 +90,43 @@ def open_source(source: Source, options: SourceOptions | None = None) -> FrameSo
     )
 
 
-def is_file(source: str) -> bool:
-    """Tell whether a source can be read twice: a file, images, a file on a server.
+def kind_of_source(source: str) -> str:
+    """Tell how a source may be read.
 
-    An address that does not tell by its protocol is opened; one that does not answer
-    counts as a file.
+    Args:
+        source: As :func:`open_source` takes it. An address that tells neither by its
+            protocol nor by its suffix is opened; one that does not answer is a file.
+
+    Returns:
+        ``'live'``: a camera or a stream, which does not wait; ``'pipe'``: standard
+        input or a pipe, which is there once; ``'file'``: a file, images, a file on a
+        server.
     """
-    if source == '-' or is_camera(source):
-        return False
+    if is_camera(source):
+        return 'live'
+    if source == '-':
+        return 'pipe'
     protocol, found, _ = source.partition('://')
     if not found or protocol.lower() == 'file':
         path = Path(source)
-        return not (path.exists() and path.is_fifo())
-    return not is_live(source)
+        return 'pipe' if path.exists() and path.is_fifo() else 'file'
+    if protocol.lower() in LIVE_PROTOCOLS:
+        return 'live'
+    kind = mimetypes.guess_type(urlsplit(source).path)[0] or ''
+    if kind.startswith(('video/', 'image/')):
+        return 'file'
+    try:
+        opened = open_source(source)
+    except OSError:
+        return 'file'
+    opened.close()
+    return 'live' if opened.live else 'file'
 
 
 def is_camera(source: str) -> bool:
     """Tell whether a source is a camera of this machine."""
     number = source.isdecimal() and not Path(source).exists()
     return number or re.fullmatch(r'/dev/video\d+', source) is not None
-
-
-def is_live(source: str) -> bool:
-    """Tell whether a source is a camera or a stream; see :func:`is_file`."""
-    if is_camera(source):
-        return True
-    protocol, found, _ = source.partition('://')
-    if not found or protocol.lower() == 'file':
-        return False
-    if protocol.lower() in LIVE_PROTOCOLS:
-        return True
-    try:
-        opened = open_source(source)
-    except OSError:
-        return False
-    opened.close()
-    return opened.live
 
 
 def _open_list(paths: list[Path], options: SourceOptions) -> FrameSource:
