@@ -179,7 +179,7 @@ def frame_of(number):
 
 @pytest.mark.parametrize(
     ('arrival', 'needed', 'limit'),
-    itertools.product([0.4, 1.0], [0.3, 0.9, 2.7, 7.0], [None, 0.5, 3.0, 8.0]),
+    [*itertools.product([0.4, 1.0], [0.3, 0.9, 2.7, 7.0], [None, 0.5, 3.0, 8.0])],
 )
 def test_a_buffer_keeps_its_budget_wherever_that_can_be(arrival, needed, limit):
     """Frames at a fixed pace, a model that takes its time, a clock of numbers."""

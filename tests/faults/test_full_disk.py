@@ -13,6 +13,7 @@ import pytest
 import torch
 from loopback import FileServer
 from mmengine.config import Config
+from small_fdta import build
 from tiny_run import command
 
 pytestmark = pytest.mark.faults
@@ -67,6 +68,32 @@ def test_results_of_a_test(tiny_run, environment, disk, state: str):
     assert (out / 'seq2.txt').read_text() == 'earlier'
     if state == 'full':
         assert not list(folder.glob('tracks.partial/*'))
+
+
+def test_an_archive(tiny_run, environment, disk, tmp_path: Path):
+    """No video is blamed, and with more room the archive goes on."""
+    config = tiny_run()
+    sequences = sorted((tmp_path / 'data/val').iterdir())
+    for number, sequence in enumerate(sequences):
+        sequence.rename(sequence.with_name(f'v{number}'))
+    weights = tmp_path / 'weights.pth'
+    model = build(Config.fromfile(config).model)
+    torch.save(dict(state_dict=model.state_dict(), meta={}), weights)
+    folder = disk(12 << 10)
+    track = command('track', tmp_path / 'data/val/*', '--config', config)
+    track += ['--checkpoint', weights, '--formats', 'json', '--out-dir']
+    track = [*map(str, track), str(folder)]
+    (folder / 'ballast').write_bytes(bytes(4 << 10))
+    *_, last = fails(track, environment).splitlines()
+    assert 'the disk is full' in last or 'cannot write the ledger' in last
+    ledger = folder / 'archive.jsonl'
+    assert not ledger.exists() or '"failed"' not in ledger.read_text()
+    disk(1 << 20)
+    done = subprocess.run(track, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    names = [f'v{number}_tracks.json' for number in range(len(sequences))]
+    assert sorted(path.name for path in folder.glob('*.json')) == names
+    assert len(names) == 3
 
 
 def test_checkpoints(tiny_run, environment, disk, tmp_path: Path):
