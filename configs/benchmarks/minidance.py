@@ -103,4 +103,27 @@ entries = [
             'model.tracker.match_iou_thr': 0.05,
         },
     ),
+    dict(
+        name='FDTA with gallery (tuned)',
+        config='fdta-gallery_mini',
+        checkpoint='fdta.pth',
+        cfg_options={
+            'model.tracker.threshold': 0.92,
+            'model.tracker.tracker.newborn_thr': 0.8,
+            'model.tracker.tracker.id_thr': 0.15,
+            'model.tracker.tracker.protocol': 'id-max',
+        },
+    ),
+    dict(
+        name='Boxes (tuned)',
+        config='boxes_fdta-det_mini',
+        checkpoint='boxes.pth',
+        detector_checkpoint='fdta.pth',
+        cfg_options={
+            'model.tracker.det_thr': 0.4,
+            'model.tracker.newborn_thr': 0.6,
+            'model.tracker.id_thr': 0.15,
+            'model.tracker.protocol': 'id-max',
+        },
+    ),
 ]
