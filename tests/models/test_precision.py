@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from attention_kernels import attention_kernel
+from light_configs import FAMILIES, light
 from mmengine.config import Config
 from small_fdta import build, collate, make_clip, small_config
 from small_motr import small_motr_config
@@ -331,53 +332,6 @@ def test_masks_of_trajectories_suit_fused_kernels_however_they_lie(order):
     attentions.check()
 
 
-def _light(model: dict) -> dict:
-    """Fewer layers, queries and blocks, and the same heads."""
-    detector = model.get('detector', model)
-    detector = detector.get('host', detector)
-    if 'roi_head' in detector:
-        detector.rpn_head.num_proposals = detector.test_cfg.rcnn.max_per_img = 8
-        detector.roi_head.update(num_stages=2, stage_loss_weights=[1, 1])
-        del detector.roi_head.bbox_head[2:], detector.train_cfg.rcnn[2:]
-    else:
-        detector.num_queries = 8
-        detector.encoder.num_layers = 1
-        detector.decoder.num_layers = 2
-    detector.backbone.pop('init_cfg', None)
-    if detector.backbone.get('depth') == 50:
-        detector.backbone.update(depth=18)
-        levels = detector.backbone.out_indices
-        detector.neck.in_channels = [64 * 2**level for level in levels]
-    for part in ('temporal_adapter', 'id_decoder'):
-        if model.get(part):
-            model[part].num_layers = 2
-    if 'clip_detection' in model:
-        model.clip_detection.num_grad_frames = 1
-    if model.type == 'MOTR':
-        model.tracker.update(newborn_thr=0.0, keep_thr=0.0)
-    elif 'tracker' in model:
-        model.tracker.update(det_thr=0.0, newborn_thr=0.0)
-    return model
-
-
-# A config of each base model; those of other data sets differ in sizes that do not
-# attend.
-FAMILIES = dict(
-    deformable_detr_r50='deformable_detr_dancetrack',
-    deformable_detr_small='deformable_detr_mini',
-    fdta_ddq_r50='fdta_ddq-r50_dancetrack',
-    fdta_deformable_detr_two_stage_small='fdta_deformable-detr-two-stage_mini',
-    fdta_dino_r50='fdta_dino-r50_dancetrack',
-    fdta_dino_small='fdta_dino-r50_mini',
-    fdta_r50='fdta_dancetrack',
-    fdta_small='fdta_mini',
-    fdta_sparse_rcnn_r50='fdta_sparse-rcnn-r50_dancetrack',
-    motip='motip_dancetrack',
-    motr_r50='motr_dancetrack',
-    motr_small='motr_mini',
-)
-
-
 def test_every_base_model_is_looked_at():
     names = {path.stem for path in (CONFIGS / '_base_/models').glob('*.py')}
     without_attention = {name for name in names if name.startswith('yolox_')}
@@ -392,7 +346,7 @@ def test_every_base_model_is_looked_at():
 
 @pytest.mark.parametrize('name', FAMILIES.values())
 def test_every_attention_of_every_config_suits_fused_kernels(name):
-    config = _light(Config.fromfile(CONFIGS / f'{name}.py').model)
+    config = light(Config.fromfile(CONFIGS / f'{name}.py').model)
     is_detector = config.type == 'FDTADetector'
     model = build(config)
     for name, module in model.named_modules():
