@@ -175,15 +175,15 @@ def _choose_pairs(overlaps: Overlaps) -> np.ndarray:
     before = np.full(overlaps.gt.num_ids, -1)
     for frame in np.flatnonzero(contested):
         pairs = slice(firsts[frame], lasts[frame])
+        kept = np.zeros(0, np.int64)  # pairs of the frame before
         if active[frame] > 0:
-            last_frame = both[active[frame] - 1]
-            last = slice(firsts[last_frame], lasts[last_frame])
-            kept = np.flatnonzero(chosen[last]) + last.start
-            before[gt_id[kept]] = pred_id[kept]
+            last = both[active[frame] - 1]
+            kept = np.flatnonzero(chosen[firsts[last] : lasts[last]]) + firsts[last]
+        before[gt_id[kept]] = pred_id[kept]
         bonus = _KEEP_BONUS * (before[gt_id[pairs]] == pred_id[pairs])
         score = np.where(candidate[pairs], bonus + overlaps.iou[pairs], 0.0)
         chosen[pairs] &= solve_frame(overlaps, frame, pairs, score)
-        before[:] = -1
+        before[gt_id[kept]] = -1  # not all: there may be more identities than frames
     return np.flatnonzero(chosen)
 
 

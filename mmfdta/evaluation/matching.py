@@ -120,16 +120,11 @@ def find_overlaps(sequence: Sequence) -> Overlaps:
     for alike, rows, columns in _shape_groups(gt, pred):
         gt_index = gt.start[alike][:, None] + np.arange(rows)
         pred_index = pred.start[alike][:, None] + np.arange(columns)
-        iou = box_iou(gt_boxes[gt_index], pred_boxes[pred_index])
-        share = _share(iou)
-        group, row, column = np.nonzero(iou)
+        row, column, *values = _overlaps_of_group(
+            gt_boxes[gt_index], pred_boxes[pred_index]
+        )
         found.append(
-            (
-                gt_index[group, row],
-                pred_index[group, column],
-                iou[group, row, column],
-                share[group, row, column],
-            )
+            (gt_index.reshape(-1)[row], pred_index.reshape(-1)[column], *values)
         )
     gt_row, pred_row, iou, share = (
         np.concatenate(parts) for parts in zip(*found, strict=True)
@@ -146,18 +141,49 @@ def find_overlaps(sequence: Sequence) -> Overlaps:
     )
 
 
-def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes, frame by frame.
+def _overlaps_of_group(
+    gt: np.ndarray, pred: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Find the pairs that overlap, of F frames with equal numbers of boxes.
+
+    In a crowd most boxes lie beside each other; they are told by two comparisons.
 
     Args:
-        first: float64 (F, N, 4), boxes as x1, y1, x2, y2.
-        second: float64 (F, M, 4).
+        gt: float64 (F, N, 4), boxes as x1, y1, x2, y2.
+        pred: float64 (F, M, 4).
 
     Returns:
-        float64 (F, N, M); 0 for boxes without area.
+        Of each pair its box among the F * N, its box among the F * M, its IoU, and
+        that divided by the sum of all IoUs of the two boxes.
     """
-    a = [first[:, :, None, i] for i in range(4)]
-    b = [second[:, None, :, i] for i in range(4)]
+    meet = gt[:, :, None, 0] < pred[:, None, :, 2]
+    meet &= pred[:, None, :, 0] < gt[:, :, None, 2]
+    pair = np.flatnonzero(meet)
+    row, column = np.divmod(pair, pred.shape[1])
+    column += row // gt.shape[1] * pred.shape[1]
+    iou = box_iou(gt.reshape(-1, 4)[row], pred.reshape(-1, 4)[column])
+    # Sums round as those of whole matrices, as the official evaluation has them.
+    matrices = np.zeros(meet.shape)
+    matrices.reshape(-1)[pair] = iou
+    of_pred, of_gt = (matrices.sum(axis=i).reshape(-1) for i in (1, 2))
+    total = of_pred[column] + of_gt[row] - iou
+    share = np.zeros_like(iou)
+    np.divide(iou, total, out=share, where=total > EPS)
+    kept = iou > 0
+    return row[kept], column[kept], iou[kept], share[kept]
+
+
+def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes, pair by pair.
+
+    Args:
+        first: float64 (..., 4), boxes as x1, y1, x2, y2.
+        second: float64 (..., 4), broadcast with the first.
+
+    Returns:
+        float64 (...); 0 for boxes without area.
+    """
+    a, b = np.moveaxis(first, -1, 0), np.moveaxis(second, -1, 0)
     intersection = np.maximum(np.minimum(a[2], b[2]) - np.maximum(a[0], b[0]), 0)
     intersection *= np.maximum(np.minimum(a[3], b[3]) - np.maximum(a[1], b[1]), 0)
     first_area = (a[2] - a[0]) * (a[3] - a[1])
@@ -192,14 +218,6 @@ def _shape_groups(gt: Side, pred: Side) -> Iterator[tuple[np.ndarray, int, int]]
         step = max(1, _CHUNK // (n * m))
         for first in range(0, len(frames), step):
             yield frames[first : first + step], n, m
-
-
-def _share(iou: np.ndarray) -> np.ndarray:
-    """IoU over all IoU of the two boxes, (F, N, M)."""
-    total = iou.sum(axis=1)[:, None, :] + iou.sum(axis=2)[:, :, None] - iou
-    share = np.zeros_like(iou)
-    np.divide(iou, total, out=share, where=total > EPS)
-    return share
 
 
 def match_frames(overlaps: Overlaps, score: np.ndarray) -> np.ndarray:

@@ -114,7 +114,7 @@ def test_other_detections_get_what_is_left(script):
             rows = np.flatnonzero(run.detections.frame == frame)
             objects = np.flatnonzero(truth.frame == frame)
             boxes = run.detections.xyxy[rows], truth.xyxy[objects]
-            iou = box_iou(*(box[None] for box in boxes))[0]
+            iou = box_iou(boxes[0][:, None], boxes[1])
             near |= {(rows[i], objects[j]) for i, j in np.argwhere(iou >= 0.5)}
             allowed = (iou >= 0.5) & ~is_track[rows, None] & ~one.found[objects]
             if classes == 2:
