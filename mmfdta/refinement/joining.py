@@ -122,16 +122,21 @@ def join_tracklets(
 
     identity = tracks.identity.copy()
     several = len(np.unique(tracks.label)) > 1
+    of_identity: dict[int, list[np.ndarray]] = {}
+    for track in rows:
+        of_identity.setdefault(int(identity[track[0]]), []).append(track)
     joins = []
     for pair in chosen[np.argsort(starts.frame[other[chosen]], kind='stable')]:
         earlier, later = rows[one[pair]], rows[other[pair]]
         kept, old = int(identity[earlier[0]]), int(identity[later[0]])
         if several:
             # One identity has one box per frame, also where classes are not told apart.
-            taken = tracks.frame[identity == kept]
+            taken = tracks.frame[np.concatenate(of_identity[kept])]
             if np.isin(tracks.frame[later], taken).any():
                 continue
         identity[later] = kept
+        of_identity[kept].append(later)
+        of_identity[old] = [track for track in of_identity[old] if track is not later]
         joins.append(
             Join(
                 label=int(label[one[pair]]),
