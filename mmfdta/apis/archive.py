@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 WHOLE, FAILED = 'whole', 'failed'
 _LEDGER = re.compile(r'archive(-\d+)?\.jsonl')
+# A file while it is written: the number is that of the process.
+_LEFT = re.compile(r'\.(.+)\.\d+(\.\w+)', re.DOTALL)
 # What keeps every further result from being written, too.
 _NO_MORE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}
 # So many settings that differ are named.
@@ -255,13 +257,13 @@ class Archive:
             if name == Path(name).name:
                 (self.folder / name).unlink(missing_ok=True)
 
-    def clear(self, video: Video) -> None:
-        """Remove what a killed process left while it tracked a video."""
-        for path in video.files:
-            stem = glob.escape(f'.{path.stem}.')
-            for file in self.folder.glob(f'{stem}*{path.suffix}'):
-                if file.name[len(path.stem) + 2 : -len(path.suffix)].isdecimal():
-                    file.unlink(missing_ok=True)
+    def clear(self, videos: Sequence[Video]) -> None:
+        """Remove what killed processes left while they tracked these videos."""
+        names = {path.name for video in videos for path in video.files}
+        for file in self.folder.glob('.*'):
+            left = _LEFT.fullmatch(file.name)
+            if left is not None and left[1] + left[2] in names:
+                file.unlink(missing_ok=True)
 
     def _name(self, path: Path) -> str:
         """Name a file as the ledger does."""
@@ -426,8 +428,8 @@ def track_archive(
     Raises:
         OSError: If results or the ledger cannot be written.
     """
+    archive.clear(videos)
     for video in videos:
-        archive.clear(video)
         report, reason = track_video(tracker, video, how, explain, progress)
         if report is None or not report.stopped:
             archive.record(video, report, reason)

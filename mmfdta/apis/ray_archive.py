@@ -329,7 +329,7 @@ class RayWorkers:
         self,
         videos: Sequence[Video],
         how: Mapping[str, Any],
-        clear: Callable[[Video], None],
+        clear: Callable[[Sequence[Video]], None],
     ) -> Iterator[_Ended]:
         """Track videos, each by one worker, in any order.
 
@@ -339,7 +339,7 @@ class RayWorkers:
         Args:
             videos: Of an archive.
             how: Further arguments of :meth:`VideoTracker.track`.
-            clear: Removes what a lost worker left of a video.
+            clear: Removes what lost workers left of videos.
 
         Yields:
             What :func:`track_archive` does.
@@ -350,12 +350,12 @@ class RayWorkers:
         """
         self._waiting = deque(videos)
         self._clear = clear
+        clear(videos)
         try:
             while self._waiting or any(place.video for place in self._busy.values()):
                 while self._waiting and self._idle:
                     place = self._idle.pop(0)
                     place.video = video = self._waiting.popleft()
-                    self._clear(video)
                     self._busy[place.actor.track.remote(video, how)] = place
                 yield from self._wait()
         finally:
@@ -459,8 +459,8 @@ class RayWorkers:
             tries = self._losses[video.key]
             where = '' if facts is None else f' on {facts.host}'
             text = f'the worker{where} was lost: {reason}'
+            self._clear([video])
             if tries == TRIES:
-                self._clear(video)
                 given_up.append((video, None, f'{text}; so were {TRIES - 1} before it'))
             else:
                 self._waiting.append(video)
@@ -487,9 +487,7 @@ class RayWorkers:
                 self._ray.kill(place.actor)
         if any(place.video for place in places):
             self._ray.wait(begun, num_returns=len(begun), timeout=_PATIENCE)
-        for place in places:
-            if place.video is not None:
-                self._clear(place.video)
+        self._clear([place.video for place in places if place.video is not None])
 
 
 def track_archive_on_ray(

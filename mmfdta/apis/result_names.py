@@ -74,15 +74,18 @@ def name_sources(
     """
     known = known or {}
     used = {name.casefold() for name in (*known.values(), *taken)}
+    # Of sources that are called alike: the next number to try.
+    numbers: dict[str, int] = {}
     names = []
     for source in sources:
         name = known.get(source)
         if name is None:
-            stem, number = _stem(source), 1
-            name = stem
+            name = stem = _stem(source)
+            number = numbers.get(stem.casefold(), 2)
             while name.casefold() in used:
-                number += 1
                 name = f'{stem}_{number}'
+                number += 1
+            numbers[stem.casefold()] = number
             used.add(name.casefold())
         names.append(name)
     return names

@@ -229,6 +229,8 @@ def test_an_interrupted_archive_goes_on(toys, inferencer):
     (folder / '.b_tracks.123.mp4').write_bytes(b'left by a killed process')
     with (folder / 'archive.jsonl').open('a') as file:
         file.write('{"source": "half of a li')
+    # That of another process, which tracks another video.
+    (folder / '.d_tracks.124.mp4').write_bytes(b'is being written')
     again = open_again()
     waiting = again.waiting()
     assert [video.name for video in waiting] == ['b', 'c']
@@ -239,7 +241,8 @@ def test_an_interrupted_archive_goes_on(toys, inferencer):
     ]
     assert open_again().waiting() == []
     files = {f'{name}_tracks.{suffix}' for name in 'abc' for suffix in ('txt', 'mp4')}
-    assert {path.name for path in folder.iterdir()} == files | {'archive.jsonl'}
+    files |= {'archive.jsonl', '.d_tracks.124.mp4'}
+    assert {path.name for path in folder.iterdir()} == files
 
 
 def test_a_full_disk_ends_all_and_blames_no_video(toys, inferencer, monkeypatch):

@@ -3,9 +3,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mmfdta.apis.result_names import name_results, refuse_replacing
+from mmfdta.apis.result_names import name_results, name_sources, refuse_replacing
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,27 @@ def test_a_video_is_not_replaced_by_its_result(tmp_path):
     for name in ('v.mp4', 'link.mp4'):
         with pytest.raises(ValueError, match='would replace'):
             refuse_replacing(['0', str(video)], [tmp_path / name])
+
+
+def test_sources_that_are_called_alike_take_the_first_number_that_is_free():
+    rng = np.random.default_rng(0)
+    stems = ('v', 'V', 'v_2', 'v_3', 'w', 'w_2')
+    for _ in range(50):
+        sources = [f'{i}/{rng.choice(stems)}.mp4' for i in range(30)]
+        known = {source: f'w_{i}' for i, source in enumerate(sources[::7], start=2)}
+        taken = ['v_5', 'old']
+        used = {name.casefold() for name in (*known.values(), *taken)}
+        expected = []
+        for source in sources:
+            stem = Path(source).stem
+            names = [stem, *(f'{stem}_{number}' for number in range(2, 40))]
+            free = next(name for name in names if name.casefold() not in used)
+            expected.append(known.get(source, free))
+            used.add(expected[-1].casefold())
+        assert name_sources(sources, known, taken) == expected
+
+
+def test_ten_thousand_sources_may_be_called_alike():
+    names = name_sources([f'{i}/video.mp4' for i in range(10_000)])
+    assert names[-1] == 'video_10000'
+    assert len(set(names)) == 10_000
