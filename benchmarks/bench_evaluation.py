@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from memory import process_memory
 
 SCORES = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW')
 BENCHMARKS = {'mot_challenge': ('MOT15', False), 'mot17': ('MOT17', True)}
@@ -91,7 +92,7 @@ class Clock:
     """Tells the measuring process how long the scoring took."""
 
     def __init__(self) -> None:
-        print('IMPORTED', _memory(os.getpid())[0], flush=True)
+        print('IMPORTED', process_memory(os.getpid())[0], flush=True)
         self.start = os.times()
 
     def stop(self, scores: dict[str, float]) -> None:
@@ -159,22 +160,6 @@ def run_official(root: Path, benchmark: str, processes: int) -> None:
 SIDES = {'mmfdta': run_ours, 'trackeval': run_official}
 
 
-def _memory(pid: int) -> np.ndarray:
-    """Memory of a process and all below it, MiB: anonymous, and with files."""
-    total, waiting = np.zeros(2), [pid]
-    while waiting:
-        process = Path('/proc', str(waiting.pop()))
-        try:
-            text = (process / 'smaps_rollup').read_text()
-            sizes = dict(line.split(':') for line in text.splitlines()[1:])
-            for task in (process / 'task').iterdir():
-                waiting += map(int, (task / 'children').read_text().split())
-        except OSError:  # it ended meanwhile
-            continue
-        total += [int(sizes[name].split()[0]) for name in ('Pss_Anon', 'Pss')]
-    return total / 1024
-
-
 def measure(side: str, root: Path, benchmark: str, processes: int) -> Run:
     """Run one side in its own process and watch its memory."""
     command = [sys.executable, '-W', 'ignore', __file__, '--side', side]
@@ -187,7 +172,7 @@ def measure(side: str, root: Path, benchmark: str, processes: int) -> Run:
         imported = next((line for line in process.stdout if 'IMPORTED' in line), '')
         peak = np.zeros(2)
         while process.poll() is None:
-            peak = np.maximum(peak, _memory(process.pid))
+            peak = np.maximum(peak, process_memory(process.pid))
             time.sleep(_POLL_SECONDS)
         output, errors = process.communicate()
     elapsed = time.perf_counter() - start

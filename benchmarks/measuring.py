@@ -2,8 +2,6 @@
 """What the benchmarks share: taking turns, medians, memory and tables."""
 
 import argparse
-import ctypes
-import gc
 import platform
 import statistics
 import time
@@ -13,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import torch
+from memory import peak_growth
 
 Ways = dict[str, Callable[[], object]]
 
@@ -84,21 +83,6 @@ def take_turns(ways: Ways, runs: int) -> dict[str, Measured]:
             results[name].seconds.append(time.perf_counter() - begin)
             results[name].cpu.append(time.process_time() - cpu)
     return results
-
-
-def peak_growth(run: Callable[[], object]) -> float:
-    """Peak memory of a run beyond that before it, MiB."""
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    Path('/proc/self/clear_refs').write_text('5')  # forget the peak so far
-    before = _status('VmRSS')
-    run()
-    return _status('VmHWM') - before
-
-
-def _status(field: str) -> float:
-    lines = Path('/proc/self/status').read_text().splitlines()
-    return next(int(x.split()[1]) / 1024 for x in lines if x.startswith(field))
 
 
 def print_header(title: str) -> None:
