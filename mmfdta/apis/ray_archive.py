@@ -578,12 +578,13 @@ def _join_cluster(address: str | None, stack: contextlib.ExitStack) -> Any:
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-    except (ConnectionError, RuntimeError, TimeoutError) as error:
+    except Exception as error:  # Ray raises what it likes
         first = ' '.join((str(error).splitlines() or [''])[0].split())
         where = f' at {address}' if address else ''
         raise ConnectionError(
             f'--ray: cannot join the cluster{where}: {first or type(error).__name__}; '
-            'run the command on a machine of the cluster'
+            'run the command on a machine of the cluster, with RAY_AUTH_MODE=token if '
+            'the cluster has a token'
         ) from None
     stack.callback(ray.shutdown)
     return ray

@@ -40,7 +40,6 @@ def cluster():
         RAY_USAGE_STATS_ENABLED='0',
         RAY_raylet_start_wait_time_s='300',
         # Nothing is left in the home of whoever runs the tests.
-        RAY_AUTH_MODE='token',
         RAY_AUTH_TOKEN=secrets.token_hex(16),
     )
     ray.init(
@@ -302,8 +301,8 @@ def test_the_command_goes_on_with_and_without_a_cluster(
     'options, said',
     [
         (['--ray'], 'add --out-dir'),
-        (['--ray', '--out-dir=o', 'rtsp://host/1'], 'cameras, streams and standard'),
-        (['--ray', '--out-dir=o', '-'], 'standard input, which one machine alone'),
+        (['rtsp://host/1', '--ray', '--out-dir=o'], 'cameras, streams and standard'),
+        (['-', '--ray', '--out-dir=o'], 'standard input, which one machine alone'),
         (['--ray', '--out-dir=o', '--gallery=g.npz'], '--gallery: cannot be had'),
         (['--ray', '--out-dir=o', '--show'], '--show: cannot be had'),
         (['--ray', '--out-dir=o', '--counts=c.csv'], '--counts: cannot be had'),
