@@ -22,8 +22,10 @@ from .arguments import (
     add_cfg_options,
     add_compile,
     add_keep_embeddings,
+    add_launcher,
     add_precision,
     add_video_options,
+    join_job,
     number,
 )
 from .counting_arguments import add_counting_options, read_counter
@@ -31,6 +33,7 @@ from .errors import explain
 from .source_arguments import add_source_options, source_options
 from .track_archive import (
     add_archive_options,
+    check_launcher,
     is_archive,
     open_archive,
     print_report,
@@ -147,6 +150,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--no-progress', action='store_true', help='show no progress bar'
     )
+    add_launcher(parser)
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -247,6 +251,7 @@ def run(options: argparse.Namespace) -> int:
     )
     if kind == 'archive':
         return _run_archive(options, plan, gallery, reading)
+    check_launcher(options, False)
     tracker = open_tracker(options, gallery)
     _describe(tracker)
     how = _how(options, tracker) | reading
@@ -277,13 +282,17 @@ def _run_archive(
     reading: dict[str, Any],
 ) -> int:
     """Track files into a folder that has a ledger, here or on a cluster."""
+    check_launcher(options, True)
     sources = [source for source, _ in plan]
     formats = options.formats or _FORMATS
     with contextlib.ExitStack() as stack:
+        processes = stack.enter_context(join_job(options))
         tracker: Tracker | WorkerFacts
         if options.ray is None:
             from mmfdta.apis.archive import track_archive
 
+            if not options.model:
+                options.device = options.device or processes.device()
             tracker = open_tracker(options, gallery)
             track = functools.partial(track_archive, tracker, explain=explain)
         else:
@@ -294,10 +303,12 @@ def _run_archive(
             workers = open_workers(options, open_tracker, len(plan))
             tracker = stack.enter_context(workers).facts()
             track = functools.partial(track_archive_on_ray, workers)
-        _describe(tracker)
-        archive = open_archive(options, sources, tracker, formats)
+        if processes.is_first:
+            _describe(tracker)
+        rank = processes.rank if processes.world > 1 else None
+        archive = open_archive(options, sources, tracker, formats, rank)
         how = _how(options, tracker) | reading | dict(progress=False)
-        return run_archive(options, archive, track, how, _say)
+        return run_archive(options, archive, track, how, _say, processes)
 
 
 def _how(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmfdta.apis.thresholds import MEANINGS
+from mmfdta.utils.processes import Processes
 
 from .counting_arguments import describe_counts
 
@@ -65,6 +66,31 @@ def is_archive(options: argparse.Namespace, kinds: Sequence[str]) -> bool:
                 'folder; add --out-dir'
             )
     return False
+
+
+def check_launcher(options: argparse.Namespace, is_archive: bool) -> None:
+    """Refuse what several processes cannot share.
+
+    Args:
+        options: The parsed arguments of ``track``.
+        is_archive: A ledger is kept of the sources.
+
+    Raises:
+        ValueError: If something is refused.
+    """
+    if options.launcher == 'none':
+        return
+    if not is_archive:
+        raise ValueError(
+            '--launcher: processes share video files that are tracked into a folder; '
+            'add --out-dir'
+        )
+    for name, reason in (
+        ('gallery', 'it follows people from one video to the next'),
+        ('ray', 'it shares the videos itself'),
+    ):
+        if getattr(options, name) is not None:
+            raise ValueError(f'--{name}: cannot be had with --launcher: {reason}')
 
 
 def deciding_settings(
@@ -134,6 +160,7 @@ def run_archive(
     track: Callable[..., Iterator[tuple['Video', 'TrackingReport | None', str | None]]],
     how: dict[str, Any],
     say: Callable[[str], None],
+    processes: Processes = Processes(),  # noqa: B008 (it is frozen)
 ) -> int:
     """Track what waits in an archive, and say how it went.
 
@@ -144,21 +171,30 @@ def run_archive(
             does on one tracker; it takes archive, videos, ``how`` and ``progress``.
         how: Further arguments of :meth:`VideoTracker.track`.
         say: Writes a line.
+        processes: They share what waits; the first says what concerns all.
 
     Returns:
         0 if all videos are whole, 1 if one is not.
+
+    Raises:
+        ValueError: If the processes have different archives.
     """
     from mmfdta.apis.progress import ArchiveProgress
 
     total, waiting = len(archive.videos), archive.waiting(options.retry_failed)
     failed = [] if options.retry_failed else archive.failed()
     whole = total - len(waiting) - len(failed)
+    say_of_all = say if processes.is_first else _say_nothing
     if whole:
-        say(f'{options.out_dir}: {whole} of {total} stand there whole')
+        say_of_all(f'{options.out_dir}: {whole} of {total} stand there whole')
     for video, why in failed:
-        say(f'failed before: {video.source}: {why}; --retry-failed tries it again')
+        say_of_all(
+            f'failed before: {video.source}: {why}; --retry-failed tries it again'
+        )
+    if processes.world > 1:
+        waiting = _share(archive, waiting, processes)
     progress = None
-    if waiting and not options.no_progress:
+    if waiting and not options.no_progress and processes.is_first:
         sizes = [video.size for video in waiting]
         progress = ArchiveProgress(sizes, whole, len(failed))
     try:
@@ -172,7 +208,41 @@ def run_archive(
     finally:
         if progress is not None:
             progress.close()
-    return say_ending(archive, say)
+    if processes.world == 1:
+        return say_ending(archive, say)
+    lacking = [video.source for video in waiting if archive.state(video) != 'whole']
+    # One that leaves earlier, with an error, would have the launcher end the others.
+    lacking = sum(processes.gather(lacking), [video.source for video, _ in failed])
+    return _say_lacking(lacking, total, say_of_all)
+
+
+def _share(
+    archive: 'Archive', waiting: 'Sequence[Video]', processes: Processes
+) -> 'list[Video]':
+    """Choose what this process tracks, out of what waits as the first one sees it.
+
+    None of them has written before all have said what they see.
+
+    Raises:
+        ValueError: If the processes have different archives.
+    """
+    from mmfdta.apis.archive import share
+
+    seen = [(video.key, video.size, video.name) for video in archive.videos]
+    keys = {video.key for video in waiting}
+    (expected, keys), *others = processes.gather((seen, keys))
+    if any(theirs != expected for theirs, _ in others):
+        raise ValueError(
+            'the processes find different videos, or different results in --out-dir; '
+            'all machines of the job need both on a disk that they share, under the '
+            'same paths'
+        )
+    left = [video for video in archive.videos if video.key in keys]
+    return share(left, processes.rank, processes.world)
+
+
+def _say_nothing(text: str) -> None:
+    """What concerns all, the first process says."""
 
 
 def print_report(report: 'TrackingReport') -> None:
@@ -198,8 +268,12 @@ def say_ending(archive: 'Archive', say: Callable[[str], None]) -> int:
         The exit code: 0 if all are whole, else 1.
     """
     lacking = [v.source for v in archive.videos if archive.state(v) != 'whole']
+    return _say_lacking(lacking, len(archive.videos), say)
+
+
+def _say_lacking(lacking: list[str], total: int, say: Callable[[str], None]) -> int:
     if lacking:
         listed = ', '.join(lacking[:_LISTED])
         more = ', ...' if len(lacking) > _LISTED else ''
-        say(f'{len(lacking)} of {len(archive.videos)} not complete: {listed}{more}')
+        say(f'{len(lacking)} of {total} not complete: {listed}{more}')
     return 1 if lacking else 0

@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
+from small_fdta import build
 from tiny_run import ROOT, command, write_sequence
 
 from mmfdta.cli.main import main
@@ -131,3 +132,58 @@ def test_checkpoints_are_converted_by_two_processes_but_for_the_broken_one(
     errors = sorted(line for _, _, text in ended for line in text.splitlines())
     assert errors == sorted(lines)
     assert contents(Path('two')) == contents(Path('one'))
+
+
+def test_an_archive_is_tracked_by_two_processes_as_by_one(
+    environment, free_port, tiny_run, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    config = tiny_run()
+    torch.save(
+        dict(state_dict=build(Config.fromfile(config).model).state_dict()),
+        'weights.pth',
+    )
+    for number in range(5):
+        write_sequence(Path(f'videos/seq{number}'), 4 + number, number)
+    broken = Path('videos/seq2/img1/00000003.jpg')
+    frame = broken.read_bytes()
+    broken.write_bytes(b'no image')
+    sources = [f'videos/seq{number}/img1' for number in range(5)]
+    track = ['track', *sources, '--config', str(config), '--checkpoint', 'weights.pth']
+    track += ['--formats', 'txt', '--no-progress', '--out-dir']
+
+    def results(folder: str) -> dict[str, bytes]:
+        found = contents(Path(folder))
+        return {name: found[name] for name in found if name.endswith('.txt')}
+
+    assert main([*track, 'one']) == 1
+    capsys.readouterr()
+    ended = run_two('pytorch', free_port, environment, *track, 'two')
+    assert [code for code, _, _ in ended] == [1, 1], ended
+    last = f'mmfdta track: 1 of 5 not complete: {sources[2]}'
+    assert ended[0][2].splitlines()[-1] == last
+    assert last not in ended[1][2]
+    whole = {f'seq{number}_tracks.txt' for number in (0, 1, 3, 4)}
+    assert results('two') == results('one') and whole <= {*results('two')}
+    assert {path.name for path in Path('two').glob('*.jsonl')} == {
+        'archive-0.jsonl',
+        'archive-1.jsonl',
+    }
+
+    # One process goes on where two have ended.
+    broken.write_bytes(frame)
+    capsys.readouterr()
+    assert main([*track, 'two', '--retry-failed']) == 0
+    assert '4 of 5 stand there whole' in capsys.readouterr().err
+    assert main([*track, 'three']) == 0
+    assert results('two') == results('three')
+
+    # What is not shared by files.
+    for options, said in (
+        (['--gallery', 'who.npz', '--out-dir', 'x'], '--gallery: '),
+        ([], '--launcher: '),
+    ):
+        assert main([*track[:-1], *options, '--launcher', 'slurm']) == 1
+        assert (
+            capsys.readouterr().err.splitlines()[-1].startswith(f'mmfdta track: {said}')
+        )
