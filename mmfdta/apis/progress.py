@@ -11,6 +11,7 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     MofNCompleteColumn,
+    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -50,13 +51,13 @@ class Progress:
         self._bar: Bar | None = None
         if self.file.isatty():
             counted = [MofNCompleteColumn(), TextColumn(unit)]
-            self._bar = Bar(
+            self._bar = _bar(
+                self.file,
                 *([TextColumn('{task.description}')] if title else []),
                 BarColumn(),
                 *([DownloadColumn()] if unit == 'bytes' else counted),
                 TimeRemainingColumn(),
                 TextColumn('{task.fields[speed]}'),
-                console=Console(file=self.file),
             )
             self._task = self._bar.add_task(
                 title, total=total, completed=done, speed=''
@@ -139,10 +140,10 @@ class StatusLine:
         self._shown = time.perf_counter()
         self._bar: Bar | None = None
         if self._file.isatty():
-            self._bar = Bar(
+            self._bar = _bar(
+                self._file,
                 *([] if total is None else [BarColumn()]),
                 TextColumn('{task.description}', markup=False),
-                console=Console(file=self._file),
             )
             self._task = self._bar.add_task('', total=total, completed=done)
             self._bar.start()
@@ -203,12 +204,6 @@ class ArchiveProgress:
         done = whole + failed
         self._line = StatusLine(file, done + self.left, done)
 
-    def __enter__(self) -> 'ArchiveProgress':
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
     def __str__(self) -> str:
         seconds = max(time.perf_counter() - self._start, 1e-9)
         text = f'videos: {self.whole} whole, {self.failed} failed, {self.left} left'
@@ -241,6 +236,16 @@ class ArchiveProgress:
 
     def _size(self, size: int | None) -> float:
         return self._usual if size is None else size
+
+
+def _bar(file: TextIO, *columns: ProgressColumn) -> Bar:
+    """Make a bar on a terminal.
+
+    What is printed meanwhile appears above it if standard output is the terminal too,
+    and stays in standard output if that is a file or a pipe.
+    """
+    console = Console(file=file)
+    return Bar(*columns, console=console, redirect_stdout=sys.stdout.isatty())
 
 
 def format_seconds(seconds: float) -> str:
