@@ -392,7 +392,11 @@ class RayWorkers:
             if isinstance(result, WorkerFacts):
                 result = self._compare(result)
             if isinstance(result, Unfit):
-                self._leave_out(place, video, result.reason)
+                if video is not None and source_state(video.source)[0] != video.size:
+                    ended.append((video, None, 'it has changed meanwhile'))
+                    self._idle.append(place)  # no fault of the worker
+                else:
+                    self._leave_out(place, video, result.reason)
             elif isinstance(result, WorkerFacts):
                 place.facts, place.losses = result, 0
                 self._idle.append(place)

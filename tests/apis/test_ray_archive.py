@@ -185,6 +185,23 @@ def test_a_video_that_kills_its_workers_fails_and_no_other(
     assert [video.source for video in again.waiting(retry_failed=True)] == [deadly]
 
 
+def test_a_video_that_changes_meanwhile_costs_no_worker(
+    model, cluster, videos, tmp_path
+):
+    folder = tmp_path / 'ray'
+    folder.mkdir()
+    archive = archive_of(folder, videos)
+    with open(videos[1], 'ab') as file:
+        file.write(b'more')
+    open_tracker = functools.partial(ray_trackers.open_plain, model)
+    with RayWorkers(open_tracker, folder, workers=1, explain=explain) as them:
+        list(track_archive_on_ray(them, archive, archive.waiting(), HOW))
+    ((video, reason),) = archive.failed()
+    assert (video.source, reason) == (videos[1], 'it has changed meanwhile')
+    again = archive_of(folder, videos)
+    assert [video.source for video in again.waiting()] == [videos[1]]
+
+
 def test_workers_that_track_otherwise_are_left_out(track_on_ray, videos, tmp_path):
     archive = track_on_ray(
         tmp_path / 'ray', videos, ray_trackers.open_different, workers=3
