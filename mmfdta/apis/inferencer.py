@@ -41,7 +41,7 @@ from .model_loading import load_tracker, part_checkpoints
 from .presets import choose_config
 from .thresholds import describe_thresholds, threshold_options
 from .tracking_session import TrackingSession
-from .video_tracker import MOST_TOGETHER, VideoTracker, refuse_infinite
+from .video_tracker import VideoTracker, refuse_infinite
 from .weights import find_checkpoint
 
 
@@ -213,8 +213,7 @@ class MOTInferencer(VideoTracker):
     def most_together(self, sample: dict) -> int:
         """Say how many frames of several videos are given to the model at a time."""
         on_gpu = next(self.model.parameters()).device.type == 'cuda'
-        most = self.choose_batch(sample) if on_gpu else MOST_TOGETHER
-        return self.batch_size or most
+        return self.choose_batch(sample) if on_gpu else super().most_together(sample)
 
     def size_of(self, sample: dict) -> tuple[tuple[int, ...], ...]:
         """Say the size of a prepared frame: equal ones are detected in together."""

@@ -17,10 +17,10 @@ from mmfdta.visualization import TrackStyle
 from .counting import ObjectCounter
 from .progress import format_speed
 from .sources import FrameSource, SourceFrame, SourceOptions, open_source
-from .track_outputs import VideoFacts, VideoOptions, plan_outputs
+from .track_outputs import VideoOptions, plan_outputs
 from .tracked_frame import TrackedFrame
 from .tracking_run import TrackingReport, VideoResults
-from .tracking_session import DEFAULT_FRAME_RATE, TrackingSession
+from .tracking_session import TrackingSession
 from .video_tracker import VideoTracker
 
 # Frames of a stream that wait for the model.
@@ -413,15 +413,7 @@ class LiveStreams:
         tracker = self._tracker
         session = tracker if len(self._sources) == 1 else tracker.session()
         session.reset()
-        rate = float(self._frame_rate or source.frame_rate or DEFAULT_FRAME_RATE)
-        facts = VideoFacts(
-            source.name,
-            rate,
-            tracker.classes,
-            tracker.class_numbers,
-            source.time_base,
-            source.pixel_aspect,
-        )
+        facts = session.facts_of(source, self._frame_rate)
         video = VideoOptions(crf=self._crf, even=self._frame_rate is not None)
         outputs = plan_outputs(out, facts, self._style, self._caption, video)
         counter = copy.deepcopy(self._counter)
@@ -478,9 +470,9 @@ class LiveStreams:
             raise stream.error
         else:
             self.reports[place] = stream.report()
-            self._save_gallery(stream.session)
             if stream.source.problem is not None:
                 say(stream.source.problem, logging.WARNING)
+        stream.session.end_video()
 
     def _fail(self, place: int, error: Exception) -> None:
         """Note why a source is not tracked, and say it: others may go on for long."""
@@ -504,10 +496,4 @@ class LiveStreams:
             return
         for stream in streams.values():
             stream.results.abandon(reason)
-            self._save_gallery(stream.session)
-
-    @staticmethod
-    def _save_gallery(session: TrackingSession) -> None:
-        session.reset()
-        if session.gallery is not None and session.gallery.path is not None:
-            session.gallery.save(session.gallery.path)
+            stream.session.end_video()

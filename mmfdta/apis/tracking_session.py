@@ -29,7 +29,7 @@ from .window import Window
 if TYPE_CHECKING:
     from .video_tracker import VideoTracker
 
-DEFAULT_FRAME_RATE = 25.0
+_FRAME_RATE = 25.0  # of a source that says none
 
 
 class TrackingSession:
@@ -113,6 +113,35 @@ class TrackingSession:
             RuntimeError: If a video of :meth:`track` has not ended.
         """
         return self.owner.step({self: frame})[self]
+
+    def end_video(self) -> None:
+        """Start a new video, and save a gallery that has a file.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        self.reset()
+        if self.gallery is not None and self.gallery.path is not None:
+            self.gallery.save(self.gallery.path)
+
+    def facts_of(
+        self, source: FrameSource, frame_rate: float | None = None
+    ) -> VideoFacts:
+        """Say what results say about a video that is tracked here.
+
+        Args:
+            source: The video.
+            frame_rate: Frames per second of results; None takes the source's, or 25 if
+                it says nothing.
+        """
+        return VideoFacts(
+            source.name,
+            float(frame_rate or source.frame_rate or _FRAME_RATE),
+            self.classes,
+            self.owner.class_numbers,
+            source.time_base,
+            source.pixel_aspect,
+        )
 
     def check_step(self) -> None:
         """Refuse frames from outside while a video of :meth:`track` has not ended.
@@ -204,16 +233,8 @@ class TrackingSession:
         frames = open_source(
             source, replace(reading, frame_rate=reading.frame_rate or frame_rate)
         )
-        rate = float(frame_rate or frames.frame_rate or DEFAULT_FRAME_RATE)
         owner = self.owner
-        facts = VideoFacts(
-            frames.name,
-            rate,
-            self.classes,
-            owner.class_numbers,
-            frames.time_base,
-            frames.pixel_aspect,
-        )
+        facts = self.facts_of(frames, frame_rate)
         written = VideoOptions(crf=crf, even=frame_rate is not None)
         if audio:
             written = keep_audio(written, frames)
@@ -260,9 +281,7 @@ class TrackingSession:
             frames.close()
             # What was begun meanwhile goes on.
             if self._video is frames:
-                self.reset()
-                if self.gallery is not None and self.gallery.path is not None:
-                    self.gallery.save(self.gallery.path)
+                self.end_video()
 
     def __call__(self, source: Source, **options: Any) -> TrackingReport:
         """Track a whole video.

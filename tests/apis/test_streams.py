@@ -171,6 +171,12 @@ def test_a_stream_alone_uses_the_gallery_of_its_tracker(inferencer, feeds, scene
     run = LiveStreams(inferencer, ['hall'], [[]])
     assert len(pump(run, feeds, {'hall': clip})['hall']) == len(clip)
     assert inferencer.num_frames == 0  # it was this session, and it is free again
+    feeds['yard'].items.put(clip[6])
+    run = LiveStreams(inferencer, ['yard'], [[]])
+    for _ in run.frames():
+        feeds['yard'].items.put(OSError('yard: it broke off'))
+    assert str(run.errors[0]) == 'yard: it broke off'
+    assert inferencer.num_frames == 0
 
 
 def frame_of(number):
