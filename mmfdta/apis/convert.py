@@ -2,7 +2,6 @@
 """Convert a checkpoint and check that it fits a config; `mmfdta convert` is this."""
 
 import json
-import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from mmfdta.engine import described_data
 from mmfdta.structures.whole_files import write_text
 
 from .config import read_config
+from .result_names import number_alike, refuse_replacing
 from .weights import find_checkpoint
 
 # Of files of weights; a version number such as v1.0 stays.
@@ -103,23 +103,11 @@ def name_converted(sources: Sequence[str], folder: str) -> list[str]:
     """
     if Path(folder).exists() and not Path(folder).is_dir():
         raise NotADirectoryError(f'--out-dir: {folder} is a file, no folder')
-    files: dict[str, Path] = {}
-    for source in sources:
-        path = unquote(urlsplit(source).path) if '://' in source else source
-        stem, number = _SUFFIXES.sub('', Path(path).name) or 'checkpoint', 1
-        name = stem
-        while name.casefold() in files:
-            number += 1
-            name = f'{stem}_{number}'
-        files[name.casefold()] = Path(folder, f'{name}.pth')
-    for file in files.values():
-        for source in filter(os.path.isfile, sources):
-            if file.exists() and file.samefile(source):
-                raise ValueError(
-                    f'{file}: the result would replace a checkpoint that is to be '
-                    'converted; name another folder'
-                )
-    return [str(file) for file in files.values()]
+    paths = (unquote(urlsplit(s).path) if '://' in s else s for s in sources)
+    names = (_SUFFIXES.sub('', Path(path).name) or 'checkpoint' for path in paths)
+    files = [str(Path(folder, f'{name}.pth')) for name in number_alike(names)]
+    refuse_replacing(sources, files, 'a checkpoint that is to be converted')
+    return files
 
 
 def _build(settings: Config) -> nn.Module:

@@ -73,22 +73,33 @@ def name_sources(
         A name for each. Sources that are called alike, in any case, are numbered.
     """
     known = known or {}
-    used = {name.casefold() for name in (*known.values(), *taken)}
-    # Of sources that are called alike: the next number to try.
-    numbers: dict[str, int] = {}
-    names = []
-    for source in sources:
-        name = known.get(source)
-        if name is None:
-            name = stem = _stem(source)
-            number = numbers.get(stem.casefold(), 2)
-            while name.casefold() in used:
-                name = f'{stem}_{number}'
-                number += 1
-            numbers[stem.casefold()] = number
-            used.add(name.casefold())
-        names.append(name)
-    return names
+    new = (_stem(source) for source in sources if source not in known)
+    numbered = iter(number_alike(new, [*known.values(), *taken]))
+    return [known[s] if s in known else next(numbered) for s in sources]
+
+
+def number_alike(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """Number names that are alike, in any case: ``a``, ``a_2``, ``a_3``.
+
+    Args:
+        names: Without a suffix.
+        taken: Names that none may get.
+
+    Returns:
+        As many, all different.
+    """
+    used = {name.casefold() for name in taken}
+    numbers: dict[str, int] = {}  # the next one to try
+    found = []
+    for stem in names:
+        name, number = stem, numbers.get(stem.casefold(), 2)
+        while name.casefold() in used:
+            name = f'{stem}_{number}'
+            number += 1
+        numbers[stem.casefold()] = number
+        used.add(name.casefold())
+        found.append(name)
+    return found
 
 
 def result_files(
@@ -121,9 +132,16 @@ def name_results(
 
 
 def refuse_replacing(
-    sources: Iterable[str | os.PathLike], files: Iterable[str | os.PathLike]
+    sources: Iterable[str | os.PathLike],
+    files: Iterable[str | os.PathLike],
+    kind: str = 'a video that is to be tracked',
 ) -> None:
-    """Refuse results that would take the place of what is tracked.
+    """Refuse results that would take the place of what they are made of.
+
+    Args:
+        sources: What is read; what is no file cannot be replaced.
+        files: What would be written.
+        kind: What a source is, for the message.
 
     Raises:
         ValueError: If a file is a source.
@@ -132,8 +150,7 @@ def refuse_replacing(
     for file in files:
         if os.path.exists(file) and _identify(file) in present:
             raise ValueError(
-                f'{file}: the result would replace a video that is to be tracked; '
-                'name another file'
+                f'{file}: the result would replace {kind}; name another file or folder'
             )
 
 
