@@ -24,6 +24,7 @@ from urllib.request import url2pathname
 
 from mmfdta.structures.frames import is_image
 from mmfdta.utils.logs import say
+from mmfdta.utils.processes import divide_evenly
 from mmfdta.version import __version__
 
 from .result_names import name_sources, result_files
@@ -369,12 +370,12 @@ class Archive:
 def share(videos: Sequence[Video], rank: int, world: int) -> list[Video]:
     """Choose the videos of one among several processes.
 
-    The largest first, each goes to the process that has least; every process that lists
-    the same videos finds the same shares, without asking the others.
+    They are divided by size, see :func:`divide_evenly`; one whose size is not known
+    counts as a mean one.
 
     Args:
-        videos: All of them, the same in each process: those of an archive, and not the
-            ones that wait in it, which become less while others work.
+        videos: The same in each process; what waits in an archive becomes less while
+            others work.
         rank: Which process, from 0.
         world: How many there are.
 
@@ -386,17 +387,10 @@ def share(videos: Sequence[Video], rank: int, world: int) -> list[Video]:
     """
     if not 0 <= rank < world:
         raise ValueError(f'rank: found {rank}, expected 0 to {world - 1}')
-    sizes = [video.size for video in videos if video.size is not None]
-    usual = sum(sizes) / len(sizes) if sizes else 1.0
-    known = {video.key: usual if video.size is None else video.size for video in videos}
-    loads = [(0.0, 0, number) for number in range(world)]
-    chosen = set()
-    for video in sorted(videos, key=lambda video: (-known[video.key], video.key)):
-        load, count, number = min(loads)
-        loads[number] = load + known[video.key], count + 1, number
-        if number == rank:
-            chosen.add(video.key)
-    return [video for video in videos if video.key in chosen]
+    known = [video.size for video in videos if video.size is not None]
+    usual = sum(known) / len(known) if known else 1.0
+    sizes = [usual if video.size is None else video.size for video in videos]
+    return [videos[index] for index in divide_evenly(sizes, world)[rank]]
 
 
 def track_archive(

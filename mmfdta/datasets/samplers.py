@@ -13,6 +13,8 @@ from mmengine.dist import get_dist_info, sync_random_seed
 from mmengine.logging import print_log
 from torch.utils.data import Sampler
 
+from mmfdta.utils.processes import divide_evenly
+
 from .sequences import ClipIndex, Sequence
 
 
@@ -145,9 +147,8 @@ class ClipSampler(Sampler):
 class SequenceSampler(Sampler):
     """Yields the frames of whole sequences, for tracking.
 
-    Sequences go to the rank that has the fewest frames so far, longest first,
-    so ranks finish together; the division is the same on every rank. With
-    more ranks than sequences some ranks get nothing.
+    Ranks get sequences with about as many frames, see
+    :func:`~mmfdta.utils.processes.divide_evenly`, so that they finish together.
 
     Args:
         dataset: Has ``sequences``.
@@ -160,7 +161,7 @@ class SequenceSampler(Sampler):
     ) -> None:
         rank, world_size = get_dist_info()
         lengths = [len(sequence) for sequence in dataset.sequences]
-        self.indices = divide_sequences(lengths, world_size)[rank]
+        self.indices = divide_evenly(lengths, world_size)[rank]
         self.lengths = lengths
 
     def __len__(self) -> int:
@@ -236,14 +237,3 @@ def _longest_run(legal: np.ndarray) -> int:
     """Count the frames of the longest stretch of True."""
     ends = np.flatnonzero(np.diff(np.concatenate([[0], legal, [0]]).astype(int)))
     return int(np.diff(ends)[::2].max(initial=0))
-
-
-def divide_sequences(lengths: list[int], world_size: int) -> list[list[int]]:
-    """Divide sequences among ranks, balanced by frames; ascending indices of each."""
-    loads = [0] * world_size
-    shares: list[list[int]] = [[] for _ in range(world_size)]
-    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        rank = min(range(world_size), key=lambda r: (loads[r], r))
-        loads[rank] += lengths[index]
-        shares[rank].append(index)
-    return [sorted(share) for share in shares]

@@ -9,6 +9,7 @@ has MMEngine's connection, to which the same variables lead.
 """
 
 import contextlib
+import heapq
 import os
 import re
 import subprocess
@@ -119,6 +120,29 @@ class Processes:
 
         count = torch.cuda.device_count()
         return f'cuda:{self.local_rank % count}' if count else None
+
+
+def divide_evenly(sizes: Sequence[float], world: int) -> list[list[int]]:
+    """Divide work of different sizes among processes.
+
+    The largest first, each goes to the process that has least. Processes that ask with
+    the same sizes find the same shares, without a connection.
+
+    Args:
+        sizes: Of each piece of work, in any unit.
+        world: How many processes there are.
+
+    Returns:
+        Ascending indices of the pieces of each process; none for some of more
+        processes than pieces.
+    """
+    shares: list[list[int]] = [[] for _ in range(world)]
+    loads = [(0.0, rank) for rank in range(world)]
+    for index in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):
+        load, rank = heapq.heappop(loads)
+        heapq.heappush(loads, (load + sizes[index], rank))
+        shares[rank].append(index)
+    return [sorted(share) for share in shares]
 
 
 def find_processes(launcher: str) -> Processes:

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from mmfdta.datasets import ClipSampler, SequenceSampler, samplers
-from mmfdta.datasets.samplers import divide_sequences
 from mmfdta.datasets.sequences import Sequence, SequenceAnnotations
 from mmfdta.structures.tracks import Tracks
 
@@ -275,10 +274,3 @@ def test_whole_sequences_in_order(monkeypatch):
             seen += own
         assert sorted(seen) == [0, 1, 2, 3]
     assert len(indices) == 0  # rank 5 of 6 has nothing to do
-
-
-def test_division_is_balanced():
-    shares = divide_sequences([100, 90, 50, 40, 10], 2)
-    assert sorted(sum(shares, [])) == [0, 1, 2, 3, 4]
-    loads = [sum([100, 90, 50, 40, 10][i] for i in share) for share in shares]
-    assert max(loads) - min(loads) <= 10

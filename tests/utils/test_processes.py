@@ -12,7 +12,12 @@ from unittest import mock
 import pytest
 
 from mmfdta.cli.errors import explain
-from mmfdta.utils.processes import Processes, find_processes, join_processes
+from mmfdta.utils.processes import (
+    Processes,
+    divide_evenly,
+    find_processes,
+    join_processes,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 # Process 2 of 4, on the second of two machines.
@@ -153,6 +158,15 @@ def test_two_processes_merge_and_a_lost_one_is_one_line(fate, free_port):
     (line,) = ended[0][1].splitlines()
     assert line.startswith('mmfdta work: Connection ')
     assert 'another process of the job has ended before' in line
+
+
+def test_work_is_divided_evenly():
+    sizes = [100, 90, 50, 40, 10]
+    shares = divide_evenly(sizes, 2)
+    assert sorted(sum(shares, [])) == [0, 1, 2, 3, 4]
+    loads = [sum(sizes[i] for i in share) for share in shares]
+    assert max(loads) - min(loads) <= 10
+    assert divide_evenly([7], 3) == [[0], [], []]
 
 
 def test_a_process_alone_does_not_wait_for_ever(free_port):
