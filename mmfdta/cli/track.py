@@ -246,12 +246,12 @@ def run(options: argparse.Namespace) -> int:
     gallery = _open_gallery(options)
     plan, kind = _plan_results(options)
     check_ray_options(options, kind == 'archive')
+    check_launcher(options, kind == 'archive')
     reading = dict(
         counter=read_counter(options), source_options=source_options(options)
     )
     if kind == 'archive':
         return _run_archive(options, plan, gallery, reading)
-    check_launcher(options, False)
     tracker = open_tracker(options, gallery)
     _describe(tracker)
     how = _how(options, tracker) | reading
@@ -282,7 +282,6 @@ def _run_archive(
     reading: dict[str, Any],
 ) -> int:
     """Track files into a folder that has a ledger, here or on a cluster."""
-    check_launcher(options, True)
     sources = [source for source, _ in plan]
     formats = options.formats or _FORMATS
     with contextlib.ExitStack() as stack:

@@ -179,6 +179,7 @@ def run_archive(
     Raises:
         ValueError: If the processes have different archives.
     """
+    from mmfdta.apis.archive import WHOLE
     from mmfdta.apis.progress import ArchiveProgress
 
     total, waiting = len(archive.videos), archive.waiting(options.retry_failed)
@@ -208,12 +209,15 @@ def run_archive(
     finally:
         if progress is not None:
             progress.close()
-    if processes.world == 1:
-        return say_ending(archive, say)
-    lacking = [video.source for video in waiting if archive.state(video) != 'whole']
+    mine = {video.key for video in waiting if archive.state(video) != WHOLE}
     # One that leaves earlier, with an error, would have the launcher end the others.
-    lacking = sum(processes.gather(lacking), [video.source for video, _ in failed])
-    return _say_lacking(lacking, total, say_of_all)
+    keys = {video.key for video, _ in failed}.union(*processes.gather(mine))
+    lacking = [video.source for video in archive.videos if video.key in keys]
+    if lacking:
+        listed = ', '.join(lacking[:_LISTED])
+        more = ', ...' if len(lacking) > _LISTED else ''
+        say_of_all(f'{len(lacking)} of {total} not complete: {listed}{more}')
+    return 1 if lacking else 0
 
 
 def _share(
@@ -255,25 +259,3 @@ def print_report(report: 'TrackingReport') -> None:
 def printable(text: str) -> str:
     """Write a text on one line, also where a file name has breaks or is in no code."""
     return ' '.join(text.splitlines()).encode(errors='backslashreplace').decode()
-
-
-def say_ending(archive: 'Archive', say: Callable[[str], None]) -> int:
-    """Say which videos of an archive are not whole.
-
-    Args:
-        archive: After all was tracked, by whomever.
-        say: Writes a line.
-
-    Returns:
-        The exit code: 0 if all are whole, else 1.
-    """
-    lacking = [v.source for v in archive.videos if archive.state(v) != 'whole']
-    return _say_lacking(lacking, len(archive.videos), say)
-
-
-def _say_lacking(lacking: list[str], total: int, say: Callable[[str], None]) -> int:
-    if lacking:
-        listed = ', '.join(lacking[:_LISTED])
-        more = ', ...' if len(lacking) > _LISTED else ''
-        say(f'{len(lacking)} of {total} not complete: {listed}{more}')
-    return 1 if lacking else 0
