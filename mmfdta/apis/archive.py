@@ -155,7 +155,8 @@ class Archive:
         self.folder = Path(folder)
         beside = '' if rank is None else f'-{rank}'
         self._path = self.folder / f'archive{beside}.jsonl'
-        self._settings = json.loads(json.dumps({**settings, 'formats': list(suffixes)}))
+        formats = sorted({suffix.lstrip('.') for suffix in suffixes})
+        self._settings = json.loads(json.dumps({**settings, 'formats': formats}))
         self.digest = _digest(self._settings)
         self._known: dict[str, dict[str, Any]] = {}
         self._entries: dict[str, Entry] = {}
@@ -427,8 +428,8 @@ def track_archive(
         report, reason = track_video(tracker, video, how, explain, progress)
         if report is None or not report.stopped:
             archive.record(video, report, reason)
-        if progress is not None:
-            progress.end_video(video.size, reason is not None)
+            if progress is not None:
+                progress.end_video(video.size, reason is not None)
         yield video, report, reason
 
 

@@ -2,6 +2,7 @@
 """Archives: what is whole is kept, what failed is noted, results are never mixed."""
 
 import errno
+import io
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import pytest
 
 from mmfdta.apis import archive as archives
+from mmfdta.apis import window
 from mmfdta.apis.archive import Archive, share, track_archive
 from mmfdta.apis.progress import ArchiveProgress, format_seconds
 from mmfdta.cli.main import main
@@ -263,6 +265,26 @@ def test_a_full_disk_ends_all_and_blames_no_video(toys, inferencer, monkeypatch)
             next(run)
     again = Archive(toys.folder / 'o', sources, ['txt'], {})
     assert [video.name for video in again.waiting()] == ['b', 'c']
+
+
+def test_a_video_that_is_stopped_in_the_window_waits(toys, inferencer, monkeypatch):
+    sources = [str(toys.video(f'{name}.mp4', 3)) for name in 'ab']
+    archive = Archive(toys.folder / 'o', sources, ['txt'], {})
+    monkeypatch.setattr(window, 'check_display', lambda: None)
+    monkeypatch.setattr(window.Window, 'show', lambda window, image: False)
+    progress = ArchiveProgress([1, 1], file=io.StringIO())
+    how = dict(show=True)
+    run = track_archive(inferencer, archive, archive.waiting(), how, progress=progress)
+    assert [report.stopped for _, report, _ in run] == [True, True]
+    assert (progress.whole, progress.left) == (0, 2)
+    assert len(archive.waiting()) == 2
+
+
+def test_the_order_of_formats_is_no_setting(toys, inferencer):
+    sources = [str(toys.video('a.mp4', 3))]
+    archive = Archive(toys.folder / 'o', sources, ['txt', 'csv'], {})
+    list(track_archive(inferencer, archive, archive.waiting(), {}))
+    assert Archive(toys.folder / 'o', sources, ['.csv', 'txt'], {}).waiting() == []
 
 
 def test_an_error_that_nobody_foresaw_is_noted(toys, inferencer, monkeypatch):
