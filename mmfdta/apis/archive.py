@@ -67,6 +67,11 @@ class Video:
     name: str
     files: tuple[Path, ...]
 
+    @property
+    def shown(self) -> str:
+        """As messages name it: the source, without a password."""
+        return without_password(self.source)
+
 
 @dataclass(frozen=True)
 class Entry:

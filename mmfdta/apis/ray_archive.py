@@ -469,7 +469,7 @@ class RayWorkers:
             else:
                 self._waiting.append(video)
                 say(
-                    f'{video.source}: {text}; it is tracked again ({tries + 1} of '
+                    f'{video.shown}: {text}; it is tracked again ({tries + 1} of '
                     f'{TRIES})',
                     logging.WARNING,
                 )

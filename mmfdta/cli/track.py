@@ -241,6 +241,8 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         0 if all sources were tracked to their end, 1 if one was not.
     """
+    from mmfdta.apis.sources.opening import without_password
+
     _check_model_options(options)
     _name_embeddings(options)
     gallery = _open_gallery(options)
@@ -259,6 +261,7 @@ def run(options: argparse.Namespace) -> int:
         return run_streams(options, plan, tracker, how, _say)
     failed = []
     for source, files in plan:
+        shown = without_password(source)
         try:
             report = _track(tracker, source, files, how)
         except Exception as error:
@@ -266,10 +269,10 @@ def run(options: argparse.Namespace) -> int:
             if len(plan) == 1 or text is None or options.traceback:
                 raise
             _say(text)
-            failed.append(source)
+            failed.append(shown)
             continue
         print_report(report)
-        failed += [] if report.complete else [source]
+        failed += [] if report.complete else [shown]
     if failed and len(plan) > 1:
         _say(f'{len(failed)} of {len(plan)} not complete: {", ".join(failed)}')
     return 1 if failed else 0
@@ -547,8 +550,10 @@ def _track(
 ) -> 'TrackingReport':
     """Track a source, and say how it goes."""
     from mmfdta.apis import ExportedTracker
+    from mmfdta.apis.sources.opening import without_password
 
-    _say(f'{source} -> {", ".join(map(str, files))}')
+    shown = without_password(source)
+    _say(f'{shown} -> {", ".join(map(str, files))}')
     frames = tracker.track(source, out=files, **how)
     try:
         for count in itertools.count(1):
@@ -558,7 +563,7 @@ def _track(
     finally:
         frames.close()
     if report.tracks:
-        _say(f'{source}: {report.describe_tracks()}')
+        _say(f'{shown}: {report.describe_tracks()}')
     else:
         chosen = len(tracker.kept_classes) < len(tracker.classes)
         kept = ' of these classes' if chosen else ''
@@ -566,7 +571,7 @@ def _track(
         if isinstance(tracker, ExportedTracker):
             larger = 'mmfdta export with a larger --input-size'
         _say(
-            f'{source}: nothing{kept} was tracked; a lower --det-thr finds what is '
+            f'{shown}: nothing{kept} was tracked; a lower --det-thr finds what is '
             f'less sure, {larger} what is smaller'
         )
     return report

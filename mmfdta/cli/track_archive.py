@@ -190,7 +190,7 @@ def run_archive(
         say_of_all(f'{options.out_dir}: {whole} of {total} stand there whole')
     for video, why in failed:
         say_of_all(
-            f'failed before: {video.source}: {why}; --retry-failed tries it again'
+            f'failed before: {video.shown}: {why}; --retry-failed tries it again'
         )
     if processes.world > 1:
         waiting = _share(archive, waiting, processes)
@@ -202,17 +202,17 @@ def run_archive(
         for video, report, reason in track(archive, waiting, how, progress=progress):
             if report is not None:
                 print_report(report)
-                say(f'{video.source}: {report.describe_tracks()}')
+                say(f'{video.shown}: {report.describe_tracks()}')
             elif reason is not None:
-                named = video.source in reason
-                say(reason if named else f'{video.source}: {reason}')
+                named = video.shown in reason
+                say(reason if named else f'{video.shown}: {reason}')
     finally:
         if progress is not None:
             progress.close()
     mine = {video.key for video in waiting if archive.state(video) != WHOLE}
     # One that leaves earlier, with an error, would have the launcher end the others.
     keys = {video.key for video, _ in failed}.union(*processes.gather(mine))
-    lacking = [video.source for video in archive.videos if video.key in keys]
+    lacking = [video.shown for video in archive.videos if video.key in keys]
     if lacking:
         listed = ', '.join(lacking[:_LISTED])
         more = ', ...' if len(lacking) > _LISTED else ''

@@ -390,6 +390,14 @@ def test_the_ledger_holds_no_password(toys):
     assert archive.videos[0].source == 'http://me:secret@host/v.mp4'
 
 
+def test_the_command_shows_no_password(command):
+    source = 'http://me:secret@127.0.0.1:1/v.mp4'
+    for more in ([], [source], ['--out-dir=o'], ['--out-dir=o']):
+        code, out, err = command(source, *more, '--formats=txt')
+        assert code == 1 and 'http://127.0.0.1:1/v.mp4' in err[-1]
+        assert 'secret' not in '\n'.join(out + err)
+
+
 def test_one_line_tells_how_far_an_archive_is(tmp_path):
     with (tmp_path / 'log').open('w+') as file:
         progress = ArchiveProgress([100, 300, None], whole=4, failed=1, file=file)
