@@ -41,7 +41,7 @@ from .track_archive import (
     run_archive,
 )
 from .track_ray import add_ray_options, check_ray_options, open_workers
-from .track_streams import add_stream_options, are_streams, run_streams
+from .track_streams import add_stream_options, are_streams, guess_silent, run_streams
 
 if TYPE_CHECKING:
     from mmfdta.apis import (
@@ -489,7 +489,7 @@ def _plan_results(
 
     # All that can be known before weights are fetched and loaded.
     sources = find_sources(options.sources)
-    kinds = [kind_of_source(source) for source in sources]
+    kinds = guess_silent(options, [kind_of_source(source) for source in sources])
     kind = 'turn'
     if are_streams(options, sources, kinds):
         kind = 'streams'

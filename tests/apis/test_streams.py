@@ -323,6 +323,19 @@ def test_a_budget_that_is_not_kept_and_a_dead_stream_are_exit_code_1(command, ad
     assert 'secret' not in '\n'.join(out + err)
 
 
+def test_a_camera_that_is_off_is_known_by_what_stands_beside_it(command, address):
+    """Nobody can ask whether its address is that of a stream."""
+    off = 'http://127.0.0.1:1/yard'
+    assert kind_of_source(off) == 'silent'
+    code, out, err = command(f'{address}/hall', off, '--out-dir=o', '--formats=txt')
+    assert code == 1 and len(out) == 1 and out[0].startswith(f'{address}/hall: tracked')
+    assert f'1 of 2 not tracked: {off}' in err[-1]
+    code, _, err = command(off, '--out-dir=o', '--max-latency=1')
+    assert code == 1 and f'1 of 1 not tracked: {off}' in err[-1]
+    code, _, err = command(off, '--out-dir=o')
+    assert code == 1 and f'1 of 1 not complete: {off}' in err[-1]
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [

@@ -95,12 +95,12 @@ def kind_of_source(source: str) -> str:
 
     Args:
         source: As :func:`open_source` takes it. An address that tells neither by its
-            protocol nor by its suffix is opened; one that does not answer is a file.
+            protocol nor by its suffix is opened.
 
     Returns:
         ``'live'``: a camera or a stream, which does not wait; ``'pipe'``: standard
         input or a pipe, which is there once; ``'file'``: a file, images, a file on a
-        server.
+        server; ``'silent'``: an address that does not answer, which may be either.
     """
     if is_camera(source):
         return 'live'
@@ -118,7 +118,7 @@ def kind_of_source(source: str) -> str:
     try:
         opened = open_source(source)
     except OSError:
-        return 'file'
+        return 'silent'
     opened.close()
     return 'live' if opened.live else 'file'
 
