@@ -11,6 +11,7 @@ import dataclasses
 import errno
 import glob
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -124,8 +125,8 @@ class Archive:
     """Videos, a folder for their results, and the ledger in it.
 
     A video is known by its absolute path. It is tracked again if it has changed since,
-    or if a result of it is no longer there. Results keep the names that they have in
-    the ledger, whatever is named beside them.
+    or if a result of it is no longer there; not if the video itself is gone. Results
+    keep the names that they have in the ledger, whatever is named beside them.
 
     Args:
         folder: Of results and ledger; it is made with the first entry.
@@ -174,15 +175,16 @@ class Archive:
             {by_key[key]: e.name for key, e in self._entries.items() if key in by_key},
             [entry.name for entry in self._entries.values()],
         )
+        files = [tuple(result_files(name, self.folder, suffixes)) for name in names]
+        # What an interrupted run left is in no ledger.
+        left = {
+            _key(str(final_path(path, complete=False)))
+            for path in itertools.chain.from_iterable(files)
+        }
         self.videos = tuple(
-            Video(
-                by_key[key],
-                key,
-                *source_state(by_key[key]),
-                name,
-                tuple(result_files(name, self.folder, suffixes)),
-            )
-            for key, name in zip(keys, names, strict=True)
+            Video(by_key[key], key, *source_state(by_key[key]), name, results_of_it)
+            for key, name, results_of_it in zip(keys, names, files, strict=True)
+            if key not in left
         )
         self._refuse_mixing(replace)
 
@@ -324,7 +326,11 @@ class Archive:
         ]
         if not others:
             return
-        unnamed = [entry.source for entry in others if entry.source not in videos]
+        unnamed = [
+            entry.source
+            for entry in others
+            if entry.source not in videos or _is_gone(entry, videos[entry.source])
+        ]
         if not replace:
             raise ValueError(
                 f'{self.folder}: {_count(len(others))} there by other settings '
@@ -334,8 +340,8 @@ class Archive:
         if unnamed:
             raise ValueError(
                 f'{self.folder}: {_count(len(unnamed))} there by other settings and '
-                f'not named now, such as {unnamed[0]}; name all of them, or another '
-                'folder with --out-dir'
+                f'not named now, or gone, such as {unnamed[0]}; name all of them, or '
+                'another folder with --out-dir'
             )
 
     def _describe_difference(self, digest: str) -> str:
@@ -496,7 +502,13 @@ def _count(number: int) -> str:
 
 def _changed(entry: Entry, video: Video) -> bool:
     """Tell whether a video is not the one that was tracked."""
-    return (entry.size, entry.time) != (video.size, video.time)
+    changed = (entry.size, entry.time) != (video.size, video.time)
+    return changed and not _is_gone(entry, video)
+
+
+def _is_gone(entry: Entry, video: Video) -> bool:
+    """Tell whether a video that was tracked is no longer there: it cannot be again."""
+    return entry.size is not None and video.size is None
 
 
 def _digest(settings: Mapping[str, Any]) -> str:

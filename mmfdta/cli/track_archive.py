@@ -189,9 +189,8 @@ def run_archive(
     if whole:
         say_of_all(f'{options.out_dir}: {whole} of {total} stand there whole')
     for video, why in failed:
-        say_of_all(
-            f'failed before: {video.shown}: {why}; --retry-failed tries it again'
-        )
+        said = _name_once(video.shown, why)
+        say_of_all(f'failed before: {said}; --retry-failed tries it again')
     if processes.world > 1:
         waiting = _share(archive, waiting, processes)
     progress = None
@@ -204,8 +203,7 @@ def run_archive(
                 print_report(report)
                 say(f'{video.shown}: {report.describe_tracks()}')
             elif reason is not None:
-                named = video.shown in reason
-                say(reason if named else f'{video.shown}: {reason}')
+                say(_name_once(video.shown, reason))
     finally:
         if progress is not None:
             progress.close()
@@ -243,6 +241,12 @@ def _share(
         )
     left = [video for video in archive.videos if video.key in keys]
     return share(left, processes.rank, processes.world)
+
+
+def _name_once(source: str, reason: str) -> str:
+    """Put the name of a video before a reason that does not have it already."""
+    named = ' '.join(source.split()) in reason
+    return reason if named else f'{source}: {reason}'
 
 
 def _say_nothing(text: str) -> None:

@@ -148,6 +148,31 @@ def test_what_was_changed_or_removed_is_tracked_again(command, toys):
     assert command('a.mp4', '--out-dir=o', '--formats=txt')[1] == []
 
 
+def test_results_of_a_video_that_is_gone_stay(command, toys, names_in):
+    """Its address or the pattern of its images is still in the command."""
+    video, images = toys.video('a.mp4', 3), toys.images('i', 3)
+    sources = [f'file://{video}', 'i/%d.png', '--out-dir=o', '--formats=txt']
+    assert command(*sources)[0] == 0
+    video.rename(toys.folder / 'away.mp4')
+    images.rename(toys.folder / 'away')
+    before = {p: p.read_bytes() for p in (toys.folder / 'o').iterdir()}
+    assert command(*sources)[:2] == (0, [])
+    code, _, err = command(*sources, '--max-frames=2', '--replace')
+    assert code == 1 and '2 videos were tracked there by other settings' in err[-1]
+    assert 'or gone, such as' in err[-1]
+    assert {p: p.read_bytes() for p in (toys.folder / 'o').iterdir()} == before
+    toys.video('a.mp4', 4)
+    code, out, _ = command(*sources)
+    assert code == 0 and len(out) == 1 and 'tracked 4 frames' in out[0]
+
+
+def test_a_reason_names_its_video_once(command, toys):
+    (toys.folder / 'b.mp4').write_bytes(b'')
+    for expected in ('mmfdta track: b.mp4: the', 'failed before: b.mp4: the'):
+        err = command('b.mp4', '--out-dir=o', '--formats=txt')[2]
+        assert expected in '\n'.join(err)
+
+
 def test_names_do_not_depend_on_what_is_named_beside(command, toys, names_in):
     for place in ('x', 'y', 'z'):
         (toys.folder / place).mkdir()
@@ -177,6 +202,13 @@ def test_results_in_the_folder_of_the_videos_are_not_tracked(command, toys):
     code, out, _ = command('*.mp4', '--out-dir=.')
     assert code == 0 and [line.split(':')[0] for line in out] == ['b.mp4']
     assert len(lines_of(toys.folder)) == 2
+    # What Ctrl-C leaves; no ledger tells of it.
+    toys.video('c.mp4', 3)
+    toys.video('c_tracks.partial.mp4', 2)
+    code, out, err = command('*.mp4', '--out-dir=.')
+    assert code == 0 and [line.split(':')[0] for line in out] == ['c.mp4']
+    assert '2 of 3 stand there whole' in '\n'.join(err)
+    assert not (toys.folder / 'c_tracks.partial.mp4').exists()
 
 
 @pytest.mark.parametrize(
