@@ -277,8 +277,9 @@ class LiveStreams:
     leaves out frames, and so does one whose files are written too slowly.
 
     Args:
-        tracker: Its model tracks; a source alone has its own session, and so its
-            gallery, each of several a session of :meth:`VideoTracker.session`.
+        tracker: Its model tracks, each source in a session of
+            :meth:`VideoTracker.session`. A source alone has the tracker's own if it
+            has a gallery, which then knows who comes back.
         sources: Cameras and streams, see :func:`open_source`.
         outs: Files of each, see :meth:`VideoTracker.track`.
         budget: What each of them may cost.
@@ -411,7 +412,8 @@ class LiveStreams:
     def _begin(self, source: FrameSource, out: Sequence[Path]) -> _Stream:
         """Begin to read a source."""
         tracker = self._tracker
-        session = tracker if len(self._sources) == 1 else tracker.session()
+        remembers = len(self._sources) == 1 and tracker.gallery is not None
+        session = tracker if remembers else tracker.session()
         session.reset()
         facts = session.facts_of(source, self._frame_rate)
         video = VideoOptions(crf=self._crf, even=self._frame_rate is not None)

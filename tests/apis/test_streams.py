@@ -101,6 +101,25 @@ def test_each_stream_is_tracked_as_if_it_were_alone(inferencer, feeds, scene, to
     assert not run.errors
 
 
+def test_frames_given_to_the_tracker_meanwhile_are_another_video(
+    inferencer, feeds, scene
+):
+    clip = clips_of(scene)['hall']
+    inferencer.reset()
+    expected = [inferencer.step(image) for image in clip]
+    inferencer.reset()
+    run = LiveStreams(inferencer, ['hall'], [[]])
+    left = iter([*clip[1:], None])
+    feeds['hall'].items.put(clip[0])
+    for place, (_, frame) in enumerate(run.frames()):
+        own = inferencer.step(clip[place])
+        for found in (own, frame.tracks):
+            np.testing.assert_array_equal(found.identity, expected[place].identity)
+            np.testing.assert_array_equal(found.xywh, expected[place].xywh)
+        feeds['hall'].items.put(next(left))
+    assert run.reports[0].tracking.num_frames == len(clip)
+
+
 def test_a_source_that_stalls_or_fails_holds_up_nobody(inferencer, feeds, scene, toys):
     clips = {'hall': clips_of(scene)['hall']}
     feeds['gate'].items.put(OSError('gate: not one frame comes from it'))
