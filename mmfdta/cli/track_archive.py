@@ -114,8 +114,8 @@ def deciding_settings(
     settings = {name: getattr(options, name) for name in names}
     settings |= dict(zone=[hash_file(path)[:16] for path in options.zone])
     settings |= tracker.settings()
-    # What is not asked for now need not be known to an earlier version.
-    return {name: v for name, v in settings.items() if v not in (None, False, [])}
+    # What is not asked for now need not be known to an earlier version. 0 is asked for.
+    return {n: v for n, v in settings.items() if v is not False and v not in (None, [])}
 
 
 def open_archive(
