@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .counting_shapes import CountingLine, CountingZone, read_zones
     from .exported_tracker import ExportedTracker
     from .inferencer import MOTInferencer
+    from .ray_archive import RayWorkers, track_archive_on_ray
     from .streams import LiveStreams, StreamBudget, StreamReport
     from .tracked_frame import TrackedFrame
     from .tracking_run import TrackingReport
@@ -25,6 +26,7 @@ __all__ = [
     'LiveStreams',
     'MOTInferencer',
     'ObjectCounter',
+    'RayWorkers',
     'StreamBudget',
     'StreamReport',
     'TrackedFrame',
@@ -32,6 +34,7 @@ __all__ = [
     'TrackingSession',
     'read_zones',
     'track_archive',
+    'track_archive_on_ray',
 ]
 
 _MODULES = {
@@ -44,6 +47,7 @@ _MODULES = {
     'LiveStreams': 'streams',
     'MOTInferencer': 'inferencer',
     'ObjectCounter': 'counting',
+    'RayWorkers': 'ray_archive',
     'StreamBudget': 'streams',
     'StreamReport': 'streams',
     'TrackedFrame': 'tracked_frame',
@@ -51,6 +55,7 @@ _MODULES = {
     'TrackingSession': 'tracking_session',
     'read_zones': 'counting_shapes',
     'track_archive': 'archive',
+    'track_archive_on_ray': 'ray_archive',
 }
 
 

@@ -166,6 +166,10 @@ class VideoTracker(TrackingSession):
         so that each session gets what it gets alone, but for the last digits of a
         batch. Models that take frames one by one are given them one by one.
 
+        No session has taken its frame if one is refused, or the detector fails on any.
+        What fails later, association or a model that does not detect apart from it, has
+        changed the sessions before, whose ``num_frames`` says so.
+
         Args:
             frame: See :meth:`TrackingSession.step`; the video is that of the tracker
                 itself. Or ``{session: frame, ...}``, the next frame of each session;
@@ -179,10 +183,6 @@ class VideoTracker(TrackingSession):
             ValueError: If one is no such frame, a box is not finite, or a session is
                 another model's.
             RuntimeError: If a session is in the middle of :meth:`track`.
-
-        No session has taken its frame if one is refused, or the detector fails on any.
-        What fails later, association or a model that does not detect apart from it, has
-        changed the sessions before, whose ``num_frames`` says so.
         """
         if not isinstance(frame, Mapping):
             return self.step({self: frame})[self]
