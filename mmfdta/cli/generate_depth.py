@@ -104,7 +104,7 @@ def _generate(options: argparse.Namespace, processes: Processes) -> int:
         backend: DepthBackend = FolderDepth(options.maps, options.near_is_dark)
     else:
         device = options.device
-        if device == 'auto':
+        if device in ('auto', 'cuda'):
             device = processes.device() or device
         backend = TransformersDepth(
             options.model, options.revision, device, options.batch_size

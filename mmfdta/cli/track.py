@@ -293,8 +293,8 @@ def _run_archive(
         if options.ray is None:
             from mmfdta.apis.archive import track_archive
 
-            if not options.model:
-                options.device = options.device or processes.device()
+            if not options.model and options.device in (None, 'cuda'):
+                options.device = processes.device() or options.device
             tracker = open_tracker(options, gallery)
             track = functools.partial(track_archive, tracker, explain=explain)
         else:
