@@ -22,6 +22,7 @@ from mmfdta.apis.streams import (
 )
 from mmfdta.apis.tracking_run import TrackingReport
 from mmfdta.cli.main import main
+from mmfdta.models.trackers import IdentityGallery
 from mmfdta.structures.mot_text import read_tracks
 
 
@@ -185,17 +186,17 @@ def test_files_are_refused(inferencer, monkeypatch):
     assert known['hall']._closed.is_set()
 
 
-def test_a_stream_alone_uses_the_gallery_of_its_tracker(inferencer, feeds, scene):
-    clip = clips_of(scene)['hall']
-    run = LiveStreams(inferencer, ['hall'], [[]])
-    assert len(pump(run, feeds, {'hall': clip})['hall']) == len(clip)
+@pytest.mark.parametrize('end', [None, OSError('hall: it broke off')])
+def test_a_stream_alone_uses_the_gallery_of_its_tracker(
+    inferencer, feeds, scene, toys, end
+):
+    path = toys.folder / 'who.npz'
+    inferencer.gallery = IdentityGallery.open(path)
+    feeds['hall'].items.put(clips_of(scene)['hall'][6])
+    for _ in LiveStreams(inferencer, ['hall'], [[]]).frames():
+        feeds['hall'].items.put(end)
+    assert path.is_file()
     assert inferencer.num_frames == 0  # it was this session, and it is free again
-    feeds['yard'].items.put(clip[6])
-    run = LiveStreams(inferencer, ['yard'], [[]])
-    for _ in run.frames():
-        feeds['yard'].items.put(OSError('yard: it broke off'))
-    assert str(run.errors[0]) == 'yard: it broke off'
-    assert inferencer.num_frames == 0
 
 
 def frame_of(number):
