@@ -7,6 +7,7 @@ process alone, ``archive-RANK.jsonl`` of one among several. A line of JSON is a 
 that ended, or the settings that lines after it refer to.
 """
 
+import contextlib
 import dataclasses
 import errno
 import glob
@@ -403,6 +404,45 @@ def share(videos: Sequence[Video], rank: int, world: int) -> list[Video]:
     usual = sum(known) / len(known) if known else 1.0
     sizes = [usual if video.size is None else video.size for video in videos]
     return [videos[index] for index in divide_evenly(sizes, world)[rank]]
+
+
+@contextlib.contextmanager
+def hold_folder(folder: str | os.PathLike, shared: bool) -> Iterator[None]:
+    """Let no other command track into a folder meanwhile.
+
+    Two commands that do not know of each other would give the same name to results of
+    different videos, and take what the other one writes for leavings. The operating
+    system forgets it when the process ends, however that ends.
+
+    Args:
+        folder: It is there.
+        shared: Other processes of the same job may hold it, too.
+
+    Raises:
+        ValueError: If another command holds it. Where the system or the disk knows no
+            locks, nobody asks.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f'{folder}: another command tracks into it; wait until it ends, name '
+                'another folder with --out-dir, or give all videos to one command, '
+                'which --launcher and --ray divide among processes'
+            ) from None
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def track_archive(

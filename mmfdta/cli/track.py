@@ -285,10 +285,13 @@ def _run_archive(
     reading: dict[str, Any],
 ) -> int:
     """Track files into a folder that has a ledger, here or on a cluster."""
+    from mmfdta.apis.archive import hold_folder
+
     sources = [source for source, _ in plan]
     formats = options.formats or _FORMATS
     with contextlib.ExitStack() as stack:
         processes = stack.enter_context(join_job(options))
+        stack.enter_context(hold_folder(options.out_dir, processes.world > 1))
         tracker: Tracker | WorkerFacts
         if options.ray is None:
             from mmfdta.apis.archive import track_archive

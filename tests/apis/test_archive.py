@@ -12,7 +12,7 @@ import pytest
 
 from mmfdta.apis import archive as archives
 from mmfdta.apis import window
-from mmfdta.apis.archive import Archive, share, track_archive
+from mmfdta.apis.archive import Archive, hold_folder, share, track_archive
 from mmfdta.apis.progress import ArchiveProgress, format_seconds
 from mmfdta.cli.main import main
 
@@ -171,6 +171,24 @@ def test_results_of_a_video_that_is_gone_stay(command, toys, names_in):
     toys.video('a.mp4', 4)
     code, out, _ = command(*sources)
     assert code == 0 and len(out) == 1 and 'tracked 4 frames' in out[0]
+
+
+def test_one_command_at_a_time_tracks_into_a_folder(command, toys):
+    """Else two videos called alike get one name, and one result is lost."""
+    for name in ('x', 'y'):
+        (toys.folder / name).mkdir()
+        toys.video(f'{name}/v.mp4', 2)
+    (toys.folder / 'o').mkdir()
+    for shared in (False, True):
+        with hold_folder(toys.folder / 'o', shared):
+            code, _, err = command('x/v.mp4', '--out-dir=o', '--formats=txt')
+        assert code == 1 and 'o: another command tracks into it' in err[-1]
+        assert list((toys.folder / 'o').iterdir()) == []
+    with hold_folder('o', shared=True), hold_folder('o', shared=True):
+        pass
+    assert command('x/v.mp4', '--out-dir=o', '--formats=txt')[0] == 0
+    assert command('y/v.mp4', '--out-dir=o', '--formats=txt')[0] == 0
+    assert [entry['name'] for entry in lines_of(toys.folder / 'o')] == ['v', 'v_2']
 
 
 def test_a_reason_names_its_video_once(command, toys):
