@@ -394,19 +394,24 @@ class LiveStreams:
                 threads.submit(open_source, source, self._reading)
                 for source in self._sources
             ]
+        refused: Exception | None = None
         for place, future in enumerate(begun):
             try:
                 opened[place] = future.result()
             except OSError as error:
                 self._fail(place, error)
+            except Exception as error:
+                refused = refused or error
         files = [source.name for source in opened.values() if not source.live]
-        if files:
-            for source in opened.values():
-                source.close()
-            raise ValueError(
+        if files and refused is None:
+            refused = ValueError(
                 f'{files[0]}: found a file, expected a camera or a stream; streams are '
                 'tracked side by side, files by a command of their own'
             )
+        if refused is not None:
+            for source in opened.values():
+                source.close()
+            raise refused
         return opened
 
     def _begin(self, source: FrameSource, out: Sequence[Path]) -> _Stream:
@@ -489,12 +494,17 @@ class LiveStreams:
             stream.wait()
             stream.results.close()
         if reason is None or isinstance(reason, GeneratorExit | KeyboardInterrupt):
+            errors = []
             for place, stream in streams.items():
                 try:
                     self._end(place, stream)
-                except OSError as error:
+                except Exception as error:
                     self._fail(place, error)
                     stream.results.abandon(error)
+                    if not isinstance(error, OSError):
+                        errors.append(error)
+            if errors:
+                raise errors[0]
             return
         for stream in streams.values():
             stream.results.abandon(reason)

@@ -177,6 +177,42 @@ def test_an_error_leaves_partial_files_of_all(inferencer, feeds, scene, toys):
     ]
 
 
+def test_a_source_that_is_refused_leaves_no_other_open(inferencer, monkeypatch):
+    yard = Feed('yard')
+
+    def open_feed(name, options):
+        if name == 'yard':
+            return yard
+        raise ValueError(f'{name}: no such option')
+
+    monkeypatch.setattr(streams_of, 'open_source', open_feed)
+    with pytest.raises(ValueError, match='hall: no such option'):
+        list(LiveStreams(inferencer, ['hall', 'yard'], [[], []]).frames())
+    assert yard._closed.is_set()
+
+
+def test_an_error_after_the_loop_was_left_ends_all(inferencer, feeds, scene, toys):
+    """Readers that fail while the loop is left: the files of all are finished."""
+    clips = clips_of(scene)
+    outs = [[toys.folder / f'{name}.txt'] for name in clips]
+    run = LiveStreams(inferencer, list(clips), outs)
+    for name, clip in clips.items():
+        feeds[name].items.put(clip[0])
+    frames = run.frames()
+    for _ in clips:
+        next(frames)
+    for name in ('hall', 'yard'):
+        feeds[name].items.put(ValueError(f'{name}: broken'))
+    for name in ('hall', 'yard'):
+        while not feeds[name].items.empty():
+            pass
+    with pytest.raises(ValueError, match='hall: broken'):
+        frames.close()
+    assert run.reports.keys() == {2} and run.errors.keys() == {0, 1}
+    assert len(read_tracks(toys.folder / 'gate.txt')) > 0
+    assert (toys.folder / 'yard.partial.txt').is_file()
+
+
 def test_files_are_refused(inferencer, monkeypatch):
     known = {name: Feed(name, live=name == 'hall') for name in ('hall', 'a.mp4')}
     monkeypatch.setattr(streams_of, 'open_source', lambda name, options: known[name])
