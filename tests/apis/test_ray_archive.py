@@ -320,7 +320,7 @@ def test_the_command_goes_on_with_and_without_a_cluster(
     'options, said',
     [
         (['--ray'], 'add --out-dir'),
-        (['rtsp://host/1', '--ray', '--out-dir=o'], 'cameras, streams and standard'),
+        (['rtsp://host/1', '--ray', '--out-dir=o'], 'found rtsp://host/1, a camera'),
         (['-', '--ray', '--out-dir=o'], 'standard input, which one machine alone'),
         (['--ray', '--out-dir=o', '--gallery=g.npz'], '--gallery: cannot be had'),
         (['--ray', '--out-dir=o', '--show'], '--show: cannot be had'),
