@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 
@@ -169,14 +169,29 @@ class AnnotatedVideo:
         self._writer.discard()
 
 
-class _StreamedText:
-    """Text that grows frame by frame under a temporary name."""
+class _GrowingFile:
+    """A file that grows frame by frame under a temporary name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._growing = temporary_path(path)
+        self._file: IO[Any] | None = None
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        if self._file is not None:
+            with contextlib.suppress(OSError):  # a full disk has been reported
+                self._file.close()
+            self._file = None
+            self._growing.unlink(missing_ok=True)
+
+
+class _StreamedText(_GrowingFile):
+    """Text that grows frame by frame."""
 
     def __init__(self, path: Path, facts: VideoFacts) -> None:
-        self.path = path
+        super().__init__(path)
         self.facts = facts
-        self._growing = temporary_path(path)
-        self._file: IO[str] | None = None
         self._num_frames = 0
 
     def write(self, frame: TrackedFrame) -> None:
@@ -206,14 +221,6 @@ class _StreamedText:
         finally:
             self.discard()
         return target
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        if self._file is not None:
-            with contextlib.suppress(OSError):  # a full disk has been reported
-                self._file.close()
-            self._file = None
-            self._growing.unlink(missing_ok=True)
 
     def _head(self) -> str:
         return ''
@@ -367,7 +374,7 @@ class CountCSV(_StreamedText):
         return csv_table(self._TITLES, rows).partition('\n')[2]
 
 
-class EmbeddingFile:
+class EmbeddingFile(_GrowingFile):
     """Embeddings of the tracks, which `mmfdta refine --embeddings` reads.
 
     Args:
@@ -376,10 +383,8 @@ class EmbeddingFile:
     """
 
     def __init__(self, path: Path, facts: VideoFacts) -> None:
-        self.path = path
+        super().__init__(path)
         self._facts = facts
-        self._growing = temporary_path(path)
-        self._file: IO[bytes] | None = None
         self._row: np.dtype | None = None
 
     def write(self, frame: TrackedFrame) -> None:
@@ -431,14 +436,6 @@ class EmbeddingFile:
         finally:
             self.discard()
         return target
-
-    def discard(self) -> None:
-        """Leave nothing behind."""
-        if self._file is not None:
-            with contextlib.suppress(OSError):  # a full disk has been reported
-                self._file.close()
-            self._file = None
-            self._growing.unlink(missing_ok=True)
 
 
 def _row_of_embeddings(channels: int) -> np.dtype:
