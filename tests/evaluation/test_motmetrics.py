@@ -1,8 +1,8 @@
 # Copyright (c) mmfdta authors.
 """A second opinion: where motmetrics defines a score alike, it agrees.
 
-Where its definitions depart from the official ones, which docs/evaluation.md
-lists, the tests show on which side we are.
+Where its definitions depart from the official ones, which
+docs/evaluation_reference.md lists, the tests show on which side we are.
 """
 
 import warnings
