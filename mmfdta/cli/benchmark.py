@@ -3,8 +3,9 @@
 
 Each entry runs in a process of its own, one after the other, frame by frame. What an
 earlier call has finished is reused as long as config, weights, code, images and
-machine are the same; an interrupted call goes on where it was. Then all are scored
-with the project's metric, and tables and plots are written.
+machine are the same; an interrupted call goes on where it was. With --tune each
+tracker gets a second row with the best of as many settings, chosen on val. Then all are
+scored with the project's metric, and tables and plots are written.
 """
 
 import argparse
@@ -87,6 +88,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--resamples', type=int, default=2000, help='draws of the intervals'
     )
     parser.add_argument('--seed', type=int, default=0, help='seed of the draws')
+    parser.add_argument(
+        '--tune',
+        type=int,
+        metavar='N',
+        help="search settings of each tracker on val, the config's and N - 1 drawn "
+        'ones as tune --search random does, and add a row with the best',
+    )
+    parser.add_argument(
+        '--tune-seed', type=int, default=0, help='seed of --tune (default: 0)'
+    )
     add_cfg_options(parser, 'settings to change in the configs of all entries')
     parser.add_argument(
         '--cfg-options-for',
@@ -132,6 +143,8 @@ def run(options: argparse.Namespace) -> int:
             warmup=options.warmup,
             resamples=options.resamples,
             seed=options.seed,
+            tune=options.tune,
+            tune_seed=options.tune_seed,
         ),
         _say,
     )

@@ -9,11 +9,15 @@ command goes on where an interrupted one was.
 import argparse
 import ast
 import inspect
-import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .model_arguments import add_model_arguments, open_model
+
+if TYPE_CHECKING:
+    from mmfdta.apis.analysis.tune_thresholds import Trial
 
 _TRIALS = 40
 # Arguments of FDTA's tracker that have an option of their own.
@@ -101,10 +105,7 @@ def run(options: argparse.Namespace) -> None:
         )
 
     from mmfdta.apis.analysis import tune_thresholds
-    from mmfdta.apis.detection_store import DetectionStore, detects_apart
-    from mmfdta.apis.progress import Progress
-    from mmfdta.apis.sequence_loop import SequenceLoop, lowest_used_score
-    from mmfdta.structures.whole_files import write_text
+    from mmfdta.apis.detection_store import detects_apart
 
     model, data, config = open_model(options)
     if not detects_apart(model):
@@ -113,52 +114,41 @@ def run(options: argparse.Namespace) -> None:
             'MOTIP, BoxFDTA or TrackingByDetection, which detect and associate apart'
         )
     data = replace(data, benchmark=options.benchmark or data.benchmark)
-    tracker, tracker_cfg = model.tracker, config.model.tracker
-    space = tune_thresholds.search_space(config)
-    choices = _choices(options, tracker, space)
-    lowest = min(
-        lowest_used_score(
-            tune_thresholds.build_tracker(tracker, tracker_cfg, {name: value})
+
+    def search(
+        tuner: tune_thresholds.Tuner, choices: Mapping, start: Mapping
+    ) -> tune_thresholds.Trial:
+        if options.search == 'grid':
+            return tune_thresholds.search_grid(tuner, choices)
+        if options.search == 'coordinate':
+            limit = options.trials
+            return tune_thresholds.search_coordinates(tuner, choices, start, limit)
+        trials = options.trials or _TRIALS
+        return tune_thresholds.search_random(
+            tuner, choices, start, trials, options.seed
         )
-        for name, values in choices.items()
-        for value in values
+
+    found = tune_thresholds.search_settings(
+        model,
+        data,
+        config,
+        _choices(options, model.tracker, tune_thresholds.search_space(config)),
+        search,
+        options.out,
+        options.detections or options.out / 'detections',
+        options.batch_size,
+        _say,
     )
-    folder = options.detections or options.out / 'detections'
-    store = DetectionStore(folder, model, data.dataset)
-    loop = SequenceLoop(model, data.dataset, store, lowest, options.batch_size)
-    with Progress(sum(map(len, data.sequences))) as bar:
-        detections = loop.detect_all(bar.update)
-
-    facts = tune_thresholds.search_fingerprint(model, data, config, lowest)
-    resumed = tune_thresholds.Resumed(options.out / 'trials.json', facts)
-
-    def report(trial: tune_thresholds.Trial) -> None:
-        """Keep what there is so far: an interrupted search loses nothing."""
-        print(f'{trial.setting}: HOTA {trial.scores["HOTA"]:.2%}', file=sys.stderr)
-        rows = [known.as_dict() for known in tuner.trials]
-        table = tune_thresholds.format_trials(tuner.trials)
-        write_text(options.out / 'thresholds.json', json.dumps(rows, indent=1) + '\n')
-        write_text(options.out / 'thresholds.md', table)
-        resumed.write(tuner.trials_to_keep)
-
-    tuner = tune_thresholds.Tuner(
-        loop, detections, data, tracker_cfg, report, resumed.read()
-    )
-    start = tune_thresholds.present_setting(tracker, tracker_cfg, choices)
-    if options.search == 'grid':
-        best = tune_thresholds.search_grid(tuner, choices)
-    elif options.search == 'coordinate':
-        best = tune_thresholds.search_coordinates(tuner, choices, start, options.trials)
-    else:
-        best = tune_thresholds.search_random(
-            tuner, choices, start, options.trials or _TRIALS, options.seed
-        )
-    print(tune_thresholds.format_trials(tuner.trials))
+    print(tune_thresholds.format_trials(found.trials))
     changes = [
         f'model.tracker.{name}={str(value).replace(" ", "")}'
-        for name, value in best.setting.items()
+        for name, value in found.best.setting.items()
     ]
     print(f'Best: --cfg-options {" ".join(changes)}')
+
+
+def _say(trial: 'Trial') -> None:
+    print(f'{trial.setting}: HOTA {trial.scores["HOTA"]:.2%}', file=sys.stderr)
 
 
 def _choices(

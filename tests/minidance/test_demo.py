@@ -298,7 +298,7 @@ def test_baselines_have_the_published_settings_of_mmdetection():
 def test_the_table_holds_the_scores(tmp_path):
     _, truth = walk()
     config = Config(dict(model=dict(tracker=dict(type='Nobody'))))
-    result = EntryResult('truth', score(truth, truth))
+    result = EntryResult(Entry('truth'), score(truth, truth))
     write_scores([Entry('truth', config)], [result], tmp_path, seed=3)
     line = (tmp_path / 'scores.md').read_text().splitlines()[2]
     assert [cell.strip() for cell in line.split('|')[1:-1]] == [

@@ -26,7 +26,11 @@ from mmfdta.structures.tracks import Tracks
 from mmfdta.structures.whole_files import write_text
 
 from ..config import find_config
-from ..detection_store import SequenceDetections, detection_fingerprint
+from ..detection_store import (
+    DetectionStore,
+    SequenceDetections,
+    detection_fingerprint,
+)
 from ..evaluation_data import EvaluationData
 from ..fingerprints import (
     code_digest,
@@ -34,7 +38,8 @@ from ..fingerprints import (
     digest,
     weights_digest,
 )
-from ..sequence_loop import SequenceLoop
+from ..progress import Progress
+from ..sequence_loop import SequenceLoop, lowest_used_score
 
 SEARCH_SPACES = '_base_/search_spaces'
 """The config that says what is tried of each class of trackers."""
@@ -212,16 +217,24 @@ def build_tracker(present: Any, tracker_cfg: Mapping, setting: Mapping) -> Any:
     Raises:
         ValueError: If the tracker takes no such argument, or refuses a value.
     """
-    changed = _with_setting(present, tracker_cfg, setting)
+    changed = _with_told(present, with_setting(present, tracker_cfg, setting))
     return MODELS.build(Config(dict(tracker=changed)).tracker)
 
 
-def _with_setting(
+def with_setting(
     present: Any, tracker_cfg: Mapping, setting: Mapping, place: str = 'model.tracker'
 ) -> dict[str, Any]:
-    """A tracker's config with a setting, and with what its model has told it.
+    """Return a tracker's config with a setting.
 
-    What a model tells its tracker no config repeats.
+    Args:
+        present: The tracker.
+        tracker_cfg: Its config, which is not changed.
+        setting: See :func:`build_tracker`. Of a dictionary that the config leaves to
+            the tracker, the other keys are the tracker's.
+        place: Where the config stands, for errors.
+
+    Raises:
+        ValueError: If the tracker takes no such argument.
     """
     takes = inspect.signature(type(present).__init__).parameters
     unknown = sorted({name.partition('.')[0] for name in setting} - set(takes))
@@ -230,12 +243,10 @@ def _with_setting(
             f'{place}: {type(present).__name__} takes no {unknown[0]!r}; it '
             f'takes {", ".join(list(takes)[1:])}'
         )
-    told = {name: vars(present).get(name) for name in takes if name != 'self'}
-    told = {k: v for k, v in told.items() if isinstance(v, int | float | str)}
-    config = {**told, **tracker_cfg}
+    config = dict(tracker_cfg)
     own, inner = _split_setting(setting, tracker_cfg)
     if inner is not None:
-        config['tracker'] = _with_setting(
+        config['tracker'] = with_setting(
             present.tracker, tracker_cfg['tracker'], inner, f'{place}.tracker'
         )
     for name, value in own.items():
@@ -248,6 +259,17 @@ def _with_setting(
             config[argument] = {**parts, key: value}
         else:
             config[argument] = value
+    return config
+
+
+def _with_told(present: Any, tracker_cfg: Mapping) -> dict[str, Any]:
+    """Add to a tracker's config what its model has told it, which no config repeats."""
+    takes = inspect.signature(type(present).__init__).parameters
+    told = {name: vars(present).get(name) for name in takes if name != 'self'}
+    told = {k: v for k, v in told.items() if isinstance(v, int | float | str)}
+    config = {**told, **tracker_cfg}
+    if isinstance(tracker_cfg.get('tracker'), Mapping):
+        config['tracker'] = _with_told(present.tracker, tracker_cfg['tracker'])
     return config
 
 
@@ -358,6 +380,78 @@ def search_fingerprint(
         config_code_digest(config),
         code_digest((), ['evaluation']),
     )
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search gave.
+
+    Attributes:
+        best: The trial with the best HOTA, the first of equal ones.
+        trials: What was tried, in order.
+        start: The setting that the config has.
+    """
+
+    best: Trial
+    trials: list[Trial]
+    start: dict[str, Any]
+
+
+def search_settings(
+    model: nn.Module,
+    data: EvaluationData,
+    config: Config,
+    choices: Mapping[str, Sequence],
+    search: Callable[[Tuner, Mapping[str, Sequence], dict[str, Any]], Trial],
+    out: Path,
+    detections: Path,
+    batch_size: int = 1,
+    on_trial: Callable[[Trial], None] = lambda trial: None,
+) -> Search:
+    """Search settings of a model's tracker; the detector runs where it has not yet.
+
+    A folder has the trials so far: an interrupted search loses nothing, and the same
+    one goes on.
+
+    Args:
+        model: A tracker that detects and associates apart, with its weights.
+        data: What is tracked and scored.
+        config: The model's config.
+        choices: Values of each argument of the tracker.
+        search: Takes a tuner, the choices and the setting of the config, tries
+            settings and returns the best trial.
+        out: Gets ``thresholds.{json,md}`` and ``trials.json``.
+        detections: Folder of the detection stores.
+        batch_size: Frames that the detector takes at a time.
+        on_trial: Called after each trial.
+
+    Raises:
+        OSError: If an image cannot be read, or a file not be written.
+        ValueError: If the tracker refuses a value, or there is no ground truth.
+    """
+    tracker, tracker_cfg = model.tracker, config.model.tracker
+    lowest = min(
+        lowest_used_score(build_tracker(tracker, tracker_cfg, {name: value}))
+        for name, values in choices.items()
+        for value in values
+    )
+    store = DetectionStore(detections, model, data.dataset)
+    loop = SequenceLoop(model, data.dataset, store, lowest, batch_size)
+    with Progress(sum(map(len, data.sequences))) as bar:
+        found = loop.detect_all(bar.update)
+    facts = search_fingerprint(model, data, config, lowest)
+    resumed = Resumed(out / 'trials.json', facts)
+
+    def keep(trial: Trial) -> None:
+        rows = [known.as_dict() for known in tuner.trials]
+        write_text(out / 'thresholds.json', json.dumps(rows, indent=1) + '\n')
+        write_text(out / 'thresholds.md', format_trials(tuner.trials))
+        resumed.write(tuner.trials_to_keep)
+        on_trial(trial)
+
+    tuner = Tuner(loop, found, data, tracker_cfg, keep, resumed.read())
+    start = present_setting(tracker, tracker_cfg, choices)
+    return Search(search(tuner, choices, start), tuner.trials, start)
 
 
 def search_grid(tuner: Tuner, choices: Mapping[str, Iterable]) -> Trial:

@@ -19,6 +19,7 @@ from .entries import Entry, open_data
 from .report import Report
 from .results import LEVEL, EntryResult, compare, draw_sequences
 from .runs import Job, RunFolder, SequenceRun, run_fingerprint, run_job
+from .tuning import Tuning, check_tuning, tune_entry
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class BenchmarkOptions:
         warmup: Frames before times are taken.
         resamples: Draws of the intervals.
         seed: Seed of the draws.
+        tune: Settings that are tried on val for each tracker, that of its config
+            included; None: none.
+        tune_seed: Seed of the settings that are drawn.
         own_process: Run each entry in a process of its own, in which alone memory can
             be measured; it takes seconds to start.
     """
@@ -48,12 +52,19 @@ class BenchmarkOptions:
     warmup: int = 5
     resamples: int = 2000
     seed: int = 0
+    tune: int | None = None
+    tune_seed: int = 0
     own_process: bool = True
 
     @property
     def folder(self) -> Path:
         """Where everything goes."""
         return self.out or Path('work_dirs', f'benchmark_{self.data}')
+
+    @property
+    def store_folder(self) -> Path:
+        """Where detections are kept and found."""
+        return self.detections or self.folder / 'detections'
 
 
 @dataclass(frozen=True)
@@ -90,9 +101,12 @@ def run_benchmark(
 
     Raises:
         FileNotFoundError: If data or results are missing.
-        ValueError: If entries do not fit together, or there is no ground truth.
+        ValueError: If entries do not fit together, there is no ground truth, or
+            settings would be chosen on what is reported.
     """
     options = options or BenchmarkOptions()
+    if options.tune is not None:
+        _check_tune(options)
     data = open_data(entries, options.data)
     names = [entry.name for entry in entries]
     if options.reference is not None and options.reference not in names:
@@ -101,25 +115,53 @@ def run_benchmark(
         )
     device = options.device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
     machine = describe_machine(device, options.threads or torch.get_num_threads())
+    not_tuned: dict[str, str] = {}
+    if options.tune is not None:
+        not_tuned = check_tuning(entries, data)
+        if not_tuned:
+            listed = '; '.join(f'{name}: {why}' for name, why in not_tuned.items())
+            say(f'not tuned: {listed}')
     results: list[EntryResult] = []
     tracks: dict[str, Path] = {}
     failed: list[str] = []
-    for number, entry in enumerate(entries, start=1):
-        head = f'[{number}/{len(entries)}] {entry.name}'
+    tunings: dict[str, Tuning] = {}
+
+    def measure(entry: Entry, head: str) -> bool:
+        """Track, score and add to the results; False if the run failed."""
         runs: list[SequenceRun] = []
         folder = entry.results
         if folder is None:
             run_folder = _run(entry, options, data, machine, head, say)
             if run_folder is None:
                 failed.append(entry.name)
-                continue
+                return False
             runs, folder = run_folder.read_all(), run_folder.tracks
         tracks[entry.name] = folder
         evaluation = data.score_text(folder)
         for remark in evaluation.remarks:
             say(f'{head}: {remark}')
-        results.append(EntryResult(entry.name, evaluation, runs))
+        results.append(EntryResult(entry, evaluation, runs))
         say(f'{head}: HOTA {results[-1].scores["HOTA"]:.1%}')
+        return True
+
+    for number, entry in enumerate(entries, start=1):
+        place = f'[{number}/{len(entries)}]'
+        if not measure(entry, f'{place} {entry.name}'):
+            continue
+        if options.tune is None or entry.name in not_tuned:
+            continue
+        tuning = tune_entry(
+            entry,
+            options.tune,
+            options.tune_seed,
+            options.folder / 'tune' / entry.slug,
+            options.store_folder,
+            machine,
+        )
+        tunings[entry.name] = tuning
+        say(f'{place} {entry.name}: {tuning.describe()}')
+        if tuning.entry is not None:
+            measure(tuning.entry, f'{place} {tuning.entry.name}')
     if not results:
         return Comparison(None, [], {}, failed)
     names = [result.name for result in results]
@@ -139,8 +181,34 @@ def run_benchmark(
         'warm-up; FPS of all stages one after the other',
         intervals=f'{LEVEL:.0%}, {options.resamples} draws of sequences',
     )
-    report = Report(results, reference, differences, facts)
+    if options.tune is not None:
+        facts['tuning'] = (
+            f"HOTA on val of the config's setting and {options.tune - 1} drawn ones at "
+            f'most, seed {options.tune_seed}'
+        )
+    report = Report(
+        results,
+        reference,
+        differences,
+        facts,
+        machine,
+        None if options.tune is None else tunings,
+    )
     return Comparison(report, report.write(options.folder), tracks, failed)
+
+
+def _check_tune(options: BenchmarkOptions) -> None:
+    """Refuse a search that has no draws, or one on the split that is reported."""
+    if options.tune is not None and options.tune < 2:
+        raise ValueError(
+            f"--tune: found {options.tune}, expected at least 2; the config's own "
+            'setting is the first'
+        )
+    if options.data == 'val':
+        raise ValueError(
+            '--tune: found --data val, on which settings are chosen and so are not '
+            'reported; expected --data test'
+        )
 
 
 def _run(
@@ -163,7 +231,7 @@ def _run(
         data=options.data,
         folder=str(folder),
         fingerprint=run_fingerprint(entry, options.data, machine),
-        detections=str(options.detections or options.folder / 'detections'),
+        detections=str(options.store_folder),
         machine=machine,
         warmup=options.warmup,
     )

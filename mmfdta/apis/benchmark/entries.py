@@ -14,6 +14,8 @@ from mmfdta.checkpoints import PUBLISHED
 from ..config import find_config
 from ..config_check import check_config, check_new_keys
 from ..evaluation_data import EvaluationData
+from ..fingerprints import file_digest
+from ..model_loading import part_checkpoints
 from ..weights import find_checkpoint
 
 # NAME:CONFIG=CHECKPOINT; a drive letter of Windows is no name.
@@ -42,6 +44,26 @@ class Entry:
         """The name as the name of a folder."""
         kept = [c if c.isalnum() or c in '-_' else '_' for c in self.name.lower()]
         return ''.join(kept)
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """SHA-256 of the files of weights, by part of the model; `model` is the rest.
+
+        Raises:
+            OSError: If one cannot be read.
+        """
+        if self.config is None:
+            return {}
+        files = {} if self.checkpoint is None else dict(model=self.checkpoint)
+        for name, place in part_checkpoints(self.config).items():
+            files[name] = find_checkpoint(place)
+        return {name: file_digest(path) for name, path in files.items()}
+
+    @property
+    def config_name(self) -> str | None:
+        """Name of the config's file; None for results, or without a file."""
+        filename = None if self.config is None else self.config.filename
+        return filename and Path(filename).stem
 
 
 @dataclass(frozen=True)

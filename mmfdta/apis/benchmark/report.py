@@ -2,6 +2,7 @@
 """Tables and plots of a benchmark."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from mmfdta.visualization import (
 
 from ..sequence_loop import STAGES
 from .results import LEVEL, METRICS, Difference, EntryResult
+from .tuning import Tuning
 
 _SCORES = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1')
 
@@ -31,13 +33,18 @@ class Report:
         results: Of each entry, in the order of the tables.
         reference: Name of the entry that the others are compared with.
         differences: By entry and metric.
-        facts: Data, machine and settings.
+        facts: Data, machine and settings, for people.
+        machine: Device, threads and versions.
+        tunings: What the search on val gave for the entries that it can be done for;
+            None where none was asked for.
     """
 
     results: list[EntryResult]
     reference: str
     differences: dict[str, dict[str, Difference]]
     facts: dict
+    machine: dict
+    tunings: Mapping[str, Tuning] | None = None
 
     def write(self, folder: Path) -> list[Path]:
         """Write ``benchmark.{md,csv,json}`` and the plots.
@@ -59,7 +66,12 @@ class Report:
 
     def markdown(self) -> str:
         """Return the tables to read."""
-        parts = [self._score_table(), self._difference_table(), self._cost_table()]
+        parts = [
+            self._score_table(),
+            self._tuning_table(),
+            self._difference_table(),
+            self._cost_table(),
+        ]
         lines = [f'- {name}: {value}' for name, value in self.facts.items()]
         shared = [r.name for r in self.results if r.reused_detections]
         if shared:
@@ -73,8 +85,33 @@ class Report:
         rows = []
         for row in self._rows():
             cells = [f'{100 * row[name]:.1f}' for name in _SCORES]
-            rows.append((row['tracker'], *cells, f'{row["IDSW"]:.0f}'))
+            name = row['tracker']
+            tuning = (self.tunings or {}).get(name)
+            if tuning is not None and tuning.entry is None:
+                name = f'{name} (published is best)'
+            rows.append((name, *cells, f'{row["IDSW"]:.0f}'))
         return markdown_table(('tracker', *_SCORES, 'IDSW'), rows)
+
+    def _tuning_table(self) -> str:
+        """HOTA on val before and after, and what was changed; a dash: not searched."""
+        if self.tunings is None:
+            return ''
+        rows: list[tuple] = []
+        added = {t.entry.name for t in self.tunings.values() if t.entry is not None}
+        for name in (r.name for r in self.results if r.name not in added):
+            tuning = self.tunings.get(name)
+            if tuning is None:
+                rows.append((name, '-', '-', '-', '-'))
+                continue
+            hota = [
+                f'{100 * trial.scores["HOTA"]:.1f}'
+                for trial in (tuning.published, tuning.best)
+            ]
+            setting = [f'{key}={value}' for key, value in tuning.changes.items()]
+            text = ', '.join(setting) or 'published is best'
+            rows.append((name, *hota, tuning.trials, text))
+        head = ('on val', 'HOTA, published', 'HOTA, tuned', 'settings', 'best setting')
+        return markdown_table(head, rows)
 
     def _difference_table(self) -> str:
         if not self.differences:
@@ -133,6 +170,8 @@ class Report:
         trackers = [
             dict(
                 name=result.name,
+                config=result.entry.config_name,
+                weights=result.entry.weights,
                 scores=result.scores,
                 sequences={
                     name: summarise(result.evaluation.of_sequence(name))
@@ -152,12 +191,17 @@ class Report:
             }
             for name, by_metric in self.differences.items()
         }
+        tunings = self.tunings
         document = dict(
             facts=self.facts,
+            machine=self.machine,
             reference=self.reference,
             level=LEVEL,
             trackers=trackers,
             differences=differences,
+            tuning=None
+            if tunings is None
+            else {name: tuning.as_dict() for name, tuning in tunings.items()},
         )
         return json.dumps(document, indent=1) + '\n'
 

@@ -11,6 +11,7 @@ from mmfdta.evaluation import Evaluation, summarise
 from mmfdta.evaluation.hota import HOTACounts
 
 from ..sequence_loop import STAGES
+from .entries import Entry
 from .runs import SequenceRun
 
 METRICS = ('HOTA', 'DetA', 'AssA')
@@ -59,14 +60,19 @@ class EntryResult:
     """Scores of an entry and the records of its run.
 
     Attributes:
-        name: The entry.
+        entry: What ran.
         evaluation: Its scores.
         runs: One for each sequence; none for results that were there.
     """
 
-    name: str
+    entry: Entry
     evaluation: Evaluation
     runs: Sequence[SequenceRun] = ()
+
+    @property
+    def name(self) -> str:
+        """Its name in tables."""
+        return self.entry.name
 
     @cached_property
     def scores(self) -> dict[str, float]:

@@ -22,12 +22,11 @@ from mmfdta.structures.whole_files import write_text
 
 from ..detection_store import DetectionStore, detects_apart
 from ..evaluation_data import EvaluationData, dataset_config
-from ..fingerprints import config_code_digest, digest, file_digest
+from ..fingerprints import config_code_digest, digest
 from ..machine import peak_memory
-from ..model_loading import load_tracker, part_checkpoints
+from ..model_loading import load_tracker
 from ..progress import Progress
 from ..sequence_loop import STAGES, SequenceLoop
-from ..weights import find_checkpoint
 from .entries import Entry
 
 
@@ -89,11 +88,7 @@ def run_fingerprint(entry: Entry, data: str, machine: dict) -> str:
         config.get('precision'),
         config.get('compile_detector') or None,
         dataset,
-        entry.checkpoint and file_digest(entry.checkpoint),
-        {
-            name: file_digest(find_checkpoint(place))
-            for name, place in part_checkpoints(config).items()
-        },
+        entry.weights,
         config_code_digest(config),
         machine,
     )

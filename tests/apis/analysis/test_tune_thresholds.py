@@ -260,24 +260,6 @@ def test_every_value_of_a_space_is_one_that_the_tracker_takes(kind):
         assert not numbers or min(numbers) <= value <= max(numbers), name
 
 
-@pytest.mark.parametrize('name', ['minidance', 'pets'])
-def test_tuned_entries_of_a_benchmark_are_points_of_their_spaces(name):
-    init_default_scope('mmdet')
-    entries = Config.fromfile(find_config(f'benchmarks/{name}')).entries
-    tuned = [entry for entry in entries if entry.name.endswith(' (tuned)')]
-    assert tuned
-    for entry in tuned:
-        config = Config.fromfile(find_config(entry.config))
-        space = search_space(config)
-        for key, value in entry.cfg_options.items():
-            assert value in space[key.removeprefix('model.tracker.')], entry.name
-        before = config.model.tracker.to_dict()
-        config.merge_from_dict(entry.cfg_options.to_dict())
-        assert config.model.tracker.to_dict() != before
-        plain = {e.name: e.config for e in entries}[entry.name[: -len(' (tuned)')]]
-        assert plain == entry.config
-
-
 def test_a_config_may_have_a_space_of_its_own():
     model = dict(tracker=dict(type='SORTTracker'))
     own = Config(dict(model=model, search=dict(match_iou_thr=[0.1, 0.2])))

@@ -2,6 +2,7 @@
 """A tiny data set, weights, and the benchmark as people call it."""
 
 import json
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
+from mmfdta.apis.benchmark import comparison, runs
 from mmfdta.apis.config import find_config
+from mmfdta.apis.sequence_loop import SequenceLoop
 from mmfdta.cli.main import main
 from mmfdta.minidance import MiniDanceOptions, make_minidance
 
@@ -27,9 +30,11 @@ class Arena:
 
     def options(self) -> list[str]:
         """Settings that point configs at the data."""
-        dataset = 'test_dataloader.dataset'
-        sizes = [f'{dataset}.options.{k}={v}' for k, v in OPTIONS.items()]
-        return [f'{dataset}.data_root={self.data}', *sizes]
+        found = []
+        for dataset in ('val_dataloader.dataset', 'test_dataloader.dataset'):
+            found.append(f'{dataset}.data_root={self.data}')
+            found += [f'{dataset}.options.{k}={v}' for k, v in OPTIONS.items()]
+        return found
 
     def run(self, *arguments: str) -> int:
         """Run the benchmark on the test split."""
@@ -56,7 +61,7 @@ class Arena:
 
 @pytest.fixture(scope='session')
 def minidance(tmp_path_factory) -> Path:
-    """Two test sequences of eight frames."""
+    """A sequence of eight frames to choose settings on, and two to test."""
     root = tmp_path_factory.mktemp('minidance') / 'data'
     make_minidance(root, MiniDanceOptions(**OPTIONS), processes=1)
     return root
@@ -99,3 +104,30 @@ def _see_a_grid_of_boxes(detector: torch.nn.Module) -> None:
 def arena(tmp_path, minidance, fdta_weights) -> Arena:
     """Data, weights and an empty folder."""
     return Arena(tmp_path, minidance, fdta_weights)
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Run jobs here: starting a process takes longer than these jobs."""
+    done = []
+
+    def run(process, check):
+        done.append(json.loads(Path(process[-1]).read_text())['name'])
+        return subprocess.CompletedProcess(process, runs.main(process[-1:]))
+
+    monkeypatch.setattr(comparison.subprocess, 'run', run)
+    return done
+
+
+@pytest.fixture
+def detected(monkeypatch):
+    """Sequences that a detector has looked at."""
+    looked = []
+    inner = SequenceLoop._detect_frames
+
+    def look(self, index, numbers=None):
+        looked.append(self.dataset.sequences[index].name)
+        yield from inner(self, index, numbers)
+
+    monkeypatch.setattr(SequenceLoop, '_detect_frames', look)
+    return looked

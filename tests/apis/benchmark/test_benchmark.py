@@ -6,8 +6,8 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from mmfdta.apis.analysis.tune_thresholds import search_fingerprint
-from mmfdta.apis.benchmark import comparison, read_entries, runs
+from mmfdta.apis.benchmark import read_entries, runs
 from mmfdta.apis.benchmark.results import Timing
 from mmfdta.apis.benchmark.runs import run_fingerprint
 from mmfdta.apis.config import find_config
@@ -31,33 +31,6 @@ from mmfdta.structures.mot_text import read_tracks
 from mmfdta.structures.track_embeddings import TrackEmbeddings
 
 BYTE, SORT = 'bytetrack_fdta-det_mini', 'sort_fdta-det_mini'
-
-
-@pytest.fixture
-def in_process(monkeypatch):
-    """Run jobs here: starting a process takes longer than these jobs."""
-    done = []
-
-    def run(process, check):
-        done.append(json.loads(Path(process[-1]).read_text())['name'])
-        return subprocess.CompletedProcess(process, runs.main(process[-1:]))
-
-    monkeypatch.setattr(comparison.subprocess, 'run', run)
-    return done
-
-
-@pytest.fixture
-def detected(monkeypatch):
-    """Sequences that a detector has looked at."""
-    looked = []
-    inner = SequenceLoop._detect_frames
-
-    def look(self, index, numbers=None):
-        looked.append(self.dataset.sequences[index].name)
-        yield from inner(self, index, numbers)
-
-    monkeypatch.setattr(SequenceLoop, '_detect_frames', look)
-    return looked
 
 
 def texts(folder) -> dict[str, str]:
@@ -110,6 +83,8 @@ def test_tracks_and_scores_are_those_of_the_other_commands(arena, capsys):
     assert document['trackers'][1]['timing'] is None
     assert document['differences']['text']['HOTA']['overall'] == 0
     first = document['trackers'][0]
+    assert first['config'] == 'fdta_mini' and document['machine']['threads'] == 1
+    assert first['weights'] == dict(model=sha256(weights.read_bytes()).hexdigest())
     assert first['cost']['parameters'] == sum(
         value.numel()
         for name, value in torch.load(weights, weights_only=True)['state_dict'].items()
