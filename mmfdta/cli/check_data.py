@@ -27,20 +27,20 @@ _THREADS = 4
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    add_data_set(parser)
+    add_kind(parser)
+    parser.add_argument('root', help='folder of the data set')
     add_check_options(parser)
     add_launcher(parser)
 
 
-def add_data_set(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that name a data set: ``kind`` and ``root``."""
+def add_kind(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names a data set."""
     parser.add_argument(
         'kind',
-        help='which data set it is: dancetrack, sportsmot, bft, mot15, mot16, '
+        help='which data set it is: dancetrack, sportsmot, bft, mot15, pets, mot16, '
         'mot17, mot20, crowdhuman, mot (any MOTChallenge layout), or a class of your '
         'own, my_module.MyDataset',
     )
-    parser.add_argument('root', help='folder of the data set')
 
 
 def add_class_option(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from .named import (
     MOT16Dataset,
     MOT17Dataset,
     MOT20Dataset,
+    PETSDataset,
     SportsMOTDataset,
 )
 from .samplers import ClipSampler, SequenceSampler
@@ -34,6 +35,7 @@ __all__ = [
     'MOT17Dataset',
     'MOT20Dataset',
     'MOTSequenceDataset',
+    'PETSDataset',
     'SequenceSampler',
     'SportsMOTDataset',
     'make_id_targets',

@@ -21,6 +21,7 @@ from mmfdta.structures.tracks import Tracks
 
 from .checking import SequenceReport, check_static_images
 from .mot_sequence import MOTSequenceDataset
+from .pets import SEQUENCE
 from .sequences import Sequence, SequenceAnnotations, SequenceSource
 
 
@@ -90,7 +91,7 @@ class HalvedDataset(MOTSequenceDataset):
         **kwargs: See :class:`MOTSequenceDataset`.
     """
 
-    SPLITS = ('train', 'test')
+    SPLITS: tuple[str, ...] = ('train', 'test')
 
     def __init__(self, *args: Any, half: str | None = None, **kwargs: Any) -> None:
         if half not in ('first', 'second', None):
@@ -135,6 +136,21 @@ class MOT15Dataset(HalvedDataset):
             for split in cls.SPLITS
             for folder in cls.split_folder(data_root, split).glob('*')
         )
+
+
+@DATASETS.register_module()
+class PETSDataset(HalvedDataset):
+    """PETS09-S2L1 alone, in MOT15's layout; all rows count.
+
+    ``mmfdta prepare-dataset pets`` makes it of the public video and its annotation.
+    """
+
+    BENCHMARK = BENCHMARKS['pets']
+    SPLITS = ('train',)
+
+    def find_source(self, folder: Path) -> SequenceSource | None:
+        """Find the parts of the sequence; others, as MOT15 has them, are left out."""
+        return super().find_source(folder) if folder.name == SEQUENCE else None
 
 
 @DATASETS.register_module()

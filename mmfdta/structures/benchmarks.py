@@ -107,6 +107,8 @@ _MOT15_SEQUENCES = (
 _ALL = (
     Benchmark('mot_challenge', 'MOT', ('object',)),
     Benchmark('mot15', 'MOT15', ('pedestrian',), sequences=_MOT15_SEQUENCES),
+    # Its one sequence is among those of MOT15, whose rules are the same.
+    Benchmark('pets', 'PETS', ('pedestrian',)),
     Benchmark(
         'dancetrack',
         'DanceTrack',
