@@ -1,5 +1,5 @@
 # PETS09-S2L1, 795 frames of a university yard: settings are chosen on the first half
-# and reported on the second. docs/benchmark.md says where it comes from.
+# and reported on the second. `mmfdta prepare-dataset pets` writes it.
 input_size = 416  # the short side of the input
 test_pipeline = [
     dict(
@@ -20,10 +20,9 @@ val_dataloader = dict(
     drop_last=False,
     sampler=dict(type='SequenceSampler'),
     dataset=dict(
-        type='MOT15Dataset',
+        type='PETSDataset',
         data_root='data/pets',
         split='train',
-        sequences=['PETS09-S2L1'],
         half='first',
         test_mode=True,
         pipeline=test_pipeline,

@@ -1,0 +1,23 @@
+# FDTA and MOTIP, trained on the first half of PETS09-S2L1, on its second half, beside
+# trackers on FDTA's detections and ByteTrack on those of YOLOX-nano.
+# `mmfdta benchmark benchmarks/pets_trained`; see docs/benchmark.md.
+data = 'test'
+checkpoint_dir = 'work_dirs/pets'
+
+entries = [
+    dict(name='FDTA', config='fdta_pets', checkpoint='fdta.pth'),
+    dict(name='MOTIP', config='motip_pets', checkpoint='motip.pth'),
+    dict(name='ByteTrack', config='bytetrack_fdta-det_pets', checkpoint='fdta.pth'),
+    dict(name='OC-SORT', config='ocsort_fdta-det_pets', checkpoint='fdta.pth'),
+    dict(name='BoT-SORT', config='botsort_fdta-det_pets', checkpoint='fdta.pth'),
+    dict(name='C-BIoU', config='cbiou_fdta-det_pets', checkpoint='fdta.pth'),
+    dict(
+        name='IoU and embedding',
+        config='iou-embedding_fdta-det_pets',
+        checkpoint='fdta.pth',
+    ),
+    dict(name='SORT', config='sort_fdta-det_pets', checkpoint='fdta.pth'),
+    # The weights that the two trainings start from.
+    dict(name='FDTA, not trained on it', config='fdta_pets', checkpoint='minidance'),
+    dict(name='ByteTrack on YOLOX-nano', config='bytetrack_yolox-nano_pets'),
+]
