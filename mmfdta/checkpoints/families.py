@@ -98,7 +98,7 @@ _YOLOX = (
 )
 _NOT_MOTIP = (
     *_YOLOX,
-    (r'spatial_adapter|\.depth_(attn|norm)\.', 'MOTIP has no spatial adapter'),
+    (r'spatial_adapter|\.depth_(attn|norm)', 'MOTIP has no spatial adapter'),
     (r'^temporal_adapter\.', 'MOTIP has no temporal adapter'),
     (r'^identity_adapter\.', 'MOTIP has no identity adapter'),
     (_TRACK_QUERIES, 'MOTIP has no track queries'),
@@ -107,7 +107,7 @@ _NOT_YOLOX = ((rf'^(?!{_YOLOX[0][0][1:]})', 'YOLOX is another detector'),)
 _NOT_DETECTOR = (
     *_YOLOX,
     (r'^(?!detector\.)', 'not part of the detector'),
-    (r'spatial_adapter|\.depth_(attn|norm)\.', 'Deformable DETR has no depth branch'),
+    (r'spatial_adapter|\.depth_(attn|norm)', 'Deformable DETR has no depth branch'),
     (_TRACK_QUERIES, 'Deformable DETR has no track queries'),
 )
 

@@ -365,6 +365,11 @@ def _own(prefix: str, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     )
 
 
-MMFDTA_RULES = _own('', RELEASED_RULES + TRACK_RULES + YOLOX_RULES)
+# Which no released file has.
+_GATE = 'detector.decoder.layers.{i}.depth_attn_gate'
+MMFDTA_RULES = (
+    *_own('', RELEASED_RULES + TRACK_RULES + YOLOX_RULES),
+    *table(SPATIAL, [(_GATE, _GATE)], optional=True),
+)
 MMDET_RULES = _own('detector.', DETECTOR_RULES)
 MMDET_YOLOX_RULES = _own('detector.', YOLOX_RULES)

@@ -6,6 +6,7 @@ import copy
 import pytest
 import torch
 from mmdet.registry import DATASETS, MODELS
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
@@ -106,3 +107,11 @@ def test_unpacking_takes_one_frame_and_no_more():
     clip = dict(inputs=dict(img=torch.zeros(2, 3, 4, 4)), data_samples=None)
     with pytest.raises(ValueError, match='clip of 2 frames, expected one'):
         UnpackFrame().transform(clip)
+
+
+def test_unpacking_keeps_the_depth_map():
+    depth = torch.arange(12, dtype=torch.uint8).view(1, 1, 3, 4)
+    inputs = dict(img=torch.zeros(1, 3, 3, 4), depth=depth)
+    clip = dict(inputs=inputs, data_samples=[DetDataSample()])
+    found = UnpackFrame().transform(clip)['data_samples'].gt_depth.data
+    assert torch.equal(found, depth[0]) and found.dtype == torch.uint8

@@ -43,7 +43,7 @@ class QueryDetectorGraph(DetectorGraph):
         host, read = detector.host, detector.interface
         feats = detector.extract_feat(imgs)
         attending: Any = nullcontext()
-        if detector.spatial_adapter is not None:
+        if detector.depth_layers is not None:
             attending = detector.depth_layers.attending(
                 read.decoder_layers(host), detector.see_depth(feats, shape, sizes)
             )

@@ -6,7 +6,7 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmdet.registry import TRANSFORMS
 from mmdet.structures import DetDataSample, TrackDataSample
-from mmengine.structures import BaseDataElement, InstanceData
+from mmengine.structures import BaseDataElement, InstanceData, PixelData
 
 _TARGETS = tuple(
     f'{side}_{kind}'
@@ -101,7 +101,9 @@ class UnpackFrame(BaseTransform):
     """Take the frame out of a packed clip of one frame.
 
     What comes out is what MMDetection's detectors and ``DetDataPreprocessor``
-    take. Stands after ``PackClipInputs``; the sampler's clips have one frame.
+    take. Stands after ``PackClipInputs``; the sampler's clips have one frame. A depth
+    map, if it was loaded, is the sample's ``gt_depth``, a PixelData with uint8
+    (1, H, W), on which a :class:`FDTADetector` trains its Spatial Adapter.
 
     Args:
         bgr: Give B, G, R, as MMDetection's own loading does, for a
@@ -117,11 +119,15 @@ class UnpackFrame(BaseTransform):
         Raises:
             ValueError: If the clip has more than one frame.
         """
-        clip, sample = results['inputs']['img'], results['data_samples']
+        inputs, sample = results['inputs'], results['data_samples']
+        clip = inputs['img']
         if len(clip) != 1:
             raise ValueError(
                 f'UnpackFrame: found a clip of {len(clip)} frames, expected one; '
                 'set the length of the sampler to 1'
             )
         image = clip[0].flip(0) if self.bgr else clip[0]
-        return dict(inputs=image, data_samples=sample[0])
+        frame = sample[0]
+        if 'depth' in inputs:
+            frame.gt_depth = PixelData(data=inputs['depth'][0])
+        return dict(inputs=image, data_samples=frame)

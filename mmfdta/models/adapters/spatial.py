@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Spatial Adapter: depth-aware features from monocular depth supervision."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from mmfdta.utils.depth import lid_bin_values
 
-from ..layers import TransformerEncoderLayer
+from ..layers import TransformerEncoderLayer, scale_gradient
 
 
 class DepthFeatures(NamedTuple):
@@ -21,8 +22,9 @@ class DepthFeatures(NamedTuple):
 
     logits: Tensor
     """Depth-bin logits (F, D + 1, h, w)."""
-    embed: Tensor
-    """Depth embedding (F, h * w, C), keys and values of the decoder."""
+    embed: Tensor | None
+    """Depth embedding (F, h * w, C), keys and values of the decoder; None where no
+    query attends to it."""
     mask: Tensor | None
     """Padding mask (F, h * w), True = padding; None without padding."""
     expected: Tensor
@@ -33,10 +35,14 @@ class DepthFeatures(NamedTuple):
 class SpatialAdapter(BaseModule):
     """Predict depth bins and a depth embedding from the detector's features.
 
-    The detector hands its features over detached, so that depth supervision
+    It takes the detector's features detached, so that depth supervision
     shapes only the adapter; the decoder's queries attend to the embedding in
     every layer and so learn to tell apart what overlaps in the image but not in
     depth. Section 3.2 of the paper.
+
+    Two switches leave the paper. ``feature_gradient`` lets the detector's backbone and
+    neck learn from depth too; without ``with_embedding`` depth is nothing but such a
+    task beside detection, and testing needs no part of it.
 
     Args:
         embed_dims: Channels C of features and embedding.
@@ -53,10 +59,15 @@ class SpatialAdapter(BaseModule):
             or to the number of levels it has.
         first_level: Index of the finest of them. 1 leaves out a level of stride 4,
             whose map is four times as large.
+        with_embedding: Make the embedding; without it no query attends to depth.
+        feature_gradient: Factor of the gradient that goes through the features into
+            the detector: of the depth loss, and of the queries' losses through the
+            expected depth. 0, as released, detaches them.
         init_cfg: Initialisation config.
 
     Raises:
-        ValueError: If there are not 1 to 3 levels.
+        ValueError: If there are not 1 to 3 levels, or the factor is negative or not
+            finite.
     """
 
     def __init__(
@@ -71,6 +82,8 @@ class SpatialAdapter(BaseModule):
         num_groups: int = 32,
         num_levels: int = 3,
         first_level: int = 0,
+        with_embedding: bool = True,
+        feature_gradient: float = 0.0,
         init_cfg: OptMultiConfig = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -78,8 +91,15 @@ class SpatialAdapter(BaseModule):
             raise ValueError(
                 f'SpatialAdapter: found num_levels={num_levels}, expected 1 to 3'
             )
+        if not 0 <= feature_gradient < math.inf:
+            raise ValueError(
+                f'SpatialAdapter: found feature_gradient={feature_gradient}, expected '
+                'a finite number that is not negative'
+            )
         self.num_levels = num_levels
         self.first_level = first_level
+        self.with_embedding = with_embedding
+        self.feature_gradient = feature_gradient
         norm_cfg = dict(type='GN', num_groups=num_groups)
         proj = dict(kernel_size=1, bias=True, norm_cfg=norm_cfg, act_cfg=None)
         conv = dict(kernel_size=3, padding=1, bias=True, norm_cfg=norm_cfg)
@@ -95,10 +115,11 @@ class SpatialAdapter(BaseModule):
             ConvModule(embed_dims, embed_dims, **conv),
         )
         self.depth_classifier = nn.Conv2d(embed_dims, num_bins + 1, 1)
-        self.depth_encoder = TransformerEncoderLayer(
-            embed_dims, num_heads, feedforward_channels, dropout
-        )
-        self.depth_embedding = nn.Embedding(int(depth_max) + 1, embed_dims)
+        if with_embedding:
+            self.depth_encoder = TransformerEncoderLayer(
+                embed_dims, num_heads, feedforward_channels, dropout
+            )
+            self.depth_embedding = nn.Embedding(int(depth_max) + 1, embed_dims)
 
     def forward(
         self, feats: tuple[Tensor, ...], mask: Tensor | None, pos: Tensor
@@ -123,9 +144,12 @@ class SpatialAdapter(BaseModule):
                 f'first_level + num_levels = {self.first_level} + {self.num_levels}; '
                 'lower either'
             )
+        used = tuple(scale_gradient(feat, self.feature_gradient) for feat in used)
         x = self.depth_head(self._fuse(*used))
         logits = self.depth_classifier(x)
         expected = self._expected_depth(logits)
+        if not self.with_embedding:
+            return DepthFeatures(logits, None, mask, expected)
         visible = None if mask is None else ~mask[:, None, None]
         tokens = x.detach().flatten(2).transpose(1, 2)
         embed = self.depth_encoder(tokens, pos, visible)

@@ -4,12 +4,13 @@
 import math
 from typing import Any
 
-import torch
 from mmdet.registry import MODELS
 from mmdet.utils import OptConfigType, OptMultiConfig
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModule
 from torch import Tensor, nn
+
+from ..layers import scale_gradient
 
 
 @MODELS.register_module()
@@ -175,26 +176,3 @@ def with_types(sharing: OptConfigType) -> dict[str, Any]:
     if isinstance(projection, dict):
         sharing['projection'] = {'type': 'EmbeddingProjection', **projection}
     return sharing
-
-
-class _Scale(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return grads[0] * ctx.factor, None
-
-
-def scale_gradient(x: Tensor, factor: float) -> Tensor:
-    """Return a tensor as it is, whose gradient is multiplied by a factor.
-
-    Args:
-        x: Any tensor.
-        factor: 1 returns the tensor itself, 0 cuts it off the graph.
-    """
-    if factor == 1:
-        return x
-    return _Scale.apply(x, factor) if factor else x.detach()

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmdet.registry import MODELS
+from mmdet.structures import SampleList
 from mmdet.utils import OptConfigType
 from torch import Tensor, nn
 
@@ -85,6 +87,36 @@ def build_spatial_adapter(
         default=min(3, num_levels - first),
     )
     return MODELS.build(adapter)
+
+
+def stack_depth(frames: SampleList) -> Tensor | None:
+    """Make one tensor of the depth maps of single frames.
+
+    Args:
+        frames: F frames with ``batch_input_shape`` and, as PixelData (1, H, W),
+            ``gt_depth``.
+
+    Returns:
+        (F, 1, H, W), padded with zeros at the right and bottom; None if no frame has a
+        depth map.
+
+    Raises:
+        ValueError: If only some of the frames have one.
+    """
+    maps = [frame.gt_depth.data for frame in frames if 'gt_depth' in frame]
+    if not maps:
+        return None
+    if len(maps) < len(frames):
+        raise ValueError(
+            f'found depth maps of {len(maps)} of the {len(frames)} frames of a batch, '
+            "expected all or none; load them with LoadClipDepth(missing='error')"
+        )
+    height, width = frames[0].batch_input_shape
+    padded = [
+        F.pad(depth, (0, width - depth.shape[-1], 0, height - depth.shape[-2]))
+        for depth in maps
+    ]
+    return torch.stack(padded)
 
 
 def depth_loss(

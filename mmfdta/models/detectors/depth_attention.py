@@ -3,7 +3,9 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
+import torch
 from mmdet.utils import OptConfigType
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
@@ -12,25 +14,69 @@ from ..adapters import DepthFeatures
 from ..layers import DetrAttention
 
 
-class DepthAttention(BaseModule):
-    """Queries look at the depth embedding: attention, residual and norm.
+def add_depth_attention(
+    layer: nn.Module, embed_dims: int, gated: bool = False, **kwargs
+) -> None:
+    """Give a module what :func:`look_at_depth` computes with.
+
+    Args:
+        layer: Gets ``depth_attn``, ``depth_norm`` and ``depth_attn_gate``.
+        embed_dims: Channels C of queries and embedding.
+        gated: Let one factor per channel, which starts at 0, decide how much of what
+            comes out replaces the query, so that a trained decoder starts as it was.
+        **kwargs: Further arguments of :class:`DetrAttention`.
+    """
+    layer.depth_attn = DetrAttention(embed_dims, **kwargs)
+    layer.depth_norm = nn.LayerNorm(embed_dims)
+    gate = nn.Parameter(torch.zeros(embed_dims)) if gated else None
+    layer.register_parameter('depth_attn_gate', gate)
+
+
+def look_at_depth(layer: Any, query: Tensor, depth: DepthFeatures) -> Tensor:
+    """Let queries look at the depth embedding: attention, residual and norm.
 
     The queries ask without their position; keys and values are the embedding itself.
-    Section 3.2 of the paper.
+    Section 3.2 of the paper. A gate g, which the paper has not, gives ``q + g (d - q)``
+    for the query q and the paper's result d: at 0 the query itself, at 1 the paper's.
+
+    Args:
+        layer: See :func:`add_depth_attention`.
+        query: (F, Q, C).
+        depth: Output of the Spatial Adapter for the F frames.
+
+    Returns:
+        (F, Q, C).
+    """
+    seen = layer.depth_norm(
+        layer.depth_attn(query, depth.embed, depth.embed, key_padding_mask=depth.mask)
+    )
+    if layer.depth_attn_gate is None:
+        return seen
+    return query + layer.depth_attn_gate * (seen - query)
+
+
+class DepthAttention(BaseModule):
+    """Depth attention as a module of its own, see :func:`look_at_depth`.
 
     Args:
         embed_dims: Channels C of queries and embedding.
         num_heads: Heads of the attention; divides C.
         dropout: Dropout on attention weights and output.
+        gated: A gate that starts closed, see :func:`add_depth_attention`.
         **kwargs: Further arguments of :class:`DetrAttention`.
     """
 
     def __init__(
-        self, embed_dims: int, num_heads: int = 8, dropout: float = 0.0, **kwargs
+        self,
+        embed_dims: int,
+        num_heads: int = 8,
+        dropout: float = 0.0,
+        gated: bool = False,
+        **kwargs,
     ) -> None:
         super().__init__()
-        self.depth_attn = DetrAttention(embed_dims, num_heads, dropout, **kwargs)
-        self.depth_norm = nn.LayerNorm(embed_dims)
+        kwargs.update(num_heads=num_heads, dropout=dropout)
+        add_depth_attention(self, embed_dims, gated, **kwargs)
 
     def init_weights(self) -> None:
         """Initialise as MMDetection does the attention of its decoders."""
@@ -40,19 +86,8 @@ class DepthAttention(BaseModule):
                 nn.init.xavier_uniform_(weight)
 
     def forward(self, query: Tensor, depth: DepthFeatures) -> Tensor:
-        """Look at the depth of the frames.
-
-        Args:
-            query: (F, Q, C).
-            depth: Output of the Spatial Adapter for the F frames.
-
-        Returns:
-            (F, Q, C).
-        """
-        query = self.depth_attn(
-            query, depth.embed, depth.embed, key_padding_mask=depth.mask
-        )
-        return self.depth_norm(query)
+        """Look at the depth of the frames, see :func:`look_at_depth`."""
+        return look_at_depth(self, query, depth)
 
 
 class DepthLayers(ModuleList):

@@ -30,6 +30,8 @@ class FDTADetector(FrameDetector):
         spatial_adapter: Config of the Spatial Adapter; None takes the depth branch out.
             It has the channels of the detector, and its ``num_bins`` are also those of
             ``bbox_head.loss_depth``.
+        depth_attn_cfg: Arguments of the depth attention in every decoder layer, see
+            :class:`FDTADecoderLayer`. What it leaves out is as in the self-attention.
         bbox_head: Config of :class:`FDTAHead`.
         **kwargs: Arguments of MMDetection's ``DeformableDETR``; ``as_two_stage`` has to
             be False.
@@ -42,6 +44,7 @@ class FDTADetector(FrameDetector):
         self,
         *args,
         spatial_adapter: OptConfigType = None,
+        depth_attn_cfg: OptConfigType = None,
         bbox_head: OptConfigType = None,
         **kwargs,
     ) -> None:
@@ -50,6 +53,7 @@ class FDTADetector(FrameDetector):
         if loss is not None:
             bbox_head['loss_depth'] = loss
         self.spatial_adapter = adapter
+        self.depth_attn_cfg = dict(depth_attn_cfg or {})
         super().__init__(*args, bbox_head=bbox_head, **kwargs)
 
     @property
@@ -62,13 +66,15 @@ class FDTADetector(FrameDetector):
         super()._init_layers()
         layer_cfg = dict(decoder['layer_cfg'])
         if self.spatial_adapter is not None:
-            layer_cfg.setdefault('depth_attn_cfg', dict(layer_cfg['self_attn_cfg']))
             self.spatial_adapter = build_spatial_adapter(
                 self.spatial_adapter,
                 self.embed_dims,
                 'model.detector.bbox_head.embed_dims',
                 self.num_feature_levels,
             )
+            if self.spatial_adapter.with_embedding:
+                like = layer_cfg.get('depth_attn_cfg') or layer_cfg['self_attn_cfg']
+                layer_cfg['depth_attn_cfg'] = {**like, **self.depth_attn_cfg}
         self.decoder = FDTADecoder(**{**decoder, 'layer_cfg': layer_cfg})
 
     def decoder_features(
@@ -82,8 +88,7 @@ class FDTADetector(FrameDetector):
             return {}
         finest = self.spatial_adapter.first_level
         mask = None if masks is None else masks[finest]
-        detached = [feat.detach() for feat in feats]
-        return dict(depth=self.spatial_adapter(detached, mask, positions[finest]))
+        return dict(depth=self.spatial_adapter(feats, mask, positions[finest]))
 
     def forward_decoder(  # type: ignore[override]
         self, *args, depth: DepthFeatures | None = None, **kwargs

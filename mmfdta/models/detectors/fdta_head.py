@@ -17,7 +17,7 @@ from mmfdta.ops.box_overlaps import generalized_iou
 
 from ..adapters import DepthFeatures
 from ..layers import in_float32
-from .depth import depth_loss
+from .depth import depth_loss, stack_depth
 from .matcher import ClipMatches, ClipTargets, MatchedPairs
 from .outputs import DetectorOutputs
 
@@ -86,10 +86,23 @@ class FDTAHead(DeformableDETRHead):
         return torch.stack([branch(states) for branch, states in pairs])
 
     def loss(self, batch_data_samples: SampleList, **head_inputs) -> dict[str, Tensor]:
-        """Detection losses of single frames, for training the plain detector."""
+        """Losses of single frames, for training the detector alone.
+
+        Args:
+            batch_data_samples: Frames with ``gt_instances``, and ``gt_depth`` if depth
+                is to be supervised, see :class:`UnpackFrame`.
+            **head_inputs: See :meth:`forward`.
+
+        Returns:
+            Losses, see :meth:`loss_by_feat`.
+        """
         outputs = self(**head_inputs)
-        targets = ClipTargets.from_samples(batch_data_samples)
-        losses, _ = self.loss_by_feat(outputs, targets.to(outputs.cls_scores.device))
+        device = outputs.cls_scores.device
+        targets = ClipTargets.from_samples(batch_data_samples).to(device)
+        maps = None
+        if self.loss_depth is not None:
+            maps = stack_depth(batch_data_samples)
+        losses, _ = self.loss_by_feat(outputs, targets, maps)
         return losses
 
     def loss_by_feat(

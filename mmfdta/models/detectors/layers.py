@@ -11,21 +11,22 @@ from mmdet.models.layers import (
 )
 from mmdet.utils import OptConfigType
 from mmengine.model import ModuleList
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..adapters import DepthFeatures
 from ..layers import DetrAttention, in_float32
+from .depth_attention import add_depth_attention, look_at_depth
 
 
 class FDTADecoderLayer(DeformableDetrTransformerDecoderLayer):
     """Self-, deformable, depth cross-attention and FFN, post-norm.
 
-    The queries ask the depth embedding without their position; keys and values
-    are the embedding itself. Section 3.2 of the paper.
+    Depth attention is :func:`look_at_depth`. Section 3.2 of the paper.
 
     Args:
-        depth_attn_cfg: Arguments of the depth attention; None leaves it out and makes
-            this Deformable DETR's layer.
+        depth_attn_cfg: Arguments of the depth attention, ``embed_dims``, ``num_heads``,
+            ``dropout`` and ``gated`` (see :func:`add_depth_attention`); None leaves it
+            out and makes this Deformable DETR's layer.
         **kwargs: Arguments of MMDetection's layer.
     """
 
@@ -38,8 +39,7 @@ class FDTADecoderLayer(DeformableDetrTransformerDecoderLayer):
         self.self_attn = DetrAttention(**self.self_attn_cfg)
         self.with_depth = self.depth_attn_cfg is not None
         if self.with_depth:
-            self.depth_attn = DetrAttention(**self.depth_attn_cfg)
-            self.depth_norm = nn.LayerNorm(self.embed_dims)
+            add_depth_attention(self, **self.depth_attn_cfg)
 
     def forward(  # type: ignore[override]
         self,
@@ -75,10 +75,7 @@ class FDTADecoderLayer(DeformableDetrTransformerDecoderLayer):
         )
         query = self.norms[1](query)
         if self.with_depth:
-            query = self.depth_attn(
-                query, depth.embed, depth.embed, key_padding_mask=depth.mask
-            )
-            query = self.depth_norm(query)
+            query = look_at_depth(self, query, depth)
         return self.norms[2](self.ffn(query))
 
 

@@ -102,7 +102,7 @@ class QueryDetector(BaseDetector):
         self.embed_dims = self.interface.embed_dims(self.host)
         decoder_layers = self.interface.decoder_layers(self.host)
         self.num_layers = len(decoder_layers)
-        self.spatial_adapter = self.loss_depth = None
+        self.spatial_adapter = self.depth_layers = self.loss_depth = None
         adapter, loss = share_depth_bins(
             spatial_adapter, loss_depth, 'model.detector.loss_depth'
         )
@@ -113,9 +113,10 @@ class QueryDetector(BaseDetector):
                 'model.detector.host.bbox_head.embed_dims',
                 self.interface.num_levels(self.host),
             )
-            self.depth_layers = DepthLayers(
-                decoder_layers, self.embed_dims, depth_attn_cfg
-            )
+            if self.spatial_adapter.with_embedding:
+                self.depth_layers = DepthLayers(
+                    decoder_layers, self.embed_dims, depth_attn_cfg
+                )
             self.loss_depth = None if loss is None else MODELS.build(loss)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
@@ -139,6 +140,8 @@ class QueryDetector(BaseDetector):
             return self.interface.decode(self.host, feats, frames), None
         shape = tuple(frames[0].batch_input_shape)
         depth = self.see_depth(feats, shape, padded_sizes(frames, imgs.device))
+        if self.depth_layers is None:
+            return self.interface.decode(self.host, feats, frames), depth.logits
         layers = self.interface.decoder_layers(self.host)
         with self.depth_layers.attending(layers, depth):
             return self.interface.decode(self.host, feats, frames), depth.logits
@@ -149,7 +152,7 @@ class QueryDetector(BaseDetector):
         shape: tuple[int, int],
         sizes: Tensor | None,
     ) -> DepthFeatures:
-        """Run the Spatial Adapter on features, which its losses do not reach.
+        """Run the Spatial Adapter.
 
         Args:
             feats: All neck levels (F, C, h, w), finest first.
@@ -164,7 +167,7 @@ class QueryDetector(BaseDetector):
             (mask,), _ = padding_of(sizes, shape, (level,))
         positions = self.interface.positions(self.host, finest, mask)
         return adapter(
-            [feat.detach() for feat in feats],
+            feats,
             None if mask is None else mask.flatten(1),
             positions.flatten(2).transpose(1, 2),
         )

@@ -2,6 +2,7 @@
 """Transformer layers shared by detector, adapters and association."""
 
 from .attention import DetrAttention, MultiheadAttention
+from .gradients import scale_gradient
 from .precision import in_float32
 from .transformer import FFN, TransformerEncoderLayer, frame_position_encoding
 
@@ -12,4 +13,5 @@ __all__ = [
     'TransformerEncoderLayer',
     'frame_position_encoding',
     'in_float32',
+    'scale_gradient',
 ]

@@ -213,11 +213,49 @@ def test_layers_that_cannot_attend_are_refused():
         DepthLayers([], CHANNELS)
 
 
+@torch.no_grad()
+def test_a_closed_gate_hands_on_the_query():
+    """Bit by bit; open it is the attention without a gate, half open halfway."""
+    _, plain, beside = _layers()
+    gated = DepthLayers([plain], CHANNELS, dict(gated=True))
+    missing = gated.load_state_dict(beside.state_dict(), strict=False).missing_keys
+    assert missing == ['0.depth_attn_gate']
+    query, depth = torch.randn(FRAMES, QUERIES, CHANNELS), _depth()
+    assert torch.equal(gated[0](query, depth), query)
+    for opening in (0.5, 1.0):
+        gated[0].depth_attn_gate.fill_(opening)
+        expected = query.lerp(beside[0](query, depth), opening)
+        torch.testing.assert_close(gated[0](query, depth), expected)
+
+
+def test_a_closed_gate_learns_and_opens_the_rest():
+    """In the first step the gate alone gets a gradient, then all weights do."""
+    layer = FDTADecoderLayer(
+        depth_attn_cfg=dict(SELF, gated=True),
+        self_attn_cfg=dict(SELF),
+        cross_attn_cfg=CROSS,
+        ffn_cfg=FFN,
+    )
+    inputs, depth = _deformable_inputs(), _depth()
+    weights = {k: v for k, v in layer.named_parameters() if k.startswith('depth_')}
+    gate = weights.pop('depth_attn_gate')
+    direction = torch.randn(FRAMES, QUERIES, CHANNELS)
+
+    def grads() -> tuple[torch.Tensor, ...]:
+        total = (layer(**inputs, depth=depth) * direction).sum()
+        return torch.autograd.grad(total, [gate, *weights.values()])
+
+    first, *others = grads()
+    assert first.all() and not any(grad.any() for grad in others)
+    with torch.no_grad():
+        gate -= 0.1 * first
+    assert all(grad.any() for grad in grads())
+
+
 def _adapter(**kwargs) -> SpatialAdapter:
     torch.manual_seed(0)
-    return SpatialAdapter(
-        CHANNELS, num_bins=5, num_heads=2, num_groups=2, dropout=0.0, **kwargs
-    ).eval()
+    sizes = dict(num_bins=5, num_heads=2, num_groups=2, dropout=0.0)
+    return SpatialAdapter(CHANNELS, **sizes, **kwargs).eval()
 
 
 ODD = [(13, 17), (7, 9), (4, 5), (2, 3), (1, 2)]
@@ -227,7 +265,7 @@ ODD = [(13, 17), (7, 9), (4, 5), (2, 3), (1, 2)]
 @pytest.mark.parametrize('count', [1, 2, 3])
 def test_the_levels_that_are_asked_for_are_averaged(count: int, first: int):
     """An average of one level is that level; equal levels average to each."""
-    adapter = _adapter(num_levels=count, first_level=first)
+    adapter = _adapter(num_levels=count, first_level=first, feature_gradient=1.0)
     feats = [torch.randn(FRAMES, CHANNELS, *size, requires_grad=True) for size in ODD]
     height, width = ODD[first]
     pos = torch.zeros(1, height * width, CHANNELS)
@@ -253,6 +291,39 @@ def test_the_levels_that_are_asked_for_are_averaged(count: int, first: int):
     torch.testing.assert_close(
         adapter(same, None, pos).expected, alone([same[first]], None, pos).expected
     )
+
+
+def test_features_learn_as_much_as_they_are_told():
+    """From depth logits, and from the embedding through the expected depth."""
+    feats = [torch.randn(FRAMES, CHANNELS, *size, requires_grad=True) for size in ODD]
+    pos = torch.zeros(1, 13 * 17, CHANNELS)
+    found = []
+    for factor in (1.0, 0.25, 0.0):
+        out = _adapter(feature_gradient=factor)(feats, None, pos)
+        total = out.logits.square().sum() + out.embed.square().sum()
+        grads = torch.autograd.grad(total, feats[:3], allow_unused=True)
+        found.append((out.logits, out.embed, grads))
+    (logits, embed, whole), *weaker = found
+    for other in weaker:
+        assert torch.equal(other[0], logits) and torch.equal(other[1], embed)
+    torch.testing.assert_close(weaker[0][2], tuple(0.25 * grad for grad in whole))
+    assert weaker[1][2] == (None, None, None)
+    with pytest.raises(ValueError, match='feature_gradient=-1, expected a finite'):
+        _adapter(feature_gradient=-1)
+
+
+def test_depth_without_an_embedding_is_the_same_depth():
+    """And has no weights that nothing uses."""
+    feats = [torch.randn(FRAMES, CHANNELS, *size) for size in ODD]
+    pos = torch.zeros(1, 13 * 17, CHANNELS)
+    whole, alone = _adapter(), _adapter(with_embedding=False)
+    kept = {k: v for k, v in whole.state_dict().items() if k in alone.state_dict()}
+    alone.load_state_dict(kept)
+    expected, found = (adapter(feats, None, pos) for adapter in (whole, alone))
+    assert found.embed is None
+    assert torch.equal(found.logits, expected.logits)
+    found.logits.sum().backward()
+    assert all(weight.grad is not None for weight in alone.parameters())
 
 
 def test_missing_levels_are_named():
