@@ -3,8 +3,9 @@
 
 Every variant of a seed starts from the same detector and sees the same clips;
 only the adapters differ. With --detectors and --sharing other detectors and ways in
-which they share gradients with association are compared, too, each with each. What an
-earlier run has finished is reused; an interrupted training goes on.
+which they share gradients with association are compared, too, and with --spatial ways
+in which the Spatial Adapter enters the detector, each with each. What an earlier run
+has finished is reused; an interrupted training goes on.
 """
 
 import argparse
@@ -46,6 +47,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default (as in the detector's config), joint, strong, weak, detached, "
         'warm-up, projection',
     )
+    parser.add_argument(
+        '--spatial',
+        nargs='+',
+        metavar='WAY',
+        default=['released'],
+        help='how the Spatial Adapter enters the detector: released (the default), '
+        'gate (its attention starts closed), loss-only (depth trains backbone and '
+        'neck, no query attends to it), from-start (the detector has had it from the '
+        'start)',
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -53,7 +64,10 @@ def run(options: argparse.Namespace) -> None:
     from mmfdta.minidance.ablation import VARIANTS, list_variants, run_ablation
 
     variants = list_variants(
-        options.variants or list(VARIANTS), options.detectors, options.sharing
+        options.variants or list(VARIANTS),
+        options.detectors,
+        options.sharing,
+        options.spatial,
     )
 
     run_ablation(

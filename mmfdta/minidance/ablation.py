@@ -2,7 +2,8 @@
 """The small FDTA trained and compared: adapters, detectors, sharing of gradients.
 
 Every variant of a seed on one detector starts from the same weights of it and sees the
-same clips. Section 4.3 of the paper asks about the adapters on DanceTrack.
+same clips; only a detector that has depth from the start is another. Section 4.3 of the
+paper asks about the adapters on DanceTrack.
 """
 
 import json
@@ -23,6 +24,7 @@ from mmfdta.structures.whole_files import write_text
 from .demo import benchmark, compare_embeddings
 from .stages import Stage, run_stages, say
 from .training import (
+    ALONE,
     DETECTOR,
     TRACKER,
     DemoPlan,
@@ -61,6 +63,24 @@ SHARING = {
 }
 """How detector and association share gradients -> ``model.embedding_sharing``; None is
 what FDTA's config has."""
+SPATIAL = {
+    'released': {},
+    'gate': dict(depth_attn_cfg=dict(gated=True)),
+    'loss-only': dict(spatial_adapter=dict(with_embedding=False, feature_gradient=1.0)),
+    'from-start': {},
+}
+"""How the Spatial Adapter enters the detector -> changes to ``model.detector``:
+
+- ``released``: the queries of a trained decoder attend to depth by an attention that
+  starts at random; the depth loss trains the adapter only.
+- ``gate``: a gate on that attention, which starts closed, so that training starts at
+  the plain decoder.
+- ``loss-only``: depth as a second task. The depth loss trains backbone and neck, too
+  (as released it could change nothing without attention, for its gradient ends at their
+  features); no query attends to depth.
+- ``from-start``: as released, on a detector that was trained with adapter, attention
+  and depth loss on single frames, for as many iterations as the plain one.
+"""
 SCORES = ('HOTA', 'DetA', 'AssA', 'IDF1', 'IDSW')
 COLUMNS = (*SCORES, 'different', 'same', 'val')
 """Scores, the shares of similar pairs of different objects and of one object, and HOTA
@@ -76,24 +96,30 @@ class Variant:
         adapters: Key of :data:`VARIANTS`.
         detector: Key of :data:`DETECTORS`.
         sharing: Key of :data:`SHARING`.
+        spatial: Key of :data:`SPATIAL`; ``released`` without the Spatial Adapter.
     """
 
     adapters: str = 'all'
     detector: str = 'deformable-detr'
     sharing: str = 'default'
+    spatial: str = 'released'
 
     @property
     def name(self) -> str:
         """Its name in tables: the adapters, and what is not as in the demo."""
         detector = '' if self.detector == 'deformable-detr' else self.detector
-        sharing = '' if self.sharing == 'default' else self.sharing
-        return ', '.join(filter(None, (detector, self.adapters, sharing)))
+        return ', '.join(filter(None, (detector, self.adapters, *self._ways)))
 
     @property
     def key(self) -> str:
         """Its name in file names of its detector and seed."""
-        letters = VARIANTS[self.adapters] or 'none'
-        return letters if self.sharing == 'default' else f'{letters}-{self.sharing}'
+        return '-'.join((VARIANTS[self.adapters] or 'none', *self._ways))
+
+    @property
+    def _ways(self) -> list[str]:
+        """What is not as in the demo, of all but the detector."""
+        spatial = [] if self.spatial == 'released' else [self.spatial]
+        return spatial if self.sharing == 'default' else [*spatial, self.sharing]
 
     def root(self, work_dir: Path) -> Path:
         """Folder with the seeds of its detector."""
@@ -150,14 +176,61 @@ def without_adapters(config: Config, kept: str) -> Config:
         detector.spatial_adapter = None
         # FDTA's own detector has the loss in its head.
         detector.get('bbox_head', detector).loss_depth = None
-        keys = config.optim_wrapper.paramwise_cfg.custom_keys
-        for key in ('spatial_adapter', 'depth_attn', 'depth_norm', 'depth_layers'):
-            keys.pop(key, None)
+        _drop_learning_rates(config, 'spatial_adapter', *_ATTENTION)
     if 'T' not in kept:
         config.model.temporal_adapter = None
     if 'I' not in kept:
         config.model.identity_adapter = None
         config.optim_wrapper.clip_groups.pop('identity_adapter', None)
+    return config
+
+
+def set_spatial(config: Config, way: str) -> Config:
+    """Let the Spatial Adapter enter the detector of FDTA's config in another way.
+
+    Args:
+        config: FDTA's config, with the adapter; it is changed.
+        way: Key of :data:`SPATIAL`.
+
+    Returns:
+        The config.
+    """
+    config.model.detector.merge(SPATIAL[way])
+    if not config.model.detector.spatial_adapter.get('with_embedding', True):
+        _drop_learning_rates(config, *_ATTENTION)
+    return config
+
+
+_ATTENTION = 'depth_attn', 'depth_norm', 'depth_layers'
+
+
+def _drop_learning_rates(config: Config, *names: str) -> None:
+    keys = config.optim_wrapper.paramwise_cfg.custom_keys
+    for name in names:
+        keys.pop(name, None)
+
+
+def with_depth(config: Config, tracker: Config) -> Config:
+    """Give the config of a plain detector the Spatial Adapter, its loss and its data.
+
+    Args:
+        config: Config of the detector alone; it is changed.
+        tracker: FDTA's config on that detector, which has them.
+
+    Returns:
+        The config.
+    """
+    detector = tracker.model.detector
+    config.model.spatial_adapter = detector.spatial_adapter
+    config.model.bbox_head.loss_depth = detector.bbox_head.loss_depth
+    steps = config.train_dataloader.dataset.pipeline
+    names = [step.type for step in steps]
+    loading = next(
+        step
+        for step in tracker.train_dataloader.dataset.pipeline
+        if step.type == 'LoadClipDepth'
+    )
+    steps.insert(names.index('DecodeClip') + 1, loading)
     return config
 
 
@@ -171,8 +244,13 @@ def list_stages(plan: DemoPlan, variant: Variant) -> list[Stage]:
     Returns:
         The stages.
     """
-    detector, name = DETECTORS[variant.detector]
+    alone, name = DETECTORS[variant.detector]
+    detector, stage = plan.config(alone), ALONE
     tracker = without_adapters(plan.config(name), VARIANTS[variant.adapters])
+    if variant.spatial == 'from-start':
+        detector, stage = with_depth(detector, tracker), f'{ALONE}-depth'
+    elif variant.spatial != 'released':
+        set_spatial(tracker, variant.spatial)
     sharing = SHARING[variant.sharing]
     if sharing is not None:
         tracker.model.embedding_sharing = dict(sharing)
@@ -192,8 +270,8 @@ def list_stages(plan: DemoPlan, variant: Variant) -> list[Stage]:
     key = variant.key
     return [
         data_stage(plan, plan.config(name)),
-        detector_stage(plan, detector),
-        tracker_stage(plan, f'train-{key}', tracker, folder / 'train', trained),
+        detector_stage(plan, detector, stage),
+        tracker_stage(plan, f'train-{key}', tracker, folder / 'train', trained, stage),
         Stage(f'test-{key}', 'Track and score', 1, '', measure, (results,)),
     ]
 
@@ -202,6 +280,7 @@ def list_variants(
     adapters: Sequence[str] = tuple(VARIANTS),
     detectors: Sequence[str] = ('deformable-detr',),
     sharing: Sequence[str] = ('default',),
+    spatial: Sequence[str] = ('released',),
 ) -> list[Variant]:
     """Combine choices by their names.
 
@@ -209,23 +288,55 @@ def list_variants(
         adapters: Keys of :data:`VARIANTS`.
         detectors: Keys of :data:`DETECTORS`.
         sharing: Keys of :data:`SHARING`.
+        spatial: Keys of :data:`SPATIAL`.
 
     Returns:
-        Each combination, those of one detector next to each other.
+        Each combination, those of one detector next to each other. Without the Spatial
+        Adapter there is one for all ways in which it could enter.
 
     Raises:
-        ValueError: If a name is unknown.
+        ValueError: If a name is unknown, or another detector is to have depth from the
+            start.
     """
     for option, names, known in (
         ('variants', adapters, VARIANTS),
         ('detectors', detectors, DETECTORS),
         ('sharing', sharing, SHARING),
+        ('spatial', spatial, SPATIAL),
     ):
         unknown = [name for name in names if name not in known]
         if unknown:
             expected = ', '.join(known)
             raise ValueError(f'--{option}: found {unknown[0]!r}, expected {expected}')
-    return [Variant(a, d, s) for d, s, a in product(detectors, sharing, adapters)]
+    chosen = [
+        Variant(a, d, s, way if 'S' in VARIANTS[a] else 'released')
+        for d, s, a, way in product(detectors, sharing, adapters, spatial)
+    ]
+    for variant in chosen:
+        if variant.spatial == 'from-start' and variant.detector != 'deformable-detr':
+            raise ValueError(
+                f'--spatial: found from-start with --detectors {variant.detector}, '
+                'expected deformable-detr; MMDetection trains the others without depth'
+            )
+    return list(dict.fromkeys(chosen))
+
+
+def known_variants() -> list[Variant]:
+    """All that can be trained."""
+    return [
+        variant
+        for detector in DETECTORS
+        for variant in list_variants(
+            tuple(VARIANTS),
+            (detector,),
+            tuple(SHARING),
+            [
+                way
+                for way in SPATIAL
+                if detector == 'deformable-detr' or way != 'from-start'
+            ],
+        )
+    ]
 
 
 def find_scores(work_dir: Path) -> Iterator[tuple[Variant, dict[str, dict]]]:
@@ -237,7 +348,7 @@ def find_scores(work_dir: Path) -> Iterator[tuple[Variant, dict[str, dict]]]:
     Yields:
         A variant, and the scores of its seeds by the names of their folders.
     """
-    for variant in list_variants(tuple(VARIANTS), tuple(DETECTORS), tuple(SHARING)):
+    for variant in known_variants():
         paths = sorted(variant.root(work_dir).glob(f'seed*/{variant.key}/scores.json'))
         if paths:
             read = {p: json.loads(p.read_text(encoding='utf-8')) for p in paths}

@@ -275,7 +275,7 @@ def list_training_stages(plan: DemoPlan, tracker: Config) -> list[Stage]:
     folder = plan.work_dir
     return [
         data_stage(plan, tracker),
-        detector_stage(plan),
+        detector_stage(plan, plan.config(DETECTOR)),
         tracker_stage(plan, 'fdta', tracker, folder / 'train_fdta', folder / WEIGHTS),
     ]
 

@@ -28,6 +28,8 @@ from .writing import MANIFEST, make_minidance, show_progress
 
 DETECTOR, TRACKER = 'deformable_detr_mini', 'fdta_mini'
 """Names of the configs that the demo trains."""
+ALONE = 'detector'
+"""Name of the stage that trains the plain detector."""
 GOES_ON = 'fdta_mini_demo'
 """Name of the config that goes on from the weights in the package."""
 HELD_OUT = 'held_out.json'
@@ -106,17 +108,17 @@ def data_stage(plan: DemoPlan, tracker: Config) -> Stage:
     )
 
 
-def detector_stage(plan: DemoPlan, name: str = DETECTOR) -> Stage:
-    """Train a plain detector; leaves ``<work_dir>/detector.pth``.
+def detector_stage(plan: DemoPlan, config: Config, name: str = ALONE) -> Stage:
+    """Train a detector; leaves ``<work_dir>/<name>.pth``.
 
     Args:
         plan: The demo.
-        name: Name of the detector's config.
+        config: What to train.
+        name: Name of the stage.
     """
-    config = plan.config(name)
-    work_dir, weights = plan.work_dir / 'train_detector', plan.work_dir / 'detector.pth'
+    work_dir, weights = plan.work_dir / f'train_{name}', plan.work_dir / f'{name}.pth'
     return Stage(
-        'detector',
+        name,
         'Train the detector on single frames',
         7,
         config.dump(),
@@ -127,7 +129,12 @@ def detector_stage(plan: DemoPlan, name: str = DETECTOR) -> Stage:
 
 
 def tracker_stage(
-    plan: DemoPlan, name: str, config: Config, work_dir: Path, weights: Path
+    plan: DemoPlan,
+    name: str,
+    config: Config,
+    work_dir: Path,
+    weights: Path,
+    detector: str = ALONE,
 ) -> Stage:
     """Train FDTA, from the weights of :func:`detector_stage` on.
 
@@ -137,6 +144,7 @@ def tracker_stage(
         config: What to train; its ``load_from`` is set.
         work_dir: As in :func:`train_stage`.
         weights: As in :func:`train_stage`.
+        detector: Name of the stage of the detector.
 
     Returns:
         The stage.
@@ -144,9 +152,9 @@ def tracker_stage(
     config.load_from = str(work_dir / 'start.pth')
 
     def run() -> None:
-        detector = plan.work_dir / 'detector.pth'
+        start = plan.work_dir / f'{detector}.pth'
         prefix = 'detector.host.' if 'host' in config.model.detector else 'detector.'
-        start_from_detector(detector, Path(config.load_from), prefix)
+        start_from_detector(start, Path(config.load_from), prefix)
         train_stage(config, work_dir, weights)
 
     text = config.dump()
@@ -231,10 +239,10 @@ def held_out_loss(config: Config, weights: Path) -> float:
 
 
 def start_from_detector(detector: Path, start: Path, prefix: str) -> None:
-    """Write the weights of a plain detector under the names that FDTA gives them.
+    """Write the weights of a detector alone under the names that FDTA gives them.
 
     Args:
-        detector: Checkpoint of the plain detector.
+        detector: Checkpoint of the detector.
         start: Checkpoint for FDTA's ``load_from``.
         prefix: What names in FDTA begin with.
     """
