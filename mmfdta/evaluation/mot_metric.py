@@ -70,9 +70,9 @@ class MOTMetric(BaseMetric):
     Args:
         metric: Of ``HOTA``, ``CLEAR``, ``Identity``.
         benchmark: Whose rules to follow; None: those of the data set.
-            ``mot_challenge``, ``mot15``, ``dancetrack``, ``sportsmot``, ``bft`` and
-            ``minidance`` score all boxes alike, ``mot16``, ``mot17`` and ``mot20``
-            know distractors.
+            ``mot_challenge``, ``mot15``, ``pets``, ``dancetrack``, ``sportsmot``,
+            ``bft`` and ``minidance`` score all boxes alike, ``mot16``, ``mot17`` and
+            ``mot20`` know distractors.
         out_dir: Where to write ``<sequence>.txt`` in the
             MOTChallenge format, when all sequences are there. Until then those
             that are finished stand in ``<out_dir>.partial``, which is what a
