@@ -11,12 +11,19 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
-from mmfdta.checkpoints.published import PUBLISHED, PublishedWeights
+from mmfdta.checkpoints.published import (
+    PUBLISHED,
+    SPLITS,
+    TOLERANCE,
+    PublishedScores,
+    PublishedWeights,
+)
+from mmfdta.structures.benchmarks import BENCHMARKS
 from mmfdta.structures.whole_files import open_whole
 
 from .downloads import DownloadError, Wanted, check_file, download, is_current
@@ -144,13 +151,66 @@ def facts_of(weights: PublishedWeights, folder: Path | None = None) -> dict:
         folder: See `place_of`.
 
     Returns:
-        The attributes of `PublishedWeights`, ``path``, and ``here``: whether the file
-        is there.
+        The attributes of `PublishedWeights`, with its first figure as ``scores`` and
+        ``scored_on``; ``figures`` have ``server`` and ``commands``, see `commands_of`;
+        ``path``, and ``here``: whether the file is there.
     """
     path = place_of(weights, folder)
     facts = {f.name: getattr(weights, f.name) for f in fields(weights)}
-    facts['scores'] = dict(weights.scores)
+    facts |= {'scores': dict(weights.scores), 'scored_on': weights.scored_on}
+    facts['figures'] = [
+        asdict(figure)
+        | {'server': figure.server, 'commands': commands_of(weights, figure)}
+        for figure in weights.figures
+    ]
     return facts | {'path': str(path), 'here': path.is_file()}
+
+
+def commands_of(weights: PublishedWeights, figure: PublishedScores) -> list[str]:
+    """Write the commands that get a figure.
+
+    Args:
+        weights: Whose figure it is.
+        figure: Which.
+
+    Returns:
+        What tracks and scores, and where a server scores, what packs the results for
+        it, if this project does; empty if nothing here gives the figure.
+    """
+    if not figure.config:
+        return []
+    if figure.data == 'COCO':
+        return [
+            f'mmfdta mmdet test MMDETECTION/configs/{figure.config}.py '
+            f'$(mmfdta weights {weights.name})'
+        ]
+    test = f'mmfdta test {figure.config} {weights.name}'
+    if not figure.server:
+        return [test]
+    results = f'work_dirs/{figure.config}/submit'
+    commands = [f'{test} --out {results} --cfg-options {" ".join(figure.options)}']
+    packed = [
+        b.name
+        for b in BENCHMARKS.values()
+        if b.title == figure.data and b.zip_folder is not None
+    ]
+    return commands + [
+        f'mmfdta submit {name} --results {results} --data data/{figure.data}/'
+        f'{figure.split} --out {figure.config}.zip'
+        for name in packed
+    ]
+
+
+def not_published(weights: PublishedWeights) -> list[str]:
+    """List the usual splits of the data of its figures for which there are none."""
+    there = {figure.scored_on for figure in weights.figures}
+    data = dict.fromkeys(figure.data for figure in weights.figures)
+    return [
+        name
+        for title in data
+        for split in SPLITS.get(title, ())
+        if (name := f'{title} {split}') not in there
+    ]
 
 
 def fetch_published(
@@ -219,6 +279,40 @@ def describe_published() -> str:
         f'{cache_folder()} (TORCH_HOME=FOLDER moves it).',
     ]
     return '\n'.join(lines)
+
+
+def describe_expected(weights: PublishedWeights) -> str:
+    """Write which scores weights are to have, who scores them and by which commands."""
+    lines = [f'{weights.name}  {weights.family} ({weights.licence})']
+    for figure in weights.figures:
+        scores = ', '.join(f'{name} {value}' for name, value in figure.scores.items())
+        lines += [
+            f'  {figure.scored_on}: {scores}',
+            f'    stated by {figure.origin}: {figure.source}',
+        ]
+        if figure.remark:
+            lines.append(f'    {figure.remark}')
+        commands = commands_of(weights, figure)
+        if figure.server:
+            lines.append(f'    the ground truth is hidden; scored by {figure.server}')
+        elif figure.data == 'COCO':
+            by = "MMDetection's tool and config" if commands else "its authors' code"
+            lines.append(f'    of the detector; scored by {by}')
+        lines += [f'      {command}' for command in commands]
+    lines += [f'  {name}: not published' for name in not_published(weights)]
+    if not weights.figures:
+        lines.append(f'  no score is published: {weights.source}')
+    return '\n'.join(lines)
+
+
+def describe_tolerance() -> str:
+    """Write how far from a figure the same weights may score, and where to read why."""
+    widths = [f'{name} {value}' for name, value in TOLERANCE.items()]
+    return (
+        'Scores are in percent. mmfdta test compares, and takes as equal what differs '
+        f'by at\nmost: {", ".join(widths)}. Why, and how to report what comes out:\n'
+        'docs/published_weights.md'
+    )
 
 
 def _describe(weights: PublishedWeights) -> tuple[str, ...]:

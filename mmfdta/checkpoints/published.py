@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Weights that others have published, by short names.
+"""Weights that others have published, by short names, and the scores stated for them.
 
 Addresses, scores and the digits of hashes are those of the pages that `source` names.
 What a page does not say is not known here either: MMDetection states no sizes, and
@@ -7,22 +7,87 @@ only the names of its files hold digits of their SHA-256.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 _MMDET_2 = 'https://download.openmmlab.com/mmdetection/v2.0'
 _MMDET_3 = 'https://download.openmmlab.com/mmdetection/v3.0'
 _MMDET_PAGES = 'https://github.com/open-mmlab/mmdetection/blob/main/configs'
 _YOLOX = 'https://github.com/Megvii-BaseDetection/YOLOX'
 _FDTA = 'https://huggingface.co/Spongebobbbbbbbb/FDTA'
+_FDTA_README = 'https://github.com/Spongebobbbbbbbb/FDTA/blob/main/README.md'
 _MOTIP = 'https://github.com/MCG-NJU/MOTIP'
 _MOTR = 'https://github.com/megvii-research/MOTR'
+_OC_SORT = 'https://github.com/noahcao/OC_SORT/blob/master'
+_BYTETRACK = 'https://github.com/ifzhang/ByteTrack/blob/main/README.md'
+_DANCETRACK_README = 'https://github.com/DanceTrack/DanceTrack/blob/main/README.md'
 _DANCETRACK = 'https://huggingface.co/noahcao/dancetrack_models'
 _DRIVE = 'https://drive.google.com/file/d'
 _COCO = 'YOLOX, the 80 classes of COCO'
 _BOX_TRACKERS = ('bytetrack', 'ocsort', 'sort', 'botsort', 'cbiou')
+# The second half of each sequence of a train split.
+SECOND_HALVES = 'second halves'
 _MMTRACKING = 'https://download.openmmlab.com/mmtracking/mot'
-_NO_SCORES: Mapping[str, float] = MappingProxyType({})
+# Who scores the splits whose ground truth is not published.
+SERVERS: Mapping[tuple[str, str], str] = MappingProxyType(
+    {
+        ('DanceTrack', 'test'): 'https://www.codabench.org/competitions/14885/',
+        ('SportsMOT', 'test'): 'https://codalab.lisn.upsaclay.fr/competitions/12424',
+        ('MOT17', 'test'): 'https://motchallenge.net/',
+    }
+)
+# How far the same weights on the same data may be from a figure, in percent: rounding,
+# and what other kernels do to near ties (docs/published_weights.md says how much).
+TOLERANCE: Mapping[str, float] = MappingProxyType(
+    {'HOTA': 0.2, 'DetA': 0.1, 'AssA': 0.3, 'MOTA': 0.1, 'IDF1': 0.3}
+)
+# Sequences of a split, where its authors' page says how many there are.
+SEQUENCES: Mapping[tuple[str, str], int] = MappingProxyType(
+    {
+        ('DanceTrack', 'val'): 25,
+        ('DanceTrack', 'test'): 35,
+        ('MiniDance', 'test'): 10,
+        ('MOT17', SECOND_HALVES): 7,
+    }
+)
+
+
+@dataclass(frozen=True)
+class PublishedScores:
+    """What one page says that weights score on one split.
+
+    Attributes:
+        data: Title of the data set.
+        split: ``val``, ``test`` or ``second halves``.
+        scores: In percent.
+        source: The page.
+        config: Name of the config that is to give them; of detectors on COCO
+            MMDetection's own, below its ``configs``; empty if there is none.
+        origin: Who states them.
+        options: What ``--cfg-options`` has to set, as the config's default is another
+            split.
+        remark: What is known to differ between that run and one of the config.
+    """
+
+    data: str
+    split: str
+    scores: Mapping[str, float]
+    source: str
+    config: str
+    origin: str = 'the authors'
+    options: tuple[str, ...] = ()
+    remark: str = ''
+
+    @property
+    def scored_on(self) -> str:
+        """Data set and split."""
+        return f'{self.data} {self.split}'
+
+    @property
+    def server(self) -> str:
+        """Who scores it; empty where the ground truth is published."""
+        return SERVERS.get((self.data, self.split), '')
 
 
 @dataclass(frozen=True)
@@ -38,8 +103,7 @@ class PublishedWeights:
         licence: Of the project that publishes it; data sets have terms of their own.
         source: The page that publishes it.
         configs: Names of the configs that take it.
-        scores: As published, in percent.
-        scored_on: Data that the scores are of.
+        figures: The scores that are stated for it, the best known first.
         size: Bytes; None if no page says it.
         sha256_prefix: First digits of the SHA-256 of the file; empty if none is
             published.
@@ -55,13 +119,60 @@ class PublishedWeights:
     licence: str
     source: str
     configs: tuple[str, ...]
-    scores: Mapping[str, float] = field(default_factory=lambda: _NO_SCORES)
-    scored_on: str = ''
+    figures: tuple[PublishedScores, ...] = ()
     size: int | None = None
     sha256_prefix: str = ''
     page: str = ''
     remark: str = ''
     part_of_package: str = ''
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """The scores of the first figure, in percent; empty without one."""
+        return self.figures[0].scores if self.figures else {}
+
+    @property
+    def scored_on(self) -> str:
+        """Data set and split of the first figure; empty without one."""
+        return self.figures[0].scored_on if self.figures else ''
+
+
+# Splits for which a test says, too, that no figure is published.
+SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {'DanceTrack': ('val', 'test'), 'SportsMOT': ('val', 'test')}
+)
+# How the pages of the trackers on YOLOX-x run them.
+_FP16 = "the page runs the authors' code in float16; here it is MMDetection's tracker"
+_OC_SORT_SETTINGS = (
+    f"{_FP16}, with MMDetection's thresholds of detections, which are lower"
+)
+_TEST_SPLIT = ('test_dataloader.dataset.split=test',)
+
+
+def _rates(
+    hota: float, deta: float, assa: float, mota: float, idf1: float
+) -> Mapping[str, float]:
+    return {'HOTA': hota, 'DetA': deta, 'AssA': assa, 'MOTA': mota, 'IDF1': idf1}
+
+
+def _test_scores(
+    title: str,
+    config: str,
+    scores: Mapping[str, float],
+    source: str,
+    remark: str = '',
+) -> PublishedScores:
+    """The scores of a test split; the configs of the hidden ones test on val."""
+    hidden = (title, 'test') in SERVERS
+    options = _TEST_SPLIT if hidden else ()
+    return PublishedScores(
+        title, 'test', scores, source, config, options=options, remark=remark
+    )
+
+
+def _coco(config: str, ap: float, source: str) -> tuple[PublishedScores]:
+    origin = 'MMDetection' if config else 'the authors'
+    return (PublishedScores('COCO', 'val', {'box AP': ap}, source, config, origin),)
 
 
 def _mmdet_yolox(size: str, stamp: str, ap: float) -> PublishedWeights:
@@ -75,8 +186,11 @@ def _mmdet_yolox(size: str, stamp: str, ap: float) -> PublishedWeights:
         licence='Apache-2.0',
         source=f'{_MMDET_PAGES}/yolox/metafile.yml',
         configs=(f'bytetrack_yolox-{size}_coco',),
-        scores={'box AP': ap},
-        scored_on='COCO val',
+        figures=_coco(
+            f'yolox/yolox_{size}_8xb8-300e_coco',
+            ap,
+            f'{_MMDET_PAGES}/yolox/metafile.yml',
+        ),
         sha256_prefix=stamp.rpartition('-')[2],
     )
 
@@ -90,14 +204,19 @@ def _fdta(data: str, title: str, scores: Mapping[str, float]) -> PublishedWeight
         licence='MIT',
         source=_FDTA,
         configs=(f'fdta_{data}',),
-        scores=scores,
-        scored_on=f'{title} test',
+        figures=(_test_scores(title, f'fdta_{data}', scores, _FDTA_README),),
         remark='the address follows from the file name in the README of FDTA; if it '
         'has moved, the page has it',
     )
 
 
-def _motip(data: str, title: str, scores: Mapping[str, float]) -> PublishedWeights:
+def _motip(
+    data: str,
+    title: str,
+    scores: Mapping[str, float],
+    *others: PublishedScores,
+) -> PublishedWeights:
+    source = f'{_MOTIP}/blob/main/docs/MODEL_ZOO.md'
     file = f'r50_deformable_detr_motip_{data}.pth'
     return PublishedWeights(
         name=f'motip-{data}',
@@ -105,10 +224,9 @@ def _motip(data: str, title: str, scores: Mapping[str, float]) -> PublishedWeigh
         file=file,
         address=f'{_MOTIP}/releases/download/v0.1/{file}',
         licence='Apache-2.0',
-        source=f'{_MOTIP}/blob/main/docs/MODEL_ZOO.md',
+        source=source,
         configs=(f'motip_{data}',),
-        scores=scores,
-        scored_on=f'{title} test',
+        figures=(_test_scores(title, f'motip_{data}', scores, source), *others),
     )
 
 
@@ -136,6 +254,7 @@ def _query_detector(
     ap: float,
     configs: tuple[str, ...],
     zoo: str = _MMDET_3,
+    config: str = '',
 ) -> PublishedWeights:
     """A query detector of MMDetection's model zoo, to start training from."""
     file = f'{model}_{stamp}.pth'
@@ -147,8 +266,9 @@ def _query_detector(
         licence='Apache-2.0',
         source=f'{_MMDET_PAGES}/{folder}/metafile.yml',
         configs=configs,
-        scores={'box AP': ap},
-        scored_on='COCO val',
+        figures=_coco(
+            f'{folder}/{config or model}', ap, f'{_MMDET_PAGES}/{folder}/metafile.yml'
+        ),
         sha256_prefix=stamp.rpartition('-')[2],
     )
 
@@ -160,18 +280,18 @@ _DINO_CONFIGS = (
 
 
 def _motr(
-    data: str, title: str, drive: str, scores: Mapping[str, float]
+    data: str, title: str, drive: str, scores: Mapping[str, float], **more: Any
 ) -> PublishedWeights:
+    source = f'{_MOTR}/blob/main/README.md'
     return PublishedWeights(
         name=f'motr-{data}',
         family='MOTR',
         file=f'motr_{data}_released.pth',
         address=None,
         licence='MIT',
-        source=f'{_MOTR}/blob/main/README.md',
+        source=source,
         configs=(f'motr_{data}',),
-        scores=scores,
-        scored_on=f'{title} test',
+        figures=(replace(_test_scores(title, f'motr_{data}', scores, source), **more),),
         page=f'{_DRIVE}/{drive}/view',
     )
 
@@ -183,20 +303,27 @@ def _mmtracking(
     file: str,
     page: str,
     config: str,
-    scores: Mapping[str, float] = _NO_SCORES,
+    scores: Mapping[str, float] | None = None,
     remark: str = '',
 ) -> PublishedWeights:
     """A file for MOT17 of MMTracking, which MMDetection's model zoo lists."""
+    source = f'{_MMDET_PAGES}/{page}/metafile.yml'
+    figures: tuple[PublishedScores, ...] = ()
+    if scores:
+        figures = (
+            PublishedScores(
+                'MOT17', SECOND_HALVES, scores, source, config, 'MMDetection'
+            ),
+        )
     return PublishedWeights(
         name=name,
         family=family,
         file=file,
         address=f'{_MMTRACKING}/{folder}/{file}',
         licence='Apache-2.0',
-        source=f'{_MMDET_PAGES}/{page}/metafile.yml',
+        source=source,
         configs=(config,),
-        scores=scores,
-        scored_on='MOT17 second halves' if scores else '',
+        figures=figures,
         sha256_prefix=file.removesuffix('.pth').rpartition('-')[2],
         remark=remark,
     )
@@ -216,8 +343,7 @@ _ALL = (
             *(f'{t}_yolox-nano_pets' for t in _BOX_TRACKERS),
             'bytetrack-gallery_yolox-nano_pets',
         ),
-        scores={'box AP': 25.8},
-        scored_on='COCO val',
+        figures=_coco('', 25.8, f'{_YOLOX}/blob/main/README.md'),
         remark="of YOLOX's authors: MMDetection publishes none of this size",
     ),
     _mmdet_yolox('tiny', '20211124_171234-b4047906', 32.0),
@@ -231,9 +357,40 @@ _ALL = (
         licence='MIT',
         source=f'{_DANCETRACK}/tree/main/bytetrack_models',
         configs=tuple(f'{t}_yolox-x_dancetrack' for t in _BOX_TRACKERS),
-        scores={'HOTA': 47.7, 'DetA': 71.0, 'AssA': 32.1, 'MOTA': 89.6, 'IDF1': 53.9},
-        scored_on='DanceTrack test',
-        remark='scores are those of ByteTrack with it',
+        figures=(
+            _test_scores(
+                'DanceTrack',
+                'bytetrack_yolox-x_dancetrack',
+                _rates(47.7, 71.0, 32.1, 89.6, 53.9),
+                _DANCETRACK_README,
+                _FP16,
+            ),
+            PublishedScores(
+                'DanceTrack',
+                'val',
+                _rates(47.1, 70.5, 31.5, 88.2, 51.9),
+                _DANCETRACK_README,
+                'bytetrack_yolox-x_dancetrack',
+                remark=_FP16,
+            ),
+            _test_scores(
+                'DanceTrack',
+                'ocsort_yolox-x_dancetrack',
+                _rates(55.1, 80.3, 38.0, 89.4, 54.2),
+                f'{_OC_SORT}/docs/MODEL_ZOO.md',
+                f'{_OC_SORT_SETTINGS}; docs/GET_STARTED.md there: 54.6 to 55.2 HOTA',
+            ),
+            PublishedScores(
+                'DanceTrack',
+                'val',
+                _rates(52.1, 77.2, 35.3, 87.3, 51.6),
+                f'{_OC_SORT}/docs/MODEL_ZOO.md',
+                'ocsort_yolox-x_dancetrack',
+                remark=f'{_OC_SORT_SETTINGS}; docs/GET_STARTED.md there: 52.1 to 52.6 '
+                'HOTA',
+            ),
+        ),
+        remark='the list has the scores of ByteTrack with it',
     ),
     PublishedWeights(
         name='yolox-x-mot17',
@@ -241,20 +398,36 @@ _ALL = (
         file='bytetrack_ablation.pth.tar',
         address=None,
         licence='MIT',
-        source='https://github.com/ifzhang/ByteTrack/blob/main/README.md',
+        source=_BYTETRACK,
         configs=tuple(f'{t}_yolox-x_mot17' for t in _BOX_TRACKERS),
-        scores={'MOTA': 76.6, 'IDF1': 79.3},
-        scored_on='MOT17 second halves',
+        figures=(
+            PublishedScores(
+                'MOT17',
+                SECOND_HALVES,
+                {'MOTA': 76.6, 'IDF1': 79.3},
+                _BYTETRACK,
+                'bytetrack_yolox-x_mot17',
+                remark=_FP16,
+            ),
+            PublishedScores(
+                'MOT17',
+                SECOND_HALVES,
+                {'HOTA': 66.5, 'AssA': 68.9, 'MOTA': 74.9, 'IDF1': 77.7},
+                f'{_OC_SORT}/docs/MODEL_ZOO.md',
+                'ocsort_yolox-x_mot17',
+                remark=_OC_SORT_SETTINGS,
+            ),
+        ),
         page=f'{_DRIVE}/1iqhM-6V_r1FpOlOzrdP_Ejshgk0DxOob/view',
-        remark='trained on CrowdHuman and the first halves of MOT17; scores are those '
-        'of ByteTrack with it',
+        remark='trained on CrowdHuman and the first halves of MOT17; the list has the '
+        'scores of ByteTrack with it',
     ),
     _fdta('dancetrack', 'DanceTrack',
-          {'HOTA': 71.7, 'IDF1': 77.2, 'AssA': 63.5, 'MOTA': 91.3, 'DetA': 81.0}),
+          _rates(71.7, 81.0, 63.5, 91.3, 77.2)),
     _fdta('sportsmot', 'SportsMOT',
-          {'HOTA': 74.2, 'IDF1': 78.5, 'AssA': 65.5, 'MOTA': 93.0, 'DetA': 84.1}),
+          _rates(74.2, 84.1, 65.5, 93.0, 78.5)),
     _fdta('bft', 'BFT',
-          {'HOTA': 72.2, 'IDF1': 84.2, 'AssA': 74.5, 'MOTA': 78.2, 'DetA': 70.1}),
+          _rates(72.2, 70.1, 74.5, 78.2, 84.2)),
     PublishedWeights(
         name='minidance',
         family='FDTA',
@@ -263,20 +436,35 @@ _ALL = (
         licence='Apache-2.0',
         source='docs/minidance.md',
         configs=('fdta_mini', 'fdta_mini_demo', 'boxes-looks_fdta-det_mini'),
-        scores={'HOTA': 75.8},
-        scored_on='MiniDance test',
+        figures=(
+            PublishedScores(
+                'MiniDance',
+                'test',
+                _rates(75.81, 78.05, 73.72, 85.75, 86.86),
+                'mmfdta/minidance/weights/fdta_mini.json',
+                'fdta_mini',
+                'this project',
+            ),
+        ),
         size=3_881_277,
         sha256_prefix='7fad99e9',
         remark='comes with mmfdta: small, for CPUs',
         part_of_package='minidance/weights/fdta_mini.pth',
     ),
-    _motip('dancetrack', 'DanceTrack', {'HOTA': 69.6, 'DetA': 80.4, 'AssA': 60.4}),
+    _motip(
+        'dancetrack', 'DanceTrack', {'HOTA': 69.6, 'DetA': 80.4, 'AssA': 60.4},
+        PublishedScores(
+            'DanceTrack', 'val', _rates(64.07, 75.41, 54.69, 85.56, 69.11),
+            f'{_MOTIP}/issues/84', 'motip_dancetrack', 'a user',
+        ),
+    ),
     _motip('sportsmot', 'SportsMOT', {'HOTA': 72.6, 'DetA': 83.5, 'AssA': 63.2}),
     _motip('bft', 'BFT', {'HOTA': 70.5, 'DetA': 69.6, 'AssA': 71.8}),
     _motr('dancetrack', 'DanceTrack', '1zs5o1oK8diafVfewRl3heSVQ7-XAty3J',
-          {'HOTA': 54.2, 'DetA': 73.5, 'AssA': 40.2, 'MOTA': 79.7, 'IDF1': 51.5}),
+          _rates(54.2, 73.5, 40.2, 79.7, 51.5)),
     _motr('mot17', 'MOT17', '1K9AbtzTCBNsOD8LYA1k16kf4X0uJi8PC',
-          {'HOTA': 57.8, 'DetA': 60.3, 'AssA': 55.7, 'MOTA': 73.4, 'IDF1': 68.6}),
+          _rates(57.8, 60.3, 55.7, 73.4, 68.6),
+          options=(*_TEST_SPLIT, 'test_dataloader.dataset.half=None')),
     _deformable_detr('coco'),
     _deformable_detr('coco_dancetrack'),
     _deformable_detr('coco_sportsmot'),
@@ -292,7 +480,8 @@ _ALL = (
         'sparse-rcnn-r50', 'sparse_rcnn',
         'sparse_rcnn_r50_fpn_300_proposals_crop_mstrain_480-800_3x_coco',
         '20201223_024605-9fe92701', 45.0, ('fdta_sparse-rcnn-r50_dancetrack',),
-        zoo=_MMDET_2),
+        zoo=_MMDET_2,
+        config='sparse-rcnn_r50_fpn_300-proposals_crop-ms-480-800-3x_coco'),
     _mmtracking(
         'faster-rcnn-mot17', 'Faster R-CNN, persons', 'faster_rcnn',
         'faster-rcnn_r50_fpn_4e_mot17-half-64ee2ed4.pth', 'deepsort',

@@ -11,15 +11,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from loopback import FileServer
+from mmdet.registry import DATASETS
+from pages import parser_of_verb
 
 from mmfdta.apis import downloads, weights
-from mmfdta.apis.config import find_config
+from mmfdta.apis.config import find_config, load_config
 from mmfdta.apis.downloads import DownloadError
-from mmfdta.apis.weights import cache_folder, find_checkpoint
+from mmfdta.apis.weights import cache_folder, commands_of, find_checkpoint
 from mmfdta.checkpoints import PUBLISHED
 from mmfdta.cli.main import main
 
@@ -58,9 +61,8 @@ def test_names_files_and_places_are_unique():
         assert re.fullmatch('[a-z0-9-]+', name) and name == entry.name
         assert entry.address or entry.page or entry.part_of_package, name
         assert entry.licence, name
-        page = entry.source
-        assert page.startswith('https://') or (ROOT / page).is_file(), name
-        assert bool(entry.scores) == bool(entry.scored_on), name
+        for page in (entry.source, *(figure.source for figure in entry.figures)):
+            assert page.startswith('https://') or (ROOT / page).is_file(), name
 
 
 def test_configs_and_published_weights_name_each_other():
@@ -79,42 +81,29 @@ def test_configs_and_published_weights_name_each_other():
     assert named['bytetrack_yolox-tiny_coco'] == 'yolox-tiny'
 
 
-def test_the_page_has_a_row_for_each():
-    page = (ROOT / 'docs' / 'checkpoints.md').read_text(encoding='utf-8')
-    row = (
-        r'^\| \[`(.+)`\]\((.+)\) \| (.*) \| `(.+?)`.* '
-        r'\| \[(.+)\]\((.+)\) \| (.*) \|$'
-    )
-    found = {name: cells for name, *cells in re.findall(row, page, re.M)}
-    assert list(found) == [w.name for w in PUBLISHED.values() if not w.part_of_package]
-    for name, (place, score, config, licence, source, digits) in found.items():
-        entry = PUBLISHED[name]
-        assert place == (entry.address or entry.page)
-        assert (config, licence, source) == (
-            *(entry.configs[0], entry.licence, entry.source),
-        )
-        assert digits.strip('`') == entry.sha256_prefix
-        first = next(iter(entry.scores.items()), None)
-        assert score == ('{} {}, '.format(*first) + entry.scored_on if first else '')
-
-
 def test_what_mmdetection_says_of_its_weights():
     published = {
-        model['Weights']: model
-        for folder in ('yolox', 'dino', 'ddq', 'sparse_rcnn', 'qdtrack')
+        str(address): model
+        for folder in ('yolox', 'dino', 'ddq', 'sparse_rcnn', 'qdtrack', 'deepsort')
         for model in yaml.safe_load(
             (MMDET / f'.mim/configs/{folder}/metafile.yml').read_text()
         )['Models']
         if 'Weights' in model
+        for address in np.atleast_1d(model['Weights'])
     }
     found = [w for w in PUBLISHED.values() if w.address in published]
     assert {w.name for w in found} == {
         *('yolox-tiny', 'yolox-s', 'yolox-x'),
         *('dino-r50', 'dino-swin-l', 'ddq-r50', 'sparse-rcnn-r50', 'qdtrack-mot17'),
+        *('faster-rcnn-mot17', 'reid-tracktor'),
     }
     for entry in found:
         model = published[entry.address]
-        assert entry.scores == model['Results'][0]['Metrics']
+        for figure in entry.figures:
+            assert figure.scores == model['Results'][0]['Metrics']
+            assert figure.origin == 'MMDetection'
+            of_detector = f'configs/{figure.config}.py' == model['Config']
+            assert of_detector == (figure.data == 'COCO'), entry.name
         # torch.hub's own rule for the hash in a name.
         digits = torch.hub.HASH_REGEX.search(entry.file)[1]
         assert entry.sha256_prefix == digits
@@ -124,18 +113,20 @@ def test_what_mmdetection_says_of_its_weights():
 def test_scores_and_places_are_those_of_the_index_of_models():
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
     models = {model['Name']: model for model in index['Models']}
-    compared = 0
+    released = compared = 0
     for entry in PUBLISHED.values():
-        model = models.get(entry.configs[0], {})
-        released = model.get('Metadata', {}).get('Released Weights')
-        if released is None or not entry.scores:
-            continue
-        assert (entry.address or entry.page).startswith(released)
-        compared += 1
-        for result in model.get('Results', []):
-            assert dict(entry.scores) == result['Metrics']
-            assert entry.scored_on == result['Dataset'].replace('-', ' ')
-    assert compared == 14
+        place = models[entry.configs[0]]['Metadata'].get('Released Weights')
+        if place is not None and entry.figures:
+            assert (entry.address or entry.page).startswith(place)
+            released += 1
+        for figure in entry.figures:
+            model = models.get(figure.config, {})
+            origin = model.get('Metadata', {}).get('Origin of Results')
+            for result in model.get('Results', []) if origin == 'published' else ():
+                if figure.scored_on == result['Dataset'].replace('-', ' '):
+                    assert dict(figure.scores) == result['Metrics']
+                    compared += 1
+    assert (released, compared) == (14, 10)
 
 
 @pytest.mark.parametrize(
@@ -185,6 +176,62 @@ def test_the_list_fits_a_terminal_and_names_all(capsys):
         name: entry.address for name, entry in PUBLISHED.items()
     }
     assert [facts['name'] for facts in listed if facts['here']] == ['minidance']
+
+
+def test_what_to_expect_is_shown_without_fetching(mirror, capsys):
+    assert main(['weights', '--expected', 'motip-dancetrack', HASHED.name]) == 0
+    shown = capsys.readouterr()
+    assert not mirror.asked and shown.err == ''
+    lines = [line.strip() for line in shown.out.splitlines()]
+    # Both splits with all scores, the commands below the figure that they get.
+    test = lines.index('DanceTrack test: HOTA 69.6, DetA 80.4, AssA 60.4')
+    val = lines.index(
+        'DanceTrack val: HOTA 64.07, DetA 75.41, AssA 54.69, MOTA 85.56, IDF1 69.11'
+    )
+    assert 'https://www.codabench.org' in ' '.join(lines[test:val])
+    assert 'mmfdta test motip_dancetrack motip-dancetrack' in lines[val:]
+    assert 'COCO val: box AP 32.0' in lines
+    assert main(['weights', '--expected']) == 0
+    everything = capsys.readouterr().out
+    for entry in PUBLISHED.values():
+        assert f'{entry.name}  {entry.family}' in everything
+    for text in ('  DanceTrack val: not published', '  SportsMOT val: not published'):
+        assert everything.count(text) == 2
+    assert main(['weights', '--expected', '--json', 'dancetrack']) == 0
+    (facts,) = json.loads(capsys.readouterr().out)
+    (figure,) = facts['figures']
+    assert not facts['here'] and figure['scores'] == facts['scores']
+    assert [text.split()[1] for text in figure['commands']] == ['test', 'submit']
+
+
+@pytest.mark.parametrize(
+    ('name', 'figure'),
+    [
+        (name, figure)
+        for name, entry in PUBLISHED.items()
+        for figure in entry.figures
+        if figure.data != 'COCO'
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.scored_on,
+)
+def test_commands_test_the_split_of_their_figure(name, figure):
+    """As the data sets, configs and parsers understand them."""
+    words = [c.split() for c in commands_of(PUBLISHED[name], figure)]
+    options = parser_of_verb('test').parse_args(words[0][2:])
+    assert options.checkpoint == name
+    config = load_config(options.config, options.cfg_options)
+    dataset = DATASETS.build(dict(config.test_dataloader.dataset, lazy_init=True))
+    assert dataset.BENCHMARK.title == figure.data
+    half = getattr(dataset, 'half', None)
+    assert (f'{half} halves' if half else dataset.split) == figure.split
+    hidden = dataset.split in dataset.HIDDEN_SPLITS
+    assert bool(figure.server) == hidden == bool(options.out)
+    packs = dataset.BENCHMARK.zip_folder is not None
+    assert len(words) == 1 + (hidden and packs)
+    for pack in words[1:]:
+        packed = parser_of_verb('submit').parse_args(pack[2:])
+        assert str(packed.results) == options.out
+        assert packed.data.name == figure.split
 
 
 def test_the_command_fetches_and_prints_paths(mirror, tmp_path, capsys):

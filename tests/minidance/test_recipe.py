@@ -42,6 +42,10 @@ def test_the_recipe_and_the_catalogue_are_those_of_the_file(path):
     assert recipe['sha256'] == digest
     assert digest.startswith(published.sha256_prefix)
     assert len(published.sha256_prefix) >= 8
+    measured = recipe['scores']['half precision']
+    assert published.scores == {
+        name: round(100 * measured[name], 2) for name in published.scores
+    }
     assert '/work' not in (FOLDER / RECIPE).read_text()
 
 
