@@ -4,6 +4,7 @@
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 
 from mmfdta.checkpoints import (
     CheckpointError,
@@ -16,6 +17,7 @@ from mmfdta.ops import compile_detector
 
 from .config import build_runner
 from .model_loading import read_parts
+from .reproduction import deciding_settings, say_published
 from .weights import find_checkpoint
 
 
@@ -44,7 +46,7 @@ def write_tracks_to(config: Config, folder: str | None) -> None:
 def test(
     config: Config, checkpoint: str | None, out: str | None = None
 ) -> dict[str, float]:
-    """Track and score.
+    """Track and score; of published weights, say whether the scores are those, too.
 
     Args:
         config: See `load_config`; it is checked first.
@@ -70,6 +72,7 @@ def test(
     config.resume = False
     config.load_from = checkpoint
     runner = build_runner(config)
+    settings = deciding_settings(config)
     if config.get('compile_detector'):
         compile_detector(getattr(runner.model, 'module', runner.model))
     modules = config.get('checkpoint_modules')
@@ -83,10 +86,13 @@ def test(
             content, _ = adapt_to_config(content, runner.model, config)
             matching_weights(runner.model, content, modules, parts)
             del content
-        return runner.test()
+        scores = runner.test()
     except CheckpointMismatchError as error:
         raise CheckpointMismatchError(
             f'{checkpoint} does not fit the model of {config.filename}: {error}'
         ) from None
     except CheckpointError as error:
         raise CheckpointError(f'{checkpoint}: {error}') from None
+    if checkpoint is not None and is_main_process():
+        say_published(runner, Path(checkpoint), settings, scores)
+    return scores
