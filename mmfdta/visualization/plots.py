@@ -36,14 +36,21 @@ def new_figure(
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
-def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 150) -> Path:
+def save_figure(
+    figure: Figure,
+    path: str | os.PathLike,
+    dpi: int = 150,
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
     """Write a figure; under its name stands a complete file or the earlier one.
 
-    The suffix of the path, png, pdf or svg, decides the format; folders are made.
+    The suffix of the path, png, pdf or svg, decides the format, and which keys of
+    metadata it takes; folders are made.
     """
     path = Path(path)
     with open_whole(path) as file:
-        figure.savefig(file, dpi=dpi, format=path.suffix[1:] or None)
+        kind = path.suffix[1:] or None
+        figure.savefig(file, dpi=dpi, format=kind, metadata=metadata)
     return path
 
 

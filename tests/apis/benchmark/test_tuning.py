@@ -2,6 +2,9 @@
 """Settings that the benchmark chooses on val, against `mmfdta tune` run by itself."""
 
 import json
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mmengine.config import Config
@@ -112,6 +115,39 @@ def test_rows_say_what_was_found(arena, in_process, sort, capsys):
     assert tuned['right'] == [hota, hota, '2', 'published is best']
     assert tuned['text'] == tuned['motr_mini'] == ['-'] * 4
     assert 'deaf (tuned)' not in tuned
+
+
+def test_pages_show_what_the_benchmark_shows(arena, in_process, sort):
+    """The record of a run, against the tables that the run has written."""
+    path = Path(__file__).resolve().parents[3] / 'docs' / 'make_tables.py'
+    make_tables = SimpleNamespace(**runpy.run_path(str(path)))
+    entries = [sort('deaf', 0.9999, [0.2]), sort('right', 0.2, [0.9999])]
+    assert arena.run(*entries, '--tune', '2') == 0
+    record = make_tables.make_record(read(arena), 'mini', 3)
+    text = json.dumps(record)
+    assert str(arena.folder) not in text and str(arena.data.parent) not in text
+    assert record['data'].startswith('data (test), 2 sequences, 16 frames')
+    first = record['trackers'][0]
+    assert first['config'] == 'deaf' and len(first['weights']['model']) == 64
+    assert record['machine']['threads'] == 1 and 'torch' in record['machine']
+    written = (arena.folder / 'out/benchmark.md').read_text().split('\n\n')
+    scores, _, _, costs = map(rows_of, written[:4])
+    found = make_tables.RecordSet('mini', [record])
+    made = rows_of(make_tables.score_table(found))
+    assert made['right'] == scores['right (published is best)']
+    assert made['deaf (tuned)'] == scores['deaf (tuned)']
+    made = rows_of(make_tables.cost_table(found))
+    assert made == {name: costs[name] for name in ('deaf', 'right')}
+    other = rows_of(make_tables.difference_table(found))['right']
+    assert other == rows_of(written[2])['right']
+    lines = make_tables.tuned_table(found).splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
+    assert [row[:2] for row in cells] == [
+        ['deaf', 'config'],
+        ['deaf', 'tuned'],
+        ['right', 'config, best of the trials'],
+    ]
+    assert cells[1][3:] == scores['deaf (tuned)']
 
 
 def test_an_interrupted_search_goes_on(arena, in_process, detected, monkeypatch):

@@ -1,0 +1,685 @@
+# Copyright (c) mmfdta authors.
+"""Write the measured figures of the pages and of model-index.yml from the records.
+
+python docs/make_tables.py
+python docs/make_tables.py --check
+python docs/make_tables.py --add out/benchmark.json --set minidance --seeds 0
+
+CONTRIBUTING.md says what a record is, and how a page asks for a table.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure as Plot
+from PIL import Image
+
+from mmfdta.structures.tables import markdown_table
+from mmfdta.visualization import (
+    DifferenceRow,
+    TrackerPoint,
+    plot_differences,
+    plot_plane,
+    save_figure,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+TUNED = ' (tuned)'
+# In the order of the columns; what else a record has comes behind them.
+METRICS = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW')
+COUNTS = ('IDSW',)
+TITLES = {
+    'different_above_0.9': 'different > 0.9',
+    'same_above_0.9': 'same > 0.9',
+    'val': 'HOTA on val',
+}
+COMMANDS = {
+    'minidance': 'mmfdta benchmark benchmarks/minidance --tune 20 --threads 1',
+    'pets': 'mmfdta benchmark benchmarks/pets --tune 20 --threads 1',
+}
+# Rows of the README, in its words.
+OVERVIEW = {
+    'IoU and embedding': "IoU and FDTA's embeddings",
+    'Boxes': '[Boxes](docs/boxes.md): learned motion',
+    'Boxes and embeddings': '[Boxes](docs/boxes.md) and embeddings',
+}
+# Steps of the paper on DanceTrack's test split, HOTA.
+PUBLISHED = {'SA': 0.8, 'TA': 1.0, 'IA': 0.7, 'SA+TA': 1.4, 'TA+IA': 1.6, 'all': 2.3}
+# Sets in which the results of a data set are looked for, by its name in the index.
+INDEX = {'MiniDance-test': ('minidance', 'minidance-first', 'detectors')}
+# Sets that the plots of docs/benchmark.md show: the first one with times.
+PLOTTED = ('minidance', 'minidance-first')
+_BLOCK = re.compile(
+    r'<!-- (?P<kind>table|figure): (?P<what>[^\n]+?) -->(?P<text>.*?)<!-- end -->', re.S
+)
+
+
+class Figure(NamedTuple):
+    """Mean and standard deviation of a score over seeds; None: of one seed."""
+
+    mean: float
+    spread: float | None
+    seeds: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> 'Figure':
+        """Summarise the scores of seeds; the deviation is that of a sample."""
+        spread = statistics.stdev(values) if len(values) > 1 else None
+        return cls(statistics.fmean(values), spread, len(values))
+
+    def text(self, metric: str, sign: bool = False) -> str:
+        """Write it, rates in percent with a digit behind the point."""
+        factor, digits = (1, 0) if metric in COUNTS else (100, 1)
+        text = f'{factor * self.mean:{"+" if sign else ""}.{digits}f}'
+        if self.spread is None:
+            return text
+        return f'{text} ± {factor * self.spread:.{digits}f}'
+
+
+@dataclass(frozen=True)
+class RecordSet:
+    """Runs of one thing with several seeds.
+
+    Attributes:
+        name: Its name.
+        records: In the order of their seeds.
+    """
+
+    name: str
+    records: list[dict]
+
+    @cached_property
+    def trackers(self) -> list[str]:
+        """Names of the trackers, without those that are tuned."""
+        names = (t['name'] for r in self.records for t in r['trackers'])
+        return [n for n in dict.fromkeys(names) if not n.endswith(TUNED)]
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """What the trackers are scored by."""
+        found = {m for r in self.records for t in r['trackers'] for m in t['scores']}
+        others = [m for t in self.records[0]['trackers'] for m in t['scores']]
+        return [m for m in dict.fromkeys((*METRICS, *others)) if m in found]
+
+    def rows(self, name: str) -> list[dict]:
+        """What the records have of a tracker; tuned where nothing was better: as is."""
+        found = []
+        for record in self.records:
+            by_name = {t['name']: t for t in record['trackers']}
+            plain = name.removesuffix(TUNED)
+            searched = plain in (record.get('tuning') or {})
+            here = plain if searched and name not in by_name else name
+            if here in by_name:
+                found.append(by_name[here])
+        return found
+
+    def figure(self, name: str, metric: str) -> Figure | None:
+        """A score of a tracker over the seeds; None if there is none."""
+        values = [t['scores'][metric] for t in self.rows(name) if metric in t['scores']]
+        if not values:
+            return None
+        if isinstance(values[0], list):
+            mean, spread, seeds = values[0]
+            return Figure(mean, spread, seeds)
+        return Figure.of(values)
+
+    def cells(self, name: str) -> list[str]:
+        """Write the scores of a tracker."""
+        found = [(self.figure(name, metric), metric) for metric in self.metrics]
+        return ['-' if f is None else f.text(metric) for f, metric in found]
+
+    def seeds(self, name: str) -> int:
+        """Over how many seeds a tracker is known."""
+        return max(f.seeds for m in self.metrics if (f := self.figure(name, m)))
+
+    def on_val(self, name: str, side: str) -> str:
+        """HOTA on val, of the `published` setting or the `tuned` one."""
+        found = [(r.get('tuning') or {}).get(name) for r in self.records]
+        values = [tuning[side]['HOTA'] for tuning in found if tuning]
+        return Figure.of(values).text('HOTA') if values else '-'
+
+    def is_tuned(self, name: str) -> bool:
+        """Whether a drawn setting was better, in any seed."""
+        names = {t['name'] for r in self.records for t in r['trackers']}
+        return f'{name}{TUNED}' in names
+
+    @property
+    def title(self) -> list[str]:
+        """Titles of the scores."""
+        return [TITLES.get(metric, metric) for metric in self.metrics]
+
+
+# -------------------------------------------------------------------------- records
+def read_records(folder: Path, ablation: Path | None = None) -> dict[str, RecordSet]:
+    """Read the records of a folder, and the runs of the ablation.
+
+    Args:
+        folder: Has ``*.json`` with one record or a list of records.
+        ablation: A table with one line for each training.
+
+    Returns:
+        Sets by name.
+
+    Raises:
+        ValueError: If a file is no record, or two records are of one run.
+    """
+    found: dict[str, dict] = {}
+    for path in sorted(folder.glob('*.json')):
+        content = json.loads(path.read_text(encoding='utf-8'))
+        for record in content if isinstance(content, list) else [content]:
+            lacking = [
+                k for k in ('set', 'seed', 'source', 'trackers') if k not in record
+            ]
+            if lacking:
+                raise ValueError(
+                    f'{path.name}: found no {lacking[0]!r}, expected a record; '
+                    'make one with --add'
+                )
+            seeds = found.setdefault(record['set'], {})
+            if record['seed'] in seeds:
+                raise ValueError(
+                    f'{path.name}: there is another record of {record["set"]}, seed '
+                    f'{record["seed"]}; delete one'
+                )
+            seeds[record['seed']] = record
+    if ablation is not None:
+        for name, seed, record in _read_ablation(ablation):
+            found.setdefault(name, {})[seed] = record
+    return {
+        name: RecordSet(name, [seeds[s] for s in sorted(seeds, key=lambda s: s or 0)])
+        for name, seeds in found.items()
+    }
+
+
+def _read_ablation(path: Path) -> Iterator[tuple[str, int, dict]]:
+    """Yield set, seed and record of each seed of each length of training."""
+    runs: dict[tuple[str, int], dict] = {}
+    with path.open(encoding='utf-8', newline='') as file:
+        for row in csv.DictReader(file):
+            key = f'ablation-{row.pop("iterations")}', int(row.pop('seed'))
+            name = row.pop('adapters')
+            scores = {m: float(v) / (1 if m in COUNTS else 100) for m, v in row.items()}
+            record = runs.setdefault(
+                key, dict(source=path.name, title='adapters', trackers=[])
+            )
+            record['trackers'].append(dict(name=name, scores=scores))
+    for (name, seed), record in runs.items():
+        yield name, seed, record
+
+
+def make_record(document: dict, name: str, seed: int | None) -> dict:
+    """Take out of a benchmark's JSON what tables and plots need.
+
+    Args:
+        document: ``benchmark.json`` of ``mmfdta benchmark``.
+        name: The set that it belongs to.
+        seed: Seed of the training; None where nothing was trained.
+
+    Raises:
+        ValueError: If it is no such file.
+    """
+    lacking = [k for k in ('machine', 'trackers', 'differences') if k not in document]
+    if lacking:
+        raise ValueError(
+            f'found no {lacking[0]!r}, expected benchmark.json of mmfdta benchmark'
+        )
+    kept = ('name', 'config', 'weights', 'scores', 'timing', 'peak_memory', 'cost')
+    trackers = [{key: t[key] for key in kept} for t in document['trackers']]
+    for tracker in trackers:
+        tracker['scores'] = {m: tracker['scores'][m] for m in METRICS}
+        timing = tracker['timing']
+        if timing is not None:
+            medians = {s: dict(median=t['median']) for s, t in timing['stages'].items()}
+            tracker['timing'] = dict(timing, stages=medians)
+    for by_metric in document['differences'].values():
+        for metric, difference in by_metric.items():
+            if metric != 'HOTA':
+                del difference['of_sequences']
+    return dict(
+        set=name,
+        seed=seed,
+        source=COMMANDS.get(name, 'mmfdta benchmark'),
+        # The folder of the data is a matter of the machine.
+        data=re.sub(r'^\S*[/\\]', '', document['facts']['data']),
+        machine=document['machine'],
+        reference=document['reference'],
+        trackers=trackers,
+        differences=document['differences'],
+        tuning=document.get('tuning'),
+    )
+
+
+# --------------------------------------------------------------------------- tables
+def score_table(found: RecordSet) -> str:
+    """All trackers with all scores."""
+    names = [n for t in found.trackers for n in (t, t + TUNED) if _has(found, n)]
+    facts = list(found.rows(names[0])[0].get('facts', {}))
+    seeds = [found.seeds(name) for name in names]
+    several = max(seeds) > 1
+    rows = []
+    for name, number in zip(names, seeds, strict=True):
+        known = found.rows(name)[0].get('facts', {})
+        count = (number,) if several else ()
+        rows.append((name, *known.values(), *count, *found.cells(name)))
+    head = (found.records[0].get('title', 'tracker'), *facts)
+    return markdown_table((*head, *(('seeds',) if several else ()), *found.title), rows)
+
+
+def _has(found: RecordSet, name: str) -> bool:
+    return any(t['name'] == name for r in found.records for t in r['trackers'])
+
+
+def tuned_table(found: RecordSet) -> str:
+    """Trackers at the setting of their config and at the best of val."""
+    several = len(found.records) > 1
+    rows = []
+    for name in found.trackers:
+        searched = any(name in (r.get('tuning') or {}) for r in found.records)
+        tuned = found.is_tuned(name)
+        first = 'config' if tuned or not searched else 'config, best of the trials'
+        for side, row, setting in (
+            ('published', name, first),
+            ('tuned', name + TUNED, 'tuned'),
+        ):
+            if side == 'published' or tuned:
+                count = (found.seeds(row),) if several else ()
+                val = found.on_val(name, side)
+                rows.append((name, setting, *count, val, *found.cells(row)))
+    head = ('tracker', 'settings', *(('seeds',) if several else ()), 'HOTA, val')
+    return markdown_table((*head, *found.title), rows)
+
+
+def overview_table(found: RecordSet) -> str:
+    """The README's: the best HOTA first; all but one column of the tuned settings."""
+    several = len(found.records) > 1
+    rows = []
+    for name in found.trackers:
+        if 'gallery' in name or not any(
+            name in (record.get('tuning') or {}) for record in found.records
+        ):
+            continue
+        figure, tuned = found.figure(name, 'HOTA'), found.figure(name + TUNED, 'HOTA')
+        assert figure is not None and tuned is not None
+        count = (found.seeds(name),) if several else ()
+        cells = (figure.text('HOTA'), *found.cells(name + TUNED))
+        rows.append((-tuned.mean, (OVERVIEW.get(name, name), *count, *cells)))
+    head = ('tracker', *(('seeds',) if several else ()), 'HOTA, published')
+    titles = ('HOTA, tuned', *found.title[1:])
+    ordered = [row for _, row in sorted(rows, key=lambda row: row[0])]
+    return markdown_table((*head, *titles), ordered)
+
+
+def difference_table(found: RecordSet) -> str:
+    """Differences to the reference: with intervals of one seed, or over the seeds."""
+    metrics = ('HOTA', 'DetA', 'AssA')
+    names = [n for r in found.records for n in r['differences'] if TUNED not in n]
+    several = len(found.records) > 1
+    rows = []
+    for name in dict.fromkeys(names):
+        known = [
+            r['differences'][name] for r in found.records if name in r['differences']
+        ]
+        cells = []
+        for metric in metrics:
+            of_seeds = [d[metric] for d in known]
+            text = Figure.of([d['overall'] for d in of_seeds]).text(metric, sign=True)
+            if not several:
+                low, high = (100 * of_seeds[0][end] for end in ('low', 'high'))
+                text += f' [{low:+.1f}, {high:+.1f}]'
+            cells.append(text)
+        better = [_better(d) for d in known]
+        wins, all_of_them = map(sum, zip(*better, strict=True))
+        count = (len(known),) if several else ()
+        rows.append((name, *count, *cells, f'{wins}/{all_of_them}'))
+    head = (f'minus {found.records[0]["reference"]}', *(('seeds',) if several else ()))
+    return markdown_table((*head, *metrics, 'better in'), rows)
+
+
+def _better(difference: dict) -> tuple[int, int]:
+    """In how many sequences a tracker is better, and how many there are."""
+    if 'better_in' in difference:
+        better, sequences = difference['better_in']
+        return better, sequences
+    of_sequences = difference['HOTA']['of_sequences']
+    return sum(value > 0 for value in of_sequences), len(of_sequences)
+
+
+def cost_table(found: RecordSet) -> str:
+    """Times, memory and size, means over the seeds; of tuned trackers as of others."""
+    stages = ('decode', 'preprocess', 'detector', 'association')
+    rows = []
+    for name in found.trackers:
+        known = [t for t in found.rows(name) if t.get('timing')]
+        if not known:
+            continue
+        cells: list[list[float | None]] = [
+            [t['timing']['stages'][s]['median'] for t in known] for s in stages
+        ]
+        cells.append([t['timing']['frames_per_second'] for t in known])
+        cells.append([t['peak_memory'] and t['peak_memory'] / 2**20 for t in known])
+        cells.append([t['cost']['parameters'] / 1e6 for t in known])
+        cells.append([t['cost']['flops'] / 1e9 for t in known])
+        digits = (2, 2, 2, 2, 2, 0, 2, 2)
+        rows.append((name, *map(_mean_cell, cells, digits)))
+    units = ('FPS', 'memory MB', 'params M', 'GFLOPs')
+    return markdown_table(('tracker', *(f'{s} ms' for s in stages), *units), rows)
+
+
+def _mean_cell(values: list[float | None], digits: int) -> str:
+    known = [value for value in values if value is not None]
+    return f'{statistics.fmean(known):.{digits}f}' if known else '-'
+
+
+def step_table(found: RecordSet) -> str:
+    """HOTA of each combination of adapters minus that of none, by seed."""
+    rows = []
+    base = [row['scores']['HOTA'] for row in found.rows('none')]
+    for name, published in PUBLISHED.items():
+        scores = [row['scores']['HOTA'] for row in found.rows(name)]
+        steps = [a - b for a, b in zip(scores, base, strict=True)]
+        cells = [Figure.of([step]).text('HOTA', sign=True) for step in steps]
+        mean = Figure.of([statistics.fmean(steps)]).text('HOTA', sign=True)
+        rows.append((name, f'{published:+.1f}', mean, *cells))
+    seeds = [f'seed {number}' for number in range(len(base))]
+    return markdown_table(('adapters', 'published', 'mean', *seeds), rows)
+
+
+def length_table(short: RecordSet, long: RecordSet) -> str:
+    """The same adapters after trainings of two lengths."""
+    metrics = ('HOTA', 'DetA', 'AssA', 'IDF1')
+    rows = []
+    for found in (short, long):
+        iterations = int(found.name.rpartition('-')[2])
+        for name in long.trackers:
+            cells = [found.figure(name, metric) for metric in metrics]
+            texts = [f.text(m) for f, m in zip(cells, metrics, strict=True) if f]
+            seeds = [f'{100 * row["scores"]["HOTA"]:.1f}' for row in found.rows(name)]
+            rows.append((name, f'{iterations:,}', *texts, *seeds))
+    seeds = [f'HOTA, seed {number}' for number in range(len(long.records))]
+    return markdown_table(('adapters', 'iterations', *metrics, *seeds), rows)
+
+
+TABLES: dict[str, Callable[..., str]] = dict(
+    scores=score_table,
+    tuned=tuned_table,
+    overview=overview_table,
+    differences=difference_table,
+    cost=cost_table,
+    steps=step_table,
+    lengths=length_table,
+)
+
+
+def write_block(kind: str, what: str, sets: dict[str, RecordSet]) -> str:
+    """Write what stands between two comments of a page.
+
+    Args:
+        kind: ``table`` or ``figure``.
+        what: ``NAME SET ...`` of :data:`TABLES`; or ``SET / TRACKER / METRIC``.
+        sets: The records.
+
+    Raises:
+        ValueError: If there is no such table, set, tracker or score.
+    """
+    if kind == 'table':
+        name, *asked = what.split()
+        unknown = [one for one in asked if one not in sets]
+        if name not in TABLES or not asked or unknown:
+            raise ValueError(
+                f'found {what!r}, expected one of {", ".join(TABLES)}, and of the '
+                f'sets {", ".join(sorted(sets))}'
+            )
+        return f'\n\n{TABLES[name](*(sets[one] for one in asked))}\n'
+    parts = [part.strip() for part in what.split(' / ')]
+    figure = None
+    if len(parts) == 3 and parts[0] in sets:
+        figure = sets[parts[0]].figure(parts[1], parts[2])
+    if figure is None:
+        raise ValueError(
+            f'found {what!r}, expected SET / TRACKER / METRIC of the records'
+        )
+    return figure.text(parts[2])
+
+
+def write_page(text: str, sets: dict[str, RecordSet], name: str = '') -> str:
+    """Put tables and figures between the comments of a page.
+
+    Args:
+        text: The page.
+        sets: The records.
+        name: The page's name, for errors.
+
+    Raises:
+        ValueError: If a comment asks for what is not there, or has no end.
+    """
+
+    def replace(match: re.Match) -> str:
+        try:
+            made = write_block(match['kind'], match['what'], sets)
+        except ValueError as error:
+            line = text.count('\n', 0, match.start()) + 1
+            raise ValueError(f'{name}, line {line}: {error}') from None
+        return f'<!-- {match["kind"]}: {match["what"]} -->{made}<!-- end -->'
+
+    begun = len(re.findall(r'<!-- (?:table|figure): ', text))
+    if begun != len(_BLOCK.findall(text)) or begun != text.count('<!-- end -->'):
+        raise ValueError(
+            f'{name}: found {begun} comments that begin a table or figure and '
+            f'{text.count("<!-- end -->")} times <!-- end -->, expected pairs'
+        )
+    return _BLOCK.sub(replace, text)
+
+
+# ---------------------------------------------------------------------- model index
+def write_index(text: str, sets: dict[str, RecordSet]) -> str:
+    """Put the measured metrics into the index of models.
+
+    Args:
+        text: The index; of a model with ``Origin of Results: measured`` the line
+            ``Metrics`` is written.
+        sets: The records, in which a model is known by its config.
+
+    Raises:
+        ValueError: If there is no record of a measured model.
+    """
+    head, *models = re.split(r'(?m)^(?=  - Name: )', text)
+    made = []
+    for model in models:
+        name = re.match(r'  - Name: (.+)', model)
+        if name is not None and 'Origin of Results: measured' in model:
+            dataset = re.search(r'Dataset: (.+)', model)
+            of = dataset[1] if dataset else ''
+            metrics = _index_metrics(name[1], of, sets)
+            model = re.sub(
+                r'Metrics: \{.*?\}', f'Metrics: {{{metrics}}}', model, flags=re.S
+            )
+        made.append(model)
+    return head + ''.join(made)
+
+
+def _index_metrics(config: str, dataset: str, sets: dict[str, RecordSet]) -> str:
+    for name in INDEX.get(dataset, ()):
+        found = sets.get(name, RecordSet(name, []))
+        for tracker in found.trackers:
+            if found.rows(tracker)[0].get('config') == config:
+                figures = [(m, found.figure(tracker, m)) for m in METRICS[:-1]]
+                return ', '.join(f'{m}: {100 * f.mean:.1f}' for m, f in figures if f)
+    raise ValueError(
+        f'model-index.yml: found no record of {config} on {dataset}; add one, or '
+        'leave out its results'
+    )
+
+
+# ---------------------------------------------------------------------------- plots
+def make_plots(found: RecordSet) -> Iterator[tuple[str, Plot]]:
+    """Draw the trackers at the settings of their configs; means over the seeds."""
+    names = found.trackers
+
+    def points(across: dict[str, float], metric: str) -> list[TrackerPoint]:
+        up = {n: f for n in across if (f := found.figure(n, metric))}
+        return [
+            TrackerPoint(n, across[n], 100 * up[n].mean, names.index(n)) for n in up
+        ]
+
+    detection = {n: 100 * f.mean for n in names if (f := found.figure(n, 'DetA'))}
+    labels = ('DetA', 'AssA')
+    yield 'benchmark_plane', plot_plane(points(detection, 'AssA'), labels, True)
+    timed = {n: [t['timing'] for t in found.rows(n) if t.get('timing')] for n in names}
+    speed = {
+        name: statistics.fmean(t['frames_per_second'] for t in known)
+        for name, known in timed.items()
+        if known
+    }
+    if speed:
+        labels = ('frames per second', 'HOTA')
+        yield 'benchmark_speed', plot_plane(points(speed, 'HOTA'), labels)
+    rows = _difference_rows(found)
+    if rows:
+        reference = found.records[0]['reference']
+        yield 'benchmark_differences', plot_differences(rows, reference, 'HOTA', 0.95)
+
+
+def _difference_rows(found: RecordSet) -> dict[str, DifferenceRow]:
+    """Differences of the first seed, whose sequences and interval they show."""
+    record, rows = found.records[0], {}
+    for name, by_metric in (record.get('differences') or {}).items():
+        if name.endswith(TUNED) or 'of_sequences' not in by_metric['HOTA']:
+            continue
+        known = by_metric['HOTA']
+        rows[name] = DifferenceRow(
+            np.array(known['of_sequences']),
+            known['overall'],
+            known['low'],
+            known['high'],
+            found.trackers.index(name),
+        )
+    return rows
+
+
+def digest_of(found: RecordSet) -> str:
+    """Name what the plots of a set show."""
+    text = json.dumps(found.records, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# ----------------------------------------------------------------------------- main
+def compare(root: Path, write: bool) -> list[str]:
+    """Compare pages, index and plots with the records, and write them if asked to.
+
+    Args:
+        root: The checkout.
+        write: Write what differs.
+
+    Returns:
+        Names of the files that differ.
+
+    Raises:
+        ValueError: If a record or a comment of a page cannot be understood.
+    """
+    docs = root / 'docs'
+    sets = read_records(docs / 'records', docs / 'assets' / 'ablation.csv')
+    differ = []
+    index = root / 'model-index.yml'
+    for page in (root / 'README.md', *sorted(docs.glob('*.md')), index):
+        text = page.read_text(encoding='utf-8')
+        made = (
+            write_index(text, sets)
+            if page == index
+            else write_page(text, sets, page.name)
+        )
+        if made != text:
+            differ.append(page.relative_to(root).as_posix())
+            if write:
+                page.write_text(made, encoding='utf-8')
+    shown = next((sets[n] for n in PLOTTED if n in sets and _is_timed(sets[n])), None)
+    if shown is None:
+        return differ
+    stamp = digest_of(shown)
+    for name, figure in make_plots(shown):
+        path = docs / 'assets' / f'{name}.png'
+        if _stamp(path) != stamp:
+            differ.append(path.relative_to(root).as_posix())
+            if write:
+                save_figure(figure, path, metadata=dict(Comment=stamp))
+    return differ
+
+
+def _is_timed(found: RecordSet) -> bool:
+    return any(t.get('timing') for record in found.records for t in record['trackers'])
+
+
+def _stamp(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with Image.open(path) as picture:
+        return picture.info.get('Comment')
+
+
+def add_records(files: Sequence[Path], name: str, seeds: Sequence[int | None]) -> None:
+    """Make records of benchmarks, each instead of the one of the same seed.
+
+    Args:
+        files: ``benchmark.json`` of each run.
+        name: The set that they belong to.
+        seeds: Seed of each training; None: nothing was trained.
+
+    Raises:
+        OSError: If a file cannot be read or written.
+        ValueError: If one is no benchmark, or seeds and files do not go together.
+    """
+    if len(files) != len(seeds):
+        raise ValueError(
+            f'--seeds: found {len(seeds)} for {len(files)} files, expected one for each'
+        )
+    for path, seed in zip(files, seeds, strict=True):
+        try:
+            content = json.loads(path.read_text(encoding='utf-8'))
+            record = make_record(content, name, seed)
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}') from None
+        end = '' if seed is None else f'-seed{seed}'
+        target = ROOT / 'docs' / 'records' / f'{name}{end}.json'
+        target.write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
+        print(target.relative_to(ROOT))
+
+
+def main() -> int:
+    """Write or check; 1 if a page differs from the records, or something is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--check', action='store_true', help='write nothing')
+    parser.add_argument(
+        '--add', nargs='+', type=Path, metavar='FILE', help='benchmark.json of runs'
+    )
+    parser.add_argument('--set', help='name of the set of --add, such as minidance')
+    parser.add_argument(
+        '--seeds', nargs='+', type=int, help='seed of each of --add, if trained'
+    )
+    options = parser.parse_args()
+    try:
+        if options.add:
+            if not options.set:
+                raise ValueError('--set: expected the name of the set of --add')
+            seeds = options.seeds or [None] * len(options.add)
+            add_records(options.add, options.set, seeds)
+        differ = compare(ROOT, not options.check)
+    except (OSError, ValueError) as error:
+        print(f'make_tables.py: {error}', file=sys.stderr)
+        return 1
+    for name in differ:
+        print(name if not options.check else f'{name}: run python docs/make_tables.py')
+    return 1 if differ and options.check else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,181 @@
+# Copyright (c) mmfdta authors.
+"""Figures on the pages, against the records, and against means made by hand."""
+
+import json
+import runpy
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from pages import ROOT
+
+SCRIPT = ROOT / 'docs' / 'make_tables.py'
+
+
+@pytest.fixture(scope='module')
+def tables():
+    return SimpleNamespace(**runpy.run_path(str(SCRIPT)))
+
+
+def scores(hota: float, idsw: int) -> dict:
+    return dict(HOTA=hota, AssA=hota / 2, IDSW=idsw)
+
+
+def record(seed: int, a: float, b: float, better: float | None) -> dict:
+    """Two trackers; the second one was searched, with this HOTA on val."""
+    trackers = [
+        dict(name='A', config='a_mini', scores=scores(a, 10 * seed)),
+        dict(name='B', config='b_mini', scores=scores(b, 7)),
+    ]
+    published = dict(HOTA=0.4)
+    tuning = dict(published=published, tuned=published)
+    if better is not None:
+        tuning['tuned'] = dict(HOTA=better)
+        trackers.append(dict(name='B (tuned)', scores=scores(b + 0.1, 5)))
+    difference = dict(overall=b - a, low=b - a - 0.1, high=b - a + 0.1)
+    differences = dict(B=dict(HOTA=difference, DetA=difference, AssA=difference))
+    differences['B']['better_in'] = [seed, 10]
+    return dict(
+        set='two',
+        seed=seed,
+        source='by hand',
+        reference='A',
+        trackers=trackers,
+        differences=differences,
+        tuning=dict(B=tuning),
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A page, an index and the records of seeds 1, 3 and 5."""
+    folder = tmp_path / 'docs' / 'records'
+    folder.mkdir(parents=True)
+    (tmp_path / 'docs' / 'assets').mkdir()
+    runs = ((1, 0.5, 0.3, 0.6), (3, 0.6, 0.2, None), (5, 0.7, 0.4, 0.5))
+    for seed, a, b, better in runs:
+        text = json.dumps(record(seed, a, b, better))
+        (folder / f'two-seed{seed}.json').write_text(text)
+    (tmp_path / 'docs' / 'assets' / 'ablation.csv').write_text(
+        'adapters,iterations,seed,HOTA,IDSW\n'
+        + ''.join(
+            f'{name},100,{seed},{hota},{seed}\n'
+            for seed in (0, 1)
+            for name, hota in {
+                'none': 50 + seed,
+                **dict.fromkeys(('SA', 'TA', 'IA', 'SA+TA', 'TA+IA'), 60),
+                'all': 40,
+            }.items()
+        )
+    )
+    (tmp_path / 'README.md').write_text(
+        'A <!-- figure: two / A / HOTA -->1<!-- end --> and\n\n'
+        '<!-- table: tuned two --><!-- end -->\n'
+    )
+    (tmp_path / 'docs' / 'page.md').write_text(
+        '<!-- table: differences two -->old<!-- end -->\n'
+        '<!-- table: steps ablation-100 --><!-- end -->\n'
+    )
+    (tmp_path / 'model-index.yml').write_text(
+        'Models:\n'
+        '  - Name: a_mini\n    Origin of Results: measured\n'
+        '    Dataset: MiniDance-test\n    Metrics: {HOTA: 1.0}\n'
+        '  - Name: other\n    Origin of Results: published\n'
+        '    Dataset: MiniDance-test\n    Metrics: {HOTA: 2.0}\n'
+    )
+    return tmp_path
+
+
+def cells(text: str, name: str) -> list[list[str]]:
+    rows = [line.strip('|').split('|') for line in text.splitlines()]
+    rows = [[cell.strip() for cell in row] for row in rows]
+    return [row[1:] for row in rows if row[0] == name]
+
+
+def test_pages_index_and_plots_are_up_to_date():
+    run = subprocess.run(
+        [sys.executable, str(SCRIPT), '--check'],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_figures_are_those_made_by_hand(checkout, tables, monkeypatch):
+    monkeypatch.setitem(tables.INDEX, 'MiniDance-test', ('two',))
+    names = ['README.md', 'docs/page.md', 'model-index.yml']
+    assert tables.compare(checkout, write=False) == names
+    assert 'HOTA -->1<!--' in (checkout / 'README.md').read_text()
+    assert tables.compare(checkout, write=True) == names
+    assert tables.compare(checkout, write=False) == []
+    page = (checkout / 'README.md').read_text()
+    # 50, 60, 70 and 10, 30, 50 switches: the deviations are 10 and 20.
+    assert 'A <!-- figure: two / A / HOTA -->60.0 ± 10.0<!-- end --> and' in page
+    row = ['config', '3', '-', '60.0 ± 10.0', '30.0 ± 5.0', '30 ± 20']
+    assert cells(page, 'A') == [row]
+    # 30, 20, 40; tuned 40, 20, 50, as nothing was better in the second seed, with
+    # 60, 40, 50 on val; deviations of 15.28 and 10; 5, 7 and 5 switches.
+    assert cells(page, 'B') == [
+        ['config', '3', '40.0 ± 0.0', '30.0 ± 10.0', '15.0 ± 5.0', '7 ± 0'],
+        ['tuned', '3', '50.0 ± 10.0', '36.7 ± 15.3', '18.3 ± 7.6', '6 ± 1'],
+    ]
+    page = (checkout / 'docs' / 'page.md').read_text()
+    # -20, -40 and -30, better in 1, 3 and 5 of 10 sequences.
+    assert cells(page, 'B') == [['3', *['-30.0 ± 10.0'] * 3, '9/30']]
+    assert cells(page, 'SA') == [['+0.8', '+9.5', '+10.0', '+9.0']]
+    assert cells(page, 'all') == [['+2.3', '-10.5', '-10.0', '-11.0']]
+    index = (checkout / 'model-index.yml').read_text()
+    assert 'Metrics: {HOTA: 60.0, AssA: 30.0}' in index
+    assert 'Metrics: {HOTA: 2.0}' in index
+
+
+def test_one_seed_has_an_interval_and_no_deviation(checkout, tables):
+    for seed in (3, 5):
+        (checkout / 'docs' / 'records' / f'two-seed{seed}.json').unlink()
+    found = tables.read_records(checkout / 'docs' / 'records')['two']
+    assert cells(tables.tuned_table(found), 'B') == [
+        ['config', '40.0', '30.0', '15.0', '7'],
+        ['tuned', '60.0', '40.0', '20.0', '5'],
+    ]
+    made = tables.difference_table(found)
+    assert cells(made, 'B') == [['-20.0 [-30.0, -10.0]'] * 3 + ['1/10']]
+
+
+def test_a_summary_is_shown_as_it_is(tables):
+    row = dict(name='A', scores=dict(HOTA=[0.76, 0.019, 3], IDSW=[87, 21, 3]))
+    found = tables.RecordSet('sum', [dict(trackers=[row])])
+    assert cells(tables.score_table(found), 'A') == [['3', '76.0 ± 1.9', '87 ± 21']]
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('<!-- table: scores none --><!-- end -->', 'page.md, line 2: .*sets two'),
+        ('<!-- table: best two --><!-- end -->', "found 'best two', expected one of"),
+        ('<!-- figure: two / C / HOTA --><!-- end -->', 'SET / TRACKER / METRIC'),
+        ('<!-- figure: two / A / IDF1 --><!-- end -->', 'SET / TRACKER / METRIC'),
+        ('<!-- table: scores two -->', 'found 1 comments .* 0 times'),
+    ],
+)
+def test_what_a_page_cannot_have_is_named(checkout, tables, text, expected):
+    sets = tables.read_records(checkout / 'docs' / 'records')
+    with pytest.raises(ValueError, match=expected):
+        tables.write_page(f'# Title\n{text}\n', sets, 'page.md')
+
+
+def test_records_that_cannot_be_read_are_named(checkout, tables):
+    folder = checkout / 'docs' / 'records'
+    shutil.copy(folder / 'two-seed3.json', folder / 'copy.json')
+    with pytest.raises(ValueError, match='another record of two, seed 3; delete one'):
+        tables.read_records(folder)
+    (folder / 'copy.json').write_text('{"set": "two", "seed": 9}')
+    with pytest.raises(ValueError, match="copy.json: found no 'source'"):
+        tables.read_records(folder)
+    with pytest.raises(ValueError, match="no 'machine', expected benchmark.json"):
+        tables.make_record(dict(trackers=[]), 'two', 0)
+    text = '  - Name: b\n    Origin of Results: measured\n    Dataset: X\n'
+    with pytest.raises(ValueError, match='found no record of b on X'):
+        tables.write_index(text, {})
