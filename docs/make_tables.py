@@ -3,7 +3,8 @@
 
 python docs/make_tables.py
 python docs/make_tables.py --check
-python docs/make_tables.py --add out/benchmark.json --set minidance --seeds 0
+python docs/make_tables.py --add out/benchmark.json --set minidance --seeds 0 \
+    --source 'mmfdta benchmark benchmarks/minidance --tune 20 --threads 1'
 
 CONTRIBUTING.md says what a record is, and how a page asks for a table.
 """
@@ -43,10 +44,6 @@ TITLES = {
     'different_above_0.9': 'different > 0.9',
     'same_above_0.9': 'same > 0.9',
     'val': 'HOTA on val',
-}
-COMMANDS = {
-    'minidance': 'mmfdta benchmark benchmarks/minidance --tune 20 --threads 1',
-    'pets': 'mmfdta benchmark benchmarks/pets --tune 20 --threads 1',
 }
 # Rows of the README, in its words.
 OVERVIEW = {
@@ -165,7 +162,9 @@ def read_records(folder: Path, ablation: Path | None = None) -> dict[str, Record
     """Read the records of a folder, and the runs of the ablation.
 
     Args:
-        folder: Has ``*.json`` with one record or a list of records.
+        folder: Has ``*.json`` with one record, a list of records, or the runs that
+            ``mmfdta ablation --records`` notes: those of one group are a set, named by
+            the file and the group.
         ablation: A table with one line for each training.
 
     Returns:
@@ -177,6 +176,8 @@ def read_records(folder: Path, ablation: Path | None = None) -> dict[str, Record
     found: dict[str, dict] = {}
     for path in sorted(folder.glob('*.json')):
         content = json.loads(path.read_text(encoding='utf-8'))
+        if 'runs' in content:
+            content = _records_of_runs(path, content['runs'])
         for record in content if isinstance(content, list) else [content]:
             lacking = [
                 k for k in ('set', 'seed', 'source', 'trackers') if k not in record
@@ -202,6 +203,31 @@ def read_records(folder: Path, ablation: Path | None = None) -> dict[str, Record
     }
 
 
+def _records_of_runs(path: Path, runs: list[dict]) -> list[dict]:
+    """Put the runs of each group and seed into a record.
+
+    Raises:
+        ValueError: If a variant has two runs with a seed.
+    """
+    found: dict[tuple[str, int], dict] = {}
+    for run in runs:
+        group = run['group'].replace(', ', '-').replace(' ', '-')
+        name = f'{path.stem}-{group}' if group else path.stem
+        facts = dict(set=name, seed=run['seed'], source='mmfdta ablation', trackers=[])
+        record = found.setdefault((name, run['seed']), dict(facts, title='variant'))
+        if run['label'] in [tracker['name'] for tracker in record['trackers']]:
+            raise ValueError(
+                f'{path.name}: found two runs of {run["label"]}, seed {run["seed"]}, '
+                'with different settings; keep one of them'
+            )
+        similar = {f'{key}_above_0.9': share for key, share in run['similar'].items()}
+        scores = run['test'] | similar
+        if 'HOTA' in run['val']:
+            scores['val'] = run['val']['HOTA']
+        record['trackers'].append(dict(name=run['label'], scores=scores))
+    return list(found.values())
+
+
 def _read_ablation(path: Path) -> Iterator[tuple[str, int, dict]]:
     """Yield set, seed and record of each seed of each length of training."""
     runs: dict[tuple[str, int], dict] = {}
@@ -218,13 +244,14 @@ def _read_ablation(path: Path) -> Iterator[tuple[str, int, dict]]:
         yield name, seed, record
 
 
-def make_record(document: dict, name: str, seed: int | None) -> dict:
+def make_record(document: dict, name: str, seed: int | None, source: str) -> dict:
     """Take out of a benchmark's JSON what tables and plots need.
 
     Args:
         document: ``benchmark.json`` of ``mmfdta benchmark``.
         name: The set that it belongs to.
         seed: Seed of the training; None where nothing was trained.
+        source: The command that ran.
 
     Raises:
         ValueError: If it is no such file.
@@ -249,7 +276,7 @@ def make_record(document: dict, name: str, seed: int | None) -> dict:
     return dict(
         set=name,
         seed=seed,
-        source=COMMANDS.get(name, 'mmfdta benchmark'),
+        source=source,
         # The folder of the data is a matter of the machine.
         data=re.sub(r'^\S*[/\\]', '', document['facts']['data']),
         machine=document['machine'],
@@ -626,13 +653,16 @@ def _stamp(path: Path) -> str | None:
         return picture.info.get('Comment')
 
 
-def add_records(files: Sequence[Path], name: str, seeds: Sequence[int | None]) -> None:
+def add_records(
+    files: Sequence[Path], name: str, seeds: Sequence[int | None], source: str
+) -> None:
     """Make records of benchmarks, each instead of the one of the same seed.
 
     Args:
         files: ``benchmark.json`` of each run.
         name: The set that they belong to.
         seeds: Seed of each training; None: nothing was trained.
+        source: The command that ran, without what is a matter of the machine.
 
     Raises:
         OSError: If a file cannot be read or written.
@@ -645,7 +675,7 @@ def add_records(files: Sequence[Path], name: str, seeds: Sequence[int | None]) -
     for path, seed in zip(files, seeds, strict=True):
         try:
             content = json.loads(path.read_text(encoding='utf-8'))
-            record = make_record(content, name, seed)
+            record = make_record(content, name, seed, source)
         except ValueError as error:
             raise ValueError(f'{path}: {error}') from None
         end = '' if seed is None else f'-seed{seed}'
@@ -662,16 +692,17 @@ def main() -> int:
         '--add', nargs='+', type=Path, metavar='FILE', help='benchmark.json of runs'
     )
     parser.add_argument('--set', help='name of the set of --add, such as minidance')
+    parser.add_argument('--source', help='the command that ran')
     parser.add_argument(
         '--seeds', nargs='+', type=int, help='seed of each of --add, if trained'
     )
     options = parser.parse_args()
     try:
         if options.add:
-            if not options.set:
-                raise ValueError('--set: expected the name of the set of --add')
+            if not options.set or not options.source:
+                raise ValueError('--add: expected --set and --source with it')
             seeds = options.seeds or [None] * len(options.add)
-            add_records(options.add, options.set, seeds)
+            add_records(options.add, options.set, seeds, options.source)
         differ = compare(ROOT, not options.check)
     except (OSError, ValueError) as error:
         print(f'make_tables.py: {error}', file=sys.stderr)

@@ -150,6 +150,29 @@ def test_a_summary_is_shown_as_it_is(tables):
     assert cells(tables.score_table(found), 'A') == [['3', '76.0 ± 1.9', '87 ± 21']]
 
 
+def test_runs_of_the_ablation_are_sets_by_group(tmp_path, tables):
+    def run(label, group, seed, hota):
+        similar = dict(different=0.01, same=0.3)
+        scores = dict(test=dict(HOTA=hota, IDSW=4), val=dict(HOTA=0.5, DetA=0.6))
+        return dict(label=label, group=group, seed=seed, similar=similar, **scores)
+
+    runs = [run('none', '', seed, hota) for seed, hota in ((0, 0.5), (1, 0.7))]
+    runs += [run('all', '', 0, 0.4), run('none', 'dino, long', 1, 0.9)]
+    path = tmp_path / 'adapters.json'
+    path.write_text(json.dumps(dict(runs=runs)))
+    sets = tables.read_records(tmp_path)
+    assert list(sets) == ['adapters', 'adapters-dino-long']
+    made = tables.score_table(sets['adapters'])
+    spread = ['60.0 ± 14.1', '4 ± 0', '1.0 ± 0.0', '30.0 ± 0.0', '50.0 ± 0.0']
+    assert cells(made, 'none') == [['2', *spread]]
+    assert cells(made, 'all') == [['1', '40.0', '4', '1.0', '30.0', '50.0']]
+    made = tables.score_table(sets['adapters-dino-long'])
+    assert cells(made, 'none') == [['90.0', '4', '1.0', '30.0', '50.0']]
+    path.write_text(json.dumps(dict(runs=[*runs, runs[0]])))
+    with pytest.raises(ValueError, match='two runs of none, seed 0'):
+        tables.read_records(tmp_path)
+
+
 @pytest.mark.parametrize(
     ('text', 'expected'),
     [
@@ -175,7 +198,7 @@ def test_records_that_cannot_be_read_are_named(checkout, tables):
     with pytest.raises(ValueError, match="copy.json: found no 'source'"):
         tables.read_records(folder)
     with pytest.raises(ValueError, match="no 'machine', expected benchmark.json"):
-        tables.make_record(dict(trackers=[]), 'two', 0)
+        tables.make_record(dict(trackers=[]), 'two', 0, 'by hand')
     text = '  - Name: b\n    Origin of Results: measured\n    Dataset: X\n'
     with pytest.raises(ValueError, match='found no record of b on X'):
         tables.write_index(text, {})

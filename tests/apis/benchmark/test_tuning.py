@@ -123,7 +123,7 @@ def test_pages_show_what_the_benchmark_shows(arena, in_process, sort):
     make_tables = SimpleNamespace(**runpy.run_path(str(path)))
     entries = [sort('deaf', 0.9999, [0.2]), sort('right', 0.2, [0.9999])]
     assert arena.run(*entries, '--tune', '2') == 0
-    record = make_tables.make_record(read(arena), 'mini', 3)
+    record = make_tables.make_record(read(arena), 'mini', 3, 'by hand')
     text = json.dumps(record)
     assert str(arena.folder) not in text and str(arena.data.parent) not in text
     assert record['data'].startswith('data (test), 2 sequences, 16 frames')
