@@ -5,7 +5,7 @@ Every variant of a seed starts from the same detector and sees the same clips;
 only the adapters differ. With --detectors and --sharing other detectors and ways in
 which they share gradients with association are compared, too, and with --spatial ways
 in which the Spatial Adapter enters the detector, each with each. What an earlier run
-has finished is reused; an interrupted training goes on.
+has finished is reused, on any machine with --records; an interrupted training goes on.
 """
 
 import argparse
@@ -57,6 +57,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'neck, no query attends to it), from-start (the detector has had it from the '
         'start)',
     )
+    parser.add_argument(
+        '--records',
+        type=Path,
+        metavar='FILE',
+        help='JSON file of finished runs: those that it has are not run again, others '
+        'are added; tables are made of it',
+    )
+    parser.add_argument(
+        '--reference',
+        metavar='VARIANT',
+        help='variant that the others are compared with, seed by seed, by its name in '
+        'the table (default: none, or the first one)',
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -76,4 +89,6 @@ def run(options: argparse.Namespace) -> None:
         options.seeds,
         variants,
         options.cfg_options,
+        options.records,
+        options.reference,
     )

@@ -6,22 +6,26 @@ same clips; only a detector that has depth from the start is another. Section 4.
 paper asks about the adapters on DanceTrack.
 """
 
+import contextlib
 import json
-import statistics
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmfdta.apis.benchmark import Entry
-from mmfdta.structures.tables import csv_table, markdown_table
+from mmfdta.apis.fingerprints import MODEL_CODE, code_digest, digest
+from mmfdta.apis.machine import describe_machine
 from mmfdta.structures.whole_files import write_text
 
 from .demo import benchmark, compare_embeddings
+from .recipe import describe_training
+from .records import SCORES, Run, add_record, hold, read_records, write_tables
 from .stages import Stage, run_stages, say
 from .training import (
     ALONE,
@@ -33,6 +37,8 @@ from .training import (
     tracker_stage,
 )
 
+CODE = (*MODEL_CODE, 'engine', 'evaluation')
+"""Folders whose code decides what a training gives."""
 VARIANTS = {
     'none': '',
     'SA': 'S',
@@ -81,11 +87,6 @@ SPATIAL = {
 - ``from-start``: as released, on a detector that was trained with adapter, attention
   and depth loss on single frames, for as many iterations as the plain one.
 """
-SCORES = ('HOTA', 'DetA', 'AssA', 'IDF1', 'IDSW')
-COLUMNS = (*SCORES, 'different', 'same', 'val')
-"""Scores, the shares of similar pairs of different objects and of one object, and HOTA
-on the val split."""
-TITLES = (*SCORES, 'different > 0.9', 'same > 0.9', 'HOTA, val')
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,36 @@ class Variant:
     spatial: str = 'released'
 
     @property
+    def group(self) -> str:
+        """What it is trained on, where that is not as in the demo."""
+        return '' if self.detector == 'deformable-detr' else self.detector
+
+    @property
+    def label(self) -> str:
+        """The adapters, and how they are trained where that is not as in the demo."""
+        return ', '.join((self.adapters, *self._ways))
+
+    @property
     def name(self) -> str:
-        """Its name in tables: the adapters, and what is not as in the demo."""
-        detector = '' if self.detector == 'deformable-detr' else self.detector
-        return ', '.join(filter(None, (detector, self.adapters, *self._ways)))
+        """Its name in tables."""
+        return ', '.join(filter(None, (self.group, self.label)))
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        """Its place in tables: variants of one group stand together."""
+        known = (
+            (DETECTORS, self.detector),
+            (VARIANTS, self.adapters),
+            (SPATIAL, self.spatial),
+            (SHARING, self.sharing),
+        )
+        return tuple(list(names).index(name) for names, name in known)
+
+    @property
+    def stages(self) -> tuple[str, str, str]:
+        """Names of the stages that train its detector and FDTA, and score it."""
+        alone = f'{ALONE}-depth' if self.spatial == 'from-start' else ALONE
+        return alone, f'train-{self.key}', f'test-{self.key}'
 
     @property
     def key(self) -> str:
@@ -134,31 +161,65 @@ def run_ablation(
     seeds: Sequence[int],
     variants: Sequence[Variant] = tuple(map(Variant, VARIANTS)),
     settings: dict | None = None,
+    records: Path | None = None,
+    reference: str | None = None,
 ) -> None:
     """Run what has not been run yet, and write the tables after every variant.
 
+    Several processes may share a work dir and a file of records.
+
     Args:
-        work_dir: Gets ``ablation.{md,csv,json}``, ``seed<N>/`` with the runs on
-            Deformable DETR and ``<detector>/seed<N>/`` with those on others.
+        work_dir: Gets ``ablation.{md,csv,json}``, ``differences.{md,csv,json,png}``,
+            ``seed<N>/`` with the runs on Deformable DETR and ``<detector>/seed<N>/``
+            with those on others.
         data_root: Folder of the rendered data; None: that of the configs.
         seeds: Seeds of the trainings; every seed has all its variants before the
             next one starts.
         variants: What is trained.
         settings: Changes to the configs of both trainings.
+        records: File of finished runs. What it has of these settings is not run again,
+            what is finished is added to it, and the tables are those of the file, of
+            these settings. None: the tables are those of the work dir.
+        reference: Label of the variant that the others are compared with; None takes
+            ``none``, or the first one where ``none`` is not trained.
 
     Raises:
         FileExistsError: If the folder of the data holds something else.
+        ValueError: If no variant has the reference's label, or the records cannot be
+            read.
     """
     init_default_scope('mmdet')
     # More than two threads gain nothing with tensors this small.
     torch.set_num_threads(min(2, torch.get_num_threads()))
+    labels = list(dict.fromkeys(variant.label for variant in variants))
+    reference = reference or ('none' if 'none' in labels else labels[0])
+    if reference not in {variant.label for variant in known_variants()}:
+        raise ValueError(
+            f'--reference: found {reference!r}, expected the name of a variant without '
+            f'its detector, such as {"; ".join(labels)}'
+        )
+    work_dir.mkdir(parents=True, exist_ok=True)
+    digests = Digests(settings or {})
     for seed, variant in product(seeds, variants):
         folder = variant.root(work_dir) / f'seed{seed}'
         plan = DemoPlan(folder, data_root, seed, settings or {})
         say(f'\nseed {seed}, {variant.name}')
-        run_stages(list_stages(plan, variant), plan.work_dir)
-        write_results(work_dir)
-    say(f'\n{(work_dir / "ablation.md").read_text(encoding="utf-8")}')
+        key = variant.name, seed, digests.of(variant)
+        if records and key in {run.key for run in read_records(records)}:
+            say(f'      reused from {records}')
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            with hold(folder, f'      waits for another process in {folder}'):
+                run_stages(list_stages(plan, variant), folder)
+                run = read_run(folder, variant, seed, digests.of(variant))
+            if records:
+                add_record(records, run)
+        with hold(work_dir):
+            runs = records_of(records, digests) if records else find_runs(work_dir)
+            write_tables(work_dir, runs, reference)
+    for name in ('ablation.md', 'differences.md'):
+        if (work_dir / name).exists():
+            say(f'\n{(work_dir / name).read_text(encoding="utf-8")}')
 
 
 def without_adapters(config: Config, kept: str) -> Config:
@@ -234,26 +295,60 @@ def with_depth(config: Config, tracker: Config) -> Config:
     return config
 
 
-def list_stages(plan: DemoPlan, variant: Variant) -> list[Stage]:
-    """List the detector of a seed, which its variants share, and one variant.
+def make_configs(plan: DemoPlan, variant: Variant) -> tuple[Config, Config]:
+    """Make the configs of the two trainings of a variant.
 
     Args:
         plan: Folders, seed and settings of the seed.
         variant: What is trained.
 
     Returns:
-        The stages.
+        Of the detector, and of FDTA on it.
     """
     alone, name = DETECTORS[variant.detector]
-    detector, stage = plan.config(alone), ALONE
+    detector = plan.config(alone)
     tracker = without_adapters(plan.config(name), VARIANTS[variant.adapters])
     if variant.spatial == 'from-start':
-        detector, stage = with_depth(detector, tracker), f'{ALONE}-depth'
+        detector = with_depth(detector, tracker)
     elif variant.spatial != 'released':
         set_spatial(tracker, variant.spatial)
     sharing = SHARING[variant.sharing]
     if sharing is not None:
         tracker.model.embedding_sharing = dict(sharing)
+    return detector, tracker
+
+
+class Digests:
+    """Names what decides both trainings of a variant, apart from the seed.
+
+    Args:
+        settings: Changes to the configs of both.
+    """
+
+    def __init__(self, settings: dict) -> None:
+        self._plan = DemoPlan(Path(), settings=settings)
+        self._known: dict[Variant, str] = {}
+
+    def of(self, variant: Variant) -> str:
+        """Name those of a variant."""
+        if variant not in self._known:
+            facts = map(describe_training, make_configs(self._plan, variant))
+            decisive = [{**fact, 'randomness': None} for fact in facts]
+            self._known[variant] = digest(*decisive)
+        return self._known[variant]
+
+
+def list_stages(plan: DemoPlan, variant: Variant) -> list[Stage]:
+    """List the detector of a seed, which its variants share, and one variant.
+
+    Args:
+        plan: As in :func:`make_configs`.
+        variant: What is trained.
+
+    Returns:
+        The stages.
+    """
+    detector, tracker = make_configs(plan, variant)
     folder = plan.work_dir / variant.key
     trained, results = folder / 'fdta.pth', folder / 'scores.json'
 
@@ -262,18 +357,110 @@ def list_stages(plan: DemoPlan, variant: Variant) -> list[Stage]:
         (result,), _ = benchmark([entry], folder)
         (val,), _ = benchmark([entry], folder / 'val', 'val')
         panel = compare_embeddings(tracker, trained, folder, 'detector')
-        found = {name: float(result.scores[name]) for name in SCORES}
-        found |= dict(different=panel.share_different, same=panel.share_same)
-        found['val'] = float(val.scores['HOTA'])
+        found: dict[str, Any] = dict(
+            test={name: float(result.scores[name]) for name in SCORES},
+            val={name: float(val.scores[name]) for name in SCORES},
+            similar=dict(different=panel.share_different, same=panel.share_same),
+            code=code_digest((), CODE),
+            machine=describe_machine('cpu', torch.get_num_threads()),
+        )
         write_text(results, json.dumps(found, indent=1) + '\n')
 
-    key = variant.key
+    alone, train, test = variant.stages
     return [
-        data_stage(plan, plan.config(name)),
-        detector_stage(plan, detector, stage),
-        tracker_stage(plan, f'train-{key}', tracker, folder / 'train', trained, stage),
-        Stage(f'test-{key}', 'Track and score', 1, '', measure, (results,)),
+        data_stage(plan, tracker),
+        detector_stage(plan, detector, alone),
+        tracker_stage(plan, train, tracker, folder / 'train', trained, alone),
+        Stage(test, 'Track and score', 1, '', measure, (results,)),
     ]
+
+
+def read_run(folder: Path, variant: Variant, seed: int, settings: str = '') -> Run:
+    """Read what a finished run has left.
+
+    Args:
+        folder: Of the seed.
+        variant: What was trained.
+        seed: Of the training.
+        settings: Digest of the settings.
+
+    Raises:
+        FileNotFoundError: If it is not finished.
+    """
+    found = _read_json(folder / variant.key / 'scores.json')
+    if 'test' not in found:
+        found = _read_earlier(folder / variant.key, found)
+    seconds = {}
+    for title, stage in zip(('detector', 'fdta', 'test'), variant.stages, strict=True):
+        with contextlib.suppress(FileNotFoundError, KeyError):
+            known = _read_json(folder / '.stages' / f'{stage}.json')
+            seconds[title] = known['seconds']
+    return Run(
+        variant.label,
+        variant.group,
+        seed,
+        choices=asdict(variant),
+        settings=settings,
+        seconds=seconds,
+        **found,
+    )
+
+
+def _read_earlier(folder: Path, found: dict[str, float]) -> dict[str, Any]:
+    """What an earlier version has measured: scores, and two reports beside them."""
+    test = {name: found[name] for name in SCORES if name in found}
+    val = {'HOTA': found['val']} if 'val' in found else {}
+    machine: dict[str, Any] = {}
+    with contextlib.suppress(FileNotFoundError):
+        report = _read_json(folder / 'benchmark' / 'benchmark.json')
+        test = {name: report['trackers'][0]['scores'][name] for name in SCORES}
+        facts = report['facts']['machine'].split(', ')
+        machine = dict(fact.partition(' ')[::2] for fact in facts)
+        report = _read_json(folder / 'val' / 'benchmark' / 'benchmark.json')
+        val = {name: report['trackers'][0]['scores'][name] for name in SCORES}
+    similar = {name: found[name] for name in ('different', 'same')}
+    return dict(test=test, val=val, similar=similar, machine=machine)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding='utf-8'))
+
+
+def find_runs(work_dir: Path) -> list[Run]:
+    """Read all runs that are finished in a work dir.
+
+    Args:
+        work_dir: As in :func:`run_ablation`.
+
+    Returns:
+        In the order of tables.
+    """
+    found = []
+    for variant in sorted(known_variants(), key=lambda variant: variant.place):
+        paths = variant.root(work_dir).glob(f'seed*/{variant.key}/scores.json')
+        folders = {int(p.parts[-3].removeprefix('seed')): p.parents[1] for p in paths}
+        found += [read_run(folders[s], variant, s) for s in sorted(folders)]
+    return found
+
+
+def records_of(path: Path, digests: Digests) -> list[Run]:
+    """Read the runs of a file that have today's settings.
+
+    Args:
+        path: The file.
+        digests: Of these settings.
+
+    Returns:
+        In the order of tables.
+    """
+    found = []
+    for run in read_records(path):
+        # Another version may know other choices.
+        with contextlib.suppress(TypeError, KeyError, ValueError):
+            variant = Variant(**run.choices)
+            if digests.of(variant) == run.settings:
+                found.append((variant.place, run.seed, run))
+    return [run for *_, run in sorted(found, key=lambda entry: entry[:2])]
 
 
 def list_variants(
@@ -337,65 +524,3 @@ def known_variants() -> list[Variant]:
             ],
         )
     ]
-
-
-def find_scores(work_dir: Path) -> Iterator[tuple[Variant, dict[str, dict]]]:
-    """Read all scores that are there.
-
-    Args:
-        work_dir: As in :func:`run_ablation`.
-
-    Yields:
-        A variant, and the scores of its seeds by the names of their folders.
-    """
-    for variant in known_variants():
-        paths = sorted(variant.root(work_dir).glob(f'seed*/{variant.key}/scores.json'))
-        if paths:
-            read = {p: json.loads(p.read_text(encoding='utf-8')) for p in paths}
-            yield variant, {p.parent.parent.name: row for p, row in read.items()}
-
-
-def write_results(work_dir: Path) -> None:
-    """Write ``ablation.{md,csv,json}`` from all scores that are there.
-
-    Args:
-        work_dir: As in :func:`run_ablation`.
-    """
-    found = {variant.name: seeds for variant, seeds in find_scores(work_dir)}
-    write_text(work_dir / 'ablation.json', json.dumps(found, indent=1) + '\n')
-    rows = [
-        (name, seed.removeprefix('seed'), *(row.get(column) for column in COLUMNS))
-        for name, seeds in found.items()
-        for seed, row in seeds.items()
-    ]
-    text = csv_table(('variant', 'seed', *COLUMNS), rows)
-    write_text(work_dir / 'ablation.csv', text)
-    write_text(work_dir / 'ablation.md', summarise_seeds(found))
-
-
-def summarise_seeds(found: dict[str, dict[str, dict]]) -> str:
-    """Write mean and standard deviation over the seeds, rates in percent.
-
-    Args:
-        found: Variant -> seed -> its scores; an earlier version's have no HOTA on val.
-
-    Returns:
-        A Markdown table.
-    """
-    rows = []
-    for name, seeds in found.items():
-        values = {c: [s[c] for s in seeds.values() if c in s] for c in COLUMNS}
-        cells = [_mean_and_spread(values[column], column) for column in COLUMNS]
-        rows.append((name, len(seeds), *cells))
-    return markdown_table(('variant', 'seeds', *TITLES), rows)
-
-
-def _mean_and_spread(values: list[float], column: str) -> str:
-    if not values:
-        return '-'
-    factor, digits = (1, 0) if column == 'IDSW' else (100, 1)
-    values = [factor * value for value in values]
-    mean = f'{statistics.fmean(values):.{digits}f}'
-    if len(values) < 2:
-        return mean
-    return f'{mean} ± {statistics.stdev(values):.{digits}f}'

@@ -353,8 +353,8 @@ class DifferenceRow:
     """How a tracker differs from another.
 
     Attributes:
-        of_sequences: float (S,), difference in each sequence.
-        overall: Difference over all sequences.
+        of_sequences: float (S,), difference in each sequence, or with each seed.
+        overall: Difference over all of them.
         low: Lower end of its interval.
         high: Upper end.
         number: Number of the tracker's colour.
@@ -379,6 +379,42 @@ def plot_differences(
         level: Confidence level of the intervals.
     """
     figure, (axis,) = new_figure(7.5, 1.4 + 0.5 * len(rows))
+    _draw_differences(axis, rows)
+    axis.set_xlabel(f'difference in {metric} to {reference}, percent')
+    title = f'dots: sequences; diamond: all of them; bar: its {level:.0%} interval'
+    tidy(axis, title, grid='x')
+    return figure
+
+
+def plot_paired(
+    panels: Mapping[str, Mapping[str, DifferenceRow]], reference: str, level: float
+) -> Figure:
+    """Draw mean differences to a reference over seeds, one panel a score.
+
+    Args:
+        panels: Score -> variant -> differences by seed and their mean; the variants are
+            the same in all panels.
+        reference: The variant they are compared with.
+        level: Confidence level of the intervals; where an end is NaN there is none.
+    """
+    variants = len(next(iter(panels.values())))
+    figure, axes = new_figure(
+        2.4 + 2.4 * len(panels), 1.6 + 0.4 * variants, columns=len(panels)
+    )
+    for axis, (score, rows) in zip(axes, panels.items(), strict=True):
+        _draw_differences(axis, rows)
+        tidy(axis, score, grid='x')
+        if axis is not axes[0]:
+            axis.set_yticklabels([])
+    figure.supxlabel(f'difference to {reference}, percent', fontsize=10)
+    figure.suptitle(
+        f'dots: seeds; diamond: their mean; bar: its {level:.0%} interval', fontsize=10
+    )
+    return figure
+
+
+def _draw_differences(axis: Axes, rows: Mapping[str, DifferenceRow]) -> None:
+    """Draw the rows from top to bottom, and a line at no difference."""
     for y, row in enumerate(rows.values()):
         color = series_color(row.number)
         spread = np.linspace(-0.18, 0.18, len(row.of_sequences) + 2)[1:-1]
@@ -391,10 +427,6 @@ def plot_differences(
     axis.axvline(0, color='0.3', linewidth=1)
     axis.set_yticks(range(len(rows)), list(rows))
     axis.set_ylim(len(rows) - 0.5, -0.5)
-    axis.set_xlabel(f'difference in {metric} to {reference}, percent')
-    title = f'dots: sequences; diamond: all of them; bar: its {level:.0%} interval'
-    tidy(axis, title, grid='x')
-    return figure
 
 
 def series_color(index: int) -> str:

@@ -3,7 +3,6 @@
 
 import copy
 import json
-import statistics
 
 import pytest
 import tiny_demo
@@ -13,14 +12,16 @@ from mmengine.config import Config
 from mmfdta.apis.config import find_config
 from mmfdta.cli.main import main
 from mmfdta.minidance import ablation
+from mmfdta.minidance.records import SCORES, read_records
+from mmfdta.structures.whole_files import write_text
 
 PARTS = dict(S='detector.spatial_adapter', T='temporal_adapter', I='identity_adapter')
 
 
-def run(folder, capsys):
+def run(folder, capsys, *more, work='work'):
     settings = tiny_demo.command_line()
-    folders = ['--work-dir', str(folder / 'work'), '--data-root', str(folder / 'data')]
-    what = ['--seeds', '3', '5', '--variants', 'none', 'TA+IA']
+    folders = ['--work-dir', str(folder / work), '--data-root', str(folder / 'data')]
+    what = ['--seeds', '3', '5', '--variants', 'none', 'TA+IA', *more]
     code = main(['ablation', *folders, *what, '--cfg-options', *settings])
     return code, capsys.readouterr().out
 
@@ -47,10 +48,29 @@ def test_variants_are_trained_once_and_tabled(tmp_path, capsys):
         ['TA+IA', '5'],
     ]
     assert (work / 'ablation.md').read_text() in first
-    code, second = run(tmp_path, capsys)
+    records = tmp_path / 'records' / 'file.json'
+    code, second = run(tmp_path, capsys, '--records', str(records))
     assert code == 0
     assert second.count('reused') == 16
     assert 'done in' not in second
+    # Another work dir has the same tables and trains nothing.
+    code, third = run(tmp_path, capsys, '--records', str(records), work='other')
+    assert code == 0
+    assert third.count(f'reused from {records}') == 4
+    other = tmp_path / 'other'
+    assert not [path for path in other.iterdir() if path.is_dir()]
+    for name in ('ablation', 'differences'):
+        for suffix in ('md', 'csv', 'json'):
+            path = f'{name}.{suffix}'
+            assert (other / path).read_text() == (work / path).read_text()
+        assert (other / f'{name}.md').read_text() in third
+    differences = json.loads((other / 'differences.json').read_text())
+    assert {(d['name'], d['reference']) for d in differences} == {('TA+IA', 'none')}
+    assert [*differences[0]['by_seed']] == ['3', '5']
+    for run_ in read_records(records):
+        assert run_.code and run_.machine['threads'] >= 1
+        assert {*run_.seconds} == {'detector', 'fdta', 'test'}
+        assert {*run_.test} == {*run_.val} == {*SCORES}
 
 
 def test_each_detector_trains_and_starts_fdta_on_it(tmp_path, capsys):
@@ -103,26 +123,6 @@ def test_each_way_of_depth_trains(tmp_path, capsys):
     assert [row.rsplit(',', 9)[0] for row in rows] == names
 
 
-def test_the_table_has_mean_and_deviation():
-    values = dict(HOTA=[0.5, 0.6, 0.61], IDSW=[3, 5, 10])
-    rows = {
-        f'seed{i}': {c: values.get(c, [0.25] * 3)[i] for c in ablation.COLUMNS}
-        for i in range(3)
-    }
-    line = ablation.summarise_seeds({'all': rows}).splitlines()[-1]
-    cells = [cell.strip() for cell in line.strip('|').split('|')]
-    spread = statistics.stdev([50, 60, 61])
-    assert cells[:3] == ['all', '3', f'57.0 ± {spread:.1f}']
-    assert cells[6] == '6 ± 4'
-    assert cells[7] == '25.0 ± 0.0'
-
-
-def test_scores_of_an_earlier_version_have_no_column_for_val():
-    rows = {'seed0': {c: 0.5 for c in ablation.COLUMNS if c != 'val'}}
-    line = ablation.summarise_seeds({'all': rows}).splitlines()[-1]
-    assert line.rstrip(' |').endswith('-')
-
-
 def test_every_combination_has_a_name_and_a_place_of_its_own(tmp_path):
     variants = ablation.known_variants()
     assert len({variant.name for variant in variants}) == len(variants)
@@ -137,6 +137,52 @@ def test_every_combination_has_a_name_and_a_place_of_its_own(tmp_path):
 def test_detectors_of_mmdetection_have_no_depth_from_the_start():
     with pytest.raises(ValueError, match='from-start with --detectors dino, expected'):
         ablation.list_variants(['all'], ['dino'], spatial=['gate', 'from-start'])
+
+
+def test_a_reference_that_is_no_variant_is_named(tmp_path, capsys):
+    code = main(['ablation', '--work-dir', str(tmp_path / 'w'), '--reference', 'al'])
+    assert code == 1
+    said = capsys.readouterr().err
+    assert "--reference: found 'al', expected the name of a variant" in said
+    assert not any(tmp_path.iterdir())
+
+
+def test_settings_have_one_name_for_all_seeds_and_folders():
+    """And another one where anything else differs, in either training."""
+    found = ablation.Digests({}).of(ablation.Variant('TA+IA'))
+    assert ablation.Digests({}).of(ablation.Variant('TA+IA')) == found
+    names = {found}
+    for settings, variant in (
+        ({'optim_wrapper.optimizer.lr': 1e-5}, ablation.Variant('TA+IA')),
+        ({tiny_demo.DATA + '.similarity': 0.5}, ablation.Variant('TA+IA')),
+        ({}, ablation.Variant('all')),
+        ({}, ablation.Variant('all', spatial='gate')),
+        ({}, ablation.Variant('all', spatial='from-start')),
+        ({}, ablation.Variant('all', sharing='weak')),
+    ):
+        names.add(ablation.Digests(settings).of(variant))
+    assert len(names) == 7
+
+
+def test_runs_of_an_earlier_version_are_read_with_their_reports(tmp_path):
+    """Scores lay flat, without MOTA; the reports beside them had it."""
+    folder = tmp_path / 'seed4' / 'TI'
+    flat = dict(HOTA=0.5, DetA=0.6, AssA=0.4, IDF1=0.7, IDSW=9, val=0.45)
+    scores = dict(flat, different=0.1, same=0.2)
+    write_text(folder / 'scores.json', json.dumps(scores))
+    (run_,) = ablation.find_runs(tmp_path)
+    assert (run_.name, run_.seed, run_.val) == ('TA+IA', 4, dict(HOTA=0.45))
+    assert run_.similar == dict(different=0.1, same=0.2) and 'MOTA' not in run_.test
+    for part, shift in (('', 0), ('val', 0.1)):
+        trackers = [dict(scores=dict.fromkeys(SCORES, 0.25 + shift))]
+        report = dict(trackers=trackers, facts=dict(machine='device cpu, threads 1'))
+        write_text(folder / part / 'benchmark/benchmark.json', json.dumps(report))
+    write_text(tmp_path / 'seed4/.stages/train-TI.json', '{"seconds": 12.5}')
+    (run_,) = ablation.find_runs(tmp_path)
+    assert run_.test == dict.fromkeys(SCORES, 0.25)
+    assert run_.val == dict.fromkeys(SCORES, 0.35)
+    assert run_.machine == dict(device='cpu', threads='1')
+    assert run_.seconds == dict(fdta=12.5) and run_.code is None
 
 
 @pytest.mark.parametrize('option', ['variants', 'detectors', 'sharing', 'spatial'])

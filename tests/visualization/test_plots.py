@@ -10,6 +10,7 @@ from mmfdta.visualization import (
     TrackerPoint,
     plot_differences,
     plot_hota_curves,
+    plot_paired,
     plot_plane,
     plot_scores,
     plot_similarity,
@@ -136,3 +137,17 @@ def test_differences_show_each_sequence_and_the_interval(tmp_path):
     assert [list(map(float, bar)) for bar in bars] == [[-2, 20]] * 2
     assert 'to A' in axis.get_xlabel()
     assert save_figure(figure, tmp_path / 'd.png').stat().st_size > 1000
+
+
+def test_paired_differences_have_a_panel_for_each_score():
+    some = DifferenceRow(np.array([0.1, 0.3]), 0.2, -1.07, 1.47, 0)
+    alone = DifferenceRow(np.array([0.1]), 0.1, np.nan, np.nan, 1)
+    figure = plot_paired(
+        {'HOTA': {'B': some, 'C': alone}, 'DetA': {'B': alone, 'C': some}}, 'A', 0.95
+    )
+    assert [axis.get_title() for axis in figure.axes] == ['HOTA', 'DetA']
+    for axis, names in zip(figure.axes, (['B', 'C'], ['', '']), strict=True):
+        assert [label.get_text() for label in axis.get_yticklabels()] == names
+    assert markers(figure.axes[0], 'D') == [(20, 0), (10, 1)]
+    assert markers(figure.axes[1], 'D') == [(10, 0), (20, 1)]
+    assert 'to A' in figure.get_supxlabel()
