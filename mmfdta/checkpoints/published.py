@@ -435,7 +435,10 @@ _ALL = (
         address=None,
         licence='Apache-2.0',
         source='docs/minidance.md',
-        configs=('fdta_mini', 'fdta_mini_demo', 'boxes-looks_fdta-det_mini'),
+        configs=(
+            *('fdta_mini', 'fdta_mini_demo', 'boxes-looks_fdta-det_mini'),
+            'fdta_pets',
+        ),
         figures=(
             PublishedScores(
                 'MiniDance',
