@@ -77,11 +77,11 @@ def recognise_weights(path: Path) -> Recognised | None:
     digest = file_digest(path)
     for weights in PUBLISHED.values():
         if weights.sha256_prefix and digest.startswith(weights.sha256_prefix):
-            return Recognised(weights, digest, 'SHA-256')
+            return Recognised(weights, digest, 'its SHA-256')
     for weights in PUBLISHED.values():
         address = urlsplit(weights.address or '').path.rpartition('/')[2]
         if path.name in (weights.file, address) and not weights.sha256_prefix:
-            return Recognised(weights, digest, 'the name of the file')
+            return Recognised(weights, digest, 'its name')
     return None
 
 
@@ -319,7 +319,8 @@ def describe(reproduction: Reproduction, run: FinishedRun) -> str:
                         row.metric,
                         f'{row.published:g}',
                         f'{row.here:.2f}',
-                        f'{row.difference:+.2f}',
+                        # Without the sign of a rounded zero.
+                        f'{round(row.difference, 2) + 0.0:+.2f}',
                         f'{row.tolerance:g}',
                     )
                     for row in reproduction.rows
@@ -332,7 +333,7 @@ def describe(reproduction: Reproduction, run: FinishedRun) -> str:
     if reproduction.verdict in ('equal', 'different'):
         lines += [
             f'{run.config}, {run.num_sequences} sequences; the file was recognised by '
-            f'{recognised.by}; SHA-256 {recognised.sha256}',
+            f'{recognised.by} (SHA-256 {recognised.sha256})',
             _REPORT,
         ]
     return '\n'.join(lines)
