@@ -1,5 +1,5 @@
 # FDTA on MMDetection's DINO, small, on the first half of PETS09-S2L1. Trained on from
-# weights of fdta_dino-r50_mini.py: --cfg-options load_from=PATH.
+# weights of fdta_dino-r50_mini.py: --cfg-options load_from=PATH. No score is known.
 _base_ = [
     './_base_/models/fdta_dino_small.py',
     './_base_/datasets/pets_clips.py',
