@@ -4,7 +4,8 @@
 Every variant of a seed starts from the same detector and sees the same clips;
 only the adapters differ. With --detectors and --sharing other detectors and ways in
 which they share gradients with association are compared, too, and with --spatial ways
-in which the Spatial Adapter enters the detector, each with each. What an earlier run
+in which the Spatial Adapter enters the detector, on other renderings (--conditions)
+and for other lengths of training (--iterations), each with each. What an earlier run
 has finished is reused, on any machine with --records; an interrupted training goes on.
 """
 
@@ -58,6 +59,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'start)',
     )
     parser.add_argument(
+        '--conditions',
+        nargs='+',
+        metavar='CONDITION',
+        default=['default'],
+        help='renderings of the data: default, similarity-0.6, similarity-1.0, '
+        'crossings (all dancers cross, at very different depths), occlusions (behind '
+        'screens); each has its own detector and its own folder beside the data root',
+    )
+    parser.add_argument(
+        '--iterations',
+        type=int,
+        nargs='+',
+        metavar='N',
+        default=[None],
+        help="iterations of FDTA's training; warm-up and cosine are stretched with "
+        'them (default: those of its config)',
+    )
+    parser.add_argument(
         '--records',
         type=Path,
         metavar='FILE',
@@ -81,6 +100,8 @@ def run(options: argparse.Namespace) -> None:
         options.detectors,
         options.sharing,
         options.spatial,
+        options.conditions,
+        options.iterations,
     )
 
     run_ablation(

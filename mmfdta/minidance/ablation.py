@@ -8,8 +8,9 @@ paper asks about the adapters on DanceTrack.
 
 import contextlib
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmfdta.apis.benchmark import Entry
+from mmfdta.apis.config import load_config
 from mmfdta.apis.fingerprints import MODEL_CODE, code_digest, digest
 from mmfdta.apis.machine import describe_machine
 from mmfdta.structures.whole_files import write_text
@@ -37,6 +39,16 @@ from .training import (
     tracker_stage,
 )
 
+CONDITIONS: dict[str, dict[str, float]] = {
+    'default': {},
+    'similarity-0.6': dict(similarity=0.6),
+    'similarity-1.0': dict(similarity=1.0),
+    'crossings': dict(crossing=1.0, gap=3.0),
+    'occlusions': dict(screens=2),
+}
+"""Name of a rendering of MiniDance -> its options: other than the default are how alike
+dancers look, whether all of them cross at very different depths, and whether they pass
+behind screens."""
 CODE = (*MODEL_CODE, 'engine', 'evaluation')
 """Folders whose code decides what a training gives."""
 VARIANTS = {
@@ -98,17 +110,24 @@ class Variant:
         detector: Key of :data:`DETECTORS`.
         sharing: Key of :data:`SHARING`.
         spatial: Key of :data:`SPATIAL`; ``released`` without the Spatial Adapter.
+        condition: Key of :data:`CONDITIONS`.
+        iterations: Of FDTA's training; None as in its config.
     """
 
     adapters: str = 'all'
     detector: str = 'deformable-detr'
     sharing: str = 'default'
     spatial: str = 'released'
+    condition: str = 'default'
+    iterations: int | None = None
 
     @property
     def group(self) -> str:
         """What it is trained on, where that is not as in the demo."""
-        return '' if self.detector == 'deformable-detr' else self.detector
+        detector = '' if self.detector == 'deformable-detr' else self.detector
+        condition = '' if self.condition == 'default' else self.condition
+        length = f'{self.iterations} iterations' if self.iterations else ''
+        return ', '.join(filter(None, (detector, condition, length)))
 
     @property
     def label(self) -> str:
@@ -124,12 +143,16 @@ class Variant:
     def place(self) -> tuple[int, ...]:
         """Its place in tables: variants of one group stand together."""
         known = (
-            (DETECTORS, self.detector),
             (VARIANTS, self.adapters),
             (SPATIAL, self.spatial),
             (SHARING, self.sharing),
         )
-        return tuple(list(names).index(name) for names, name in known)
+        return (
+            list(DETECTORS).index(self.detector),
+            list(CONDITIONS).index(self.condition),
+            self.iterations or 0,
+            *(list(names).index(name) for names, name in known),
+        )
 
     @property
     def stages(self) -> tuple[str, str, str]:
@@ -140,7 +163,8 @@ class Variant:
     @property
     def key(self) -> str:
         """Its name in file names of its detector and seed."""
-        return '-'.join((VARIANTS[self.adapters] or 'none', *self._ways))
+        length = [f'{self.iterations}'] if self.iterations else []
+        return '-'.join((VARIANTS[self.adapters] or 'none', *self._ways, *length))
 
     @property
     def _ways(self) -> list[str]:
@@ -149,10 +173,33 @@ class Variant:
         return spatial if self.sharing == 'default' else [*spatial, self.sharing]
 
     def root(self, work_dir: Path) -> Path:
-        """Folder with the seeds of its detector."""
-        if self.detector == 'deformable-detr':
-            return work_dir
-        return work_dir / self.detector
+        """Folder with the seeds of its detector, on its data."""
+        if self.detector != 'deformable-detr':
+            work_dir = work_dir / self.detector
+        return work_dir if self.condition == 'default' else work_dir / self.condition
+
+    def plan(
+        self, work_dir: Path, data_root: Path | None, seed: int, settings: dict
+    ) -> DemoPlan:
+        """Plan a seed of it.
+
+        Args:
+            work_dir: As in :func:`run_ablation`.
+            data_root: As in :func:`run_ablation`.
+            seed: Of the training.
+            settings: As in :func:`run_ablation`.
+        """
+        folder = self.root(work_dir) / f'seed{seed}'
+        if self.condition == 'default':
+            return DemoPlan(folder, data_root, seed, settings)
+        usual = DemoPlan(folder, data_root, seed, settings).config(TRACKER)
+        root = Path(usual.train_dataloader.dataset.data_root)
+        options = {
+            f'train_dataloader.dataset.options.{name}': value
+            for name, value in CONDITIONS[self.condition].items()
+        }
+        root = root.with_name(f'{root.name}-{self.condition}')
+        return DemoPlan(folder, root, seed, options | settings)
 
 
 def run_ablation(
@@ -170,9 +217,10 @@ def run_ablation(
 
     Args:
         work_dir: Gets ``ablation.{md,csv,json}``, ``differences.{md,csv,json,png}``,
-            ``seed<N>/`` with the runs on Deformable DETR and ``<detector>/seed<N>/``
-            with those on others.
-        data_root: Folder of the rendered data; None: that of the configs.
+            ``seed<N>/`` with the runs on Deformable DETR and default data, and
+            ``<detector>/<condition>/seed<N>/`` with those on others.
+        data_root: Folder of the rendered data; None: that of the configs. Other
+            renderings lie beside it, as ``<data root>-<condition>``.
         seeds: Seeds of the trainings; every seed has all its variants before the
             next one starts.
         variants: What is trained.
@@ -201,8 +249,8 @@ def run_ablation(
     work_dir.mkdir(parents=True, exist_ok=True)
     digests = Digests(settings or {})
     for seed, variant in product(seeds, variants):
-        folder = variant.root(work_dir) / f'seed{seed}'
-        plan = DemoPlan(folder, data_root, seed, settings or {})
+        plan = variant.plan(work_dir, data_root, seed, settings or {})
+        folder = plan.work_dir
         say(f'\nseed {seed}, {variant.name}')
         key = variant.name, seed, digests.of(variant)
         if records and key in {run.key for run in read_records(records)}:
@@ -295,6 +343,24 @@ def with_depth(config: Config, tracker: Config) -> Config:
     return config
 
 
+def set_length(config: Config, iterations: int) -> Config:
+    """Stretch or shorten a training, its warm-up and its cosine.
+
+    Args:
+        config: Config of a training; it is changed.
+        iterations: How long it is to be.
+
+    Returns:
+        The config.
+    """
+    usual, (first, second) = config.train_cfg.max_iters, config.param_scheduler
+    config.train_cfg.update(max_iters=iterations, val_interval=iterations)
+    warmup = max(1, round(first.end * iterations / usual))
+    first.end = warmup
+    second.update(begin=warmup, end=iterations, T_max=iterations - warmup)
+    return config
+
+
 def make_configs(plan: DemoPlan, variant: Variant) -> tuple[Config, Config]:
     """Make the configs of the two trainings of a variant.
 
@@ -315,6 +381,8 @@ def make_configs(plan: DemoPlan, variant: Variant) -> tuple[Config, Config]:
     sharing = SHARING[variant.sharing]
     if sharing is not None:
         tracker.model.embedding_sharing = dict(sharing)
+    if variant.iterations:
+        set_length(tracker, variant.iterations)
     return detector, tracker
 
 
@@ -326,13 +394,14 @@ class Digests:
     """
 
     def __init__(self, settings: dict) -> None:
-        self._plan = DemoPlan(Path(), settings=settings)
+        self._settings = settings
         self._known: dict[Variant, str] = {}
 
     def of(self, variant: Variant) -> str:
         """Name those of a variant."""
         if variant not in self._known:
-            facts = map(describe_training, make_configs(self._plan, variant))
+            plan = variant.plan(Path(), None, 0, self._settings)
+            facts = map(describe_training, make_configs(plan, variant))
             decisive = [{**fact, 'randomness': None} for fact in facts]
             self._known[variant] = digest(*decisive)
         return self._known[variant]
@@ -435,12 +504,25 @@ def find_runs(work_dir: Path) -> list[Run]:
     Returns:
         In the order of tables.
     """
+    known = {(v.root(Path()), v.key): v for v in known_variants()}
     found = []
-    for variant in sorted(known_variants(), key=lambda variant: variant.place):
-        paths = variant.root(work_dir).glob(f'seed*/{variant.key}/scores.json')
-        folders = {int(p.parts[-3].removeprefix('seed')): p.parents[1] for p in paths}
-        found += [read_run(folders[s], variant, s) for s in sorted(folders)]
-    return found
+    for depth in ('', '*/', '*/*/'):
+        for path in work_dir.glob(f'{depth}seed*/*/scores.json'):
+            root, folder = path.parents[2].relative_to(work_dir), path.parents[1]
+            key, length = _split_key(path.parent.name)
+            variant, seed = known.get((root, key)), folder.name.removeprefix('seed')
+            if variant is None or not seed.isdecimal():
+                continue
+            variant = replace(variant, iterations=length)
+            found.append((variant.place, int(seed), folder, variant))
+    found.sort(key=lambda entry: entry[:2])
+    return [read_run(folder, variant, seed) for _, seed, folder, variant in found]
+
+
+def _split_key(key: str) -> tuple[str, int | None]:
+    """What was trained, and for how many iterations, if not as in the config."""
+    found = re.fullmatch(r'(.+)-(\d+)', key)
+    return (found[1], int(found[2])) if found else (key, None)
 
 
 def records_of(path: Path, digests: Digests) -> list[Run]:
@@ -468,6 +550,8 @@ def list_variants(
     detectors: Sequence[str] = ('deformable-detr',),
     sharing: Sequence[str] = ('default',),
     spatial: Sequence[str] = ('released',),
+    conditions: Sequence[str] = ('default',),
+    iterations: Sequence[int | None] = (None,),
 ) -> list[Variant]:
     """Combine choices by their names.
 
@@ -476,28 +560,43 @@ def list_variants(
         detectors: Keys of :data:`DETECTORS`.
         sharing: Keys of :data:`SHARING`.
         spatial: Keys of :data:`SPATIAL`.
+        conditions: Keys of :data:`CONDITIONS`.
+        iterations: Of FDTA's training; None, or as many as in its config, leave it.
 
     Returns:
         Each combination, those of one detector next to each other. Without the Spatial
         Adapter there is one for all ways in which it could enter.
 
     Raises:
-        ValueError: If a name is unknown, or another detector is to have depth from the
-            start.
+        ValueError: If a name is unknown, another detector is to have depth from the
+            start, or a training has no iterations to warm up.
     """
     for option, names, known in (
         ('variants', adapters, VARIANTS),
         ('detectors', detectors, DETECTORS),
         ('sharing', sharing, SHARING),
         ('spatial', spatial, SPATIAL),
+        ('conditions', conditions, CONDITIONS),
     ):
         unknown = [name for name in names if name not in known]
         if unknown:
             expected = ', '.join(known)
             raise ValueError(f'--{option}: found {unknown[0]!r}, expected {expected}')
+    for length in iterations:
+        if length is not None and length < 2:
+            raise ValueError(f'--iterations: found {length}, expected at least 2')
+    usual = {
+        name: load_config(DETECTORS[name][1]).train_cfg.max_iters
+        for name in (detectors if any(iterations) else ())
+    }
     chosen = [
-        Variant(a, d, s, way if 'S' in VARIANTS[a] else 'released')
-        for d, s, a, way in product(detectors, sharing, adapters, spatial)
+        Variant(
+            *(a, d, s, way if 'S' in VARIANTS[a] else 'released', condition),
+            None if length == usual.get(d) else length,
+        )
+        for d, condition, length, s, a, way in product(
+            detectors, conditions, iterations, sharing, adapters, spatial
+        )
     ]
     for variant in chosen:
         if variant.spatial == 'from-start' and variant.detector != 'deformable-detr':
@@ -509,7 +608,7 @@ def list_variants(
 
 
 def known_variants() -> list[Variant]:
-    """All that can be trained."""
+    """All that can be trained, for as long as the configs say."""
     return [
         variant
         for detector in DETECTORS
@@ -522,5 +621,6 @@ def known_variants() -> list[Variant]:
                 for way in SPATIAL
                 if detector == 'deformable-detr' or way != 'from-start'
             ],
+            tuple(CONDITIONS),
         )
     ]

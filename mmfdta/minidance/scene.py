@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
 """A sequence: the options it follows, and what each of its frames shows."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,24 @@ from .stage import (
     encode_depth,
     hold_camera,
     place_props,
+    place_screens,
 )
 
 SPLITS = ('train', 'val', 'test')
 
 
-def _option(default: float, low: float, high: float, text: str) -> Any:
-    """Declare an option with its range and what ``--help`` says of it."""
-    return field(default=default, metadata=dict(low=low, high=high, text=text))
+def _option(
+    default: float, low: float, high: float, text: str, later: bool = False
+) -> Any:
+    """Declare an option with its range and what ``--help`` says of it.
+
+    Data sets that do not name an option that came ``later`` have its default.
+    """
+    metadata = dict(low=low, high=high, text=text, later=later)
+    return field(default=default, metadata=metadata)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MiniDanceOptions:
     """Everything that decides the pixels of a MiniDance data set.
 
@@ -59,6 +66,12 @@ class MiniDanceOptions:
     max_props: int = _option(2, 0, 50, 'most distractor shapes of a sequence')
     jpeg_quality: int = _option(92, 1, 100, 'quality of the images')
     seed: int = _option(0, 0, 2**63 - 1, 'seed of the whole set')
+    gap: float = _option(
+        1.0, 0, 4, 'depth between two who meet, relative to 0.10 to 0.22', later=True
+    )
+    screens: int = _option(
+        0, 0, 10, 'standing screens, which hide who passes behind them', later=True
+    )
 
     def __post_init__(self) -> None:
         for option in fields(self):
@@ -71,6 +84,15 @@ class MiniDanceOptions:
                     f'MiniDance option {option.name} = {value}, expected {low} to '
                     f'{high}.'
                 )
+
+    def __repr__(self) -> str:
+        # Trainings are known by this text: as it was while there was no more to say.
+        named = [f for f in fields(self) if not self._is_unsaid(f)]
+        values = [f'{f.name}={getattr(self, f.name)!r}' for f in named]
+        return f'{type(self).__name__}({", ".join(values)})'
+
+    def _is_unsaid(self, option: Field) -> bool:
+        return option.metadata['later'] and getattr(self, option.name) == option.default
 
     def sequences(self, split: str) -> int:
         """Return the number of sequences of ``train``, ``val`` or ``test``."""
@@ -89,10 +111,12 @@ class MiniDanceOptions:
         Returns:
             One ``name: stored, asked for`` per difference.
         """
+        usual = {f.name: f.default for f in fields(self) if f.metadata['later']}
+        there = {**usual, **other}
         return [
-            f'{f.name}: {other.get(f.name)!r} there, {getattr(self, f.name)!r} wanted'
+            f'{f.name}: {there.get(f.name)!r} there, {getattr(self, f.name)!r} wanted'
             for f in fields(self)
-            if other.get(f.name) != getattr(self, f.name)
+            if there.get(f.name) != getattr(self, f.name)
         ]
 
 
@@ -220,7 +244,17 @@ def build_scene(options: MiniDanceOptions, split: str, number: int) -> Scene:
         backdrop=build_backdrop(rng, camera),
         looks=dress_cast(rng, count, options.similarity),
         dances=teach_dances(rng, count, options.speed),
-        ways=choreograph(rng, count, options.frames, options.crossing, options.speed),
-        props=place_props(rng, options.max_props, options.frames),
+        ways=choreograph(
+            rng,
+            count,
+            options.frames,
+            options.crossing,
+            options.speed,
+            options.gap,
+        ),
+        props=[
+            *place_props(rng, options.max_props, options.frames),
+            *place_screens(rng, options.screens, options.frames),
+        ],
         grain=int(rng.integers(2**31)),
     )

@@ -289,6 +289,26 @@ def _make_prop(rng: np.random.Generator, frames: int) -> Prop:
     return Prop(kind, x, rng.uniform(0.95, 2.3), size, height, (red, green, blue))
 
 
+def place_screens(rng: np.random.Generator, count: int, frames: int) -> list[Prop]:
+    """Stand screens at the front of the stage, taller than the dancers behind.
+
+    Args:
+        rng: Source of randomness.
+        count: Number of screens.
+        frames: Number of frames.
+
+    Returns:
+        The screens.
+    """
+    screens = []
+    for place in np.linspace(-0.45, 0.45, count) if count > 1 else np.zeros(count):
+        red, green, blue = rng.integers(30, 220, 3).tolist()
+        x = np.full(frames, place + rng.uniform(-0.1, 0.1))
+        size = rng.uniform(0.35, 0.55)
+        screens.append(Prop('box', x, 0.95, size, 0.6, (red, green, blue)))
+    return screens
+
+
 # Stage positions in the wings and where the dance floor ends.
 _OUTSIDE = 1.75
 _EDGE = 0.8
@@ -336,7 +356,12 @@ class _Stage:
 
 
 def choreograph(
-    rng: np.random.Generator, count: int, frames: int, crossing: float, speed: float
+    rng: np.random.Generator,
+    count: int,
+    frames: int,
+    crossing: float,
+    speed: float,
+    gap: float = 1.0,
 ) -> np.ndarray:
     """Plan the ways of the dancers of a sequence: crossings, feints, entries, exits.
 
@@ -351,6 +376,7 @@ def choreograph(
         frames: Number of frames F.
         crossing: Probability that two neighbours meet in a beat.
         speed: Relative speed.
+        gap: Depth between two who meet, relative to the usual one.
 
     Returns:
         float (N, F, 2), stage positions x and depths z.
@@ -362,7 +388,7 @@ def choreograph(
     frame = 0.0
     while frame < frames:
         beat = rng.uniform(*_BEAT) / speed
-        moved = _cross(rng, stage, routes, frame, beat, crossing)
+        moved = _cross(rng, stage, routes, frame, beat, crossing, gap)
         _drift(rng, stage, routes, frame, beat, moved)
         frame += beat
     return np.stack([route.sample(frames).T for route in routes])
@@ -386,6 +412,7 @@ def _cross(
     frame: float,
     beat: float,
     crossing: float,
+    relative_gap: float,
 ) -> set[int]:
     """Let pairs of neighbours change places or meet and turn back."""
     line = [i for i in np.argsort(stage.x) if stage.present[i]]
@@ -396,8 +423,11 @@ def _cross(
         moved |= set(pair)
         swap = rng.random() < 0.5
         middle_x = stage.x[list(pair)].mean()
-        middle_z = np.clip(stage.z[list(pair)].mean(), 1.15, 1.8)
-        gap = rng.uniform(*_GAP) * rng.choice([-1, 1])
+        middle_z = stage.z[list(pair)].mean()
+        gap = rng.uniform(*_GAP) * relative_gap * rng.choice([-1, 1])
+        # Both stay on the dance floor.
+        half = abs(gap) / 2
+        middle_z = np.clip(middle_z, max(1.15, 1.02 + half), min(1.8, 1.95 - half))
         for i, other, sign in ((*pair, 1), (*pair[::-1], -1)):
             target = stage.x[other] if swap else stage.x[i] + rng.normal(0, 0.04)
             near = middle_x + sign * rng.uniform(-0.06, 0.02)

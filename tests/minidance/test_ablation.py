@@ -8,10 +8,11 @@ import pytest
 import tiny_demo
 import torch
 from mmengine.config import Config
+from mmengine.registry import PARAM_SCHEDULERS
 
 from mmfdta.apis.config import find_config
 from mmfdta.cli.main import main
-from mmfdta.minidance import ablation
+from mmfdta.minidance import MiniDanceOptions, ablation
 from mmfdta.minidance.records import SCORES, read_records
 from mmfdta.structures.whole_files import write_text
 
@@ -139,6 +140,71 @@ def test_detectors_of_mmdetection_have_no_depth_from_the_start():
         ablation.list_variants(['all'], ['dino'], spatial=['gate', 'from-start'])
 
 
+def test_a_condition_has_data_and_settings_of_its_own(tmp_path):
+    roots, options = set(), set()
+    for condition in ablation.CONDITIONS:
+        variant = ablation.Variant('TA+IA', condition=condition)
+        plan = variant.plan(tmp_path / 'w', tmp_path / 'data', 4, {})
+        for config in ablation.make_configs(plan, variant):
+            dataset = config.train_dataloader.dataset
+            roots.add(dataset.data_root)
+            options.add(MiniDanceOptions(**dataset.options))
+        for loader in (config.val_dataloader, config.test_dataloader):
+            assert loader.dataset.data_root == dataset.data_root
+            assert loader.dataset.options == dataset.options
+        end = '' if condition == 'default' else f'-{condition}'
+        assert dataset.data_root == f'{tmp_path / "data"}{end}'
+    assert len(roots) == len(options) == len(ablation.CONDITIONS)
+    assert MiniDanceOptions() in options
+
+
+def test_a_longer_training_has_the_same_schedule_stretched():
+    """The learning rate halfway is that of the usual training halfway."""
+    rates = []
+    for length in (2600, 650, 5200):
+        config = Config.fromfile(find_config('fdta_mini'))
+        ablation.set_length(config, length)
+        assert config.train_cfg.max_iters == config.train_cfg.val_interval == length
+        optimiser = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+        schedulers = [
+            PARAM_SCHEDULERS.build(dict(scheduler, optimizer=optimiser))
+            for scheduler in config.param_scheduler
+        ]
+        found = []
+        for step in range(length):
+            if step in (length // 52, length // 2, length - 1):
+                found.append(optimiser.param_groups[0]['lr'])
+            for scheduler in schedulers:
+                scheduler.step()
+        rates.append(found)
+    for found in rates[1:]:
+        assert found == pytest.approx(rates[0], rel=0.03)
+    usual, longer = ablation.list_variants(['none'], iterations=[2600, 5200])
+    assert (usual, longer.name) == (ablation.Variant('none'), '5200 iterations, none')
+    with pytest.raises(ValueError, match='--iterations: found 1, expected at least 2'):
+        ablation.list_variants(iterations=[1])
+
+
+def test_runs_are_found_by_their_folders(tmp_path):
+    folders = {
+        'seed0/none': 'none',
+        'seed10/STI-gate': 'all, gate',
+        'seed9/STI-gate': 'all, gate',
+        'seed0/STI-gate-5200': '5200 iterations, all, gate',
+        'crossings/seed2/TI-weak': 'crossings, TA+IA, weak',
+        'dino/similarity-1.0/seed2/I-7': 'dino, similarity-1.0, 7 iterations, IA',
+    }
+    for folder in (*folders, 'seed0/STI-odd', 'old/seed0/none', 'seedling/none'):
+        scores = dict(HOTA=0.5, different=0.1, same=0.2)
+        write_text(tmp_path / folder / 'scores.json', json.dumps(scores))
+    found = [(run_.name, run_.seed) for run_ in ablation.find_runs(tmp_path)]
+    assert found == [
+        *(('none', 0), ('all, gate', 9), ('all, gate', 10)),
+        *(('5200 iterations, all, gate', 0), ('crossings, TA+IA, weak', 2)),
+        ('dino, similarity-1.0, 7 iterations, IA', 2),
+    ]
+
+
 def test_a_reference_that_is_no_variant_is_named(tmp_path, capsys):
     code = main(['ablation', '--work-dir', str(tmp_path / 'w'), '--reference', 'al'])
     assert code == 1
@@ -185,7 +251,9 @@ def test_runs_of_an_earlier_version_are_read_with_their_reports(tmp_path):
     assert run_.seconds == dict(fdta=12.5) and run_.code is None
 
 
-@pytest.mark.parametrize('option', ['variants', 'detectors', 'sharing', 'spatial'])
+@pytest.mark.parametrize(
+    'option', [*('variants', 'detectors', 'sharing', 'spatial', 'conditions')]
+)
 def test_an_unknown_choice_is_named(option, tmp_path, capsys):
     code = main(['ablation', '--work-dir', str(tmp_path), f'--{option}', 'dno'])
     assert code == 1

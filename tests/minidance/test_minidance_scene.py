@@ -133,6 +133,42 @@ def test_dancers_cross_as_often_as_asked():
     assert often[1] > 1.25 * rare[1] + 50  # frames in each other's way
 
 
+def test_who_meets_is_as_far_apart_as_asked():
+    """In depth; nothing else of the choreography changes, and all stay on the floor."""
+    usual, wide = (
+        [build_scene(MiniDanceOptions(crossing=1.0, gap=gap), 'val', n) for n in (0, 1)]
+        for gap in (1.0, 4.0)
+    )
+    for one, other in zip(usual, wide, strict=True):
+        assert np.array_equal(one.ways[..., 0], other.ways[..., 0])
+        assert other.ways[..., 1].min() > 0.9 and other.ways[..., 1].max() < 2.2
+
+    def apart(scenes):
+        """Depth between two who are in each other's way, on an empty stage."""
+        found = []
+        for scene in scenes:
+            x, z = scene.ways.transpose(2, 0, 1)
+            for a, b in itertools.combinations(range(len(x)), 2):
+                found.append(np.abs(z[a] - z[b])[np.abs(x[a] - x[b]) < 0.05])
+        return np.median(np.concatenate(found))
+
+    assert apart(wide) > 2 * apart(usual)
+
+
+def test_screens_hide_whom_they_stand_before():
+    """And change neither the dance nor the rest of the stage."""
+    plain, hidden = (
+        build_scene(MiniDanceOptions(screens=screens), 'val', 1) for screens in (0, 2)
+    )
+    assert np.array_equal(plain.ways, hidden.ways)
+    assert len(hidden.props) == len(plain.props) + 2
+    seen = [
+        np.concatenate([s.render(f).visibilities for f in range(0, 60, 6)])
+        for s in (plain, hidden)
+    ]
+    assert seen[1].sum() < 0.8 * seen[0].sum()
+
+
 def test_feints_turn_back_and_motion_is_not_linear():
     """About half of the meetings end on the sides where they began."""
     options = MiniDanceOptions(crossing=1.0, frames=60, min_dancers=2, max_dancers=2)

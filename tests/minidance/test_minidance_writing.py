@@ -181,3 +181,18 @@ def test_an_empty_folder_is_filled(tmp_path):
 def test_options_out_of_range_are_named(name, value):
     with pytest.raises(ValueError, match=f'{name} = {value}, expected'):
         replace(SMALL, **{name: value})
+
+
+def test_a_data_set_from_before_an_option_has_its_default(tmp_path):
+    """And trainings on it are known by the text that they were known by."""
+    root = tmp_path / 'set'
+    make_minidance(root, SMALL, 1)
+    manifest = json.loads((root / writing.MANIFEST).read_text())
+    for name in ('gap', 'screens'):
+        del manifest['options'][name]
+    (root / writing.MANIFEST).write_text(json.dumps(manifest))
+    assert not make_minidance(root, SMALL, 1)
+    with pytest.raises(FileExistsError, match='screens: 0 there, 1 wanted'):
+        make_minidance(root, replace(SMALL, screens=1), 1)
+    assert repr(SMALL).endswith('jpeg_quality=92, seed=11)')
+    assert repr(replace(SMALL, gap=2.0)).endswith('seed=11, gap=2.0)')
