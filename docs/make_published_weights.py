@@ -23,9 +23,9 @@ PAGE = ROOT / 'docs' / 'published_weights.md'
 METRICS = tuple(TOLERANCE)
 COCO = """## COCO
 
-Box AP of detectors on the val split, all 80 classes. `mmfdta test` scores tracks; \
-MMDetection's own tool scores these with its own configs: `mmfdta mmdet test \
-MMDETECTION/configs/CONFIG.py $(mmfdta weights NAME)`.
+Box AP of the detectors on the val split, over all 80 classes. `mmfdta test` scores \
+tracks only. To compute box AP, run MMDetection's own tool with its own config: \
+`mmfdta mmdet test MMDETECTION/configs/CONFIG.py $(mmfdta weights NAME)`.
 """
 
 
@@ -37,7 +37,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def link(address: str, text: str) -> str:
-    """Link to a page; a file of the repository stands by its name."""
+    """Link to a page; a file of the repository is named instead."""
     return f'[{text}]({address})' if '://' in address else f'`{address}`'
 
 
@@ -128,7 +128,7 @@ def tolerance_table() -> str:
 
 
 def build_page() -> str:
-    """Return the page with its tables and commands made anew."""
+    """Return the page with its tables and commands made again."""
     text = PAGE.read_text(encoding='utf-8')
     parts = dict(scores=score_sections, tolerance=tolerance_table, files=file_table)
     for name, make in parts.items():
@@ -138,7 +138,7 @@ def build_page() -> str:
             text,
             flags=re.S,
         )
-        assert count == 1, f'{PAGE}: the marks of {name} are not there once'
+        assert count == 1, f'{PAGE}: expected the markers of {name} once'
         text = made
     return text
 
