@@ -27,20 +27,33 @@ SECTIONS = {
     'mmfdta.datasets': 'Data',
     'mmfdta.evaluation': 'Evaluation',
     'mmfdta.engine': 'Training',
-    'mmfdta.visualization': 'Pictures',
+    'mmfdta.visualization': 'Visualization',
 }
-HEAD = """# Configs and switches
+HEAD = """# Configs and settings
 
-Made from the configs and the docstrings by `python docs/make_configs.py`; a test
-compares.
+Find a config to start from, and look up what each setting means.
 
-A config is a Python file that says what is special and takes the rest from `_base_`.
-Any value can be changed on the command line: `--cfg-options model.tracker.det_thr=0.4`.
-Keys with dots name where a setting stands, and elements of a list go by number:
-`custom_hooks.1.interval=500`.
+```shell
+mmfdta track people.mp4 --config bytetrack_yolox-s_coco
+mmfdta train fdta_dancetrack --cfg-options model.tracker.det_thr=0.4
+```
 
-A class that stands in a config by its `type` takes the settings of its table. "At" is
-where the configs of this project have it, FDTA's before the others.
+**Names.** A name is `TRACKER_DATASET` if the tracker has its own detector, and
+`TRACKER_DETECTOR_DATASET` otherwise. `fdta-det` is the detector of FDTA, `fdta-dino` that
+of FDTA on DINO. `mini` is [MiniDance](minidance.md). Commands accept the name with or
+without `.py`, or the path of a config.
+
+**Your own config.** A config is a Python file. It names the configs that it is based on
+in `_base_` and contains only what differs from them.
+
+**The command line.** `--cfg-options` changes any value. Keys with dots say where it is.
+Elements of a list have numbers, counted from 0: `custom_hooks.1.interval=500`.
+
+**Classes.** Where a config names a class by `type`, it can also give the settings in the
+table of that class. "In the configs" says where mmfdta's own configs have the class. If
+several do, it is the place in `fdta_dancetrack`, if that config has it.
+
+`python docs/make_configs.py` writes this page from the configs and the docstrings.
 """
 
 
@@ -58,13 +71,13 @@ def describe_config(path: Path) -> str:
 
 
 def config_table() -> list[str]:
-    """List the configs with what they hold."""
-    rows = ['| config | trains | what it is |', '| --- | --- | --- |']
+    """List the configs with their descriptions."""
+    rows = ['| config | trains | description |', '| --- | --- | --- |']
     for path in sorted((ROOT / 'configs').glob('*.py')):
         config = Config.fromfile(path)
         trains = 'yes' if config.get('train_dataloader') else 'no'
         rows.append(f'| `{path.name}` | {trains} | {describe_config(path)} |')
-    rows += ['', '| base | what it holds |', '| --- | --- |']
+    rows += ['', '| base config | content |', '| --- | --- |']
     for path in sorted((ROOT / 'configs' / '_base_').rglob('*.py')):
         name = path.relative_to(ROOT / 'configs').as_posix()
         text = re.split(r'(?<=[a-z)])[.;] ', describe_config(path))[0].rstrip('.')
@@ -175,7 +188,7 @@ def tidy(text: str) -> str:
 def class_section(name: str, cls: type, place: str) -> list[str]:
     """Write the section of one class."""
     first = (inspect.getdoc(cls) or '').split('\n\n')[0]
-    where = f' At `{place}`.' if place else ''
+    where = f' In the configs: `{place}`.' if place else ''
     lines = [f'### {name}', '', f'{tidy(first)}{where}', '']
     rows = list(arguments(cls))
     if rows:
