@@ -1,5 +1,5 @@
-# FDTA's association on boxes and looks together, on FDTA's detector, which stays as it
-# is: starts from a checkpoint of fdta_mini.py, and learns from images.
+# FDTA's association on boxes and embeddings of FDTA's detector, which stays frozen.
+# Starts from a checkpoint of fdta_mini.py and trains on images (docs/boxes.md).
 _base_ = ['./fdta_mini.py', './_base_/models/box_fdta_small.py']
 
 load_from = 'minidance'

@@ -1,5 +1,5 @@
-# FDTA's association on boxes alone, on DanceTrack: of the data set, gt/gt.txt and
-# seqinfo.ini of its sequences are enough. Tested on the boxes of the ground truth;
+# FDTA's association on boxes alone, on DanceTrack. It needs only gt/gt.txt and
+# seqinfo.ini of the sequences, and is tested on the boxes of the ground truth.
 # boxes_fdta-det_dancetrack.py and boxes_yolox-x_dancetrack.py test it on detections.
 _base_ = [
     './_base_/models/box_fdta.py',

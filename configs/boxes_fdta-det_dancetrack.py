@@ -1,5 +1,5 @@
 # FDTA's association on the boxes of FDTA's detector, on DanceTrack. Takes a checkpoint
-# of boxes_dancetrack.py, and as detector_checkpoint one of fdta_dancetrack.py.
+# of boxes_dancetrack.py; detector_checkpoint names one of fdta_dancetrack.py.
 _base_ = ['./fdta_dancetrack.py', './_base_/models/box_fdta.py']
 
 model = dict(

@@ -1,5 +1,5 @@
-# FDTA's association on the boxes of FDTA's detector, without its looks. Takes a
-# checkpoint of boxes_mini.py, and the detector out of one of fdta_mini.py.
+# FDTA's association on the boxes of FDTA's detector, without its embeddings. Takes a
+# checkpoint of boxes_mini.py; detector_checkpoint names one of fdta_mini.py.
 _base_ = ['./fdta_mini.py', './_base_/models/box_fdta_small.py']
 
 model = dict(

@@ -1,6 +1,6 @@
 # FDTA's association on the boxes of YOLOX-x, on DanceTrack. Takes a checkpoint of
-# boxes_dancetrack.py, and as detector_checkpoint the YOLOX-x that
-# bytetrack_yolox-x_dancetrack.py takes.
+# boxes_dancetrack.py; detector_checkpoint names the YOLOX-x of
+# bytetrack_yolox-x_dancetrack.py.
 _base_ = ['./bytetrack_yolox-x_dancetrack.py', './_base_/models/box_fdta.py']
 
 model = dict(

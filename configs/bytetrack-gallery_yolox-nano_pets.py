@@ -1,5 +1,5 @@
-# ByteTrack with a gallery on PETS09-S2L1: who returns has the old identity, known by
-# means of YOLOX-nano's early maps (docs/video.md).
+# ByteTrack with a gallery on PETS09-S2L1: people who return get their old identity. The
+# embeddings are early feature maps of YOLOX-nano (docs/gallery.md).
 _base_ = ['./bytetrack_yolox-nano_pets.py']
 
 model = dict(

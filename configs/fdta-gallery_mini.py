@@ -1,5 +1,5 @@
-# FDTA with a gallery on MiniDance: who returns has the old identity (docs/video.md).
-# Takes a checkpoint of fdta_mini.py.
+# FDTA with a gallery on MiniDance: dancers who return get their old identity
+# (docs/gallery.md). Takes a checkpoint of fdta_mini.py.
 _base_ = ['./fdta_mini.py']
 
 model = dict(

@@ -1,5 +1,5 @@
-# fdta_mini.py trained on, from the weights in the package, for a minute on a few
-# sequences. `mmfdta demo` is this, and a comparison with other trackers.
+# fdta_mini.py for another minute on a few sequences, from the weights in the package.
+# `mmfdta demo` trains it and compares the result with other trackers.
 _base_ = ['./fdta_mini.py']
 
 load_from = 'minidance'

@@ -1,5 +1,6 @@
-# A small tracker on YOLOX-nano, which knows no identities: the embeddings are means of
-# an early layer in stripes of each box. docs/add_a_tracker.md explains the tracker.
+# A small tracker on YOLOX-nano, which was not trained on identities. The embeddings are
+# means of an early layer in stripes of each box. docs/add_a_tracker.md explains the
+# tracker.
 _base_ = ['./bytetrack_yolox-nano_coco.py']
 
 model = dict(

@@ -1,5 +1,5 @@
 # QDTrack (arXiv 2006.06664) of MMDetection on the second halves of MOT17, with the
-# weights of its model zoo, whose backbone takes blue first (docs/baselines.md).
+# weights of its model zoo, whose backbone takes BGR images (docs/baselines.md).
 _base_ = [
     './_base_/models/faster_rcnn_r50.py',
     './_base_/datasets/mot17_second_halves.py',

@@ -39,9 +39,9 @@ mmfdta train fdta_dancetrack --cfg-options model.tracker.det_thr=0.4
 ```
 
 **Names.** A name is `TRACKER_DATASET` if the tracker has its own detector, and
-`TRACKER_DETECTOR_DATASET` otherwise. `fdta-det` is the detector of FDTA, `fdta-dino` that
-of FDTA on DINO. `mini` is [MiniDance](minidance.md). Commands accept the name with or
-without `.py`, or the path of a config.
+`TRACKER_DETECTOR_DATASET` otherwise. `fdta-det` is the detector of FDTA, `fdta-dino`
+that of FDTA on DINO. `mini` is [MiniDance](minidance.md). Commands accept the name with
+or without `.py`, or the path of a config.
 
 **Your own config.** A config is a Python file. It names the configs that it is based on
 in `_base_` and contains only what differs from them.
@@ -49,9 +49,9 @@ in `_base_` and contains only what differs from them.
 **The command line.** `--cfg-options` changes any value. Keys with dots say where it is.
 Elements of a list have numbers, counted from 0: `custom_hooks.1.interval=500`.
 
-**Classes.** Where a config names a class by `type`, it can also give the settings in the
-table of that class. "In the configs" says where mmfdta's own configs have the class. If
-several do, it is the place in `fdta_dancetrack`, if that config has it.
+**Classes.** Where a config names a class by `type`, it can also give the settings in
+the table of that class. "In the configs" says where mmfdta's own configs have the
+class. If several do, it is the place in `fdta_dancetrack`, if that config has it.
 
 `python docs/make_configs.py` writes this page from the configs and the docstrings.
 """

@@ -1,4 +1,4 @@
-# Clips of boxes out of ground-truth text, for association on boxes alone: no image is
+# Clips of boxes from ground-truth text, for association on boxes alone: no image is
 # opened. A config sets the numbers of GenerateIDTargets.
 box_train_pipeline = [
     dict(type='OpenBoxes'),

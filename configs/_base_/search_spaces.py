@@ -1,4 +1,4 @@
-# What `mmfdta tune` tries of each tracker: values by argument of its class. Every
+# What `mmfdta tune` tries for each tracker: values by argument of its class. Every
 # tracker gets the same budget, so its space has what its authors name as settings, and
 # values on both sides of the published ones. A name with dots reaches into an argument:
 # 'obj_score_thrs.high'. LibraryTracker has a space for each of its trackers, by its

@@ -141,11 +141,9 @@ class PublishedWeights:
 SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {'DanceTrack': ('val', 'test'), 'SportsMOT': ('val', 'test')}
 )
-# How the pages of the trackers on YOLOX-x run them.
-_FP16 = "the page runs the authors' code in float16; here it is MMDetection's tracker"
-_OC_SORT_SETTINGS = (
-    f"{_FP16}, with MMDetection's thresholds of detections, which are lower"
-)
+# How the scores of the trackers on YOLOX-x were computed, and how mmfdta runs them.
+_FP16 = "scores of the authors' code in float16; mmfdta runs MMDetection's tracker"
+_OC_SORT_SETTINGS = f'{_FP16} with its detection thresholds, which are lower'
 _TEST_SPLIT = ('test_dataloader.dataset.split=test',)
 
 
@@ -378,7 +376,7 @@ _ALL = (
                 'ocsort_yolox-x_dancetrack',
                 _rates(55.1, 80.3, 38.0, 89.4, 54.2),
                 f'{_OC_SORT}/docs/MODEL_ZOO.md',
-                f'{_OC_SORT_SETTINGS}; docs/GET_STARTED.md there: 54.6 to 55.2 HOTA',
+                f'{_OC_SORT_SETTINGS}; their docs/GET_STARTED.md: 54.6 to 55.2 HOTA',
             ),
             PublishedScores(
                 'DanceTrack',
@@ -386,7 +384,7 @@ _ALL = (
                 _rates(52.1, 77.2, 35.3, 87.3, 51.6),
                 f'{_OC_SORT}/docs/MODEL_ZOO.md',
                 'ocsort_yolox-x_dancetrack',
-                remark=f'{_OC_SORT_SETTINGS}; docs/GET_STARTED.md there: 52.1 to 52.6 '
+                remark=f'{_OC_SORT_SETTINGS}; their docs/GET_STARTED.md: 52.1 to 52.6 '
                 'HOTA',
             ),
         ),

@@ -1,5 +1,5 @@
-# What MOTIP lacks of FDTA: the adapters and the depth loss. A config of MOTIP takes the
-# one of FDTA as its base and these.
+# Removes the adapters and the depth loss, which MOTIP does not have. A config of MOTIP
+# has these settings and the config of FDTA as its bases.
 without_adapters = dict(
     detector=dict(spatial_adapter=None, bbox_head=dict(loss_depth=None)),
     temporal_adapter=None,

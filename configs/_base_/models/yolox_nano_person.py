@@ -1,4 +1,4 @@
-# YOLOX-nano of COCO's person alone: of a head for all classes this one is kept.
+# YOLOX-nano for people: of a head for all classes of COCO, the person is kept.
 _base_ = ['./yolox_nano_coco.py']
 
 model = dict(detector=dict(bbox_head=dict(num_classes=1)))

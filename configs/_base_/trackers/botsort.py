@@ -1,4 +1,4 @@
-# BoT-SORT (arXiv 2206.14651) without its network for looks, as the package `trackers`
+# BoT-SORT (arXiv 2206.14651) without re-identification, as the package `trackers`
 # has it (extra `trackers`). The values are those of the package and the authors' code
 # (NirAharon/BoT-SORT: tools/track.py: track_high_thresh 0.6, track_low_thresh 0.1,
 # new_track_thresh 0.7, track_buffer 30, match_thresh 0.8; tracker/bot_sort.py: at most
