@@ -340,6 +340,7 @@ _ALL = (
             'iou-embedding_yolox-nano_coco',
             *(f'{t}_yolox-nano_pets' for t in _BOX_TRACKERS),
             'bytetrack-gallery_yolox-nano_pets',
+            'boxes-looks_yolox-nano_pets',
         ),
         figures=_coco('', 25.8, f'{_YOLOX}/blob/main/README.md'),
         remark="of YOLOX's authors: MMDetection publishes none of this size",
@@ -435,7 +436,7 @@ _ALL = (
         source='docs/minidance.md',
         configs=(
             *('fdta_mini', 'fdta_mini_demo', 'boxes-looks_fdta-det_mini'),
-            'fdta_pets',
+            *('deformable_detr_pets', 'fdta_pets'),
         ),
         figures=(
             PublishedScores(
