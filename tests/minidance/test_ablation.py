@@ -2,6 +2,7 @@
 """The ablation, tiny: variants differ in their adapters only, and are reused."""
 
 import copy
+import csv
 import json
 
 import pytest
@@ -119,9 +120,10 @@ def test_each_way_of_depth_trains(tmp_path, capsys):
     assert all(torch.equal(from_start[name], depth[name]) for name in depth)
     losses = (seed / 'train_detector-depth').glob('*/vis_data/scalars.json')
     assert all('loss_depth' in line for path in losses for line in path.open())
-    rows = (tmp_path / 'work' / 'ablation.csv').read_text().splitlines()[1:]
-    names = ['none', '"SA, gate"', '"SA, loss-only"', '"SA, from-start"']
-    assert [row.rsplit(',', 9)[0] for row in rows] == names
+    with (tmp_path / 'work' / 'ablation.csv').open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    names = ['none', 'SA, gate', 'SA, loss-only', 'SA, from-start']
+    assert [row['variant'] for row in rows] == names
 
 
 def test_every_combination_has_a_name_and_a_place_of_its_own(tmp_path):
