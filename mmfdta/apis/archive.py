@@ -20,10 +20,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from mmfdta.structures import locks
 from mmfdta.structures.frames import is_image
 from mmfdta.utils.logs import say
 from mmfdta.utils.processes import divide_evenly
@@ -422,27 +423,16 @@ def hold_folder(folder: str | os.PathLike, shared: bool) -> Iterator[None]:
         ValueError: If another command holds it. Where the system or the disk knows no
             locks, nobody asks.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
+
+    def refuse() -> NoReturn:
+        raise ValueError(
+            f'{folder}: another command tracks into it; wait until it ends, name '
+            'another folder with --out-dir, or give all videos to one command, '
+            'which --launcher and --ray divide among processes'
+        )
+
+    with locks.hold_folder(folder, refuse, shared):
         yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f'{folder}: another command tracks into it; wait until it ends, name '
-                'another folder with --out-dir, or give all videos to one command, '
-                'which --launcher and --ray divide among processes'
-            ) from None
-        except OSError:
-            pass
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def track_archive(

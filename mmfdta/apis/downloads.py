@@ -19,7 +19,7 @@ import zipfile
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import (
@@ -30,15 +30,11 @@ from urllib.request import (
     proxy_bypass,
 )
 
+from mmfdta.structures.locks import lock
 from mmfdta.structures.whole_files import UNFINISHED, write_text
 from mmfdta.version import __version__
 
 from .progress import Progress, say_bytes
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 _CHUNK = 1 << 18
 _SECONDS = 30.0  # that a server may be silent
@@ -193,10 +189,15 @@ def is_current(wanted: Wanted) -> bool | None:
 
 def _open_alone(wanted: Wanted, progress: bool) -> IO[bytes]:
     """Open the unfinished file when no other process has it."""
+
+    def say() -> None:
+        if progress:
+            _say(f'another process is fetching {wanted.path}; waiting for it')
+
     while True:
         file = open(wanted.part, 'ab+')  # noqa: SIM115  (the caller closes it)
         try:
-            _lock(file, wanted, progress)
+            lock(file.fileno(), say)
             # Whoever had it may have given it its name meanwhile.
             if os.path.samestat(os.fstat(file.fileno()), os.stat(wanted.part)):
                 return file
@@ -206,19 +207,6 @@ def _open_alone(wanted: Wanted, progress: bool) -> IO[bytes]:
             file.close()
             raise
         file.close()
-
-
-def _lock(file: BinaryIO, wanted: Wanted, progress: bool) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if progress:
-            _say(f'another process is fetching {wanted.path}; waiting for it')
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError:  # a disk without locks
-        pass
 
 
 def _fetch(wanted: Wanted, part: IO[bytes], progress: bool) -> None:

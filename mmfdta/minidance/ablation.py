@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,12 @@ from mmfdta.apis.benchmark import Entry
 from mmfdta.apis.config import load_config
 from mmfdta.apis.fingerprints import MODEL_CODE, code_digest, digest
 from mmfdta.apis.machine import describe_machine
+from mmfdta.structures.locks import hold_folder
 from mmfdta.structures.whole_files import write_text
 
 from .demo import benchmark, compare_embeddings
 from .recipe import describe_training
-from .records import SCORES, Run, add_record, hold, read_records, write_tables
+from .records import SCORES, Run, add_record, read_records, write_tables
 from .stages import Stage, run_stages, say
 from .training import (
     ALONE,
@@ -257,12 +259,13 @@ def run_ablation(
             say(f'      reused from {records}')
         else:
             folder.mkdir(parents=True, exist_ok=True)
-            with hold(folder, f'      waits for another process in {folder}'):
+            waits = f'      waits for another process in {folder}'
+            with hold_folder(folder, partial(say, waits)):
                 run_stages(list_stages(plan, variant), folder)
                 run = read_run(folder, variant, seed, digests.of(variant))
             if records:
                 add_record(records, run)
-        with hold(work_dir):
+        with hold_folder(work_dir, lambda: None):
             runs = records_of(records, digests) if records else find_runs(work_dir)
             write_tables(work_dir, runs, reference)
     for name in ('ablation.md', 'differences.md'):

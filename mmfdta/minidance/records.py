@@ -5,12 +5,10 @@ A record says all that a table needs, so that the runs of several machines and s
 add up in one file and no figure is typed.
 """
 
-import contextlib
 import json
 import math
-import os
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,14 +17,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import t as student
 
+from mmfdta.structures.locks import hold_folder
 from mmfdta.structures.tables import csv_table, markdown_table
 from mmfdta.structures.whole_files import write_text
 from mmfdta.visualization import DifferenceRow, plot_paired, save_figure
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 SCORES = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW')
 """Scores of a split, fractions of 1; IDSW is a number."""
@@ -121,40 +115,13 @@ def add_record(path: Path, run: Run) -> list[Run]:
         All runs that the file has then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with hold(path.parent):
+    with hold_folder(path.parent, lambda: None):
         runs = {known.key: known for known in read_records(path)}
         runs[run.key] = run
         ordered = sorted(runs.values(), key=lambda known: known.key)
         records = [asdict(known) for known in ordered]
         write_text(path, json.dumps(dict(runs=records), indent=1) + '\n')
     return ordered
-
-
-@contextlib.contextmanager
-def hold(folder: Path, waits: str = '') -> Iterator[None]:
-    """Wait until no other process holds a folder, and hold it.
-
-    The operating system forgets it when the process ends, however that ends.
-
-    Args:
-        folder: It is there.
-        waits: Printed before waiting.
-    """
-    if fcntl is None:
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a disk without locks
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if waits:
-                    print(waits, flush=True)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 # ------------------------------------------------------------------ differences
