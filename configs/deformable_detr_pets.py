@@ -6,7 +6,7 @@ _base_ = [
     './_base_/datasets/pets_clips.py',
     './_base_/datasets/single_frames.py',
     './_base_/mini_runtime.py',
-    './_base_/schedules/mini.py',
+    './_base_/schedules/mini_detector.py',
 ]
 
 # Of FDTA's weights it takes the detector.
@@ -45,14 +45,3 @@ max_iters = 2000
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = _base_.param_scheduler
 param_scheduler[1].update(end=max_iters, T_max=max_iters - _base_.warmup_iters)
-
-optim_wrapper = dict(
-    optimizer=dict(lr=8e-4),
-    clip_grad=dict(max_norm=1.0),
-    paramwise_cfg=dict(
-        custom_keys={
-            'sampling_offsets': dict(lr_mult=0.1),
-            'reference_points': dict(lr_mult=0.1),
-        }
-    ),
-)

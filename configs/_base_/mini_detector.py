@@ -4,7 +4,7 @@ _base_ = [
     './datasets/minidance.py',
     './datasets/single_frames.py',
     './mini_runtime.py',
-    './schedules/mini.py',
+    './schedules/mini_detector.py',
 ]
 
 train_pipeline = [
@@ -41,14 +41,3 @@ max_iters = 3400
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = _base_.param_scheduler
 param_scheduler[1].update(end=max_iters, T_max=max_iters - _base_.warmup_iters)
-
-optim_wrapper = dict(
-    optimizer=dict(lr=8e-4),
-    clip_grad=dict(max_norm=1.0),
-    paramwise_cfg=dict(
-        custom_keys={
-            'sampling_offsets': dict(lr_mult=0.1),
-            'reference_points': dict(lr_mult=0.1),
-        }
-    ),
-)
