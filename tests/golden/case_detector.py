@@ -13,6 +13,8 @@ FEATURES = ('feature0', 'feature1', 'feature2')
 def run_spatial(inputs: dict, settings: dict, seed: int) -> dict[str, np.ndarray]:
     """The Spatial Adapter alone, in evaluation mode."""
     adapter = build_model(settings['cfg'], seed).detector.spatial_adapter.eval()
+    # The released class leaves it to its caller to cut the features off.
+    adapter.feature_gradient = 1.0
     x = tensors(inputs)
     height, width = x['feature0'].shape[-2:]
     features = [x[name].requires_grad_() for name in FEATURES]

@@ -287,6 +287,6 @@ def test_the_inferencer_and_the_test_follow_the_setting(monkeypatch):
     module = importlib.import_module('mmfdta.apis.test')
     monkeypatch.setattr(module, 'build_runner', lambda config: TestedRunner())
     for setting in (False, True):
-        settings = dict(test_evaluator=[], work_dir='', compile_detector=setting)
-        module.test(Config(settings), None)
+        settings = dict(model={}, test_evaluator=[], work_dir='')
+        module.test(Config(dict(settings, compile_detector=setting)), None)
     assert seen == [False, True]
