@@ -50,16 +50,14 @@ class RefinedFiles:
         return [
             Change(
                 step=of[0].step,
-                **{
-                    name: tuple(sum(getattr(c, name)[i] for c in of) for i in range(2))
-                    for name in ('tracks', 'boxes')
-                },
-                **{
-                    name: sum(getattr(change, name) for change in of)
-                    for name in ('added', 'removed', 'moved', 'renamed')
-                },
-                joins=tuple(join for change in of for join in change.joins),
-                removed_tracks=tuple(t for change in of for t in change.removed_tracks),
+                tracks=(sum(c.tracks[0] for c in of), sum(c.tracks[1] for c in of)),
+                boxes=(sum(c.boxes[0] for c in of), sum(c.boxes[1] for c in of)),
+                added=sum(c.added for c in of),
+                removed=sum(c.removed for c in of),
+                moved=sum(c.moved for c in of),
+                renamed=sum(c.renamed for c in of),
+                joins=tuple(join for c in of for join in c.joins),
+                removed_tracks=tuple(track for c in of for track in c.removed_tracks),
             )
             for of in by_step
         ]
