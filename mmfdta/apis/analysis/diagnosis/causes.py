@@ -24,11 +24,11 @@ SWITCHES = {
         'not seen for too long',
         "the old identity's trajectory had ended: no detection continued it in the "
         'last miss_tolerance - 1 frames',
-        'raise model.window (and train with it), and look at the misses: who is '
-        'missed for long is forgotten',
+        'raise model.window (and train with it), and look at the misses: an object '
+        'that is missed for long is forgotten',
     ),
     'word_reused': Meaning(
-        'word lent to somebody else',
+        'word given to another object',
         "the old identity's word was given to a newborn while its trajectory was still "
         "remembered (overflow='drop')",
         'raise model.num_id_vocabulary, or newborn_thr if many newborns are false',
@@ -47,8 +47,8 @@ SWITCHES = {
     ),
     'class_changed': Meaning(
         'the class changed',
-        'the identity is the same but for the class, which is a part of it in these '
-        'results',
+        'the identity has the same number but another class; in these results the '
+        'class is part of the identity',
         'make the tracker keep its class',
     ),
 }
@@ -79,7 +79,7 @@ BIRTHS = {
         'raise newborn_thr',
     ),
     'not_scored': Meaning(
-        'outside of the rules', 'the rules of the benchmark leave the box out'
+        'outside the rules', 'the rules of the benchmark leave the box out'
     ),
 }
 """What the first box of each identity is; each identity has exactly one."""
@@ -87,7 +87,7 @@ BIRTHS = {
 MISSES = {
     'no_box': Meaning(
         'no detection',
-        'no detection that is known overlaps the object (IoU 0.5)',
+        'no detection overlaps the object (IoU 0.5)',
         'train the detector longer, or raise the resolution',
     ),
     'shared_box': Meaning(
@@ -113,8 +113,8 @@ MISSES = {
     ),
     'weak_newborn': Meaning(
         'newborn not above newborn_thr',
-        'the detection took part; no live word stands for the object, and its score is '
-        'not above newborn_thr',
+        'the detection took part; the object has no live word, and the score is not '
+        'above newborn_thr',
         'lower newborn_thr',
     ),
     'lost_word': Meaning(
@@ -130,15 +130,15 @@ MISSES = {
     ),
     'not_tracked': Meaning(
         'detected and not tracked',
-        'a detection of the object was there, and the tracker returned no track for it '
-        '(trackers without words)',
+        'the object was detected, but the tracker returned no track for it (trackers '
+        'without words)',
         'look at the thresholds of the tracker',
     ),
     'not_scored': Meaning(
-        'outside of the rules',
+        'outside the rules',
         'the rules of the benchmark leave the track of the object out',
     ),
-    'unknown': Meaning('not known', 'the model does not tell its detections'),
+    'unknown': Meaning('not known', 'the model does not report its detections'),
 }
 """Why a row of the ground truth has no match; each has exactly one cause."""
 BY_DETECTOR = ('no_box', 'shared_box', 'wrong_class', 'low_score', 'small')

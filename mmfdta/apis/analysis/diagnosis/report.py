@@ -100,7 +100,9 @@ def describe_words(content: Mapping) -> str:
     ]
     if not places:
         return f'{text}.'
-    return f'{text}; the most alike object is the wrong one for {" and ".join(places)}.'
+    return (
+        f'{text}; the most similar object is the wrong one for {" and ".join(places)}.'
+    )
 
 
 def list_causes(content: Mapping, number: int = 3) -> list[str]:
@@ -258,7 +260,7 @@ def bounds_section(content: Mapping) -> str:
         share = left / max(1, content['bounds']['objects'])
         meanings.append(
             f'- No detection overlaps {left} of {content["bounds"]["objects"]} boxes '
-            f'({share:.1%}); the last line lacks them.'
+            f'({share:.1%}); the last line leaves them out.'
         )
     picture = '![HOTA, DetA and AssA of the tracker and its bounds](bounds.png)'
     return _join('## What each part costs', table, '\n'.join(meanings[1:]), picture)
@@ -408,9 +410,9 @@ def separability_section(content: Mapping) -> str:
     text = (
         f'Cosine similarities of the embeddings of annotated objects, of which '
         f'{separability["found"]:.1%} were found. AUC: chance that two embeddings of '
-        'one object are more alike than those of two objects of a frame (50: chance). '
-        'Nearest is wrong: the last embedding that is most alike is that of another '
-        "object; margin: median lead of the object's own. Above: share of the pairs of "
+        'one object are more similar than those of two objects of a frame (50: '
+        'chance). Nearest is wrong: the most similar of the last embeddings is that of '
+        "another object; margin: median lead of the object's own. Above: share of the pairs of "
         'different objects of a frame, and of the same object in two frames.'
     )
     picture = '![Similarities of different objects and of the same one](similarity.png)'
@@ -651,7 +653,7 @@ def _compared(runs: Sequence[Mapping]) -> list[tuple[str, Callable[[Mapping], st
     ]
     gradients = [
         (
-            f'gradient of the {title} beside detection',
+            f'gradient of the {title} relative to detection',
             lambda run, key=key: (
                 f'{_at(run, "gradients", "parts", "detector", key, "share"):.2f}'
             ),
