@@ -6,7 +6,7 @@ only the adapters differ. With --detectors and --sharing other detectors and way
 which they share gradients with association are compared, too, and with --spatial ways
 in which the Spatial Adapter enters the detector, on other renderings (--conditions)
 and for other lengths of training (--iterations), each with each. What an earlier run
-has finished is reused, on any machine with --records; an interrupted training goes on.
+has finished is reused, on any machine with --records; an interrupted training resumes.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=['default'],
         help='renderings of the data: default, similarity-0.6, similarity-1.0, '
         'crossings (all dancers cross, at very different depths), occlusions (behind '
-        'screens); each has its own detector and its own folder beside the data root',
+        'screens); each has its own detector and its own folder next to the data root',
     )
     parser.add_argument(
         '--iterations',

@@ -134,7 +134,7 @@ def add_keep_embeddings(parser: Options) -> None:
     parser.add_argument(
         '--keep-embeddings',
         action='store_true',
-        help='write the embeddings of the tracks beside their text, as .npz, which '
+        help='write the embeddings of the tracks next to their text, as .npz, which '
         'refine --embeddings reads',
     )
 

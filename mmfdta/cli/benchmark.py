@@ -3,7 +3,7 @@
 
 Each entry runs in a process of its own, one after the other, frame by frame. What an
 earlier call has finished is reused as long as config, weights, code, images and
-machine are the same; an interrupted call goes on where it was. With --tune each
+machine are the same; an interrupted call continues where it stopped. With --tune each
 tracker gets a second row with the best of as many settings, chosen on val. Then all are
 scored with the project's metric, and tables and plots are written.
 """
@@ -153,8 +153,8 @@ def run(options: argparse.Namespace) -> int:
         _say('\n'.join(map(str, made.files)))
     if made.failed:
         print(
-            f'mmfdta benchmark: {", ".join(made.failed)} failed, see above; the same '
-            'command goes on where it stopped',
+            f'mmfdta benchmark: {", ".join(made.failed)} failed, see above; run the '
+            'same command again to continue where it stopped',
             file=sys.stderr,
         )
     return 1 if made.failed else 0

@@ -50,7 +50,7 @@ def add_class_option(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         metavar='NAME=NUMBER',
         help='classes by their numbers in column 8, in the order of their labels; NAME '
-        "alone if a labels.txt beside gt.txt has it; the data set's by default",
+        "alone if a labels.txt next to gt.txt has it; the data set's by default",
     )
 
 

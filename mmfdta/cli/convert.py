@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--out-dir',
         metavar='DIR',
-        help='write NAME.pth of each checkpoint there; those called alike are numbered',
+        help='write NAME.pth of each checkpoint there; equal names are numbered',
     )
     naming = parser.add_mutually_exclusive_group()
     naming.add_argument(

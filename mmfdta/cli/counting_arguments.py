@@ -21,9 +21,9 @@ def add_counting_options(parser: argparse.ArgumentParser) -> None:
         action='append',
         default=[],
         metavar='[NAME=]X1,Y1,X2,Y2',
-        help='count who crosses a line, in pixels or fractions of the image: "in" goes '
-        'to the left of who looks from the first point to the second; may be repeated; '
-        '--line=-5,... for a minus',
+        help='count objects that cross a line, in pixels or fractions of the image. '
+        '"in" is to the left, seen from the first point to the second; may be '
+        'repeated; write --line=-5,... if the first number is negative',
     )
     group.add_argument(
         '--zone',

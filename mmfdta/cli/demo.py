@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
     if options.video is not None:
         clip = Clip(options.video, options.config, options.checkpoint)
     elif options.config or options.checkpoint:
-        raise ValueError('--config and --checkpoint are those of --video, which lacks')
+        raise ValueError('--config and --checkpoint need --video, which is missing')
     plan = DemoPlan(
         options.work_dir or Path(LONG_WORK_DIR if options.train else WORK_DIR),
         options.data_root,

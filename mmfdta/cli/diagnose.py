@@ -51,13 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=[],
         metavar='FILE',
-        help='diagnosis.json of other runs on the same data, to stand beside this one',
+        help='diagnosis.json of other runs on the same data, to compare with this one',
     )
     parser.add_argument(
         '--gradients',
         type=number(1, 1000, whole=True),
         metavar='CLIPS',
-        help='measure besides how much association moves the detector, in that many '
+        help='also measure how much association moves the detector, in that many '
         "batches of the config's training data; each takes the memory of a training "
         'step',
     )

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar='FILE',
         help='write every match, switch, miss and false positive by frame, as CSV '
-        'that motmetrics goes on with',
+        'that motmetrics can read',
     )
 
 
@@ -137,7 +137,7 @@ def add_folder_arguments(
         nargs='+',
         metavar='NAME=NUMBER',
         help='score classes one by one; numbers as in column 8 of both texts, two or '
-        'more with commas; NAME alone if a labels.txt beside the ground truth has it',
+        'more with commas; NAME alone if a labels.txt next to the ground truth has it',
     )
     parser.add_argument(
         '--unclassed',

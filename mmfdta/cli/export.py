@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=EXPORT_PRECISIONS,
         default='fp32',
         help='compute in float32 (default), float16 or integers of 8 bits; the last '
-        'two track almost the same, which is told',
+        'two track almost the same; how close is measured and printed',
     )
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument(

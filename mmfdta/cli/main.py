@@ -38,7 +38,7 @@ VERBS = {
     'submit': ('mmfdta.cli.submit', 'check and pack results for a test server'),
     'new-tracker': ('mmfdta.cli.new_tracker', 'start a tracker of your own'),
     'diagnose': ('mmfdta.cli.diagnose', 'say why identities switch'),
-    'similarity': ('mmfdta.cli.similarity', 'measure how alike objects are'),
+    'similarity': ('mmfdta.cli.similarity', 'measure how similar objects look'),
     'plot-tracks': ('mmfdta.cli.plot_tracks', 'draw timelines of tracks'),
     'estimate-memory': (
         'mmfdta.cli.estimate_memory',

@@ -90,8 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=0.1,
         type=number(0),
         metavar='NOISE',
-        help='take jitter out of the boxes by a Gaussian process; its size in units of '
-        'how far an object usually moves in a frame (%(const)s)',
+        help='smooth the boxes with a Gaussian process; NOISE is the size of the '
+        'jitter in units of how far an object usually moves per frame (%(const)s)',
     )
     limits = parser.add_argument_group('limits')
     limits.add_argument(
@@ -120,8 +120,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=Path(),
         type=Path,
         metavar='PATH',
-        help='join by the embeddings of the boxes, too: <sequence>.npz or a folder of '
-        'such; beside the texts if no path is given',
+        help='also join by the embeddings of the boxes: <sequence>.npz or a folder of '
+        'such files; next to the texts if no path is given',
     )
     limits.add_argument(
         '--max-gap',
@@ -167,7 +167,7 @@ def run(options: argparse.Namespace) -> int:
             if getattr(options, name) != default:
                 raise ValueError(
                     f'--{name.replace("_", "-")}: says how tracks are scored, expected '
-                    '--gt beside it'
+                    '--gt as well'
                 )
         if options.sequences is not None and options.seqmap is not None:
             raise ValueError('--sequences and --seqmap: expected one of them')

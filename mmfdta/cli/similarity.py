@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Measure how alike the embeddings of objects are (figure 1 of the paper)."""
+"""Measure how similar the embeddings of objects are (figure 1 of the paper)."""
 
 import argparse
 import json
@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--detections',
         type=Path,
-        help='folder where benchmark or tune keep detections; they are made anew '
-        'if unset',
+        help='folder where benchmark or tune keep detections; without it '
+        'the detector runs again',
     )
     parser.add_argument(
         '--clip-length',

@@ -14,8 +14,8 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--skip-broken',
         action='store_true',
-        help='go on behind frames that cannot be decoded, with the next key frame; '
-        'what is left out is counted. By default the run ends there',
+        help='skip frames that cannot be decoded and continue with the next key frame; '
+        'skipped frames are counted. By default the run ends there',
     )
     group.add_argument(
         '--reconnect',

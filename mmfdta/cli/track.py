@@ -93,14 +93,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='what to write of one source, by suffix: annotated video (mp4, mov, mkv, '
         'avi, webm), MOTChallenge text (txt), JSON (json), JSON lines (jsonl), CSV '
-        '(csv), embeddings (npz); a video alone gets the text beside it',
+        '(csv), embeddings (npz); a video alone gets the text next to it',
     )
     results.add_argument(
         '--out-dir',
         metavar='DIR',
-        help='where SOURCE_tracks.* go, and a ledger of the files that were tracked: '
-        'the same command again goes on where it ended; the current folder, without '
-        'a ledger',
+        help='folder for SOURCE_tracks.* and a ledger of the files that were tracked: '
+        'the same command again continues where it ended. Without this option, files '
+        'go to the current folder, and there is no ledger',
     )
     results.add_argument(
         '--formats',
@@ -204,7 +204,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_tracker_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
-        'what is tracked', 'Thresholds that the tracker lacks are an error.'
+        'what is tracked', 'A threshold that the tracker does not have is an error.'
     )
     group.add_argument(
         '--classes',
@@ -230,7 +230,7 @@ def _add_tracker_options(parser: argparse.ArgumentParser) -> None:
         '--gallery-thr',
         type=number(-1, 1),
         metavar='X',
-        help='lowest cosine similarity of embeddings at which somebody is recognised '
+        help='lowest cosine similarity of embeddings at which an object is recognised '
         '(default: 0.5; 0.88 on YOLOX)',
     )
 
@@ -507,7 +507,7 @@ def _plan_results(
         for other in ('out_dir', 'formats'):
             if getattr(options, other):
                 raise ValueError(
-                    f'--out names whole files; leave out --{other.replace("_", "-")}'
+                    f'--out names complete files; leave out --{other.replace("_", "-")}'
                 )
         if len(sources) > 1:
             raise ValueError(

@@ -187,7 +187,7 @@ def run_archive(
     whole = total - len(waiting) - len(failed)
     say_of_all = say if processes.is_first else _say_nothing
     if whole:
-        say_of_all(f'{options.out_dir}: {whole} of {total} stand there whole')
+        say_of_all(f'{options.out_dir}: {whole} of {total} are complete there')
     for video, why in failed:
         said = _name_once(video.shown, why)
         say_of_all(f'failed before: {said}; --retry-failed tries it again')

@@ -34,9 +34,9 @@ def add_stream_options(parser: argparse.ArgumentParser) -> None:
         '--max-latency',
         type=number(0.001, 3600),
         metavar='SECONDS',
-        help='from the arrival of a frame to its tracks; frames that cannot keep it '
-        'are left out, but for the newest one. It is kept if 95 %% of the tracked '
-        'frames do',
+        help='from the arrival of a frame to its tracks; frames that would be later '
+        'are dropped, except the newest one. The budget is met if 95 %% of the tracked '
+        'frames meet it',
     )
     group.add_argument(
         '--max-dropped',
@@ -87,9 +87,9 @@ def are_streams(
     if others and len(others) < len(sources):
         live = next(s for s in sources if s not in others)
         raise ValueError(
-            f'found {without_password(live)}, a camera or stream, beside '
-            f'{without_password(others[0])}, which is none; track streams and files by '
-            'two commands'
+            f'found {without_password(live)}, a camera or stream, together '
+            f'with {without_password(others[0])}, which is none; track streams and '
+            'files with two commands'
         )
     if others or (len(sources) == 1 and not budgets):
         return False
@@ -97,7 +97,7 @@ def are_streams(
         if getattr(options, name):
             raise ValueError(
                 f'--{name}: not with several cameras or streams, nor with '
-                '--max-latency and --max-dropped; track one by a command of its own'
+                '--max-latency and --max-dropped; track one with its own command'
             )
     return True
 

@@ -14,7 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from a checkpoint; without a path, from the last in the work dir',
+        help='continue from a checkpoint; without a path, from the last in the work '
+        'dir',
     )
     add_precision(parser, 'train and validate in it')
     parser.add_argument(

@@ -46,7 +46,7 @@ def test_a_second_run_keeps_what_is_whole(command, toys):
     before = {path: path.stat() for path in (toys.folder / 'o').glob('a_*')}
     code, out, err = command('*.mp4', '--out-dir', 'o')
     assert code == 0 and [line.split(':')[0] for line in out] == ['b.mp4']
-    assert 'o: 1 of 2 stand there whole' in '\n'.join(err)
+    assert 'o: 1 of 2 are complete there' in '\n'.join(err)
     assert {path: path.stat() for path in before} == before and len(before) == 2
     first, second = lines_of(toys.folder / 'o')
     assert first['source'] == str(toys.folder / 'a.mp4')
@@ -232,7 +232,7 @@ def test_results_in_the_folder_of_the_videos_are_not_tracked(command, toys):
     toys.video('c_tracks.partial.mp4', 2)
     code, out, err = command('*.mp4', '--out-dir=.')
     assert code == 0 and [line.split(':')[0] for line in out] == ['c.mp4']
-    assert '2 of 3 stand there whole' in '\n'.join(err)
+    assert '2 of 3 are complete there' in '\n'.join(err)
     assert not (toys.folder / 'c_tracks.partial.mp4').exists()
 
 

@@ -395,7 +395,10 @@ def test_a_camera_that_is_off_is_known_by_what_stands_beside_it(command, address
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['rtsp://a/b', 'v.mp4'], 'found rtsp://a/b, a camera or stream, beside v.mp4'),
+        (
+            ['rtsp://a/b', 'v.mp4'],
+            'a camera or stream, together with v.mp4',
+        ),
         (['v.mp4', '--max-latency=1'], '--max-latency: is for cameras and streams; v.'),
         (['-', '--max-dropped=0.1'], '--max-dropped: is for cameras and streams; - '),
         (['rtsp://a/b', '0', '--show'], '--show: not with several cameras or streams'),

@@ -174,7 +174,7 @@ def test_an_archive_is_tracked_by_two_processes_as_by_one(
     broken.write_bytes(frame)
     capsys.readouterr()
     assert main([*track, 'two', '--retry-failed']) == 0
-    assert '4 of 5 stand there whole' in capsys.readouterr().err
+    assert '4 of 5 are complete there' in capsys.readouterr().err
     assert main([*track, 'three']) == 0
     assert results('two') == results('three')
 
