@@ -21,10 +21,10 @@ WHEEL_EXTRAS = ('configs', 'tools', 'model-index.yml')
 EDITABLE_EXTRAS = ('tools', 'model-index.yml')
 
 
-def read_version() -> str:
-    """Return the version that `mmfdta/version.py` states."""
+def read_version_file(name: str) -> str:
+    """Return the text that `mmfdta/version.py` assigns to `name`."""
     text = (ROOT / 'mmfdta' / 'version.py').read_text(encoding='utf-8')
-    return re.search(r"__version__ = '([^']+)'", text).group(1)
+    return re.search(rf"^{name} = '([^']+)'", text, re.MULTILINE).group(1)
 
 
 def read_requirements(name: str) -> list[str]:
@@ -79,7 +79,8 @@ EXTRAS = {
 
 setup(
     name='mmfdta',
-    version=read_version(),
+    version=read_version_file('__version__'),
+    url=read_version_file('__repository__'),
     description='FDTA, feature-decoupled multi-object tracking, for MMDetection',
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',

@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Settings of Sphinx: the Markdown pages of this folder as HTML."""
 
-from mmfdta.version import __version__
+from mmfdta.version import __repository__, __version__
 
 project = 'mmfdta'
 copyright = 'mmfdta authors'
@@ -15,6 +15,11 @@ extensions = [
 exclude_patterns = ['_build']
 html_theme = 'furo'
 html_title = f'mmfdta {release}'
+html_theme_options = {
+    'source_repository': __repository__,
+    'source_branch': 'main',
+    'source_directory': 'docs/',
+}
 myst_enable_extensions = ['dollarmath']
 myst_heading_anchors = 3
 # Two dashes of an option stay two dashes.

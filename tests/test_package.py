@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from mmfdta.utils.environment import find_environment
-from mmfdta.version import __version__
+from mmfdta.version import __repository__, __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
@@ -194,6 +194,7 @@ def test_the_citation_is_of_the_last_release():
     citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
     assert citation['cff-version'] == '1.2.0'
     assert citation['version'] == released_versions()[0]
+    assert citation['repository-code'] == __repository__
     for work in (citation, *citation['references']):
         # What version 1.2.0 of the format demands, here and of references.
         assert {'title', 'authors', 'type'} <= set(work)
