@@ -413,7 +413,8 @@ def separability_section(content: Mapping) -> str:
         'one object are more similar than those of two objects of a frame (50: '
         'chance). Nearest is wrong: the most similar of the last embeddings is that of '
         "another object; margin: median lead of the object's own. Above: share of "
-        'the pairs of different objects of a frame, and of the same object in two frames.'
+        'the pairs of different objects of a frame, and of the same object in two '
+        'frames.'
     )
     picture = '![Similarities of different objects and of the same one](similarity.png)'
     return _join(title, text, markdown_table(head, rows), picture)
