@@ -166,8 +166,8 @@ def check_file(path: Path, sha256_prefix: str, size: int | None = None) -> None:
     problem = _find_problem(path, sha256_prefix, size)
     if problem:
         raise DownloadError(
-            f'{path}: {problem}: incomplete, damaged or another file; remove it, and '
-            'it is fetched anew'
+            f'{path}: {problem}: incomplete, damaged or another file; remove it to '
+            'fetch it again'
         )
 
 
@@ -262,7 +262,9 @@ def _transfer(wanted: Wanted, part: IO[bytes], progress: bool) -> str:
         error.close()
         if error.code == 416:  # there is no such range
             part.truncate(0)
-            raise _BrokenError('the server cannot go on in the middle') from None
+            raise _BrokenError(
+                'the server cannot continue a partial download'
+            ) from None
         reason = f'the server answers {error.code} {error.reason}'
         if error.code in _LATER:
             raise _BrokenError(reason) from None
@@ -278,7 +280,7 @@ def _transfer(wanted: Wanted, part: IO[bytes], progress: bool) -> str:
         if start != _length(part):
             part.truncate(0)
             if start:
-                raise _BrokenError('the server goes on at another place')
+                raise _BrokenError('the server continues at another place')
         _receive(wanted, part, response, progress)
     return redirects.sha256
 
@@ -307,7 +309,7 @@ def _receive(
         write_text(wanted.note, json.dumps(vars(note)))
     if progress:
         size = 'of unknown size' if total is None else say_bytes(total)
-        begin = f'going on after {say_bytes(have)} with' if have else 'fetching'
+        begin = f'continuing after {say_bytes(have)} with' if have else 'fetching'
         _say(f'{begin} {_without_password(wanted.address)} ({size}) to {wanted.path}')
     with contextlib.ExitStack() as stack:
         bar = None
@@ -406,7 +408,8 @@ def _broke(part: IO[bytes], total: int | None, reason: str) -> str:
     there = say_bytes(_length(part))
     of = '' if total is None else f' of {say_bytes(total)}'
     return (
-        f'broke off after {there}{of} ({reason}); the same command goes on from there'
+        f'broke off after {there}{of} ({reason}); run the same command again to '
+        'continue from there'
     )
 
 

@@ -177,7 +177,7 @@ class MOTInferencer(VideoTracker):
             )
         if isinstance(self.model, BoxFDTA):
             raise ValueError(
-                'gallery: found BoxFDTA, which hands its tracker boxes and no looks; '
+                'gallery: found BoxFDTA, whose tracker gets boxes and no embeddings; '
                 'take FDTA, or a TrackingByDetection with model.embeddings'
             )
         pooled = getattr(self.model, 'embeddings', None) is not None

@@ -444,7 +444,7 @@ class RayWorkers:
                 self._say_left_out(reason)
 
     def _say_left_out(self, reason: str) -> None:
-        say(f'goes on without a worker of {reason}', logging.WARNING)
+        say(f'continues without a worker of {reason}', logging.WARNING)
 
     def _lose(self, place: _Place, video: Video | None, reason: str) -> list[_Ended]:
         """Start a worker in the place of one that was lost; return a video given up."""

@@ -85,8 +85,8 @@ def keep_audio(options: VideoOptions, source: FrameSource) -> VideoOptions:
     """Let a written video have the audio of its source; say so if there is none."""
     if source.audio_from is None:
         say(
-            f'{source.name}: no audio that can be read beside the frames: the video is '
-            'written without',
+            f'{source.name}: no audio that can be read with the frames: the video is '
+            'written without it',
             logging.WARNING,
         )
         return options

@@ -279,7 +279,7 @@ class VideoResults:
             state = 'stopped' if complete else 'NOT COMPLETE'
             say(
                 f'{self._source.name}: {state} after {self.num_frames} frames; '
-                f'what was tracked stands in {", ".join(map(str, files))}',
+                f'what was tracked is in {", ".join(map(str, files))}',
                 logging.WARNING,
             )
 
@@ -307,7 +307,7 @@ class VideoResults:
                 files += [path] if path is not None else []
         if errors:
             if files:
-                say(f'Written and whole: {", ".join(map(str, files))}')
+                say(f'Written completely: {", ".join(map(str, files))}')
             raise errors[0]
         return tuple(files)
 

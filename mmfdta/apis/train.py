@@ -103,8 +103,8 @@ def check_start(model: nn.Module, config: Config) -> None:
     if problems:
         raise CheckpointMismatchError(
             f'{checkpoint} does not hold the weights of this model, so that the run '
-            f'cannot go on from it: {"; ".join(problems)}. To start anew from those '
-            'that fit: --cfg-options load_from=PATH'
+            f'cannot continue from it: {"; ".join(problems)}. To start a new run from '
+            'the weights that fit: --cfg-options load_from=PATH'
         )
     if not any(expected.get(name) == shape for name, shape in found.items()):
         raise CheckpointMismatchError(

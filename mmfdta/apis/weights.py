@@ -235,7 +235,7 @@ def fetch_published(
         address = address_of(weights)
         if weights.part_of_package:
             raise FileNotFoundError(
-                f'{weights.name}: {path} is part of mmfdta and missing; install it anew'
+                f'{weights.name}: {path} is part of mmfdta and missing; reinstall it'
             )
         if address is None:
             raise FileNotFoundError(

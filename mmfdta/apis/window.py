@@ -70,7 +70,7 @@ def check_display() -> None:
     )
     if probe.returncode:
         raise RuntimeError(
-            'show: no window can be opened here, for lack of a display or of an '
+            'show: no window can be opened here, without a display or an '
             'OpenCV with windows (opencv-python, not opencv-python-headless); '
             'write a video instead'
         )

@@ -417,7 +417,7 @@ def _say_short_truth(reaches: list[_Reach], whose: str) -> str:
     return (
         f'the ground truth covers a part of {whose} ({first.name}: frames '
         f'{first.gt[0]} to {first.gt[-1]}, results {first.first} to {first.last}): '
-        'name the whole ground truth, with --gt-file if it lies beside, or add '
+        'name the whole ground truth (--gt-file if it is in the same folder), or add '
         f'{option}'
     )
 
@@ -635,6 +635,6 @@ def find_apart(sequences: SequenceOf[Sequence]) -> tuple[str, list[str]]:
                 f'{filled[0].name}: the ground truth has the frames {gt_first} to '
                 f'{gt_last}, the results {first} to {last}, as if one of them did not '
                 f'count from the first frame; and so in all {len(filled)} sequences. '
-                'Number both alike, or lay the images or seqinfo.ini beside gt'
+                'Number both the same way, or put the images or seqinfo.ini next to gt'
             ), []
     return '', []

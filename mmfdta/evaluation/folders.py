@@ -540,7 +540,9 @@ def _members(path: Path) -> list[str]:
         with zipfile.ZipFile(path) as archive:
             return [name.replace('\\', '/') for name in archive.namelist()]
     except zipfile.BadZipFile:
-        raise ValueError(f'{path}: this is no whole zip; was it cut off?') from None
+        raise ValueError(
+            f'{path}: this is no complete zip file; was it cut off?'
+        ) from None
 
 
 def _no_truth(path: Path, gt_file: str, pattern: str) -> str:

@@ -223,7 +223,7 @@ class MOTMetric(BaseMetric):
         ):
             print_log(
                 f'Sequences are named as those of {named.title}, but all boxes are '
-                'scored alike, as nobody names another benchmark: for its rules use '
+                'scored the same, as no benchmark is named: for its rules use '
                 f"{named.title}Dataset, or benchmark='{named.name}' of MOTMetric; "
                 f"benchmark='{PLAIN}' keeps them and says nothing",
                 'current',
@@ -316,7 +316,7 @@ class MOTMetric(BaseMetric):
                 error.errno,
                 f'cannot write the results of {sequence.name} ({error.strerror}); '
                 f'finished sequences are in {self.partial_dir}, files in '
-                f'{self.out_dir} are whole',
+                f'{self.out_dir} are complete',
                 str(path),
             ) from error
 

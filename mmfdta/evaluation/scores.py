@@ -311,8 +311,8 @@ def _map(function: Callable[[Any], Any], jobs: list, processes: int) -> list:
             return list(pool.map(function, jobs))
     except BrokenProcessPool:
         raise RuntimeError(
-            f'one of {processes} scoring processes was ended from outside, for want '
-            'of memory perhaps; score with fewer processes'
+            f'one of {processes} scoring processes was killed, perhaps because '
+            'there is too little memory; score with fewer processes'
         ) from None
     except (OSError, ValueError) as error:  # without the way through the pool
         raise error.with_traceback(None) from None

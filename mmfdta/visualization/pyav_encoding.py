@@ -178,7 +178,7 @@ class PyAVEncoder:
                 gap = ticks - self._last
                 say(
                     f'A gap of {float(gap * self._tick):.0f} s between two frames is '
-                    'more than the video can keep: it goes on at once',
+                    'more than the video can keep: the next frame follows at once',
                     logging.WARNING,
                 )
                 self._cut += gap - self._frame_ticks
@@ -416,7 +416,7 @@ def _choose_encoder(suffix: str) -> tuple[str, dict[str, str]]:
         if name in av.codecs_available:
             if name != candidates[0][0]:
                 say(
-                    f'FFmpeg in PyAV lacks {candidates[0][0]}: {suffix} is written as '
+                    f'FFmpeg in PyAV has no {candidates[0][0]}: {suffix} is written as '
                     f'{name}, which browsers do not play',
                     logging.WARNING,
                 )

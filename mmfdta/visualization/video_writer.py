@@ -341,7 +341,7 @@ class OpenCVEncoder:
         if found < self._num_frames:
             raise OSError(
                 errno.EIO,
-                f'it is not whole: {found} of {self._num_frames} frames were stored. '
+                f'only {found} of {self._num_frames} frames were stored. '
                 'Is the disk full?',
             )
 

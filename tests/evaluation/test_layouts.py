@@ -122,7 +122,7 @@ def test_faults_in_a_zip_are_named(folders, capsys):
     assert f'{packed}/tracker/b.txt:2: ' in capsys.readouterr().err
     packed.write_bytes(packed.read_bytes()[:-40])
     assert run('--gt', folders.gt, '--results', packed) == 1
-    assert f'{packed}: this is no whole zip' in capsys.readouterr().err
+    assert f'{packed}: this is no complete zip file' in capsys.readouterr().err
     empty = folders.root / 'empty.zip'
     zipfile.ZipFile(empty, 'w').close()
     assert run('--gt', folders.gt, '--results', empty) == 1

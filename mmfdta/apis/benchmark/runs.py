@@ -171,7 +171,7 @@ class RunFolder:
         for name in self.unfinished():
             raise FileNotFoundError(
                 f'{self._records / name}.json: the run has ended, but there is no '
-                'whole record of it; run the same command again'
+                'complete record of it; run the same command again'
             )
         return [run for run in map(self.read, self._decides) if run is not None]
 

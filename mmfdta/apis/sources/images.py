@@ -72,7 +72,9 @@ class ImageSource(FrameSource):
             time = (number - 1) / self.frame_rate if self.frame_rate else None
             yield SourceFrame(number, self._finish(image, orientation, number), time)
         if not given:
-            raise OSError(f'{self.name}: none of {len(self._paths)} images is whole')
+            raise OSError(
+                f'{self.name}: none of {len(self._paths)} images can be decoded'
+            )
 
     def _finish(self, image: np.ndarray, orientation: int, number: int) -> np.ndarray:
         """Give values and orientation that a frame has."""

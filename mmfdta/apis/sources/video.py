@@ -118,8 +118,8 @@ class VideoSource(FrameSource):
             raise OSError(self.problem or f'{self.name}: not one frame can be decoded')
         if self._clock.jumps:
             self._say(
-                f'its clock jumps (times: {self._clock.jumps}); the times of frames go '
-                'on as if it did not'
+                f'its clock jumps (times: {self._clock.jumps}); the times of frames '
+                'continue as if it did not'
             )
 
     def close(self) -> None:
@@ -272,7 +272,7 @@ class VideoSource(FrameSource):
         if not crosses and decoder.errors:
             self.problem = (
                 f'{self.name}: the video is broken after frame {number}; --skip-broken '
-                'goes on behind what cannot be decoded'
+                'continues after what cannot be decoded'
             )
             return
         self.skipped += clock.end()
@@ -482,8 +482,9 @@ def _explain(error: Exception) -> str:
         return f'nothing came within {_SECONDS_TO_ANSWER:g} s'
     if isinstance(error, av.InvalidDataError):
         return (
-            'FFmpeg finds no video in it. Is it one, and is it whole? An MP4 file that '
-            'was cut off cannot be read, nor one with its index at its end in a pipe'
+            'FFmpeg finds no video in it. Is it a video, and is it complete? An MP4 '
+            'file that was cut off cannot be read, nor one with its index at its end '
+            'in a pipe'
         )
     reason = getattr(error, 'strerror', None)
     return f'it cannot be read ({reason or type(error).__name__})'

@@ -191,6 +191,6 @@ def _read_lengths(folder: Path) -> dict[str, int]:
                 if lengths.setdefault(words[0], length) != length:
                     raise ValueError(
                         f'{path}:{line}: found {length} frames of {words[0]}, but '
-                        f'{lengths[words[0]]} in another seqmap beside it'
+                        f'{lengths[words[0]]} in another seqmap of the folder'
                     )
     return lengths
