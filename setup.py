@@ -33,6 +33,24 @@ def read_requirements(name: str) -> list[str]:
     return [line.strip() for line in lines if line.strip() and line[0] != '#']
 
 
+def absolute_links(text: str, repository: str, tag: str) -> str:
+    """Return Markdown whose relative links lead to the files of `tag`.
+
+    PyPI shows the README without the files around it. Links get the repository's page
+    of the file, images its bytes. Anchors within the page and code stay as they are.
+    """
+
+    def absolute(match: re.Match) -> str:
+        if match['code']:
+            return match['code']
+        kind = 'raw' if match['image'] else 'blob'
+        return f'{match["start"]}{repository}/{kind}/{tag}/{match["target"]}'
+
+    code = r'(?P<code>^```.*?^```|`[^`\n]+`)'
+    link = r'(?P<start>(?P<image>!)\[[^][]*\]\(|\]\()(?![a-z]+:|#)(?P<target>[^)]+)'
+    return re.sub(f'{code}|{link}', absolute, text, flags=re.MULTILINE | re.DOTALL)
+
+
 class BuildWithMim(build_py):
     """Add the `.mim` folder to what is built, or link it for an editable install."""
 
@@ -77,21 +95,49 @@ EXTRAS = {
     'docs': read_requirements('docs'),
 }
 
+VERSION = read_version_file('__version__')
+REPOSITORY = read_version_file('__repository__')
+# A version in development has no tag.
+TAG = 'main' if '.dev' in VERSION else f'v{VERSION}'
+
 setup(
     name='mmfdta',
-    version=read_version_file('__version__'),
-    url=read_version_file('__repository__'),
-    description='FDTA, feature-decoupled multi-object tracking, for MMDetection',
-    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    version=VERSION,
+    description=(
+        'Multi-object tracking on MMDetection: FDTA, MOTIP, MOTR and baselines, '
+        'to train, compare and run on video'
+    ),
+    long_description=absolute_links(
+        (ROOT / 'README.md').read_text(encoding='utf-8'), REPOSITORY, TAG
+    ),
     long_description_content_type='text/markdown',
     author='mmfdta authors',
+    url=REPOSITORY,
+    project_urls={
+        'Source': REPOSITORY,
+        'Documentation': f'{REPOSITORY}/blob/{TAG}/docs/index.md',
+        'Changelog': f'{REPOSITORY}/blob/{TAG}/CHANGELOG.md',
+        'Issues': f'{REPOSITORY}/issues',
+    },
     license='Apache-2.0',
     license_files=['LICENSE', 'NOTICE'],
-    keywords='multi-object tracking, MMDetection, FDTA, MOTIP, MOTR',
+    keywords=(
+        'multi-object tracking, MOT, video, computer vision, MMDetection, '
+        'FDTA, MOTIP, MOTR, ByteTrack'
+    ),
     classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Developers',
+        'Intended Audience :: Science/Research',
+        'Operating System :: OS Independent',
+        'Programming Language :: Python :: 3',
         'Programming Language :: Python :: 3.10',
         'Programming Language :: Python :: 3.11',
         'Programming Language :: Python :: 3.12',
+        'Topic :: Multimedia :: Video',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+        'Typing :: Typed',
     ],
     python_requires='>=3.10,<3.13',
     packages=find_packages(include=['mmfdta', 'mmfdta.*']),

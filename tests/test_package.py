@@ -172,6 +172,29 @@ def test_the_command_is_installed(wheel):
     assert 'mmfdta = mmfdta.cli.main:main' in entries.read_text()
 
 
+def test_the_page_on_pypi_has_no_relative_link(wheel):
+    (metadata,) = wheel.glob('*.dist-info/METADATA')
+    found = Parser().parsestr(metadata.read_text(encoding='utf-8'))
+    branch = 'main' if '.dev' in __version__ else f'v{__version__}'
+    page = found.get_payload()
+    readme = (ROOT / 'README.md').read_text(encoding='utf-8')
+    targets = re.findall(r'\]\(([^)\s]+)\)', page)
+    assert len(targets) == len(re.findall(r'\]\(([^)\s]+)\)', readme))
+    assert all(target.startswith(('https://', '#')) for target in targets)
+    for kind in ('blob', 'raw'):
+        base = f'{__repository__}/{kind}/{branch}/'
+        named = [t.removeprefix(base) for t in targets if t.startswith(base)]
+        assert named
+        for name in named:
+            assert (ROOT / name.partition('#')[0]).exists(), name
+    fences = re.compile(r'^```.*?^```', re.MULTILINE | re.DOTALL)
+    assert fences.findall(page) == fences.findall(readme)
+    urls = dict(line.split(', ', 1) for line in found.get_all('Project-URL'))
+    assert {'Source', 'Documentation', 'Changelog', 'Issues'} <= set(urls)
+    assert urls['Source'] == __repository__
+    assert 'Typing :: Typed' in found.get_all('Classifier')
+
+
 def test_a_wheel_carries_license_and_notice(project, wheel):
     (info,) = wheel.glob('*.dist-info')
     for name in ('LICENSE', 'NOTICE'):
