@@ -33,6 +33,15 @@ PARTS = (
 )
 
 
+def test_docker_sees_what_a_build_needs_and_the_family_s_pytorch():
+    lines = (ROOT / '.dockerignore').read_text().splitlines()
+    assert {line[1:] for line in lines if line[0] == '!'} == set(PARTS)
+    pinned = re.search(
+        r'^torch==\S+', (ROOT / 'requirements/mminstall.txt').read_text(), re.MULTILINE
+    )
+    assert f' {pinned[0]} ' in (ROOT / 'docker/cpu.Dockerfile').read_text()
+
+
 @pytest.fixture(scope='module')
 def project(tmp_path_factory):
     """A copy of the project, so that building leaves the checkout as it is."""
