@@ -70,6 +70,7 @@ wheels: install
 docs: install
 	$(PY) -m pip install -q -r requirements/docs.txt
 	$(PY) -m sphinx -q -W docs docs/_build
+	$(PY) docs/check_site.py docs/_build
 
 install: $(STAMP)
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Write docs/configs.md: every config, and every switch as the code documents it.
+"""Write docs/configs.md, every config and setting, and docs/registries.md, every class.
 
 python docs/make_configs.py
 """
@@ -22,6 +22,7 @@ from mmfdta import minidance
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / 'docs' / 'configs.md'
+REGISTRIES = ROOT / 'docs' / 'registries.md'
 SECTIONS = {
     'mmfdta.models': 'Models, losses and trackers',
     'mmfdta.datasets': 'Data',
@@ -57,6 +58,17 @@ class. If several do, it is the place in `fdta_dancetrack`, if that config has i
 """
 
 
+REGISTRIES_HEAD = """# Registered classes
+
+Find a class that a config can name by `type`. `import mmfdta.registry` adds these
+classes to the registries of `mmdet.registry`. [Build from
+configs](api.md#build-from-configs) shows how to build one. A name leads to the settings
+of its class.
+
+`python docs/make_configs.py` writes this page from the registries and the docstrings.
+"""
+
+
 def describe_config(path: Path) -> str:
     """Return what the comment at a config's top says, as one line with links."""
     lines = []
@@ -85,16 +97,24 @@ def config_table() -> list[str]:
     return rows
 
 
-def registered_classes() -> dict[str, type]:
-    """Return this project's classes that a config can name, by name."""
+def registered_by_registry() -> dict[str, dict[str, type]]:
+    """Return this project's classes that a config can name, by registry and name."""
     assert minidance.MiniDanceDataset and mmfdta.registry
-    found = {}
+    found: dict[str, dict[str, type]] = {}
     for module in (mmdet.registry, mmengine.registry):
-        for registry in vars(module).values():
+        for label, registry in vars(module).items():
             if isinstance(registry, Registry):
                 for name, item in registry.module_dict.items():
                     if item.__module__.startswith('mmfdta.'):
-                        found[name] = item
+                        found.setdefault(label, {})[name] = item
+    return {label: dict(sorted(found[label].items())) for label in sorted(found)}
+
+
+def registered_classes() -> dict[str, type]:
+    """Return the classes of all registries, by name."""
+    found: dict[str, type] = {}
+    for classes in registered_by_registry().values():
+        found |= classes
     return dict(sorted(found.items()))
 
 
@@ -213,9 +233,25 @@ def build_page() -> str:
     return '\n'.join(lines).rstrip() + '\n'
 
 
+def build_registries() -> str:
+    """Return the page of the registries."""
+    lines = [REGISTRIES_HEAD]
+    for label, classes in registered_by_registry().items():
+        lines += [f'## {label}', '', '| class | description |', '| --- | --- |']
+        for name, cls in classes.items():
+            shown = f'`{name}`'
+            if cls.__module__.startswith(tuple(SECTIONS)):
+                shown = f'[{shown}](configs.md#{name.lower()})'
+            first = (inspect.getdoc(cls) or '').split('\n\n')[0]
+            lines.append(f'| {shown} | {tidy(first)} |')
+        lines.append('')
+    return '\n'.join(lines).rstrip() + '\n'
+
+
 def main() -> int:
-    """Write the page."""
+    """Write the pages."""
     PAGE.write_text(build_page(), encoding='utf-8')
+    REGISTRIES.write_text(build_registries(), encoding='utf-8')
     return 0
 
 
