@@ -1,5 +1,5 @@
 # The small FDTA on the first half of PETS09-S2L1, trained on from the weights in the
-# package, which know drawn dancers only. docs/benchmark.md has its scores.
+# package, which know drawn dancers only. docs/benchmark_results.md has its scores.
 _base_ = [
     './_base_/models/fdta_small.py',
     './_base_/datasets/pets_clips.py',

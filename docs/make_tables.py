@@ -55,7 +55,7 @@ OVERVIEW = {
 PUBLISHED = {'SA': 0.8, 'TA': 1.0, 'IA': 0.7, 'SA+TA': 1.4, 'TA+IA': 1.6, 'all': 2.3}
 # Sets in which the results of a data set are looked for, by its name in the index.
 INDEX = {'MiniDance-test': ('minidance', 'minidance-first', 'detectors')}
-# Sets that the plots of docs/benchmark.md show: the first one with times.
+# Sets that the plots of docs/benchmark_results.md show: the first one with times.
 PLOTTED = ('minidance', 'minidance-first')
 _BLOCK = re.compile(
     r'<!-- (?P<kind>table|figure): (?P<what>[^\n]+?) -->(?P<text>.*?)<!-- end -->', re.S

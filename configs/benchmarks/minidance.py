@@ -1,6 +1,6 @@
 # The trackers of this project on MiniDance's test split, at published settings; with
 # `--tune 20` also at the best of 20 on val.
-# `mmfdta benchmark benchmarks/minidance`; see docs/benchmark.md.
+# `mmfdta benchmark benchmarks/minidance`; see docs/benchmark_results.md.
 data = 'test'
 checkpoint_dir = 'work_dirs/demo_train'
 

@@ -1,6 +1,6 @@
 # Trackers on the second half of PETS09-S2L1, with the same detections of YOLOX-nano, at
 # published settings; with `--tune 20` also at the best of 20 on the first half.
-# `mmfdta benchmark benchmarks/pets`; see docs/benchmark.md.
+# `mmfdta benchmark benchmarks/pets`; see docs/benchmark_results.md.
 data = 'test'
 
 entries = [

@@ -1,6 +1,6 @@
 # FDTA and MOTIP, trained on the first half of PETS09-S2L1, on its second half, beside
 # trackers on FDTA's detections and ByteTrack on those of YOLOX-nano.
-# `mmfdta benchmark benchmarks/pets_trained`; see docs/benchmark.md.
+# `mmfdta benchmark benchmarks/pets_trained`; see docs/benchmark_results.md.
 data = 'test'
 checkpoint_dir = 'work_dirs'
 
