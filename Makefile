@@ -32,10 +32,14 @@ faults: install
 tiers: install
 	$(PY) -m pytest -m tiers $(PYTEST_ARGS) tests/tiers
 
+# What people read; .proselintrc.json leaves out what does not suit Markdown.
+PROSE := README.md CONTRIBUTING.md CHANGELOG.md $(wildcard docs/*.md)
 lint: install
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(PY) -m codespell_lib
+	$(PY) -m proselint check $(PROSE)
 
 format: install
 	$(PY) -m ruff check --fix .

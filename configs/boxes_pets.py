@@ -1,6 +1,6 @@
 # FDTA's association on boxes alone, on the first half of PETS09-S2L1. It learns from
 # ground-truth text, not from images, and is tested on the boxes of the ground truth;
-# boxes_yolox-nano_pets.py tests it on what YOLOX-nano finds. Meant to go on from
+# boxes_yolox-nano_pets.py tests it on what YOLOX-nano finds. Meant to continue from
 # weights of boxes_mini.py: --cfg-options load_from=PATH.
 _base_ = [
     './_base_/models/box_fdta_small.py',

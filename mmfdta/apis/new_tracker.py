@@ -40,7 +40,7 @@ def test_identities_follow_the_objects():
         assert tracks.instances_id.tolist() == [0, 1], frame
 
 
-def test_a_new_video_starts_anew():
+def test_a_new_video_starts_from_nothing():
     tracker = {name}()
     for _ in range(2):
         assert tracker.track(detections(0)).instances_id.tolist() == [0, 1]

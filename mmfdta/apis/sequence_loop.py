@@ -255,7 +255,7 @@ class SequenceLoop:
                 yield frame, seconds
 
     def _in_precision(self) -> AbstractContextManager[None]:
-        """Compute as the model's forward pass does, which is by-passed here."""
+        """Compute as the model's forward pass does, which is bypassed here."""
         return precision_of(self.model).on(self.device.type)
 
     def _find(self, batch: dict) -> list[DetDataSample]:

@@ -406,7 +406,7 @@ class LiveStreams:
         if files and refused is None:
             refused = ValueError(
                 f'{files[0]}: found a file, expected a camera or a stream; streams are '
-                'tracked side by side, files by a command of their own'
+                'tracked side by side, files by their own command'
             )
         if refused is not None:
             for source in opened.values():

@@ -114,7 +114,7 @@ def check_start(model: nn.Module, config: Config) -> None:
 
 
 def check_common_start(config: Config) -> None:
-    """Refuse a run whose processes would go on from different checkpoints.
+    """Refuse a run whose processes would continue from different checkpoints.
 
     Args:
         config: With what this process is to ``resume``; the processes are connected.
@@ -130,9 +130,9 @@ def check_common_start(config: Config) -> None:
     for rank, (content, theirs) in enumerate(found):
         if content != found[0][0]:
             raise CheckpointMismatchError(
-                f'--resume: process 0 would go on from {found[0][1]}, process {rank} '
-                f'from {theirs}, which differs; all machines of the job need one work '
-                'dir, on a disk that they share'
+                f'--resume: process 0 would continue from {found[0][1]}, process '
+                f'{rank} from {theirs}, which differs; all machines of the job need one '
+                'work dir, on a disk that they share'
             )
 
 

@@ -275,7 +275,7 @@ def describe_published() -> str:
         lines.append('')
     lines += [
         'Scores are as published, in percent; licences are those of the projects, data',
-        'sets have terms of their own. --checkpoint NAME fetches what it needs, to',
+        'sets have their own terms. --checkpoint NAME fetches what it needs, to',
         f'{cache_folder()} (TORCH_HOME=FOLDER moves it).',
     ]
     return '\n'.join(lines)

@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Run several trackers on one data set and compare them.
 
-Each entry runs in a process of its own, one after the other, frame by frame. What an
+Each entry runs in its own process, one after the other, frame by frame. What an
 earlier call has finished is reused as long as config, weights, code, images and
 machine are the same; an interrupted call continues where it stopped. With --tune each
 tracker gets a second row with the best of as many settings, chosen on val. Then all are

@@ -6,7 +6,7 @@ come with mmfdta, tracks the test sequences with it, lets ByteTrack, OC-SORT and
 track the same detections, and leaves a table, plots, a video and the weights in the
 work dir. With --train it renders all of MiniDance and trains from scratch, which takes
 six times as long. What an earlier run has finished is reused; an interrupted training
-goes on.
+continues.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 
 FDTA, MOTIP, and ByteTrack, OC-SORT or SORT on any detector that can be exported.
 FOLDER holds all that mmfdta track SOURCE --model FOLDER needs. Both sides are run on
-the same frames before it is written: a float32 model that does not track the same is
-an error, and nothing is written.
+the same frames before it is written. If a float32 model does not track the same, the
+command stops with an error and writes nothing.
 """
 
 import argparse

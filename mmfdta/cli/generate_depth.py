@@ -3,7 +3,7 @@
 
     mmfdta generate-depth data/DanceTrack
 
-Maps have 8 bits and are normalised over each sequence. An interrupted run goes on
+Maps have 8 bits and are normalised over each sequence. An interrupted run continues
 where it stopped. They are needed for training only. With --launcher the sequences are
 shared out.
 """

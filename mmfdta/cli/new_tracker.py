@@ -2,7 +2,7 @@
 """Start a tracker of your own.
 
 Writes a package with a tracker that works, its config and its test. The tracker
-begins as the project's IoUEmbeddingTracker; docs/add_a_tracker.md goes on from
+begins as the project's IoUEmbeddingTracker; docs/add_a_tracker.md continues from
 there.
 """
 

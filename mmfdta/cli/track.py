@@ -204,7 +204,8 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_tracker_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
-        'what is tracked', 'A threshold that the tracker does not have is an error.'
+        'what is tracked',
+        'A threshold that the tracker does not have stops it.',
     )
     group.add_argument(
         '--classes',

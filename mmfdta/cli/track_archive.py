@@ -42,8 +42,8 @@ def add_archive_options(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument(
         '--replace',
         action='store_true',
-        help='track the videos again that stand in --out-dir by other settings, in '
-        'their place',
+        help='track again the videos whose tracks in --out-dir are from other '
+        'settings, and replace these',
     )
 
 

@@ -27,8 +27,8 @@ def add_stream_options(parser: argparse.ArgumentParser) -> None:
     """
     group = parser.add_argument_group(
         'budgets of cameras and streams',
-        'Several are tracked side by side. Whether each kept its budget is said at the '
-        'end, and the exit code is 1 if one did not.',
+        'Several are tracked side by side. The last lines report whether each kept its '
+        'budget, and the exit code is 1 if one did not.',
     )
     group.add_argument(
         '--max-latency',

@@ -3,7 +3,7 @@
 
 Values to try are named, or those of the tracker's search space: `search` of the config,
 else configs/_base_/search_spaces.py. Tune on a split that you do not report. The same
-command goes on where an interrupted one was.
+command continues an interrupted search.
 """
 
 import argparse

@@ -74,7 +74,7 @@ class MOTSequenceDataset(BaseDataset):
             by default that of the class.
         category_map: Column 8 of the text to label. None: the class or the numbers
             that the benchmark scores; where it has none, the numbers that a
-            ``labels.txt`` beside the texts gives the classes of ``metainfo``; else
+            ``labels.txt`` next to the texts gives the classes of ``metainfo``; else
             one class, and column 8 means nothing.
         use_consider_flag: Train only on rows whose column 7 is not 0. None: if the
             benchmark scores one class of several.
@@ -377,7 +377,7 @@ class MOTSequenceDataset(BaseDataset):
 
     @property
     def has_own_rules(self) -> bool:
-        """Whether the benchmark scores one class of several, by rules of its own."""
+        """Whether the benchmark scores one class of several, by its own rules."""
         return self.BENCHMARK.scored_class is not None
 
     def find_class_rule(self) -> tuple[RowRule, dict[int, str]]:

@@ -51,7 +51,7 @@ class FiniteLossHook(Hook):
 
     Args:
         action: ``stop`` raises :class:`NonFiniteLossError`. ``skip`` leaves the weights
-            and the optimiser's state as they are, counts, and goes on; the first such
+            and the optimiser's state as they are, counts, and continues; the first such
             iteration is written, too. Of accumulated iterations only the broken one is
             left out.
         max_in_a_row: After so many skipped iterations in a row it stops.

@@ -301,7 +301,7 @@ def check_warmup(loop: BaseLoop, model: nn.Module) -> str | None:
 
 @HOOKS.register_module()
 class IterationSeedHook(Hook):
-    """Seed the generators anew before every training iteration.
+    """Seed the generators again before every training iteration.
 
     The frames that carry gradients, dropout and whatever else is drawn in an
     iteration then follow from the run's seed, the process and the number of the

@@ -42,7 +42,7 @@ class ValTrackVisualizationHook(Hook):
     Args:
         interval: Draw the frames 0, n, 2n, ... of each sequence.
         max_sequences: Draw only so many sequences of a process.
-        draw_gt: Put the ground truth beside the tracks, on the left.
+        draw_gt: Draw the ground truth to the left of the tracks.
         show_scores: Write scores.
         out_dir: Folder in the work dir; None writes no files.
         to_backends: Also hand the pictures to the visualizer.

@@ -71,13 +71,13 @@ class MOTMetric(BaseMetric):
         metric: Of ``HOTA``, ``CLEAR``, ``Identity``.
         benchmark: Whose rules to follow; None: those of the data set.
             ``mot_challenge``, ``mot15``, ``pets``, ``dancetrack``, ``sportsmot``,
-            ``bft`` and ``minidance`` score all boxes alike, ``mot16``, ``mot17`` and
-            ``mot20`` know distractors.
+            ``bft`` and ``minidance`` score all boxes the same way, ``mot16``,
+            ``mot17`` and ``mot20`` know distractors.
         out_dir: Where to write ``<sequence>.txt`` in the
             MOTChallenge format, when all sequences are there. Until then those
-            that are finished stand in ``<out_dir>.partial``, which is what a
+            that are finished are in ``<out_dir>.partial``, which is what a
             test that was killed leaves. Where tracks have ``embeddings``,
-            ``<sequence>.npz`` comes beside it, see
+            ``<sequence>.npz`` is written next to it, see
             :class:`~mmfdta.structures.track_embeddings.TrackEmbeddings`.
         num_workers: Processes that score sequences; 0 and 1 score in this
             process, where 25 sequences of 1,000 frames take about a second.
@@ -85,7 +85,7 @@ class MOTMetric(BaseMetric):
             The keys then hold the mean over the classes that occur, and
             ``mot/<class>_HOTA`` and so on each class. False scores all boxes as one
             class; None: True if there are several classes, and the benchmark does
-            not score one by rules of its own.
+            not score one by its own rules.
         collect_device: See :class:`mmengine.evaluator.BaseMetric`;
             frames travel through the default process group in either case.
         prefix: Prefix of the keys.

@@ -55,7 +55,7 @@ class MiniDanceOptions:
         0.2, 0, 1, '1: the same clothes, hair and build; 0: as different as they get'
     )
     crossing: float = _option(
-        0.5, 0, 1, 'probability that two neighbours meet in a beat of the dance'
+        0.5, 0, 1, 'probability that two adjacent dancers meet in a beat'
     )
     speed: float = _option(
         1.3, 0.1, 4, 'pace of the dance; moves get larger from frame to frame'

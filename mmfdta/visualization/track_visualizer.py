@@ -61,8 +61,8 @@ class TrackVisualizer(_OwnName, TrackLocalVisualizer):
 
     Args:
         name: Name of the instance.
-        show_scores: Write scores beside identities.
-        show_classes: Write classes beside identities.
+        show_scores: Write scores next to identities.
+        show_classes: Write classes next to identities.
         **kwargs: Arguments of MMDetection's ``TrackLocalVisualizer``;
             ``line_width`` is chosen by the image's size unless it is given.
     """

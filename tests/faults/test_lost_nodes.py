@@ -148,6 +148,8 @@ def test_a_lost_machine_is_one_line_and_the_run_goes_on_to_the_same_weights(
         )
     texts = [process.communicate(timeout=DEADLINE)[1] for process in processes]
     assert [process.returncode for process in processes] == [1, 1]
-    assert f'process 0 would go on from {whole / "epoch_3.pth"}, process 1 ' in texts[0]
+    assert (
+        f'process 0 would continue from {whole / "epoch_3.pth"}, process 1 ' in texts[0]
+    )
     assert 'from the start, which differs; all machines of the job need' in texts[0]
     assert all(text.count('\n') == 1 for text in texts), texts

@@ -1,6 +1,6 @@
 # AdamW as in the released code: 13 epochs, a warm-up over the first, x0.1 at
 # epochs 6 and 9, detector and the rest clipped separately. 4 GPUs with one clip each.
-# A run that is resumed, also within an epoch, goes on as if never interrupted.
+# A run that is resumed, also within an epoch, continues as if never interrupted.
 max_epochs = 13
 
 train_cfg = dict(type='ResumableEpochTrainLoop', max_epochs=max_epochs, val_interval=1)

@@ -1,5 +1,5 @@
 # AdamW with a warm-up and a cosine, counted in iterations: for a CPU. A run that is
-# resumed goes on as if never interrupted.
+# resumed continues as if never interrupted.
 max_iters = 2600
 warmup_iters = 100
 

@@ -1,6 +1,6 @@
 # AdamW as configs/r50_motr_train_dance.sh and main.py of the released MOTR: 20 epochs,
-# x0.1 after epoch 10, one learning rate but for the backbone and the sampling points,
-# gradients clipped as a whole. Without a warm-up. 8 GPUs with one clip each.
+# x0.1 after epoch 10, one learning rate except for the backbone and the sampling
+# points, gradients clipped as a whole. Without a warm-up. 8 GPUs with one clip each.
 _base_ = ['./fdta_13e.py']
 
 max_epochs = 20

@@ -256,8 +256,8 @@ def _with_unique_names(entries: list[Entry]) -> list[Entry]:
     for entry in named:
         if slugs[entry.slug] > 1:
             raise ValueError(
-                f'two entries are called {entry.name!r}; give them names of their '
-                'own: NAME:CONFIG=CHECKPOINT'
+                f'two entries are called {entry.name!r}; give each its own '
+                'name: NAME:CONFIG=CHECKPOINT'
             )
     return named
 
@@ -303,7 +303,7 @@ def open_data(entries: Sequence[Entry], data: str) -> EvaluationData:
         lacking = [n for n in first.names if not (folder / f'{n}.txt').is_file()]
         if lacking:
             raise FileNotFoundError(
-                f'{entry.name}: {folder} lacks the results of {len(lacking)} of '
+                f'{entry.name}: {folder} has no results of {len(lacking)} of '
                 f'{len(first.names)} sequences, the first is {lacking[0]}.txt'
             )
     if not first.truths:

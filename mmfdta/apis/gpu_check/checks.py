@@ -19,7 +19,7 @@ SECTIONS = {
     'synchronisations': 'how often the CPU waits for the GPU',
     'memory': 'the peak of a training step against the estimate',
     'speed': 'frames per second and seconds per training step',
-    'released': 'beside the released code on the same card',
+    'released': 'the released code on the same card, for comparison',
 }
 PASS, FAIL, NOT_RUN, SAID = 'pass', 'FAIL', 'not run', '-'
 REACHED, MISSED = 'reached', 'missed'

@@ -30,7 +30,7 @@ class EmbeddingProjection(BaseModule):
         norm: LayerNorm on the result.
         residual: Add the input. The last layer starts at zero, so that without ``norm``
             the projection starts as the identity: association that was trained without
-            a projection goes on from where it was.
+            a projection continues from where it was.
         init_cfg: Initialisation config.
 
     Raises:

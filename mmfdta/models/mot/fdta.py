@@ -124,7 +124,7 @@ class FDTA(OnlineTracker):
         num_id_vocabulary: Number K of ID words; 50 if no part says another.
         window: Frames that association looks back at most: length of the ID decoder's
             table of time distances and longest clip, and the tracker's
-            ``miss_tolerance`` if it has none of its own; 30 if no part says another.
+            ``miss_tolerance`` if it has none itself; 30 if no part sets it.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation config.
 

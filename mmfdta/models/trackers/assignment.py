@@ -388,7 +388,7 @@ class IdentityAssignment(Generic[Array]):
             in `num_dropped` (since `reset`), and a warning is given once. 'keep':
             no trajectory loses its word while it is remembered; objects without a
             word are tracked by overlap and embedding until one is free.
-        class_aware: A detection only continues a trajectory of its own class.
+        class_aware: A detection only continues a trajectory of the same class.
 
     Attributes:
         observer: Called at the end of each frame with what was decided in it; None

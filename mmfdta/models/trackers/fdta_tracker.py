@@ -94,7 +94,7 @@ class FDTATracker(IdentityAssignment[Tensor]):
             in `num_dropped` (since `reset`), and a warning is given once. 'keep':
             no trajectory loses its word while it is remembered; objects without a
             word are tracked by overlap and embedding until one is free.
-        class_aware: A detection only continues a trajectory of its own class.
+        class_aware: A detection only continues a trajectory of the same class.
 
     Raises:
         ValueError: If an argument is out of its range.

@@ -467,7 +467,7 @@ def test_what_is_missing_is_named(arena, capsys, tmp_path):
         ([f'text={tmp_path / "empty"}'], 'only folders of results are named'),
         (
             [f'fdta_mini={weights}', f'text={tmp_path / "empty"}'],
-            'lacks the results of 2 of 2 sequences, the first is minidance0000.txt',
+            'has no results of 2 of 2 sequences, the first is minidance0000.txt',
         ),
         (
             [f'fdta_mini={weights}', f'fdta_mini={weights}'],

@@ -51,7 +51,7 @@ BOUNDS = {
     'true_identities': BoundMeaning(
         'right identities',
         'the boxes that the tracker returned; each that overlaps an object (IoU 0.5, '
-        "one to one) has the object's identity, each other one an identity of its own",
+        "one to one) has the object's identity, each other one a separate identity",
     ),
     'true_association': BoundMeaning(
         'ground-truth association',

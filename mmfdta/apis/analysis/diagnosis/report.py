@@ -568,7 +568,7 @@ def compare_section(content: Mapping, others: Sequence[Mapping]) -> str:
     rows = [
         (label, *(_cell(run, read) for run in runs)) for label, read in _compared(runs)
     ]
-    return _join('## Beside other runs', markdown_table(head, rows))
+    return _join('## Compared with other runs', markdown_table(head, rows))
 
 
 def name_runs(runs: Sequence[Mapping]) -> list[str]:

@@ -31,7 +31,7 @@ from ...sequence_loop import SequenceLoop
 
 BINS = 200
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-"""Similarities whose shares above are kept beside the threshold that is asked for."""
+"""Similarities whose shares above are kept next to the requested threshold."""
 # Bins that pairs are counted in, in each of the BINS. Detectors' embeddings crowd
 # near 1, where the order of two pairs is what the AUC is about.
 _FINE = 100

@@ -125,7 +125,7 @@ CONTESTS = {
     ),
     'same_object': Meaning(
         'the same object',
-        'one of the two detections has no object of its own, and both overlap the same '
+        'one of the two detections has no separate object, and both overlap the same '
         'one (IoU 0.5): one is a duplicate of the other',
     ),
     'nothing': Meaning(
