@@ -26,6 +26,7 @@ import numpy as np
 from matplotlib.figure import Figure as Plot
 from PIL import Image
 
+from mmfdta.checkpoints import PUBLISHED as PUBLISHED_WEIGHTS
 from mmfdta.structures.tables import markdown_table
 from mmfdta.visualization import (
     DifferenceRow,
@@ -45,12 +46,98 @@ TITLES = {
     'same_above_0.9': 'same > 0.9',
     'val': 'HOTA on val',
 }
-# Rows of the README, in its words.
-OVERVIEW = {
-    'IoU and embedding': "IoU and FDTA's embeddings",
-    'Boxes': '[Boxes](docs/boxes.md): learned motion',
-    'Boxes and embeddings': '[Boxes](docs/boxes.md) and embeddings',
-}
+
+
+class OverviewRow(NamedTuple):
+    """A tracker in the README: its words, and where its scores are.
+
+    Attributes:
+        tracker: Its name, with a link if there is a page.
+        association: How it associates.
+        config: The config that users start from.
+        published: Published weights and the config whose DanceTrack test HOTA counts.
+        record: Set and name in the records.
+    """
+
+    tracker: str
+    association: str
+    config: str
+    published: tuple[str, str] | None
+    record: tuple[str, str]
+
+
+OVERVIEW = (
+    OverviewRow(
+        'FDTA',
+        'ID words; embeddings shaped by depth, history and contrast',
+        'fdta_dancetrack',
+        ('dancetrack', 'fdta_dancetrack'),
+        ('minidance', 'FDTA'),
+    ),
+    OverviewRow(
+        'MOTIP',
+        'ID words; FDTA without its adapters',
+        'motip_dancetrack',
+        ('motip-dancetrack', 'motip_dancetrack'),
+        ('ablation-2600', 'none'),
+    ),
+    OverviewRow(
+        '[MOTR](docs/motr.md)',
+        'queries that pass from frame to frame',
+        'motr_dancetrack',
+        ('motr-dancetrack', 'motr_dancetrack'),
+        ('minidance-first', 'MOTR'),
+    ),
+    OverviewRow(
+        '[Boxes](docs/boxes.md)',
+        "FDTA's ID words on boxes of any detector",
+        'boxes_dancetrack',
+        None,
+        ('minidance', 'Boxes'),
+    ),
+    OverviewRow(
+        'IoU and embedding',
+        "overlap and FDTA's embeddings",
+        'iou-embedding_fdta-det_mini',
+        None,
+        ('minidance', 'IoU and embedding'),
+    ),
+    OverviewRow(
+        'C-BIoU',
+        'motion and overlap of enlarged boxes',
+        'cbiou_yolox-x_dancetrack',
+        None,
+        ('minidance', 'C-BIoU'),
+    ),
+    OverviewRow(
+        'ByteTrack',
+        'motion and overlap',
+        'bytetrack_yolox-x_dancetrack',
+        ('yolox-x-dancetrack', 'bytetrack_yolox-x_dancetrack'),
+        ('minidance', 'ByteTrack'),
+    ),
+    OverviewRow(
+        'BoT-SORT',
+        'motion, overlap, camera motion',
+        'botsort_yolox-x_dancetrack',
+        None,
+        ('minidance', 'BoT-SORT'),
+    ),
+    OverviewRow(
+        'OC-SORT',
+        'motion and overlap',
+        'ocsort_yolox-x_dancetrack',
+        ('yolox-x-dancetrack', 'ocsort_yolox-x_dancetrack'),
+        ('minidance', 'OC-SORT'),
+    ),
+    OverviewRow(
+        'SORT',
+        'motion and overlap',
+        'sort_yolox-x_dancetrack',
+        None,
+        ('minidance', 'SORT'),
+    ),
+)
 # Steps of the paper on DanceTrack's test split, HOTA.
 PUBLISHED = {'SA': 0.8, 'TA': 1.0, 'IA': 0.7, 'SA+TA': 1.4, 'TA+IA': 1.6, 'all': 2.3}
 # Sets in which the results of a data set are looked for, by its name in the index.
@@ -327,24 +414,34 @@ def tuned_table(found: RecordSet) -> str:
     return markdown_table((*head, *found.title), rows)
 
 
-def overview_table(found: RecordSet) -> str:
-    """The README's: the best HOTA first; all but one column of the tuned settings."""
-    several = len(found.records) > 1
+def overview_table(*asked: RecordSet) -> str:
+    """The README's: what others published on DanceTrack, what was measured here.
+
+    Raises:
+        ValueError: If the records or the published weights have no such score.
+    """
+    sets = {found.name: found for found in asked}
     rows = []
-    for name in found.trackers:
-        if 'gallery' in name or not any(
-            name in (record.get('tuning') or {}) for record in found.records
-        ):
-            continue
+    for row in OVERVIEW:
+        published = '-' if row.published is None else _published_hota(*row.published)
+        of, name = row.record
+        found = sets.get(of, RecordSet(of, []))
         figure, tuned = found.figure(name, 'HOTA'), found.figure(name + TUNED, 'HOTA')
-        assert figure is not None and tuned is not None
-        count = (found.seeds(name),) if several else ()
-        cells = (figure.text('HOTA'), *found.cells(name + TUNED))
-        rows.append((-tuned.mean, (OVERVIEW.get(name, name), *count, *cells)))
-    head = ('tracker', *(('seeds',) if several else ()), 'HOTA, published')
-    titles = ('HOTA, tuned', *found.title[1:])
-    ordered = [row for _, row in sorted(rows, key=lambda row: row[0])]
-    return markdown_table((*head, *titles), ordered)
+        if figure is None:
+            raise ValueError(f'found no record of {name} in {of}, expected its HOTA')
+        measured = figure.text('HOTA'), tuned.text('HOTA') if tuned else '-'
+        title = f'{row.tracker}: {row.association}'
+        rows.append((title, published, *measured, f'`{row.config}`'))
+    head = ('tracker: associates by', 'DanceTrack, published', 'MiniDance, measured')
+    return markdown_table((*head, 'tuned', 'config'), rows)
+
+
+def _published_hota(weights: str, config: str) -> str:
+    """What the authors state for DanceTrack's test split, with their page."""
+    for figure in PUBLISHED_WEIGHTS[weights].figures:
+        if (figure.data, figure.split, figure.config) == ('DanceTrack', 'test', config):
+            return f'[{figure.scores["HOTA"]:.1f}]({figure.source})'
+    raise ValueError(f'found no published HOTA of {config} on the test split')
 
 
 def difference_table(found: RecordSet) -> str:

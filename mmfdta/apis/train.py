@@ -131,8 +131,8 @@ def check_common_start(config: Config) -> None:
         if content != found[0][0]:
             raise CheckpointMismatchError(
                 f'--resume: process 0 would continue from {found[0][1]}, process '
-                f'{rank} from {theirs}, which differs; all machines of the job need one '
-                'work dir, on a disk that they share'
+                f'{rank} from {theirs}, which differs; all machines of the job need '
+                'one work dir, on a disk that they share'
             )
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""What README.md and docs/own_data.md do with own data, on a few frames."""
+"""What docs/own_data.md does with own data, on a few frames."""
 
 import re
 from pathlib import Path
@@ -82,9 +82,9 @@ def small(arguments: list[str]) -> list[str]:
     return [*arguments, *options, *SMALL]
 
 
-def test_the_commands_of_the_readme_train(mine, weights, capfd):
-    check, train = commands(ROOT / 'README.md', 'check-data', 'train')
-    assert command_line(check) == 0
+def test_the_command_without_a_config_trains(mine, weights, capfd):
+    page = ROOT / 'docs' / 'own_data.md'
+    *_, train = commands(page, 'check-data', 'train', 'test', 'train')
     assert command_line(['convert', str(weights), 'detector.pth']) == 0
     assert command_line(small(train)) == 0
     said = capfd.readouterr()
@@ -98,7 +98,7 @@ def test_the_commands_of_the_readme_train(mine, weights, capfd):
 
 
 def test_the_config_of_the_page_is_tested(mine, weights, capfd):
-    """Its config, and its commands but for the training, which the README's is."""
+    """Its config, and its commands except the training, which the other one is."""
     page = ROOT / 'docs' / 'own_data.md'
     (block,) = [b for b in code_blocks(page, 'python') if b.startswith('# mine.py')]
     base = find_config('fdta_dancetrack')
