@@ -144,6 +144,26 @@ def test_one_seed_has_an_interval_and_no_deviation(checkout, tables):
     assert cells(made, 'B') == [['-20.0 [-30.0, -10.0]'] * 3 + ['1/10']]
 
 
+def test_the_overview_has_published_and_measured_scores(checkout, tables, monkeypatch):
+    sets = tables.read_records(checkout / 'docs' / 'records')
+    found = tables.OverviewRow('A', 'words', 'a', ('dancetrack', 'fdta_dancetrack'), '')
+    rows = (
+        found._replace(record=('two', 'A')),
+        found._replace(tracker='B', published=None, record=('two', 'B')),
+    )
+    of_script = tables.overview_table.__globals__
+    monkeypatch.setitem(of_script, 'OVERVIEW', rows)
+    made = tables.overview_table(sets['two'])
+    # 71.7 is what FDTA's authors state for DanceTrack's test split.
+    page = 'https://github.com/Spongebobbbbbbbb/FDTA/blob/main/README.md'
+    published = f'[71.7]({page})'
+    assert cells(made, 'A: words') == [[published, '60.0 ± 10.0', '-', '`a`']]
+    assert cells(made, 'B: words') == [['-', '30.0 ± 10.0', '36.7 ± 15.3', '`a`']]
+    monkeypatch.setitem(of_script, 'OVERVIEW', (found._replace(record=('x', 'A')),))
+    with pytest.raises(ValueError, match='found no record of A in x'):
+        tables.overview_table(sets['two'])
+
+
 def test_a_summary_is_shown_as_it_is(tables):
     row = dict(name='A', scores=dict(HOTA=[0.76, 0.019, 3], IDSW=[87, 21, 3]))
     found = tables.RecordSet('sum', [dict(trackers=[row])])
