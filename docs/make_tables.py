@@ -79,7 +79,7 @@ OVERVIEW = (
         'ID words; FDTA without its adapters',
         'motip_dancetrack',
         ('motip-dancetrack', 'motip_dancetrack'),
-        ('ablation-2600', 'none'),
+        ('minidance', 'MOTIP'),
     ),
     OverviewRow(
         '[MOTR](docs/motr.md)',
