@@ -35,7 +35,17 @@ from mmfdta.cli.main import VERBS
 COMMANDS = all_commands()
 TARGETS = set(re.findall(r'^([\w-]+):', (ROOT / 'Makefile').read_text(), re.M))
 # Of the shell and of other projects; what they get is not ours to check.
-FOREIGN = {'source', 'git', 'cd', 'cp', 'curl', 'export', 'ray', 'tensorboard'}
+FOREIGN = {
+    'source',
+    'git',
+    'cd',
+    'cp',
+    'curl',
+    'docker',
+    'export',
+    'ray',
+    'tensorboard',
+}
 
 
 @functools.cache
