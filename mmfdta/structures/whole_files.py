@@ -1,15 +1,15 @@
 # Copyright (c) mmfdta authors.
-"""Files that are whole or not there, whenever a process ends; members of zips."""
+"""Files that are written completely or not at all; members of zips."""
 
 import contextlib
 import os
-import tempfile
+import secrets
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-# What a process that was killed while writing leaves has a dotted name with this end.
+# Ending of unfinished files, which a killed process leaves behind; hidden by a dot.
 UNFINISHED = '.part'
 
 
@@ -17,29 +17,29 @@ UNFINISHED = '.part'
 def open_whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under its name when it is complete.
 
-    It is written beside its place under a temporary name with a dot, handed to the
-    disk and renamed. After an error what stood under the name is as it was. Folders are
-    made.
+    It is written in the same folder under a hidden temporary name, flushed to disk and
+    renamed. After an error, a file that existed before is unchanged. Missing folders
+    are made.
 
     Raises:
         OSError: If it cannot be written; the error names ``path``.
     """
     path = Path(path)
-    temporary = None
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(UNFINISHED, f'.{path.name}.', path.parent)
-        with os.fdopen(handle, 'wb') as file:
+        unfinished = path.with_name(f'.{path.name}.{secrets.token_hex(4)}{UNFINISHED}')
+        # Not `tempfile`, whose files have no permissions for others: the umask cannot
+        # be read without changing it for all threads.
+        with open(unfinished, 'xb') as file:
+            temporary = unfinished
             yield file
             file.flush()
-            os.fsync(handle)
-        umask = os.umask(0)  # it cannot be read without being set
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:
         if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None:
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
@@ -79,11 +79,11 @@ def read_bytes(path: str | os.PathLike) -> bytes:
 
 
 def remove_unfinished(folder: str | os.PathLike, suffix: str) -> None:
-    """Remove what killed processes left in a folder that nobody else writes to.
+    """Remove unfinished files of killed processes.
 
     Args:
-        folder: The folder; it need not be there.
-        suffix: Only files that would have become ``*<suffix>``.
+        folder: A folder to which no other process writes; it need not exist.
+        suffix: Remove only files that would have become ``*<suffix>``.
     """
     for path in Path(folder).glob(f'.*{suffix}.*{UNFINISHED}'):
         path.unlink(missing_ok=True)

@@ -26,6 +26,14 @@ def test_a_file_appears_when_it_is_complete(tmp_path: Path):
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask
 
 
+def test_the_umask_of_other_threads_is_left_alone(tmp_path: Path, monkeypatch):
+    """Two threads that both set and restored it could leave it at 0."""
+    monkeypatch.setattr(os, 'umask', lambda mask: pytest.fail('changes the umask'))
+    with open_whole(tmp_path / 'a.txt') as file:
+        file.write(b'a')
+    assert (tmp_path / 'a.txt').read_bytes() == b'a'
+
+
 @pytest.mark.parametrize('error', [ValueError('no'), KeyboardInterrupt()])
 def test_an_error_leaves_the_earlier_file(tmp_path: Path, error: BaseException):
     path = tmp_path / 'a.txt'
