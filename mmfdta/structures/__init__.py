@@ -1,7 +1,8 @@
 # Copyright (c) mmfdta authors.
-"""The ground that every package stands on; it needs no PyTorch.
+"""What every other package may import; needs no PyTorch.
 
-Tracks and their text, facts and rules of the benchmarks, tables, whole files.
+Tracks and their text, facts and scoring rules of the benchmarks, tables, files that
+are written completely or not at all.
 """
 
 from .benchmarks import BENCHMARKS, Benchmark, get_benchmark

@@ -10,23 +10,23 @@ from enum import Enum
 
 # Families of scores.
 FAMILIES = ('HOTA', 'CLEAR', 'Identity')
-# Stands for a benchmark that the data themselves tell.
+# The benchmark is recognised from the data.
 AUTO = 'auto'
-# The benchmark whose rules are plain: all boxes count alike.
+# The benchmark without special rules: all boxes are scored.
 PLAIN = 'mot_challenge'
 
 
 class RegionRule(Enum):
-    """When a region that is to be ignored takes a box out, before anything is scored.
+    """Which boxes an ignored region removes before anything is scored.
 
     Attributes:
         UNMATCHED: More than half of a result lies in one region, and the result
             matches no ground truth at an IoU of 0.5. TrackEval 1.3.0 has this rule
             for KITTI and BDD100K.
-        MOSTLY: At least half of a box lies in the regions together, be it a result
-            or ground truth, counted in whole pixels. ``dropObjects.m`` of the
+        MOSTLY: At least half of a box, of results or ground truth, lies in all
+            regions together, counted in integer pixels. ``dropObjects.m`` of the
             VisDrone2018-MOT toolkit.
-        INSIDE: All four sides of a result lie inside of one region, none on its
+        INSIDE: All four sides of a result lie inside one region, none on its
             border. ``evaluateTracking.m`` of the UAVDT toolkit.
     """
 
@@ -44,25 +44,26 @@ class Benchmark:
         title: Its name as its authors write it.
         classes: Names of the classes of a model trained for it; label 0 is the
             first.
-        scored_class: The class of column 8 that is trained on and scored; None
-            where all rows count alike.
-        known_classes: What column 8 of its ground truth may hold; empty where
-            the column plays no part.
+        scored_class: The class of column 8 that is trained on and scored; None if
+            all rows are.
+        known_classes: Values that column 8 of its ground truth may have; empty if
+            the column is not used.
         distractors: Classes whose objects may be found without penalty: results
-            that match one are taken out.
-        zip_folder: Folder of the text files in the zip that its server takes;
-            None where this project packs no submission for it.
-        sequences: Regular expression of its sequences' names; empty where they
-            follow no pattern.
-        numbers: Class numbers of ``classes`` where these are scored one by one.
-        lookalikes: For each of ``numbers`` a class whose objects its results may
-            be without penalty; results match the two together.
-        unscored_distract: Ground truth with a score of 0 is a distractor, too.
+            that match one are removed.
+        zip_folder: Folder of the text files in the zip that its server accepts;
+            None if this project packs no submission for it.
+        sequences: Regular expression of its sequences' names; empty if they follow
+            no pattern.
+        numbers: Class numbers of ``classes`` if these are scored one by one.
+        lookalikes: For each of ``numbers`` a class that its results may match
+            without penalty; results are matched to both classes together.
+        unscored_distract: Ground truth with a score of 0 is also a distractor.
         min_height: Results up to this height, in pixels, that match nothing are
-            taken out.
-        region_rule: What regions to ignore do.
-        from_files: Its scores need what only its own files say (regions, several
-            classes): ``mmfdta evaluate`` has them, a run has not.
+            removed.
+        region_rule: Which boxes ignored regions remove.
+        from_files: Its scores need information that only its own files have
+            (regions, several classes). ``mmfdta evaluate`` reads these files; a
+            training or test run does not.
     """
 
     name: str
@@ -88,7 +89,7 @@ class Benchmark:
         return dict(zip(self.classes, self.numbers, strict=True))
 
     def has_sequence(self, name: str) -> bool:
-        """Tell whether a sequence is named as those of this benchmark."""
+        """Return whether a name follows the pattern of this benchmark's sequences."""
         return bool(self.sequences) and re.fullmatch(self.sequences, name) is not None
 
 
@@ -152,8 +153,8 @@ _ALL = (
         (*_MOT_DISTRACTORS, _NON_MOTORISED_VEHICLE),
         sequences=r'MOT20-\d{2}',
     ),
-    # TrackEval 1.3.0, kitti_2d_box.py; a van is no wrong car, somebody who sits no
-    # wrong pedestrian.
+    # TrackEval 1.3.0, kitti_2d_box.py; a van is not a wrong car, and a sitting person
+    # is not a wrong pedestrian.
     Benchmark(
         'kitti',
         'KITTI',
@@ -202,7 +203,7 @@ BENCHMARKS: dict[str, Benchmark] = {benchmark.name: benchmark for benchmark in _
 
 
 def get_benchmark(name: str) -> Benchmark:
-    """Look a benchmark up by its name, in any case.
+    """Look up a benchmark by its name, in upper or lower case.
 
     Raises:
         ValueError: If there is no such benchmark.

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Boxes as networks predict them, in pixels, and how they cover each other."""
+"""Predicted boxes in pixels, and how much boxes cover each other."""
 
 import numpy as np
 
@@ -20,19 +20,19 @@ def corners_and_areas(
     height, width = size
     scale = np.array([width, height, width, height], dtype=np.float32)
     centre, half = boxes[:, :2], 0.5 * boxes[:, 2:]
-    with np.errstate(invalid='ignore'):  # trackers refuse what is not finite
+    with np.errstate(invalid='ignore'):  # trackers refuse boxes that are not finite
         corners = np.concatenate([centre - half, centre + half], axis=1) * scale
         areas = boxes[:, 2] * scale[0] * boxes[:, 3] * scale[1]
     return corners, areas
 
 
 def covered_shares(boxes: np.ndarray, by_nearer: bool = False) -> np.ndarray:
-    """Say how much of each box of a frame the box that covers most of it covers.
+    """Compute the largest share of each box that one other box of the frame covers.
 
     Args:
         boxes: (n, 4) xyxy.
-        by_nearer: Only boxes that reach further down cover others: who stands nearer
-            to the camera.
+        by_nearer: Count only other boxes whose bottom is lower in the image: their
+            objects are nearer to the camera.
 
     Returns:
         float64 (n,) in 0..1.

@@ -1,8 +1,8 @@
 # Copyright (c) mmfdta authors.
 """Names and numbers of classes: column 8 of MOTChallenge text.
 
-A model's labels count from 0. The text numbers the same classes as its data set
-does, which is for that data set to say (``category_map``).
+A model's labels count from 0. The text uses the class numbers of its data set, which
+the data set defines (``category_map``).
 """
 
 import os
@@ -15,21 +15,21 @@ from typing import Any
 from .whole_files import read_bytes
 
 LABELS_FILE = 'labels.txt'
-"""Lies beside ``gt.txt`` in CVAT's exports: a name per line, class 1 first."""
+"""File next to ``gt.txt`` in CVAT's exports: one name per line, class 1 first."""
 
 
 def numbers_of_labels(
     category_map: Mapping[int, int], num_classes: int
 ) -> tuple[int, ...]:
-    """Turn ``category_map`` round: the number in column 8 of each label.
+    """Invert ``category_map``: the number in column 8 of each label.
 
     Args:
         category_map: Number in column 8 to label.
-        num_classes: Number of labels, at least.
+        num_classes: Smallest number of labels.
 
     Returns:
-        Of numbers that are one class the first; for a label without any the next
-        number that is free.
+        One number per label. If several numbers have the same label, it is the first
+        of them; a label without a number gets the next one that is not used.
     """
     numbers: dict[int, int] = {}
     for number, label in category_map.items():
@@ -43,15 +43,15 @@ def numbers_of_labels(
 
 
 def column_numbers(meta: Mapping[str, Any] | None) -> tuple[int, ...] | None:
-    """Say which number each label of a model has in column 8 of its results.
+    """Return the number that each label of a model has in column 8 of its results.
 
     Args:
-        meta: Meta information of a data set: ``classes``, and ``class_numbers``
-            where its ground truth has numbers of its own.
+        meta: Meta information of a data set: ``classes``, and ``class_numbers`` if
+            its ground truth has its own numbers.
 
     Returns:
-        A number for each label; ``label + 1`` where the data set does not number
-        them. None for a model of one class, whose results say nothing of classes.
+        A number for each label; ``label + 1`` if the data set does not number them.
+        None for a model of one class, whose results have no class.
     """
     classes = (meta or {}).get('classes') or ()
     if isinstance(classes, str) or len(classes) < 2:
@@ -67,8 +67,8 @@ def read_labels(path: str | os.PathLike) -> dict[int, str]:
         Names by class number: the number of a line, from 1.
 
     Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is no text, or a name stands there twice.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not UTF-8 text, or has a name twice.
     """
     try:
         lines = read_bytes(path).decode('utf-8-sig').splitlines()
@@ -89,17 +89,17 @@ def read_labels(path: str | os.PathLike) -> dict[int, str]:
 
 
 def labels_beside(texts: Iterable[str | os.PathLike]) -> dict[int, str]:
-    """Read the ``labels.txt`` that lie beside the ground truth of a data set.
+    """Read the ``labels.txt`` files next to the ground truth of a data set.
 
     Args:
         texts: The ground truth of each sequence.
 
     Returns:
-        Names by class number; empty where there is no such file.
+        Names by class number; empty if there is no such file.
 
     Raises:
-        ValueError: If two files give one number different names: then column 8 does
-            not mean the same in all sequences.
+        ValueError: If two files give one number different names, so that column 8
+            means something else in each sequence.
     """
     labels: dict[int, str] = {}
     origin: dict[int, Path] = {}
@@ -114,7 +114,7 @@ def labels_beside(texts: Iterable[str | os.PathLike]) -> dict[int, str]:
                 raise ValueError(
                     f'{path}:{number}: class {number} is {name!r}, but '
                     f'{labels[number]!r} in {origin[number]}; number the classes of '
-                    'all sequences alike'
+                    'all sequences in the same way'
                 )
             origin.setdefault(number, path)
     return labels
@@ -127,8 +127,8 @@ def choose_classes(
 
     Args:
         words: ``NAME=NUMBER``, ``NAME=NUMBER,NUMBER`` for numbers that are one class,
-            or ``NAME`` alone, which is looked up.
-        labels: Names that the ground truth comes with, by number.
+            or ``NAME`` alone, whose number is looked up in ``labels``.
+        labels: Names in the ``labels.txt`` of the ground truth, by number.
 
     Returns:
         Numbers in column 8 by name.
@@ -151,7 +151,7 @@ def choose_classes(
                     + (
                         f'{LABELS_FILE} has {named}'
                         if known
-                        else f'no {LABELS_FILE} beside the ground truth says the number'
+                        else f'no {LABELS_FILE} next to the ground truth has its number'
                     )
                 )
             numbers: tuple[int, ...] = (known[name],)
@@ -164,7 +164,7 @@ def choose_classes(
             numbers = tuple(dict.fromkeys(int(cell) for cell in cells))
             if name in known and known[name] not in numbers:
                 raise ValueError(
-                    f'--classes: found {word!r}, but {LABELS_FILE} beside the ground '
+                    f'--classes: found {word!r}, but {LABELS_FILE} next to the ground '
                     f'truth has {named}'
                 )
         if name in chosen:
@@ -185,12 +185,12 @@ def choose_classes(
 def name_numbers(
     counts: Mapping[int, int], labels: Mapping[int, str] | None = None, most: int = 6
 ) -> str:
-    """Write classes and how many rows they have, for messages.
+    """Format classes and their numbers of rows for messages.
 
     Args:
         counts: Rows by class number.
-        labels: Names, as far as they are known.
-        most: How many are written.
+        labels: Names by class number, as far as they are known.
+        most: Largest number of classes to list.
     """
     parts = [
         f'{number}{f" {labels[number]}" if labels and number in labels else ""} '
@@ -206,12 +206,12 @@ def suggest_classes(
     labels: Mapping[int, str] | None = None,
     unclassed: bool = False,
 ) -> str:
-    """Write an option ``--classes`` that names these numbers.
+    """Format an option ``--classes`` that names these numbers.
 
     Args:
-        numbers: What is named.
-        labels: Names, as far as they are known.
-        unclassed: Say that results without a class are of the first.
+        numbers: Class numbers.
+        labels: Names by class number, as far as they are known.
+        unclassed: Add ``--unclassed``: results without a class are of the first one.
     """
     names = [(labels or {}).get(number, f'NAME{number}') for number in numbers]
     words = [

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""How large a frame is after resizing: the rules, without the pixels."""
+"""Rules for the size of a frame after resizing."""
 
 import math
 
@@ -10,10 +10,10 @@ def training_size(shape: Size, short: int, max_long: int | None = None) -> Size:
     """Size rule of training: the long side is rounded.
 
     Args:
-        shape: (H, W) now.
-        short: Wanted short side.
-        max_long: The long side's limit; if it would be passed,
-            the short side is floored to fit.
+        shape: (H, W) before resizing.
+        short: Short side after resizing.
+        max_long: Limit of the long side. If it would be exceeded, the short side is
+            smaller, and rounded down.
 
     Returns:
         New (H, W).
@@ -28,12 +28,12 @@ def training_size(shape: Size, short: int, max_long: int | None = None) -> Size:
 
 
 def inference_size(shape: Size, short: int, max_long: int | None = None) -> Size:
-    """Size rule of inference: both sides are truncated, to 1 at least.
+    """Size rule of inference: both sides are truncated, but at least 1.
 
     Args:
-        shape: (H, W) now.
-        short: Wanted short side.
-        max_long: The long side's limit.
+        shape: (H, W) before resizing.
+        short: Short side after resizing.
+        max_long: Limit of the long side.
 
     Returns:
         New (H, W).
@@ -47,14 +47,14 @@ def inference_size(shape: Size, short: int, max_long: int | None = None) -> Size
 
 
 def size_within(shape: Size, scale: Size) -> Size:
-    """Size rule of MMCV's ``imrescale``: as large as two sides allow, rounded.
+    """Size rule of MMCV's ``imrescale``: as large as both limits allow, rounded.
 
     Args:
-        shape: (H, W) now.
+        shape: (H, W) before resizing.
         scale: Limits of the long and of the short side, in any order.
 
     Returns:
-        New (H, W), possibly 0 where a side vanishes, as in MMCV.
+        New (H, W). As in MMCV, a side may be 0.
     """
     factor = min(max(scale) / max(shape), min(scale) / min(shape))
     return size_by_factor(shape, (factor, factor))
@@ -64,8 +64,8 @@ def size_by_factor(shape: Size, factors: tuple[float, float]) -> Size:
     """Size rule of MMCV for factors: rounded.
 
     Args:
-        shape: (H, W) now.
-        factors: Of the width and of the height.
+        shape: (H, W) before resizing.
+        factors: Factors of the width and of the height, in this order.
 
     Returns:
         New (H, W).
@@ -75,14 +75,14 @@ def size_by_factor(shape: Size, factors: tuple[float, float]) -> Size:
 
 
 def fitting_size(shape: Size, limits: Size) -> Size:
-    """Shrink a size into limits at its ratio: truncated, to 1 at least.
+    """Shrink a size to fit limits, with the same ratio: truncated, but at least 1.
 
     Args:
-        shape: (H, W) now.
+        shape: (H, W) before resizing.
         limits: Largest (H, W).
 
     Returns:
-        New (H, W); ``shape`` where it fits.
+        New (H, W); ``shape`` if it fits.
     """
     if shape[0] <= limits[0] and shape[1] <= limits[1]:
         return shape

@@ -1,14 +1,14 @@
 # Copyright (c) mmfdta authors.
-"""Frames of a sequence on disk, and the one rule of frame numbers.
+"""Frames of a sequence on disk, and the rule of frame numbers.
 
-A sequence is a folder with images, an optional ``seqinfo.ini`` and text. The frames of
-a text are read in one of two ways: as the numbers in the names of the images
-(``names``), or as the n-th image (``count``), from 1, or from 0 where a text has a
-frame 0. A reading holds for all sequences of a split, or all texts of a folder. If one
-fits, it is taken; if both fit and differ, an option must choose.
+A sequence is a folder with images, an optional ``seqinfo.ini`` and text. Frame numbers
+of a text have one of two interpretations ("readings"): the number in the name of an
+image (``names``), or the n-th image (``count``), from 1, or from 0 if a text has a
+frame 0. One reading holds for all sequences of a split, or all texts of a folder. If
+only one fits, it is used; if both fit and differ, the user must choose with an option.
 
 Data sets, their checker and their cache, evaluation, submission, depth and tracking
-find images and place rows with this module and nothing else.
+all find images and assign rows to them with this module.
 """
 
 import os
@@ -32,7 +32,7 @@ _DIGITS = re.compile('([0-9]+)')
 _THUMBNAIL = re.compile(r'(^|[^a-z])thumb(nail)?s?([^a-z]|$)')
 _LARGEST = 2**63 - 1
 _NOT_IMAGES = ('depth', 'gt', 'det')
-# Space before it tells a comment from a part of a value.
+# Without a space before it, the character is part of the value.
 _COMMENT = re.compile(r'\s[;#].*')
 
 
@@ -47,12 +47,12 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 
 
 def is_image(name: str) -> bool:
-    """Tell by its name whether a file is an image, and not a hidden file."""
+    """Return whether a file name is that of an image that is not hidden."""
     return not name.startswith('.') and name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def without_thumbnails(names: Iterable[str]) -> list[str]:
-    """Leave out images that are called thumbnails, if there are others."""
+    """Remove images that are named as thumbnails, if there are others."""
     names = list(names)
     full = [name for name in names if not _THUMBNAIL.search(name.lower())]
     return full or names
@@ -61,7 +61,7 @@ def without_thumbnails(names: Iterable[str]) -> list[str]:
 def list_images(path: str | os.PathLike, suffix: str | None = None) -> list[str]:
     """List the images of a folder, sorted by name, numbers in names by value.
 
-    Hidden files, files that are no images, folders and thumbnails are left out.
+    Hidden files, files that are not images, folders and thumbnails are left out.
 
     Args:
         path: The folder.
@@ -71,7 +71,7 @@ def list_images(path: str | os.PathLike, suffix: str | None = None) -> list[str]
         File names.
 
     Raises:
-        FileNotFoundError: If the folder is missing or holds no image.
+        FileNotFoundError: If the folder is missing or has no image.
     """
     path = Path(path)
     if not path.is_dir():
@@ -92,7 +92,7 @@ def list_images(path: str | os.PathLike, suffix: str | None = None) -> list[str]
 
 
 def _are_plain(names: SequenceOf[str]) -> bool:
-    """Tell quickly whether names are numbers of one width, which most are."""
+    """Return whether names are numbers of one width, as most are; a fast check."""
     stem, ending = os.path.splitext(names[0])
     return len(stem) < 19 and all(
         len(name) == len(names[0])
@@ -113,10 +113,11 @@ def _group_names(names: Iterable[str]) -> dict[tuple[str, ...], list[str]]:
 
 
 def find_stray(names: SequenceOf[str]) -> tuple[str, str] | None:
-    """Find an image that is not named like the others, which carry numbers.
+    """Find an image that is not named like the others, which have numbers.
 
     Returns:
-        Its name and that of another; None if names are of one kind, or of any.
+        Its name and that of another; None if all names are similar, or if most names
+        have no numbers.
     """
     kinds = _group_names(names)
     numbered = [found for k, found in kinds.items() if len(k) > 1 and found[1:]]
@@ -130,22 +131,22 @@ def find_stray(names: SequenceOf[str]) -> tuple[str, str] | None:
 def number_images(
     names: SequenceOf[str], folder: str | os.PathLike, allow_mixed: bool = False
 ) -> np.ndarray | None:
-    """Find the number that each image carries in its name.
+    """Find the number in the name of each image.
 
     Names such as ``000001.jpg``, ``img1.jpg`` or ``cam2_0001_left.png`` differ in one
-    number, which is that of the frame. Where several numbers differ, it is the one
-    that goes up in equal steps.
+    number, which is that of the frame. If several numbers differ, it is the one that
+    increases in equal steps.
 
     Args:
         names: File names in their order.
         folder: Their folder, for messages.
-        allow_mixed: Names of several kinds carry no numbers, instead of being refused.
+        allow_mixed: Return None for names of several kinds instead of raising.
 
     Returns:
-        int64 (L,), ascending; None if the names carry no numbers.
+        int64 (L,), ascending; None if the names have no frame number.
 
     Raises:
-        ValueError: If two images have the same number, or if most names are alike
+        ValueError: If two images have the same number, or if most names are similar
             and some are not.
     """
     if _are_plain(names):
@@ -190,7 +191,7 @@ def _pairs(values: list[int]) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class SequenceInfo:
-    """What ``seqinfo.ini`` says; None or 0 where it is silent.
+    """Content of ``seqinfo.ini``; None or 0 for what it does not give.
 
     Attributes:
         length: ``seqLength``.
@@ -198,7 +199,7 @@ class SequenceInfo:
         width: ``imWidth``.
         frame_rate: ``frameRate``.
         image_dir: ``imDir``.
-        suffix: ``imExt``, lower case with its point.
+        suffix: ``imExt``, lower case with its dot.
         name: ``name``.
     """
 
@@ -212,15 +213,15 @@ class SequenceInfo:
 
 
 def read_seqinfo(path: str | os.PathLike | None) -> SequenceInfo:
-    """Read ``seqinfo.ini``; no path gives an empty answer.
+    """Read ``seqinfo.ini``; without a path, return empty information.
 
-    Keys and sections are read in any case, with ``=`` or ``:``. The section
-    ``[Sequence]`` counts where there is one, else the whole file, also without any
-    section.
+    Keys and sections may be in upper or lower case, with ``=`` or ``:``. If there is a
+    section ``[Sequence]``, only its keys are used, else those of the complete file,
+    which needs no section.
 
     Raises:
-        ValueError: If a line is no setting, a key is there twice with two values, or
-            a value is not a number; the message names file, line, section and key.
+        ValueError: If a line is not a setting, a key has two different values, or a
+            value is not a number; the message names file, line, section and key.
     """
     if path is None:
         return SequenceInfo()
@@ -260,7 +261,7 @@ def read_seqinfo(path: str | os.PathLike | None) -> SequenceInfo:
 
 
 def _read_settings(path: Path) -> dict[str, tuple[int, str, str]]:
-    """Read line, section and value of each key, keys in lower case."""
+    """Return line, section and value of each key, keys in lower case."""
     data = path.read_bytes()
     is_wide = data[:2] in (b'\xff\xfe', b'\xfe\xff')
     try:
@@ -301,7 +302,7 @@ def _name_section(section: str) -> str:
 
 
 def _split_setting(text: str) -> tuple[str, str, str]:
-    """Split at the first ``=`` or ``:``, and take off quotes."""
+    """Split at the first ``=`` or ``:``, and remove quotes."""
     match = re.match(r'([^=:{}<>\[\]]*)([=:])(.*)', text)
     if match is None:
         return text, '', ''
@@ -322,14 +323,14 @@ def find_image_dir(folder: str | os.PathLike, info: SequenceInfo) -> Path | None
         None if there are no images.
 
     Raises:
-        FileNotFoundError: If ``imDir`` does not exist, but images lie elsewhere.
+        FileNotFoundError: If ``imDir`` does not exist, but another folder has images.
     """
     folder = Path(folder)
-    said = info.image_dir or IMAGE_DIR
-    path = folder / said.replace('\\', '/')
+    name = info.image_dir or IMAGE_DIR
+    path = folder / name.replace('\\', '/')
     if path.is_dir():
         return path
-    if said == IMAGE_DIR or not folder.is_dir():
+    if name == IMAGE_DIR or not folder.is_dir():
         return None
     others = [
         entry.name
@@ -340,7 +341,7 @@ def find_image_dir(folder: str | os.PathLike, info: SequenceInfo) -> Path | None
     ]
     if others:
         raise FileNotFoundError(
-            f'{folder / "seqinfo.ini"}: imDir is {said}, but there is no folder '
+            f'{folder / "seqinfo.ini"}: imDir is {name}, but there is no folder '
             f'{path}; there are images in {folder / others[0]}. Correct imDir'
         )
     return None
@@ -351,18 +352,18 @@ def find_image_dir(folder: str | os.PathLike, info: SequenceInfo) -> Path | None
 
 @dataclass(frozen=True)
 class SequenceFrames:
-    """What is known of the frames of a sequence.
+    """Number, names and numbers of the frames of a sequence.
 
     Attributes:
         path: Folder of the images, or of the sequence, for messages; empty if the
-            length is only what texts let expect.
-        length: Number of frames L, that of the images where they are there.
-        names: The images, L of them; None if they are not there.
-        numbers: int64 (L,), ascending, what the names carry. 1..L if there are no
-            images; None if the names carry no numbers.
+            length was derived from texts.
+        length: Number of frames L; that of the images if there are any.
+        names: File names of the L images; None if there are no images.
+        numbers: int64 (L,), ascending, the numbers in the names. 1..L if there are no
+            images; None if the names have no numbers.
         expected: ``seqLength``.
-        left_out: Images of the folder that are not taken: thumbnails, and those that
-            do not end in ``imExt``.
+        left_out: Images of the folder that are not used: thumbnails, and those that do
+            not end in ``imExt``.
         remarks: What does not fit together, and what was done.
     """
 
@@ -389,8 +390,8 @@ class SequenceFrames:
             allow_mixed: See :func:`number_images`.
 
         Raises:
-            FileNotFoundError: If the folder is missing or holds no image.
-            ValueError: If names are of several kinds or a number is there twice.
+            FileNotFoundError: If the folder is missing or has no image.
+            ValueError: If names are of several kinds or two images have one number.
         """
         names = tuple(list_images(image_dir, info.suffix))
         there = {name for name in os.listdir(image_dir) if is_image(name)}
@@ -435,7 +436,7 @@ class SequenceFrames:
 
     @classmethod
     def of_length(cls, path: str | os.PathLike, length: int) -> 'SequenceFrames':
-        """Describe a sequence of which only the length is known."""
+        """Describe a sequence if only its length is known."""
         return cls(str(path), length, numbers=np.arange(1, length + 1))
 
     def cut(self, start: int, stop: int) -> 'SequenceFrames':
@@ -451,7 +452,7 @@ class SequenceFrames:
         )
 
     def extended(self) -> 'SequenceFrames':
-        """Return as many frames as ``seqLength`` says, from the first on."""
+        """Return a sequence of ``seqLength`` frames, without images."""
         length = max(self.expected or 0, self.length)
         remark = (
             f'{self.path}: there are {self.length} images, but seqLength in '
@@ -462,7 +463,7 @@ class SequenceFrames:
 
     @property
     def is_regular(self) -> bool:
-        """The names carry the numbers 1..L, so that both readings are the same."""
+        """Whether the names have the numbers 1..L, so that both readings agree."""
         return self.numbers is not None and bool(
             (self.numbers == np.arange(1, self.length + 1)).all()
         )
@@ -480,7 +481,7 @@ class SequenceFrames:
 
     @property
     def place(self) -> str:
-        """Say where the images are, or where the length stands."""
+        """Where the images are, or where the length comes from, for messages."""
         if self.names is None:
             known = (
                 f'seqLength in {self.path}' if self.path else 'the last in the texts'
@@ -505,11 +506,12 @@ def find_frames(
         allow_mixed: See :func:`number_images`.
 
     Returns:
-        None if there are no images and ``seqinfo.ini`` does not tell a length.
+        None if there are no images and ``seqinfo.ini`` gives no length.
 
     Raises:
-        FileNotFoundError: If ``imDir`` does not exist, but images lie elsewhere.
-        ValueError: If ``seqinfo.ini`` cannot be read, or the images not be numbered.
+        FileNotFoundError: If ``imDir`` does not exist, but another folder has images.
+        ValueError: If ``seqinfo.ini`` cannot be read, or the images have no clear
+            numbers.
     """
     ini = Path(folder, 'seqinfo.ini')
     info = read_seqinfo(ini if ini.is_file() else None)
@@ -529,8 +531,8 @@ class FrameNumbers:
     Attributes:
         by_names: Frames are the numbers in the names of the images; else they count
             the images.
-        first: The number of the first image where images are counted, 1 or 0.
-        remark: The decision in a line; empty where both readings are the same.
+        first: The number of the first image if images are counted, 1 or 0.
+        remark: The decision in one line; empty if both readings agree.
     """
 
     by_names: bool = False
@@ -539,7 +541,7 @@ class FrameNumbers:
 
     @property
     def choice(self) -> str:
-        """The setting that asks for this: ``names``, ``count`` or ``count0``."""
+        """The setting that chooses this reading: ``names``, ``count`` or ``count0``."""
         if self.by_names:
             return 'names'
         return 'count' if self.first == 1 else 'count0'
@@ -552,7 +554,7 @@ class FrameNumbers:
             frame: int (R,), frames in the text.
 
         Returns:
-            int64 (R,), from 1; 0 where there is no image.
+            int64 (R,), from 1; 0 for rows without an image.
         """
         if not self.by_names:
             place = frame - self.first
@@ -586,7 +588,7 @@ class FrameNumbers:
 
     @staticmethod
     def _suggest_length(frames: SequenceFrames, text: ScannedText) -> str:
-        """Say what takes numbers that go on from a longer video."""
+        """Suggest ``seqLength`` for texts that keep the numbers of a longer video."""
         if frames.names is not None or not frames.path:
             return ''
         first, last = int(text.tracks.frame.min()), int(text.tracks.frame.max())
@@ -596,7 +598,7 @@ class FrameNumbers:
         )
 
     def _explain_lost(self, frames: SequenceFrames, text: ScannedText, row: int) -> str:
-        """Say where a row is and why no image is its own."""
+        """Explain where a row is and why it has no image."""
         where = f'{text.path}:{text.line[row]}: frame {text.tracks.frame[row]}'
         if frames.is_regular and self.first == 1:
             return (
@@ -639,15 +641,15 @@ def decide_frame_numbers(
     Args:
         texts: The frames of each sequence, and its text.
         choice: ``auto``: the reading that fits. ``names``: numbers in names;
-            ``count``: the n-th image, from 0 where a text has a frame 0, else from 1;
+            ``count``: the n-th image, from 0 if a text has a frame 0, else from 1;
             ``count0``: the n-th image, from 0.
-        option: What chooses, for messages.
-        from_zero: Texts may count from 0 though none has a frame 0.
+        option: The option by which users choose, for messages.
+        from_zero: Texts may count from 0 although none has a frame 0.
 
     Raises:
         AmbiguousFrames: If several readings fit and differ.
-        ValueError: If no reading fits, or if it may be that images are missing.
-            Messages name file, line and both readings.
+        ValueError: If no reading fits, or if images seem to be missing. Messages name
+            file, line and both readings.
     """
     if choice not in FRAME_NUMBERS:
         raise ValueError(
@@ -722,21 +724,22 @@ def _refuse_missing_images(
     texts: Iterable[tuple[SequenceFrames, ScannedText]],
     option: str,
 ) -> None:
-    """Refuse to count the images where it looks as if some were missing.
+    """Refuse to count the images if some seem to be missing.
 
-    Most frames of a text have an image of their number, numbers are skipped or
-    ``seqLength`` is more than there are, and the text does not end with the last image.
+    That is so if most frames of a text have an image of their number, numbers are
+    skipped or ``seqLength`` is larger than the number of images, and the text does not
+    end with the last image.
     """
     for frames, text in texts:
         expected = frames.expected or frames.length
-        may_lack = expected > frames.length or (
+        may_miss_images = expected > frames.length or (
             frames.find_gap() is not None and frames.expected != frames.length
         )
         found = names.positions(frames, text.tracks.frame) > 0
         last = count.positions(frames, text.tracks.frame).max()
         if found.all() or last == frames.length or 2 * found.sum() < len(found):
             continue
-        if may_lack:
+        if may_miss_images:
             row = int(np.flatnonzero(~found)[0])
             raise ValueError(
                 f'{names._explain_lost(frames, text, row)}; counted from {count.first} '
@@ -748,7 +751,7 @@ def _refuse_missing_images(
 def _with_remark(
     reading: FrameNumbers, texts: Iterable[tuple[SequenceFrames, ScannedText]]
 ) -> FrameNumbers:
-    """Say what was decided, with an example, unless both readings are the same."""
+    """Add the decision as a remark with an example, unless both readings agree."""
     for frames, text in texts:
         if frames.is_regular and reading.first == 1:
             continue

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Locks between processes, which the operating system forgets when one ends."""
+"""Locks between processes; the operating system frees them when a process ends."""
 
 import contextlib
 import os
@@ -16,13 +16,13 @@ def lock(
 ) -> None:
     """Lock an open file or folder until it is closed, however its process ends.
 
-    Where the system or the disk has no locks, nothing happens.
+    Does nothing if the system or the disk has no locks.
 
     Args:
-        descriptor: Of the open file or folder.
-        when_held: Called if another process has it. If this returns, the call waits
-            until the other process lets go.
-        shared: Let other processes have it that ask for it shared, too.
+        descriptor: Descriptor of the open file or folder.
+        when_held: Called if another process has the lock. If it returns, the call
+            waits until the other process frees it.
+        shared: Share the lock with other processes that also ask for a shared one.
     """
     if fcntl is None:
         return
@@ -40,10 +40,10 @@ def lock(
 def hold_folder(
     folder: str | os.PathLike, when_held: Callable[[], object], shared: bool = False
 ) -> Iterator[None]:
-    """Lock a folder for the time of a block.
+    """Lock a folder during a ``with`` block.
 
     Args:
-        folder: It is there.
+        folder: A folder that exists.
         when_held: See :func:`lock`.
         shared: See :func:`lock`.
     """

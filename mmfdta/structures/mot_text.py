@@ -3,9 +3,9 @@
 
 A row is ``frame,id,x,y,w,h[,score[,class[,visibility[,...]]]]``: frames count
 from 1, boxes are pixels of the original image. Commas, tabs, semicolons, spaces,
-colons or bars separate the columns of a file; numbers may stand in quotes, and a
-line may end in a separator. The reader is shared by data sets, the checker and the
-evaluation, so that a bad line is named the same way everywhere.
+colons or bars separate the columns of a file; numbers may be in quotes, and a line may
+end in a separator. Data sets, the checker and the evaluation share this reader, so
+that a bad line is reported the same way everywhere.
 """
 
 import io
@@ -23,13 +23,13 @@ from .whole_files import read_bytes, write_text
 
 _COLUMN_NAMES = ('frame', 'id', 'x', 'y', 'w', 'h', 'column 7')
 _KEPT_COLUMNS = 9
-# Results and MOT15 have 10 columns, other ground truth 9, detections 7. MOTSynth
-# puts a position in metres behind 9 columns.
+# Results and MOT15 have 10 columns, other ground truth 9, detections 7. MOTSynth has a
+# position in metres after 9 columns.
 _MOST_COLUMNS, _MOTSYNTH_COLUMNS = 10, 12
 _NOT_GIVEN = -1.0
 # Not `splitlines`, which also breaks lines at form feeds and the like.
 _LINE_END = re.compile(r'\r\n|\n|\r')
-# By preference: spaces may stand after commas.
+# In order of preference: commas may be followed by spaces.
 _SEPARATORS = {
     ',': 'commas',
     '\t': 'tabs',
@@ -38,7 +38,7 @@ _SEPARATORS = {
     ':': 'colons',
     '|': 'bars',
 }
-# A cell in quotes; one that holds a separator is no number.
+# A cell in quotes without a separator in it.
 _QUOTED = re.compile(
     r"""(?<![^\s,;:|])(["'])[ \t]*([^\s"',;:|]*)[ \t]*\1(?![^\s,;:|])"""
 )
@@ -47,14 +47,14 @@ _QUOTED_DECIMAL_COMMA = re.compile(r"""["'][ \t]*[+-]?\d+,\d+[ \t]*["']""")
 _DIGIT = re.compile(r'\d|nan|inf')
 _PADDED = re.compile(r'[+-]?0\d')
 _PADDED_CELL = re.compile(r',[ \t]*[+-]?0\d')
-# Besides spaces and line ends.
+# All white space except spaces and line ends.
 _OTHER_SPACES = re.compile(r'[\t\v\f\x1c-\x1f\x80-\U0010ffff]')
 _USE_POINTS = 'write numbers with a decimal point'
 
 
 @dataclass(frozen=True)
 class TextProblem:
-    """One thing that is wrong in a text file.
+    """A fault in a text file.
 
     Attributes:
         path: The file.
@@ -77,15 +77,15 @@ class ScannedText:
     Attributes:
         path: The file.
         tracks: The rows, R of them, also those with a width or height <= 0.
-            Column 7 is the score, 1 where the file has none; column 8 the
-            label, -1 where it has none.
-        visibility: float64 (R,), column 9, -1 where absent.
+            Column 7 is the score, 1 if the file has none; column 8 the label, -1 if
+            it has none.
+        visibility: float64 (R,), column 9, -1 if absent.
         line: int64 (R,), line numbers from 1.
         problems: The lines that are not readable.
         num_columns: Columns that every row has; 0 without rows.
-        separator: What stands between them; a space also for runs of spaces.
-        no_class: The first row whose column 8 is a fraction, as a position in the
-            world is; no row then has a class or a visibility.
+        separator: Separator of the columns; a space also means several spaces.
+        no_class: The first row whose column 8 is a fraction, such as a position in
+            the world; no row then has a class or a visibility.
     """
 
     path: str
@@ -146,7 +146,7 @@ class ScannedText:
         num_frames: int | None = None,
         by_class: bool = False,
     ) -> None:
-        """Refuse a text with faults.
+        """Raise an error if the text has faults.
 
         Args:
             unique: Refuse an identity that occurs twice in a frame.
@@ -189,21 +189,21 @@ def _read_text(path: Path) -> str:
 
 @dataclass(frozen=True)
 class _Dialect:
-    """How a file is written and what a row must have."""
+    """The separator of a file, and what a row must have."""
 
     separator: str
     min_columns: int
     first_frame: int
 
     def split(self, line: str) -> list[str]:
-        """Cut a line into cells; a separator at its end adds none."""
+        """Split a line into cells; a separator at its end adds none."""
         cells = [cell.strip() for cell in line.split(self.separator)]
         if self.separator == ' ':
             return [cell for cell in cells if cell]
         return cells[:-1] if cells[-1] == '' else cells
 
     def describe(self, line: str) -> str | None:
-        """Say what is wrong with a line, None if nothing is."""
+        """Describe what is wrong with a line; None if nothing is."""
         if _QUOTED_DECIMAL_COMMA.search(line):
             return f'found decimal commas in quotes; {_USE_POINTS}'
         if not _DIGIT.search(line):
@@ -265,7 +265,7 @@ class _Dialect:
         return None
 
     def parse_fast(self, text: str) -> np.ndarray | None:
-        """Parse a clean file at once; None sends the caller to the slow path."""
+        """Parse a clean file at once; None if ``parse_slow`` must read it."""
         if self.separator == ' ' and _OTHER_SPACES.search(text):
             return None
         if self.separator != ' ':
@@ -360,10 +360,10 @@ def _find_separator(lines: list[tuple[int, str]], *needs: int) -> str:
 def scan_mot_text(
     path: str | os.PathLike, min_columns: int = 6, first_frame: int = 1
 ) -> ScannedText:
-    """Read every readable row of a file and list the lines that are not.
+    """Read every readable row of a file and list the lines that are not readable.
 
     Spaces around numbers, Windows line ends, a byte order mark, blank lines and
-    float boxes are accepted. What looks like decimal commas is not.
+    float boxes are accepted. Numbers that look like decimal commas are not.
 
     Args:
         path: The text file.
@@ -441,10 +441,11 @@ def _count_lines(text: str) -> int:
 def _read_classes(
     label: np.ndarray, visibility: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int | None]:
-    """Tell columns 8 and 9 from a position in the world, as MOT15 has it there.
+    """Separate classes and visibilities from a position in the world, as in MOT15.
 
     Returns:
-        Label and visibility, and the first row with such a position.
+        Label and visibility, and the first row with such a position; None if there is
+        none.
     """
     with np.errstate(invalid='ignore'):
         is_class = np.abs(label) < LARGEST_WHOLE
@@ -500,14 +501,14 @@ def format_tracks(
     decimals: int | None = None,
     numbers: SequenceOf[int] | None = None,
 ) -> str:
-    """Format result rows ``frame,id,x,y,w,h,score,class,-1,-1``, a line for each.
+    """Format result rows ``frame,id,x,y,w,h,score,class,-1,-1``, one per line.
 
     Args:
         tracks: The rows.
         decimals: Digits after the point; None writes every float in full, so
             that reading gives the same numbers.
-        numbers: Column 8 for each label; -1 for all rows if None, as benchmarks of
-            one class have it, and for rows whose label is -1.
+        numbers: Column 8 for each label. Rows whose label is -1 get -1, and all rows
+            if this is None, as in benchmarks of one class.
 
     Raises:
         ValueError: If a box or score is not finite, or a label has no number.
@@ -540,8 +541,8 @@ def write_tracks(
 ) -> None:
     """Write result rows as :func:`format_tracks` formats them.
 
-    The text appears under its name only when it is complete. Folders are made
-    as needed; no rows give an empty file.
+    The file appears only when it is complete. Missing folders are made; no rows give
+    an empty file.
 
     Raises:
         ValueError: If a number is not finite or a label has no class number.

@@ -1,9 +1,10 @@
 # Copyright (c) mmfdta authors.
-"""Tells boxes that are no left, top, width, height in pixels by what they show.
+"""Recognises boxes that are not left, top, width, height in pixels.
 
-A file of corners, centres or boxes in 0..1 reads without a fault and scores next to
-nothing. One side alone, or how much better it fits the other side when it is read
-otherwise, gives it away. A bad tracker does not: no other reading makes it good.
+A file of corners, centres or boxes in 0..1 reads without an error and scores almost
+nothing. The numbers of one side, or a much better fit to the other side under another
+interpretation, reveal it. A bad tracker is not mistaken for it, because no other
+interpretation makes its boxes fit.
 """
 
 from collections.abc import Callable
@@ -13,19 +14,20 @@ import numpy as np
 
 from .tracks import Sequence, Tracks
 
-# Frames of a sequence that are looked at.
+# Most frames of a sequence that are examined.
 _FRAMES = 40
-# Fewest boxes that show anything.
+# Fewest boxes from which anything is concluded.
 _FEWEST = 8
 _EPS = np.finfo('float').eps
-# Boxes agree from this IoU on, and lie close from that on.
+# Boxes agree at the first IoU, and are close at the second.
 _AGREES, _CLOSE = 0.5, 0.65
-# Another reading must let so many boxes agree, and so many more, or times more.
+# Share of boxes that must agree under another interpretation: at least the first, and
+# either the second more than without it, or the third times as many.
 _SHARE, _MORE, _TIMES = 0.5, 0.4, 3
 _USE_PIXELS = 'write left,top,width,height in pixels of the image'
 
-# How else the four numbers of a box may be meant, each with what makes left, top,
-# width, height of it.
+# Other meanings of the four numbers of a box, each with its conversion to left, top,
+# width, height.
 _READINGS: dict[str, Callable[..., SequenceOf[np.ndarray]]] = {
     'corners x1,y1,x2,y2': lambda a, b, c, d: (a, b, c - a, d - b),
     'centres with width and height': lambda a, b, c, d: (a - c / 2, b - d / 2, c, d),
@@ -44,14 +46,14 @@ _SWAPS = ('top,left,height,width', 'left,top,height,width')
 
 
 def describe_boxes(tracks: Tracks, shape: tuple[int, int] | None = None) -> str | None:
-    """Say what boxes look like that are no left, top, width, height in pixels.
+    """Describe boxes that do not look like left, top, width, height in pixels.
 
     Args:
         tracks: A ground truth or a result.
         shape: Height and width of the images, if known.
 
     Returns:
-        What they look like and what to do; None if nothing speaks against them.
+        What they look like and what to do; None if they are plausible.
     """
     if _has_split_decimals(tracks):
         return (
@@ -66,10 +68,10 @@ def describe_boxes(tracks: Tracks, shape: tuple[int, int] | None = None) -> str 
     start, end = tracks.xywh[:, :2], tracks.xywh[:, 2:]
     if (end > start).all(axis=1).mean() < 0.99:
         return None
-    # Left and right lie together, wherever a box is. One object that moves and comes
-    # closer may have such numbers, too, several hardly.
+    # The left and right side of a box are close to each other, wherever it is. One
+    # object that moves and comes closer may also have such numbers, but not several.
     several = len(np.unique(tracks.identity)) > 2
-    looks = several and _goes_along(start[:, 0], end[:, 0])
+    looks = several and _grow_together(start[:, 0], end[:, 0])
     if shape is not None:
         size = np.array(shape[::-1]) * 1.05
         leaves = (start + end > size).any(axis=1).mean()
@@ -80,7 +82,7 @@ def describe_boxes(tracks: Tracks, shape: tuple[int, int] | None = None) -> str 
 
 
 def _has_split_decimals(tracks: Tracks) -> bool:
-    """Tell whether y and h are single digits, of any value, as those after a comma."""
+    """Return whether y and h are single digits of any value, as after a comma."""
     digits = tracks.xywh[:, 1::2]
     return bool(
         len(tracks) >= 2 * _FEWEST
@@ -92,7 +94,7 @@ def _has_split_decimals(tracks: Tracks) -> bool:
 
 
 def is_normalised(tracks: Tracks) -> bool:
-    """Tell whether all boxes lie within 0..1, give or take, and are no whole pixels."""
+    """Return whether all boxes are within about 0..1 and not all are integers."""
     xyxy = tracks.xyxy
     return bool(
         len(xyxy)
@@ -103,13 +105,13 @@ def is_normalised(tracks: Tracks) -> bool:
 
 
 def describe_pairs(sequences: SequenceOf[Sequence]) -> str | None:
-    """Say which side of sequences holds boxes in another form than the other.
+    """Describe which side of the sequences has boxes in another form than the other.
 
     Args:
-        sequences: All that are scored together.
+        sequences: All sequences that are scored together.
 
     Returns:
-        Name of the sequence, which side, and what shows it; None if nothing does.
+        Name of the sequence, which side, and the evidence; None if all is plausible.
     """
     groups = [[sequence] for sequence in sequences if not _is_small(sequence)]
     small = [sequence for sequence in sequences if _is_small(sequence)]
@@ -147,7 +149,7 @@ def _describe_group(group: SequenceOf[Sequence]) -> str | None:
 
 
 def _describe_overlap(pairs: '_Pairs') -> str | None:
-    """Say how boxes of one side must be read to overlap those of the other."""
+    """Describe the interpretation under which one side overlaps the other."""
     if min(len(pairs.gt), len(pairs.pred)) < _FEWEST:
         return None
     plain = max(pairs.shares(pairs.gt, pairs.pred))
@@ -167,8 +169,8 @@ def _describe_overlap(pairs: '_Pairs') -> str | None:
                     name = 'one side'
                 share = max(pairs.shares(*sides))
                 return (
-                    f'the boxes of {name} look like {reading}: read so, {share:.0%} '
-                    f'overlap the other side by half or more, as they stand '
+                    f'the boxes of {name} look like {reading}: read this way, '
+                    f'{share:.0%} overlap the other side by half or more, else '
                     f'{plain:.0%}; {_USE_PIXELS}'
                 )
     scale = pairs.find_scale()
@@ -182,8 +184,8 @@ def _describe_overlap(pairs: '_Pairs') -> str | None:
     ):
         return (
             f'the boxes of the results fit the ground truth when they are multiplied '
-            f'by {scale[0]:.3g} (x) and {scale[1]:.3g} (y), and else hardly: both '
-            'sides must have pixels of the same image size'
+            f'by {scale[0]:.3g} (x) and {scale[1]:.3g} (y), but hardly without this: '
+            'both sides must have pixels of the same image size'
         )
     return None
 
@@ -225,7 +227,7 @@ class _Pairs:
     def agree(
         self, gt: np.ndarray, pred: np.ndarray, least: float = _AGREES
     ) -> np.ndarray:
-        """Tell which pairs have an IoU of half or more, or of ``least``; bool (K,)."""
+        """Return which pairs have an IoU of at least ``least``; bool (K,)."""
         a, b = gt[self.row], pred[self.other]
         low = np.maximum(a[:, :2], b[:, :2])
         high = np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:])
@@ -234,7 +236,7 @@ class _Pairs:
         return (inside > 0) & (inside >= least * (size_a + size_b - inside))
 
     def shares(self, gt: np.ndarray, pred: np.ndarray) -> tuple[float, float]:
-        """Return the share of the boxes of either side that have one to agree with."""
+        """Return the share of each side's boxes that agree with one of the other."""
         agrees = self.agree(gt, pred)
         return (
             len(np.unique(self.row[agrees])) / len(gt),
@@ -244,19 +246,19 @@ class _Pairs:
     def fit(
         self, sides: tuple[np.ndarray, np.ndarray], least: float, of_one: bool = False
     ) -> bool:
-        """Tell whether both sides go together, and not by chance.
+        """Return whether both sides fit together, and not by chance.
 
         Args:
             sides: Ground truth and results, float64 (N, 4) and (M, 4).
-            least: Share of the boxes of the side that fits better.
-            of_one: One object that stays where it is shows enough.
+            least: Smallest share of agreeing boxes on the side that fits better.
+            of_one: A single object that does not move is enough evidence.
         """
         gt, pred = sides
         shares = self.shares(gt, pred)
         if max(shares) < least or min(shares) < 0.1:
             return False
         agrees = self.agree(gt, pred)
-        # By chance an IoU is seldom much higher than it must be.
+        # A chance agreement seldom has an IoU far above the threshold.
         if 2 * self.agree(gt, pred, _CLOSE).sum() < agrees.sum():
             return False
         row = self.row[agrees]
@@ -264,11 +266,11 @@ class _Pairs:
         crosses = (np.ptp(gt[row, :2], axis=0) > 4 * width).any()
         if not (of_one or crosses or len(np.unique(self.gt_identity[row])) > 2):
             return False
-        # What is wrong by a constant only, fits with a rest.
+        # A constant offset must be small.
         return bool((np.abs(self.find_shift(gt, pred)) < 0.1 * width).all())
 
     def find_scale(self) -> np.ndarray:
-        """Find the factors for x and y that bring most pairs together; float64 (2,)."""
+        """Find the factors for x and y that fit most pairs; float64 (2,)."""
         a, b = self.gt[self.row], self.pred[self.other]
         good = np.min([a[:, 2:], b[:, 2:], _centres(a), _centres(b)], axis=(0, 2)) > 0
         a, b = a[good], b[good]
@@ -281,7 +283,7 @@ class _Pairs:
         return np.exp(np.median(votes[near], axis=0))
 
     def find_shift(self, gt: np.ndarray, pred: np.ndarray) -> np.ndarray:
-        """Find the shift of the results that brings most pairs together; (2,)."""
+        """Find the shift of the results that fits most pairs; float64 (2,)."""
         a, b = gt[self.row], pred[self.other]
         cell = np.maximum(np.median(gt[:, 2:], axis=0) / 4, _EPS)
         shifts = _centres(a) - _centres(b)
@@ -294,8 +296,8 @@ def _centres(xywh: np.ndarray) -> np.ndarray:
     return xywh[:, :2] + xywh[:, 2:] / 2
 
 
-def _goes_along(first: np.ndarray, second: np.ndarray) -> bool:
-    """Tell whether two columns grow together, one step for one."""
+def _grow_together(first: np.ndarray, second: np.ndarray) -> bool:
+    """Return whether two columns are correlated with a slope of about 1."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return False
     (variance, both), (_, other) = np.cov(first, second)

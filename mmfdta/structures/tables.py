@@ -1,8 +1,8 @@
 # Copyright (c) mmfdta authors.
 """Tables as plain text, Markdown and CSV.
 
-Each is made of the titles of the columns and rows of as many cells, which are written
-with ``str``.
+A table has column titles and rows with one cell per column; cells are written with
+``str``.
 """
 
 import csv
@@ -11,16 +11,23 @@ from collections.abc import Iterable, Sequence
 
 
 def plain_table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """Write a table to print: columns two spaces apart, all but the first right.
+    """Format a table as text, all columns except the first aligned to the right.
 
     There is no line end after the last line.
+
+    Raises:
+        ValueError: If a row has another number of cells than there are columns.
     """
     lines, widths = _measure(head, rows)
     return '\n'.join('  '.join(_align(line, widths)).rstrip() for line in lines)
 
 
 def markdown_table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """Write a Markdown table with aligned columns, all but the first to the right."""
+    """Format a Markdown table, all columns except the first aligned to the right.
+
+    Raises:
+        ValueError: If a row has another number of cells than there are columns.
+    """
     lines, widths = _measure(head, rows)
     title, *body = ['| ' + ' | '.join(_align(line, widths)) + ' |' for line in lines]
     rule = '|'.join(['-' * (widths[0] + 2), *('-' * (w + 1) + ':' for w in widths[1:])])
@@ -28,7 +35,7 @@ def markdown_table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> 
 
 
 def csv_table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
-    """Write CSV with Unix line ends; floats in full precision, None as nothing."""
+    """Format CSV with Unix line ends, full precision, and empty cells for None."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(head)
@@ -39,7 +46,7 @@ def csv_table(head: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
 def _measure(
     head: Sequence[object], rows: Iterable[Sequence[object]]
 ) -> tuple[list[list[str]], list[int]]:
-    """Cells as text, the head first, and the widths of the columns."""
+    """Return all cells as text, titles first, and the widths of the columns."""
     lines = [[str(cell) for cell in row] for row in (head, *rows)]
     columns = zip(*lines, strict=True)
     return lines, [max(len(cell) for cell in column) for column in columns]

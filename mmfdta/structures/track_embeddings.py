@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Embeddings of tracked boxes, and the file of them beside the text of a sequence."""
+"""Embeddings of tracked boxes, and the file that stores them for a sequence."""
 
 import contextlib
 import io
@@ -20,7 +20,7 @@ class EmbeddedTracks(Tracks):
     """Boxes with identities, and an embedding of each.
 
     Attributes:
-        embeddings: float32 (N, C); a row that is not finite is none.
+        embeddings: float32 (N, C); a row that is not finite means no embedding.
     """
 
     embeddings: np.ndarray
@@ -35,16 +35,15 @@ class EmbeddedTracks(Tracks):
 class TrackEmbeddings:
     """Embeddings of the boxes of a sequence.
 
-    ``<sequence>.npz`` holds the four arrays under these names, and stands beside
-    ``<sequence>.txt``, whose frame numbers and identities it has. A box without an
-    embedding has no row.
+    ``<sequence>.npz`` has the four arrays under these names. It belongs to
+    ``<sequence>.txt`` in the same folder and has its frame numbers and identities. A
+    box without an embedding has no row.
 
     Attributes:
         frame: int64 (N,), frame numbers as in the text.
         identity: int64 (N,), identities as in the text.
-        label: int64 (N,), class numbers as in column 8 of the text, -1 where it has
-            none.
-        embeddings: float32 (N, C), of any length.
+        label: int64 (N,), class numbers as in column 8 of the text, -1 if it has none.
+        embeddings: float32 (N, C), not normalised.
     """
 
     frame: np.ndarray
@@ -56,7 +55,7 @@ class TrackEmbeddings:
         return len(self.frame)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the file; it appears when it is complete.
+        """Write the file; it appears only when it is complete.
 
         Raises:
             OSError: If it cannot be written.
@@ -66,11 +65,11 @@ class TrackEmbeddings:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> 'TrackEmbeddings':
-        """Read a file, or a member of a zip; nothing in it is run.
+        """Read a file, or a member of a zip, without running anything in it.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is no file of this kind, or its arrays do not fit.
+            ValueError: If it is not a file of this kind, or its arrays do not fit.
         """
         names = list(cls.__dataclass_fields__)
         try:
@@ -80,16 +79,16 @@ class TrackEmbeddings:
                 f'{path}: no such file, expected embeddings of tracks'
             ) from None
         found = {}
-        if content[:2] == b'PK':  # else NumPy would take it for a single array
+        if content[:2] == b'PK':  # else NumPy would read it as a single array
             with (
                 contextlib.suppress(ValueError, EOFError, zipfile.BadZipFile),
                 np.load(io.BytesIO(content), allow_pickle=False) as file,
             ):
                 found = {name: file[name] for name in names if name in file.files}
-        lacking = [name for name in names if name not in found]
-        if lacking:
+        missing = [name for name in names if name not in found]
+        if missing:
             raise ValueError(
-                f'{path}: found no {", ".join(lacking)}, expected embeddings of '
+                f'{path}: found no {", ".join(missing)}, expected embeddings of '
                 f'tracks, an .npz with {", ".join(names)}'
             )
         rows = [len(found[name]) if found[name].ndim else -1 for name in names]

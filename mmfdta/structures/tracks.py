@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Boxes with identities: the one type that every package hands on."""
+"""Boxes with identities: the type that all packages exchange."""
 
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field, replace
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-# Digits after the point in tracks that a test or a tracked video writes.
+# Digits after the point in the text that tests and tracked videos write.
 BOX_DECIMALS, SCORE_DECIMALS = 3, 6
-# Below it a float64 holds every whole number.
+# A float64 represents all integers below it exactly.
 LARGEST_WHOLE = 2**53
-# Of TrackBoxes, and of the InstanceData that the inferencer gave.
+# Names of TrackBoxes, and of the InstanceData that the inferencer returned.
 _OLD_NAMES = dict(
     mark='score',
     category='label',
@@ -31,12 +31,12 @@ class Tracks:
 
     Attributes:
         frame: int64 (N,), frame numbers from 1.
-        identity: int64 (N,), any whole numbers, unique in a frame.
+        identity: int64 (N,), any integers, unique in a frame.
         xywh: float64 (N, 4), left, top, width, height in pixels of the original
             image.
         score: float64 (N,), confidence of a result, or column 7 of a ground truth
             (0: not evaluated).
-        label: int64 (N,), class number, -1 where none is known.
+        label: int64 (N,), class number, -1 if unknown.
     """
 
     frame: np.ndarray
@@ -57,8 +57,8 @@ class Tracks:
         """Build from anything array-like, with scores 1 and labels -1 by default.
 
         Raises:
-            ValueError: If the lengths differ, a box is not finite, or a frame, an
-                identity or a label is no whole number or a frame is below 0.
+            ValueError: If the lengths differ, a box is not finite, a frame, an
+                identity or a label is not an integer, or a frame is below 0.
         """
         frame = _whole_numbers(frame, 'frame', lowest=0)
         rows = len(frame)
@@ -88,12 +88,12 @@ class Tracks:
 
     @classmethod
     def empty(cls) -> 'Tracks':
-        """Return no rows."""
+        """Return tracks without rows."""
         return cls.create([], [], np.zeros((0, 4)))
 
     @classmethod
     def concatenate(cls, parts: SequenceOf['Tracks']) -> 'Tracks':
-        """Put rows behind one another; no parts give no rows."""
+        """Concatenate rows; no parts give no rows."""
         if not parts:
             return cls.empty()
         return cls(
@@ -105,19 +105,19 @@ class Tracks:
 
     @classmethod
     def from_instances(cls, instances: Any, frame: int) -> 'Tracks':
-        """Take the tracks or the ground truth of a frame out of MMEngine's type.
+        """Convert the tracks or the ground truth of a frame from MMEngine's type.
 
         Args:
-            instances: An ``InstanceData`` or its like, with ``bboxes`` (N, 4),
-                left, top, right, bottom in pixels; identities as
+            instances: An ``InstanceData`` or a similar object, with ``bboxes``
+                (N, 4), left, top, right, bottom in pixels; identities as
                 ``instances_id`` (of a result) or ``instances_ids`` (of a ground
-                truth); and, if there are any, ``scores`` and ``labels`` (N,).
-                Arrays, tensors of any device or MMDetection's box types.
+                truth); and optional ``scores`` and ``labels`` (N,). They may be
+                arrays, tensors on any device or MMDetection's box types.
             frame: Number of the frame, from 1.
 
         Raises:
-            ValueError: If boxes or identities lack, lengths differ, or a box is
-                not finite.
+            ValueError: If boxes or identities are missing, lengths differ, or a box
+                is not finite.
         """
         names = 'instances_id', 'instances_ids'
         name = next((name for name in names if name in instances), None)
@@ -152,13 +152,13 @@ class Tracks:
         return type(self)(**fields)
 
     def in_frame_order(self) -> 'Tracks':
-        """Return the rows sorted by frame, rows of a frame in their order."""
+        """Return the rows sorted by frame; rows of a frame keep their order."""
         if len(self) < 2 or (self.frame[1:] >= self.frame[:-1]).all():
             return self
         return self.select(np.argsort(self.frame, kind='stable'))
 
     def rounded(self) -> 'Tracks':
-        """Return the numbers that result text holds: 3 decimals, scores 6."""
+        """Return boxes and scores as result text has them: with 3 and 6 decimals."""
         return Tracks(
             self.frame,
             self.identity,
@@ -175,7 +175,7 @@ class Tracks:
                 have a class.
         """
         label = self.label.copy() if by_class else np.zeros_like(self.label)
-        if 0 < (label == -1).sum() < len(self):  # a row without a class is of any
+        if 0 < (label == -1).sum() < len(self):  # -1 may be any class
             places = np.stack([self.frame, self.identity], axis=1)
             group = np.unique(places, axis=0, return_inverse=True)[1].reshape(-1)
             label[np.isin(group, group[label == -1])] = -1
@@ -192,10 +192,10 @@ class Tracks:
         return sorted(pairs)
 
     def with_paired_identities(self) -> 'Tracks':
-        """Number each pair of class and identity as an identity of its own.
+        """Give each pair of class and identity its own identity.
 
-        The identities of the lowest class stay; those of the next ones are raised by
-        multiples of a power of ten (12 of the second class becomes 112).
+        The identities of the lowest class stay. Multiples of a power of ten are added
+        to those of the other classes (12 of the second class becomes 112).
         """
         if not len(self):
             return self
@@ -209,16 +209,16 @@ class Tracks:
         return replace(self, identity=identity.astype(np.int64))
 
     def check(self, name: str, num_frames: int, by_class: bool = False) -> None:
-        """Refuse what no score is defined for.
+        """Refuse tracks for which no score is defined.
 
         Args:
-            name: What the rows are, for the message.
+            name: Name of the rows, for the message.
             num_frames: Length of the sequence.
             by_class: The same identity of two classes is two objects.
 
         Raises:
-            ValueError: If a frame number is outside of the sequence or an
-                identity occurs twice in a frame.
+            ValueError: If a frame number is outside the sequence or an identity
+                occurs twice in a frame.
         """
         outside = np.flatnonzero((self.frame < 1) | (self.frame > num_frames))
         if len(outside):
@@ -232,17 +232,17 @@ class Tracks:
                 f'{self.frame[row]}; an identity may have one box in a frame'
             )
 
-    if not TYPE_CHECKING:  # unknown names stay errors there
+    if not TYPE_CHECKING:  # type checkers still report unknown names
 
         def __getattr__(self, name: str) -> NoReturn:
-            """Say what replaced a name of 0.1."""
+            """Name the replacement of an attribute of version 0.1."""
             new = _OLD_NAMES.get(name)
             hint = f'; use {new}' if new else ''
             raise AttributeError(f'Tracks has no attribute {name!r}{hint}')
 
 
 def as_array(values: Any) -> np.ndarray:
-    """Turn an array, a tensor or MMDetection's boxes into an array on the host."""
+    """Convert an array, a tensor or MMDetection's boxes to an array on the host."""
     values = getattr(values, 'tensor', values)
     if hasattr(values, 'detach'):
         return values.detach().cpu().numpy()
@@ -253,13 +253,13 @@ def as_array(values: Any) -> np.ndarray:
 class PartialClasses:
     """Classes that were not annotated everywhere in a sequence.
 
-    TAO and its relatives annotate a video for some classes only (a federated
-    data set). What a tracker finds of the others is neither right nor wrong.
+    TAO and similar data sets annotate only some classes of each video (federated
+    data sets). Results of the other classes are neither right nor wrong.
 
     Attributes:
-        negative: Classes that were looked for and are not there; every result of
+        negative: Classes that the video certainly does not show; every result of
             them is a false positive.
-        not_exhaustive: Classes of which some objects are annotated only; a result
+        not_exhaustive: Classes of which only some objects are annotated; a result
             that matches none of them does not count.
     """
 
@@ -275,10 +275,10 @@ class Sequence:
         name: Name of the sequence.
         num_frames: Its length in frames.
         gt: The ground truth.
-        pred: What a tracker found.
+        pred: The result of a tracker.
         ignored: Regions in which nothing was annotated. Each has a frame; its label
-            is the class that it holds for, -1 for all of them.
-        partial: Classes that are annotated in part; None: all are annotated.
+            is the class to which it applies, -1 for all classes.
+        partial: Classes that are only partly annotated; None: all are annotated.
     """
 
     name: str
@@ -289,7 +289,7 @@ class Sequence:
     partial: PartialClasses | None = None
 
     def load(self) -> 'Sequence':
-        """Return itself; the evaluation also takes sequences still to be read."""
+        """Return itself; the evaluation also accepts sequences that it must read."""
         return self
 
     def of_label(self, label: int) -> 'Sequence':
@@ -306,13 +306,13 @@ class Sequence:
 def _whole_numbers(
     values: np.ndarray | SequenceOf[int], name: str, lowest: int | None = None
 ) -> np.ndarray:
-    """Turn (N,) numbers into int64; what would be cut off or overflow is refused."""
+    """Convert (N,) numbers to int64; refuse fractions and overflows."""
     found = np.asarray(values).reshape(-1)
     if not len(found):
         return found.astype(np.int64)
     kind, largest = found.dtype.kind, 2**63 - 1
     whole: np.ndarray | SequenceOf[bool]
-    if kind == 'O':  # numbers of any size
+    if kind == 'O':  # Python's integers may have any size
         types = [type(value) for value in found]
         whole = [issubclass(t, (int, np.integer)) and t is not bool for t in types]
     elif kind == 'f':

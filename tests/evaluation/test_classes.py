@@ -388,7 +388,7 @@ def test_names_come_from_labels_beside_the_ground_truth(tmp_path, capsys):
     assert run(tmp_path) == 0
     assert '--classes person=1 car=2 scores classes one by one' in said(capsys)
     assert run(tmp_path, '--classes', 'person=2') == 1
-    assert 'labels.txt beside the ground truth has person=1' in said(capsys)
+    assert 'labels.txt next to the ground truth has person=1' in said(capsys)
     labels.write_text('car\nperson\n')
     assert run(tmp_path, '--classes', 'person', 'car') == 1
     assert "class 1 is 'car', but 'person' in" in said(capsys)

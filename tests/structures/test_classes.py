@@ -124,7 +124,7 @@ def test_what_cannot_be_chosen_is_said(words, said):
 
 
 def test_a_name_alone_needs_labels():
-    with pytest.raises(ValueError, match=r"'car'.*no labels.txt beside the ground"):
+    with pytest.raises(ValueError, match=r"'car'.*no labels.txt next to the ground"):
         choose_classes(['car'])
 
 
