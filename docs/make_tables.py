@@ -27,6 +27,7 @@ from matplotlib.figure import Figure as Plot
 from PIL import Image
 
 from mmfdta.checkpoints import PUBLISHED as PUBLISHED_WEIGHTS
+from mmfdta.minidance import records as ablation
 from mmfdta.structures.tables import markdown_table
 from mmfdta.visualization import (
     DifferenceRow,
@@ -144,8 +145,19 @@ PUBLISHED = {'SA': 0.8, 'TA': 1.0, 'IA': 0.7, 'SA+TA': 1.4, 'TA+IA': 1.6, 'all':
 INDEX = {'MiniDance-test': ('minidance', 'minidance-first', 'detectors')}
 # Sets that the plots of docs/benchmark_results.md show: the first one with times.
 PLOTTED = ('minidance', 'minidance-first')
+# What the parts of the adapter study compare their runs with, by seed.
+STUDY = {
+    'seeds': ('none',),
+    'depth': ('TA+IA', 'all'),
+    'conditions': ('none',),
+    'lengths': ('none',),
+}
+# With so many seeds, the study counts an interval that excludes zero as a result.
+STUDY_SEEDS = 6
 _BLOCK = re.compile(
-    r'<!-- (?P<kind>table|figure): (?P<what>[^\n]+?) -->(?P<text>.*?)<!-- end -->', re.S
+    r'<!-- (?P<kind>table|figure|study): (?P<what>[^\n]+?) -->(?P<text>.*?)'
+    r'<!-- end -->',
+    re.S,
 )
 
 
@@ -534,6 +546,98 @@ def length_table(short: RecordSet, long: RecordSet) -> str:
     return markdown_table(('adapters', 'iterations', *metrics, *seeds), rows)
 
 
+# ---------------------------------------------------------------------------- study
+Runs = Sequence[ablation.Run]
+
+
+def runs_of_part(runs: Runs, part: str) -> list[ablation.Run]:
+    """Choose the runs that a part of the adapter study shows, in the order of rows.
+
+    Args:
+        runs: Of the study; those on other detectors belong to no part.
+        part: One of :data:`STUDY`.
+    """
+    order = ('none', *PUBLISHED)
+
+    def belongs(run: ablation.Run) -> bool:
+        choices = dict(condition='default', iterations=None) | run.choices
+        if (choices['detector'], choices['sharing']) != ('deformable-detr', 'default'):
+            return False
+        if choices['iterations'] or part == 'lengths':
+            return bool(choices['iterations']) and part == 'lengths'
+        if choices['condition'] != 'default' or part == 'conditions':
+            return choices['condition'] != 'default' and part == 'conditions'
+        return part == 'seeds' or choices['adapters'] in STUDY['depth']
+
+    def place(run: ablation.Run) -> tuple:
+        return run.group, order.index(run.choices['adapters']), run.label, run.seed
+
+    return sorted(filter(belongs, runs), key=place)
+
+
+def compare_parts(runs: Runs, parts: Sequence[str]) -> list[ablation.Difference]:
+    """Differences of the runs of parts to their references, each pair once."""
+    found: dict[tuple[str, ...], ablation.Difference] = {}
+    for part in parts:
+        chosen = runs_of_part(runs, part)
+        for reference in STUDY[part]:
+            for one in ablation.compare(chosen, reference):
+                if (reference, one.name, one.score) not in found:
+                    found.setdefault((one.name, reference, one.score), one)
+    return list(found.values())
+
+
+def study_tables(runs: Runs, *parts: str) -> str:
+    """Scores of the runs of parts, and their differences."""
+    found = [run for part in parts for run in runs_of_part(runs, part)]
+    if not found:
+        return 'No run of this part is recorded.'
+    scores = ablation.summarise_seeds(ablation.by_variant(found))
+    return f'{scores}\n{study_differences(runs, *parts)}'
+
+
+def study_differences(runs: Runs, *parts: str) -> str:
+    """Differences by seed in parts, with their intervals."""
+    found = compare_parts(runs, parts)
+    if not found:
+        return 'No seed has runs of both a variant and its reference.'
+    return ablation.summarise_differences(found)
+
+
+def study_verdict(runs: Runs, *parts: str) -> str:
+    """Say which intervals of HOTA on test exclude zero, and which have the seeds."""
+    found = compare_parts(runs, parts)
+    known = [one for one in found if one.score == 'HOTA' and one.has_interval]
+    if not known:
+        return 'No comparison has two seeds, so there is no interval.'
+    enough = [one for one in known if len(one.by_seed) >= STUDY_SEEDS]
+    text = (
+        f'Of the {len(known)} comparisons with at least two seeds, the 95 % interval '
+        f'of HOTA excludes zero in {_decided(known)}.'
+    )
+    if not enough:
+        return f'{text} No comparison has {STUDY_SEEDS} seeds.'
+    return (
+        f'{text} Of the {len(enough)} with at least {STUDY_SEEDS} seeds, it excludes '
+        f'zero in {_decided(enough)}.'
+    )
+
+
+def _decided(compared: Sequence[ablation.Difference]) -> str:
+    """How many intervals exclude zero, and whose."""
+    named = [
+        f'`{one.name}` against `{one.reference}` ({100 * one.mean:+.1f}, '
+        f'{len(one.by_seed)} seeds)'
+        for one in compared
+        if one.excludes_zero
+    ]
+    return f'{len(named)}: {"; ".join(named)}' if named else 'none'
+
+
+STUDIES: dict[str, Callable[..., str]] = dict(
+    tables=study_tables, differences=study_differences, verdict=study_verdict
+)
+
 TABLES: dict[str, Callable[..., str]] = dict(
     scores=score_table,
     tuned=tuned_table,
@@ -545,17 +649,30 @@ TABLES: dict[str, Callable[..., str]] = dict(
 )
 
 
-def write_block(kind: str, what: str, sets: dict[str, RecordSet]) -> str:
+def write_block(
+    kind: str, what: str, sets: dict[str, RecordSet], runs: Runs = ()
+) -> str:
     """Write what stands between two comments of a page.
 
     Args:
-        kind: ``table`` or ``figure``.
-        what: ``NAME SET ...`` of :data:`TABLES`; or ``SET / TRACKER / METRIC``.
+        kind: ``table``, ``figure`` or ``study``.
+        what: ``NAME SET ...`` of :data:`TABLES`; ``SET / TRACKER / METRIC``; or
+            ``NAME PART ...`` of :data:`STUDIES` and :data:`STUDY`.
         sets: The records.
+        runs: Those of the adapter study.
 
     Raises:
-        ValueError: If there is no such table, set, tracker or score.
+        ValueError: If there is no such table, set, tracker, score or part.
     """
+    if kind == 'study':
+        name, *parts = what.split()
+        if name not in STUDIES or not parts or not STUDY.keys() >= set(parts):
+            raise ValueError(
+                f'found {what!r}, expected one of {", ".join(STUDIES)}, and of the '
+                f'parts {", ".join(STUDY)}'
+            )
+        made = STUDIES[name](runs, *parts)
+        return made if name == 'verdict' else f'\n\n{made}\n'
     if kind == 'table':
         name, *asked = what.split()
         unknown = [one for one in asked if one not in sets]
@@ -576,13 +693,16 @@ def write_block(kind: str, what: str, sets: dict[str, RecordSet]) -> str:
     return figure.text(parts[2])
 
 
-def write_page(text: str, sets: dict[str, RecordSet], name: str = '') -> str:
+def write_page(
+    text: str, sets: dict[str, RecordSet], name: str = '', runs: Runs = ()
+) -> str:
     """Put tables and figures between the comments of a page.
 
     Args:
         text: The page.
         sets: The records.
         name: The page's name, for errors.
+        runs: Those of the adapter study.
 
     Raises:
         ValueError: If a comment asks for what is not there, or has no end.
@@ -590,13 +710,13 @@ def write_page(text: str, sets: dict[str, RecordSet], name: str = '') -> str:
 
     def replace(match: re.Match) -> str:
         try:
-            made = write_block(match['kind'], match['what'], sets)
+            made = write_block(match['kind'], match['what'], sets, runs)
         except ValueError as error:
             line = text.count('\n', 0, match.start()) + 1
             raise ValueError(f'{name}, line {line}: {error}') from None
         return f'<!-- {match["kind"]}: {match["what"]} -->{made}<!-- end -->'
 
-    begun = len(re.findall(r'<!-- (?:table|figure): ', text))
+    begun = len(re.findall(r'<!-- (?:table|figure|study): ', text))
     if begun != len(_BLOCK.findall(text)) or begun != text.count('<!-- end -->'):
         raise ValueError(
             f'{name}: found {begun} comments that begin a table or figure and '
@@ -713,6 +833,7 @@ def compare(root: Path, write: bool) -> list[str]:
     """
     docs = root / 'docs'
     sets = read_records(docs / 'records', docs / 'assets' / 'ablation.csv')
+    runs = ablation.read_records(docs / 'records' / 'adapters.json')
     differ = []
     index = root / 'model-index.yml'
     for page in (root / 'README.md', *sorted(docs.glob('*.md')), index):
@@ -720,7 +841,7 @@ def compare(root: Path, write: bool) -> list[str]:
         made = (
             write_index(text, sets)
             if page == index
-            else write_page(text, sets, page.name)
+            else write_page(text, sets, page.name, runs)
         )
         if made != text:
             differ.append(page.relative_to(root).as_posix())

@@ -147,6 +147,16 @@ class Difference:
     low: float
     high: float
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether there are seeds enough for one."""
+        return not math.isnan(self.low)
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether zero is outside of the interval; not without one."""
+        return self.low > 0 or self.high < 0
+
 
 def mean_interval(values: Sequence[float], level: float = LEVEL) -> tuple[float, ...]:
     """Mean and its confidence interval by Student's t.
@@ -200,6 +210,23 @@ def compare(runs: Sequence[Run], reference: str) -> list[Difference]:
 
 
 # ----------------------------------------------------------------------- tables
+def by_variant(runs: Iterable[Run]) -> dict[str, dict[str, dict[str, float]]]:
+    """Arrange runs as :func:`summarise_seeds` takes them.
+
+    Args:
+        runs: At most one by variant and seed; variants in their order.
+
+    Returns:
+        Variant -> seed -> those of :data:`COLUMNS` that were measured.
+    """
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for run in runs:
+        values = {column: run.value(column) for column in COLUMNS}
+        kept = {column: value for column, value in values.items() if value is not None}
+        found.setdefault(run.name, {})[f'seed{run.seed}'] = kept
+    return found
+
+
 def write_tables(folder: Path, runs: Sequence[Run], reference: str) -> None:
     """Write ``ablation.{md,csv,json}`` and ``differences.{md,csv,json,png}``.
 
@@ -208,11 +235,7 @@ def write_tables(folder: Path, runs: Sequence[Run], reference: str) -> None:
         runs: At most one by variant and seed; variants in their order.
         reference: As in :func:`compare`.
     """
-    found: dict[str, dict[str, dict]] = {}
-    for run in runs:
-        row = {column: run.value(column) for column in COLUMNS}
-        kept = {column: value for column, value in row.items() if value is not None}
-        found.setdefault(run.name, {})[f'seed{run.seed}'] = kept
+    found = by_variant(runs)
     write_text(folder / 'ablation.json', json.dumps(found, indent=1) + '\n')
     rows = [(r.name, r.seed, *(r.value(c) for c in COLUMNS)) for r in runs]
     text = csv_table(('variant', 'seed', *COLUMNS), rows)
@@ -274,25 +297,25 @@ def summarise_differences(differences: Iterable[Difference]) -> str:
         differences: As :func:`compare` gives them.
 
     Returns:
-        A Markdown table, one row per variant.
+        A Markdown table, one row per variant and reference. Its last column says
+        whether the interval of HOTA on test excludes zero; ``-`` without an interval.
     """
-    rows: dict[str, dict[str, str]] = {}
+    rows: dict[tuple[str, str], dict[str, str]] = {}
     for difference in differences:
-        cells = rows.setdefault(
-            difference.name,
-            dict(reference=difference.reference, pairs=f'{len(difference.by_seed)}'),
-        )
+        cells = rows.setdefault((difference.name, difference.reference), {})
+        cells.setdefault('pairs', f'{len(difference.by_seed)}')
         cell = f'{100 * difference.mean:+.1f}'
-        if not math.isnan(difference.low):
+        if difference.has_interval:
             low, high = 100 * difference.low, 100 * difference.high
             cell += f' [{low:+.1f}, {high:+.1f}]'
+            if difference.score == 'HOTA':
+                cells['decided'] = 'yes' if difference.excludes_zero else 'no'
         cells[difference.score] = cell
     scores = (*COMPARED, 'HOTA, val')
-    lines = [
-        (name, row['reference'], row['pairs'], *(row.get(s, '-') for s in scores))
-        for name, row in rows.items()
-    ]
-    return markdown_table(('variant', 'reference', 'pairs', *scores), lines)
+    columns = ('pairs', *scores, 'decided')
+    lines = [(*key, *(row.get(c, '-') for c in columns)) for key, row in rows.items()]
+    head = ('variant', 'reference', 'pairs', *scores, 'HOTA excludes 0')
+    return markdown_table(head, lines)
 
 
 def draw_differences(differences: Sequence[Difference]) -> Figure:

@@ -11,6 +11,8 @@ from types import SimpleNamespace
 import pytest
 from pages import ROOT
 
+from mmfdta.minidance.records import Run
+
 SCRIPT = ROOT / 'docs' / 'make_tables.py'
 
 
@@ -193,6 +195,60 @@ def test_runs_of_the_ablation_are_sets_by_group(tmp_path, tables):
         tables.read_records(tmp_path)
 
 
+def study_run(label: str, seed: int, hota: float, **choices):
+    scores = dict.fromkeys(('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1'), hota)
+    default = dict(detector='deformable-detr', sharing='default', spatial='released')
+    adapters, _, spatial = label.partition(', ')
+    default |= dict(adapters=adapters, **(dict(spatial=spatial) if spatial else {}))
+    facts = dict(test=scores | dict(IDSW=3), val=dict(HOTA=hota - 0.1))
+    return Run(
+        label, choices.pop('group', ''), seed, choices=default | choices, **facts
+    )
+
+
+def test_the_study_shows_recorded_runs_by_seed_in_their_parts(tables):
+    none = [study_run('none', seed, 0.70 + seed / 100) for seed in (0, 1, 2)]
+    # 2 and 4 better than the same seed's; t of one degree of freedom is 12.706.
+    gate = [study_run('all, gate', 1, 0.73), study_run('all, gate', 2, 0.76)]
+    runs = [*gate, *none, study_run('TA+IA', 1, 0.74)]
+    made = tables.study_tables(runs, 'seeds')
+    scores, differences = made.split('\n\n')
+    assert [line.split()[1] for line in scores.splitlines()[2:]] == [
+        *('none', 'TA+IA', 'all,')
+    ]
+    assert cells(scores, 'none')[0][:2] == ['3', '71.0 ± 1.0']
+    wide = '+3.0 [-9.7, +15.7]'
+    assert cells(differences, 'all, gate') == [['none', '2', *[wide] * 5, 'no']]
+    assert cells(differences, 'TA+IA') == [['none', '1', *['+3.0'] * 5, '-']]
+    made = tables.study_differences(runs, 'depth')
+    assert cells(made, 'all, gate') == [['TA+IA', '1', *['-1.0'] * 5, '-']]
+    assert 'none' not in made
+    assert tables.study_tables(runs, 'lengths') == 'No run of this part is recorded.'
+    long = study_run('none', 0, 0.8, group='5200 iterations', iterations=5200)
+    crossed = study_run('all', 0, 0.8, group='crossings', condition='crossings')
+    other = study_run('all', 0, 0.8, group='dino', detector='dino')
+    for part, run in (('lengths', long), ('conditions', crossed)):
+        made = tables.study_tables([*runs, long, crossed, other], part)
+        assert len(cells(made, run.name)) == 1 and 'No seed has runs of both' in made
+
+
+def test_the_study_says_which_intervals_exclude_zero(tables):
+    runs = [study_run('none', seed, 0.7) for seed in range(6)]
+    assert 'no interval' in tables.study_verdict(
+        [*runs, study_run('IA', 0, 1)], 'seeds'
+    )
+    # Differences of -4 and -5; then of about 3 with six seeds.
+    runs += [study_run('IA', 0, 0.66), study_run('IA', 1, 0.65)]
+    runs += [study_run('TA', 0, 0.75), study_run('TA', 1, 0.74)]
+    said = tables.study_verdict(runs, 'seeds', 'depth')
+    assert said.startswith('Of the 2 comparisons with at least two seeds')
+    assert 'zero in none' in said and said.endswith('No comparison has 6 seeds.')
+    runs += [study_run('all', seed, 0.725 + seed / 500) for seed in range(6)]
+    said = tables.study_verdict(runs, 'seeds')
+    named = 'zero in 1: `all` against `none` (+3.0, 6 seeds).'
+    assert said.count(named) == 2 and 'Of the 1 with at least 6 seeds' in said
+
+
 @pytest.mark.parametrize(
     ('text', 'expected'),
     [
@@ -200,6 +256,7 @@ def test_runs_of_the_ablation_are_sets_by_group(tmp_path, tables):
         ('<!-- table: best two --><!-- end -->', "found 'best two', expected one of"),
         ('<!-- figure: two / C / HOTA --><!-- end -->', 'SET / TRACKER / METRIC'),
         ('<!-- figure: two / A / IDF1 --><!-- end -->', 'SET / TRACKER / METRIC'),
+        ('<!-- study: tables best --><!-- end -->', 'line 2: .*and of the parts seeds'),
         ('<!-- table: scores two -->', 'found 1 comments .* 0 times'),
     ],
 )

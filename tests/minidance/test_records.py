@@ -94,7 +94,8 @@ def test_tables_say_means_intervals_and_pairs(tmp_path):
     lines = (tmp_path / 'differences.md').read_text().splitlines()
     rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
     assert rows[2][:4] == ['all', 'none', '3', '+2.0 [-0.5, +4.5]']
-    assert rows[3] == ['SA', 'none', '1', *['-5.0'] * 5]
+    assert rows[2][-1] == 'no'
+    assert rows[3] == ['SA', 'none', '1', *['-5.0'] * 5, '-']
     facts = json.loads((tmp_path / 'differences.json').read_text())
     alone = next(fact for fact in facts if fact['name'] == 'SA')
     assert alone['low'] is None and alone['mean'] == pytest.approx(-0.05)
