@@ -1,8 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""The operators that networks are written on.
+"""Operators that the networks use.
 
-Each has a plain PyTorch reference and, behind one function, faster ways for a device.
-Networks are built of plain modules; `accelerate` puts the faster ones in their place.
+Each has a plain PyTorch reference and, behind one function, faster implementations for
+some devices. Networks are built from plain modules; `accelerate` replaces these by the
+faster ones.
 """
 
 from mmfdta.utils.environment import prepare_mmdet

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""The one call that switches the faster ways on."""
+"""Replaces modules by faster ones, in one explicit call."""
 
 import copy
 
@@ -27,35 +27,35 @@ DROP_INS: dict[type[nn.Module], type[nn.Module]] = {
 def accelerate(model: nn.Module) -> nn.Module:
     """Replace submodules by faster ones that compute the same.
 
-    The new modules hold the parameters, buffers and hooks of the old ones under the
-    same names: weights load and save both ways, and optimisers and wrappers that know
-    the parameters go on working. Classes and functions of PyTorch, MMCV and
+    The new modules have the parameters, buffers and hooks of the old ones under the
+    same names: weights load and save both ways, and optimisers and wrappers that hold
+    the parameters continue to work. Classes and functions of PyTorch, MMCV and
     MMDetection stay as they are, and so do other models. A second call changes nothing.
 
-    Quantise before: a replaced layer is none that PyTorch would quantise, and a
-    quantised one is left alone.
+    Quantise before this call: PyTorch does not quantise a replaced layer, and this
+    function does not replace a quantised one.
 
     Args:
         model: Any model, in training or evaluation mode; changed in place.
 
     Returns:
-        The model, or its replacement if it is itself one of the replaced kinds.
+        The model, or its replacement if its own type is one that is replaced.
     """
     return replace(model, DROP_INS)
 
 
 def exportable(model: nn.Module) -> nn.Module:
-    """Make a form of a model of which an exporter records what it can write.
+    """Copy a model into a form that can be exported to ONNX.
 
-    Deformable attention stays one operator, of which `onnx_translations` has the form
-    in ONNX; the convolutions of ResNets hold the norms after them. Run without an
-    exporter, it computes as an accelerated model does.
+    Deformable attention stays one operator, which `onnx_translations` writes in ONNX;
+    norms of ResNets are folded into the convolutions before them. Without an exporter,
+    the copy computes the same as an accelerated model.
 
     Args:
-        model: In evaluation mode; it stays as it is.
+        model: In evaluation mode; not changed.
 
     Returns:
-        A copy that shares the other weights.
+        A copy that shares all weights that are not folded.
     """
     shared = (*model.parameters(), *model.buffers())
     copied = copy.deepcopy(model, {id(tensor): tensor for tensor in shared})
@@ -69,11 +69,11 @@ def exportable(model: nn.Module) -> nn.Module:
 def replace(
     model: nn.Module, drop_ins: dict[type[nn.Module], type[nn.Module]]
 ) -> nn.Module:
-    """Replace the modules of some types by subclasses that share all they hold.
+    """Replace the modules of some types by subclasses that share their attributes.
 
     Args:
         model: Changed in place.
-        drop_ins: Exact type -> subclass, which needs no state of its own.
+        drop_ins: Exact type -> subclass, which must not need more attributes.
 
     Returns:
         The model, or its replacement.

@@ -1,14 +1,15 @@
 # Copyright (c) mmfdta authors.
-"""Scaled dot-product attention, and its faster way with many keys on a CPU.
+"""Scaled dot-product attention, with a faster implementation for many keys on a CPU.
 
-In blocks of 512 queries and 1024 keys the scores stay in the caches, and as powers of 2
-they take less time than as exponentials. It is taken
+In blocks of 512 queries and 1024 keys the scores stay in the caches, and powers of 2
+take less time than exponentials. The blocks are used
 
-- with dropout, in training's frames without gradients, for which PyTorch stores the
-  weights of all queries and keys: 26 frames of 456x256 take 22 s and 4.4 GiB instead
-  of 31 s and 10 GiB (two threads of a Zen 5);
-- without dropout on Zen 5, where it is 1.8 times as fast as PyTorch's on one thread.
-  With AVX2 PyTorch's is 1.3 times as fast as the blocks, on Zen 4 as fast.
+- with dropout, in the frames of training that need no gradients, for which PyTorch
+  stores the weights of all queries and keys: 26 frames of 456x256 take 22 s and 4.4 GiB
+  instead of 31 s and 10 GiB (two threads of a Zen 5);
+- without dropout on Zen 5, where they are 1.8 times as fast as PyTorch's function on
+  one thread. With AVX2 PyTorch's is 1.3 times as fast as the blocks; on Zen 4 both are
+  equally fast.
 """
 
 import functools
@@ -28,12 +29,12 @@ from .processor import (
     wants_gradient,
 )
 
-# Fewer keys are not worth the blocks.
+# With fewer keys the blocks gain nothing.
 _FEWEST_KEYS = 1024
 # A block of scores is 2 MB, which stays in the caches.
 _QUERIES, _KEYS = 512, 1024
-# 2 to this power, times any number of keys and values, is a float32, and so is the
-# inverse.
+# 2 to this power, multiplied by any number of keys and any values, fits into float32,
+# and so does its inverse.
 _LARGEST_SCORE = 60.0
 
 
@@ -57,11 +58,11 @@ def attention(
     Returns:
         (B, H, Lq, D).
     """
-    # First, because a compiler cannot see through what asks for the processor.
+    # First, because a compiler cannot trace the questions about the processor.
     if is_recorded():
         return F.scaled_dot_product_attention(q, k, v, attn_mask, dropout)
     if (dropout or _blocks_gain()) and _fits_blocks(q, k, v, attn_mask):
-        # The weights do not change when all keys move; their norms become small.
+        # Moving all keys does not change the weights and makes the norms small.
         k = (k - k.mean(2, keepdim=True)) * (k.shape[-1] ** -0.5 * math.log2(math.e))
         largest = q.norm(dim=-1).amax() * k.norm(dim=-1).amax()
         if largest <= _LARGEST_SCORE:
@@ -81,7 +82,7 @@ def _fits_blocks(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None) -> b
         return False
     if wants_gradient(q, k, v):
         return False
-    # Of masks only those that take keys away from all queries and heads.
+    # The only masks are those that remove keys from all queries and heads.
     return attn_mask is None or (
         attn_mask.dtype == torch.bool
         and attn_mask.shape == (len(k), 1, 1, k.shape[2])
@@ -117,7 +118,7 @@ def _attend_block(
     out, total = q.new_zeros(len(q), values[0].shape[0]), q.new_zeros(len(q))
     for key, value in zip(keys, values, strict=True):
         weights = product(q, key).exp2_()
-        # On two threads half the time of a sum.
+        # On two threads this takes half the time of a sum.
         total += weights.mv(weights.new_ones(len(key)))
         weights = F.dropout(weights, dropout, inplace=True) if dropout else weights
         out += product(weights, value)
@@ -125,10 +126,10 @@ def _attend_block(
 
 
 class Operators(nn.Module):
-    """What an attention layer is written on: PyTorch's linear map and attention.
+    """The operators of an attention layer: PyTorch's linear map and attention.
 
-    A layer that uses parts of a weight holds one of these, so that other ways of
-    computing can be put in its place. It has no parameters.
+    A layer that uses parts of a weight cannot call ``nn.Linear``; it calls this module,
+    which `accelerate` can replace. It has no parameters.
     """
 
     @staticmethod
@@ -144,12 +145,12 @@ class Operators(nn.Module):
         attn_mask: Tensor | None = None,
         dropout: float = 0.0,
     ) -> Tensor:
-        """Attend; arguments as of the function `attention`."""
+        """Attend; see the function `attention` for the arguments."""
         return F.scaled_dot_product_attention(q, k, v, attn_mask, dropout)
 
 
 class FastOperators(Operators):
-    """The same by the functions of this package."""
+    """The same operators by the faster functions of this package."""
 
     linear = staticmethod(linear)
     attention = staticmethod(attention)

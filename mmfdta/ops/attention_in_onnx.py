@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Attention in ONNX, in blocks of queries: in a loop where numbers are not known."""
+"""Attention in ONNX in blocks of queries, with a loop if their number is unknown."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from onnxscript import ir
 
 from .onnx_writing import FLOAT, Body, floats, ints, lengths_of, op, scan, written_out
 
-# Queries of a head that are taken at once. Scores of a block with 18,000 keys, the
-# finest level of 1440x800, are 9 MB; those of all queries and heads are 10 GB.
+# Queries of a head per block. The scores of a block with 18,000 keys, the finest level
+# of 1440x800, are 9 MB; those of all queries and heads are 10 GB.
 _BLOCK = 128
-# Scores of an image that may be there at once, where no loop is needed.
+# Most scores of an image in memory at once, if no loop is needed.
 _LARGEST = 2**24
 
 
@@ -31,18 +31,18 @@ def attention_in_blocks(
         key: (B, H, Lk, D).
         value: (B, H, Lk, D).
         attn_mask: Broadcastable to (B, H, Lq, Lk); bool: True = may attend; float32:
-            added to the scores. With one that differs between queries all scores
-            are there at once.
-        dropout_p: Has to be 0, as at inference.
-        is_causal: Has to be False.
-        scale: Of the scores; one by the root of D if omitted.
-        enable_gqa: Has to be False.
+            added to the scores. If it differs between queries, all scores are in
+            memory at once.
+        dropout_p: Must be 0, as at inference.
+        is_causal: Must be False.
+        scale: Factor of the scores; 1 / sqrt(D) if omitted.
+        enable_gqa: Must be False.
 
     Returns:
         (B, H, Lq, D).
 
     Raises:
-        ValueError: If an argument is none of those.
+        ValueError: If an argument has another value, or H or D is not known.
     """
     if dropout_p or is_causal or enable_gqa:
         raise ValueError(
@@ -73,7 +73,7 @@ def attention_in_blocks(
     blocks = op.Div(op.Add(queries, ints(_BLOCK - 1)), ints(_BLOCK))
     missing = op.Sub(op.Mul(blocks, ints(_BLOCK)), queries)
     query = op.Pad(query, op.Concat(ints(*(0,) * 6), missing, ints(0), axis=0))
-    # By image and head, each of which is a step of the outer loop.
+    # One row for each image and head, which is a step of the outer loop.
     rows = [
         op.Reshape(query, op.Concat(ints(-1), blocks, ints(_BLOCK, channels), axis=0)),
         op.Reshape(key, op.Concat(ints(-1, channels), keys, axis=0)),
@@ -101,7 +101,7 @@ def attention_in_blocks(
 
 
 def _known_lengths(query: ir.Value, key: ir.Value) -> tuple[int, int] | None:
-    """How many queries and keys there are, where both are known."""
+    """Return the numbers of queries and keys; None unless both are known."""
     assert query.shape is not None
     assert key.shape is not None
     lengths = query.shape[2], key.shape[2]

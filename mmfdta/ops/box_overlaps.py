@@ -8,13 +8,13 @@ from torch import Tensor
 def generalized_iou(boxes: Tensor, others: Tensor, eps: float) -> Tensor:
     """Generalised IoU (arXiv 1902.09630) of boxes that broadcast to each other.
 
-    To the digit MMDetection's ``bbox_overlaps(..., mode='giou')``, which brings
-    ``eps`` to the device and waits for that.
+    Equal to the last bit to MMDetection's ``bbox_overlaps(..., mode='giou')``, which
+    copies ``eps`` to the device and waits for it.
 
     Args:
         boxes: xyxy (..., 4).
-        others: The same.
-        eps: Smallest area that is divided by.
+        others: xyxy (..., 4).
+        eps: Smallest divisor, an area.
 
     Returns:
         (...), in -1..1.

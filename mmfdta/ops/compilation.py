@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""The networks of a detector by PyTorch's compiler, at inference."""
+"""Compiles the networks of a detector with PyTorch's compiler, for inference."""
 
 from typing import Any
 
@@ -11,16 +11,17 @@ from torch import nn
 def compile_detector(model: nn.Module, **options: Any) -> nn.Module:
     """Let PyTorch compile each network of a detector, such as backbone and encoder.
 
-    A network is compiled for the size of the first images that it gets, and when others
-    come, for any size; for one image, several, and padded ones each. After eight times
-    PyTorch leaves it at that and runs what is new as it is. Classes, weights and their
-    names stay, and copies of the model are plain. So is what is not the call of a
-    network: non-maximum suppression, RoI heads; and a head that hooks keep in float32.
+    A network is compiled for the size of its first images, and for any size when others
+    follow; separately for one image, for several, and for padded ones. After eight
+    compilations PyTorch stops and runs new cases without compiling. Classes, weights
+    and their names stay, and copies of the model are not compiled. Neither is what is
+    not the call of a network (non-maximum suppression, RoI heads), nor a head that
+    hooks keep in float32.
 
     Args:
-        model: A tracker with a ``detector``, or a detector, which has been accelerated;
-            changed in place. A second call changes nothing.
-        **options: Of ``torch.compile``.
+        model: A tracker with a ``detector``, or a detector, after `accelerate`; changed
+            in place. A second call changes nothing.
+        **options: Arguments of ``torch.compile``.
 
     Returns:
         The model.
@@ -31,7 +32,7 @@ def compile_detector(model: nn.Module, **options: Any) -> nn.Module:
     detector = getattr(model, 'detector', model)
     parts = dict(detector.named_children())
     if 'host' in parts:
-        # QueryDetector's, of which the networks are called and not it itself.
+        # QueryDetector calls the networks of its host and not the host itself.
         parts |= dict(parts.pop('host').named_children())
     networks = [
         part
@@ -40,7 +41,7 @@ def compile_detector(model: nn.Module, **options: Any) -> nn.Module:
     ]
     if not networks:
         raise ValueError(
-            f'compile_detector: found {type(detector).__name__}, which holds no '
+            f'compile_detector: found {type(detector).__name__}, which has no '
             'networks of MMDetection; expected a detector, or a tracker with one'
         )
     device = next(model.parameters()).device.type
@@ -52,7 +53,7 @@ def compile_detector(model: nn.Module, **options: Any) -> nn.Module:
             'Install them, or do not compile'
         )
     for network in networks:
-        # The hooks enter a context and leave it, which the compiler does not follow.
+        # The compiler does not support hooks that enter and leave a context.
         if not is_compiled(network) and not network._forward_pre_hooks:
             network.compile(**options)
     return model
@@ -60,14 +61,12 @@ def compile_detector(model: nn.Module, **options: Any) -> nn.Module:
 
 def is_compiled(module: nn.Module) -> bool:
     """Whether `compile_detector` has been called for a network."""
-    ways = (
-        getattr(module, name, None) for name in ('_compiled_call_impl', 'compiling')
-    )
-    return any(way is not None for way in ways)
+    names = '_compiled_call_impl', 'compiling'  # of a module, of `FoldedResNet`
+    return any(getattr(module, name, None) is not None for name in names)
 
 
 def _find_problem(device: str, options: dict) -> str | None:
-    """Compile one sum; None if that works, else a line that says why it does not."""
+    """Compile one sum; return None if that works, else the reason in one line."""
     x = torch.ones(2, device=device)
     try:
         torch.compile(lambda x: x + 1, **options)(x)

@@ -12,7 +12,10 @@ from .linear import products
 def plain_contrast(
     unit: Tensor, names: Tensor, quality: Tensor, good: Tensor, temperature: float
 ) -> Tensor:
-    """The reference of `contrast`, as it is written on paper."""
+    """The reference of `contrast`, written as in the paper.
+
+    It has the arguments of `contrast` except the pairs, and returns the same scalar.
+    """
     similarity = unit @ unit.mT / temperature
     same = names[:, :, None] == names[:, None]
     itself = torch.eye(names.shape[1], dtype=torch.bool, device=names.device)
@@ -40,20 +43,19 @@ def contrast(
 ) -> Tensor:
     """Sum of the contrastive losses of K chunks, padded to n places each.
 
-    The equations stand in
-    :class:`~mmfdta.models.losses.QualityAwareContrastiveLoss`. Written out, they keep a
-    dozen matrices of all pairs for the backward pass; here there is one. 30 frames of
-    30 objects take 21 ms and 15 MiB, and not 27 ms and 28 MiB (one thread of a Zen 4
-    with AVX-512).
+    The equations are in :class:`~mmfdta.models.losses.QualityAwareContrastiveLoss`.
+    Written in plain PyTorch, they keep a dozen matrices of all pairs for the backward
+    pass; this function keeps one. 30 frames of 30 objects take 21 ms and 15 MiB instead
+    of 27 ms and 28 MiB (one thread of a Zen 4 with AVX-512).
 
     Args:
         unit: Embeddings of length 1, (K, n, C).
         names: Identities (K, n).
-        quality: (K, n).
-        good: (K, n) bool, which take part.
-        i: (P,) int64 anchors of all positive pairs, counted through all places.
-        j: (P,) the other embedding of each pair.
-        temperature: Of the loss.
+        quality: (K, n), in 0..1.
+        good: (K, n) bool, which embeddings take part.
+        i: (P,) int64, anchors of all positive pairs, as indices into the K * n places.
+        j: (P,) int64, the other embedding of each pair, in the same way.
+        temperature: Temperature of the loss.
 
     Returns:
         Scalar.

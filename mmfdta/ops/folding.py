@@ -16,15 +16,16 @@ class FoldedResNet(ResNet):
     """MMDetection's ResNet, which runs a folded copy of itself at inference.
 
     The copy is in channels-last order, in which oneDNN's 1x1 convolutions are 1.2 to
-    3.5 times as fast. What is trained and saved is never touched. The copy is made
-    again whenever a tensor was replaced or written to; a switch between training and
-    evaluation covers what PyTorch does not count, writing to a parameter's ``data``.
+    3.5 times as fast. Its own weights, which are trained and saved, stay as they are.
+    The copy is made again when a tensor was replaced or written to. Writing to a
+    parameter's ``data`` does not raise its version; a switch between training and
+    evaluation therefore also discards the copy.
 
-    With gradients it is the plain network: channels last gains nothing there, and in
+    With gradients the plain network runs: channels last gains nothing there, and in
     PyTorch 2.13 the backward pass of a strided 1x1 convolution of 8 channels writes
-    beyond its memory. Such a pass forgets the copy as well: fused optimisers write to
-    weights without counting. Under autocast the copy is in autocast's type, so that its
-    weights are not converted for every image.
+    outside its memory. This also discards the copy, because fused optimisers write to
+    weights without raising their versions. Under autocast the copy has autocast's type,
+    so that its weights are not converted for every image.
     """
 
     _folded: tuple[nn.Module, ...] = ()
@@ -38,12 +39,12 @@ class FoldedResNet(ResNet):
         return state
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Compile the copy, which is what runs at inference; see ``nn.Module``."""
+        """Compile the copy, which runs at inference; arguments as of ``nn.Module``."""
         self.compiling = args, kwargs
         self._folded = ()
 
     def train(self, mode: bool = True) -> 'FoldedResNet':
-        """Switch between training and evaluation, and forget the copy."""
+        """Switch between training and evaluation, and discard the copy."""
         self._folded = ()
         return super().train(mode)
 
@@ -65,7 +66,7 @@ class FoldedResNet(ResNet):
             if self.compiling is not None:
                 args, kwargs = self.compiling
                 folded.compile(*args, **kwargs)
-            # In a tuple, so that it is no submodule.
+            # In a tuple, so that it does not become a submodule.
             self._folded = (folded,)
             self._state = state
         if x.device.type == 'cpu':
@@ -74,7 +75,7 @@ class FoldedResNet(ResNet):
 
 
 def _autocast_type(device: str) -> torch.dtype | None:
-    """Type that convolutions are computed in under autocast; None without it."""
+    """Return the type of convolutions under autocast; None without autocast."""
     return (
         torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     )

@@ -1,11 +1,11 @@
 # Copyright (c) mmfdta authors.
-"""Linear layers, on a CPU by the faster of PyTorch's two libraries.
+"""Linear layers, computed on a CPU by the faster of PyTorch's two libraries.
 
-PyTorch gives the products of linear layers to MKL, which does not use AVX-512 on AMD's
-processors; oneDNN does, and PyTorch's compiler calls it by an operator of its own.
-Products of linear layers on one thread are 2.3 times as fast on Zen 5, 1.17 times on
-Zen 4, and equal on Zen 3 (125 GFLOP/s on two threads either way). So oneDNN is taken on
-AMD's processors with AVX-512 and PyTorch's function everywhere else.
+PyTorch computes linear layers with MKL, which does not use AVX-512 on AMD's processors.
+oneDNN does, through an operator that PyTorch's compiler uses. On one thread oneDNN is
+2.3 times as fast on Zen 5, 1.17 times on Zen 4, and equally fast on Zen 3 (125 GFLOP/s
+on two threads in both cases). So oneDNN is used on AMD's processors with AVX-512, and
+PyTorch's function everywhere else.
 """
 
 import functools
@@ -19,15 +19,15 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from .processor import amd_family, has_avx512, is_plain_float, wants_gradient
 
-# Multiplications from which a product gains more than the call costs, alone and where
-# the gradients pass through Python.
+# Multiplications from which a product gains more than the call costs, without
+# gradients, and with gradients, which go through Python.
 _WORTHWHILE = 2**20
 _WORTHWHILE_WITH_GRADIENT = 2**24
 
 
 @functools.cache
 def _find_operator() -> Callable[..., Tensor] | None:
-    """OneDNN's linear layer; None if this build lacks it or it says something else."""
+    """Return oneDNN's linear layer; None if it is missing or its result differs."""
     x, weight, bias = (
         torch.ones(shape, device='cpu', dtype=torch.float32)
         for shape in ((2, 3), (4, 3), (4,))
@@ -47,7 +47,7 @@ def onednn_gains() -> bool:
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``torch.nn.functional.linear`` of float32 on a CPU, without a gradient.
+    """``torch.nn.functional.linear`` for float32 on a CPU, without gradients.
 
     Args:
         x: (..., C).
@@ -60,12 +60,12 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     operator = _find_operator() if onednn_gains() else None
     if operator is None:
         return F.linear(x, weight, bias)
-    # A strided weight would take oneDNN's reference loop, 1000 times slower.
+    # For a strided weight oneDNN uses its reference loop, which is 1000 times slower.
     return operator(x, weight.contiguous(), bias, 'none', [], '')
 
 
 class _OneDNNLinear(torch.autograd.Function):
-    """Linear layer of (L, C) whose product and gradients are oneDNN's."""
+    """Linear layer of (L, C), product and gradients computed by oneDNN."""
 
     @staticmethod
     def forward(
@@ -87,7 +87,7 @@ class _OneDNNLinear(torch.autograd.Function):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """``torch.nn.functional.linear``, for large products by the faster library.
+    """``torch.nn.functional.linear``, with the faster library for large products.
 
     Args:
         x: (..., C).
@@ -97,7 +97,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Returns:
         (..., D).
     """
-    # oneDNN is asked last: the first time it runs, which must not be recorded.
+    # `onednn_gains` comes last: its first call runs oneDNN, which must not be recorded.
     if x.dim() < 2 or not is_plain_float(x) or not onednn_gains():
         return F.linear(x, weight, bias)
     size = x.numel() * weight.shape[0]
@@ -112,7 +112,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class FastLinear(nn.Linear):
-    """``torch.nn.Linear`` by `linear`."""
+    """``torch.nn.Linear``, computed by `linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., C) to (..., D)."""
@@ -120,7 +120,7 @@ class FastLinear(nn.Linear):
 
 
 def products(x: Tensor, weight: Tensor) -> Tensor:
-    """`product` of each of B matrices, one by one where oneDNN is faster.
+    """Compute the `product` of B pairs of matrices, one by one if oneDNN is faster.
 
     Args:
         x: (B, L, C).
@@ -136,10 +136,10 @@ def products(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def linear_flops() -> dict[object, Callable[..., int]]:
-    """Tell ``FlopCounterMode``, as ``custom_mapping``, what oneDNN's products cost.
+    """Return a ``custom_mapping`` of ``FlopCounterMode`` for oneDNN's products.
 
     Returns:
-        Operator -> function from shapes of arguments to operations.
+        Operator -> function from shapes of arguments to number of operations.
     """
 
     def count(

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Operators in ONNX that the exporter of PyTorch does not know, or writes slowly."""
+"""ONNX forms of operators that PyTorch's exporter does not know or writes badly."""
 
 from collections.abc import Callable
 
@@ -11,13 +11,13 @@ from .onnx_writing import restart_names
 
 
 def onnx_translations() -> dict[Callable, Callable]:
-    """Return what ``torch.onnx.export`` takes as ``custom_translation_table``.
+    """Return the ``custom_translation_table`` for ``torch.onnx.export``.
 
-    All forms are of ONNX's own operators: deformable sampling by Gather and not by
-    GridSample, and attention that does not hold the scores of all queries and keys.
+    All forms use ONNX's own operators: Gather instead of GridSample for deformable
+    sampling, and attention that does not keep the scores of all queries and keys.
 
-    Call it for each graph: names inside of loops begin anew, so that the same network
-    gives the same file.
+    Call it again for each graph: this restarts the names inside loops, so that the same
+    network gives the same file.
     """
     restart_names()
     return {

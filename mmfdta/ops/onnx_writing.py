@@ -1,8 +1,8 @@
 # Copyright (c) mmfdta authors.
-"""Numbers and loops of ONNX graphs, for functions that write operators of PyTorch.
+"""Numbers and loops of ONNX graphs, for functions that write PyTorch's operators.
 
-Such a function stands in the ``custom_translation_table`` of ``torch.onnx.export``: it
-gets values of the graph, and writes nodes by calling operators of ``onnxscript``.
+Such a function is in the ``custom_translation_table`` of ``torch.onnx.export``: it gets
+values of the graph, and writes nodes by calling operators of ``onnxscript``.
 """
 
 import itertools
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from onnxscript import ir, opset18
 
-# Its types allow no values of a graph.
+# `Any`, because the declared argument types do not include values of a graph.
 op: Any = opset18
 FLOAT, INT32 = ir.DataType.FLOAT, ir.DataType.INT32
 _numbers = itertools.count()
@@ -47,7 +47,7 @@ def floats(*numbers: float) -> ir.Value:
 
 
 def join(*sizes: ir.Value | int) -> ir.Value:
-    """Write a shape: int64 (n,), of numbers that are known and of values (1,) or ()."""
+    """Write a shape, int64 (n,), from known numbers and from values (1,) or ()."""
     parts = [
         op.Reshape(size, ints(-1)) if isinstance(size, ir.Value) else ints(size)
         for size in sizes
@@ -56,9 +56,9 @@ def join(*sizes: ir.Value | int) -> ir.Value:
 
 
 class Body:
-    """The graph inside of a loop: its methods are operators, of inputs in their order.
+    """The graph inside a loop; its methods are operators and take inputs in order.
 
-    It may take values from the graph around it, and numbers have to come from there.
+    It may read values of the graph around it; constants must be written there.
     """
 
     def __init__(self) -> None:
@@ -74,12 +74,12 @@ class Body:
 
 
 def new_name() -> str:
-    """Name a value inside of a loop as no other value of a graph is named."""
+    """Return a name for a value inside a loop that is unique in its graph."""
     return f'inside_{next(_numbers)}'
 
 
 def restart_names() -> None:
-    """Begin another graph, so that its names do not depend on those before it."""
+    """Restart the names for a new graph, so that they do not depend on earlier ones."""
     global _numbers
     _numbers = itertools.count()
 
@@ -90,13 +90,13 @@ def scan(
     types: Sequence[ir.DataType],
     writer: Any = op,
 ) -> ir.Value:
-    """Write ONNX's ``Scan``: what a body makes of each row of tensors, stacked.
+    """Write ONNX's ``Scan``: apply a body to each row of tensors and stack the results.
 
     Args:
-        body: Of a `Body` and of one row of each tensor; returns float32.
+        body: Function of a `Body` and of one row of each tensor; returns float32.
         rows: Tensors (n, ...).
-        types: Of their elements.
-        writer: A `Body`, if this loop is inside of another.
+        types: Types of their elements.
+        writer: A `Body`, if this loop is inside another.
     """
     inner = Body()
     inputs = [ir.Value(name=new_name(), type=ir.TensorType(kind)) for kind in types]
@@ -113,17 +113,18 @@ def written_out(
     size: int,
     axis: int = 1,
 ) -> ir.Value:
-    """Write a loop over blocks of queries out, one block after the other.
+    """Write all steps of a loop over blocks of queries, one after the other.
 
     Args:
-        body: Of `op` and of some queries of each tensor; returns them stacked alike.
+        body: Function of `op` and of some queries of each tensor; returns a tensor with
+            the same axis of queries.
         rows: Tensors with an axis of queries.
-        queries: How many there are.
-        size: How many are taken at once.
-        axis: Of the queries, in tensors and results.
+        queries: Number of queries.
+        size: Queries of a block.
+        axis: Axis of the queries, in tensors and results.
 
     Returns:
-        What the body makes of all of them.
+        The concatenated results.
     """
     if queries <= size:
         return body(op, *rows)
@@ -139,7 +140,7 @@ def in_blocks(tensor: ir.Value, others: int, size: int) -> ir.Value:
 
     Args:
         tensor: (R, ...).
-        others: How many axes it has behind the rows.
+        others: Number of axes after the rows.
         size: Rows of a block.
 
     Returns:

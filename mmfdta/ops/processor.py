@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""What decides which way an operator takes."""
+"""Facts by which operators choose their implementation."""
 
 import functools
 import platform
@@ -28,15 +28,15 @@ def has_avx512() -> bool:
 
 
 def is_recorded() -> bool:
-    """Whether a compiler or an exporter records operations and wants PyTorch's own."""
+    """Whether a compiler or an exporter records operations and needs PyTorch's own."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def is_exported() -> bool:
-    """Whether an exporter records operations that have to be PyTorch's own.
+    """Whether an exporter records operations, which must be PyTorch's own.
 
-    The flag and not `torch.compiler.is_exporting`, which in PyTorch 2.11 also says yes
-    when `torch.compile` records.
+    It reads the flag because in PyTorch 2.11 `torch.compiler.is_exporting` is also True
+    while `torch.compile` records.
     """
     return torch.jit.is_tracing() or torch.compiler._is_exporting_flag
 

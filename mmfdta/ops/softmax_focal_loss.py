@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Focal loss over a softmax, with memory for its gradient and nothing else."""
+"""Focal loss over a softmax that needs memory only for its gradient."""
 
 import math
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 # Added to the one-hot target, so that every bin contributes a trace of its term.
 _ONE_HOT_EPS = 1e-6
-# Elements worked on at a time on a CPU: few enough to stay near its caches, enough to
-# hide what starting an operation costs.
+# Elements of a block on a CPU: few enough for its caches, enough to hide the cost of
+# starting an operation.
 _BLOCK_ELEMENTS = 2**20
-# Elsewhere starting an operation costs more: blocks of whole frames, of so many
-# elements (64 MiB), or larger ones so that there are never more than so many blocks.
+# On other devices starting an operation costs more: blocks are complete frames with
+# this many elements (64 MiB), or more if there would be too many blocks.
 _DEVICE_ELEMENTS = 2**24
 _MOST_DEVICE_BLOCKS = 8
 
@@ -23,7 +23,7 @@ _MOST_DEVICE_BLOCKS = 8
 def plain_softmax_focal_loss(
     logits: Tensor, target: Tensor, weight: Tensor, alpha: float, gamma: float
 ) -> Tensor:
-    """The reference of `softmax_focal_loss`, as it is written on paper."""
+    """The reference of `softmax_focal_loss`, as an equation; same arguments."""
     log_p = logits.log_softmax(1)
     one_hot = F.one_hot(target, logits.size(1)).movedim(-1, 1) + _ONE_HOT_EPS
     focal = -alpha * (1 - log_p.exp()) ** gamma * log_p
@@ -39,15 +39,15 @@ def softmax_focal_loss(
     ``sum_c y_c f(p_c)`` with ``f(p) = -alpha (1 - p)^gamma log p``.
 
     The plain form keeps six arrays of the size of the logits, 2 GB for 30 frames of
-    1440x800; here there is none but the gradient. Forward and backward of 10 frames
-    of 100x180 with 151 bins take 0.2 s and not 1.7 s (one thread of a Zen 4, with
-    AVX-512 as with AVX2).
+    1440x800; this function keeps only the gradient. Forward and backward of 10 frames
+    of 100x180 with 151 bins take 0.2 s instead of 1.7 s (one thread of a Zen 4, both
+    with AVX-512 and with AVX2).
 
     Args:
-        logits: (F, C, h, w), any floating dtype; computed in float32 at least.
-        target: (F, h, w) int64, the right bin.
-        weight: (F, h, w) of each pixel.
-        alpha: Factor.
+        logits: (F, C, h, w), any floating type; computed in float32 or float64.
+        target: (F, h, w) int64, the right bin, in 0..C-1.
+        weight: (F, h, w), weight of each pixel.
+        alpha: Factor of the loss.
         gamma: Exponent, at least 1.
 
     Returns:
@@ -63,7 +63,7 @@ class _Blocks:
     fast as exponentials. Three buffers of one block serve all blocks.
 
     Args:
-        logits: (F, C, h, w), any floating dtype.
+        logits: (F, C, h, w), any floating type.
     """
 
     def __init__(self, logits: Tensor) -> None:
@@ -109,9 +109,9 @@ class _SoftmaxFocalLoss(torch.autograd.Function):
 
     With `f(p) = -alpha (1-p)^gamma log p` the gradient of a pixel's loss is
     `y_k u_k - p_k sum_c y_c u_c` with `u_c = p_c f'(p_c)`. Both are computed block
-    by block, in float32 at least, so that next to the gradient itself no array of
-    the size of the logits exists; the backward pass computes the softmax again,
-    which is cheaper than keeping it.
+    by block, in float32 or float64, so that no other array of the size of the logits
+    exists; the backward pass computes the softmax again, which is cheaper than keeping
+    it.
     """
 
     @staticmethod

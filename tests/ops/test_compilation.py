@@ -248,7 +248,7 @@ def test_the_cpu_compiler_and_what_is_said_without_one(monkeypatch, tmp_path):
 
 
 def test_a_model_without_networks_is_refused():
-    with pytest.raises(ValueError, match='found Linear, which holds no networks'):
+    with pytest.raises(ValueError, match='found Linear, which has no networks'):
         compile_detector(nn.Linear(2, 2))
 
 

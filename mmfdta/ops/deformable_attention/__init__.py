@@ -2,15 +2,15 @@
 """Multi-scale deformable attention (Zhu et al. 2021).
 
 An output is a weighted sum of the four pixels around each sampling point. MMCV's
-PyTorch path stores, stacks and multiplies all samples. Here is one operator with
-several ways of computing it:
+PyTorch path stores, stacks and multiplies all samples. This package has one operator
+with several implementations ("ways"):
 
 - `module.py`: the drop-in for MMCV's module
-- `operator.py`: the operator, its gradient, and the rule that says which way is taken
-- `plain.py`: by PyTorch's `grid_sample`, on any device
-- `sparse.py`: as sparse products, on a CPU
-- `compiled.py`: by MMCV's compiled operator, on CUDA
-- `on_triton.py`, `kernels.py`: by Triton kernels, on CUDA
+- `operator.py`: the operator, its gradient, and the choice of the implementation
+- `plain.py`: PyTorch's `grid_sample`, on any device
+- `sparse.py`: sparse products, on a CPU
+- `compiled.py`: MMCV's compiled operator, on CUDA
+- `on_triton.py`, `kernels.py`: Triton kernels, on CUDA
 - `levels.py`: sizes of levels on the host and on a device
 """
 

@@ -15,14 +15,14 @@ _LARGEST = 2**31 - 1
 
 
 def is_compiled() -> bool:
-    """Whether the operator is there, for CUDA."""
+    """Whether the operator is available for CUDA."""
     return has_compiled_operators() and get_compiling_cuda_version() != 'not available'
 
 
 def images_at_once(value: Tensor, x: Tensor) -> int:
-    """Images that the operator can take at once, or 0 if one is too large for it.
+    """Images that the operator can process at once, or 0 if one is too large for it.
 
-    It wants a divisor of their number and takes no more than 64.
+    It needs a divisor of their number, at most 64.
     """
     outputs = x.shape[1] * value[0, 0].numel()
     largest = max(value[0].numel(), 2 * x[0].numel(), outputs)
@@ -33,7 +33,7 @@ def images_at_once(value: Tensor, x: Tensor) -> int:
 def compiled_forward(
     value: Tensor, x: Tensor, y: Tensor, weights: Tensor, shapes: LevelShapes
 ) -> Tensor:
-    """Sample; see `sparse_forward`."""
+    """Sample; arguments and result as of `sparse_forward`, on CUDA."""
     return ext_module.ms_deform_attn_forward(
         *_arguments(value, x, y, weights, shapes), im2col_step=images_at_once(value, x)
     )
@@ -63,7 +63,7 @@ def compiled_backward(
 def _arguments(
     value: Tensor, x: Tensor, y: Tensor, weights: Tensor, shapes: LevelShapes
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Arguments of the operator; it takes points in 0..1."""
+    """Return the arguments of the operator, which expects points in 0..1."""
     locations = (torch.stack([x, y], dim=-1) + 0.5) / _sizes(shapes, x)
     starts = on_device((level_starts(shapes),), torch.int64, x.device)[0]
     return (

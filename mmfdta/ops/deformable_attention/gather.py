@@ -1,13 +1,13 @@
 # Copyright (c) mmfdta authors.
 """Deformable sampling in ONNX: rows of a table are gathered, and multiplied.
 
-ONNX's own operator, GridSample, reads one channel after the other, and compilers of
-graphs have got it wrong. Here, as in `sparse.py`, a row is what one head has in one
-pixel, levels have borders of zeros, and an output is a weighted sum of four rows for
-each point: a product of a vector and a matrix. Queries are taken in blocks, whose rows
-stay in the caches; those of all queries of 1440x800 would take 1.6 GB. A loop takes one
-block after the other. Where all sizes are known the blocks are written out instead, for
-compilers that take no loops.
+ONNX's own operator, GridSample, reads one channel after the other, and some graph
+compilers compute it incorrectly. Here, as in `sparse.py`, a row has the values of one
+head in one pixel, levels have borders of zeros, and an output is a weighted sum of four
+rows for each point: a product of a vector and a matrix. A loop processes blocks of
+queries, whose rows stay in the caches; those of all queries of 1440x800 would need
+1.6 GB. If all sizes are known, the blocks are written out instead, for compilers that
+do not support loops.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from ..onnx_writing import (
     written_out,
 )
 
-# Queries that are taken at once, in a loop and written out.
+# Queries of a block, in a loop and written out.
 _BLOCK = 64
 _WRITTEN_OUT = 1024
 
@@ -51,11 +51,14 @@ def gathered_sampling(
         y: Like x.
         weights: Like x.
         shapes: Height and width of each level, one after the other.
-        way: How PyTorch would compute it, which is not asked here.
+        way: Not used; the implementation in PyTorch.
         centre: float32 (B, Q, L, 2).
 
     Returns:
         (B, Q, H * D).
+
+    Raises:
+        ValueError: If H, D, L or P is not known.
     """
     heads, levels, points = lengths_of(x, 2, 3, 4)
     (channels,), samples = lengths_of(value, 3), levels * points
@@ -78,13 +81,13 @@ def gathered_sampling(
     image = op.Mul(_count(op.Squeeze(batch)), op.Mul(cells, ints(heads)))
     image = op.Expand(op.Unsqueeze(image, ints(1)), op.Concat(batch, queries, axis=0))
     image = op.Cast(image, to=INT32)
-    # Numbers and shapes are written out here, and the loop takes them.
+    # Numbers and shapes are constants outside the loop, whose body reads them.
     zero, one, next_cell = floats(0.0), floats(1.0), op.Cast(ints(1), to=INT32)
     right, bottom = op.Add(width, one), op.Add(height, one)
     by_head, as_vector = ints(0, heads, samples), ints(0, heads, 1, 4 * samples)
     as_output = ints(0, heads * channels)
-    # What gives the centre in a level to all of its points, (L, H * L * P): a product
-    # is several times as fast as adding numbers to runs of P.
+    # Multiplied by this, the centre in a level goes to all of its points,
+    # (L, H * L * P): a product is several times as fast as adding numbers to runs of P.
     same = np.eye(levels, dtype=np.float32)[:, None, :, None]
     same = np.tile(same, (1, heads, 1, points)).reshape(levels, -1)
     to_points = op.Constant(value=ir.tensor(same))
@@ -120,7 +123,7 @@ def gathered_sampling(
         rows = to.Gather(table, indices, axis=0)
         return to.Reshape(to.MatMul(to.Reshape(vectors, as_vector), rows), as_output)
 
-    # Tensors (B, Q, ...), their types, and what a query has in each.
+    # Tensors (B, Q, ...), their types, and the shape of one query in each.
     inputs: list[tuple[ir.Value, ir.DataType, tuple[int, ...]]] = [
         (t, FLOAT, (heads, samples)) for t in (x, y, weights)
     ]

@@ -1,13 +1,13 @@
 # Copyright (c) mmfdta authors.
 """Triton kernels of deformable sampling; importing this needs Triton.
 
-A program takes the points of some queries in one head, programs of the heads of a query
-follow one another: they read pixels that lie side by side in memory. Reading pixels is
-what takes time. The channels of a pixel are read at once, 16 bytes per thread, and the
-points of a level are unrolled, so that many reads are under way. All is computed in the
-type of the centres, float32 or float64, whatever the others are. The sizes of the
-levels come in a tensor: a kernel is compiled once for a model and not for each size of
-its images.
+A program processes the points of some queries in one head. Programs of the heads of a
+query follow one another, because they read pixels next to each other in memory. Reading
+pixels takes most of the time: the channels of a pixel are read at once, 16 bytes per
+thread, and the points of a level are unrolled, so that many reads are in flight.
+Everything is computed in the type of the centres, float32 or float64. The sizes of the
+levels are in a tensor, so that a kernel is compiled once for a model and not for each
+size of its images.
 """
 
 import triton
@@ -71,16 +71,16 @@ def forward_kernel(
 
     Args:
         value: (B, keys, HEADS, CHANNELS).
-        x: (B, queries, HEADS, LEVELS, POINTS), one number in STEP of memory.
+        x: (B, queries, HEADS, LEVELS, POINTS), with a stride of STEP numbers.
         y: Like x.
         weights: Like x, without gaps.
-        centre: (B, queries, LEVELS, 2), x and y that the others count from.
+        centre: (B, queries, LEVELS, 2), added to x and y.
         levels: int32 (LEVELS, 3), height, width and first key.
         output: (B, queries, HEADS, CHANNELS).
         keys: S.
         queries: Q.
         BLOCK: Queries of a program, a power of 2.
-        WIDTH: The power of 2 that holds the channels.
+        WIDTH: The smallest power of 2 that is at least CHANNELS.
     """
     program = tl.program_id(0)
     head = program % HEADS
@@ -111,7 +111,7 @@ def forward_kernel(
                 + middle_y
             )
             weight = tl.load(weights + at, mask=exists, other=0.0).to(px.dtype)
-            # NaN goes on to the output.
+            # NaN must reach the output.
             weight = tl.where((px == px) & (py == py), weight, px + py)
             cell, right, below, in_left, in_right, in_top, in_bottom = _corners(
                 px, py, height, width, start
@@ -171,9 +171,9 @@ def backward_kernel(
 
     Args:
         grad_output: Like the output.
-        grad_value: Like value and of the type of the centre, zero before; programs add
+        grad_value: Like value, of the type of the centre, initially zero; programs add
             to it.
-        grad_x: Without gaps, like the other two.
+        grad_x: Like x, without gaps, as are grad_y and grad_weights.
     """
     program = tl.program_id(0)
     head = program % HEADS

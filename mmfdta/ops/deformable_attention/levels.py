@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Sizes of feature levels as numbers, so that nothing has to ask the GPU for them."""
+"""Sizes of feature levels as numbers on the host, which avoids waits for the GPU."""
 
 import functools
 import itertools
@@ -10,18 +10,18 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 LevelShapes = tuple[tuple[int, int], ...]
-# spatial_shapes -> its version and what stood in it.
+# spatial_shapes -> its version and its content.
 _KNOWN: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 def read_level_shapes(spatial_shapes: Tensor) -> LevelShapes:
     """Return (h, w) of each level.
 
-    A tensor is read once: all layers of a transformer get the same one, and on a GPU
-    reading it waits for all work before.
+    A tensor is read only once: all layers of a transformer get the same one, and
+    reading from a GPU waits for all earlier work.
 
     Args:
-        spatial_shapes: int64 (L, 2).
+        spatial_shapes: int64 (L, 2), (h, w) of each level.
     """
     version = -1 if spatial_shapes.is_inference() else spatial_shapes._version
     known = _KNOWN.get(spatial_shapes)
@@ -42,7 +42,7 @@ def on_device(
 ) -> Tensor:
     """Return a table of numbers on a device, copied once and without waiting.
 
-    Nobody may write to it.
+    It is shared: do not write to it.
     """
     table = torch.tensor(numbers, dtype=dtype)
     if device.type == 'cuda':

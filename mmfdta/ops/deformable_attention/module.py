@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""MMCV's module of multi-scale deformable attention on the operator."""
+"""MMCV's module of multi-scale deformable attention, computed by the operator."""
 
 import torch
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttention
@@ -11,9 +11,9 @@ from .operator import deformable_sampling
 
 
 class FastDeformableAttention(MultiScaleDeformableAttention):
-    """MMCV's module by `deformable_sampling`.
+    """MMCV's module, computed by `deformable_sampling`.
 
-    What is traced or exported holds PyTorch's own operations, as MMCV's does, unless
+    A traced or exported module has PyTorch's own operations, as MMCV's does, unless
     `stays_operator` is set.
     """
 
@@ -41,12 +41,12 @@ class FastDeformableAttention(MultiScaleDeformableAttention):
             query: (B, Q, C), or (Q, B, C) without `batch_first`.
             key: Not used; part of the interface of attention.
             value: (B, S, C), or (S, B, C); the query if omitted.
-            identity: Like the query, which it is if omitted.
+            identity: Like the query; the query if omitted.
             query_pos: Added to the query.
             key_padding_mask: (B, S) bool, True = padding.
             reference_points: Points (B, Q, L, 2) or boxes (B, Q, L, 4), in 0..1.
             spatial_shapes: (H, W) of each level, int64 (L, 2).
-            level_start_index: Follows from the shapes.
+            level_start_index: Not used; it follows from the shapes.
             level_shapes: The same sizes as numbers; read from the tensor if omitted,
                 which waits for a GPU.
             **kwargs: Not used; part of the interface of attention.
@@ -82,9 +82,9 @@ class FastDeformableAttention(MultiScaleDeformableAttention):
         weights = weights.softmax(-1).unflatten(-1, grid)
         if level_shapes is None:
             level_shapes = read_level_shapes(spatial_shapes)
-        # In pixels of the levels. Points stay in float32 under autocast; offsets, which
-        # are small, are what the layer makes of them: pixels from a point, shares of
-        # half the size from a box.
+        # In pixels of the levels. Points stay in float32 under autocast; offsets are
+        # small and keep the layer's type. They are pixels from a point, or parts of
+        # half the size of a box.
         size = spatial_shapes.flip(1)
         dtype = torch.promote_types(reference_points.dtype, torch.float32)
         reference_points = reference_points.to(dtype)
@@ -102,9 +102,9 @@ class FastDeformableAttention(MultiScaleDeformableAttention):
 
 
 class RecordedDeformableAttention(FastDeformableAttention):
-    """The same, which is one operator in what is exported.
+    """The same module, which an exporter records as one operator.
 
-    For exporters that know the operator, as that to ONNX does (`onnx_translations`).
+    For exporters that know the operator, such as that to ONNX (`onnx_translations`).
     """
 
     stays_operator = True

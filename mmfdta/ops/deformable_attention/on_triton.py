@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .levels import LevelShapes, level_starts, on_device
 
-# Bytes that a thread holds of a pixel, as many as it moves at once.
+# Bytes of a pixel per thread, as many as it reads at once.
 _READ = 16
 _THREADS = 32  # of a warp
 
@@ -22,7 +22,7 @@ def triton_forward(
     centre: Tensor | None,
     shapes: LevelShapes,
 ) -> Tensor:
-    """Sample tensors of any types; see `deformable_sampling`."""
+    """Sample tensors of any floating types; arguments as of `deformable_sampling`."""
     from .kernels import forward_kernel
 
     output = value.new_empty(*x.shape[:3], value.shape[-1])
@@ -45,7 +45,7 @@ def triton_backward(
     """Return the gradients of value, x, y and weights.
 
     That of value is float32, or float64 like the value. Programs add to the same pixels
-    in any order.
+    in any order, so the last bits differ between calls.
     """
     from .kernels import backward_kernel
 
@@ -77,7 +77,7 @@ def _evenly_spaced(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, int]:
 
 
 def _is_every_second(x: Tensor) -> bool:
-    """Whether numbers stand at every second place of memory."""
+    """Whether the numbers are at every second place of memory."""
     distance = 2
     for size, stride in zip(x.shape[::-1], x.stride()[::-1], strict=True):
         if size != 1 and stride != distance:
@@ -100,11 +100,11 @@ def _launch(
     Args:
         kernel: One of `kernels.py`.
         warps: Warps of a program.
-        itemsize: Bytes of the numbers that it moves most.
-        inputs: Its tensors that it reads, but for the levels.
-        outputs: Its tensors that it writes.
+        itemsize: Bytes of one number of the tensor that it reads or writes most.
+        inputs: The tensors that it reads, except the levels.
+        outputs: The tensors that it writes.
         shapes: (h, w) of each level.
-        step: Step of x and y in memory.
+        step: Stride of x and y, in numbers.
     """
     value, x, *_ = inputs[-5:]
     batch, queries, heads, levels, points = x.shape

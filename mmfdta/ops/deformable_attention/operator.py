@@ -1,8 +1,8 @@
 # Copyright (c) mmfdta authors.
 """`torch.ops.mmfdta.deformable_sampling`, one operator for every device.
 
-Compilers, autograd and what wraps tensors see the operator alone. Nothing but its
-arguments is kept for the backward pass.
+Compilers, autograd and tensor subclasses see only the operator. Only its arguments are
+kept for the backward pass.
 """
 
 import functools
@@ -24,14 +24,14 @@ from .sparse import sparse_backward, sparse_forward
 
 
 class _Way(NamedTuple):
-    """How it is computed.
+    """An implementation of the operator.
 
     Attributes:
-        forward: Of value, x, y, weights and shapes.
-        backward: Of the output's gradient and the same.
-        mixed: It takes tensors of several types, and a centre. Otherwise all are made
-            float32 or float64, and x and y positions.
-        repeats: Gradients are the same each time, to the last bit.
+        forward: Function of value, x, y, weights and shapes.
+        backward: Function of the output's gradient and the same arguments.
+        mixed: It takes tensors of several types, and a centre. For the others all
+            tensors are converted to float32 or float64, and the centre is added.
+        repeats: Gradients are equal in each call, to the last bit.
     """
 
     forward: Callable
@@ -51,15 +51,15 @@ WAYS = {
 def sampling_ways(
     device: torch.device, dtype: torch.dtype = torch.float32
 ) -> tuple[str, ...]:
-    """Ways that work on a device, the one that is taken first.
+    """Return the implementations that work on a device, the preferred one first.
 
-    On a CPU the sparse products. On CUDA MMCV's operator where it is compiled, which
-    takes float32; else, and for float16 and bfloat16, the Triton kernels; else plain
-    PyTorch, which is said.
+    On a CPU, sparse products are preferred. On CUDA, it is MMCV's operator for float32
+    if that is compiled; else, and for float16 and bfloat16, the Triton kernels; else
+    plain PyTorch, with a warning.
 
     Args:
-        device: Of the tensors.
-        dtype: Of the values.
+        device: Device of the tensors.
+        dtype: Type of the values.
     """
     if device.type == 'cpu':
         return 'sparse', 'plain'
@@ -72,14 +72,14 @@ def sampling_ways(
 
 @functools.cache
 def _found_on(device: torch.device) -> tuple[str, ...]:
-    """Ways that work on a GPU and are faster than plain PyTorch; none are said once."""
+    """Return those that are faster than plain PyTorch on a GPU; warn if none is."""
     compiled = ('compiled',) if is_compiled() else ()
     problem = _problem_of_triton(device)
     if not problem:
         return *compiled, 'triton'
     if not compiled:
         print_log(
-            'Deformable attention takes plain PyTorch operations, which are slower: '
+            'Deformable attention uses plain PyTorch operations, which are slower: '
             f'Triton does not work here ({problem}). It needs the package triton, a C '
             "compiler and Python's headers (Debian: apt install gcc python3-dev).",
             logger='current',
@@ -89,7 +89,7 @@ def _found_on(device: torch.device) -> tuple[str, ...]:
 
 
 def _problem_of_triton(device: torch.device) -> str:
-    """Why Triton does not work, or nothing; it needs a C compiler and Python.h."""
+    """Why Triton does not work, or an empty string; it needs a C compiler, Python.h."""
     if importlib.util.find_spec('triton') is None:
         return 'not installed'
     try:
@@ -118,13 +118,17 @@ def deformable_sampling(
         x: Columns in pixels of their level, 0 in the middle of the first one,
             (B, Q, H, L, P).
         y: Rows in pixels, like x.
-        weights: What samples are multiplied by, of any floating type, like x.
-        way: One of `sampling_ways`; empty takes the first.
-        centre: Points (x, y) that x and y count from, (B, Q, L, 2). With it x and y may
-            be float16 or bfloat16, as layers make them under autocast, and are kept so.
+        weights: Weights of the samples, of any floating type, like x.
+        way: One of `sampling_ways`; empty chooses the first.
+        centre: Points (x, y) that are added to x and y, (B, Q, L, 2). With it x and y
+            may be float16 or bfloat16, as layers compute them under autocast, and are
+            not converted.
 
     Returns:
-        (B, Q, H * D), of the values' type; computed in float32 at least.
+        (B, Q, H * D), of the values' type; computed in float32 or float64.
+
+    Raises:
+        ValueError: If ``way`` is unknown, or shapes or types do not fit together.
     """
     if way and way not in WAYS:
         raise ValueError(f'way: found {way!r}, expected one of {", ".join(WAYS)}')
@@ -190,7 +194,7 @@ def _taken(
     weights: Tensor,
     centre: Tensor | None,
 ) -> tuple[Tensor | None, ...]:
-    """Return the tensors that a way takes."""
+    """Return the tensors in the form that an implementation takes."""
     if way.mixed:
         return value, x, y, weights, centre
     dtype = _exact(value)
@@ -201,12 +205,12 @@ def _taken(
 
 
 def _exact(value: Tensor) -> torch.dtype:
-    """Type that is computed in, float32 or float64."""
+    """Return the type for the computation, float32 or float64."""
     return torch.promote_types(value.dtype, torch.float32)
 
 
 def _choose(value: Tensor, x: Tensor, way: str) -> _Way:
-    """Take the way that is named, or the first that takes images of this size."""
+    """Return the implementation that is named, or the first for images of this size."""
     ways = [way] if way else sampling_ways(value.device, value.dtype)
     if ways[0] == 'compiled' and not way and images_at_once(value, x) == 0:
         ways = ways[1:]
@@ -214,7 +218,7 @@ def _choose(value: Tensor, x: Tensor, way: str) -> _Way:
 
 
 def _refuse_determinism() -> None:
-    """Say that gradients differ from time to time, as operators of PyTorch do."""
+    """Report that gradients differ between calls, as PyTorch's operators do."""
     message = (
         'mmfdta::deformable_sampling_backward does not have a deterministic '
         "implementation, but you set 'torch.use_deterministic_algorithms(True)'. With "
@@ -233,7 +237,7 @@ def _check(
     shapes: Sequence[int],
     centre: Tensor | None,
 ) -> LevelShapes:
-    """Refuse arguments with which a kernel would read beyond its tensors."""
+    """Refuse arguments with which a kernel would read outside its tensors."""
     levels = as_level_shapes(list(zip(shapes[::2], shapes[1::2], strict=True)))
     keys = sum(height * width for height, width in levels)
     batch, _, heads, channels = value.shape

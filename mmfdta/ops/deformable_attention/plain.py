@@ -9,9 +9,9 @@ from torch import Tensor
 
 from .levels import LevelShapes
 
-# Samples that exist at once, channels counted; images beyond them follow one another.
+# Most numbers of samples in memory at once; larger batches are split by images.
 BLOCK_SAMPLES = 1 << 27
-# Of `grid_sampler_2d`: bilinear, zeros outside, corners are not aligned.
+# Options of `grid_sampler_2d`: bilinear, zeros outside, corners are not aligned.
 _OPTIONS = 0, 0, False
 
 
@@ -22,7 +22,7 @@ class _Level:
     Attributes:
         images: Which images.
         index: Which level.
-        keys: Where its values stand.
+        keys: Places of its values among the keys.
         picture: Its values, (B * H, D, h, w).
         grid: Its points in -1..1, (B * H, Q, P, 2).
         weights: (B * H, Q, P).
@@ -41,7 +41,7 @@ class _Level:
 def _levels(
     value: Tensor, x: Tensor, y: Tensor, weights: Tensor, shapes: LevelShapes
 ) -> Iterator[_Level]:
-    """Walk through levels that are not empty."""
+    """Iterate over the levels that are not empty, of some images at once."""
     samples = x[0, ..., 0, :].numel() * value.shape[-1] if len(x) else 0
     step = max(1, BLOCK_SAMPLES // max(1, samples))
     for first in range(0, len(x), step):
@@ -79,7 +79,7 @@ def _by_query(points: Tensor, heads: int) -> Tensor:
 def plain_forward(
     value: Tensor, x: Tensor, y: Tensor, weights: Tensor, shapes: LevelShapes
 ) -> Tensor:
-    """Sample one level after the other; see `sparse_forward`."""
+    """Sample one level after the other; arguments as of `sparse_forward`."""
     output = value.new_zeros(*x.shape[:3], value.shape[-1])
     for level in _levels(value, x, y, weights, shapes):
         samples = torch.grid_sampler_2d(level.picture, level.grid, *_OPTIONS)
@@ -96,7 +96,7 @@ def plain_backward(
     weights: Tensor,
     shapes: LevelShapes,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of value, x, y and weights; samples are taken again."""
+    """Return the gradients of value, x, y and weights; samples are computed again."""
     heads = x.shape[2]
     grad_value = torch.zeros_like(value, memory_format=torch.contiguous_format)
     grad_x, grad_y, grad_weights = (x.new_zeros(x.shape) for _ in range(3))

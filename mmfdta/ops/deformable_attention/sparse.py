@@ -4,18 +4,18 @@
 An output is a weighted sum of the four pixels around each sampling point: a row of a
 sparse matrix with known columns, times the values. MMCV's PyTorch path spends most of
 its time elsewhere: `grid_sample` reads one channel after the other, and the samples are
-stored, stacked and multiplied. Here
+stored, stacked and multiplied. In this module
 
 - the forward pass is an `embedding_bag`, which reads whole rows of values;
 - the gradient of a weight is one element of `grad_output @ values.T`, and
-  `sampled_addmm` computes only those that are needed;
+  `sampled_addmm` computes only those elements;
 - the gradient of the values is the product with the transposed matrix, which SciPy
   computes without transposing it.
 
-Values get a border of zeros, so that no point needs a mask, and queries are taken in
-blocks that stay in the caches. An encoder layer at 1440x800 takes 0.13 to 0.17 s and
-not 1.28 s (one thread of a Zen 5); the kind of processor matters little, because
-reading memory is most of it.
+Values get a border of zeros, so that no point needs a mask, and queries are processed
+in blocks that stay in the caches. An encoder layer at 1440x800 takes 0.13 to 0.17 s
+instead of 1.28 s (one thread of a Zen 5); the kind of processor matters little, because
+reading memory takes most of the time.
 """
 
 import functools
@@ -30,24 +30,24 @@ from torch import Tensor
 
 from .levels import LevelShapes
 
-# PyTorch says so at the first sparse matrix of every process.
+# PyTorch warns at the first sparse matrix of every process.
 warnings.filterwarnings('ignore', 'Sparse CSR tensor support is in beta')
-# Points that the forward pass takes at once; what is computed of them fits in a cache.
+# Points that the forward pass processes at once; their tensors fit into a cache.
 _BLOCK_POINTS = 1 << 15
-# Points of whole images that the backward pass takes at once; bounds its memory.
+# Points of complete images that the backward pass processes at once; limits its memory.
 _BACKWARD_POINTS = 1 << 20
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the levels stand in the table of values, for points (heads, L, P).
+    """Places of the levels in the table of values, for points (heads, L, P).
 
     A level of (h, w) has a row of zeros above and below and a zero in front of each
     row, which also ends the row before it.
 
     Attributes:
         shapes: (h, w) of each level.
-        starts: First cell of each level, and their number.
+        starts: First cell of each level, and the number of all cells.
         right: (H * L * P,) float, w + 1, the largest x in the bordered level.
         bottom: (H * L * P,) float, h + 1.
         last_column: (H * L * P,) int32, the last column that has a neighbour.
@@ -116,7 +116,7 @@ class _Corners:
     Attributes:
         rows: (n, H, 4, L * P) int32 rows of the table: left and right above, left and
             right below.
-        weights: (n, H, 4, L * P), what each is multiplied by.
+        weights: (n, H, 4, L * P), factor of each.
         right: (n, H, L * P) share of the right neighbours.
         below: (n, H, L * P) share of the lower neighbours.
     """
@@ -142,7 +142,7 @@ class _Corners:
             x: (n, H * L * P).
             y: (n, H * L * P).
             weights: (n, H * L * P).
-            layout: Of the table.
+            layout: Layout of the table.
 
         Returns:
             Each (n, H * L * P).
@@ -156,7 +156,7 @@ class _Corners:
             right_above - left_above, right_below - left_below, self.below
         )
         grad_x = grad_x.flatten(1).mul_(weights)
-        # Outside nothing changes; the borders' neighbours are not zero.
+        # Gradients outside a level are 0, but neighbours of the border are not.
         grad_x.mul_((x > -1) & (x < layout.right - 1))
         grad_y.mul_((y > -1) & (y < layout.bottom - 1))
         return grad_x, grad_y, grad_weights
@@ -172,14 +172,14 @@ def _corners(
         y: (n, H * L * P) row in pixels.
         weights: (n, H * L * P) attention weights.
         offset: (n, 1) int32, table row at which the image of each query starts.
-        layout: Of the table.
-        heads: H.
+        layout: Layout of the table.
+        heads: Number of heads H.
     """
     by_head = (heads, x.shape[1] // heads)
     zero, none = x.new_zeros(()), layout.first.new_zeros(())
     right = torch.clamp(x + 1, zero, layout.right)
     below = torch.clamp(y + 1, zero, layout.bottom)
-    # Clamped again, because a point that is NaN has to stay in the table.
+    # Clamped again, because a point that is NaN must also stay in the table.
     column = torch.clamp(right.int(), none, layout.last_column)
     row = torch.clamp(below.int(), none, layout.last_row)
     right = right.sub_(column).unflatten(1, by_head)
@@ -208,7 +208,7 @@ def sparse_forward(
 
     Args:
         value: (B, S, H, D).
-        x: Columns in pixels, (B, Q, H, L, P); all four are of one type.
+        x: Columns in pixels, (B, Q, H, L, P); all four tensors have one type.
         y: Rows in pixels, like x.
         weights: Like x.
         shapes: (h, w) of each level.
@@ -287,7 +287,7 @@ def _backward_images(
         grad_output: (B, Q, H * D).
         table: (B, cells, H, D).
         points: x, y and weights, (B, Q, H, L, P).
-        layout: Of the table.
+        layout: Layout of the table.
     """
     batch, queries, heads = points[0].shape[:3]
     offset = _offsets(batch, queries, layout.cells * heads)
