@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""What training needs and MMEngine lacks."""
+"""Loops, hooks, optimiser wrapper, precision and console beyond those of MMEngine."""
 
 from mmfdta.utils.environment import prepare_mmdet
 

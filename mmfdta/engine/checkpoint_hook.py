@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Checkpoints that are whole or not there, never too few, and fit the model."""
+"""Writes complete checkpoints, keeps the last good one, and finds it to resume."""
 
 import copy
 import difflib
@@ -25,18 +25,18 @@ from mmfdta.evaluation.mot_metric import LESS_IS_BETTER, MORE_IS_BETTER, MOTMetr
 from mmfdta.structures.whole_files import open_whole, remove_unfinished
 
 _SUFFIX = '.pth'
-# What MMDetection's CocoMetric gives of boxes, if it is not told otherwise.
+# Scores of boxes that MMDetection's CocoMetric reports by default.
 _COCO_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 
 
 class WholeFileBackend(LocalBackend):
-    """MMEngine's local files, which appear under their name when complete."""
+    """MMEngine's backend for local files, which appear only when they are complete."""
 
     def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
         """Write bytes.
 
         Raises:
-            OSError: If it cannot be written; the message says what is left.
+            OSError: If it cannot be written; the message says how to continue.
         """
         try:
             with open_whole(filepath) as file:
@@ -46,7 +46,7 @@ class WholeFileBackend(LocalBackend):
             raise OSError(
                 error.errno,
                 f'cannot write the checkpoint{full} ({error.strerror}); earlier '
-                'checkpoints are whole, go on from the last one with --resume',
+                'checkpoints are complete, continue from the last one with --resume',
                 str(filepath),
             ) from error
 
@@ -56,18 +56,18 @@ register_backend('whole_file', WholeFileBackend, force=True)
 
 @HOOKS.register_module()
 class WholeCheckpointHook(CheckpointHook):
-    """MMEngine's hook, from which no fault takes the last good checkpoint.
+    """MMEngine's hook, which never loses the last good checkpoint.
 
-    MMEngine's own writes under the final name, where a killed process leaves half
-    a file, and removes what ``max_keep_ckpts`` or a new best score makes
-    superfluous before the new checkpoint is written: with ``max_keep_ckpts=1`` a
-    full disk leaves none.
+    MMEngine's own hook writes under the final name, so that a killed process leaves
+    half a file. It also removes outdated checkpoints (``max_keep_ckpts``, or a new best
+    score) before the new one is written: with ``max_keep_ckpts=1`` a full disk leaves
+    none.
 
     Without ``backend_args`` files are local.
 
     ``save_best`` takes scores with or without the prefix of their metric (``mot/HOTA``,
-    ``HOTA``) and ``auto`` for the first one. Of the scores of `MOTMetric` it is known
-    whether more or less is better; others need a ``rule``.
+    ``HOTA``) and ``auto`` for the first one. For the scores of `MOTMetric` the hook
+    knows whether more or less is better; others need a ``rule``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -75,24 +75,24 @@ class WholeCheckpointHook(CheckpointHook):
         super().__init__(*args, **kwargs)
 
     def before_train(self, runner: Runner) -> None:
-        """Find the folder; remove what killed runs have left in it.
+        """Find the folder; remove unfinished files of killed runs from it.
 
         Raises:
-            ValueError: If the validation will not give the score of ``save_best``, or
-                its ``rule`` is lacking or wrong.
+            ValueError: If the validation will not report the score of ``save_best``, or
+                its ``rule`` is missing or wrong.
         """
         if self.save_best and runner.val_loop is not None:
-            told = [_scores_of(m) for m in runner.val_loop.evaluator.metrics]
-            known = [key for keys in told for key in keys or ()]
-            self._find_scores(known, complete=None not in told)
+            scores = [_scores_of(m) for m in runner.val_loop.evaluator.metrics]
+            known = [key for keys in scores for key in keys or ()]
+            self._find_scores(known, complete=None not in scores)
         super().before_train(runner)
         if is_main_process():
             remove_unfinished(self.out_dir, _SUFFIX)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Bring over what other hooks, such as `EMAHook`, have put in from a device.
+        """Copy to the host what other hooks, such as `EMAHook`, have added.
 
-        This hook comes after them. A machine without the device can load the file.
+        This hook runs after them. A machine without the device can then load the file.
         """
         for key, value in checkpoint.items():
             checkpoint[key] = _on_the_host(value)
@@ -103,14 +103,14 @@ class WholeCheckpointHook(CheckpointHook):
         if 0 < self.max_keep_ckpts == len(self.keep_ckpt_ids):
             kept = self.keep_ckpt_ids
             if kept[-1] != step:
-                # MMEngine finds room and removes nothing.
+                # MMEngine then sees one less and removes nothing.
                 outdated = self.filename_tmpl.format(kept.popleft())
         super()._save_checkpoint_with_step(runner, step, meta)
         if outdated is not None:
             self._remove(os.path.join(self.out_dir, outdated))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        """Save a better one, then remove the one that was best."""
+        """Save a better checkpoint, then remove the one that was best."""
         if not self.save_best:
             return
         self._find_scores(metrics)
@@ -121,7 +121,7 @@ class WholeCheckpointHook(CheckpointHook):
                 self.best_ckpt_path_dict.setdefault(key, info.get(f'best_ckpt_{key}'))
         name = 'best_ckpt_path' if single else 'best_ckpt_path_dict'
         before = getattr(self, name)
-        # MMEngine removes nothing where it knows of nothing.
+        # Without a path MMEngine removes nothing.
         setattr(self, name, None if single else dict.fromkeys(before))
         super()._save_best_checkpoint(runner, metrics)
         after = getattr(self, name)
@@ -135,7 +135,7 @@ class WholeCheckpointHook(CheckpointHook):
     def _init_rule(
         self, rules: Sequence[str | None], key_indicators: Sequence[str]
     ) -> None:
-        """Take the rules of known scores; those of others may be lacking for now."""
+        """Set the rules of known scores; those of others may be missing for now."""
         given = list(rules) * (len(key_indicators) if len(rules) == 1 else 1)
         known = [_rule_of(key) for key in key_indicators]
         for key, rule, right in zip(key_indicators, given, known, strict=True):
@@ -144,7 +144,7 @@ class WholeCheckpointHook(CheckpointHook):
             if rule and right and rule != right:
                 raise ValueError(
                     f'save_best={key!r} with rule={rule!r} would keep the worst '
-                    f'checkpoint; leave rule out, or say {right!r}'
+                    f'checkpoint; leave rule out, or set it to {right!r}'
                 )
         self.key_indicators = list(key_indicators)
         self.rules = [rule or right for rule, right in zip(given, known, strict=True)]
@@ -155,11 +155,11 @@ class WholeCheckpointHook(CheckpointHook):
         }
 
     def _find_scores(self, reported: Iterable[str], complete: bool = True) -> None:
-        """Put scores in the place of what `save_best` calls them.
+        """Replace the names in `save_best` by the full names of the scores.
 
         Args:
-            reported: Scores that a validation gives, with their prefixes.
-            complete: Whether there are no others.
+            reported: Scores that a validation reports, with their prefixes.
+            complete: Whether these are all scores.
 
         Raises:
             ValueError: If one is not among them, or has no rule.
@@ -203,7 +203,7 @@ class WholeCheckpointHook(CheckpointHook):
 
 
 def _on_the_host(value: object) -> object:
-    """Copy what is on a device; state dicts keep their class and attributes."""
+    """Copy tensors to the host; state dicts keep their class and attributes."""
     if isinstance(value, dict):
         copied = copy.copy(value)
         for key, item in value.items():
@@ -213,7 +213,7 @@ def _on_the_host(value: object) -> object:
 
 
 def _scores_of(metric: BaseMetric) -> list[str] | None:
-    """List the scores that a metric will give; None if it is not known."""
+    """List the scores that a metric will report; None if unknown."""
     if isinstance(metric, MOTMetric):
         return metric.score_keys()
     if isinstance(metric, CocoMetric) and metric.metrics == ['bbox']:
@@ -224,7 +224,7 @@ def _scores_of(metric: BaseMetric) -> list[str] | None:
 
 
 def _rule_of(key: str) -> str | None:
-    """Tell whether more or less of a score is better, also of a class's."""
+    """Return the rule of a score, also of one class; None if unknown."""
     name = key.rpartition('/')[2]
     for rule, scores in (
         ('greater', (*MORE_IS_BETTER, *_COCO_ITEMS)),
@@ -236,11 +236,11 @@ def _rule_of(key: str) -> str | None:
 
 
 def find_checkpoint_to_resume(work_dir: str | os.PathLike) -> str | None:
-    """Find where the interrupted run of a work directory goes on.
+    """Find the checkpoint from which the run of a work directory continues.
 
     Returns:
-        The checkpoint that ``last_checkpoint`` names; the newest if that note is broken
-        or what it names is gone; None if there is none.
+        The checkpoint that ``last_checkpoint`` names; the newest one if that file is
+        broken or its checkpoint does not exist; None if there is no checkpoint.
     """
     work_dir = Path(work_dir)
     note = work_dir / 'last_checkpoint'
@@ -255,12 +255,12 @@ def find_checkpoint_to_resume(work_dir: str | os.PathLike) -> str | None:
 
 
 def resume_from_work_dir(config: Config) -> None:
-    """Let a config go on from the last checkpoint of its work directory.
+    """Let a config resume from the last checkpoint of its work directory.
 
-    Without a checkpoint it starts as it says, from its ``load_from`` if it has one.
+    Without a checkpoint the run starts as configured, from ``load_from`` if it is set.
 
     Args:
-        config: Config with a ``work_dir``; it is changed.
+        config: Config with a ``work_dir``; changed in place.
     """
     checkpoint = find_checkpoint_to_resume(config.work_dir)
     config.resume = checkpoint is not None
@@ -272,10 +272,9 @@ class ExactWeightsHook(Hook):
     """Refuse a checkpoint that leaves a weight of the model as it was initialised.
 
     Args:
-        modules: The config's `checkpoint_modules`, which alone are taken out of the
-            checkpoint; None takes all of it.
-        parts: Weights of parts that have a file of their own, by their names in the
-            model.
+        modules: The config's `checkpoint_modules`, the only modules that are loaded
+            from the checkpoint; None loads all.
+        parts: Weights of parts that have their own file, by their names in the model.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
-"""A console that shows how a run goes; everything else goes to the log file.
+"""A console that shows the progress of a run; everything else goes to the log file.
 
-A config asks for it with ``runner_type = 'TrackingRunner'`` and
+A config enables it with ``runner_type = 'TrackingRunner'`` and
 ``log_processor = dict(type='TrackingLogProcessor')``.
 """
 
@@ -31,10 +31,10 @@ from .message_hub import DeferredMessageHub
 from .precision import FP32, adapt_optim_wrapper, find_precision, keep_precision
 from .weights import adapt_to_config
 
-# Stands before what a line of progress shows in the log file only.
+# Separates the part of a progress line that is shown in the log file only.
 DETAILS = '  | '
-# Records of MMEngine and MMDetection for the log file only, as their messages begin:
-# what a run consists of, and warnings about MMEngine's own code.
+# Beginnings of MMEngine's and MMDetection's messages for the log file only: what a run
+# consists of, and warnings about MMEngine's own code.
 FILE_ONLY = (
     *('\n' + '-' * 60 + '\nSystem environment', 'Config:\n', 'Hooks will be executed'),
     *('Exp name: ', 'Distributed training is not used, all SyncBatchNorm'),
@@ -42,25 +42,25 @@ FILE_ONLY = (
     *('"FileClient" will be deprecated', '"HardDiskBackend" is the alias'),
     *('Because batch augmentation', 'Use the initialized weights'),
 )
-# What MMEngine says of a checkpoint of a part of the model.
-_LACKING = re.compile(r'^missing keys in source state_dict: (.*)$', re.MULTILINE)
+# MMEngine's message for a checkpoint of a part of the model.
+_MISSING = re.compile(r'^missing keys in source state_dict: (.*)$', re.MULTILINE)
 _PROGRESS = re.compile(r'(?:Epoch|Iter)\((train|val|test)\)')
-# Frames of a validation or test are counted this often.
+# Seconds between two progress lines of a validation or test.
 _SECONDS = 10.0
-# In this order at the beginning of a line.
+# Items at the beginning of a line, in this order.
 _FIRST = ('loss', 'eta', 'memory', 'time', 'data_time', 'lr')
 _SCORES = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW', 'bbox_mAP', 'bbox_mAP_50')
 
 
 class ConsoleFilter(logging.Filter):
-    """Keeps what is for the log file, and too frequent progress, off the console."""
+    """Hides records for the log file, and too frequent progress, from the console."""
 
     def __init__(self) -> None:
         super().__init__()
         self._shown = 0.0
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record is shown."""
+        """Return whether a record is shown."""
         text = record.getMessage()
         if getattr(record, 'file_only', False) or text.startswith(FILE_ONLY):
             return False
@@ -78,7 +78,7 @@ class ConsoleFormatter(logging.Formatter):
     """The time and the message; lines of progress without their details."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record."""
+        """Format a record."""
         now = time.strftime('%m/%d %H:%M:%S', time.localtime(record.created))
         text = record.getMessage()
         if _PROGRESS.match(text):
@@ -88,7 +88,7 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class ConsoleHandler(logging.StreamHandler):
-    """Shows how a run goes, and no more; silent once nobody reads it."""
+    """Shows the progress of a run; silent once its reader has left."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -96,7 +96,7 @@ class ConsoleHandler(logging.StreamHandler):
         self.setFormatter(ConsoleFormatter())
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Go on without a reader that has left, such as `head`."""
+        """Continue without a reader that has left, such as `head`."""
         if isinstance(sys.exc_info()[1], BrokenPipeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
         else:
@@ -118,34 +118,34 @@ def quiet_console(logger: MMLogger) -> None:
 class TrackingRunner(Runner):
     """MMEngine's runner with a quiet console, see `quiet_console`, and a precision.
 
-    The config key ``precision``, one of `PRECISIONS`, holds for training, validation
-    and test; the switches of TF32 are set for the whole process. What it logs waits for
-    the device once an interval, see `DeferredMessageHub`. Validation and test give the
-    model several frames at a time, as many as ``inference_batch_size`` says, or as
-    `frames_at_a_time` does. Loaders pin memory for a GPU. It refuses a warm-up that the
-    training loop would never end, and says when the batch is not the one that the
-    learning rate belongs to.
+    The config key ``precision``, one of `PRECISIONS`, applies to training, validation
+    and test; the switches of TF32 are set for the complete process. Logged values wait
+    for the device once per interval, see `DeferredMessageHub`. In validation and test
+    the model gets several frames at a time: ``inference_batch_size``, or the number
+    that `frames_at_a_time` chooses. Loaders pin memory for a GPU. The runner refuses a
+    warm-up that the training loop would never end, and logs if the batch size does not
+    fit the learning rate.
     """
 
     def build_logger(self, *args: object, **kwargs: object) -> MMLogger:
-        """Build MMEngine's logger and say where its file is."""
+        """Build MMEngine's logger and log where its file is."""
         logger = super().build_logger(*args, **kwargs)
         quiet_console(logger)
         logger.info(f'The log is {logger.log_file}')
         return logger
 
     def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
-        """Build the hub, which others find as MMEngine's current one."""
+        """Build the hub, which MMEngine then returns as the current one."""
         settings = message_hub or {}
         return DeferredMessageHub.get_instance(
             **{'name': self.experiment_name, **settings}
         )
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Build the model, which computes in the config's precision from then on.
+        """Build the model and set it to the config's precision.
 
         Raises:
-            ValueError: If there is no such precision, or none on this device.
+            ValueError: If there is no such precision, or this device does not have it.
         """
         precision = find_precision(self.cfg.get('precision'))
         remark = precision.check(get_device())
@@ -159,15 +159,15 @@ class TrackingRunner(Runner):
         return built
 
     def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
-        """Build MMEngine's wrapper, with a loss scale where the precision needs one.
+        """Build MMEngine's wrapper, with a loss scale if the precision needs one.
 
         Raises:
-            ValueError: If the wrapper's own precision is another, or there is none for
-                it on this device.
+            ValueError: If the wrapper has another precision, or this device cannot
+                train in it.
         """
         if self.cfg.get('precision') == 'fp16' and get_device() == 'cpu':
             raise ValueError(
-                "precision: found 'fp16', which needs a GPU to train; take 'bf16' or "
+                "precision: found 'fp16', which needs a GPU to train; use 'bf16' or "
                 "'fp32'"
             )
         return super().build_optim_wrapper(
@@ -180,10 +180,10 @@ class TrackingRunner(Runner):
         seed: int | None = None,
         diff_rank_seed: bool = False,
     ) -> DataLoader:
-        """Build MMEngine's loader; where there is a GPU, batches are in pinned memory.
+        """Build MMEngine's loader, with batches in pinned memory if there is a GPU.
 
-        They are copied to it while the host goes on. ``pin_memory=False`` in a loader's
-        config turns it off.
+        They are copied to the GPU while the host continues. ``pin_memory=False`` in a
+        loader's config turns this off.
         """
         if isinstance(dataloader, dict):
             pin = dataloader.get('pin_memory', True) and torch.cuda.is_available()
@@ -194,7 +194,7 @@ class TrackingRunner(Runner):
         """Build MMEngine's loop and compare it with the model's warm-up.
 
         Raises:
-            ValueError: If the loop never ends it.
+            ValueError: If the loop would never end the warm-up.
         """
         built = super().build_train_loop(loop)
         remark = check_warmup(built, getattr(self.model, 'module', self.model))
@@ -221,7 +221,7 @@ class TrackingRunner(Runner):
     def scale_lr(
         self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None
     ) -> None:
-        """Scale the learning rate as MMEngine does, or say that it should be."""
+        """Scale the learning rate as MMEngine does, or log that it should be scaled."""
         super().scale_lr(optim_wrapper, auto_scale_lr)
         settings = auto_scale_lr or {}
         base = settings.get('base_batch_size')
@@ -234,8 +234,8 @@ class TrackingRunner(Runner):
         if samples != base:
             self.logger.info(
                 f'The learning rate is for {base} samples per step '
-                f'(auto_scale_lr.base_batch_size), here are {samples}: scale it with '
-                '--auto-scale-lr, or change optim_wrapper.accumulative_counts = '
+                f'(auto_scale_lr.base_batch_size), this run has {samples}: scale it '
+                'with --auto-scale-lr, or change optim_wrapper.accumulative_counts = '
                 f'{accumulated}'
             )
 
@@ -248,29 +248,29 @@ class TrackingRunner(Runner):
     ) -> dict:
         """Load a checkpoint; what MMEngine prints meanwhile goes to the log file.
 
-        The weights of a run that goes on are the model's own. Others may have the names
-        of any known code base, see `adapt_weights`. The console says how many weights
-        of the model they lack, the file which.
+        A resumed run has its own weights. Others may have the names of any supported
+        code base, see `adapt_weights`. If weights of the model are missing, the console
+        shows how many, and the log file which.
         """
-        with contextlib.redirect_stdout(io.StringIO()) as said:
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
             if self._resume or '://' in str(filename):
                 checkpoint = super().load_checkpoint(
                     filename, map_location, strict, list(revise_keys)
                 )
             else:
                 checkpoint = self._load_weights(filename, strict)
-        for line in filter(str.strip, said.getvalue().splitlines()):
+        for line in filter(str.strip, printed.getvalue().splitlines()):
             self.logger.info(line, extra=dict(file_only=True))
-        lacking = _LACKING.search(said.getvalue())
-        if lacking:
+        missing = _MISSING.search(printed.getvalue())
+        if missing:
             self.logger.info(
-                f'{lacking[1].count(",") + 1} weights of the model are not in the '
+                f'{missing[1].count(",") + 1} weights of the model are not in the '
                 'checkpoint and stay as initialised; the log names them'
             )
         return checkpoint
 
     def _load_weights(self, filename: str, strict: bool) -> dict:
-        """Do what MMEngine does, with weights in any known names."""
+        """Load weights as MMEngine does, with the names of any supported code base."""
         model = getattr(self.model, 'module', self.model)
         read: Any = read_content(filename)
         checkpoint, remark = adapt_to_config(read, model, self.cfg, complete=False)
@@ -287,7 +287,7 @@ class TrackingRunner(Runner):
 class TrackingLogProcessor(LogProcessor):
     """MMEngine's log processor with loss, ETA and memory first.
 
-    What follows ``DETAILS`` in a line is for the log file.
+    The part of a line after ``DETAILS`` is for the log file.
     """
 
     def get_log_after_iter(
@@ -308,7 +308,7 @@ class TrackingLogProcessor(LogProcessor):
 
 
 def _sort_items(text: str, first: tuple[str, ...]) -> str:
-    """Put some ``name: value`` of a line first and the others behind ``DETAILS``."""
+    """Put some ``name: value`` of a line first and the others after ``DETAILS``."""
     head, *items = re.split(r'\s+(?=[^\s:]+: )', text.strip())
     named = [(item.partition(': ')[0].rpartition('/')[2], item) for item in items]
     shown = [item for name in first for key, item in named if key == name]

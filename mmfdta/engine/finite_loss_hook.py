@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Keeps losses that are not finite away from the weights."""
+"""Prevents steps of the optimiser by losses that are not finite."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from mmfdta.checkpoints import CheckpointError, write_checkpoint
 
 Losses = dict[str, Tensor | list[Tensor]]
 NUM_SKIPPED = 'num_skipped_steps'
-# A clip of this many frames is described frame by frame.
+# Most frames of a clip that a message lists.
 _LISTED = 40
 
 
@@ -34,14 +34,14 @@ class NonFiniteLossError(RuntimeError):
 class FiniteLossHook(Hook):
     """Stop, or skip the step, when a loss is NaN or infinite.
 
-    Such losses never reach the weights. All processes decide alike. With mixed
-    precision a gradient that overflows is left to the gradient scaler, as always; it is
-    no such loss.
+    Such losses never change the weights. All processes make the same decision. With
+    mixed precision the gradient scaler handles a gradient that overflows, as always;
+    this hook only looks at losses.
 
-    Either way the host waits for a GPU once an iteration: ``stop`` between the backward
-    pass and the optimiser's step, when the GPU has all its work; ``skip`` before the
-    backward pass, because a gradient that is NaN could not be taken out of the
-    accumulated ones.
+    In both cases the host waits for a GPU once per iteration: ``stop`` between the
+    backward pass and the optimiser's step, when the GPU has all its work; ``skip``
+    before the backward pass, because a NaN could not be removed from accumulated
+    gradients.
 
     Before it stops it writes ``not_finite_iter_<n>_rank<r>.pth`` into the work
     directory, a dict that ``torch.load(path, weights_only=True)`` reads:
@@ -51,13 +51,13 @@ class FiniteLossHook(Hook):
 
     Args:
         action: ``stop`` raises :class:`NonFiniteLossError`. ``skip`` leaves the weights
-            and the optimiser's state as they are, counts, and continues; the first such
-            iteration is written, too. Of accumulated iterations only the broken one is
-            left out.
-        max_in_a_row: After so many skipped iterations in a row it stops.
+            and the optimiser's state as they are, counts the iteration, and continues;
+            the first such iteration is also written. Of accumulated iterations only the
+            broken one is left out.
+        max_in_a_row: Stop after this many skipped iterations in a row.
 
     Raises:
-        ValueError: If an argument is not one of these.
+        ValueError: If ``action`` is another, or ``max_in_a_row`` is below 1.
     """
 
     priority = 'VERY_HIGH'
@@ -74,14 +74,14 @@ class FiniteLossHook(Hook):
         self.action = action
         self.max_in_a_row = max_in_a_row
         self._in_a_row = 0
-        # Whether anything was propagated since the last step.
+        # Whether there was a backward pass since the last step.
         self._has_gradients = False
         self._data_batch: dict | None = None
         self._undecided: tuple[nn.Module, Losses, Tensor, Tensor] | None = None
         self._handles: list = []
 
     def before_train(self, runner: Runner) -> None:
-        """Watch the model's losses and the optimiser's steps."""
+        """Add hooks to the model's losses and the optimiser's steps."""
         self._runner = runner
         model = runner.model
         model = model.module if is_model_wrapper(model) else model
@@ -92,14 +92,14 @@ class FiniteLossHook(Hook):
         self._handles.append(optimizer.register_step_pre_hook(self._before_step))
 
     def after_train(self, runner: Runner) -> None:
-        """Watch no longer."""
+        """Remove the hooks."""
         for handle in self._handles:
             handle.remove()
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
-        """Remember what the iteration is about."""
+        """Keep the batch for a message."""
         self._data_batch = data_batch
 
     def after_train_iter(
@@ -109,7 +109,7 @@ class FiniteLossHook(Hook):
         data_batch: dict | None = None,
         outputs: dict | None = None,
     ) -> None:
-        """Decide about an iteration without a step.
+        """Decide after an iteration in which the optimiser made no step.
 
         Raises:
             NonFiniteLossError: If a loss was not finite.
@@ -119,7 +119,7 @@ class FiniteLossHook(Hook):
     def _after_forward(
         self, model: nn.Module, args: tuple, kwargs: dict, losses: Losses
     ) -> Losses | None:
-        """Pass finite losses on; with `stop` the decision can wait for the step."""
+        """Check the losses; with `stop` the decision can wait until the step."""
         if kwargs.get('mode') != 'loss':
             return None
         self._stop_if_broken()
@@ -142,7 +142,7 @@ class FiniteLossHook(Hook):
         return _without_gradients(model, losses)
 
     def _stop_if_broken(self) -> None:
-        """Decide about losses that were passed on undecided."""
+        """Decide about losses whose check was postponed."""
         if self._undecided is None:
             return
         model, losses, is_broken, anywhere = self._undecided
@@ -151,15 +151,15 @@ class FiniteLossHook(Hook):
             raise NonFiniteLossError(self._report(model, losses, bool(is_broken)))
 
     def _before_step(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
-        """Stop before the step; leave out one to which no iteration contributed."""
+        """Stop before the step; skip a step to which no iteration contributed."""
         self._stop_if_broken()
         if self.action == 'skip' and not self._has_gradients:
-            # What has no gradient is not touched, by no optimiser of PyTorch.
+            # PyTorch's optimisers do not change parameters without a gradient.
             optimizer.zero_grad(set_to_none=True)
         self._has_gradients = False
 
     def _report(self, model: nn.Module, losses: Losses, is_here: bool) -> str:
-        """Count, keep a diagnosis, and say what happened."""
+        """Count the iteration, write a diagnosis, and return a message."""
         hub = self._runner.message_hub
         skipped = hub.get_info(NUM_SKIPPED) or 0
         self._in_a_row += 1
@@ -226,7 +226,7 @@ class FiniteLossHook(Hook):
 
 
 def _counted(losses: Losses) -> Losses:
-    """Choose what MMEngine adds up."""
+    """Return the losses that MMEngine adds up."""
     return {name: value for name, value in losses.items() if 'loss' in name}
 
 
@@ -235,7 +235,7 @@ def _listed(value: Tensor | list[Tensor]) -> list[Tensor]:
 
 
 def _without_gradients(model: nn.Module, losses: Losses) -> Losses:
-    """Keep the values for the log, and let every weight take part with zero.
+    """Keep the values for the log, and give every weight a gradient of zero.
 
     DistributedDataParallel waits for the gradients of all weights.
     """
@@ -249,7 +249,7 @@ def _without_gradients(model: nn.Module, losses: Losses) -> Losses:
 
 
 def _detached(losses: Losses) -> Losses:
-    """Take losses out of their graph."""
+    """Detach losses from their graph."""
     return {
         name: value.detach()
         if isinstance(value, Tensor)
@@ -261,8 +261,8 @@ def _detached(losses: Losses) -> Losses:
 def to_plain(value: object) -> object:
     """Copy a batch, losses or samples as tensors, containers, text and numbers.
 
-    ``torch.load`` reads the result with ``weights_only=True``; data elements become
-    dicts, what is unknown its text.
+    ``torch.load`` reads the result with ``weights_only=True``. Data elements become
+    dicts, objects of other types their ``repr``.
     """
     if isinstance(value, torch.Tensor):
         return value.detach().cpu()
@@ -285,7 +285,7 @@ def to_plain(value: object) -> object:
 def describe_samples(
     samples: Sequence[TrackDataSample | DetDataSample],
 ) -> list[dict[str, Any]]:
-    """Name data set, sequence, frames and files of each sample, as far as known."""
+    """Return data set, sequence, frames and files of each sample; None if unknown."""
     described = []
     for sample in samples:
         frames = list(sample) if isinstance(sample, TrackDataSample) else [sample]
@@ -301,7 +301,7 @@ def describe_samples(
 
 
 def format_samples(described: list[dict[str, Any]]) -> str:
-    """Write what :func:`describe_samples` found for a person to read."""
+    """Format the result of :func:`describe_samples` for a message."""
     texts = []
     for sample in described:
         frames = ', '.join(map(str, sample['frame_ids'][:_LISTED]))

@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
-"""How many frames a model is given at a time, and loaders that give it so many.
+"""Chooses how many frames a model gets at a time, and batches them.
 
-Detectors of this project see their frames one by one: a batch changes no more than the
+Detectors of this project process each frame independently: a batch changes only the
 last digits of boxes.
 """
 
@@ -16,20 +16,23 @@ from torch.utils.data import DataLoader
 
 MOST_FRAMES = 8
 BYTES_PER_PIXEL = 1024
-"""What a frame of inference may take; the largest models take a third of it."""
+"""Memory reserved for a frame at inference; the largest models use a third of it."""
 
 
 def frames_at_a_time(model: nn.Module, pixels: int) -> int:
-    """Choose how many frames a model is given at a time.
+    """Choose how many frames a model gets at a time.
 
-    On a GPU as many as half of the free memory holds, at 1 KiB per pixel of a frame,
-    but at most 8: eight of 1440x800 need 18 GiB free. One on a CPU, which gains nothing
-    by more, and for a model that takes its frames one by one anyway: those that gain
-    have ``frames_together``.
+    On a GPU as many as fit into half of the free memory, at 1 KiB per pixel of a frame,
+    but at most 8: eight of 1440x800 need 18 GiB free. One on a CPU, where more gain
+    nothing, and one for models without ``frames_together``, which process their frames
+    one by one.
 
     Args:
-        model: The model, where it computes.
+        model: The model, on its device.
         pixels: Height times width of a frame as the model gets it.
+
+    Returns:
+        1 to 8.
     """
     model = getattr(model, 'module', model)
     device = next((p.device for p in model.parameters()), None)
@@ -37,7 +40,7 @@ def frames_at_a_time(model: nn.Module, pixels: int) -> int:
     if device is None or device.type != 'cuda' or not together:
         return 1
     free = torch.cuda.mem_get_info(device)[0]
-    # What PyTorch keeps and does not use is free, too.
+    # Memory that PyTorch has reserved but does not use is also free.
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     fitting = free // 2 // (pixels * BYTES_PER_PIXEL)
     return min(max(fitting, 1), MOST_FRAMES)
@@ -52,10 +55,10 @@ def pixels_of(batch: dict) -> int:
 
 
 def frames_of(batch: dict) -> tuple[Tensor, list[DetDataSample]]:
-    """Take the frames out of a batch of clips.
+    """Return the frames of a batch of clips.
 
     Args:
-        batch: ``inputs`` and ``data_samples``, as a data preprocessor gives them.
+        batch: ``inputs`` and ``data_samples``, as a data preprocessor returns them.
 
     Returns:
         Frames (F, 3, H, W), and the sample of each.
@@ -68,13 +71,13 @@ def frames_of(batch: dict) -> tuple[Tensor, list[DetDataSample]]:
 class FrameBatches:
     """A data loader that gives a model several frames of a sequence at a time.
 
-    Frames that a loader yields one by one are joined while they are of one sequence and
-    size. Batches of anything else are handed on as they are. All other attributes are
-    the loader's.
+    Frames that a loader yields one by one are joined as long as they are of one
+    sequence and size. Other batches are yielded unchanged. All other attributes are the
+    loader's.
 
     Args:
-        loader: MMEngine's or PyTorch's.
-        choose: Says how many frames of so many pixels are given at a time.
+        loader: MMEngine's or PyTorch's data loader.
+        choose: Returns how many frames of a number of pixels go together.
     """
 
     def __init__(self, loader: DataLoader, choose: Callable[[int], int]) -> None:
@@ -122,7 +125,7 @@ class FrameBatches:
 
 
 def _kind_of(batch: Any) -> tuple | None:
-    """What frames have in common that may be joined; None for anything but a frame."""
+    """Return a key that frames must share to be joined; None if it is no frame."""
     samples = batch.get('data_samples') if isinstance(batch, dict) else None
     if not isinstance(samples, list) or len(samples) != 1:
         return None
@@ -134,7 +137,7 @@ def _kind_of(batch: Any) -> tuple | None:
 
 
 def _parts_of(batch: dict) -> list[tuple[str, Tensor]]:
-    """The inputs of the only clip in a batch, by name."""
+    """Return the inputs of the only clip in a batch, with their names."""
     inputs = batch['inputs']
     if isinstance(inputs, Mapping):
         return [(name, clips[0]) for name, clips in inputs.items()]
@@ -142,14 +145,14 @@ def _parts_of(batch: dict) -> list[tuple[str, Tensor]]:
 
 
 def join_clips(batches: list[dict]) -> dict:
-    """Join batches of one clip each to one of one clip.
+    """Join batches of one clip each to one batch of one clip.
 
     Args:
         batches: ``inputs``, a list of a tensor (T, ...) or a dict of such lists, and
-            ``data_samples``, as a collate function makes them; of one size.
+            ``data_samples``, as a collate function returns them; all of one size.
 
     Returns:
-        The same with all frames; tensors are in pinned memory if all were.
+        A batch with all frames; tensors are in pinned memory if all were.
     """
     if len(batches) == 1:
         return batches[0]

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Loops that go on where they were interrupted, with the draws they would have had."""
+"""Training loops that continue exactly where they were interrupted."""
 
 import logging
 import random
@@ -24,9 +24,9 @@ from mmengine.runner import (
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
-# Where the message hub, which checkpoints hold, keeps how the epoch began.
+# Key of the message hub, which checkpoints save, with the state at the epoch's start.
 EPOCH_START = 'epoch_start'
-# What has to be the same after a resume within an epoch, and what it is called.
+# Settings that must not change after a resume within an epoch, and their names.
 _OF_BATCHES = dict(
     samples_per_iter='samples per iteration in all processes',
     accumulated='accumulated iterations',
@@ -37,7 +37,7 @@ _OF_BATCHES = dict(
 
 
 class _ResumableOrder:
-    """What both loops know of the pass over the data that they are in."""
+    """The part of both loops that tracks the current pass over the data."""
 
     runner: Runner
     dataloader: DataLoader
@@ -45,27 +45,27 @@ class _ResumableOrder:
 
     @property
     def _sampler(self) -> Sampler:
-        """What yields samples, inside a batch sampler, too."""
+        """The sampler of samples, also inside a batch sampler."""
         batch_sampler = self.dataloader.batch_sampler
         return getattr(batch_sampler, 'sampler', self.dataloader.sampler)
 
     def _take_seed(self, seed: int | None) -> None:
-        """Draw the samples of the interrupted run."""
+        """Set the sampler to the seed of the interrupted run."""
         if seed is not None:
             self._sampler.seed = seed
 
     def _enter_epoch(self, epoch: int) -> int:
-        """Note how an epoch begins, or find how many batches of it are done.
+        """Record the state at an epoch's start, or count its finished batches.
 
         Raises:
-            ValueError: If its batches would not be those of the interrupted run.
+            ValueError: If the batches would not be those of the interrupted run.
         """
         hub = self.runner.message_hub
         now = self._describe_batches()
         start = hub.get_info(EPOCH_START)
         if start is None or start['epoch'] != epoch:
             if start is not None:
-                self._say_other_steps(start, now)
+                self._warn_of_other_steps(start, now)
             start = dict(
                 now,
                 epoch=epoch,
@@ -84,12 +84,13 @@ class _ResumableOrder:
         if done and changes:
             raise ValueError(
                 f'the checkpoint is from within an epoch and does not fit this run '
-                f'({"; ".join(changes)}). Go on as it was, {self._other_ways(epoch)}'
+                f'({"; ".join(changes)}). Restore these settings, '
+                f'{self._suggest_start(epoch)}'
             )
         return done
 
     def _describe_batches(self) -> dict[str, Any]:
-        """Describe what the batches of this epoch are, in plain values."""
+        """Describe the batches of this epoch in plain values."""
         loader, sampler = self.dataloader, self._sampler
         clips = getattr(sampler, 'clips', None)
         order = None if clips is None else zlib.crc32(repr(clips).encode())
@@ -102,8 +103,8 @@ class _ResumableOrder:
             order=order,
         )
 
-    def _say_other_steps(self, start: dict, now: dict) -> None:
-        """Say that steps of the optimiser take more or fewer samples from here on."""
+    def _warn_of_other_steps(self, start: dict, now: dict) -> None:
+        """Warn if a step of the optimiser has more or fewer samples than before."""
         then, here = (
             batch['samples_per_iter'] * batch.get('accumulated', now['accumulated'])
             for batch in (start, now)
@@ -112,18 +113,18 @@ class _ResumableOrder:
             print_log(
                 f'the checkpoint was trained with {then} samples per step of the '
                 f'optimiser, now there are {here}; the learning rate and its schedule '
-                'go on as they were, also with --auto-scale-lr',
+                'do not change, also with --auto-scale-lr',
                 'current',
                 logging.WARNING,
             )
 
-    def _other_ways(self, epoch: int) -> str:
-        """Say how a run can go on that cannot go on within an epoch."""
-        anew = 'start anew from its weights (load_from=PATH, without --resume)'
+    def _suggest_start(self, epoch: int) -> str:
+        """Suggest where a run can start that cannot continue within an epoch."""
+        again = 'start again from its weights (load_from=PATH, without --resume)'
         path = Path(self.runner.work_dir, f'epoch_{epoch}.pth')
         if not path.is_file():
-            return f'or {anew}'
-        return f'from a whole epoch (--resume {path}), or {anew}'
+            return f'or {again}'
+        return f'resume from a complete epoch (--resume {path}), or {again}'
 
     def _batches(self, done: int) -> Iterator[tuple[int, dict]]:
         """Number and yield the batches of an epoch after the first ``done``."""
@@ -133,7 +134,7 @@ class _ResumableOrder:
             return
         sampler.skip(done * self.dataloader.batch_size)
         for idx, data_batch in enumerate(self.dataloader, done):
-            # Hooks ask for the length of the whole epoch.
+            # Hooks need the length of the complete epoch.
             sampler.skip(0)
             yield idx, data_batch
 
@@ -142,15 +143,15 @@ class _ResumableOrder:
 class ResumableEpochTrainLoop(_ResumableOrder, EpochBasedTrainLoop):
     """MMEngine's loop over epochs, exact after a resume within an epoch.
 
-    MMEngine's own starts the epoch from its first batch again. This one goes on
-    with the batch after the checkpoint's, in the order of the interrupted run,
-    even if the seed was drawn. A sampler with ``skip``, such as
-    :class:`ClipSampler`, leaves finished samples out unread; with another the
-    finished batches are loaded and dropped. Together with
-    :class:`IterationSeedHook` the run is the one that was never interrupted.
+    MMEngine's own loop starts the epoch from its first batch again. This one
+    continues with the batch after the checkpoint's, in the order of the
+    interrupted run, even if the seed was drawn at random. A sampler with ``skip``,
+    such as :class:`ClipSampler`, skips finished samples without reading them; with
+    other samplers the finished batches are loaded and dropped. Together with
+    :class:`IterationSeedHook` the run equals one that was never interrupted.
 
-    ``max_iters`` counts the batches of every epoch on its own, because a
-    sampler may draw more clips in one epoch than in another.
+    ``max_iters`` counts the batches of every epoch separately, because a sampler
+    may draw more clips in one epoch than in another.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -197,16 +198,16 @@ class ResumableEpochTrainLoop(_ResumableOrder, EpochBasedTrainLoop):
 class ResumableIterTrainLoop(_ResumableOrder, IterBasedTrainLoop):
     """MMEngine's loop over iterations, exact after a resume.
 
-    MMEngine's own loads and drops all that was trained on, or leaves it out of
-    the first pass over the data even if that was finished long ago. This one
-    knows which pass it is in, and goes on as :class:`ResumableEpochTrainLoop`.
-    A pass is an epoch to what counts epochs: the sampler, and the warm-up of the
-    contrastive loss.
+    MMEngine's own loop loads and drops everything that was trained on, or skips it
+    in the first pass over the data even if that was finished long ago. This one
+    knows its current pass, and continues as :class:`ResumableEpochTrainLoop` does.
+    The sampler and the warm-up of the contrastive loss, which count epochs, count
+    passes.
     """
 
     def run(self) -> nn.Module:
         """Train; see MMEngine's ``IterBasedTrainLoop``."""
-        # The whole training is one epoch to the hooks.
+        # For hooks the complete training is one epoch.
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
         batches = self._endless_batches()
@@ -227,7 +228,7 @@ class ResumableIterTrainLoop(_ResumableOrder, IterBasedTrainLoop):
         """Yield batches, pass after pass over the data.
 
         Raises:
-            ValueError: If there is no batch in a pass.
+            ValueError: If a pass has no batch.
         """
         start = self.runner.message_hub.get_info(EPOCH_START)
         number = 0
@@ -243,8 +244,8 @@ class ResumableIterTrainLoop(_ResumableOrder, IterBasedTrainLoop):
                 raise ValueError(
                     'train_dataloader has no batch: found '
                     f'{len(self._sampler)} samples for batches of '
-                    f'{self.dataloader.batch_size}, of which drop_last keeps whole '
-                    'ones only. Lower batch_size or add data.'
+                    f'{self.dataloader.batch_size}, and drop_last keeps only complete '
+                    'batches. Lower batch_size or add data.'
                 )
             for _, data_batch in self._batches(self._enter_epoch(number)):
                 yield data_batch
@@ -255,15 +256,16 @@ def check_warmup(loop: BaseLoop, model: nn.Module) -> str | None:
     """Find a warm-up of a part of the model that the run does not finish.
 
     Args:
-        loop: Of the training.
-        model: What is trained; looked at are modules with ``warmup_epochs`` or
-            ``warmup_iters``.
+        loop: The training loop.
+        model: The trained model; modules with ``warmup_epochs`` or ``warmup_iters``
+            are checked.
 
     Returns:
-        What to say of the longest one that takes the whole run.
+        A warning about the longest warm-up that lasts until the end; None if all end.
 
     Raises:
-        ValueError: If the loop counts no epochs, so that one in epochs never ends.
+        ValueError: If a warm-up counts epochs and the loop does not, so that it would
+            never end.
     """
     by_iters = isinstance(loop, IterBasedTrainLoop)
     longest, remark = 1.0, None
@@ -273,7 +275,7 @@ def check_warmup(loop: BaseLoop, model: nn.Module) -> str | None:
             if not duration:
                 continue
             key = f'model.{name}.warmup_{unit}'
-            said, total = f'{key} = {duration}', loop.max_iters
+            setting, total = f'{key} = {duration}', loop.max_iters
             run = f'the run has {total} iterations'
             if unit == 'epochs' and not by_iters:
                 total = loop.max_epochs
@@ -281,19 +283,19 @@ def check_warmup(loop: BaseLoop, model: nn.Module) -> str | None:
             elif unit == 'epochs':
                 if not isinstance(loop, ResumableIterTrainLoop):
                     raise ValueError(
-                        f'{said}, but train_cfg.type = {type(loop).__name__!r} counts '
-                        'no epochs, and the warm-up would never end. Set train_cfg.'
-                        "type='ResumableIterTrainLoop', which counts passes over the "
-                        f'data, or {key}=0'
+                        f'{setting}, but train_cfg.type = {type(loop).__name__!r} '
+                        'counts no epochs, and the warm-up would never end. Set '
+                        "train_cfg.type='ResumableIterTrainLoop', which counts passes "
+                        f'over the data, or {key}=0'
                     )
                 length = len(loop.dataloader)
                 duration *= length
-                said += f', and a pass over the data has {length} iterations'
-            # A run of nothing has nothing to begin.
+                setting += f', and a pass over the data has {length} iterations'
+            # A run without iterations needs no warning.
             if total and duration / total >= longest:
                 longest = duration / total
                 remark = (
-                    f'{said}, but {run}: what waits for the warm-up never begins. '
+                    f'{setting}, but {run}: what waits for the warm-up never begins. '
                     f'Train longer, or set {key}=0'
                 )
     return remark
@@ -301,11 +303,11 @@ def check_warmup(loop: BaseLoop, model: nn.Module) -> str | None:
 
 @HOOKS.register_module()
 class IterationSeedHook(Hook):
-    """Seed the generators again before every training iteration.
+    """Seed the generators before every training iteration.
 
-    The frames that carry gradients, dropout and whatever else is drawn in an
-    iteration then follow from the run's seed, the process and the number of the
-    iteration, so that a resumed run draws what the interrupted one would have.
+    The frames with gradients, dropout and all other random numbers of an iteration then
+    depend only on the run's seed, the process and the number of the iteration, so that
+    a resumed run draws the same numbers as the interrupted one would have.
     """
 
     priority = 'VERY_HIGH'

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Logged values stay on the device until somebody reads them."""
+"""A message hub whose logged values stay on the device until they are read."""
 
 from collections import defaultdict
 from typing import Any
@@ -8,19 +8,19 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from torch import Tensor
 
-# So many values wait at most, if nobody reads any.
+# Most values that wait if none is read.
 _MOST = 10_000
-# Devices that the host need not wait for, or that have no float64.
+# Devices for which the host does not wait, or that have no float64.
 _AT_ONCE = ('cpu', 'mps')
 
 
 class DeferredMessageHub(MessageHub):
     """MMEngine's message hub, which waits for the device once and not for each value.
 
-    MMEngine's own asks the device for each logged loss and norm of each iteration.
-    Here these values stay where they are until a history is read, by the logger or by
-    a checkpoint, say, and come over together in one copy. Histories are those of
-    MMEngine's hub, value by value.
+    MMEngine's own hub reads each logged loss and norm from the device in each
+    iteration. Here these values stay on the device until a history is read, for example
+    by the logger or for a checkpoint, and are then fetched in one copy. The histories
+    equal those of MMEngine's hub, value by value.
     """
 
     def __init__(self, name: str, **kwargs: Any) -> None:
@@ -33,7 +33,7 @@ class DeferredMessageHub(MessageHub):
     ) -> None:
         """Add a value to a history; see MMEngine's ``MessageHub``."""
         if isinstance(value, Tensor) and value.device.type not in _AT_ONCE:
-            # A copy, for who logged it may change it in place.
+            # A copy, because the caller may change the value in place.
             kept = value.detach().to(torch.float64, copy=True).reshape(())
             self._wait(key, kept, count, resumed, value.is_floating_point())
         elif key in self._waiting:
@@ -48,13 +48,13 @@ class DeferredMessageHub(MessageHub):
         return super().log_scalars
 
     def get_scalar(self, key: str) -> HistoryBuffer:
-        """Return a history; those of times wait for no losses."""
+        """Return a history; one without waiting values, such as times, fetches none."""
         if key in self._waiting or key not in self._log_scalars:
             return super().get_scalar(key)
         return self._log_scalars[key]
 
     def state_dict(self) -> dict:
-        """Collect what a checkpoint holds; see MMEngine's ``MessageHub``."""
+        """Return the state for a checkpoint; see MMEngine's ``MessageHub``."""
         self._fetch()
         return super().state_dict()
 
@@ -65,7 +65,7 @@ class DeferredMessageHub(MessageHub):
             self._fetch()
 
     def _fetch(self) -> None:
-        """Bring the values over, in one copy for each device."""
+        """Fetch the values, in one copy per device."""
         waiting, self._waiting = self._waiting, defaultdict(list)
         self._count = 0
         by_device = defaultdict(list)
@@ -85,5 +85,6 @@ class DeferredMessageHub(MessageHub):
                 super().update_scalar(key, value, count, resumed)
 
 
-# MMEngine keeps the hubs of each class on their own, and asks its own for the current.
+# MMEngine keeps the hubs of each class separately, and looks for the current one among
+# those of its own class.
 DeferredMessageHub._instance_dict = MessageHub._instance_dict

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Optimiser wrappers that clip parts of the model separately, and the warm-up."""
+"""Optimiser wrappers that clip parts of the model separately, and a warm-up."""
 
 import logging
 from collections.abc import Iterable
@@ -19,29 +19,28 @@ from torch.optim import Optimizer
 
 REST = 'other'
 _MULTIPLIERS = ('lr_mult', 'decay_mult')
-# Settings of PyTorch's optimisers that say how they compute, and not what.
-_WAYS = ('fused', 'foreach', 'capturable')
+# Settings of PyTorch's optimisers that choose the implementation, not the result.
+_IMPLEMENTATION = ('fused', 'foreach', 'capturable')
 
 
 class _GroupClip(OptimWrapper):
-    """Clip the gradient norm of each part of the model on its own.
+    """Clip the gradient norm of each part of the model separately.
 
-    A module with a true ``may_rest``, such as :class:`IdentityAdapter`, gets no step
-    while all its gradients are zero: DistributedDataParallel wants a gradient for
-    every parameter, but a step with none of the module's losses would decay its
-    weights, and count in the optimiser's state. What is left out keeps both as they
-    are, as PyTorch's optimisers leave a parameter without a gradient. Gradients are
-    looked at when all processes and all accumulated iterations have added theirs, so
-    that one of them with a loss is enough, and all processes decide alike. The host
-    waits for a GPU once a step for this, when the backward pass is on its way.
+    A module with ``may_rest = True``, such as :class:`IdentityAdapter`, gets no step
+    while all its gradients are zero. DistributedDataParallel needs a gradient for every
+    parameter, but a step without any loss of the module would decay its weights and
+    count in the optimiser's state. Instead the module is treated as PyTorch's
+    optimisers treat parameters without a gradient: weights and state stay as they are.
+    Gradients are examined when all processes and all accumulated iterations have added
+    theirs, so that one of them with a loss is enough, and all processes make the same
+    decision. For this the host waits for a GPU once per step, during the backward pass.
 
     Args:
-        clip_groups: Name of a part and the prefix of its parameters' names, or a dict
-            of ``prefix`` and ``max_norm``; with None as the largest norm the part's
-            is only logged. Of several prefixes that fit a name the longest counts; what
-            none fits is the part ``other``.
-        **kwargs: Arguments of MMEngine's wrapper; ``clip_grad`` holds for every
-            part.
+        clip_groups: For the name of each part, the prefix of its parameters' names, or
+            a dict of ``prefix`` and ``max_norm``. If ``max_norm`` is None, the norm is
+            only logged. If several prefixes fit a name, the longest is used; parameters
+            that fit none are the part ``other``.
+        **kwargs: Arguments of MMEngine's wrapper; ``clip_grad`` applies to every part.
 
     Raises:
         ValueError: If a part is neither a prefix nor such a dict.
@@ -68,14 +67,14 @@ class _GroupClip(OptimWrapper):
         self._resting: list[list[nn.Parameter]] = []
 
     def assign_parts(self, model: nn.Module) -> None:
-        """Sort the model's parameters into the parts to clip, and find what may rest.
+        """Assign the model's parameters to the parts, and find modules that may rest.
 
         Raises:
             ValueError: If a prefix fits no parameter.
         """
         prefixes = {part: value['prefix'] for part, value in self.clip_groups.items()}
         self._parts = {name: [] for name in (*prefixes, REST)}
-        # Not in the order of the config: a dumped one has its keys sorted.
+        # The order of the config must not matter: a dumped config has sorted keys.
         by_length = sorted(prefixes, key=lambda part: -len(prefixes[part]))
         for name, param in model.named_parameters():
             fits = (part for part in by_length if name.startswith(prefixes[part]))
@@ -95,13 +94,13 @@ class _GroupClip(OptimWrapper):
     def initialize_count_status(
         self, model: nn.Module, init_counts: int, max_counts: int
     ) -> None:
-        """Begin a training, also of a wrapper that another constructor has made."""
+        """Start a training, also with a wrapper that another constructor has built."""
         if not self._parts:
             self.assign_parts(getattr(model, 'module', model))
         super().initialize_count_status(model, init_counts, max_counts)
 
     def step(self, **kwargs: Any) -> None:
-        """Clip and update, without the modules that rest."""
+        """Clip and update, except the modules that rest."""
         for params in self._resting:
             if not _any_nonzero(p.grad for p in params if p.grad is not None):
                 for param in params:
@@ -109,14 +108,14 @@ class _GroupClip(OptimWrapper):
         super().step(**kwargs)
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Load a state, without the steps that 0.1 counted for modules at rest.
+        """Load a state, without the steps that version 0.1 counted for resting modules.
 
-        The optimiser goes on computing in the way that this run's config says, and not
-        in that of the run which saved the state.
+        The optimiser keeps the implementation that this run's config chooses, not that
+        of the run which saved the state.
         """
         own = self.optimizer.param_groups
         saved = [
-            group | {way: mine[way] for way in _WAYS if way in mine}
+            group | {name: mine[name] for name in _IMPLEMENTATION if name in mine}
             for group, mine in zip(state_dict['param_groups'], own, strict=False)
         ]
         saved += state_dict['param_groups'][len(saved) :]
@@ -135,10 +134,10 @@ class _GroupClip(OptimWrapper):
                     self.optimizer.state.pop(param, None)
 
     def _lay_out_states(self) -> None:
-        """Bring loaded states to where the optimiser's steps want them.
+        """Move loaded states to the device and memory layout that a step needs.
 
-        A fused step takes elements in the order in which they lie in memory, whatever
-        the strides are; any other waits for the device to read a count of steps.
+        A fused step reads elements in the order of memory and ignores strides; any
+        other step would wait for the device to read the number of steps.
         """
         for group in self.optimizer.param_groups:
             on_device = group.get('fused') or group.get('capturable')
@@ -155,7 +154,7 @@ class _GroupClip(OptimWrapper):
                         state[name] = torch.empty_like(param).copy_(value)
 
     def get_lr(self) -> dict[str, list[float]]:
-        """Learning rates, as MMEngine's, and ``<group>_lr`` of each named group."""
+        """Return MMEngine's learning rates, and ``<group>_lr`` for each named group."""
         rates = super().get_lr()
         for group in self.optimizer.param_groups:
             if 'name' in group:
@@ -177,7 +176,7 @@ class _GroupClip(OptimWrapper):
 
 
 def _any_nonzero(tensors: Iterable[Tensor]) -> bool:
-    """Tell whether an element differs from zero, with one wait for the device."""
+    """Return whether any element is not zero, with one wait for the device."""
     found = [tensor.any() for tensor in tensors]
     return bool(found) and bool(torch.stack(found).any())
 
@@ -196,23 +195,22 @@ class GroupClipAmpOptimWrapper(_GroupClip, AmpOptimWrapper):
 class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """One optimiser group per learning rate.
 
-    MMEngine's own makes one group per parameter as soon as ``paramwise_cfg`` is
-    given, some hundred here, which keeps the optimiser from updating many
-    parameters at a time, and logs three lines for each. This one understands
-    ``paramwise_cfg.custom_keys`` with ``lr_mult`` and ``decay_mult``, keyed by
-    parts of parameter names; of several that fit a name the longest counts, as in
-    MMEngine. Frozen parameters are left out; norms and biases decay like the rest.
-    A group is called after its keys, the one of all other parameters ``other``, and
-    its learning rate is logged under that name. ``optimizer.fused`` is left out where
-    the optimiser has no fused step.
+    MMEngine's own constructor makes one group per parameter if ``paramwise_cfg`` is
+    given, some hundred here. The optimiser then cannot update many parameters at a
+    time, and three lines are logged for each. This one supports
+    ``paramwise_cfg.custom_keys`` with ``lr_mult`` and ``decay_mult``. The keys are
+    parts of parameter names; if several fit a name, the longest is used, as in
+    MMEngine. Frozen parameters are left out; norms and biases decay like all others. A
+    group has the name of its keys, that of all other parameters is ``other``, and its
+    learning rate is logged under that name. ``optimizer.fused`` is ignored, with a
+    warning, if the optimiser has no fused step.
 
     Raises:
-        ValueError: If ``paramwise_cfg`` holds anything else, or a key fits no
-            parameter.
+        ValueError: If ``paramwise_cfg`` has any other key, or a key fits no parameter.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the wrapper and tell it the parts to clip."""
+        """Build the wrapper and assign the parts to clip."""
         model = getattr(model, 'module', model)
         try:
             wrapper = super().__call__(model)
@@ -223,7 +221,7 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             wrapper = super().__call__(model)
             kind = type(wrapper.optimizer).__name__
             print_log(
-                f'optim_wrapper.optimizer.fused = True is left out: {kind} has no '
+                f'optim_wrapper.optimizer.fused = True is ignored: {kind} has no '
                 'fused step',
                 'current',
                 logging.WARNING,
@@ -233,17 +231,17 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         return wrapper
 
     def add_params(self, params: list[dict], module: nn.Module, **_: Any) -> None:
-        """Collect the groups; the base learning rate, which is logged, first."""
+        """Add the groups to ``params``; the base rate, which is logged, comes first."""
         keys = dict(self.paramwise_cfg.get('custom_keys', {}))
         unknown = {*self.paramwise_cfg} - {'custom_keys'}
         unknown |= {k for mults in keys.values() for k in mults} - {*_MULTIPLIERS}
         if unknown:
             raise ValueError(
-                f'optim_wrapper.paramwise_cfg: {sorted(unknown)} is not understood by '
+                f'optim_wrapper.paramwise_cfg: {sorted(unknown)} is not supported by '
                 f'{type(self).__name__}, which takes custom_keys with lr_mult and '
                 "decay_mult. Use MMEngine's DefaultOptimWrapperConstructor for others."
             )
-        # Not in the order of the config: a dumped one has its keys sorted.
+        # The order of the config must not matter: a dumped config has sorted keys.
         by_length = sorted(keys, key=lambda key: (-len(key), key))
         groups: dict[tuple[float, float], list[nn.Parameter]] = {(1.0, 1.0): []}
         titles: dict[tuple[float, float], list[str]] = {(1.0, 1.0): [REST]}
@@ -282,7 +280,7 @@ class IterWarmupLR(LinearLR):
     iterations otherwise.
 
     Args:
-        optimizer: What to schedule.
+        optimizer: The optimiser or its wrapper.
         begin: First step of the warm-up.
         end: Step after the last one.
         **kwargs: Arguments of MMEngine's ``LinearLR``.

@@ -1,8 +1,8 @@
 # Copyright (c) mmfdta authors.
-"""What a precision means: the one place that sets TF32 and automatic mixed precision.
+"""Precisions of a model; the only module that sets TF32 and mixed precision.
 
-Losses, matching, boxes, depth lookup and ID scores are computed in float32 whatever the
-precision is; the modules see to it themselves.
+Losses, matching, boxes, depth lookup and ID scores are computed in float32 in every
+precision; their modules ensure this themselves.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from torch import nn
 
 from mmfdta.utils.transfers import to_float32
 
-# Optimiser wrapper -> the same with a loss scale, which float16 needs.
+# Optimiser wrapper -> the one with a loss scale, which float16 needs.
 SCALED_WRAPPERS = dict(
     OptimWrapper='AmpOptimWrapper', GroupClipOptimWrapper='GroupClipAmpOptimWrapper'
 )
@@ -29,15 +29,15 @@ _PLAIN_WRAPPERS = {scaled: plain for plain, scaled in SCALED_WRAPPERS.items()}
 
 @dataclass(frozen=True)
 class Precision:
-    """How a model computes.
+    """A precision in which a model computes.
 
     Attributes:
-        name: What the config key ``precision`` and the option ``--precision`` call it.
-        meaning: What the log says of it.
-        dtype: Type of products and convolutions by ``torch.autocast``; None leaves them
-            in the type of the weights.
-        tf32: Whether float32 products and convolutions may take TF32, with 10 instead
-            of 23 bits of mantissa. PyTorch's own default is yes for convolutions.
+        name: Its name in the config key ``precision`` and the option ``--precision``.
+        meaning: Its description in the log.
+        dtype: Type of products and convolutions under ``torch.autocast``; with None
+            they have the type of the weights.
+        tf32: Whether float32 products and convolutions may use TF32, with 10 instead of
+            23 bits of mantissa. PyTorch's default is True for convolutions.
     """
 
     name: str
@@ -46,13 +46,13 @@ class Precision:
     tf32: bool = False
 
     def check(self, device: str | torch.device) -> str | None:
-        """Find out whether a device can compute so.
+        """Check whether a device can compute in this precision.
 
         Args:
-            device: Where the model runs.
+            device: Device of the model.
 
         Returns:
-            A remark for the user; None if there is nothing to say.
+            A remark for the user; None if there is none.
 
         Raises:
             ValueError: If it cannot, or only very slowly.
@@ -61,32 +61,30 @@ class Precision:
         on_gpu = device.type == 'cuda'
         if self.dtype == torch.float16 and not (on_gpu or _computes_float16()):
             raise ValueError(
-                "precision: found 'fp16', but this processor has no arithmetic of "
-                "float16, and a convolution would take 100 times as long; take 'bf16' "
-                "or 'fp32', or a GPU"
+                "precision: found 'fp16', but this processor has no float16 "
+                'arithmetic, and a convolution would take 100 times as long; use '
+                "'bf16' or 'fp32', or a GPU"
             )
         if self.dtype == torch.bfloat16 and on_gpu and _capability(device) < 8:
-            return (
-                f'{self.name}: this GPU has no arithmetic of bfloat16; fp16 is faster'
-            )
+            return f'{self.name}: this GPU has no bfloat16 arithmetic; fp16 is faster'
         if self.tf32 and not (on_gpu and _capability(device) >= 8):
             return f'tf32: there is no TF32 on {device.type}; computes as fp32'
         return None
 
     def allow_tf32(self) -> None:
-        """Allow TF32 or not, in the whole process."""
+        """Set PyTorch's switches of TF32, for the complete process."""
         torch.backends.cuda.matmul.allow_tf32 = self.tf32
         torch.backends.cudnn.allow_tf32 = self.tf32
 
     @contextlib.contextmanager
     def on(self, device_type: str) -> Iterator[None]:
-        """Compute so within the context, and leave PyTorch's switches as they were.
+        """Compute in this precision within the context, then restore the switches.
 
-        The switches of TF32 are the process's: threads that compute at the same time
-        share them.
+        The switches of TF32 belong to the process: threads that compute at the same
+        time share them.
 
         Args:
-            device_type: Such as ``cuda``.
+            device_type: Type of the device, such as ``cuda``.
         """
         restore = _remember_tf32()
         self.allow_tf32()
@@ -120,7 +118,7 @@ def find_precision(name: str | None) -> Precision:
     """Find a precision by its name.
 
     Args:
-        name: What a config or a command says; None is ``fp32``.
+        name: Name in a config or a command; None means ``fp32``.
 
     Raises:
         ValueError: If there is no such precision.
@@ -133,21 +131,21 @@ def find_precision(name: str | None) -> Precision:
 
 
 def adapt_optim_wrapper(settings: Any, name: str | None) -> Any:
-    """Make the config of an optimiser wrapper that fits a precision.
+    """Adapt the config of an optimiser wrapper to a precision.
 
-    float16 needs a loss scale, which MMEngine's wrappers for mixed precision have;
-    the others need none.
+    float16 needs a loss scale, which MMEngine's wrappers for mixed precision have; the
+    other precisions need none.
 
     Args:
-        settings: ``optim_wrapper`` of a config; anything but a dict stays as it is.
-        name: ``precision`` of the config; None leaves the wrapper alone.
+        settings: ``optim_wrapper`` of a config; anything except a dict is not changed.
+        name: ``precision`` of the config; None changes nothing.
 
     Returns:
-        A changed copy.
+        A changed copy, or ``settings`` itself if nothing is to be changed.
 
     Raises:
-        ValueError: If the wrapper computes in another precision, or none for float16
-            is known.
+        ValueError: If the wrapper computes in another precision, or has no variant for
+            float16.
     """
     if name is None or not isinstance(settings, Mapping):
         return settings
@@ -162,7 +160,7 @@ def adapt_optim_wrapper(settings: Any, name: str | None) -> Any:
         named = f' with dtype={dtype!r}' if dtype else ''
         raise ValueError(
             f'precision: found {name!r}, but optim_wrapper.type is {kind!r}{named}, '
-            "which trains in another; take the wrapper's type and dtype out of the "
+            "which trains in another; remove the wrapper's type and dtype from the "
             'config, or the precision'
         )
     if precision.dtype == torch.float16:
@@ -170,7 +168,7 @@ def adapt_optim_wrapper(settings: Any, name: str | None) -> Any:
             raise ValueError(
                 f'precision: found {name!r}, which needs a loss scale, but '
                 f'optim_wrapper.type is {kind!r}, expected {", ".join(SCALED_WRAPPERS)}'
-                "; take 'bf16', which needs none"
+                "; use 'bf16', which needs none"
             )
         made.type = SCALED_WRAPPERS.get(kind, kind)
         made.setdefault('loss_scale', 'dynamic')
@@ -188,16 +186,17 @@ def precision_of(model: nn.Module) -> Precision:
 
 
 def keep_precision(model: nn.Module, precision: Precision) -> None:
-    """Let a model's forward pass run in a precision, whoever calls it.
+    """Make every forward pass of a model run in a precision.
 
-    What MMDetection's detection heads say is float32 in any precision: they add
-    offsets to the coordinates of cells in the type of their scores, where 1000 pixels
-    in bfloat16 are a multiple of 4. The heads of its DETRs compute in float32: they add
-    offsets to points in 0..1 in half precision, where 0.7 is a multiple of 1 / 256.
+    Outputs of MMDetection's detection heads are float32 in every precision: the heads
+    add offsets to the coordinates of cells in the type of their scores, and in bfloat16
+    coordinates near 1000 pixels are multiples of 4. The heads of its DETRs compute in
+    float32: they add offsets to points in 0..1, and in half precision numbers near 0.7
+    are multiples of 1 / 256.
 
     Args:
-        model: It gets hooks and an attribute ``precision``, the name.
-        precision: What it is to compute in.
+        model: Changed in place: gets hooks and an attribute ``precision``, the name.
+        precision: The precision.
     """
     model.precision = precision.name
     if precision.dtype is not None:
@@ -211,16 +210,16 @@ def keep_precision(model: nn.Module, precision: Precision) -> None:
 
 
 def hold_half_weights(model: nn.Module, precision: Precision) -> None:
-    """Hold the weights of products and convolutions in half precision, for inference.
+    """Convert weights of products and convolutions to half precision, for inference.
 
-    Autocast converts every weight in every forward pass, which is a sixth of what FDTA
-    starts on a GPU per frame. The results are the same to the bit. Left out are modules
-    that a parent names in ``float32_modules``, the heads of MMDetection's DETRs, and
-    ResNet, of which inference runs a folded copy.
+    Autocast converts every weight in every forward pass, which is a sixth of the
+    operations that FDTA starts on a GPU per frame. The results are equal to the last
+    bit. Modules that a parent lists in ``float32_modules``, the heads of MMDetection's
+    DETRs, and ResNets, which run a folded copy at inference, are not converted.
 
     Args:
-        model: Changed in place; computes in this precision only from then on.
-        precision: Its precision; nothing happens in float32.
+        model: Changed in place; afterwards it can compute in this precision only.
+        precision: Its precision; float32 changes nothing.
     """
     if precision.dtype is None:
         return
@@ -240,14 +239,14 @@ def hold_half_weights(model: nn.Module, precision: Precision) -> None:
 
 
 def _is_detr_head(module: nn.Module) -> bool:
-    """Whether it is MMDetection's own; this project's see to it themselves."""
+    """Whether it is MMDetection's own head; this project's heads use float32 anyway."""
     return isinstance(module, DETRHead) and type(module).__module__.startswith('mmdet.')
 
 
 def _run_inside(
     module: nn.Module, context: Callable[[str], contextlib.AbstractContextManager]
 ) -> None:
-    """Let a forward pass run inside of a context, made for the type of its device."""
+    """Make a forward pass run inside a context, made for the type of its device."""
     hooks = _ForwardHooks(context)
     module.register_forward_pre_hook(hooks.enter)
     module.register_forward_hook(hooks.leave, always_call=True)
@@ -273,12 +272,12 @@ class _ForwardHooks:
 
 
 def _as_float32(module: nn.Module, args: object, output: Any) -> Any:
-    """Turn the tensors of a head's output to float32."""
+    """Convert the tensors of a head's output to float32."""
     return to_float32(output)
 
 
 def _take_float32(module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
-    """Turn the tensors of a head's input to float32."""
+    """Convert the tensors of a head's input to float32."""
     return to_float32(args), to_float32(kwargs)
 
 
@@ -291,13 +290,13 @@ def _capability(device: torch.device) -> int:
 
 
 def _remember_tf32() -> Callable[[], None]:
-    """Return what brings PyTorch's switches of TF32 back to where they are now."""
+    """Return a function that restores PyTorch's switches of TF32."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     try:
         switches = [(matmul, 'allow_tf32'), (cudnn, 'allow_tf32')]
         before = [getattr(*switch) for switch in switches]
     except RuntimeError:
-        # Once set by their names since PyTorch 2.9 they are not read by the old ones.
+        # Switches that were set by PyTorch 2.9's names cannot be read by the old ones.
         switches = [
             (part, 'fp32_precision') for part in (matmul, cudnn.conv, cudnn.rnn)
         ]

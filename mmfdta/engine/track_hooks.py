@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Show what is tracked: while a model is trained, and where it fails."""
+"""Hooks that draw tracks during validation, and the sequences with the worst scores."""
 
 from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
@@ -26,7 +26,7 @@ from mmfdta.visualization import (
     save_timeline,
 )
 
-# As the data sets read images, whatever EXIF says.
+# The data sets also ignore the orientation in EXIF.
 _STORED = 'color_ignore_orientation'
 
 
@@ -41,11 +41,14 @@ class ValTrackVisualizationHook(Hook):
 
     Args:
         interval: Draw the frames 0, n, 2n, ... of each sequence.
-        max_sequences: Draw only so many sequences of a process.
+        max_sequences: Largest number of sequences per process; None draws all.
         draw_gt: Draw the ground truth to the left of the tracks.
         show_scores: Write scores.
-        out_dir: Folder in the work dir; None writes no files.
-        to_backends: Also hand the pictures to the visualizer.
+        out_dir: Folder in the work directory; None writes no files.
+        to_backends: Also pass the pictures to the visualizer.
+
+    Raises:
+        ValueError: If the interval is below 1.
     """
 
     priority = 'LOW'
@@ -72,7 +75,7 @@ class ValTrackVisualizationHook(Hook):
         self._seen: list[str] = []
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Start counting sequences."""
+        """Forget the sequences of the last validation."""
         self._seen = []
 
     def after_val_iter(
@@ -82,7 +85,7 @@ class ValTrackVisualizationHook(Hook):
         data_batch: dict | None = None,
         outputs: SequenceOf[TrackDataSample] | None = None,
     ) -> None:
-        """Draw the frames whose turn it is."""
+        """Draw every n-th frame."""
         for sample in outputs or ():
             for frame in sample:
                 if self._is_wanted(frame):
@@ -122,7 +125,7 @@ class ValTrackVisualizationHook(Hook):
 
 
 def _ground_truth(frame: DetDataSample) -> Tracks:
-    """Ground truth boxes are those of the resized image; undo that."""
+    """Return the ground truth in pixels of the original image."""
     truth = Tracks.from_instances(frame.gt_instances, frame.frame_id + 1)
     width, height = frame.scale_factor
     return replace(truth, xywh=truth.xywh / [width, height, width, height])
@@ -132,19 +135,23 @@ def _ground_truth(frame: DetDataSample) -> Tracks:
 class WorstSequencesHook(Hook):
     """Writes the sequences with the lowest score, after each evaluation.
 
-    For each it writes into
-    ``<work_dir>/<out_dir>/<val or test>_epoch_<n>/<place>_<sequence>_<score>/`` the
-    tracks as MOTChallenge text, a timeline of the identities (one for each class that
-    is scored by itself) and an annotated video. Identity switches are written into the
-    video as they happen. All are those that the metric counts.
+    For each it writes the tracks as MOTChallenge text, a timeline of the identities
+    (one for each class that is scored separately) and an annotated video into
+    ``<work_dir>/<out_dir>/<val or test>_epoch_<n>/<place>_<sequence>_<score>/``. The
+    video shows identity switches when they happen. These are the switches that the
+    metric counts.
 
     Args:
-        num: How many sequences.
-        metric: By which score of a sequence, the lowest first; over all detections
-            where classes are scored one by one.
-        out_dir: Folder in the work dir.
+        num: Number of sequences.
+        metric: Score by which sequences are sorted, the lowest first; over all
+            detections if classes are scored separately.
+        out_dir: Folder in the work directory.
         video: Write videos.
         frame_rate: Frames per second of the videos.
+
+    Raises:
+        ValueError: If ``num`` is below 1, or later, if there is no `MOTMetric` or it
+            has no such score.
     """
 
     priority = 'LOW'
@@ -180,7 +187,7 @@ class WorstSequencesHook(Hook):
         data_batch: dict | None = None,
         outputs: SequenceOf[TrackDataSample] | None = None,
     ) -> None:
-        """Keep the boxes of the frames; their pixels are read again if needed."""
+        """Keep the boxes of the frames; images are read again if needed."""
         self._keep(runner.val_loop, outputs)
 
     def after_test_iter(
@@ -190,7 +197,7 @@ class WorstSequencesHook(Hook):
         data_batch: dict | None = None,
         outputs: SequenceOf[TrackDataSample] | None = None,
     ) -> None:
-        """Keep them, of a test."""
+        """Keep the boxes of the frames of a test."""
         self._keep(runner.test_loop, outputs)
 
     def _keep(
@@ -216,7 +223,7 @@ class WorstSequencesHook(Hook):
         self._write_worst(runner, runner.test_loop, 'test')
 
     def _write_worst(self, runner: Runner, loop: BaseLoop, mode: str) -> None:
-        """Write those of the worst sequences that this process has tracked."""
+        """Write the worst sequences, as far as this process has tracked them."""
         metric = self._find_metric(loop)
         worst = [self._find_worst(metric) if is_main_process() else []]
         broadcast_object_list(worst)
@@ -243,7 +250,7 @@ class WorstSequencesHook(Hook):
         return metrics[0]
 
     def _find_worst(self, metric: MOTMetric) -> list[tuple[str, float]]:
-        """Names and scores in the main process, the lowest first."""
+        """Return names and scores, the lowest first; only for the main process."""
         evaluation = metric.evaluation
         if evaluation is None:  # there is no ground truth
             return []
@@ -281,7 +288,7 @@ class WorstSequencesHook(Hook):
     def _write_video(
         self, sequence: Sequence, switches: list[dict], path: Path
     ) -> None:
-        """Draw the tracks; a switch stays in the caption for a second."""
+        """Draw the tracks; a switch is shown in the caption for a second."""
         drawer = TrackDrawer(TrackStyle(show_scores=True), channel_order='bgr')
         with VideoWriter(path, self.frame_rate) as writer:
             for frame in range(1, sequence.num_frames + 1):

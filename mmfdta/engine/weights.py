@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""The weights that a config's model starts from, in whatever known names they have."""
+"""Adapts the weights of supported code bases to the model of a config."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ LOADERS = ('test_dataloader', 'val_dataloader', 'train_dataloader')
 
 
 def described_data(config: Config) -> Iterator[tuple[dict, dict]]:
-    """Yield the data sets of a config that know their classes.
+    """Yield the data sets of a config for which the classes are known.
 
     Yields:
         Settings of the data set, and its meta information with ``classes``.
@@ -31,12 +31,12 @@ def described_data(config: Config) -> Iterator[tuple[dict, dict]]:
 def adapt_to_config(
     content: Any, model: nn.Module, config: Config, complete: bool = True
 ) -> tuple[Any, str]:
-    """Turn what a checkpoint holds into what the model of a config takes.
+    """Adapt the content of a checkpoint to the model of a config.
 
     Args:
-        content: What the file holds.
+        content: Content of the file.
         model: The model of the config.
-        config: Says what the classes are.
+        config: The config, whose data sets name the classes.
         complete: See `adapt_weights`.
 
     Returns:

@@ -110,4 +110,4 @@ def test_an_optimiser_without_a_fused_step_goes_on(monkeypatch):
     wrapper = build_optim_wrapper(Net(), config)
     assert type(wrapper.optimizer) is torch.optim.Adadelta
     (line,) = said
-    assert line.startswith('optim_wrapper.optimizer.fused = True is left out')
+    assert line.startswith('optim_wrapper.optimizer.fused = True is ignored')

@@ -109,7 +109,7 @@ def test_devices_that_lack_a_precision_say_so(monkeypatch):
         assert PRECISIONS[name].check('cpu') is None
     assert 'no TF32 on cpu' in PRECISIONS['tf32'].check('cpu')
     monkeypatch.setattr('mmfdta.engine.precision._computes_float16', lambda: False)
-    with pytest.raises(ValueError, match="found 'fp16'.*take 'bf16' or 'fp32'"):
+    with pytest.raises(ValueError, match="found 'fp16'.*use 'bf16' or 'fp32'"):
         PRECISIONS['fp16'].check('cpu')
     monkeypatch.setattr('mmfdta.engine.precision._capability', lambda device: 7)
     assert 'no TF32' in PRECISIONS['tf32'].check('cuda')
@@ -174,7 +174,7 @@ def test_float16_gets_a_loss_scale_and_nothing_else_does(plain):
         (dict(type='GroupClipAmpOptimWrapper'), 'tf32', "'tf32'"),
         (dict(type='AmpOptimWrapper', dtype='bfloat16'), 'fp16', "dtype='bfloat16'"),
         (dict(type='AmpOptimWrapper', dtype='float16'), 'bf16', "dtype='float16'"),
-        (dict(type='ApexOptimWrapper'), 'fp16', "'ApexOptimWrapper'.*take 'bf16'"),
+        (dict(type='ApexOptimWrapper'), 'fp16', "'ApexOptimWrapper'.*use 'bf16'"),
     ],
 )
 def test_contradictions_are_refused_in_one_line(wrapper, name, words):

@@ -285,7 +285,7 @@ def test_what_does_not_fit_within_an_epoch_is_said(
     with pytest.raises(ValueError, match=said) as caught:
         within.train()
     text = str(caught.value)
-    assert '\n' not in text and 'Go on as it was, or start anew' in text
+    assert '\n' not in text and 'Restore these settings, or start again' in text
     assert 'load_from=PATH, without --resume' in text
     assert within.model.seen == []
 

@@ -168,4 +168,4 @@ def test_a_batch_that_is_not_the_rates_is_said(
     runner.scale_lr(wrapper, dict(settings, enable=enable))
     hints = [line for line in lines if '--auto-scale-lr' in line]
     assert len(hints) == said
-    assert all('for 4 samples' in h and 'here are 1:' in h for h in hints)
+    assert all('for 4 samples' in h and 'this run has 1:' in h for h in hints)
