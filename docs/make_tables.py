@@ -145,6 +145,9 @@ PUBLISHED = {'SA': 0.8, 'TA': 1.0, 'IA': 0.7, 'SA+TA': 1.4, 'TA+IA': 1.6, 'all':
 INDEX = {'MiniDance-test': ('minidance', 'minidance-first', 'detectors')}
 # Sets that the plots of docs/benchmark_results.md show: the first one with times.
 PLOTTED = ('minidance', 'minidance-first')
+# Sets that the plot of PETS shows, each group in a colour: trackers on YOLOX-nano's
+# detections, and models that were trained on PETS.
+PETS = (('pets', 'pets-boxes'), ('pets-trained',))
 # What the parts of the adapter study compare their runs with, by seed.
 STUDY = {
     'seeds': ('none',),
@@ -811,9 +814,22 @@ def _difference_rows(found: RecordSet) -> dict[str, DifferenceRow]:
     return rows
 
 
-def digest_of(found: RecordSet) -> str:
-    """Name what the plots of a set show."""
-    text = json.dumps(found.records, sort_keys=True)
+def make_pets_plot(groups: Sequence[Sequence[RecordSet]]) -> Plot:
+    """Draw the trackers of groups of sets, a colour for each; means over the seeds."""
+    points = []
+    for number, group in enumerate(groups):
+        known = {name: found for found in reversed(group) for name in found.trackers}
+        for name, found in known.items():
+            x, y = found.figure(name, 'DetA'), found.figure(name, 'AssA')
+            if x and y:
+                points.append(TrackerPoint(name, 100 * x.mean, 100 * y.mean, number))
+    return plot_plane(points, ('DetA', 'AssA'), hota_lines=True)
+
+
+def digest_of(*sets: RecordSet) -> str:
+    """Name what the plots of sets show."""
+    records = [record for found in sets for record in found.records]
+    text = json.dumps(records, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -847,17 +863,24 @@ def compare(root: Path, write: bool) -> list[str]:
             differ.append(page.relative_to(root).as_posix())
             if write:
                 page.write_text(made, encoding='utf-8')
-    shown = next((sets[n] for n in PLOTTED if n in sets and _is_timed(sets[n])), None)
-    if shown is None:
-        return differ
-    stamp = digest_of(shown)
-    for name, figure in make_plots(shown):
+    for name, figure, stamp in _list_plots(sets):
         path = docs / 'assets' / f'{name}.png'
         if _stamp(path) != stamp:
             differ.append(path.relative_to(root).as_posix())
             if write:
                 save_figure(figure, path, metadata=dict(Comment=stamp))
     return differ
+
+
+def _list_plots(sets: dict[str, RecordSet]) -> Iterator[tuple[str, Plot, str]]:
+    """Name, plot, and digest of what it shows, where there are records."""
+    shown = next((sets[n] for n in PLOTTED if n in sets and _is_timed(sets[n])), None)
+    if shown is not None:
+        for name, figure in make_plots(shown):
+            yield name, figure, digest_of(shown)
+    groups = [[sets[name] for name in group if name in sets] for group in PETS]
+    if all(groups):
+        yield 'pets_plane', make_pets_plot(groups), digest_of(*sum(groups, []))
 
 
 def _is_timed(found: RecordSet) -> bool:

@@ -11,7 +11,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
 
 from mmfdta.structures.whole_files import open_whole
 
@@ -303,35 +305,73 @@ def plot_plane(
     if not points:
         raise ValueError('found no trackers to plot')
     figure, (axis,) = new_figure(6, 4.4)
-    for point, place in zip(points, _name_places(points), strict=True):
+    names = []
+    for point in points:
         color = series_color(point.number)
         axis.plot(point.x, point.y, 'o', color=color, markersize=7)
-        axis.annotate(
+        name = axis.annotate(
             point.name,
             (point.x, point.y),
-            xytext=place,
+            xytext=(0, 0),
             textcoords='offset points',
             fontsize=8,
-            ha='left' if place[0] > 0 else 'right',
         )
+        names.append(name)
     axis.margins(0.18)
     if hota_lines:
         _draw_hota_lines(axis)
     axis.set_xlabel(labels[0])
     axis.set_ylabel(labels[1])
     tidy(axis)
+    _place_names(axis, names)
     return figure
 
 
-def _name_places(points: Sequence[TrackerPoint]) -> list[tuple[int, int]]:
-    """Offsets of names from their points, 1/72 inch, so that they do not cover."""
-    place = np.array([[p.x, p.y] for p in points])
-    near = 0.12 * np.maximum(np.ptp(place, axis=0), 1e-9)
-    close = (np.abs(place[:, None] - place) < near).all(2)
-    higher = place[:, None, 1] < place[:, 1]
-    # From the top of a crowd down: right above, left, right below.
-    ranks = (close & higher).sum(1)
-    return [((6, 5), (-7, -3), (6, -10))[rank % 3] for rank in ranks.tolist()]
+# Where the name of a point may be: offset in 1/72 inch, and alignment.
+_NAME_PLACES = (
+    ((6, 5), 'left', 'bottom'),
+    ((-6, 5), 'right', 'bottom'),
+    ((6, -5), 'left', 'top'),
+    ((-6, -5), 'right', 'top'),
+    ((0, 9), 'center', 'bottom'),
+    ((0, -9), 'center', 'top'),
+    ((6, 18), 'left', 'bottom'),
+    ((6, -18), 'left', 'top'),
+    ((-6, 18), 'right', 'bottom'),
+    ((-6, -18), 'right', 'top'),
+)
+_POINT_RADIUS = 5  # 1/72 inch, with some space around it
+
+
+def _place_names(axis: Axes, names: Sequence[Annotation]) -> None:
+    """Put names next to their points, where they cover no other name or point.
+
+    If possible, the point next to a name is its own. A name for which no place is free
+    is above its point on the right.
+    """
+    # The layout decides where points are in pixels.
+    figure = axis.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    radius = _POINT_RADIUS * figure.dpi / 72
+    points = axis.transData.transform([name.xy for name in names])
+    taken = [Bbox([point - radius, point + radius]) for point in points]
+
+    def put(name: Annotation, place: int) -> Bbox:
+        offset, horizontal, vertical = _NAME_PLACES[place]
+        name.set(position=offset, ha=horizontal, va=vertical)
+        return name.get_window_extent()
+
+    for number, name in enumerate(names):
+        free = []
+        for place in range(len(_NAME_PLACES)):
+            box = put(name, place)
+            inside = axis.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+            away = np.maximum(box.min - points, points - box.max).clip(0)
+            nearest = np.hypot(*away.T).argmin()
+            if inside and not box.count_overlaps(taken):
+                free.append((nearest != number, place))
+        taken.append(put(name, min(free)[1] if free else 0))
 
 
 def _draw_hota_lines(axis: Axes) -> None:

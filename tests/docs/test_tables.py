@@ -249,6 +249,33 @@ def test_the_study_says_which_intervals_exclude_zero(tables):
     assert said.count(named) == 2 and 'Of the 1 with at least 6 seeds' in said
 
 
+def test_the_plot_of_pets_has_a_tracker_once_in_each_colour(tables):
+    def found(set_name, **trackers):
+        rows = [
+            dict(name=name, scores=dict(HOTA=0.5, DetA=x, AssA=0.4))
+            for name, x in trackers.items()
+        ]
+        return tables.RecordSet(set_name, [dict(trackers=rows)])
+
+    first = found('pets', SORT=0.6, Byte=0.65), found('boxes', Byte=0.1, Boxes=0.62)
+    plot = tables.make_pets_plot([first, [found('trained', SORT=0.3)]])
+    (axis,) = plot.axes
+    names = [text.get_text() for text in axis.texts if 'HOTA' not in text.get_text()]
+    points = [line for line in axis.lines if line.get_marker() == 'o']
+    known = {
+        (name, line.get_xdata()[0], line.get_color())
+        for name, line in zip(names, points, strict=True)
+    }
+    here, other = points[0].get_color(), points[-1].get_color()
+    assert here != other
+    assert known == {
+        ('SORT', 60, here),
+        ('Byte', 65, here),
+        ('Boxes', 62, here),
+        ('SORT', 30, other),
+    }
+
+
 @pytest.mark.parametrize(
     ('text', 'expected'),
     [

@@ -107,6 +107,19 @@ def test_every_tracker_has_its_place_and_name():
     assert (axis.get_xlabel(), axis.get_ylabel()) == ('DetA', 'AssA')
 
 
+def test_names_of_a_crowd_cover_neither_each_other_nor_points():
+    places = [(60, 40), (60.4, 40), (60.2, 41), (61, 39), (61, 40), (80, 20)]
+    points = [
+        TrackerPoint(f'a tracker {n}', x, y, n) for n, (x, y) in enumerate(places)
+    ]
+    axis = plot_plane(points, ('x', 'y')).axes[0]
+    boxes = [text.get_window_extent() for text in axis.texts]
+    centres = axis.transData.transform(places)
+    for n, box in enumerate(boxes):
+        assert box.count_overlaps(boxes) == 1, n  # itself
+        assert not box.count_contains(centres), n
+
+
 def test_lines_join_places_of_one_hota():
     axis = plot_plane(POINTS, ('DetA', 'AssA'), hota_lines=True).axes[0]
     lines = [line for line in axis.lines if line.get_linestyle() == ':']
