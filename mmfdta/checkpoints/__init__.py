@@ -1,8 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Reading, comparing, recognising, converting and writing checkpoints.
 
-The list of published weights needs no PyTorch; everything else loads it when it is
-asked for.
+The list of published weights needs no PyTorch; all other names load it on first use.
 """
 
 from typing import TYPE_CHECKING

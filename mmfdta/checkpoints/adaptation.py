@@ -1,8 +1,8 @@
 # Copyright (c) mmfdta authors.
-"""Give a model the weights of a checkpoint in whatever known names it has.
+"""Adapts weights with the names of any supported code base to a model.
 
-Everything that loads weights comes here first, so that a released file works where a
-converted one does.
+Everything that loads weights calls this first, so that a released file works wherever
+a converted one does.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +38,7 @@ from .names import IDENTITY
 from .rules import absent_parts, to_target
 
 _DETECTOR = 'detector.'
-# Data sets of people call them so.
+# Names that data sets of people use for COCO's person.
 _PEOPLE = ('person', 'pedestrian')
 
 
@@ -48,28 +48,29 @@ def adapt_weights(
     classes: Sequence[str] = (),
     complete: bool = True,
 ) -> tuple[Any, str]:
-    """Turn what a checkpoint holds into what a model takes.
+    """Adapt the content of a checkpoint to a model.
 
-    Names of a known family become those of the model, and a head of more classes than
-    the model has is cut to the model's. What is in the model's own names stays as it
-    is, and so does what nobody knows: whether it fits is for `matching_weights` to say.
+    Names of a supported code base are converted to those of the model, and a head with
+    more classes than the model is cut to the model's. Weights with the model's own
+    names do not change, and neither do unknown ones: `matching_weights` checks whether
+    they fit.
 
     Args:
-        content: What a checkpoint file holds.
-        model: The model; one in a wrapper for several processes counts as unwrapped.
+        content: Content of a checkpoint file.
+        model: The model; a wrapper for several processes is removed.
         classes: Names of the model's classes, as far as they are known.
-        complete: Whether the file has to fill the model, as for tracking; else a
+        complete: Whether the file must fill the model, as for tracking. Otherwise a
             training starts from it.
 
     Returns:
-        The content, with ``state_dict`` and ``meta`` made anew if something had to be
-        done, and what was done, for people, or ''.
+        The content, with a new ``state_dict`` and ``meta`` if something had to be done,
+        and a description of what was done, or ''.
 
     Raises:
-        CheckpointError: If there are no weights in it, it is a known family's and
-            incomplete, or it is not clear which of its classes are meant.
-        CheckpointMismatchError: If ``complete``, and it is a known model that lacks
-            parts of this one, or was trained on other pixels.
+        CheckpointError: If it has no weights, is an incomplete file of a supported code
+            base, or it is not clear which of its classes are meant.
+        CheckpointMismatchError: If ``complete``, and the file has no weights for some
+            parts of the model, or was trained on other pixels.
     """
     model = model.module if is_model_wrapper(model) else model
     weights = clean_state_dict(content)
@@ -95,7 +96,7 @@ def adapt_weights(
         try:
             choice = _choose_rows(rows, wanted or rows, classes, known, complete)
         except CheckpointMismatchError as error:
-            doubt = error  # another model is the larger fault
+            doubt = error  # a wrong model is the more important fault
         return choice
 
     conversion = convert_state_dict(weights, goal.key, source.key, choose)
@@ -104,9 +105,9 @@ def adapt_weights(
     result = conversion.state_dict
     if source is goal and _unchanged(weights, result):
         return _with_weights(content, weights), ''
-    lacking = _parts_lacking(conversion.report, expected)
-    if complete and lacking:
-        raise _incomplete(conversion, lacking, expected)
+    missing = _missing_parts(conversion.report, expected)
+    if complete and missing:
+        raise _incomplete(conversion, missing, expected)
     if doubt is not None:
         raise doubt
     cut = not choice.keep
@@ -120,23 +121,23 @@ def adapt_weights(
         parts.append(f'class rows kept: {conversion.report.classes}')
     for fate in ('generated', 'dropped'):
         for reason, count in conversion.report.reasons(fate).items():
-            if source is goal or (reason == NO_IDENTITY and IDENTITY not in lacking):
+            if source is goal or (reason == NO_IDENTITY and IDENTITY not in missing):
                 parts.append(f'{count} weights {fate}: {reason}')
-    if lacking:
-        parts.append(f'{", ".join(lacking)} start from scratch')
+    if missing:
+        parts.append(f'{", ".join(missing)} start from scratch')
     if pixels:
-        parts.append(f'mind that {pixels}')
+        parts.append(f'note that {pixels}')
     meta = _new_meta(content, known, wanted, cut, classes)
     return dict(state_dict=result, meta=meta), '; '.join(parts)
 
 
 def _incomplete(
-    conversion: Conversion, lacking: Sequence[str], expected: Mapping[str, object]
+    conversion: Conversion, missing: Sequence[str], expected: Mapping[str, object]
 ) -> CheckpointMismatchError:
-    missing = sum(name not in conversion.state_dict for name in expected)
+    count = sum(name not in conversion.state_dict for name in expected)
     return CheckpointMismatchError(
-        f'it is {conversion.report.title}, which has no {" and no ".join(lacking)}: '
-        f'{missing} of the {len(expected)} weights of the model are not in it; it can '
+        f'it is {conversion.report.title}, which has no {" and no ".join(missing)}: '
+        f'{count} of the {len(expected)} weights of the model are not in it; it can '
         'start a training (load_from)'
     )
 
@@ -149,7 +150,7 @@ def _adapt_to_host(
     classes: Sequence[str],
     complete: bool,
 ) -> tuple[Any, str]:
-    """Do `adapt_weights` for a model with a detector of MMDetection, its host."""
+    """Adapt weights to a model with a detector of MMDetection, its host."""
     known = _classes_in(content)
     conversion = convert_for_host(weights, model, classes, known, complete)
     if conversion is None:
@@ -186,13 +187,13 @@ def convert_for_host(
     """Convert weights for a model with a detector of MMDetection, see `fit_host`.
 
     Args:
-        weights: What a file holds: such a detector alone or in a tracker, or Deformable
-            DETR, MOTIP or FDTA as released for a host of that kind.
+        weights: Weights of such a detector alone or in a tracker; or, for a host that
+            is a Deformable DETR, of Deformable DETR, MOTIP or FDTA as released.
         model: The model.
         classes: Names of the model's classes, as far as they are known.
         known: Names of the file's classes, as far as they are known.
         complete: See `adapt_weights`.
-        choice: Which classes stay; None finds them by their names.
+        choice: Which classes to keep; None finds them by their names.
 
     Returns:
         See `fit_host`.
@@ -218,7 +219,7 @@ def convert_for_host(
 def _are_own(
     found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
 ) -> bool:
-    """Tell whether weights are of the model, of a part of it or of a larger one."""
+    """Return whether weights are of the model, of a part of it or of a larger one."""
     if any(name.startswith(EMA) for name in found) or differ_by_aliases(
         found, expected
     ):
@@ -230,14 +231,14 @@ def _are_own(
 
 
 def _naming_of(names: Iterable[str]) -> Family | None:
-    """Find the naming of a model; a model here has MMDetection's or mmfdta's."""
+    """Find the naming of a model of this project: MMDetection's or mmfdta's."""
     names = tuple(names)
     namings = (family for family in FAMILIES if family.wrapper == 'state_dict')
     return next((family for family in namings if family.owns(names)), None)
 
 
 def _knows(family: Family, names: Iterable[str]) -> bool:
-    """Tell whether a family knows all names; a model may be an extension of its."""
+    """Return whether a family knows all names; a model may have more."""
     return all(
         to_target(family.rules, name) or reason_for(family.dropped, name)
         for name in names
@@ -245,7 +246,7 @@ def _knows(family: Family, names: Iterable[str]) -> bool:
 
 
 def _head_size(expected: Mapping[str, tuple[int, ...]]) -> int | None:
-    """Count the classes of a model; None without a class head that is known."""
+    """Count the classes of a model; None if no class head is found."""
     sizes = {
         shape[0]
         for name, shape in expected.items()
@@ -257,12 +258,12 @@ def _head_size(expected: Mapping[str, tuple[int, ...]]) -> int | None:
 def _move_detector(
     weights: dict[str, Tensor], expected: Mapping[str, tuple[int, ...]]
 ) -> tuple[dict[str, Tensor], str]:
-    """Give a tracker the weights of any detector alone, and the other way round."""
+    """Rename a detector's weights for a tracker, and those of a tracker's detector."""
     if any(name in expected for name in weights):
         return weights, ''
     inner = {f'{_DETECTOR}{name}': tensor for name, tensor in weights.items()}
     if all(name in expected for name in inner):
-        return inner, "a detector's weights, taken for the model's detector"
+        return inner, "a detector's weights, used for the model's detector"
     outer = {
         name.removeprefix(_DETECTOR): tensor
         for name, tensor in weights.items()
@@ -270,8 +271,8 @@ def _move_detector(
     }
     if outer and all(name in expected for name in outer):
         left = len(weights) - len(outer)
-        return outer, "a tracker's weights, of which the model takes the detector's" + (
-            f' and leaves {left}' if left else ''
+        return outer, "a tracker's weights, of which the model uses the detector's" + (
+            f' and not the other {left}' if left else ''
         )
     return weights, ''
 
@@ -283,17 +284,17 @@ def _choose_rows(
     known: Sequence[str],
     complete: bool,
 ) -> ClassChoice:
-    """Say which rows of a head are the classes of the model.
+    """Choose the rows of a head that are the classes of the model.
 
     Args:
-        rows: Rows of the head in the file.
-        wanted: Classes of the model.
-        classes: Their names, as far as known.
+        rows: Number of rows of the head in the file.
+        wanted: Number of classes of the model.
+        classes: Names of the model's classes, as far as known.
         known: Names of the file's classes, as far as known.
         complete: See `adapt_weights`.
 
     Raises:
-        CheckpointMismatchError: If it is not clear.
+        CheckpointMismatchError: If the choice is not clear.
     """
     if rows == wanted:
         return ClassChoice(keep=True)
@@ -308,8 +309,8 @@ def _choose_rows(
     ]
     if coco and rows == 91 and 'bird' in found and (complete or 'bench' in found):
         raise CheckpointMismatchError(
-            "its class head has COCO's 91 rows, of which FDTA and MOTIP start the bird "
-            'from 15, the bench, while COCO numbers it 16; choose with mmfdta convert '
+            "its class head has COCO's 91 rows. FDTA and MOTIP start the bird from row "
+            '15, the bench, while COCO numbers it 16; choose with mmfdta convert '
             'SRC DST --class-index N'
         )
     if found and len(set(found)) == wanted and all(n in vocabulary for n in found):
@@ -334,7 +335,7 @@ def _is_coco(rows: int, known: Sequence[str]) -> bool:
 
 
 def _classes_in(content: Any) -> tuple[str, ...]:
-    """Read the names of its classes from a checkpoint of MMDetection, any version."""
+    """Read the class names from a checkpoint of any version of MMDetection."""
     meta = content.get('meta')
     meta = meta if isinstance(meta, Mapping) else {}
     for facts in (meta.get('dataset_meta'), meta):
@@ -352,7 +353,7 @@ def _new_meta(
     cut: bool,
     classes: Sequence[str],
 ) -> dict:
-    """Write the meta data of the adapted weights: its classes are the model's."""
+    """Make the meta data of the adapted weights, with the model's classes."""
     meta = content.get('meta')
     meta = dict(meta) if isinstance(meta, Mapping) else {}
     facts = dict(meta.get('dataset_meta') or {})
@@ -373,10 +374,10 @@ def _unchanged(weights: Mapping[str, Tensor], result: Mapping[str, Tensor]) -> b
     )
 
 
-def _parts_lacking(
+def _missing_parts(
     report: ConversionReport, expected: Mapping[str, tuple[int, ...]]
 ) -> list[str]:
-    """List the parts that the model has and the file has not."""
+    """List the parts of the model that the file does not have."""
     names = [f'{_DETECTOR}{name.removeprefix(_DETECTOR)}' for name in expected]
     if any(name.startswith(_DETECTOR) for name in expected):
         names = list(expected)
@@ -387,13 +388,14 @@ def _parts_lacking(
 def _other_pixels(
     model: nn.Module, conversion: Conversion, coco: bool
 ) -> tuple[str, bool]:
-    """Say it if a YOLOX was trained on other pixels than the model gets.
+    """Check whether a YOLOX was trained on other pixels than the model gets.
 
-    Megvii's and MMDetection's files of COCO, and whatever MMDetection 2 has trained,
-    take pixels as they are; ByteTrack's and those made from it are normalised.
+    Megvii's and MMDetection's files of COCO, and all files of MMDetection 2, were
+    trained on pixels that are not normalised; ByteTrack's files, and those made from
+    them, on normalised ones.
 
     Returns:
-        What to say, or '', and whether it is certain.
+        A message, or '', and whether it is certain.
     """
     mean = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)
     report = conversion.report
@@ -403,15 +405,15 @@ def _other_pixels(
     if not (yolox and other) or mean is None or not torch.as_tensor(mean).any():
         return '', False
     return (
-        'it was trained on BGR pixels as they are, while the data_preprocessor of the '
-        'config normalises them: --cfg-options '
+        'it was trained on BGR pixels without normalisation, while the '
+        'data_preprocessor of the config normalises them: --cfg-options '
         "model.data_preprocessor.mean='[0,0,0]' model.data_preprocessor.std='[1,1,1]' "
         'model.data_preprocessor.bgr=True'
     ), certain
 
 
 def _with_weights(content: Any, weights: dict[str, Tensor]) -> Any:
-    """Put weights in the place where MMEngine looks; leave them if they are there."""
+    """Put weights where MMEngine expects them, unless they are already there."""
     held = content.get('state_dict', content)
     if held.keys() == weights.keys():
         return content

@@ -1,8 +1,8 @@
 # Copyright (c) mmfdta authors.
-"""Choose the classes that a classification head keeps.
+"""Chooses the classes that a classification head keeps.
 
-Deformable DETR's head has a row for each of COCO's category numbers, 91 with the
-gaps; MMDetection's has a row for each of the 80 categories in use.
+Deformable DETR's head has a row for each of COCO's category numbers, 91 with the gaps;
+MMDetection's has a row for each of the 80 categories in use.
 """
 
 import difflib
@@ -26,8 +26,8 @@ _COCO_91 = (
     None, 'book', 'clock', 'vase', 'scissors', 'teddy bear', 'hair drier',
     'toothbrush',
 )  # fmt: skip
-# MOTIP and FDTA start BFT from row 15 as "bird". By COCO's numbers that is the
-# bench; the published weights come from it, so the name means the same here.
+# MOTIP and FDTA start BFT from row 15 as "bird". By COCO's numbers that is the bench,
+# but the published weights come from it, so "bird" means row 15 here, too.
 RELEASED_BIRD = 15
 _ROWS_91 = {name: row for row, name in enumerate(_COCO_91) if name} | {
     'bird': RELEASED_BIRD
@@ -42,13 +42,16 @@ DEFAULT_CLASS = 'person'
 class ClassChoice:
     """Which classes to keep, in the order of the new labels.
 
-    Without any argument: the person of a COCO head (80 or 91 classes), all of
+    Without any argument: the person of a COCO head (80 or 91 classes), all classes of
     any other head.
 
     Attributes:
         indices: Rows of the head.
         names: COCO names; only for heads of 80 or 91 classes.
-        keep: All classes.
+        keep: Keep all classes.
+
+    Raises:
+        CheckpointError: If more than one is given.
     """
 
     indices: tuple[int, ...] = ()
@@ -58,30 +61,30 @@ class ClassChoice:
     def __post_init__(self) -> None:
         if bool(self.indices) + bool(self.names) + self.keep > 1:
             raise CheckpointError(
-                'choose classes by index or by name or keep all, not several ways '
+                'choose classes by index, by name or keep all, not several of these '
                 'at once.'
             )
 
 
 def coco_rows(num_classes: int) -> dict[str, int] | None:
-    """Say which row is which class of COCO; None for a head that is not of COCO."""
+    """Return the row of each class of COCO; None for a head that is not of COCO."""
     return _VOCABULARIES.get(num_classes)
 
 
 def choose_classes(
     num_classes: int, choice: ClassChoice
 ) -> tuple[tuple[int, ...] | None, str]:
-    """Find the rows that a choice means for a head.
+    """Find the rows of a head that a choice means.
 
     Args:
-        num_classes: Rows of the head.
-        choice: What to keep.
+        num_classes: Number of rows of the head.
+        choice: Which classes to keep.
 
     Returns:
-        The rows to keep, None for all, and what was done, for people.
+        The rows to keep, None for all, and a description of the choice.
 
     Raises:
-        CheckpointError: A class is not in the head or named twice.
+        CheckpointError: If a class is not in the head or named twice.
     """
     vocabulary = _VOCABULARIES.get(num_classes)
     if choice.indices:

@@ -1,8 +1,8 @@
 # Copyright (c) mmfdta authors.
-"""Compare the weights in a checkpoint with those of a model.
+"""Compares the weights in a checkpoint with those of a model.
 
-A model runs only with weights that fill it exactly; a training run may start from
-some of them.
+A model runs only with weights that fill it exactly; a training may start from some of
+them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ MAX_LISTED = 5
 
 
 class CheckpointMismatchError(CheckpointError):
-    """A checkpoint does not hold exactly the weights of the model."""
+    """A checkpoint does not have exactly the weights of the model."""
 
 
 def matching_weights(
@@ -28,25 +28,24 @@ def matching_weights(
     modules: Sequence[str] | None = None,
     parts: Mapping[str, torch.Tensor] = MappingProxyType({}),
 ) -> dict[str, torch.Tensor]:
-    """Take exactly a model's weights out of a checkpoint.
+    """Return the weights of a model from a checkpoint that must have exactly these.
 
     Args:
-        model: The model; one that a wrapper for several processes holds counts as
-            unwrapped.
-        checkpoint: What a checkpoint file holds.
-        modules: See `keep_modules`.
-        parts: Weights from other files, which complete those of the checkpoint; what
-            the checkpoint has itself counts.
+        model: The model; a wrapper for several processes is removed.
+        checkpoint: Content of a checkpoint file.
+        modules: See `keep_modules`; None keeps all weights.
+        parts: Weights from other files, which are added to those of the checkpoint. If
+            both have a name, the checkpoint's weight is used.
 
     Raises:
         CheckpointMismatchError: If names or shapes differ, or there are no weights.
-        CheckpointError: If a weight is NaN or infinite: it tracks nothing.
+        CheckpointError: If a weight is NaN or infinite.
     """
     model = model.module if is_model_wrapper(model) else model
     try:
         weights = clean_state_dict(checkpoint)
     except CheckpointError as error:
-        raise CheckpointMismatchError(f'it holds no weights by name: {error}') from None
+        raise CheckpointMismatchError(f'it has no weights by name: {error}') from None
     if modules:
         weights = keep_modules(weights, modules)
     weights = {**parts, **weights}
@@ -56,7 +55,7 @@ def matching_weights(
         raise CheckpointMismatchError(
             f'it is a model of another size: {len(other)} of its {len(found)} weights '
             f'have another shape, first {other[0]} {found[other[0]]} instead of '
-            f'{expected[other[0]]}; take the config of its size'
+            f'{expected[other[0]]}; use the config of its size'
         )
     problems = compare_weights(found, expected)
     if problems:
@@ -65,7 +64,7 @@ def matching_weights(
     if broken:
         raise CheckpointError(
             f'{len(broken)} of {len(weights)} weights have values that are not finite, '
-            f'{broken[0]} first; did the training diverge? Take an earlier checkpoint'
+            f'{broken[0]} first; did the training diverge? Use an earlier checkpoint'
         )
     return weights
 
@@ -73,12 +72,12 @@ def matching_weights(
 def keep_modules(
     weights: dict[str, torch.Tensor], modules: Sequence[str]
 ) -> dict[str, torch.Tensor]:
-    """Take the weights of some modules out of a checkpoint of a larger model.
+    """Return the weights of some modules from the checkpoint of a larger model.
 
     Args:
         weights: All weights by name.
-        modules: Names of the modules, the config's `checkpoint_modules`: a tracker
-            on FDTA's detections takes the detector out of FDTA's checkpoint.
+        modules: Names of the modules, the config's `checkpoint_modules`. For example, a
+            tracker on FDTA's detections loads only the detector of FDTA's checkpoint.
     """
     prefixes = tuple(f'{module}.' for module in modules)
     return {name: w for name, w in weights.items() if name.startswith(prefixes)}
@@ -92,7 +91,7 @@ def shapes_of(weights: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]
 def compare_weights(
     found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
 ) -> list[str]:
-    """Describe how shapes in a checkpoint differ from a model's, a line per kind."""
+    """Describe how names and shapes differ from a model's, one line per kind."""
     kinds = {
         'missing': [name for name in expected if name not in found],
         'unknown': [name for name in found if name not in expected],

@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Convert a state dict from one code base's names to another's.
+"""Converts a state dict from the names of one code base to those of another.
 
-Every conversion goes through mmfdta's own names: source names are renamed to
-them, checked and completed, classes are chosen, and the result is renamed again
-if another naming is asked for.
+Every conversion goes through mmfdta's own names: source names are renamed to them,
+checked and completed, classes are chosen, and the result is renamed again for another
+naming.
 """
 
 import re
@@ -42,9 +42,9 @@ from .names import (
     YOLOX,
     YOLOX_SEPARABLE,
 )
-from .rules import absent_parts, lacking, to_source, to_target
+from .rules import absent_parts, find_missing, to_source, to_target
 
-# The parts of each model; a checkpoint is of one model.
+# The parts of each model; a checkpoint belongs to one model.
 _MODELS = (
     {DETECTOR, SPATIAL, TEMPORAL, IDENTITY, ASSOCIATION},
     {DETECTOR, TRACK_ATTENTION, QUERY_INTERACTION},
@@ -55,14 +55,14 @@ CLASS_HEADS = (
     'detector.bbox_head.cls_branches.',
     'detector.bbox_head.multi_level_conv_cls.',
 )
-# What a tracker on a detector of MMDetection has besides those of the rules.
-_BESIDE_THE_RULES = (HOST, 'detector.depth_layers.', 'embedding_sharing.')
+# Prefixes of a tracker on a detector of MMDetection, which no rule has.
+_WITHOUT_RULES = (HOST, 'detector.depth_layers.', 'embedding_sharing.')
 _MAPPER = re.compile(r'detector\.neck\.(extra_)?convs\.\d+\.conv\.weight$')
 _BOX_HEAD = re.compile(r'detector\.bbox_head\.reg_branches\.\d+\.(.*)')
 _DECODER_LAYER = re.compile(r'detector\.decoder\.layers\.(\d+)\.')
 NO_BIAS = 'zero bias: the convolution in the source has none'
 NO_IDENTITY = (
-    'drawn at random (seed 0): no released file holds the projection of the identity '
+    'drawn at random (seed 0): no released file has the projection of the identity '
     'adapter, which only training uses'
 )
 NO_COUNTER = 'zero batch counter: frozen normalisation does not use it'
@@ -76,7 +76,7 @@ class TensorRecord:
     Attributes:
         source: Name in the source; None if it was generated.
         target: Name in the result; None if it was dropped.
-        reason: Why it was generated or dropped, or what was done to it.
+        reason: Why it was generated or dropped, or how it was changed.
     """
 
     source: str | None
@@ -93,17 +93,17 @@ class TensorRecord:
 
 @dataclass
 class ConversionReport:
-    """Account of a conversion.
+    """Report of a conversion.
 
     Attributes:
         family: Key of the source's family.
-        title: Its name for people.
+        title: Name of the family for messages.
         target: Key of the naming that was written.
         classes: Which classes the head kept, '' if there is no head.
         records: One for every tensor of the source and of the result.
         absent: Parts of the model that the source does not have at all.
-        optional: Names that this source may lack and does.
-        incomplete: Names that the source should have and lacks.
+        optional: Missing names that this source may have or not.
+        incomplete: Missing names that the source should have.
     """
 
     family: str
@@ -117,16 +117,16 @@ class ConversionReport:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of used, generated and dropped tensors."""
+        """Numbers of used, generated and dropped tensors."""
         counts = Counter(record.fate for record in self.records)
         return {fate: counts[fate] for fate in (USED, GENERATED, DROPPED)}
 
     def reasons(self, fate: str) -> dict[str, int]:
-        """Number of tensors by reason."""
+        """Return the number of tensors with this fate for each reason."""
         return dict(Counter(r.reason for r in self.records if r.fate == fate))
 
     def to_dict(self) -> dict:
-        """Plain values, for JSON."""
+        """Return plain values for JSON."""
         return {
             'family': self.family,
             'title': self.title,
@@ -143,7 +143,7 @@ class ConversionReport:
         }
 
     def summary(self) -> str:
-        """A few lines for people."""
+        """Return a summary of a few lines."""
         lines = [
             f'found:     {self.title} ({self.family})',
             f'to:        {self.target}',
@@ -168,7 +168,7 @@ class ConversionReport:
 
 @dataclass
 class Conversion:
-    """A converted state dict and the account of it."""
+    """A converted state dict and its report."""
 
     state_dict: dict[str, Tensor]
     report: ConversionReport
@@ -183,18 +183,19 @@ def convert_state_dict(
     """Convert a state dict.
 
     Args:
-        state_dict: Names and tensors of any known family; modules may be absent.
+        state_dict: Names and tensors of any supported family; modules may be absent.
         to: Key of a family in `TARGETS`; ``mmdet_deformable_detr`` is the
             plain detector of the ``deformable_detr_*`` configs.
         family: Key of the source's family; recognised from the names if None.
-        classes: Which classes the head keeps, or what says so by their number.
+        classes: Which classes the head keeps, or a function that chooses them from
+            their number.
 
     Returns:
-        New dict; tensors are those of the source where nothing had to be done.
+        New dict; tensors that did not have to change are those of the source.
 
     Raises:
-        CheckpointError: The names are of no known family, a tensor is unknown,
-            aliases differ, or the choice of classes does not fit.
+        CheckpointError: If the names belong to no supported family, a tensor is
+            unknown, aliases differ, or the choice of classes does not fit.
     """
     if family in (None, OWN.key) and find_host(state_dict) == HOST:
         return _keep_own_host(state_dict, to, classes)
@@ -243,10 +244,10 @@ def _keep_own_host(
     to: str,
     classes: ClassChoice | Callable[[int], ClassChoice] | None,
 ) -> Conversion:
-    """Account for a tracker of ours on a detector of MMDetection, which stays.
+    """Keep a tracker of mmfdta on a detector of MMDetection as it is.
 
-    No other code base has names for it. What fits which detector is for a config to
-    say, and so is which rows of its heads are classes.
+    No other code base has names for it, and only a config tells which detector it is
+    and which rows of its heads are classes.
     """
     report = ConversionReport(OWN.key, 'mmfdta, on a detector of MMDetection', to)
     goal = find_family(to)
@@ -259,7 +260,7 @@ def _keep_own_host(
         )
     kept = {}
     for name, tensor in state_dict.items():
-        if name.startswith(_BESIDE_THE_RULES) or to_target(OWN.rules, name):
+        if name.startswith(_WITHOUT_RULES) or to_target(OWN.rules, name):
             kept[name] = tensor
             report.records.append(TensorRecord(name, name))
         elif name.startswith(EMA):
@@ -290,19 +291,20 @@ def convert_checkpoint(
     """Read a checkpoint, convert it and write the result.
 
     Args:
-        src: Checkpoint of any known family.
-        dst: Where to write; None for a dry run.
+        src: Checkpoint of any supported family.
+        dst: File to write; None for a dry run.
         to: See `convert_state_dict`.
         family: See `convert_state_dict`.
         classes: See `convert_state_dict`.
-        check: Called with the result before it is written; may refuse it by a
+        check: Called with the result before it is written; may raise a
             `CheckpointError`.
-        for_host: Converts for a model with a detector of MMDetection, in place of
-            `convert_state_dict`.
+        for_host: Replaces `convert_state_dict` for a model with a detector of
+            MMDetection.
 
     Raises:
-        CheckpointError: ``src`` cannot be read or converted or lacks tensors of
-            a part that it has, or ``dst`` cannot be written.
+        FileNotFoundError: If there is no file ``src``.
+        CheckpointError: If ``src`` cannot be read or converted, or has a part without
+            some of its tensors, or ``dst`` cannot be written.
     """
     if dst is not None and Path(dst).exists() and Path(src).samefile(dst):
         raise CheckpointError(f'{dst}: the result would overwrite the source.')
@@ -323,10 +325,10 @@ def convert_checkpoint(
 
 
 def refuse_gaps(report: ConversionReport) -> None:
-    """Refuse a source that lacks tensors of a part that it has.
+    """Refuse a source that has only some tensors of a part.
 
     Raises:
-        CheckpointError: If it does.
+        CheckpointError: If names are in ``report.incomplete``.
     """
     gaps = report.incomplete
     if gaps:
@@ -340,7 +342,7 @@ def refuse_gaps(report: ConversionReport) -> None:
 def _pack(conversion: Conversion, source: str) -> dict:
     report = conversion.report
     wrapper = find_family(report.target).wrapper
-    # A view would be saved with all of the tensor that it looks at.
+    # A view would be saved with its complete storage.
     state_dict = {
         name: t if t.untyped_storage().nbytes() <= t.nbytes else t.clone()
         for name, t in conversion.state_dict.items()
@@ -354,7 +356,7 @@ def _pack(conversion: Conversion, source: str) -> dict:
 def _resolve_aliases(
     state_dict: dict[str, Tensor], source: Family, report: ConversionReport
 ) -> dict[str, Tensor]:
-    """Keep one name of each shared parameter; its tensors must be equal."""
+    """Keep one name of each shared parameter, whose tensors must be equal."""
     tensors = dict(state_dict)
     for name, tensor in state_dict.items():
         for alias in source.aliases:
@@ -389,14 +391,14 @@ def _drop_encoder_heads(origin: dict[str, str], report: ConversionReport) -> Non
 def _check_box_refinement(converted: dict[str, Tensor], released: bool) -> None:
     """Refuse heads that are the same in all layers.
 
-    Without iterative refinement all layers share one head, which predicts
-    offsets from the first reference points; it is of no use in a detector that
-    refines the boxes from layer to layer. Equal values alone do not tell in
-    MMDetection's naming: before training, heads that are not shared are equal too.
+    Without iterative refinement all layers share one head, which predicts offsets from
+    the first reference points; a detector that refines the boxes from layer to layer
+    cannot use it. With MMDetection's names equal values are no proof: before training,
+    heads that are not shared are also equal.
 
     Args:
         converted: Tensors by mmfdta's names.
-        released: Whether they come from the released code.
+        released: Whether they come from released code.
     """
     layers: dict[str, list[Tensor]] = {}
     for name, tensor in converted.items():
@@ -410,7 +412,7 @@ def _check_box_refinement(converted: dict[str, Tensor], released: bool) -> None:
     if pairs and same:
         raise CheckpointError(
             'the decoder layers share one box head: it is a Deformable DETR without '
-            'iterative box refinement, and the models here refine boxes; take the '
+            'iterative box refinement, and the models here refine boxes; use the '
             'variant with refinement.'
         )
 
@@ -420,7 +422,7 @@ def _select_classes(
     choice: ClassChoice | Callable[[int], ClassChoice],
     report: ConversionReport,
 ) -> dict[str, str]:
-    """Cut the class heads to the chosen rows, in place; name to what was done."""
+    """Cut the class heads to the chosen rows, in place; return name -> description."""
     heads = {n: t for n, t in converted.items() if n.startswith(CLASS_HEADS)}
     sizes = {len(tensor) for tensor in heads.values()}
     if not sizes:
@@ -440,7 +442,7 @@ def _select_classes(
 
 
 def _generate(converted: dict[str, Tensor]) -> dict[str, str]:
-    """Add tensors that have no counterpart, in place; name to the reason."""
+    """Add tensors that have no counterpart, in place; return name -> reason."""
     reasons = {}
     for name, tensor in list(converted.items()):
         if _MAPPER.match(name):
@@ -457,12 +459,13 @@ def _generate(converted: dict[str, Tensor]) -> dict[str, str]:
 
 
 def _draw_identity_adapter(converted: dict[str, Tensor]) -> dict[str, str]:
-    """Give a whole FDTA the projection that released files lack, in place."""
+    """Add the projection that released files do not have to a complete FDTA."""
     absent = absent_parts(OWN.rules, converted)
     if IDENTITY not in absent or {DETECTOR, ASSOCIATION} & set(absent):
         return {}
     without = _layers_of_larger_models(converted)
-    if not all(map(without.match, lacking(OWN.rules, converted, optional=False))):
+    gaps = find_missing(OWN.rules, converted, optional=False)
+    if not all(map(without.match, gaps)):
         return {}
     channels = converted['detector.level_embed'].shape[1]
     generator = torch.Generator().manual_seed(0)
@@ -479,7 +482,10 @@ def _draw_identity_adapter(converted: dict[str, Tensor]) -> dict[str, str]:
 def _look_for_gaps(
     converted: dict[str, Tensor], goal: Family, report: ConversionReport
 ) -> None:
-    """Find what ``goal`` has a place for and the source has not."""
+    """Find parts and tensors that ``goal`` has a name for and the source does not have.
+
+    They are written to ``report``.
+    """
     rules = [r for r in OWN.rules if goal.why_left_out(r.target.text) is None]
     absent = absent_parts(rules, converted)
     present = {rule.part for rule in rules} - set(absent)
@@ -487,17 +493,17 @@ def _look_for_gaps(
     report.absent = [part for part in absent if part in expected]
     without = _layers_of_larger_models(converted)
     report.optional, report.incomplete = (
-        [n for n in lacking(rules, converted, optional=o) if not without.match(n)]
+        [n for n in find_missing(rules, converted, optional=o) if not without.match(n)]
         for o in (True, False)
     )
 
 
 def _layers_of_larger_models(converted: dict[str, Tensor]) -> re.Pattern[str]:
-    """Say, by the shapes, which layers of the released models a smaller one has not.
+    """Match names of layers that the released models have and this smaller one has not.
 
-    The blocks of a ResNet-18 or 34 have two convolutions, the first of 3x3; a detector
-    on the three levels of the backbone has no level of its own. YOLOX-nano has pairs of
-    separable convolutions where larger ones have one.
+    The shapes tell: the blocks of a ResNet-18 or 34 have two convolutions, the first of
+    3x3, and a detector on three levels uses only those of the backbone. YOLOX-nano has
+    pairs of separable convolutions where larger models have one convolution.
     """
     names = []
     first = converted.get('detector.backbone.layer1.0.conv1.weight')
@@ -520,7 +526,7 @@ def _rename(
     reasons: dict[str, str],
     report: ConversionReport,
 ) -> dict[str, Tensor]:
-    """Give mmfdta's tensors the names of ``goal``, aliases included."""
+    """Rename mmfdta's tensors to the names of ``goal``, including aliases."""
     result: dict[str, Tensor] = {}
     for name, tensor in converted.items():
         source = origin.get(name)

@@ -1,8 +1,8 @@
 # Copyright (c) mmfdta authors.
-"""The families of checkpoints and how to tell them apart.
+"""The families of checkpoints, and how they are recognised.
 
-A family is a code base with its own parameter names. To add one, write its
-tables in `names`, make a `Family` of them and put it into `FAMILIES`.
+A family is a code base with its own parameter names. To add one, write its tables in
+`names`, make a `Family` from them and add it to `FAMILIES`.
 """
 
 import re
@@ -26,11 +26,11 @@ from .names import (
 )
 from .rules import Alias, Rule
 
-TWO_STAGE = 'a two-stage detector makes its queries with it, one-stage ones do not'
+TWO_STAGE = 'only a two-stage detector uses it, to make its queries'
 COUNTER = 'counts training batches; frozen normalisation does not use it'
-NEVER_USED = 'the released code makes it and never uses it'
+NEVER_USED = 'the released code never uses it'
 AVERAGED = 'a copy: the weights under their own names are the averaged ones'
-CRITERION = 'belongs to the loss of the identity adapter, which released files lack'
+CRITERION = 'belongs to the loss of the identity adapter, not in released files'
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,17 @@ class Family:
 
     Attributes:
         key: Name on the command line.
-        title: Name for people.
-        signature: Patterns; every one is found in some parameter name.
-        foreign: Patterns; none is found in any parameter name.
-        rules: Names here and in mmfdta.
-        aliases: Names that list a tensor once more.
+        title: Name for messages.
+        signature: Patterns; each must be found in some parameter name.
+        foreign: Patterns; none may be found in any parameter name.
+        rules: Names in the family and in mmfdta.
+        aliases: Names that list a tensor a second time.
         dropped: Patterns of source names that are not used, and why.
-        left_out: Patterns of mmfdta names that the family has no place for, and
-            why; None if nothing is converted to it.
+        left_out: Patterns of mmfdta names for which the family has no names, and why;
+            None if nothing is converted to the family.
         wrapper: Key of the state dict in a file of the family.
-        draws_identity: Whether files of the family lack the identity adapter that
-            the model has.
+        draws_identity: Whether the model has an identity adapter that files of the
+            family do not have.
     """
 
     key: str
@@ -64,7 +64,7 @@ class Family:
     draws_identity: bool = False
 
     def owns(self, names: Iterable[str]) -> bool:
-        """Whether a state dict with these names is of the family."""
+        """Return whether a state dict with these names belongs to the family."""
         names = tuple(names)
 
         def found(pattern: str) -> bool:
@@ -73,7 +73,7 @@ class Family:
         return all(map(found, self.signature)) and not any(map(found, self.foreign))
 
     def why_left_out(self, name: str) -> str | None:
-        """Why the family has no place for an mmfdta tensor, None if it has one."""
+        """Return why the family has no name for an mmfdta tensor, or None."""
         return reason_for(self.left_out or (), name)
 
 
@@ -215,7 +215,7 @@ FAMILIES = (
 OWN = FAMILIES[0]
 # Names of the detector of MMDetection in a `QueryDetector`.
 HOST = 'detector.host.'
-# What Deformable DETR of one stage, FDTA's detector and MOTR's have not.
+# Modules that one-stage Deformable DETR and the detectors of FDTA and MOTR do not have.
 _ONLY_OF_HOSTS = re.compile(
     r'(detector\.)?((memory|pos)_trans_(fc|norm)|dn_query_generator|query_map'
     r'|decoder\.(ref_point_head|query_scale|norm|post_norm))\.'
@@ -228,7 +228,11 @@ TARGETS = tuple(family.key for family in FAMILIES if family.left_out is not None
 
 
 def find_family(key: str) -> Family:
-    """The family with this key."""
+    """Return the family with this key.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
     for family in FAMILIES:
         if family.key == key:
             return family
@@ -237,17 +241,17 @@ def find_family(key: str) -> Family:
 
 
 def find_owner(names: Iterable[str]) -> Family | None:
-    """The family whose parameter names these are; None if there is none."""
+    """Return the family to which parameter names belong; None if there is none."""
     names = tuple(names)
     return next((family for family in FAMILIES if family.owns(names)), None)
 
 
 def find_host(names: Iterable[str]) -> str | None:
-    """Say what the names of a model's host begin with; None if it has none.
+    """Return the prefix of the names of a model's host; None if it has no host.
 
     Args:
-        names: Those of a tracker with a `QueryDetector`, of one on the boxes of such a
-            detector of MMDetection, or of that detector alone.
+        names: Parameter names of a tracker with a `QueryDetector`, of a tracker on the
+            boxes of such a detector of MMDetection, or of that detector alone.
     """
     names = tuple(names)
     if any(name.startswith(HOST) for name in names):
@@ -259,10 +263,10 @@ def find_host(names: Iterable[str]) -> str | None:
 
 
 def recognise(names: Iterable[str]) -> Family:
-    """The family whose parameter names these are.
+    """Return the family to which parameter names belong.
 
     Raises:
-        CheckpointError: No family has such names.
+        CheckpointError: If no family has such names.
     """
     names = tuple(names)
     family = find_owner(names)
@@ -278,7 +282,7 @@ def recognise(names: Iterable[str]) -> Family:
 
 
 def reason_for(patterns: Iterable[tuple[str, str]], name: str) -> str | None:
-    """The reason that goes with the first pattern found in ``name``."""
+    """Return the reason of the first pattern that is found in ``name``, or None."""
     for pattern, reason in patterns:
         if re.search(pattern, name):
             return reason

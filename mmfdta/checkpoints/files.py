@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Read checkpoint files without running anything in them, and write whole ones."""
+"""Reads checkpoint files without running anything in them, and writes complete ones."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -13,13 +13,13 @@ from torch import Tensor
 from mmfdta.structures.whole_files import open_whole
 
 WRAPPERS = ('state_dict', 'model', 'model_state_dict')
-# What wrappers for several processes put before every name, and compiled modules
-# wherever they are.
+# Wrappers for several processes add the first to the beginning of every name, compiled
+# modules add the second anywhere.
 PREFIX = 'module.'
 COMPILED = '_orig_mod.'
-# What training scripts put beside the weights. It is not wanted, so it is not
-# built either: each such object is read as an `_Ignored`. (The training state of
-# MMEngine is declared in `mmfdta.utils.safe_loading`.)
+# Objects that training scripts save with the weights. They are not needed, so they are
+# not built: each is read as an `_Ignored`. (The training state of MMEngine is declared
+# in `mmfdta.utils.safe_loading`.)
 _BESIDE_WEIGHTS = (
     'argparse.Namespace',
     'collections.defaultdict',
@@ -32,17 +32,18 @@ class CheckpointError(ValueError):
 
 
 class _Ignored(dict):
-    """Takes the place of an object that stands beside the weights."""
+    """Replaces an object that was saved with the weights."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__()
 
     def __setstate__(self, state: object) -> None:
-        """Forget the object's content."""
+        """Ignore the object's content."""
 
 
 def _ignore_beside_weights() -> AbstractContextManager:
-    # Older PyTorch cannot replace a class while reading; it refuses the file.
+    # Older versions of PyTorch cannot replace a class while reading; they refuse the
+    # file.
     if digit_version(torch.__version__) < digit_version('2.6'):
         return nullcontext()
     return torch.serialization.safe_globals(
@@ -53,20 +54,19 @@ def _ignore_beside_weights() -> AbstractContextManager:
 def read_content(path: str | Path) -> object:
     """Read a checkpoint with ``weights_only=True``.
 
-    Only tensors and plain values are built. Every command reads checkpoints with
-    this function; what MMEngine loads itself is made safe by
-    `mmfdta.utils.safe_loading`.
+    Only tensors and plain values are built. Every command reads checkpoints with this
+    function; `mmfdta.utils.safe_loading` makes MMEngine's own loading safe.
 
     Args:
         path: A file written by ``torch.save``, or its address, which MMEngine's
             file clients fetch.
 
     Returns:
-        What it holds, on the CPU.
+        The content, on the CPU.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        CheckpointError: The file cannot be read, or not without running code.
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file cannot be read, or not without running code.
     """
     if '://' in str(path):
         with get_local_path(str(path)) as local:
@@ -87,21 +87,21 @@ def _read_file(path: Path, name: str) -> object:
     try:
         with _ignore_beside_weights():
             return torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # whatever a damaged or hostile file provokes
+    except Exception as error:  # damaged and hostile files raise errors of any type
         raise CheckpointError(_explain(name, path, error)) from error
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Read a checkpoint file and take out its state dict.
+    """Read the state dict of a checkpoint file.
 
-    The file is read with :func:`read_content`. The state dict may be the file's
-    whole content or lie under ``state_dict``, ``model`` or ``model_state_dict``;
-    what parallel and compiled modules put into names is removed. Tensors are on the
-    CPU, in the order of the file.
+    The file is read with :func:`read_content`. The state dict may be the complete
+    content of the file, or be under ``state_dict``, ``model`` or ``model_state_dict``;
+    prefixes of parallel and compiled modules are removed. Tensors are on the CPU, in
+    the order of the file.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        CheckpointError: The file cannot be read as weights.
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file cannot be read as weights.
     """
     content = read_content(path)
     try:
@@ -118,7 +118,7 @@ def _explain(name: str, path: Path, error: Exception) -> str:
         ).strip()
         return (
             f'{name}: refused, because reading it would run code that comes with the '
-            f'file ({found}). A checkpoint should hold tensors and plain values only; '
+            f'file ({found}). A checkpoint should have only tensors and plain values; '
             'nothing was run. If you trust its origin, save its state dict alone.'
         )
     with open(path, 'rb') as file:
@@ -130,7 +130,7 @@ def _explain(name: str, path: Path, error: Exception) -> str:
         return f'{refused}, but a web page saved in its place; download it again.'
     if 'TorchScript' in detail:
         return f'{refused}, but a TorchScript program; save its state dict.'
-    # PyTorch's advice for other pickles is to let the file run code.
+    # PyTorch's message for other pickles advises to let the file run code.
     reason = '' if 'weights_only' in detail else f' ({type(error).__name__}: {detail})'
     return (
         f'{refused}{reason}. The file is truncated, damaged, or of another kind; it '
@@ -139,10 +139,10 @@ def _explain(name: str, path: Path, error: Exception) -> str:
 
 
 def clean_state_dict(content: object) -> dict[str, Tensor]:
-    """Take the state dict out of the content of a checkpoint.
+    """Return the state dict in the content of a checkpoint.
 
     Raises:
-        CheckpointError: There is no state dict in it, or not all of it is
+        CheckpointError: If there is no state dict, or it has values that are not
             tensors.
     """
     if not isinstance(content, Mapping):
@@ -160,8 +160,8 @@ def clean_state_dict(content: object) -> dict[str, Tensor]:
     for name, value in weights.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
             raise CheckpointError(
-                f'the state dict holds {name!r}, a {type(value).__name__}, where '
-                'a tensor was expected.'
+                f'the state dict has {name!r}, a {type(value).__name__}, where a '
+                'tensor was expected.'
             )
     state_dict = {
         name.replace(COMPILED, ''): tensor.detach() for name, tensor in weights.items()
@@ -172,16 +172,16 @@ def clean_state_dict(content: object) -> dict[str, Tensor]:
 
 
 def write_checkpoint(content: dict, path: str | Path) -> None:
-    """Save ``content`` under a temporary name, then rename it.
+    """Write a checkpoint file that appears only when it is complete.
 
     Args:
         content: Tensors and plain values, so that the file can be read with
             ``weights_only=True``.
-        path: Where to write; missing folders are made.
+        path: The file; missing folders are made.
 
     Raises:
-        CheckpointError: The disk is full or cannot be written; a file that was
-            there before is left as it was.
+        CheckpointError: If the disk is full or cannot be written; a file that existed
+            before is unchanged.
     """
     try:
         with open_whole(path) as file:

@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Weights for the detector of MMDetection inside of a `QueryDetector`, its host.
+"""Weights for the detector of MMDetection inside a `QueryDetector`, its host.
 
-There are no tables of names here: the host keeps MMDetection's, so the model itself
-says what a file has to hold. Every tensor of the file is used or dropped with a reason,
-and every tensor of the host comes from the file or is made with a reason.
+There are no tables of names here: the host has MMDetection's names, so the model itself
+defines what a file must have. Every tensor of the file is used, or dropped with a
+reason, and every tensor of the host comes from the file, or is made with a reason.
 """
 
 import re
@@ -20,13 +20,13 @@ from .families import AVERAGED, EMA, HOST, OWN, find_host
 from .files import CheckpointError
 from .names import ASSOCIATION, IDENTITY, SPATIAL, TEMPORAL
 
-# Where a host stands in a model, in a tracker on boxes, and on its own.
+# Prefixes of a host in FDTA, in a tracker on boxes, and alone.
 _PREFIXES = (HOST, 'detector.', '')
 _CLASS_ROWS = re.compile(
     r'((aux_)?cls_branches\.\d+|fc_cls)\.(weight|bias)$|label_embedding\.weight$'
 )
 _NECK_BIAS = re.compile(r'neck\.(extra_)?convs\.\d+\.conv\.bias$')
-# DDQ's decoder gets these heads in its first training step, by a name of its own.
+# DDQ's decoder gets these heads in its first training step, under its own name.
 _ALIAS, _NAMED = 'decoder.aux_reg_branches.', 'bbox_head.aux_reg_branches.'
 _SAME = f'the same tensor as {_NAMED}*'
 _DEPTH = re.compile(r'spatial_adapter\.|decoder\.layers\.\d+\.depth_')
@@ -45,7 +45,7 @@ T = TypeVar('T')
 
 
 def differ_by_aliases(found: Iterable[str], expected: Iterable[str]) -> bool:
-    """Whether only one of two has the names that a training gives parameters besides.
+    """Return whether only one side has the second names that a training adds.
 
     Args:
         found: Names in a file.
@@ -56,9 +56,9 @@ def differ_by_aliases(found: Iterable[str], expected: Iterable[str]) -> bool:
 
 
 def describe_host(model: nn.Module) -> tuple[str, int]:
-    """Name the class of a model's host, and count its heads' rows for the background.
+    """Return the class name of a model's host, and its heads' rows for the background.
 
-    Heads with a softmax have one, those whose scores are sigmoids none.
+    Heads with a softmax have one such row, heads with sigmoids none.
     """
     host = getattr(model, 'detector', model)
     host = getattr(host, 'host', host)
@@ -76,21 +76,22 @@ def fit_host(
     choose: Callable[[int, int], ClassChoice],
     background: int = 0,
 ) -> Conversion | None:
-    """Give a model with a host what a file has for it.
+    """Convert the weights of a file for a model with a host.
 
-    Class heads, the encoder's and the auxiliary ones included, and the label embedding
-    of denoising queries are cut to the chosen classes, queries to the first ones.
+    All class heads, also those of the encoder and auxiliary ones, and the label
+    embedding of denoising queries are cut to the chosen classes. If the file has more
+    queries than the model, the first ones are used.
 
     Args:
-        weights: What the file holds: a detector of MMDetection alone or in a tracker.
+        weights: Weights of a detector of MMDetection alone or in a tracker.
         expected: Names and shapes of the model; `find_host` finds a host in it.
-        title: The host's class.
-        choose: Says which classes stay, given their number in file and model.
-        background: Rows that class heads have for the background, at their end.
+        title: Class name of the host.
+        choose: Chooses the classes to keep from their numbers in file and model.
+        background: Number of rows at the end of class heads for the background.
 
     Returns:
-        What the model takes, by its names, and the account; None if the file is of no
-        such detector.
+        The weights by the model's names, and the report; None if the file has no such
+        detector.
 
     Raises:
         CheckpointError: If it is of another detector or size.
@@ -110,9 +111,9 @@ def fit_host(
     for name, shape in host.items():
         tensor, reason = _cut(name, tensors[name], shape, rows, background)
         if tuple(tensor.shape) != shape:
-            advice = 'take the config of its size'
+            advice = 'use the config of its size'
             if name.startswith('decoder.ref_point_head.'):
-                # OneDL's fork of MMDetection has a wider layer there than the zoo.
+                # This layer is wider in OneDL's fork of MMDetection than in the zoo.
                 other = 'DINO' if tensor.numel() > prod(shape) else 'ZooDINO'
                 advice = f'set model.detector.host.type={other!r}, or {advice}'
             raise CheckpointError(
@@ -139,7 +140,7 @@ def fit_host(
         if why is None:
             raise CheckpointError(
                 f'{name} has no place in the {title} of the config: no tensor is left '
-                'out without a reason; take the config of the detector that it is of'
+                'out without a reason; use the config of the detector that it is from'
             )
         report.records.append(TensorRecord(name, None, why))
     report.absent = list(
@@ -149,17 +150,17 @@ def fit_host(
 
 
 def _under(prefix: str, names: Mapping[str, T]) -> dict[str, T]:
-    """Take what is under a prefix, by the rest of its name."""
+    """Return the items whose names have a prefix, by the rest of the name."""
     return {n.removeprefix(prefix): v for n, v in names.items() if n.startswith(prefix)}
 
 
 def _complete(
     found: Mapping[str, Tensor], host: Shapes, title: str
 ) -> dict[str, tuple[Tensor, str]]:
-    """Make what a file may lack, each with the reason.
+    """Make tensors that a file need not have, each with the reason.
 
     Raises:
-        CheckpointError: If more is missing.
+        CheckpointError: If other tensors are missing.
     """
     made: dict[str, tuple[Tensor, str]] = {}
     missing = []
@@ -191,7 +192,7 @@ def _choose_rows(
     background: int,
     report: ConversionReport,
 ) -> tuple[int, ...] | None:
-    """Find the rows of the classes that stay; None for all.
+    """Find the rows of the classes to keep; None for all.
 
     Raises:
         CheckpointError: If heads have different numbers of classes.
@@ -217,7 +218,7 @@ def _choose_rows(
 
 
 def _background(name: str, background: int) -> int:
-    """Rows for the background; denoising gives labels to objects only."""
+    """Return the rows for the background; denoising queries have only objects."""
     return 0 if name.endswith('label_embedding.weight') else background
 
 
@@ -228,7 +229,7 @@ def _cut(
     rows: tuple[int, ...] | None,
     background: int,
 ) -> tuple[Tensor, str]:
-    """Cut a tensor to the classes and queries of the model, and say so."""
+    """Cut a tensor to the classes and queries of the model, with the reason."""
     if rows is not None and _CLASS_ROWS.search(name):
         last = range(len(tensor) - _background(name, background), len(tensor))
         return tensor[[*rows, *last]], f'classes {", ".join(map(str, rows))}'
@@ -238,14 +239,14 @@ def _cut(
 
 
 def _why_dropped(inner: str | None, found: Mapping[str, Tensor]) -> str | None:
-    """Say why a tensor of the file is not used.
+    """Return why a tensor of the file is not used; None if there is no reason.
 
     Args:
-        inner: Its name in the detector; None if it is of another part.
+        inner: Its name in the detector; None if it belongs to another part.
         found: The detector's tensors in the file.
 
     Raises:
-        CheckpointError: If two names of one parameter hold different values.
+        CheckpointError: If two names of one parameter have different values.
     """
     if inner is None or _DEPTH.match(inner):
         return 'the model has no such part'
@@ -263,6 +264,6 @@ def _why_dropped(inner: str | None, found: Mapping[str, Tensor]) -> str | None:
 
 
 def _part_of(name: str) -> str:
-    """The part of a model that a name is of, for people."""
+    """Return the part of a model to which a name belongs, for messages."""
     known = (part for prefix, part in _PARTS.items() if name.startswith(prefix))
     return next(known, name.split('.')[0].replace('_', ' '))

@@ -1,22 +1,21 @@
 # Copyright (c) mmfdta authors.
 """Tables of parameter names: other code bases and mmfdta.
 
-Deformable DETR, MOTIP and FDTA as released grew from one code base: MOTIP holds
-Deformable DETR as ``detr``, and FDTA adds the depth branch to it and the temporal
-adapter beside it. In Deformable DETR's decoder layers ``norm2`` follows
-self-attention, ``norm1`` deformable attention and ``norm3`` the FFN; MMDetection
-numbers them in the order of use.
+Released Deformable DETR, MOTIP and FDTA grew from one code base: MOTIP contains
+Deformable DETR as ``detr``, and FDTA adds the depth branch inside it and the temporal
+adapter outside. In Deformable DETR's decoder layers ``norm2`` follows self-attention,
+``norm1`` deformable attention and ``norm3`` the FFN; MMDetection numbers them in the
+order of use.
 
 MOTR's detector has the names of Deformable DETR. Its decoder layers have a second
-self-attention, for tracks alone, with ``norm4`` after it; ``track_embed`` is the
-query interaction module.
+self-attention, only among tracks, with ``norm4`` after it; ``track_embed`` is the query
+interaction module.
 
-YOLOX is as Megvii's code has it, in any size, nano with its separable convolutions;
-ByteTrack, OC-SORT and DanceTrack
-publish detectors with these names.
+YOLOX has the names of Megvii's code, in any size, including nano with its separable
+convolutions. ByteTrack, OC-SORT and DanceTrack publish detectors with these names.
 
-mmfdta's detectors are MMDetection's, so one table serves both: MMDetection's names
-are those of mmfdta without ``detector.``.
+mmfdta's detectors are MMDetection's, so one table serves both: MMDetection's names are
+those of mmfdta without ``detector.``.
 """
 
 import re
@@ -136,7 +135,7 @@ _ID_DECODER = (
     ('ffn_layers.{i}.linear2.{p}', 'layers.{i}.ffn.linear2.{p}'),
     ('ffn_norm_layers.{i}.{p}', 'layers.{i}.ffn_norm.{p}'),
 )
-# In the previous naming each FFN holds its norm.
+# In the previous naming each FFN contains its norm.
 _PREVIOUS_TRAJECTORY = (
     ('trajectory_feature_adapter.linear1.{p}', 'adapter.linear1.{p}'),
     ('trajectory_feature_adapter.linear2.{p}', 'adapter.linear2.{p}'),
@@ -222,7 +221,7 @@ DETR_BOX_ALIAS = Alias(
     Template('detr.transformer.decoder.bbox_embed.{i}.layers.{j}.{p}'),
     Template('detr.bbox_embed.{i}.layers.{j}.{p}'),
 )
-# Only a two-stage detector hands its class heads to the decoder.
+# Only the decoder of a two-stage detector has the class heads.
 CLASS_ALIAS = Alias(
     Template('transformer.decoder.class_embed.{i}.{p}'),
     Template('class_embed.{i}.{p}'),
@@ -291,7 +290,7 @@ _YOLOX_PREDICTIONS = (
     ('head.obj_preds.{i}.{p}', 'bbox_head.multi_level_conv_obj.{i}.{p}'),
 )
 _YOLOX_LEAVES = ('conv.weight', 'bn.{bn}', 'bn.num_batches_tracked')
-# In YOLOX-nano each of these convolutions is a pair of them.
+# In YOLOX-nano each of these convolutions is a depthwise and a pointwise one.
 YOLOX_SEPARABLE = (
     r'(backbone\.stage\d\.0|.*\.blocks\.[^.]+\.conv2|neck\.downsamples\.\d'
     r'|bbox_head\.multi_level_(cls|reg)_convs\.[^.]+\.[^.]+)'
@@ -355,7 +354,7 @@ COUNTERS = tuple(
 
 
 def _own(prefix: str, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
-    """The target side of ``rules`` on both sides, without ``prefix`` at left."""
+    """Return rules with the target names on both sides, the source without a prefix."""
     counters = table(
         DETECTOR, [(n, n) for n in COUNTERS], target='detector.', optional=True
     )
@@ -365,7 +364,7 @@ def _own(prefix: str, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     )
 
 
-# Which no released file has.
+# No released file has a gate.
 _GATE = 'detector.decoder.layers.{i}.depth_attn_gate'
 MMFDTA_RULES = (
     *_own('', RELEASED_RULES + TRACK_RULES + YOLOX_RULES),

@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
 """Weights that others have published, by short names, and the scores stated for them.
 
-Addresses, scores and the digits of hashes are those of the pages that `source` names.
-What a page does not say is not known here either: MMDetection states no sizes, and
-only the names of its files hold digits of their SHA-256.
+Addresses, scores and the digits of hashes are from the pages that `source` names. What
+a page does not state is left out: MMDetection states no sizes, and only the names of
+its files contain digits of their SHA-256.
 """
 
 from collections.abc import Mapping
@@ -37,12 +37,13 @@ SERVERS: Mapping[tuple[str, str], str] = MappingProxyType(
         ('MOT17', 'test'): 'https://motchallenge.net/',
     }
 )
-# How far the same weights on the same data may be from a figure, in percent: rounding,
-# and what other kernels do to near ties (docs/published_weights.md says how much).
+# Largest difference between a figure and the score of the same weights on the same
+# data, in percent: rounding, and near ties that other kernels decide differently
+# (measured in docs/published_weights.md).
 TOLERANCE: Mapping[str, float] = MappingProxyType(
     {'HOTA': 0.2, 'DetA': 0.1, 'AssA': 0.3, 'MOTA': 0.1, 'IDF1': 0.3}
 )
-# Sequences of a split, where its authors' page says how many there are.
+# Number of sequences of a split, if its authors' page states it.
 SEQUENCES: Mapping[tuple[str, str], int] = MappingProxyType(
     {
         ('DanceTrack', 'val'): 25,
@@ -55,19 +56,18 @@ SEQUENCES: Mapping[tuple[str, str], int] = MappingProxyType(
 
 @dataclass(frozen=True)
 class PublishedScores:
-    """What one page says that weights score on one split.
+    """Scores of weights on one split, as stated on one page.
 
     Attributes:
         data: Title of the data set.
         split: ``val``, ``test`` or ``second halves``.
-        scores: In percent.
+        scores: Scores in percent.
         source: The page.
-        config: Name of the config that is to give them; of detectors on COCO
+        config: Name of the config that should reach them. For detectors on COCO it is
             MMDetection's own, below its ``configs``; empty if there is none.
         origin: Who states them.
-        options: What ``--cfg-options`` has to set, as the config's default is another
-            split.
-        remark: What is known to differ between that run and one of the config.
+        options: Values for ``--cfg-options``, if the config's default is another split.
+        remark: Known differences between that run and one of the config.
     """
 
     data: str
@@ -86,7 +86,7 @@ class PublishedScores:
 
     @property
     def server(self) -> str:
-        """Who scores it; empty where the ground truth is published."""
+        """Address of the server that scores it; empty if the ground truth is public."""
         return SERVERS.get((self.data, self.split), '')
 
 
@@ -95,20 +95,21 @@ class PublishedWeights:
     """One file of weights.
 
     Attributes:
-        name: What ``--checkpoint`` takes.
-        family: What it is a part of, for people.
+        name: Its name for ``--checkpoint``.
+        family: Group in which it is listed.
         file: Its name in the folder of fetched weights.
-        address: Where it is fetched from; None if only a browser gets it, or if it is
+        address: Address of the file; None if only a browser can fetch it, or if it is
             part of the package.
-        licence: Of the project that publishes it; data sets have terms of their own.
+        licence: Licence of the project that publishes it; data sets have their own
+            terms.
         source: The page that publishes it.
-        configs: Names of the configs that take it.
-        figures: The scores that are stated for it, the best known first.
-        size: Bytes; None if no page says it.
+        configs: Names of the configs that use it.
+        figures: The scores that are stated for it, the most important first.
+        size: Bytes; None if no page states it.
         sha256_prefix: First digits of the SHA-256 of the file; empty if none is
             published.
-        page: Where a browser gets it, if it has no address.
-        remark: What else one should know.
+        page: Page for a browser, if there is no address.
+        remark: Further information for users.
         part_of_package: Path in the package of a file that comes with it.
     """
 
@@ -137,7 +138,7 @@ class PublishedWeights:
         return self.figures[0].scored_on if self.figures else ''
 
 
-# Splits for which a test says, too, that no figure is published.
+# Splits for which `mmfdta test` also reports that no figure is published.
 SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {'DanceTrack': ('val', 'test'), 'SportsMOT': ('val', 'test')}
 )
@@ -160,9 +161,8 @@ def _test_scores(
     source: str,
     remark: str = '',
 ) -> PublishedScores:
-    """The scores of a test split; the configs of the hidden ones test on val."""
-    hidden = (title, 'test') in SERVERS
-    options = _TEST_SPLIT if hidden else ()
+    """Scores of a test split; configs test on val if its ground truth is not public."""
+    options = _TEST_SPLIT if (title, 'test') in SERVERS else ()
     return PublishedScores(
         title, 'test', scores, source, config, options=options, remark=remark
     )
@@ -229,7 +229,7 @@ def _motip(
 
 
 def _deformable_detr(data: str) -> PublishedWeights:
-    """A detector that FDTA, MOTIP and MOTR start training from."""
+    """A detector from which FDTA, MOTIP and MOTR start training."""
     file = f'r50_deformable_detr_{data}.pth'
     tuned = data.removeprefix('coco_')
     data_sets = ['dancetrack', 'sportsmot', 'bft'] if tuned == 'coco' else [tuned]

@@ -1,11 +1,10 @@
 # Copyright (c) mmfdta authors.
-"""Renaming rules: a pair of name templates that can be read both ways.
+"""Renaming rules: pairs of name templates that work in both directions.
 
-A template is a parameter name with fields in braces. ``{i}``, ``{j}`` and
-``{k}`` stand for a number, ``{i+1}`` for that number plus one, and the other
-fields for one of a few words (`WORDS`). A rule holds the template of the source
-and that of mmfdta; whatever the fields matched on one side is put in on the
-other.
+A template is a parameter name with fields in braces. ``{i}``, ``{j}`` and ``{k}`` mean
+a number, ``{i+1}`` that number plus one, and the other fields one of a few words
+(`WORDS`). A rule has the template of the source and that of mmfdta; the values that the
+fields match on one side are inserted on the other.
 """
 
 import itertools
@@ -28,7 +27,7 @@ _FIELD = re.compile(r'\{(\w+)(?:\+(\d+))?\}')
 
 @dataclass(frozen=True)
 class Template:
-    """A parameter name with fields; see the module's description."""
+    """A parameter name with fields; see the docstring of the module."""
 
     text: str
 
@@ -51,12 +50,12 @@ class Template:
 
     @cached_property
     def stem(self) -> str:
-        """The name up to the last number: what one layer's tensors share."""
+        """The name up to the last number, which the tensors of a layer share."""
         blank = _FIELD.sub(lambda f: f[0] if f[1] in WORDS else '{}', self.text)
         return blank[: blank.rfind('{}') + 2] if '{}' in blank else ''
 
     def match(self, name: str) -> dict[str, str] | None:
-        """Values of the fields if ``name`` fits the template, else None."""
+        """Return the values of the fields; None if ``name`` does not fit."""
         found = self._pattern.fullmatch(name)
         if found is None:
             return None
@@ -69,7 +68,7 @@ class Template:
         return values
 
     def fill(self, values: dict[str, str]) -> str:
-        """The name with the fields replaced by ``values``."""
+        """Return the name with the fields replaced by ``values``."""
 
         def put(field: re.Match[str]) -> str:
             if field[1] in WORDS:
@@ -79,14 +78,14 @@ class Template:
         return _FIELD.sub(put, self.text)
 
     def layer(self, name: str) -> tuple[int, ...] | None:
-        """The numbers in ``name`` if it fits the template, else None."""
+        """Return the numbers in ``name``; None if it does not fit."""
         values = self.match(name)
         if values is None:
             return None
         return tuple(int(values[f]) + shift for f, shift in self._numbers.items())
 
     def in_layer(self, layer: tuple[int, ...]) -> Iterator[str]:
-        """All names that the template has for these numbers."""
+        """Yield all names of the template with these numbers."""
         numbers = {
             field: str(number - shift)
             for (field, shift), number in zip(self._numbers.items(), layer, strict=True)
@@ -105,8 +104,8 @@ class Rule:
     Attributes:
         source: Name in the other code base.
         target: Name in mmfdta.
-        part: The part of the model it belongs to; a checkpoint has all of a
-            part or nothing of it.
+        part: The part of the model to which it belongs; a checkpoint has all tensors
+            of a part or none.
         optional: Whether a checkpoint may have the part without this tensor.
     """
 
@@ -118,15 +117,15 @@ class Rule:
 
 @dataclass(frozen=True)
 class Alias:
-    """Several names of one parameter; a checkpoint lists the tensor each time.
+    """A second name of a parameter, under which a checkpoint lists its tensor again.
 
     Attributes:
-        alias: The further name; with a number that ``name`` lacks, there is one
-            for every further layer.
-        name: The name that the tables know.
-        layers: mmfdta's tensor whose length is the number of layers, needed
-            where ``alias`` has a number that ``name`` lacks.
-        written: Whether the models that are converted to the family list it.
+        alias: The second name. If it has a number and ``name`` has none, there is one
+            for every layer after the first.
+        name: The name in the tables.
+        layers: mmfdta's tensor whose length is the number of layers; needed if
+            ``alias`` has a number and ``name`` has none.
+        written: Whether files that are converted to the family also get it.
     """
 
     alias: Template
@@ -135,7 +134,7 @@ class Alias:
     written: bool = True
 
     def further_names(self, name: str, tensors: Mapping[str, Tensor]) -> Iterator[str]:
-        """The aliases of ``name`` in a model with these mmfdta ``tensors``."""
+        """Yield the aliases of ``name`` in a model with these mmfdta ``tensors``."""
         values = self.name.match(name)
         if values is None or not self.written:
             return
@@ -153,11 +152,11 @@ def table(
     target: str = '',
     optional: bool = False,
 ) -> tuple[Rule, ...]:
-    """Make rules of template pairs.
+    """Make rules from template pairs.
 
     Args:
         part: See `Rule`.
-        pairs: Template of the source and of mmfdta.
+        pairs: Templates of the source and of mmfdta.
         source: Prefix of every source template.
         target: Prefix of every mmfdta template.
         optional: See `Rule`.
@@ -169,7 +168,7 @@ def table(
 
 
 def to_target(rules: Iterable[Rule], name: str) -> str | None:
-    """The name in mmfdta of a source tensor, None if no rule knows it."""
+    """Return the name in mmfdta of a source tensor; None if no rule fits."""
     for rule in rules:
         values = rule.source.match(name)
         if values is not None:
@@ -178,7 +177,7 @@ def to_target(rules: Iterable[Rule], name: str) -> str | None:
 
 
 def to_source(rules: Iterable[Rule], name: str) -> str | None:
-    """The other code base's name of an mmfdta tensor, None if there is none."""
+    """Return the other code base's name of an mmfdta tensor; None if no rule fits."""
     for rule in rules:
         values = rule.target.match(name)
         if values is not None:
@@ -187,7 +186,7 @@ def to_source(rules: Iterable[Rule], name: str) -> str | None:
 
 
 def absent_parts(rules: Iterable[Rule], names: Iterable[str]) -> list[str]:
-    """Parts of the model that have no tensor among the mmfdta ``names``."""
+    """List the parts of the model without a tensor among the mmfdta ``names``."""
     rules, names = tuple(rules), set(names)
     present = {
         rule.part
@@ -197,20 +196,21 @@ def absent_parts(rules: Iterable[Rule], names: Iterable[str]) -> list[str]:
     return [p for p in dict.fromkeys(rule.part for rule in rules) if p not in present]
 
 
-def lacking(rules: Iterable[Rule], names: Iterable[str], optional: bool) -> list[str]:
-    """Names in mmfdta that the present ones imply but that are not there.
+def find_missing(
+    rules: Iterable[Rule], names: Iterable[str], optional: bool
+) -> list[str]:
+    """List names in mmfdta that the given ones imply but that are missing.
 
-    All layers of a stack have the same tensors, and a part that has any tensor
-    has all of them.
+    All layers of a stack have the same tensors, and a part with any tensor has all of
+    them.
 
     Args:
         rules: A table whose target side describes the model.
-        names: The tensors that are there.
-        optional: Look for those that may be lacking (True) or for those that
-            must not (False).
+        names: The names that are not missing.
+        optional: List tensors that may be missing (True) or that must not (False).
 
     Returns:
-        Sorted names; a stack that is lacking altogether is given by its stem.
+        Sorted names; a stack that is missing completely is listed by its stem.
     """
     rules, names = tuple(rules), set(names)
     absent_part = set(absent_parts(rules, names))

@@ -224,7 +224,7 @@ def test_any_detector_of_mmdetection_goes_into_a_tracker():
     tracker['reid.head.weight'] = torch.rand(1)
     adapted, remark = adapt_weights({'state_dict': tracker}, Model(inner))
     assert equal(adapted['state_dict'], inner)
-    assert 'leaves 1' in remark
+    assert 'not the other 1' in remark
 
 
 def test_averaged_weights_are_those_under_the_own_names():
@@ -320,7 +320,7 @@ def test_a_wrong_number_of_classes_in_own_names_is_cut_too():
 # --------------------------------------------------------------------- pixels
 def test_files_of_coco_are_refused_where_pixels_are_normalised():
     model = Model(convert_state_dict(yolox()).state_dict, mean=0.45)
-    with pytest.raises(CheckpointMismatchError, match='BGR pixels as they are'):
+    with pytest.raises(CheckpointMismatchError, match='BGR pixels without normal'):
         adapt_weights(dict(model=yolox(80)), model, ('person',))
     # ByteTrack's have the same names and one class.
     _, remark = adapt_weights(dict(model=yolox()), model, ('person',))
@@ -328,4 +328,4 @@ def test_files_of_coco_are_refused_where_pixels_are_normalised():
     # What somebody has trained with MMDetection may be either.
     plain = convert_state_dict(yolox(), to='mmdet_yolox').state_dict
     _, remark = adapt_weights(dict(state_dict=plain), model, ('person',))
-    assert 'mind that' in remark
+    assert 'note that' in remark

@@ -145,7 +145,7 @@ def test_nothing_and_a_folder(tmp_path: Path) -> None:
         ([torch.ones(1)], 'found list'),
         ({'epoch': 3}, r"found the keys \['epoch'\]"),
         ({'model': {}}, 'there is no state dict'),
-        ({'model': {'a': torch.ones(1), 'b': 3}}, "holds 'b', a int"),
+        ({'model': {'a': torch.ones(1), 'b': 3}}, "has 'b', a int"),
     ],
 )
 def test_content_without_a_state_dict(tmp_path: Path, content, message: str) -> None:

@@ -60,7 +60,7 @@ def test_wrong_choice(num_classes: int, choice: ClassChoice, message: str) -> No
 
 
 def test_two_ways_at_once() -> None:
-    with pytest.raises(CheckpointError, match='not several ways'):
+    with pytest.raises(CheckpointError, match='not several of these'):
         ClassChoice(indices=(1,), names=('person',))
 
 
