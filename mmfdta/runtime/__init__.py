@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
-"""Runs exported models: NumPy, SciPy, OpenCV and onnxruntime, and no PyTorch.
+"""Runs exported models with NumPy, SciPy, OpenCV and onnxruntime, without PyTorch.
 
-Each module is imported by its name.
+Import its modules by their names.
 """
 
 __all__: list[str] = []

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Scores of identities by the exported graph of association."""
+"""Identity scores, computed by the exported graph of association."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from .sessions import run_session
 class AssociationScorer:
     """The graph of association as a function of arrays.
 
-    What it computes is :meth:`mmfdta.models.FDTA.score_identities`.
+    It computes :meth:`mmfdta.models.FDTA.score_identities`.
 
     Args:
-        session: onnxruntime's, of ``association.onnx``.
+        session: A session of onnxruntime with ``association.onnx``.
     """
 
     def __init__(self, session: Any) -> None:
@@ -31,13 +31,17 @@ class AssociationScorer:
 
         Args:
             features: The detector's embeddings of N trajectories in the last T frames,
-                float32 (T, N, C), anything where missing.
+                float32 (T, N, C), any values where missing.
             missing: (T, N) bool, True where a trajectory has no detection.
             words: (N,) int64 ID words of the trajectories.
-            embeddings: Those of the detections, float32 (n, C).
+            embeddings: Embeddings of the detections, float32 (n, C).
 
         Returns:
-            float32 (n, K + 1); the last column is "newborn". T, N and n are 1 at least.
+            float32 (n, K + 1); the last column is "newborn". T, N and n must be at
+            least 1.
+
+        Raises:
+            RuntimeError: If onnxruntime cannot compute it.
         """
         feeds = dict(
             features=np.ascontiguousarray(features, np.float32),

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""From the outputs of an exported detector to the boxes that a tracker takes."""
+"""Converts the outputs of an exported detector to detections for a tracker."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 from mmfdta.structures.boxes import corners_and_areas
 
-# What MMCV's `batched_nms` takes, and its defaults.
+# Settings of MMCV's `batched_nms` and their defaults.
 _NMS = dict(
     type='nms',
     iou_threshold=None,
@@ -23,13 +23,13 @@ _NMS = dict(
 
 @dataclass
 class Detections:
-    """What was found in a frame.
+    """The detections of a frame.
 
     Attributes:
         bboxes: float32 (n, 4), xyxy in pixels of the original frame, not clipped.
         scores: float32 (n,), in 0..1.
         labels: int64 (n,), from 0.
-        areas: float32 (n,), in square pixels; None where the tracker takes none.
+        areas: float32 (n,), in square pixels; None if the tracker does not use them.
         embeddings: float32 (n, C); None without association.
     """
 
@@ -43,15 +43,15 @@ class Detections:
 def query_detections(
     outputs: Mapping[str, np.ndarray], original_shapes: Sequence[tuple[int, int]]
 ) -> list[Detections]:
-    """Read what a detector says of its queries, as they come.
+    """Return all queries of a detector as detections, in their order.
 
     Args:
         outputs: ``boxes`` (F, Q, 4) cxcywh in 0..1 of the frame without padding,
             ``scores`` and ``labels`` (F, Q), and ``embeddings`` (F, Q, C) or none.
-        original_shapes: Height and width of each of the F frames as it was read.
+        original_shapes: Height and width of each of the F original frames.
 
     Returns:
-        Of each frame all Q queries.
+        For each frame its Q queries.
     """
     embeddings = outputs.get('embeddings')
     found = []
@@ -75,11 +75,11 @@ def yolox_detections(
         outputs: ``boxes`` (F, N, 4) xyxy in pixels of the resized frame, ``scores`` and
             ``labels`` (F, N), of all N locations.
         resized_shapes: Height and width of each of the F frames, without padding.
-        original_shapes: The same as it was read.
+        original_shapes: Height and width of each of the F original frames.
         test_cfg: ``score_thr`` and ``nms`` of the detector's config.
 
     Returns:
-        Of each frame the boxes that are left, best score first.
+        For each frame the boxes that are kept, best score first.
     """
     threshold = np.float32(test_cfg['score_thr'])
     found = []
@@ -96,21 +96,21 @@ def yolox_detections(
 
 
 def check_nms(nms: Mapping[str, Any] | None, key: str) -> None:
-    """Refuse a suppression that :func:`suppress` does not compute.
+    """Refuse settings that :func:`suppress` does not support.
 
     Args:
-        nms: As a config has it.
-        key: Where it has it.
+        nms: Settings in a config.
+        key: Their key in the config, for messages.
 
     Raises:
-        ValueError: In one line.
+        ValueError: If the type is another, or a setting is unknown or missing.
     """
     if nms is None:
         return
     kind = nms.get('type', 'nms')
     if kind != 'nms':
         raise ValueError(
-            f"{key}.type: found {kind!r}, expected 'nms', the one suppression that "
+            f"{key}.type: found {kind!r}, expected 'nms', the only suppression that "
             'runs without PyTorch; set it, or track with the config itself'
         )
     unknown = sorted(set(nms) - set(_NMS))
@@ -121,7 +121,7 @@ def check_nms(nms: Mapping[str, Any] | None, key: str) -> None:
         )
 
 
-# Two empty boxes overlap by 0 / 0; trackers refuse boxes that are not finite.
+# The overlap of two empty boxes is 0 / 0; trackers refuse boxes that are not finite.
 @np.errstate(invalid='ignore', divide='ignore')
 def suppress(
     boxes: np.ndarray,
@@ -129,17 +129,17 @@ def suppress(
     labels: np.ndarray,
     nms: Mapping[str, Any] | None,
 ) -> np.ndarray:
-    """Non-maximum suppression, to the digit as MMCV's ``batched_nms``.
+    """Non-maximum suppression, with exactly the result of MMCV's ``batched_nms``.
 
     Args:
         boxes: float32 (n, 4) xyxy.
         scores: float32 (n,).
         labels: int64 (n,).
-        nms: For which :func:`check_nms` holds; None only sorts.
+        nms: Settings that :func:`check_nms` accepts; None only sorts.
 
     Returns:
-        Which boxes are left, int64 (k,), best score first; of equal scores the first
-        box, where PyTorch promises no order.
+        Indices of the boxes that are kept, int64 (k,), best score first. Boxes with
+        equal scores keep their order; PyTorch guarantees no order for them.
     """
     if nms is None or not len(boxes):
         return _by_score(scores)
@@ -149,7 +149,7 @@ def suppress(
         apart = boxes.max() + np.float32(1)
         boxes = boxes + (labels.astype(np.float32) * apart)[:, None]
     settings = nms['iou_threshold'], nms['offset'], nms['score_threshold']
-    # So many boxes are compared class by class, even where classes do not matter.
+    # Many boxes are compared class by class, as in MMCV, even if it is class-agnostic.
     groups = [np.arange(len(boxes))]
     if len(boxes) >= nms['split_thr']:
         groups = [(labels == label).nonzero()[0] for label in np.unique(labels)]
@@ -172,7 +172,7 @@ def _greedy(
     offset: int,
     score_threshold: float,
 ) -> np.ndarray:
-    """Keep the best box, drop those that overlap it by more, and so on."""
+    """Keep the best box, drop those that overlap it too much, and repeat."""
     order = _by_score(scores)
     if score_threshold > 0:
         order = order[scores[order] > np.float32(score_threshold)]

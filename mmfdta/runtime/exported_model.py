@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""The folder of an exported model: what `model.json` says, and that all is whole."""
+"""The folder of an exported model: the content of `model.json`, and checks of files."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from mmfdta.version import __version__
 from .frame_input import FrameInput
 
 FORMAT = 1
-"""Of ``model.json``; another number means other keys."""
+"""Version of ``model.json``; another number means other keys."""
 FACTS_FILE = 'model.json'
 DETECTOR_KINDS = ('queries', 'yolox')
 PRECISIONS = ('fp32', 'fp16', 'int8')
@@ -28,9 +28,9 @@ class GraphFile:
 
     Attributes:
         file: Its name in the folder.
-        sha256: Of its content, in hexadecimal.
-        data: Files of weights that it refers to, because it would be too large for
-            ONNX with them: name -> SHA-256.
+        sha256: SHA-256 of its content, in hexadecimal.
+        data: SHA-256 by name of files with its weights, if it would be too large for
+            ONNX with them.
     """
 
     file: str
@@ -39,17 +39,17 @@ class GraphFile:
 
     @property
     def key(self) -> str:
-        """Names the graph with its weights, in 16 hexadecimal digits."""
+        """Identifies the graph with its weights, in 16 hexadecimal digits."""
         hashes = ' '.join([self.sha256, *sorted(self.data.values())])
         return hashlib.sha256(hashes.encode()).hexdigest()[:16]
 
     @staticmethod
     def describe(path: Path, data: Sequence[Path] = ()) -> dict[str, Any]:
-        """Return the arguments ``file``, ``sha256`` and ``data`` of files that exist.
+        """Return the arguments ``file``, ``sha256`` and ``data`` for existing files.
 
         Args:
             path: The ONNX file.
-            data: Files of weights that it refers to.
+            data: Files with its weights.
         """
         return dict(
             file=path.name,
@@ -62,21 +62,21 @@ class GraphFile:
 
         Raises:
             FileNotFoundError: If one is missing.
-            ValueError: If one is not what was exported.
+            ValueError: If the content of one has changed.
         """
         for name, expected in {self.file: self.sha256, **self.data}.items():
             path = folder / name
             if not path.is_file():
                 raise FileNotFoundError(
-                    f'{path}: no such file, but {FACTS_FILE} names it; copy the whole '
-                    f'folder, or {_AGAIN}'
+                    f'{path}: no such file, but {FACTS_FILE} names it; copy the '
+                    f'complete folder, or {_AGAIN}'
                 )
             found = hash_file(path)
             if found != expected:
                 raise ValueError(
                     f'{path}: found SHA-256 {found[:12]}..., expected '
-                    f'{expected[:12]}... as {FACTS_FILE} says; the file was damaged or '
-                    f'replaced: copy it anew, or {_AGAIN}'
+                    f'{expected[:12]}... as in {FACTS_FILE}; the file was damaged or '
+                    f'replaced: copy it again, or {_AGAIN}'
                 )
 
 
@@ -85,7 +85,7 @@ class DetectorFile(GraphFile):
     """The graph of the detector.
 
     Attributes:
-        kind: ``'queries'`` or ``'yolox'``: what its outputs are.
+        kind: ``'queries'`` or ``'yolox'``: the kind of its outputs.
         test_cfg: The detector's settings at test time, such as ``score_thr``.
     """
 
@@ -100,7 +100,7 @@ class AssociationFile(GraphFile):
     Attributes:
         embed_dims: Channels of the detector's embeddings, its input.
         num_id_vocabulary: Number K of ID words; it gives K + 1 scores per detection.
-        window: Frames that it looks back at most.
+        window: Number of past frames that it uses at most.
     """
 
     embed_dims: int
@@ -114,7 +114,7 @@ class CheckpointFacts:
 
     Attributes:
         name: Name of the file.
-        sha256: Of its content, in hexadecimal.
+        sha256: SHA-256 of its content, in hexadecimal.
     """
 
     name: str
@@ -123,24 +123,24 @@ class CheckpointFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedModel:
-    """All that running an exported model takes: the content of ``model.json``.
+    """The content of ``model.json``, which is all that running an exported model needs.
 
     Attributes:
         config: Name of the config.
-        checkpoint: Which weights; None for random ones.
+        checkpoint: The exported weights; None for random ones.
         precision: ``'fp32'``, ``'fp16'`` or ``'int8'``.
-        classes: Names of the classes, by label; empty where they are not known.
-        column_numbers: What column 8 of MOTChallenge text gets, by label; None for one
-            class, which is not written.
+        classes: Names of the classes, by label; empty if unknown.
+        column_numbers: Numbers for column 8 of MOTChallenge text, by label; None for
+            one class, which is not written.
         input: How a frame becomes the input of the detector.
-        detector: Its graph.
-        association: The graph that scores identities; None of trackers on boxes.
+        detector: The graph of the detector.
+        association: The graph that scores identities; None for trackers on boxes.
         tracker: The config's ``model.tracker``: ``type``, and all its settings.
-        opset: Of the ONNX operators.
-        versions: Of the packages that took part, by name.
-        check: What comparing both sides found when it was exported.
-        version: Of mmfdta.
-        folder: Where it was loaded from; not in the file.
+        opset: Version of the ONNX operators.
+        versions: Versions of the packages that exported it, by name.
+        check: Result of the comparison with PyTorch during the export.
+        version: Version of mmfdta that exported it.
+        folder: Folder from which it was loaded; not in the file.
     """
 
     config: str
@@ -160,15 +160,15 @@ class ExportedModel:
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> 'ExportedModel':
-        """Read a folder, and check that it is whole.
+        """Read a folder, and check that it is complete.
 
         Args:
-            folder: What ``mmfdta export`` wrote, wherever it is now.
+            folder: Folder that ``mmfdta export`` wrote; it may have been moved.
 
         Raises:
             FileNotFoundError: If there is no such folder, or a file of it is missing.
-            ValueError: If ``model.json`` cannot be read, is of another format, lacks a
-                key or has an unknown one, or a file is not what was exported.
+            ValueError: If ``model.json`` cannot be read or is of another format, a key
+                is missing or unknown, or the content of a file has changed.
         """
         folder = Path(folder)
         path = folder / FACTS_FILE
@@ -182,7 +182,7 @@ class ExportedModel:
             values = json.loads(path.read_text(encoding='utf-8'))
         except ValueError as error:
             raise ValueError(
-                f'{path}: found what is no JSON ({error}); copy it anew, or {_AGAIN}'
+                f'{path}: found no valid JSON ({error}); copy it again, or {_AGAIN}'
             ) from None
         model = _read_model(_Table(values, f'{path}: '), folder)
         for graph in (model.detector, model.association):
@@ -191,10 +191,10 @@ class ExportedModel:
         return model
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Write ``model.json``; the graphs lie in the folder already.
+        """Write ``model.json``.
 
         Args:
-            folder: Where to.
+            folder: The folder, which already has the graphs.
 
         Raises:
             OSError: If it cannot be written.
@@ -225,16 +225,16 @@ class ExportedModel:
 
     @property
     def config_model(self) -> dict[str, Any]:
-        """What the config's ``model`` says of thresholds, as `threshold_options` reads.
+        """The part of the config's ``model`` with thresholds.
 
-        See :mod:`mmfdta.apis.thresholds`.
+        :mod:`mmfdta.apis.thresholds` reads it like a config.
         """
         test_cfg = dict(self.detector.test_cfg)
         return dict(tracker=dict(self.tracker), detector=dict(test_cfg=test_cfg))
 
 
 def hash_file(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while block := file.read(1 << 20):
@@ -243,11 +243,14 @@ def hash_file(path: str | os.PathLike) -> str:
 
 
 class _Table:
-    """A JSON object whose keys are taken one after the other.
+    """A JSON object whose keys are read and removed one after the other.
 
     Args:
-        values: Should be one.
-        place: Begins all messages: the file, and the keys that lead here.
+        values: Content, which should be a dict.
+        place: Beginning of all messages: the file, and the keys that lead here.
+
+    Raises:
+        ValueError: If ``values`` is not a dict.
     """
 
     _NAMES: ClassVar = {str: 'text', int: 'a whole number', dict: 'keys and values'}
@@ -267,13 +270,16 @@ class _Table:
     def take(
         self, key: str, kind: type = str, optional: bool = False, among: Any = ()
     ) -> Any:
-        """Take the value of a key.
+        """Remove a key and return its value.
 
         Args:
-            key: Which.
-            kind: Its type.
+            key: Name of the key.
+            kind: Type of the value.
             optional: Whether it may be null.
-            among: The values that there are; by default any.
+            among: Allowed values; all if empty.
+
+        Raises:
+            ValueError: If the key is missing or its value is not allowed.
         """
         where = f'{self.place}{key}:'
         if key not in self._values:
@@ -288,12 +294,15 @@ class _Table:
         return value
 
     def take_list(self, key: str, kind: type, optional: bool = False) -> Any:
-        """Take a list of values of a type, as a tuple.
+        """Remove a key and return its list of values as a tuple.
 
         Args:
-            key: Which.
+            key: Name of the key.
             kind: Type of the values.
             optional: Whether it may be null.
+
+        Raises:
+            ValueError: If the key is missing or its value is not such a list.
         """
         where = f'{self.place}{key}:'
         if key not in self._values:
@@ -306,17 +315,20 @@ class _Table:
         return tuple(value)
 
     def inside(self, key: str, optional: bool = False) -> '_Table | None':
-        """Take an object in this one.
+        """Remove a key and return its object as a table.
 
         Args:
-            key: Which.
-            optional: Whether it may be null, which gives None.
+            key: Name of the key.
+            optional: Whether it may be null, for which None is returned.
+
+        Raises:
+            ValueError: If the key is missing or its value is not an object.
         """
         value = self.take(key, dict, optional)
         return None if value is None else _Table(value, f'{self.place}{key}.')
 
     def end(self) -> None:
-        """Refuse keys that nobody took."""
+        """Raise a ValueError if there are keys left, which are unknown."""
         for key in self._values:
             raise ValueError(
                 f'{self.place}{key}: found an unknown key; correct its name, or '
@@ -379,7 +391,7 @@ def _read_model(table: _Table, folder: Path) -> ExportedModel:
 
 
 def _take_files(table: _Table) -> dict[str, Any]:
-    """Take what :class:`GraphFile` has; names stay in the folder."""
+    """Read the arguments of :class:`GraphFile`; names must be those of the folder."""
     taken = dict(
         file=table.take('file'),
         sha256=table.take('sha256'),

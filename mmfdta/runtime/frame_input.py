@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""From a frame to what a detector takes: resizing and padding on arrays."""
+"""Makes the input of a detector from a frame: resizing and padding of arrays."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -18,7 +18,7 @@ from mmfdta.structures.frame_sizes import (
 )
 
 CHANNEL_ORDERS = ('rgb', 'bgr')
-# Names of MMCV.
+# MMCV's names of the kernels.
 _OPENCV = dict(
     nearest=cv2.INTER_NEAREST,
     bilinear=cv2.INTER_LINEAR,
@@ -39,17 +39,18 @@ class ResizeRule:
         rule: ``'short-side'``: the short side becomes ``short``, the long one at most
             ``max_long``, truncated (:func:`inference_size`). ``'fit'``: as large as
             ``scale`` allows for long and short side, rounded (:func:`size_within`).
-            ``'exact'``: ``scale``, width and height, whatever the ratio is.
-            ``'factor'``: each side times its factor, rounded. ``'none'``: not at all.
-        short: Wanted short side.
-        max_long: Limit of the long side; None has no limit.
+            ``'exact'``: ``scale``, width and height, for any ratio. ``'factor'``: each
+            side times its factor, rounded. ``'none'``: no resizing.
+        short: Short side after resizing.
+        max_long: Limit of the long side; None for no limit.
         scale: Two sides.
-        factors: Of width and height.
-        backend: ``'pillow'`` or ``'cv2'``: whose kernels. Pillow's are antialiased.
-        interpolation: Name of the kernel, as MMCV has it.
+        factors: Factors of width and height.
+        backend: Library of the kernels, ``'pillow'`` or ``'cv2'``. Pillow's are
+            antialiased.
+        interpolation: MMCV's name of the kernel.
 
     Raises:
-        ValueError: If there is no such rule or kernel, or a number lacks.
+        ValueError: If there is no such rule or kernel, or a number is missing.
     """
 
     rule: str = 'none'
@@ -77,7 +78,7 @@ class ResizeRule:
             )
 
     def size_of(self, shape: Size) -> Size:
-        """Say how large a frame becomes.
+        """Return the size of a frame after resizing.
 
         Args:
             shape: (H, W) of the frame.
@@ -116,12 +117,12 @@ class ResizeRule:
 
 @dataclass(frozen=True)
 class PreparedFrame:
-    """What a detector gets of a frame.
+    """A frame as the input of a detector.
 
     Attributes:
-        pixels: uint8 (3, H, W), with padding, in the order of the network.
+        pixels: uint8 (3, H, W), with padding, channels in the order of the network.
         shape: (h, w) without padding.
-        original: (H, W) of the frame itself.
+        original: (H, W) of the original frame.
     """
 
     pixels: np.ndarray
@@ -133,17 +134,17 @@ class PreparedFrame:
 class FrameInput:
     """The input of an exported model: its key ``input``.
 
-    The graph of the detector normalises; pixels come as they are.
+    Pixels are not normalised; the graph of the detector does this.
 
     Attributes:
-        channel_order: ``'rgb'`` or ``'bgr'``: what the network gets.
+        channel_order: ``'rgb'`` or ``'bgr'``, the order of the network.
         resize: How frames are resized.
         pad_divisor: Height and width become multiples of it.
-        pad_value: Grey level of the padding, 0..255. None: it is 0 after
-            normalisation, which is for the graph to do: with a fixed size it is told
-            the size without padding, else frames come without.
-        size: Width and height that all frames are padded to; None: each has its own.
-            A frame that is larger is shrunk until it fits.
+        pad_value: Grey level of the padding, 0..255. None: padding is 0 after
+            normalisation. The graph does this: with a fixed size it gets the size
+            without padding, and otherwise frames without padding.
+        size: Width and height of all frames after padding; None: each has its own.
+            Larger frames are shrunk to fit.
         mean: Per channel, 0..255; for information.
         std: Per channel, 0..255; for information.
     """
@@ -163,9 +164,9 @@ class FrameInput:
 
         Args:
             image: uint8 (H, W, 3) BGR.
-            index: Unused, as what follows; other preprocessors want it.
-            video: Name of the video.
-            num_frames: Length of the video.
+            index: Unused; part of the interface of preprocessors.
+            video: Unused; part of the interface of preprocessors.
+            num_frames: Unused; part of the interface of preprocessors.
         """
         height, width = image.shape[:2]
         rows, columns = self.input_shape(height, width)
@@ -182,14 +183,14 @@ class FrameInput:
         return PreparedFrame(pixels, (rows, columns), (height, width))
 
     def input_shape(self, height: int, width: int) -> tuple[int, int]:
-        """Say how large a frame is after resizing.
+        """Return the size of a frame after resizing.
 
         Args:
-            height: Of the frame, in pixels.
-            width: Of the frame, in pixels.
+            height: Height of the frame, in pixels.
+            width: Width of the frame, in pixels.
 
         Returns:
-            Height and width, before any padding.
+            Height and width, before padding.
         """
         size = self.resize.size_of((height, width))
         return size if self.size is None else fitting_size(size, self.size[::-1])
@@ -203,20 +204,20 @@ class FrameInput:
         return height * self.pad_divisor, width * self.pad_divisor
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what JSON can hold."""
+        """Return plain values for JSON."""
         resize = {k: v for k, v in asdict(self.resize).items() if v is not None}
         return asdict(self) | dict(resize=resize)
 
     @classmethod
     def from_dict(cls, values: Any, where: str = 'input') -> 'FrameInput':
-        """Read what :meth:`to_dict` returned.
+        """Make an object from the result of :meth:`to_dict`.
 
         Args:
             values: A mapping.
-            where: What messages call it, such as ``model.json: input``.
+            where: Its name in messages, such as ``model.json: input``.
 
         Raises:
-            ValueError: If a key is missing or unknown, or a value cannot be.
+            ValueError: If a key is missing or unknown, or a value is not allowed.
         """
         found = _checked(values, {item.name for item in fields(cls)}, where)
         names = {item.name for item in fields(ResizeRule)}
@@ -261,7 +262,7 @@ class FrameInput:
 def _checked(
     values: Any, names: set[str], where: str, optional: set[str] | None = None
 ) -> dict[str, Any]:
-    """Copy a mapping that has these keys and no others."""
+    """Copy a mapping, which must have these keys and no others."""
     if not isinstance(values, Mapping):
         raise ValueError(f'{where}: found {values!r}, expected keys and values')
     missing = sorted(names - set(values) - (optional or set()))

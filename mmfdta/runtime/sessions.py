@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Sessions of onnxruntime: on which processor, with how many threads."""
+"""Sessions of onnxruntime on a processor, with a number of threads."""
 
 import os
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-#: Name -> execution providers of onnxruntime, the first is meant, the others take
-#: operators that it lacks; and the package that has it.
+#: Name -> execution providers of onnxruntime, and the package that has the first one;
+#: the others run operators that the first does not support.
 PROVIDERS = {
     'cpu': (('CPUExecutionProvider',), 'onnxruntime'),
     'cuda': (('CUDAExecutionProvider', 'CPUExecutionProvider'), 'onnxruntime-gpu'),
@@ -28,7 +28,7 @@ PROVIDERS = {
         'onnxruntime-openvino',
     ),
 }
-# What OpenVINO says of a loop that reads values from around it.
+# OpenVINO's message for a loop that reads values of the graph around it.
 _LOOP = 'node not found in graph cache'
 # Levels of onnxruntime's log.
 _ERRORS_ONLY, _NOTHING = 3, 4
@@ -43,21 +43,22 @@ def open_session(
     """Load a graph.
 
     Args:
-        path: An ONNX file; its external data lie beside it.
+        path: An ONNX file; its external data are in the same folder.
         provider: One of `PROVIDERS`.
-        threads: Threads of an operator on a CPU; None takes one for each core.
-        key: Names the graph with its weights, such as a hash: under it TensorRT keeps
-            the engine that it built in the user's cache. None builds it anew.
+        threads: Threads of an operator on a CPU; None uses one per core.
+        key: Identifies the graph with its weights, such as a hash. TensorRT stores the
+            engine that it builds under this key in the user's cache. None builds it
+            each time.
 
     Returns:
-        A session that runs where it was asked to.
+        A session that runs on this provider.
 
     Raises:
-        ValueError: If there is no such provider, or no thread.
+        ValueError: If there is no such provider, or the number of threads is below 1.
         OSError: If the folder for engines of TensorRT cannot be made.
         ModuleNotFoundError: If onnxruntime is not installed.
-        RuntimeError: If the installed onnxruntime lacks the provider, the provider
-            cannot start here, or the file is no graph that it can run.
+        RuntimeError: If the installed onnxruntime does not have the provider, the
+            provider cannot start here, or the file is not a graph that it can run.
     """
     if provider not in PROVIDERS:
         raise ValueError(
@@ -71,9 +72,9 @@ def open_session(
     available = onnxruntime.get_available_providers()
     if wanted[0] not in available:
         raise RuntimeError(
-            f'provider: {provider!r} needs {wanted[0]}, which the installed '
-            f'onnxruntime {onnxruntime.__version__} lacks (it has '
-            f'{", ".join(available)}); uninstall it and install {package}'
+            f'provider: {provider!r} needs {wanted[0]}, but the installed '
+            f'onnxruntime {onnxruntime.__version__} only has {", ".join(available)}; '
+            f'uninstall it and install {package}'
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
@@ -84,22 +85,22 @@ def open_session(
     chosen = [(name, _options_of(name, key)) for name in wanted if name in available]
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
-    except Exception as error:  # onnxruntime's own kinds have no base but this one
-        said = ' '.join(str(error).split())
+    except Exception as error:  # onnxruntime's errors have no other common base
+        reason = ' '.join(str(error).split())
         advice = ''
-        if provider == 'openvino' and _LOOP in said:
+        if provider == 'openvino' and _LOOP in reason:
             advice = (
-                '; OpenVINO does not take its loops: export the model with --size WxH, '
-                'which writes none'
+                '; OpenVINO does not support its loops: export the model with --size '
+                'WxH, which writes none'
             )
         raise RuntimeError(
             f'{path}: onnxruntime {onnxruntime.__version__} cannot load it: '
-            f'{said}{advice}'
+            f'{reason}{advice}'
         ) from None
     running = session.get_providers()
     if running[0] != wanted[0]:
         raise RuntimeError(
-            f'provider: {wanted[0]} cannot start here, and onnxruntime took '
+            f'provider: {wanted[0]} cannot start here, and onnxruntime uses '
             f'{running[0]} instead; are its libraries installed (CUDA, cuDNN, '
             'TensorRT, OpenVINO)?'
         )
@@ -112,20 +113,20 @@ def run_session(
     """Compute all outputs of a graph, by their names.
 
     Args:
-        session: The graph.
-        inputs: By name.
+        session: A session with the graph.
+        inputs: Inputs by name.
 
     Raises:
-        RuntimeError: If it cannot be computed, such as for lack of memory.
+        RuntimeError: If it cannot be computed, for example without enough memory.
     """
     from onnxruntime import RunOptions
 
     names = [item.name for item in session.get_outputs()]
     options = RunOptions()
-    options.log_severity_level = _NOTHING  # the error says the same
+    options.log_severity_level = _NOTHING  # the error has the same text
     try:
         values = session.run(names, dict(inputs), options)
-    except Exception as error:  # onnxruntime's own kinds have no base but this one
+    except Exception as error:  # onnxruntime's errors have no other common base
         shapes = ', '.join(f'{name} {value.shape}' for name, value in inputs.items())
         raise RuntimeError(
             f'onnxruntime cannot compute the graph for {shapes}: '
@@ -135,11 +136,11 @@ def run_session(
 
 
 def _options_of(provider: str, key: str | None) -> dict[str, str]:
-    """Settings of an execution provider."""
+    """Return settings of an execution provider."""
     if provider == 'CUDAExecutionProvider':
-        return dict(use_tf32='0')  # as PyTorch's side computes
+        return dict(use_tf32='0')  # as in PyTorch
     if provider == 'TensorrtExecutionProvider' and key is not None:
-        # onnxruntime tells engines by the names in a graph, not by its weights.
+        # onnxruntime identifies engines by the names in a graph, not by its weights.
         folder = cache_folder() / key
         folder.mkdir(parents=True, exist_ok=True)
         return dict(
@@ -152,13 +153,13 @@ def _options_of(provider: str, key: str | None) -> dict[str, str]:
 
 
 def cache_folder() -> Path:
-    """Where engines of TensorRT are kept."""
+    """Return the folder in which engines of TensorRT are stored."""
     cache = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
     return Path(cache).expanduser() / 'mmfdta' / 'tensorrt'
 
 
 def describe_session(session: 'InferenceSession') -> str:
-    """Say which onnxruntime runs a session, and where."""
+    """Return the version of onnxruntime and the provider of a session, as text."""
     import onnxruntime
 
     name = session.get_providers()[0].removesuffix('ExecutionProvider')

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Trackers of exported models: state of one video, on NumPy arrays."""
+"""Trackers of exported models on NumPy arrays, each with the state of one video."""
 
 import inspect
 from collections.abc import Mapping
@@ -14,7 +14,8 @@ from mmfdta.models.trackers.embedding_memory import TrajectoryHistory
 from .box_trackers import ByteTracker, OCSORTTracker, SORTTracker
 from .box_trackers.base import Tracked
 
-#: Types of `model.tracker` that run here, and whose arguments their settings are.
+#: Types of `model.tracker` that run without PyTorch, and the classes that have their
+#: settings as arguments.
 TRACKERS: Mapping[str, type] = {
     'FDTATracker': IdentityAssignment,
     'ByteTracker': ByteTracker,
@@ -48,7 +49,7 @@ class Association(Protocol):
 
 
 class ArrayTracker(Protocol):
-    """State of one video."""
+    """A tracker on arrays, with the state of one video."""
 
     def reset(self) -> None:
         """Start a new video: no tracks, identities from 0."""
@@ -65,15 +66,16 @@ class ArrayTracker(Protocol):
         """Track the next frame.
 
         Args:
-            frame_id: Its number; 0 starts a video.
+            frame_id: Number of the frame; 0 starts a video.
             bboxes: (n, 4) float32 xyxy in pixels.
             scores: (n,) float32.
             labels: (n,) int64 classes.
-            areas: (n,) float32 in square pixels; None takes those of the boxes.
+            areas: (n,) float32 in square pixels; None uses the areas of the boxes.
             embeddings: (n, C) float32, if the tracker compares them.
 
         Returns:
-            Boxes (m, 4), scores, labels and identities (m,) int64 of what is tracked.
+            Boxes (m, 4), scores, labels and identities (m,) int64 of the tracked
+            detections.
 
         Raises:
             ValueError: If boxes or scores are not finite; the state is then as before
@@ -85,11 +87,11 @@ class WordTracker:
     """FDTA's tracker: :class:`IdentityAssignment` with the exported association.
 
     Args:
-        association: Scores words.
-        **settings: Those of :class:`FDTATracker`.
+        association: Scores ID words.
+        **settings: Settings of :class:`FDTATracker`.
 
     Attributes:
-        assignment: Who is who.
+        assignment: Assigns identities; it has the state of the video.
     """
 
     def __init__(self, association: Association, **settings: Any) -> None:
@@ -116,7 +118,7 @@ class WordTracker:
                 or ID scores are not finite; the state is then as before the frame.
         """
         if embeddings is None:
-            raise ValueError('embeddings: found none, which FDTATracker compares')
+            raise ValueError('embeddings: found none, but FDTATracker compares them')
         if frame_id == 0:
             self.reset()
         rows, identities = self.assignment.associate(
@@ -133,17 +135,17 @@ class WordTracker:
 
 
 def resolved_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Write out all settings of a tracker.
+    """Return all settings of a tracker, including defaults.
 
     Args:
         settings: A config's ``model.tracker``, or a part of it with its ``type``.
 
     Returns:
-        ``type`` without a scope, and every setting, those that are missing by default.
+        ``type`` without a scope, and every setting.
 
     Raises:
         ValueError: If the tracker does not run without PyTorch, there is no such
-            setting, or one is no number that should be one.
+            setting, or a setting that must be a number is not.
     """
     kind = str(settings.get('type')).rpartition('.')[2]
     if kind not in TRACKERS:
@@ -176,7 +178,7 @@ def build_tracker(
 
     Args:
         settings: A config's ``model.tracker``.
-        association: Scores words for `FDTATracker`; others do not ask.
+        association: Scores ID words for `FDTATracker`; other trackers do not use it.
 
     Raises:
         ValueError: If the tracker does not run without PyTorch, a setting is unknown
@@ -188,6 +190,6 @@ def build_tracker(
         return TRACKERS[kind](**resolved)
     if association is None:
         raise ValueError(
-            'association: found none, which FDTATracker asks for the scores of words'
+            'association: found none, but FDTATracker needs it for the scores of words'
         )
     return WordTracker(association, **resolved)

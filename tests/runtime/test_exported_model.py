@@ -194,4 +194,4 @@ def test_what_is_no_facts_is_told(folder, content):
 
 def test_bytes_that_are_no_text_are_told(folder):
     (folder / 'model.json').write_bytes(b'\xff\xfe\x00\x01')
-    assert 'no JSON' in refusal(folder)
+    assert 'no valid JSON' in refusal(folder)

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""MMDetection's trackers on boxes, on NumPy arrays: the same identities, no PyTorch."""
+"""MMDetection's trackers on boxes with NumPy: the same identities without PyTorch."""
 
 from .base import BoxTracker
 from .byte_tracker import ByteTracker

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""What trackers on boxes have in common."""
+"""The base classes of the trackers on boxes."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -11,15 +11,15 @@ from mmfdta.models.trackers.assignment import check_finite
 
 from . import motion
 
-# What a tracker makes of a frame: arrays of one length.
+# Result of a frame: boxes, scores, labels and identities, arrays of one length.
 Tracked = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 class BoxTracker(ABC):
     """A tracker of MMDetection on NumPy arrays, with the same identities.
 
-    It is the state of one video. Its settings have the names, the meaning and the
-    defaults that they have in MMDetection.
+    It is the state of one video. Its settings have the names, meanings and defaults of
+    MMDetection's.
     """
 
     num_identities: int
@@ -40,17 +40,17 @@ class BoxTracker(ABC):
         """Track the next frame.
 
         Args:
-            frame_id: Its number; 0 starts a video.
+            frame_id: Number of the frame; 0 starts a video.
             bboxes: (n, 4) float32 xyxy in pixels.
             scores: (n,) float32.
             labels: (n,) int64 classes; a track keeps its class.
-            areas: Unused; other trackers ask for them.
-            embeddings: Unused; other trackers ask for them.
+            areas: Unused; part of the interface of trackers.
+            embeddings: Unused; part of the interface of trackers.
 
         Returns:
-            Boxes (m, 4), scores, labels and identities (m,) int64 of what is tracked,
-            as the detector found it, in the order of MMDetection's tracker when it is
-            given the best score first, as `TrackingByDetection` does.
+            Boxes (m, 4), scores, labels and identities (m,) int64 of the tracked
+            detections. The order is that of MMDetection's tracker if it gets the best
+            score first, as `TrackingByDetection` does.
 
         Raises:
             ValueError: If boxes or scores are not finite; the state is then as before
@@ -61,7 +61,7 @@ class BoxTracker(ABC):
             self.reset()
         order = np.argsort(-scores, kind='stable')
         bboxes, scores, labels = bboxes[order], scores[order], labels[order]
-        # Boxes without an area have no ratio of sides; such tracks match nothing.
+        # Boxes without an area have no aspect ratio; such tracks match nothing.
         with np.errstate(all='ignore'):
             rows, identities = self._associate(frame_id, bboxes, scores, labels)
         return bboxes[rows], scores[rows], labels[rows], identities
@@ -70,7 +70,7 @@ class BoxTracker(ABC):
     def _associate(
         self, frame_id: int, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the detections that are tracked (m,) and their identities (m,)."""
+        """Return indices (m,) of the tracked detections and their identities (m,)."""
 
     def _new_identities(self, number: int) -> np.ndarray:
         first = self.num_identities
@@ -82,26 +82,26 @@ class BoxTracker(ABC):
 FIELDS: list[tuple] = [
     ('identity', np.int64),
     ('label', np.int64),
-    ('last_frame', np.int64),  # in which it was found
-    ('num_found', np.int64),  # frames in which it was found
+    ('last_frame', np.int64),  # last frame in which it was found
+    ('num_found', np.int64),  # number of frames in which it was found
     ('tentative', np.bool_),
     ('state', np.float64, (5, 4)),  # see `motion`
 ]
 
 
 class MotionTracker(BoxTracker):
-    """Tracks with a Kalman filter each: what ByteTrack and OC-SORT share.
+    """The base class of ByteTrack and OC-SORT: each track has a Kalman filter.
 
-    A new track is tentative until it was found in `num_tentatives` frames, those of
-    frame 0 aside, and ends with the first frame in which it is not. Any other ends
-    with frame number `num_frames_retain` in which it is not found.
+    A new track is tentative until it was found in `num_tentatives` frames, and ends
+    with the first frame in which it is not found. Tracks of frame 0 are never
+    tentative. Other tracks end when they were not found in `num_frames_retain` frames.
 
     Args:
-        init_track_thr: A detection with a higher score starts a track while there is
-            none.
+        init_track_thr: If there are no tracks, a detection with a higher score starts
+            one.
         num_tentatives: Frames until a track is no longer tentative.
-        num_frames_retain: Frames until a track that is lost ends.
-        fields: Of a track.
+        num_frames_retain: Frames until a lost track ends.
+        fields: Fields of a track, for ``numpy.dtype``.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class MotionTracker(BoxTracker):
     def reset(self) -> None:
         """Start a new video: no tracks, identities from 0."""
         self.num_identities = 0
-        # In the order of their identities.
+        # Sorted by identity.
         self.tracks = np.zeros(0, self._fields)
 
     def _associate(
@@ -158,19 +158,19 @@ class MotionTracker(BoxTracker):
     def _match(
         self, frame_id: int, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Find the tracks again.
+        """Match the tracks with detections.
 
         Returns:
-            Detections (m,) that are tracked, in the order of the result, and the index
-            of each one's track, -1 for a new one.
+            Indices (m,) of the tracked detections, in the order of the result, and the
+            index of each one's track, -1 for a new one.
         """
 
     def _find(self, found: np.ndarray, boxes: np.ndarray) -> None:
-        """Take the boxes (n, 4) in which tracks (n,) were found, in place."""
+        """Update tracks (n,) with the boxes (n, 4) of their detections, in place."""
         found['state'] = motion.correct(found['state'], motion.measure(boxes))
 
     def _begin(self, born: np.ndarray, boxes: np.ndarray) -> None:
-        """Take the boxes (n, 4) with which tracks (n,) begin, in place."""
+        """Initialise new tracks (n,) with their boxes (n, 4), in place."""
         born['state'] = motion.begin(motion.measure(boxes))
 
 
@@ -187,10 +187,10 @@ def check_keys(where: str, found: Mapping[str, float], expected: set[str]) -> No
 
 
 def check_motion(settings: Mapping[str, Any] | None) -> None:
-    """Refuse a model of motion that is not MMDetection's Kalman filter.
+    """Refuse a motion model that is not MMDetection's Kalman filter.
 
-    Its settings change nothing without scores or crops, which these trackers do not
-    give it.
+    Its settings have no effect without scores and crops, which these trackers do not
+    use.
 
     Raises:
         ValueError: If it is another.

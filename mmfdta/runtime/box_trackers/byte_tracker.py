@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""ByteTrack (arXiv 2110.06864) as MMDetection has it."""
+"""ByteTrack (arXiv 2110.06864) as in MMDetection."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,24 +15,24 @@ _IOU_THRS: Mapping[str, float] = dict(high=0.1, low=0.5, tentative=0.3)
 
 
 class ByteTracker(MotionTracker):
-    """Detections of high scores first, then those of low scores for who is left.
+    """Matches detections with high scores first, then the others with unmatched tracks.
 
     Args:
         motion: Config of MMDetection's ``KalmanFilter``.
-        obj_score_thrs: ``high`` and ``low``: detections with a score above are matched
+        obj_score_thrs: ``high`` and ``low``: detections with a higher score are matched
             in the first and in the second round.
-        init_track_thr: A detection with a higher score starts a track while there is
-            none; later any above ``high`` that continues none does.
-        weight_iou_with_det_scores: Overlaps are multiplied with the score in the
-            first round and for tentative tracks.
-        match_iou_thrs: ``high``, ``low`` and ``tentative``: least overlap of a pair in
-            the first round, in the second and for tentative tracks.
+        init_track_thr: If there are no tracks, a detection with a higher score starts
+            one. Otherwise every unmatched detection above ``high`` does.
+        weight_iou_with_det_scores: Multiply overlaps by the score in the first round
+            and for tentative tracks.
+        match_iou_thrs: ``high``, ``low`` and ``tentative``: smallest overlap of a pair
+            in the first round, in the second and for tentative tracks.
         num_tentatives: Frames until a track is no longer tentative.
         momentums: Unused, as there are no embeddings.
-        num_frames_retain: Frames until a track that is lost ends.
+        num_frames_retain: Frames until a lost track ends.
 
     Raises:
-        ValueError: If thresholds are missing or `motion` is another.
+        ValueError: If thresholds are missing or unknown, or `motion` is another.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class ByteTracker(MotionTracker):
         def owners(
             which: np.ndarray, found: np.ndarray, least: str, weighted: bool
         ) -> np.ndarray:
-            """Tracks (m,) out of some, of some detections (m,); -1 for none."""
+            """Match some tracks with some detections (m,); return tracks, -1: none."""
             costs = distances(
                 places[which],
                 tracks['label'][which],

@@ -1,12 +1,12 @@
 # Copyright (c) mmfdta authors.
-"""Which detection continues which track, by overlap."""
+"""Matches tracks and detections by overlap."""
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from mmfdta.models.trackers.assignment import box_ious
 
-# More than any distance of two boxes.
+# Added to the distance of boxes of different classes; larger than any distance.
 OTHER_CLASS = np.float32(1e6)
 
 
@@ -24,10 +24,10 @@ def distances(
         labels: (N,) their classes.
         found_boxes: xyxy (m, 4) float32 of the detections.
         found_labels: (m,) their classes.
-        found_scores: (m,) float32 that overlaps are multiplied with; None does not.
+        found_scores: (m,) float32, factors of the overlaps; None for no factors.
 
     Returns:
-        (N, m) float32; that of different classes is larger by a million.
+        (N, m) float32; for different classes larger by a million.
     """
     overlaps = box_ious(boxes, found_boxes)
     if found_scores is not None:
@@ -36,15 +36,14 @@ def distances(
 
 
 def match(costs: np.ndarray, limit: float) -> np.ndarray:
-    """Find the cheapest pairs, if being alone costs half the limit on each side.
+    """Find the pairs with the smallest total of cost minus limit.
 
-    That is what ``lap.lapjv(costs, extend_cost=True, cost_limit=limit)`` finds: no
-    pair at or above the limit, and of all sets of pairs the one with the least sum of
-    costs less the limit.
+    The result is that of ``lap.lapjv(costs, extend_cost=True, cost_limit=limit)``; no
+    pair costs as much as the limit or more.
 
     Args:
-        costs: (N, m) of tracks and detections; what is not a number never matches.
-        limit: Cost from which on a pair is worth nothing.
+        costs: (N, m) of tracks and detections; NaN never matches.
+        limit: Cost from which a pair is not matched.
 
     Returns:
         (m,) int64, the track of each detection, -1 for none.

@@ -1,32 +1,32 @@
 # Copyright (c) mmfdta authors.
-"""Where boxes go: Kalman filters of constant velocity, for N boxes at once.
+"""Kalman filters with constant velocity, for N boxes at once.
 
 The filter is that of SORT (arXiv 1602.00763) with the noise of DeepSORT (arXiv
-1703.07402), as MMDetection's ``KalmanFilter`` has it. It follows centre x, centre y,
-ratio w / h and height. No matrix of it connects two of the four, so that each has a
-mean, a velocity and three covariances of its own; there is nothing to invert.
+1703.07402), as in MMDetection's ``KalmanFilter``. It tracks centre x, centre y, ratio
+w / h and height. None of its matrices connects two of these four, so that each has its
+own mean, velocity and three covariances, and no matrix needs to be inverted.
 
 A state is (N, 5, 4) float64: mean, velocity, variance of the mean, covariance of both,
-variance of the velocity, each of the four.
+variance of the velocity, each for the four quantities.
 """
 
 import numpy as np
 
 HEIGHT = 3
 _MEAN, _VELOCITY, _MEAN_VAR, _COVAR, _VELOCITY_VAR = range(5)
-# Standard deviations as shares of the height; those of the ratio are absolute.
+# Standard deviations relative to the height; those of the ratio are absolute.
 _POSITION, _SPEED = 1 / 20, 1 / 160
 
 
 def measure(boxes: np.ndarray) -> np.ndarray:
-    """Turn boxes xyxy (n, 4) into centre x and y, ratio w / h and height (n, 4)."""
+    """Convert boxes xyxy (n, 4) to centre x and y, ratio w / h and height (n, 4)."""
     low, high = boxes[:, :2], boxes[:, 2:]
     width, height = (high - low).T
     return np.column_stack([(high + low) / 2, width / height, height])
 
 
 def boxes_of(states: np.ndarray) -> np.ndarray:
-    """Return where the boxes are, xyxy (N, 4) float32."""
+    """Return the boxes of states (N, 5, 4), xyxy (N, 4) float32."""
     x, y, ratio, height = states[:, _MEAN].astype(np.float32).T
     width = ratio * height
     half_width, half_height = width / 2, height / 2
@@ -36,7 +36,7 @@ def boxes_of(states: np.ndarray) -> np.ndarray:
 
 
 def begin(measured: np.ndarray) -> np.ndarray:
-    """Begin to follow boxes.
+    """Initialise states with measurements.
 
     Args:
         measured: (n, 4), see :func:`measure`.
@@ -67,7 +67,7 @@ def predict(states: np.ndarray) -> np.ndarray:
 
 
 def correct(states: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """Take measurements (N, 4) into the states (N, 5, 4) of the same boxes."""
+    """Return the states (N, 5, 4) after measurements (N, 4) of the same boxes."""
     mean, velocity, mean_var, covar, velocity_var = states.swapaxes(0, 1)
     noise = _variances(_POSITION * mean[:, HEIGHT], 1e-1)
     gain, velocity_gain = np.array([mean_var, covar]) / (mean_var + noise)
@@ -92,7 +92,7 @@ def stop_growing(states: np.ndarray, which: np.ndarray) -> None:
 
 
 def _variances(deviation: np.ndarray, of_ratio: float) -> np.ndarray:
-    """Variances (n, 4): of one deviation (n,), and of another for the ratio."""
+    """Return variances (n, 4) of deviations (n,), with a constant one for the ratio."""
     deviations = np.repeat(deviation[:, None], 4, axis=1)
     deviations[:, 2] = of_ratio
     return deviations**2

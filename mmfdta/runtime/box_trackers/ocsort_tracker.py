@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""OC-SORT (arXiv 2203.14360) as MMDetection has it."""
+"""OC-SORT (arXiv 2203.14360) as in MMDetection."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,27 +10,27 @@ from . import motion
 from .base import FIELDS, MotionTracker, check_motion
 from .matching import distances, match
 
-# Stands for a direction, and in sums for a box, that is not known.
+# Each coordinate of an unknown direction or box; MMDetection tests sums of them.
 _UNKNOWN = -1
 
 
 class OCSORTTracker(MotionTracker):
-    """Overlap and direction of motion, then the last boxes of who is left.
+    """Matches by overlap and direction of motion, then with the tracks' last boxes.
 
     Args:
         motion: Config of MMDetection's ``KalmanFilter``.
-        obj_score_thr: Only detections with a higher score take part once there are
-            tracks.
-        init_track_thr: A detection with a higher score starts a track while there is
-            none; later any above `obj_score_thr` that continues none does.
-        weight_iou_with_det_scores: Overlaps are multiplied with the score.
-        match_iou_thr: Least overlap of a pair.
+        obj_score_thr: If there are tracks, only detections with a higher score take
+            part.
+        init_track_thr: If there are no tracks, a detection with a higher score starts
+            one. Otherwise every unmatched detection above `obj_score_thr` does.
+        weight_iou_with_det_scores: Multiply overlaps by the score.
+        match_iou_thr: Smallest overlap of a pair.
         num_tentatives: Frames until a track is no longer tentative.
-        vel_consist_weight: Weight of the direction beside the overlap.
-        vel_delta_t: Frames between the two boxes that tell a direction.
+        vel_consist_weight: Weight of the direction relative to the overlap.
+        vel_delta_t: Frames between the two boxes that define a direction.
         reid: Unused, as in MMDetection.
         momentums: Unused, as there are no embeddings.
-        num_frames_retain: Frames until a track that is lost ends.
+        num_frames_retain: Frames until a lost track ends.
 
     Raises:
         ValueError: If `motion` is another.
@@ -58,11 +58,11 @@ class OCSORTTracker(MotionTracker):
         window = vel_delta_t + 1
         fields = [
             *FIELDS,
-            ('tracked', np.bool_),  # was found when it was last looked for
+            ('tracked', np.bool_),  # was found in the last processed frame
             ('saved', np.float64, (5, 4)),  # state before it was lost
-            ('num_missed', np.int64),  # times it was looked for since it was found
-            ('last', np.float32, (4,)),  # box in which it was found last
-            # The last times that it was looked for: was it found, and where.
+            ('num_missed', np.int64),  # processed frames since it was found
+            ('last', np.float32, (4,)),  # last box in which it was found
+            # For the last processed frames: whether it was found, and where.
             ('seen', np.bool_, (window,)),
             ('boxes', np.float32, (window, 4)),
             ('direction', np.float32, (2,)),  # y, x
@@ -85,7 +85,7 @@ class OCSORTTracker(MotionTracker):
         def owners(
             which: np.ndarray, places: np.ndarray, found: np.ndarray, by_direction: bool
         ) -> np.ndarray:
-            """Tracks (m,) out of some at places, of some detections (m,); -1: none."""
+            """Match some tracks with some detections (m,); return tracks, -1: none."""
             costs = distances(
                 places,
                 tracks['label'][which],
@@ -120,7 +120,7 @@ class OCSORTTracker(MotionTracker):
     def _find(self, found: np.ndarray, boxes: np.ndarray) -> None:
         back = ~found['tracked']
         found['state'][back] = _smooth(found[back], boxes[back])
-        # MMDetection's OC-SORT takes the box in twice: its SORT has done so before.
+        # MMDetection's OC-SORT corrects twice, because its base class already does it.
         super()._find(found, boxes)
         super()._find(found, boxes)
         found['tracked'] = True
@@ -141,52 +141,53 @@ class OCSORTTracker(MotionTracker):
 
 
 def _shift(window: np.ndarray, value: Any) -> np.ndarray:
-    """Let the oldest of the last times (N, T, ...) go for a new one (N, ...)."""
+    """Drop the oldest entry of windows (N, T, ...) and append a new one (N, ...)."""
     window = np.roll(window, -1, axis=1)
     window[:, -1] = value
     return window
 
 
 def _reference(tracks: np.ndarray) -> np.ndarray:
-    """Boxes (N, 4) that directions are told from: some frames old, else the last."""
+    """Return the boxes (N, 4) from which directions start: old ones, else the last."""
     return np.where(tracks['seen'][:, :1], tracks['boxes'][:, 0], tracks['last'])
 
 
-def _ways(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Directions (..., 2) y, x from the centres of boxes xyxy to those of others."""
+def _unit_vectors(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return directions (..., 2) y, x from the centres of boxes xyxy to others'."""
     centres = [
         (b[..., 1::-1] + b[..., 3:1:-1]) / np.float32(2) for b in (boxes, others)
     ]
-    way = centres[1] - centres[0]
-    length = np.sqrt(way[..., 0] ** 2 + way[..., 1] ** 2) + np.float32(1e-6)
-    return way / length[..., None]
+    shift = centres[1] - centres[0]
+    length = np.sqrt(shift[..., 0] ** 2 + shift[..., 1] ** 2) + np.float32(1e-6)
+    return shift / length[..., None]
 
 
 def _direction(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Directions (N, 2) of tracks, unknown where a box is outside at top and left."""
+    """Return directions (N, 2) of tracks; unknown if coordinates sum up below 0."""
     outside = (boxes.sum(1) < 0) | (others.sum(1) < 0)
-    return np.where(outside[:, None], np.float32(_UNKNOWN), _ways(boxes, others))
+    directions = _unit_vectors(boxes, others)
+    return np.where(outside[:, None], np.float32(_UNKNOWN), directions)
 
 
 def _angles(tracks: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Angles (N, m), -0.5 to 0.5, between how tracks move and where boxes are.
+    """Return angles (N, m) in -0.5..0.5 between the directions of tracks and to boxes.
 
-    It is -0.5 straight ahead and 0 where a direction is not known.
+    An angle is -0.5 straight ahead and 0 if the direction of a track is unknown.
     """
     reference, direction = _reference(tracks), tracks['direction']
     known = direction.sum(1) != 2 * _UNKNOWN
     known &= reference.sum(1) != 4 * _UNKNOWN
-    ways = _ways(reference[:, None], boxes) * direction[:, None]
-    cosine = np.clip(ways[..., 0] + ways[..., 1], -1, 1)
+    products = _unit_vectors(reference[:, None], boxes) * direction[:, None]
+    cosine = np.clip(products[..., 0] + products[..., 1], -1, 1)
     return (np.arccos(cosine) - np.pi / 2) / np.pi * known[:, None]
 
 
 def _smooth(lost: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """States (n, 5, 4) of tracks that are back, as if they had moved straight.
+    """Return states (n, 5, 4) of recovered tracks, as if they had moved straight.
 
     Args:
         lost: (n,) tracks.
-        boxes: (n, 4) in which they are found again.
+        boxes: (n, 4) boxes in which they are found again.
     """
     states, missed = lost['saved'].copy(), lost['num_missed']
     step = (boxes - lost['last']) / (missed + 1).astype(np.float32)[:, None]

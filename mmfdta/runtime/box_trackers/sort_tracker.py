@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""SORT (arXiv 1602.00763) as MMDetection has it."""
+"""SORT (arXiv 1602.00763) as in MMDetection."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,20 +12,20 @@ from .matching import OTHER_CLASS, distances
 
 
 class SORTTracker(BoxTracker):
-    """Overlap with the boxes of the frame before, without a network for crops.
+    """Matches by overlap with the boxes of the previous frame, without embeddings.
 
-    MMDetection predicts where tracks go, but matches with their last boxes and only
-    with tracks that were found in the frame before. So nothing else is remembered
-    here, and the settings of motion and of how long a track lives change nothing.
+    MMDetection predicts the motion of tracks, but matches their last boxes, and only
+    tracks that were found in the previous frame. So nothing else is stored here, and
+    settings of the motion and of the lifetime of a track have no effect.
 
     Args:
         motion: Config of MMDetection's ``KalmanFilter``.
         obj_score_thr: Only detections with a higher score take part.
-        reid: None; there is no network for crops.
-        match_iou_thr: Least overlap of a pair.
-        num_tentatives: Unused, as said.
+        reid: Must be None; there is no network for embeddings.
+        match_iou_thr: Smallest overlap of a pair.
+        num_tentatives: Unused, see above.
         momentums: Unused, as there are no embeddings.
-        num_frames_retain: Unused, as said.
+        num_frames_retain: Unused, see above.
 
     Raises:
         ValueError: If `reid` is set, or `motion` is another.
@@ -44,8 +44,8 @@ class SORTTracker(BoxTracker):
         check_motion(motion)
         if reid is not None:
             raise ValueError(
-                'tracker.reid: found settings of a network for crops, which an '
-                'exported tracker has not; set it to None'
+                'tracker.reid: found settings of a network for embeddings, which an '
+                'exported tracker does not have; set it to None'
             )
         self.obj_score_thr = obj_score_thr
         self.match_iou_thr = match_iou_thr
@@ -55,7 +55,7 @@ class SORTTracker(BoxTracker):
         """Start a new video: no tracks, identities from 0."""
         self.num_identities = 0
         self._frame_id = -1
-        # Of the frame before, in the order of their identities.
+        # Of the previous frame, sorted by identity.
         self._identities = np.zeros(0, np.int64)
         self._labels = np.zeros(0, np.int64)
         self._boxes = np.zeros((0, 4), np.float32)
