@@ -96,11 +96,11 @@ def explain(error: Exception) -> str | None:
         A message, one line for each mistake; None for a bug.
     """
     if isinstance(error, ModuleNotFoundError):
-        from mmfdta.utils.environment import MODULES, RUNTIME, say_missing
+        from mmfdta.utils.environment import MODULES, RUNTIME, explain_missing
 
         missing = (error.name or '').partition('.')[0]
         if missing in (*MODULES, *RUNTIME, 'torch'):
-            return say_missing([missing])
+            return explain_missing([missing])
     kind = type(error)
     origin = _Origin.of(error)
     text = origin.message

@@ -428,12 +428,12 @@ def _open_config(
     options: argparse.Namespace, gallery: 'IdentityGallery | str | None'
 ) -> 'MOTInferencer':
     """Load the model of a config."""
-    from mmfdta.utils.environment import find_environment, say_missing
+    from mmfdta.utils.environment import explain_missing, find_environment
 
     missing = find_environment().all_missing
     if missing:
         raise ImportError(
-            f'{say_missing(missing)}; an exported model needs none of it: --model '
+            f'{explain_missing(missing)}; an exported model needs none of it: --model '
             'FOLDER'
         )
     _choose_config(options)

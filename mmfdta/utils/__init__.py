@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""The environment that MMDetection is imported in, and what many packages use."""
+"""The environment in which MMDetection is imported, and helpers of many packages."""
 
-# Each module is imported by its name.
+# Import the modules by their names.
 __all__: list[str] = []

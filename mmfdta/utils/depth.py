@@ -6,12 +6,12 @@ from torch import Tensor
 
 
 def lid_bin_size(num_bins: int, depth_min: float, depth_max: float) -> float:
-    """Width of the first bin; bin i is i + 1 times as wide."""
+    """Return the width of the first bin; bin i, from 0, is i + 1 times as wide."""
     return 2 * (depth_max - depth_min) / (num_bins * (1 + num_bins))
 
 
 def lid_bin_values(num_bins: int, depth_min: float, depth_max: float) -> Tensor:
-    """Depth that each bin stands for: its lower edge, and ``depth_max`` at last.
+    """Return the depth of each bin: its lower edge, with ``depth_max`` at the end.
 
     Args:
         num_bins: Number D of bins.

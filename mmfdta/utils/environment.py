@@ -1,10 +1,10 @@
 # Copyright (c) mmfdta authors.
-"""Which family of MMEngine, MMCV and MMDetection is installed, and is it sound.
+"""Finds and checks the installed family of MMEngine, MMCV and MMDetection.
 
 Two families share the import names `mmengine`, `mmcv` and `mmdet`: OneDL's maintained
-builds and OpenMMLab's releases. Either serves. None, or a mixture whose files
-overwrite each other, is what this module finds before it turns into an obscure error.
-`prepare_mmdet` does all that has to happen before MMDetection is imported.
+builds and OpenMMLab's releases. Both work. This module reports it if neither is
+installed, or a mixture whose files overwrite each other, before this causes an obscure
+error. `prepare_mmdet` does everything that must happen before MMDetection is imported.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 
 MODULES = ('mmengine', 'mmcv', 'mmdet')
-# What tracking takes beside the core, with an exported model or with a family.
+# Packages that tracking needs in addition to the core.
 RUNTIME = ('av', 'supervision', 'onnxruntime')
 INSTALL = "pip install 'mmfdta[onedl]' or pip install 'mmfdta[openmmlab]'"
 # Distribution -> (family, import name, versions that docs/compatibility.md covers).
@@ -42,10 +42,10 @@ TESTED_TORCH = '2.13'
 def prepare_mmdet() -> None:
     """Make MMDetection importable, and checkpoints loadable; once in a process.
 
-    Checks the installed family of packages, puts the stand-in for ``mmcv._ext`` in
-    where MMCV's operators are not compiled, and declares what MMEngine's training
-    states consist of safe to load. The order matters: ``mmdet.structures`` and
-    ``mmdet.models`` ask for ``mmcv._ext`` when they are imported.
+    Checks the installed family of packages, installs the stand-in for ``mmcv._ext`` if
+    MMCV's operators are not compiled, and declares the classes in MMEngine's training
+    states safe to load. The order matters: ``mmdet.structures`` and ``mmdet.models``
+    import ``mmcv._ext``.
 
     Raises:
         ImportError: If MMEngine, MMCV, MMDetection or PyTorch is missing.
@@ -56,7 +56,7 @@ def prepare_mmdet() -> None:
     install_operators()
     import_mmdet()
     with contextlib.redirect_stdout(io.StringIO()):
-        # It prints that OneDL's data sets are left out.
+        # OneDL's version prints that it leaves out some data sets.
         importlib.import_module('mmdet.datasets')
     from .safe_loading import allow_training_state
 
@@ -65,11 +65,11 @@ def prepare_mmdet() -> None:
 
 @dataclass(frozen=True)
 class Environment:
-    """What of the two families is installed.
+    """The installed packages of both families.
 
     Attributes:
         versions: Version of each installed distribution of either family.
-        missing: Import names that nothing provides.
+        missing: Import names that no distribution provides.
         torch: Version of PyTorch, or None.
     """
 
@@ -79,7 +79,7 @@ class Environment:
 
     @property
     def all_missing(self) -> list[str]:
-        """What networks need and nothing provides, PyTorch among it."""
+        """Import names that networks need and that are missing, including PyTorch."""
         return self.missing + ([] if self.torch else ['torch'])
 
     @property
@@ -89,10 +89,10 @@ class Environment:
 
 
 def find_environment(path: list[str] | None = None) -> Environment:
-    """Read what is installed from distribution metadata; imports nothing.
+    """Find installed packages from their metadata, without importing them.
 
     Args:
-        path: Folders with the metadata to read instead of those of `sys.path`.
+        path: Folders with the metadata; None reads those of `sys.path`.
     """
     folders = sys.path if path is None else path
     versions: dict[str, str] = {}
@@ -114,13 +114,13 @@ def find_environment(path: list[str] | None = None) -> Environment:
 
 
 def check_environment(environment: Environment) -> None:
-    """Stop where MMDetection cannot be imported; warn where it may misbehave.
+    """Stop if MMDetection cannot be imported; warn if it may not work.
 
     Raises:
         ImportError: If MMEngine, MMCV, MMDetection or PyTorch is missing.
     """
     if environment.all_missing:
-        raise ImportError(say_missing(environment.all_missing))
+        raise ImportError(explain_missing(environment.all_missing))
     if len(environment.families) > 1:
         found = ', '.join(f'{n} {v}' for n, v in environment.versions.items())
         warnings.warn(
@@ -134,12 +134,12 @@ def check_environment(environment: Environment) -> None:
         warnings.warn(message, stacklevel=3)
 
 
-def say_missing(packages: list[str]) -> str:
+def explain_missing(packages: list[str]) -> str:
     """Return the message for packages that are needed and not installed."""
     named = f'this needs {", ".join(packages)}, which is not installed.'
     if set(packages) <= set(RUNTIME):
         return (
-            f"{named} pip install 'mmfdta[runtime]' brings what an exported model takes"
+            f"{named} pip install 'mmfdta[runtime]' installs what exported models need"
         )
     return f'{named} Install one family of packages: {INSTALL}'
 
@@ -151,23 +151,24 @@ def untested_versions(environment: Environment) -> list[str]:
         tested.append(('torch', environment.torch, TESTED_TORCH))
     return [
         f'{name} {version} is installed; mmfdta is tested with {wanted} (see '
-        'docs/compatibility.md). Should something fail, try that version.'
+        'docs/compatibility.md). If something fails, try that version.'
         for name, version, wanted in tested
         if version.split('.')[:2] != wanted.split('.')
     ]
 
 
 def import_mmdet() -> None:
-    """Import MMDetection even where its own version check refuses MMCV or MMEngine.
+    """Import MMDetection even if its own version check refuses MMCV or MMEngine.
 
     OpenMMLab's `mmdet/__init__.py` asserts a range of versions (MMDetection 3.3 refuses
-    MMCV 2.2); the assertion is turned into a warning.
+    MMCV 2.2). This becomes a warning.
     """
     try:
         importlib.import_module('mmdet')
     except AssertionError as error:
         warnings.warn(
-            f'MMDetection objects, and is used all the same: {error}', stacklevel=3
+            f'MMDetection refuses these versions, but is used with them: {error}',
+            stacklevel=3,
         )
         import mmcv
         import mmengine
@@ -181,7 +182,7 @@ def import_mmdet() -> None:
 
 
 def processor() -> str:
-    """Name of the processor."""
+    """Return the name of the processor."""
     try:
         lines = Path('/proc/cpuinfo').read_text().splitlines()
     except OSError:
@@ -191,7 +192,7 @@ def processor() -> str:
 
 
 def _version_of_onnxruntime() -> str:
-    """Of any of its builds, with what it computes with."""
+    """Return the version of any of its builds, with its execution providers."""
     if importlib.util.find_spec('onnxruntime') is None:
         return "not installed; exported models need it: pip install 'mmfdta[runtime]'"
     import onnxruntime
@@ -202,7 +203,7 @@ def _version_of_onnxruntime() -> str:
 
 
 def describe_environment(environment: Environment) -> str:
-    """Return the report of `mmfdta env`; without PyTorch, what scoring needs."""
+    """Return the report of `mmfdta env`, which is shorter without PyTorch."""
     import numpy
 
     from mmfdta.version import __version__

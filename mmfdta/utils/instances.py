@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Rows of instances whose columns are on the host and on a device."""
+"""Selects rows of instances with columns on the host and on a device."""
 
 import torch
 from mmengine.structures import InstanceData
@@ -9,16 +9,14 @@ from .transfers import to_device
 
 
 def take_rows(instances: InstanceData, rows: Tensor) -> InstanceData:
-    """Take rows, without waiting for a device that some columns are on.
-
-    ``instances[rows]`` waits.
+    """Select rows without waiting for a device, as ``instances[rows]`` would.
 
     Args:
         instances: Columns of n rows: tensors on any device.
         rows: int64 (m,) indices, or bool (n,), on the host.
 
     Returns:
-        The rows; each column is where it was.
+        The rows; each column stays on its device.
     """
     if rows.dtype == torch.bool:
         rows = rows.nonzero()[:, 0]

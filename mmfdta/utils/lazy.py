@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Packages whose names are loaded when somebody asks for them."""
+"""Packages that load their names on first use."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -13,7 +13,7 @@ def lazy_names(
 ) -> Callable[[str], Any]:
     """Return a ``__getattr__`` for a package.
 
-    With it, importing one light module of the package loads no heavy one.
+    With it, importing a light module of the package does not load a heavy one.
 
     Args:
         package: Name of the package.

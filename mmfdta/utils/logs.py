@@ -1,11 +1,11 @@
 # Copyright (c) mmfdta authors.
-"""Lines of log, where nobody should have to load MMEngine for one."""
+"""Logging for modules that must not load MMEngine."""
 
 import logging
 import sys
 
 LOGGER = 'mmfdta'
-"""Python's logger, where MMEngine is not loaded."""
+"""Name of Python's logger that is used if MMEngine is not loaded."""
 
 
 def say(text: str, level: int = logging.INFO) -> None:
@@ -13,7 +13,7 @@ def say(text: str, level: int = logging.INFO) -> None:
 
     Args:
         text: The line.
-        level: Of the module `logging`.
+        level: Level of the module `logging`.
     """
     if 'mmengine' in sys.modules:
         from mmengine.logging import print_log
@@ -24,10 +24,10 @@ def say(text: str, level: int = logging.INFO) -> None:
 
 
 def show_log(prefix: str) -> None:
-    """Write what is logged with Python's logger to standard error; once in a process.
+    """Write the log of Python's logger to standard error; once in a process.
 
     Args:
-        prefix: Stands before each line.
+        prefix: Beginning of each line.
     """
     logger = logging.getLogger(LOGGER)
     if not logger.handlers:
@@ -39,7 +39,7 @@ def show_log(prefix: str) -> None:
 
 
 def keep_log(lines: list[str]) -> None:
-    """Add what :func:`say` logs from now on to a list, too; once in a process.
+    """Also add everything that :func:`say` logs from now on to a list; call it once.
 
     Args:
         lines: Receives the texts.

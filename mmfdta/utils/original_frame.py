@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""The pixels of a frame as its source has them, for trackers that look at them.
+"""The original pixels of a frame, for trackers that need them.
 
-A tracker with ``needs_frames = True`` is given ``frame`` in the context of ``track``:
-a function without arguments that returns them. Whoever has the pixels in memory
-attaches them to the data sample; where nobody did, they are read from its ``img_path``.
+A tracker with ``needs_frames = True`` gets ``frame`` in the context of ``track``: a
+function without arguments that returns the pixels. Code that has the pixels in memory
+attaches them to the data sample; otherwise they are read from its ``img_path``.
 """
 
 from typing import Any
@@ -13,15 +13,15 @@ import numpy as np
 from mmdet.structures import DetDataSample
 
 _KEY = 'original_frame'
-# Pixels as they are stored, as data sets read them.
+# The data sets also ignore the orientation in EXIF.
 _STORED = 'color_ignore_orientation'
 
 
 class OriginalFrame:
-    """Returns a frame's pixels when it is called, and decodes them once at most.
+    """A function that returns the pixels of a frame, and decodes them at most once.
 
     Args:
-        source: uint8 (H, W, 3) BGR, or the path of an image; None if neither is known.
+        source: uint8 (H, W, 3) BGR, or the path of an image; None if there is neither.
     """
 
     def __init__(self, source: np.ndarray | str | None) -> None:
@@ -31,41 +31,41 @@ class OriginalFrame:
         """Return the pixels.
 
         Returns:
-            uint8 (H, W, 3), BGR; not to be written to.
+            uint8 (H, W, 3), BGR; shared, do not write to it.
 
         Raises:
-            ValueError: If it is not known where they are.
-            OSError: If the image is not there or cannot be read.
+            ValueError: If there are neither pixels nor a path.
+            OSError: If the image does not exist or cannot be read.
         """
         if isinstance(self._source, np.ndarray):
             return self._source
         if self._source is None:
             raise ValueError(
                 'data_sample.img_path: found none, expected the path of the image; '
-                'the tracker looks at the pixels of its frames'
+                'the tracker needs the pixels of its frames'
             )
         image = mmcv.imread(self._source, _STORED)
         if image is None:
             raise OSError(
-                f'{self._source}: cannot read the image, which the tracker looks at'
+                f'{self._source}: cannot read the image, which the tracker needs'
             )
         self._source = image
         return image
 
     def __deepcopy__(self, memo: dict) -> 'OriginalFrame':
-        """Return the same: samples are copied often, pixels need not be."""
+        """Return the object itself: samples are copied often, pixels need not be."""
         return self
 
 
 def attach_frame(sample: DetDataSample, source: np.ndarray | str) -> OriginalFrame:
-    """Tell a sample where the pixels of its frame are.
+    """Attach the pixels of a frame, or their path, to its sample.
 
     Args:
-        sample: A frame.
+        sample: The sample of a frame; changed in place.
         source: uint8 (H, W, 3) BGR, or the path of an image.
 
     Returns:
-        What a tracker will be given.
+        The function that a tracker will get.
     """
     frame = OriginalFrame(source)
     sample.set_field(frame, _KEY, field_type='metainfo')
@@ -73,19 +73,19 @@ def attach_frame(sample: DetDataSample, source: np.ndarray | str) -> OriginalFra
 
 
 def needs_frames(tracker: Any) -> bool:
-    """Whether a tracker looks at the pixels of its frames."""
+    """Return whether a tracker needs the pixels of its frames."""
     return bool(getattr(tracker, 'needs_frames', False))
 
 
 def frame_context(tracker: Any, sample: DetDataSample) -> dict[str, OriginalFrame]:
-    """Return what a tracker is given to look at a frame.
+    """Return the context that gives a tracker the pixels of a frame.
 
     Args:
         tracker: Any tracker.
-        sample: The frame.
+        sample: The sample of the frame.
 
     Returns:
-        ``frame``, or nothing for a tracker that does not look.
+        ``frame``; empty for a tracker that does not need it.
     """
     if not needs_frames(tracker):
         return {}

@@ -1,11 +1,11 @@
 # Copyright (c) mmfdta authors.
-"""The processes of a job: which of them this is, what it does, what all have done.
+"""The processes of a job, which share work and gather their results.
 
-A launcher starts a command several times, on one machine or on several, and tells each
-process by variables of the environment which of them it is. Commands on many files need
-no more than that to share their work, and a connection to gather what came of it;
-PyTorch is loaded for the connection alone. What trains or tests in several processes
-has MMEngine's connection, to which the same variables lead.
+A launcher starts a command several times, on one machine or on several. Environment
+variables tell each process its number. Commands on many files need only this number to
+share their work, and a connection to gather the results; PyTorch is loaded only for the
+connection. Training and testing in several processes use MMEngine's connection, which
+reads the same variables.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 Item = TypeVar('Item')
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
-# Launcher -> the program, and its variables: number of the process, how many there are,
-# number on its machine.
+# Launcher -> the program, and its variables: number of the process, number of all
+# processes, number of the process on its machine.
 _VARIABLES = {
     'pytorch': ('torchrun', 'RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
     'slurm': ('srun', 'SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
@@ -32,18 +32,18 @@ _VARIABLES = {
     ),
 }
 _PORT = 29500  # PyTorch's
-# How long the processes wait for each other to start, and then for each other's work.
+# Longest waits of the processes for each other to start, and for each other's work.
 _CONNECTING = timedelta(minutes=10)
 _WORKING = timedelta(days=30)
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a job, seen from one of them.
+    """The processes of a job, from the view of one of them.
 
     Attributes:
         rank: Number of this process, from 0.
-        world: How many there are.
+        world: Number of processes.
         local_rank: Number of this process on its machine, from 0.
     """
 
@@ -54,28 +54,28 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process is the one that speaks for all."""
+        """Whether this is the process that prints and writes for all."""
         return self.rank == 0
 
     def share(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Take this process's part of the work: disjoint parts, together all of it.
+        """Return this process's share; the shares are disjoint and complete.
 
         Args:
-            items: The same in all processes, in the same order.
+            items: All items; equal in all processes, in the same order.
         """
         return items[self.rank :: self.world]
 
     def gather(self, mine: Item) -> list[Item]:
-        """Hand what each process has to all of them, after waiting for the last.
+        """Exchange a value of each process; waits for all of them.
 
         Args:
-            mine: What this process has; it is pickled.
+            mine: The value of this process; it is pickled.
 
         Returns:
-            What they have, by their numbers.
+            The values of all processes, in the order of their numbers.
 
         Raises:
-            RuntimeError: If a process has ended before.
+            RuntimeError: If a process has already ended.
         """
         if self.world == 1:
             return [mine]
@@ -86,16 +86,16 @@ class Processes:
         return found
 
     def merge(self, mine: Sequence[Item]) -> list[Item]:
-        """Put what became of the shares into the order of the whole.
+        """Gather results in the order of all items.
 
         Args:
-            mine: One for each item of this process's :meth:`share`.
+            mine: One result for each item of this process's :meth:`share`.
 
         Returns:
-            One for each item of all.
+            One result for each of all items.
 
         Raises:
-            RuntimeError: If a process has ended before.
+            RuntimeError: If a process has already ended.
             ValueError: If the processes did not share the same items.
         """
         shares = self.gather(mine)
@@ -109,10 +109,10 @@ class Processes:
         return [shares[i % self.world][i // self.world] for i in range(total)]
 
     def device(self) -> str | None:
-        """Name this process's GPU: those of a machine are dealt out in turn.
+        """Return this process's GPU; the processes of a machine use its GPUs in turn.
 
         Returns:
-            Such as ``cuda:1``; None where there is one process, or no GPU.
+            A name such as ``cuda:1``; None if there is one process, or no GPU.
         """
         if self.world == 1:
             return None
@@ -125,16 +125,16 @@ class Processes:
 def divide_evenly(sizes: Sequence[float], world: int) -> list[list[int]]:
     """Divide work of different sizes among processes.
 
-    The largest first, each goes to the process that has least. Processes that ask with
-    the same sizes find the same shares, without a connection.
+    Each piece, the largest first, goes to the process with the least work. The same
+    sizes give the same shares, so that no connection is needed.
 
     Args:
-        sizes: Of each piece of work, in any unit.
-        world: How many processes there are.
+        sizes: Size of each piece of work, in any unit.
+        world: Number of processes.
 
     Returns:
-        Ascending indices of the pieces of each process; none for some of more
-        processes than pieces.
+        Ascending indices of the pieces of each process; empty for some if there are
+        more processes than pieces.
     """
     shares: list[list[int]] = [[] for _ in range(world)]
     loads = [(0.0, rank) for rank in range(world)]
@@ -146,12 +146,12 @@ def divide_evenly(sizes: Sequence[float], world: int) -> list[list[int]]:
 
 
 def find_processes(launcher: str) -> Processes:
-    """Find out which process of a job this is; without a connection to the others.
+    """Find the number of this process in its job, without connecting to the others.
 
-    What PyTorch and MMEngine ask for is put into the environment: ``RANK``,
+    Sets the environment variables that PyTorch and MMEngine read: ``RANK``,
     ``WORLD_SIZE``, ``LOCAL_RANK``, ``MASTER_ADDR``, ``MASTER_PORT``. The address is
-    that of the first machine, the port under Slurm one that the number of the job
-    gives; what is set stays.
+    that of the first machine; under Slurm, the port depends on the number of the job.
+    An address or port that is already set is kept.
 
     Args:
         launcher: One of `LAUNCHERS`.
@@ -190,17 +190,17 @@ def find_processes(launcher: str) -> Processes:
 def join_processes(
     launcher: str, patience: timedelta = _CONNECTING
 ) -> Iterator[Processes]:
-    """Connect the processes of a job, on CPUs, while their work lasts.
+    """Connect the processes of a job, on CPUs, during a ``with`` block.
 
-    A process that ends before the others breaks the connection, at which the others
-    end when they gather.
+    A process that ends before the others breaks the connection: the others then end
+    when they gather.
 
     Args:
         launcher: One of `LAUNCHERS`.
-        patience: How long to wait for the other processes to start.
+        patience: Longest wait for the other processes to start.
 
     Yields:
-        The processes; without a connection if there is one.
+        The processes; without a connection if there is only one.
 
     Raises:
         ValueError: See :func:`find_processes`.
@@ -225,8 +225,8 @@ def connect(processes: Processes, patience: timedelta | None = None) -> None:
     """Make PyTorch's connection of the processes of a job on CPUs.
 
     Args:
-        processes: What :func:`find_processes` has found.
-        patience: How long to wait for the others, now and later; PyTorch's if None.
+        processes: The processes that :func:`find_processes` has found.
+        patience: Longest wait for the others, now and later; PyTorch's if None.
 
     Raises:
         ConnectionError: If they cannot be reached.
@@ -259,7 +259,7 @@ def _find_address(launcher: str, world: int) -> str:
     """Find the first machine of a job.
 
     Raises:
-        ValueError: If the launcher does not say it.
+        ValueError: If the launcher does not give it.
     """
     if os.environ.get('OMPI_COMM_WORLD_LOCAL_SIZE') == str(world):
         return '127.0.0.1'
@@ -280,7 +280,7 @@ def _find_address(launcher: str, world: int) -> str:
 
 
 def _choose_port(launcher: str) -> int:
-    """Take another port for each job of Slurm: several may share a machine."""
+    """Choose a port by the number of a Slurm job: several may share a machine."""
     job = os.environ.get('SLURM_JOB_ID', '')
     if launcher == 'slurm' and job.isdecimal():
         return 20_000 + int(job) % 9_000

@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Loading checkpoints with `weights_only=True`, so that a file cannot run code.
+"""Loads checkpoints with `weights_only=True`, so that a file cannot run code.
 
-MMEngine keeps its log buffers in a checkpoint. PyTorch refuses to load their class and
-NumPy's unless they are declared safe, and MMEngine 0.10.7 declares none (its issue
-1655): resuming fails there. What a training state consists of is declared here.
+MMEngine saves its log buffers in checkpoints. PyTorch refuses to load their class and
+NumPy's unless they are declared safe. MMEngine 0.10.7 declares none (its issue 1655),
+so that resuming fails. This module declares the classes of a training state.
 """
 
 import importlib
@@ -17,10 +17,10 @@ from mmengine.logging import HistoryBuffer
 def allow_training_state() -> None:
     """Declare the classes in MMEngine's training state safe to load.
 
-    They are declared under their names: OneDL's MMEngine declares the same classes
-    without names around each load, and PyTorch forgets those when it is done.
+    They are declared with their names: OneDL's MMEngine declares the same classes
+    without names around each load, and PyTorch then removes those again.
     """
-    # NumPy 2 renamed the package that these private functions are in.
+    # NumPy 2 renamed the package with these private functions.
     core = 'core' if np.__version__[0] == '1' else '_core'
     multiarray = importlib.import_module(f'numpy.{core}.multiarray')
     functions = {'_reconstruct': multiarray._reconstruct, 'scalar': multiarray.scalar}
@@ -30,7 +30,7 @@ def allow_training_state() -> None:
         [
             *((c, f'{c.__module__}.{c.__qualname__}') for c in classes),
             (_buffer_method, 'builtins.getattr'),
-            # Files of NumPy 1 and 2 are read.
+            # For files of NumPy 1 and 2.
             *(
                 (function, f'numpy.{package}.multiarray.{name}')
                 for name, function in functions.items()
@@ -43,13 +43,13 @@ def allow_training_state() -> None:
 def require_safe_loading() -> None:
     """Make every `torch.load` of this process use `weights_only=True`.
 
-    OneDL's MMEngine otherwise tries again without, when a file is refused.
+    Otherwise OneDL's MMEngine loads a refused file again without it.
     """
     os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
 
 
 def _buffer_method(owner: object, name: str) -> object:
-    """Stand for `getattr` in a checkpoint, which names methods of log buffers."""
+    """Replace `getattr` in a checkpoint, which refers to methods of log buffers."""
     if owner is not HistoryBuffer:
         raise TypeError(
             f'the checkpoint asks for attribute {name!r} of {owner!r}; only methods '

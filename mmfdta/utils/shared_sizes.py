@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Numbers that several parts of a model share, and a config says once."""
+"""Numbers that several parts of a model share, and a config sets once."""
 
 import inspect
 from collections.abc import Sequence
@@ -7,43 +7,43 @@ from typing import NamedTuple
 
 
 class Place(NamedTuple):
-    """Where a part of a model takes a number."""
+    """A part of a model that uses a shared number."""
 
     key: str
-    """Where the part stands in a config."""
+    """Key of the part in a config."""
     part: dict | None
-    """The part's config, which receives the number; None if it is left out."""
+    """The part's config, which receives the number; None if there is no such part."""
     argument: str
-    """What its class calls the number."""
+    """Name of the number as an argument of the part's class."""
 
 
 def share_number(
     name: str, stated: int | None, places: Sequence[Place], default: int
 ) -> int:
-    """Hand a number down to the parts that take it.
+    """Pass a number to the parts that use it.
 
     Args:
-        name: Key that a config is to say the number by.
-        stated: What it says there; None takes what the parts say, as configs of 0.1
-            do.
+        name: Key for the number in a config.
+        stated: Number in the config under this key; None uses that of the parts, as in
+            configs of version 0.1.
         places: The parts.
-        default: The number if nobody says it.
+        default: The number if it is set nowhere.
 
     Returns:
         The number.
 
     Raises:
-        ValueError: If two places say different numbers.
+        ValueError: If two places have different numbers.
     """
-    said = {} if stated is None else {name: stated}
+    numbers = {} if stated is None else {name: stated}
     for key, part, argument in places:
         if part and part.get(argument) is not None:
-            said[f'{key}.{argument}'] = part[argument]
-    value = next(iter(said.values()), default)
-    for other, found in said.items():
+            numbers[f'{key}.{argument}'] = part[argument]
+    value = next(iter(numbers.values()), default)
+    for other, found in numbers.items():
         if found != value:
             raise ValueError(
-                f'{other} = {found}, but {next(iter(said))} = {value}; they must be '
+                f'{other} = {found}, but {next(iter(numbers))} = {value}; they must be '
                 f'equal, and it is enough to set {name}'
             )
     for _, part, argument in places:
@@ -53,20 +53,21 @@ def share_number(
 
 
 def share_identities(model: dict, id_decoder: dict, tracker: dict) -> dict[str, int]:
-    """Hand down the numbers that ID decoder and tracker share, and say the window.
+    """Set the numbers that ID decoder and tracker share.
 
     Args:
-        model: The model's config, which may say the numbers.
+        model: The model's config, which may have the numbers.
         id_decoder: Config of its ID decoder, which receives them.
         tracker: Config of its tracker, which receives them, and ``miss_tolerance`` if
-            it says none: a tracker remembers as many frames as the ID decoder can
-            tell apart.
+            it has none: a tracker remembers as many frames as the ID decoder can
+            distinguish.
 
     Returns:
         ``num_id_vocabulary`` and ``window``.
 
     Raises:
-        ValueError: If they say different numbers, or the tracker remembers more.
+        ValueError: If they have different numbers, or the tracker remembers more
+            frames than the window.
     """
     decoder = 'model.id_decoder', id_decoder
     words = share_number(
@@ -95,7 +96,7 @@ def share_identities(model: dict, id_decoder: dict, tracker: dict) -> dict[str, 
 
 
 def _takes(part: dict, argument: str) -> bool:
-    """Whether the class of a config has an argument of that name."""
+    """Return whether the class of a config has an argument with this name."""
     from mmdet.registry import MODELS
 
     kind = part['type']

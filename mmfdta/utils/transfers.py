@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Copies between host and device that wait as little as possible, and to float32."""
+"""Copies between host and device with as few waits as possible; casts to float32."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,24 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# A type of n bytes begins at a multiple of n; none has more.
+# Numbers of n bytes must start at a multiple of n, and no type has more than 16.
 _ALIGNMENT = 16
 
 
 def to_device(
     tensors: Sequence[Tensor], device: torch.device | str | int
 ) -> list[Tensor]:
-    """Bring tensors to a device, those of the host in one copy.
+    """Copy tensors to a device, those of the host in one copy.
 
-    The host does not wait for it: they are packed into pinned memory where the device
-    is a GPU.
+    The host does not wait: for a GPU they are packed into pinned memory.
 
     Args:
-        tensors: Of any types and shapes, without gradients.
-        device: Where to.
+        tensors: Tensors of any types and shapes, without gradients.
+        device: The device.
 
     Returns:
-        The same on the device; parts of one buffer that share no bytes.
+        The tensors on the device; separate parts of one buffer.
     """
     device = torch.device(device)
     if device.type == 'cpu':
@@ -37,9 +36,9 @@ def to_device(
     packed = torch.empty(size, dtype=torch.uint8, pin_memory=device.type == 'cuda')
     for tensor, part in zip(here, _parts(packed, starts, here), strict=True):
         part.copy_(tensor)
-    brought = iter(_parts(packed.to(device, non_blocking=True), starts, here))
+    copied = iter(_parts(packed.to(device, non_blocking=True), starts, here))
     return [
-        next(brought)
+        next(copied)
         if tensor.device.type == 'cpu'
         else tensor.to(device, non_blocking=True)
         for tensor in tensors
@@ -54,13 +53,13 @@ def _parts(packed: Tensor, starts: list[int], like: list[Tensor]) -> list[Tensor
 
 
 def to_host(tensor: Tensor) -> Tensor:
-    """Bring a tensor to the host, from a GPU into pinned memory; waits for it.
+    """Copy a tensor to the host, from a GPU into pinned memory; waits for the device.
 
     Args:
-        tensor: Without a gradient.
+        tensor: A tensor without a gradient.
 
     Returns:
-        The same on the CPU.
+        The tensor on the CPU.
     """
     if tensor.device.type == 'cpu':
         return tensor
@@ -70,13 +69,13 @@ def to_host(tensor: Tensor) -> Tensor:
 
 
 def to_float32(value: Any) -> Any:
-    """Turn tensors in half precision to float32, in whatever they stand.
+    """Convert tensors in half precision to float32, also inside containers.
 
     Args:
         value: A tensor, anything else, or dictionaries, lists and tuples of these.
 
     Returns:
-        The same, with everything else as it is, double precision too.
+        The converted value; anything else, including float64, does not change.
     """
     if isinstance(value, Tensor):
         is_half = value.is_floating_point() and value.element_size() < 4

@@ -1,10 +1,10 @@
 # Copyright (c) mmfdta authors.
 """MMCV operators with or without their compiled extension.
 
-MMCV's wheels hold no compiled operators, and `import mmdet.models` asks for the
-extension `mmcv._ext` that holds them. `install_operators` leaves a compiled extension
-alone. Where there is none, it puts a stand-in in its place: operators that PyTorch can
-express take that path, on any device, and every other operator raises
+MMCV's wheels have no compiled operators, but `import mmdet.models` imports the
+extension `mmcv._ext` with these operators. `install_operators` leaves a compiled
+extension alone. If there is none, it installs a stand-in: some operators are
+implemented in PyTorch, on any device, and every other operator raises
 `OperatorNotCompiledError` when it is called. MMCV's own functions stay as they are.
 """
 
@@ -43,11 +43,11 @@ def install_operators() -> bool:
             try:
                 importlib.import_module(EXTENSION)
             except ImportError as error:
-                # Built for another PyTorch: unusable, but no reason to stop.
+                # Built for another PyTorch: it cannot be used, but is not needed.
                 reason = str(error)
                 warnings.warn(
                     f'The compiled MMCV operators do not load ({error}); PyTorch '
-                    f'paths take their place. Compile them again: {install_command()}',
+                    f'replaces them. Compile them again: {install_command()}',
                     stacklevel=2,
                 )
         if EXTENSION not in sys.modules:
@@ -56,5 +56,5 @@ def install_operators() -> bool:
 
 
 def has_compiled_operators() -> bool:
-    """Tell whether the extension in use is the compiled one."""
+    """Return whether the extension in use is the compiled one."""
     return not isinstance(sys.modules.get(EXTENSION), StandIn)

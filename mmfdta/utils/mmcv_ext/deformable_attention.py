@@ -13,23 +13,23 @@ def ms_deform_attn_forward(
     attention_weights: Tensor,
     im2col_step: int,
 ) -> Tensor:
-    """The compiled operator's interface to MMCV's PyTorch path.
+    """Compute MMCV's PyTorch path with the arguments of the compiled operator.
 
     Args:
         value: (B, sum of H x W over the levels, heads, channels per head).
         value_spatial_shapes: (H, W) of each level, int64 (levels, 2).
-        value_level_start_index: Offset of each level; follows from the shapes.
+        value_level_start_index: Offset of each level; not used, as the shapes give it.
         sampling_locations: x, y in 0..1, (B, queries, heads, levels, points, 2).
         attention_weights: (B, queries, heads, levels, points).
-        im2col_step: Batch that the compiled operator takes at once; not needed here.
+        im2col_step: Images that the compiled operator processes at once; not used.
 
     Returns:
         (B, queries, heads x channels per head).
     """
-    # Not at the top: the extension has to be there before `mmcv.ops` can be imported.
+    # Not at the top: `mmcv.ops` can only be imported if the extension is installed.
     from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
 
-    # As numbers, so that the levels cost one copy from the device and not one each.
+    # As numbers: one copy from the device for all levels, not one for each.
     shapes = value_spatial_shapes.tolist()
     return multi_scale_deformable_attn_pytorch(
         value, shapes, sampling_locations, attention_weights

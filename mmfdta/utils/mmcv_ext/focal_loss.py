@@ -4,12 +4,12 @@
 import torch
 from torch import Tensor
 
-# CUDA code clamps probabilities at FLT_MIN before a logarithm, in every precision.
+# As in MMCV's CUDA code, in every precision: smallest probability in a logarithm.
 FLOAT32_TINY = torch.finfo(torch.float32).tiny
 
 
 def _focal_terms(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Probabilities p and 1 - p and the mask (N, C) of each row's target class."""
+    """Return probabilities p and 1 - p, and the mask of the target classes, (N, C)."""
     p = logits.sigmoid()
     is_target = target[:, None] == torch.arange(logits.shape[1], device=logits.device)
     return p, 1 - p, is_target
@@ -65,7 +65,7 @@ def sigmoid_focal_loss_backward(
 def _softmax_scale(
     target: Tensor, weight: Tensor, alpha: float
 ) -> tuple[Tensor, Tensor]:
-    """Column to read for each row, and what its loss is multiplied by (0: ignored)."""
+    """Return the column of each row's target and the factor of its loss, 0: ignored."""
     column = target.clamp(min=0)
     scale = (target >= 0) * alpha
     return column, scale * weight[column] if weight.numel() else scale
@@ -82,9 +82,9 @@ def softmax_focal_loss_forward(
     """Write the softmax focal loss of each row to `output`.
 
     Args:
-        input: Probabilities (N, C), already through the softmax.
+        input: Probabilities (N, C), after the softmax.
         target: Class of each row, int64 (N,); a negative one is ignored.
-        weight: As in the sigmoid loss; so is `gamma`.
+        weight: Weight of each class (C,), or empty for none.
         output: Receives the losses (N,).
         gamma: Focusing exponent.
         alpha: Weight of every row.
@@ -105,7 +105,7 @@ def softmax_focal_loss_backward(
 ) -> None:
     """Write the derivative with respect to the logits to `grad_input` (N, C).
 
-    `buff` (N,) receives the factor that the classes of a row share.
+    `buff` (N,) receives the common factor of the classes of each row.
     """
     column, scale = _softmax_scale(target, weight, alpha)
     p = input.gather(1, column[:, None])[:, 0]

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""RoI align (He et al. 2017), which averages samples in the cells of boxes."""
+"""RoI align (He et al. 2017): averages of samples in the cells of boxes."""
 
 import torch
 import torch.nn.functional as F
@@ -25,21 +25,21 @@ def roi_align_forward(
 
     Args:
         input: Feature maps (B, C, H, W).
-        rois: Which map, and xyxy in pixels of the image, (N, 5).
+        rois: Index of the map, and xyxy in pixels of the image, (N, 5).
         output: Receives the averages.
-        argmax_y: Of the other `pool_mode`; so is `argmax_x`.
-        argmax_x: See there.
-        aligned_height: Rows of cells that a box is cut into.
-        aligned_width: Columns of cells.
-        spatial_scale: Pixels of the map for one of the image.
-        sampling_ratio: Samples of a cell along each axis; 0 takes one for each pixel of
-            the map that a cell is long.
-        pool_mode: 1, which averages.
-        aligned: Centres of pixels lie at halves; else at whole numbers, and no box is
+        argmax_y: Not used; for the other `pool_mode`.
+        argmax_x: Not used; for the other `pool_mode`.
+        aligned_height: Number of rows of cells in a box.
+        aligned_width: Number of columns of cells in a box.
+        spatial_scale: Pixels of the map per pixel of the image.
+        sampling_ratio: Samples of a cell along each axis; 0 uses one for each pixel of
+            the map in the length of a cell.
+        pool_mode: 1, the average.
+        aligned: Centres of pixels are at halves; otherwise at integers, and no box is
             smaller than a pixel of the map.
 
     Raises:
-        NotImplementedError: If the maximum is asked for.
+        NotImplementedError: For another `pool_mode`, the maximum.
     """
     if pool_mode != AVERAGE:
         raise NotImplementedError(
@@ -89,10 +89,10 @@ def _average(
     sampling_ratio: int,
     aligned: bool,
 ) -> Tensor:
-    """Average the samples; arguments as above, in single precision at least."""
+    """Average the samples in float32 or float64; arguments as above."""
     dtype = torch.promote_types(input.dtype, torch.float32)
     maps, boxes = input.to(dtype), rois[:, 1:].to(dtype) * spatial_scale
-    # Along y first, as the sizes of maps and cells are.
+    # y first, as in the sizes of maps and cells.
     start = boxes[:, [1, 0]] - 0.5 * aligned
     extent = boxes[:, [3, 2]] - boxes[:, [1, 0]]
     if not aligned:
@@ -101,7 +101,7 @@ def _average(
     if sampling_ratio > 0:
         counts = torch.full_like(counts, sampling_ratio)
     found = maps.new_zeros(len(rois), maps.shape[1], *size)
-    # Boxes of one map that take as many samples go together.
+    # Boxes of one map with the same numbers of samples are computed together.
     kinds, kind_of = torch.cat([rois[:, :1].long(), counts], 1).unique(
         dim=0, return_inverse=True
     )

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""The module that stands in for MMCV's compiled extension."""
+"""The module that replaces MMCV's compiled extension."""
 
 import importlib.machinery
 import importlib.metadata
@@ -43,7 +43,7 @@ def install_command() -> str:
 
 
 class StandIn(types.ModuleType):
-    """The module that answers for `mmcv._ext` where that is not compiled."""
+    """The replacement of `mmcv._ext` if that is not compiled."""
 
     def __getattr__(self, name: str) -> Callable:
         if name.startswith('__'):
@@ -63,7 +63,7 @@ def make_stand_in(reason: str) -> StandIn:
         reason: Why the compiled extension is not in use, for the version strings.
     """
     module = StandIn(EXTENSION, 'Stand-in for the compiled MMCV operators.')
-    # `mmcv.utils.check_ops_exist` reads the specification: no loader, no operators.
+    # `mmcv.utils.check_ops_exist` looks for a loader, and finds no compiled operators.
     module.__spec__ = importlib.machinery.ModuleSpec(EXTENSION, None)
     for operator in (
         nms,

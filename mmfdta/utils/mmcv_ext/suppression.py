@@ -4,7 +4,7 @@
 import torch
 from torch import Tensor
 
-# Pairs of boxes that `nms` compares at once; bounds its memory at tens of megabytes.
+# Pairs of boxes that `nms` compares at once; limits its memory to tens of megabytes.
 MAX_PAIRS = 1 << 21
 
 
@@ -24,18 +24,18 @@ def _overlaps(boxes: Tensor, others: Tensor, offset: int) -> Tensor:
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
     """Greedy non-maximum suppression.
 
-    Boxes are taken in blocks of falling score. In a block, "kept if no kept box of
-    higher score overlaps" has one solution, which iteration reaches after as many
+    Boxes are processed in blocks of decreasing score. In a block, "kept if no kept box
+    of higher score overlaps" has one solution, which iteration reaches after as many
     rounds as the longest chain of overlaps; then the block suppresses later boxes.
 
     Args:
         boxes: xyxy (N, 4).
         scores: (N,).
         iou_threshold: A box that overlaps a kept one by more is dropped.
-        offset: 1 where widths count pixels inclusively, else 0.
+        offset: 1 if widths count pixels inclusively, else 0.
 
     Returns:
-        Indices of the kept boxes by falling score, int64 (K,).
+        Indices of the kept boxes by decreasing score, int64 (K,).
     """
     order = scores.sort(0, descending=True)[1]
     kept = []
@@ -73,9 +73,9 @@ def softnms(
         dets: (N, 5); its first rows receive the kept boxes and their new scores.
         iou_threshold: Overlap from which methods 0 and 1 lower a score.
         sigma: Width of the Gaussian of method 2.
-        min_score: Boxes whose score falls below are dropped.
+        min_score: Boxes whose score falls below this are dropped.
         method: 0 drops, 1 lowers linearly, 2 lowers by a Gaussian.
-        offset: 1 where widths count pixels inclusively, else 0.
+        offset: 1 if widths count pixels inclusively, else 0.
 
     Returns:
         Indices of the boxes in the rows of `dets`, int64 (K,).
@@ -84,8 +84,8 @@ def softnms(
     index = torch.arange(len(rows))
     done = 0
     while done < len(rows):
-        # The first of equal scores wins and trades places with the row in turn. NaN,
-        # from two empty boxes, is never greater and never less.
+        # The first of equal scores is the best, and swaps places with row `done`. NaN,
+        # from two empty boxes, is neither greater nor less.
         left, unordered = rows[done:, 4], rows[done:, 4].isnan()
         best = done
         if not unordered[0]:
@@ -107,7 +107,7 @@ def softnms(
 
 
 def _close_gaps(survives: Tensor, done: int) -> Tensor:
-    """Order of the rows left when each dropped one is replaced from the end.
+    """Return the order of rows if each dropped one is replaced by one from the end.
 
     Args:
         survives: bool (N,); rows before `done` are settled and always stay.
