@@ -32,18 +32,32 @@ def main() -> None:
     if args.width:
         size = (args.width, round(images[0].height * args.width / images[0].width))
         images = [image.resize(size, Image.Resampling.LANCZOS) for image in images]
+    save_picture(images, args.picture, milliseconds, args.quality)
+
+
+def save_picture(
+    images: list[Image.Image], path: Path, milliseconds: int, quality: int = 60
+) -> None:
+    """Write one image, or several as a moving picture.
+
+    Args:
+        images: At least one.
+        path: Its suffix decides the format.
+        milliseconds: For how long each of several is shown.
+        quality: Of a moving picture.
+    """
     if len(images) == 1:
-        images[0].save(args.picture, quality=STILL_QUALITY, optimize=True)
+        images[0].save(path, quality=STILL_QUALITY, optimize=True)
     else:
         images[0].save(
-            args.picture,
+            path,
             save_all=True,
             append_images=images[1:],
             duration=milliseconds,
-            quality=args.quality,
+            quality=quality,
             method=6,
         )
-    print(f'{args.picture}: {len(images)} frames, {args.picture.stat().st_size} bytes')
+    print(f'{path}: {len(images)} frames, {path.stat().st_size} bytes')
 
 
 def read_frames(video: str, first: int, last: int) -> tuple[list[Image.Image], int]:

@@ -67,6 +67,19 @@ def test_changes_are_as_often_and_as_large_as_asked():
     assert moved[cover_of(clip) == 0].std() == pytest.approx(0.1, rel=0.1)
 
 
+def test_places_and_sizes_can_be_disturbed_differently():
+    clip = make_clip(length=400)
+    jitter = [0.1, 0.02, 0.2, 0.05]
+    found = simulate(clip, **NOTHING | dict(jitter=jitter))
+    before, after = (
+        boxes.reshape(-1, 2, 2) for boxes in (clip['gt_bboxes'], found['gt_bboxes'])
+    )
+    size, new_size = np.ptp(before, 1), np.ptp(after, 1)
+    change = np.hstack([(after - before).mean(1) / size, np.log(new_size / size)])
+    spread = change[cover_of(clip) == 0].std(0)
+    np.testing.assert_allclose(spread, jitter, rtol=0.1)
+
+
 def test_detections_stay_in_order_with_identities_of_their_own():
     clip = make_clip()
     for seed in range(5):
@@ -96,7 +109,16 @@ def test_boxes_are_covered_by_nearer_ones():
     assert len(simulate(empty, false_rate=3.0)['gt_scores']) == 0
 
 
-@pytest.mark.parametrize('settings', [dict(miss_prob=1.5), dict(jitter=-1)], ids=str)
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(miss_prob=1.5),
+        dict(jitter=-1),
+        dict(jitter=[0.1, 0.1]),
+        dict(jitter=[0.1, 0.1, 0.1, -0.1]),
+    ],
+    ids=str,
+)
 def test_impossible_settings_are_refused(settings: dict):
     with pytest.raises(ValueError, match=next(iter(settings))):
         simulate(make_clip(), **settings)

@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Clips of boxes alone, and detections as a detector might have found them."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -72,7 +73,7 @@ class SimulateDetections(BaseTransform):
             grows from a cover of one half on.
         false_rate: False boxes per frame on average.
         jitter: Standard deviation of the centre in sizes of the box, and of the
-            logarithm of its size.
+            logarithm of its size; or four: of x, y, width and height.
         score: Mean score of true boxes; that of covered boxes is lower.
         false_score: Mean score of false boxes.
         score_noise: Standard deviation of scores; they stay within 0.05 and 1.
@@ -86,7 +87,7 @@ class SimulateDetections(BaseTransform):
         miss_prob: float = 0.05,
         covered_miss_prob: float = 0.8,
         false_rate: float = 0.2,
-        jitter: float = 0.03,
+        jitter: float | Sequence[float] = 0.03,
         score: float = 0.9,
         false_score: float = 0.5,
         score_noise: float = 0.1,
@@ -97,7 +98,15 @@ class SimulateDetections(BaseTransform):
             score=score,
             false_score=false_score,
         )
-        numbers = dict(false_rate=false_rate, jitter=jitter, score_noise=score_noise)
+        if np.size(jitter) not in (1, 4):
+            raise ValueError(
+                f'SimulateDetections(jitter={jitter}): expected one number, or four: '
+                'of x, y, width and height'
+            )
+        self.jitter = np.broadcast_to(jitter, (4,))
+        numbers = dict(
+            false_rate=false_rate, jitter=self.jitter.min(), score_noise=score_noise
+        )
         for name, value in {**chances, **numbers}.items():
             if value < 0 or name in chances and value > 1:
                 expected = '0..1' if name in chances else 'at least 0'
@@ -107,7 +116,6 @@ class SimulateDetections(BaseTransform):
         self.miss_prob = miss_prob
         self.covered_miss_prob = covered_miss_prob
         self.false_rate = false_rate
-        self.jitter = jitter
         self.score = score
         self.false_score = false_score
         self.score_noise = score_noise
