@@ -1,8 +1,8 @@
 # Copyright (c) mmfdta authors.
 """Networks, losses and trackers, registered in MMDetection's registries.
 
-Names are loaded, and classes registered, when they are asked for;
-``mmfdta.registry`` asks for all of them.
+Names are loaded, and their classes registered, on first use; ``mmfdta.registry`` loads
+all of them.
 """
 
 from mmfdta.utils.lazy import lazy_names

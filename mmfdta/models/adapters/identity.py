@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Identity Adapter: embeddings that tell identities apart."""
+"""Identity Adapter: embeddings that distinguish identities."""
 
 from mmdet.registry import MODELS
 from mmdet.utils import OptConfigType, OptMultiConfig
@@ -11,9 +11,8 @@ from torch import Tensor, nn
 class IdentityAdapter(BaseModule):
     """Project matched object embeddings and contrast them over a clip.
 
-    Used in training only: the gradient of the contrastive loss spreads the
-    detector's embeddings, nothing of it is run at test time. Section 3.4 of the
-    paper.
+    Used only in training: the gradient of the contrastive loss separates the detector's
+    embeddings. It does not run at test time. Section 3.4 of the paper.
 
     Args:
         embed_dims: Channels C of the object embeddings.
@@ -23,11 +22,12 @@ class IdentityAdapter(BaseModule):
         chunk_frames: The loss compares detections within chunks of this many
             consecutive frames of a clip and sums over the chunks.
         warmup_epochs: Number of first epochs without the loss. In a run that counts
-            iterations, passes over the data, which ``ResumableIterTrainLoop`` counts.
+            iterations it means passes over the data, which ``ResumableIterTrainLoop``
+            counts.
         init_cfg: Initialisation config.
     """
 
-    # The optimiser leaves the projection alone while there is no loss, see
+    # The optimiser does not change the projection while there is no loss, see
     # `mmfdta.engine.GroupClipOptimWrapper`.
     may_rest = True
 

@@ -18,13 +18,13 @@ from ..layers import TransformerEncoderLayer, scale_gradient
 
 
 class DepthFeatures(NamedTuple):
-    """What the Spatial Adapter hands on; h, w are the finest level's size."""
+    """Outputs of the Spatial Adapter; h, w are the size of the finest level."""
 
     logits: Tensor
     """Depth-bin logits (F, D + 1, h, w)."""
     embed: Tensor | None
-    """Depth embedding (F, h * w, C), keys and values of the decoder; None where no
-    query attends to it."""
+    """Depth embedding (F, h * w, C), keys and values of the decoder; None if no query
+    attends to it."""
     mask: Tensor | None
     """Padding mask (F, h * w), True = padding; None without padding."""
     expected: Tensor
@@ -35,18 +35,18 @@ class DepthFeatures(NamedTuple):
 class SpatialAdapter(BaseModule):
     """Predict depth bins and a depth embedding from the detector's features.
 
-    It takes the detector's features detached, so that depth supervision
-    shapes only the adapter; the decoder's queries attend to the embedding in
-    every layer and so learn to tell apart what overlaps in the image but not in
-    depth. Section 3.2 of the paper.
+    The detector's features are detached, so that depth supervision trains only the
+    adapter. The decoder's queries attend to the embedding in every layer, and so learn
+    to distinguish objects that overlap in the image but not in depth. Section 3.2 of
+    the paper.
 
-    Two switches leave the paper. ``feature_gradient`` lets the detector's backbone and
-    neck learn from depth too; without ``with_embedding`` depth is nothing but such a
-    task beside detection, and testing needs no part of it.
+    Two switches are not in the paper. With ``feature_gradient`` the detector's backbone
+    and neck also learn from depth. Without ``with_embedding`` depth is only an
+    additional training task, and testing does not need the adapter.
 
     Args:
         embed_dims: Channels C of features and embedding.
-        num_bins: Number D of depth bins; one more stands for ``depth_max``. Must fit
+        num_bins: Number D of depth bins; there is one more for ``depth_max``. Must fit
             the checkpoint.
         depth_min: Smallest depth.
         depth_max: Largest depth; the position table has a row for each integer in
@@ -55,14 +55,14 @@ class SpatialAdapter(BaseModule):
         feedforward_channels: FFN channels of the depth encoder.
         dropout: Dropout of the depth encoder.
         num_groups: Groups of the normalisation layers.
-        num_levels: Neck levels that are averaged, from 1 to 3. A detector sets it to 3,
-            or to the number of levels it has.
+        num_levels: Neck levels that are averaged, from 1 to 3. By default a detector
+            sets it to 3, or to its number of levels.
         first_level: Index of the finest of them. 1 leaves out a level of stride 4,
             whose map is four times as large.
-        with_embedding: Make the embedding; without it no query attends to depth.
-        feature_gradient: Factor of the gradient that goes through the features into
-            the detector: of the depth loss, and of the queries' losses through the
-            expected depth. 0, as released, detaches them.
+        with_embedding: Compute the embedding; without it no query attends to depth.
+        feature_gradient: Factor of the gradients that reach the detector through its
+            features: that of the depth loss, and that of the queries' losses through
+            the expected depth. 0, as released, detaches the features.
         init_cfg: Initialisation config.
 
     Raises:
@@ -128,7 +128,8 @@ class SpatialAdapter(BaseModule):
 
         Args:
             feats: All neck levels (F, C, h, w), finest first.
-            mask: Padding (F, h * w) of the finest level that is used.
+            mask: Padding (F, h * w) bool of the finest level that is used, True =
+                padding; None without padding.
             pos: Sine positions of that level, (F, h * w, C) or (1, h * w, C).
 
         Returns:
@@ -142,7 +143,7 @@ class SpatialAdapter(BaseModule):
             raise ValueError(
                 f'SpatialAdapter: found {len(feats)} levels of features, expected '
                 f'first_level + num_levels = {self.first_level} + {self.num_levels}; '
-                'lower either'
+                'lower one of them'
             )
         used = tuple(scale_gradient(feat, self.feature_gradient) for feat in used)
         x = self.depth_head(self._fuse(*used))
@@ -166,13 +167,13 @@ class SpatialAdapter(BaseModule):
         return fused / (1 + len(coarser))
 
     def _expected_depth(self, logits: Tensor) -> Tensor:
-        """Mean depth (F, h, w); in half precision it would jump between rows."""
+        """Return the mean depth (F, h, w); half precision would be too coarse."""
         with torch.autocast(logits.device.type, enabled=False):
             values = self.bin_values.float().view(-1, 1, 1)
             return (logits.float().softmax(1) * values).sum(1)
 
     def embed_depth(self, depth: Tensor) -> Tensor:
-        """Look up the table at real-valued depths (F, h, w) -> (F, h, w, C)."""
+        """Interpolate the table at real-valued depths (F, h, w) -> (F, h, w, C)."""
         depth = depth.clamp(0.0, self.depth_max)
         lower = depth.detach().floor()
         fraction = (depth - lower)[..., None]

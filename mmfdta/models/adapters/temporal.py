@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Temporal Adapter: every identity's history as one sequence."""
+"""Temporal Adapter: a transformer over the history of each identity."""
 
 import torch
 from mmdet.registry import MODELS
@@ -12,11 +12,11 @@ from ..layers import TransformerEncoderLayer, frame_position_encoding
 
 @MODELS.register_module()
 class TemporalAdapter(BaseModule):
-    """Let the observations of an identity see its earlier ones.
+    """Let the observations of an identity attend to its earlier ones.
 
-    A causal transformer over the T frames of each trajectory; frames in which
-    the identity is missing are masked as keys, and a position always sees
-    itself, so that no row is empty. Section 3.3 of the paper.
+    A causal transformer over the T frames of each trajectory. Frames in which the
+    identity is missing are masked as keys, but each position attends to itself, so that
+    no row is empty. Section 3.3 of the paper.
 
     Args:
         embed_dims: Channels C.
@@ -52,8 +52,8 @@ class TemporalAdapter(BaseModule):
             masks: (..., T, N) bool, True = missing in that frame.
 
         Returns:
-            Refined features, same shape. Those of missing frames are finite but mean
-            nothing; the masks keep them out of what follows.
+            Refined features, same shape. Those of missing frames are finite but
+            meaningless; the masks exclude them from later steps.
         """
         num_frames, channels = features.shape[-3], features.shape[-1]
         # (..., T, N, C) -> (... * N, T, C): one sequence per identity.
@@ -64,7 +64,7 @@ class TemporalAdapter(BaseModule):
             num_frames, channels, device=x.device, dtype=x.dtype
         )
         missing = masks.transpose(-2, -1).reshape(-1, num_frames)
-        # Fused attention of a GPU takes masks whose rows lie side by side.
+        # Fused attention on a GPU needs contiguous masks.
         visible = self._visible(missing.contiguous())
         for layer in self.layers:
             x = layer(x, pos, visible)

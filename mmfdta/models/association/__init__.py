@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Who is who: trajectories and ID words, or queries that follow objects."""
+"""Association: by trajectories and ID words, or by queries that follow objects."""
 
 from mmfdta.utils.environment import prepare_mmdet
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""What association sees of boxes: place, size, score and motion, and looks if asked."""
+"""Encodes boxes for association: place, size, score, motion; optionally appearance."""
 
 import math
 from collections.abc import Sequence
@@ -12,28 +12,28 @@ from torch import Tensor, nn
 
 # Columns of a row: cx, cy, w, h in 0..1 of the image, and the score.
 BOX_COLUMNS = 5
-# Logarithms of sizes are divided by it, so that they span as much as places do.
+# Logarithms of sizes are divided by this, so that their range is like that of places.
 _LOG_SIZE = 4.0
-# Smaller boxes count as so small, in sizes of the image.
+# Smallest side of a box, relative to the image; smaller sides are set to this.
 _SMALLEST = 1e-4
-# Pulls a slope towards 0 where few frames tell of it.
+# Pulls a slope towards 0 if it is estimated from few frames.
 _RIDGE = 0.02
 
 
 def box_rows(
     boxes: Tensor, scores: Tensor, size: tuple[int, int], looks: Tensor | None = None
 ) -> Tensor:
-    """Put what is known of n boxes into the rows that :class:`BoxEncoder` takes.
+    """Make the rows for :class:`BoxEncoder` from n boxes.
 
     Args:
         boxes: (n, 4) xyxy in pixels.
         scores: (n,).
         size: Height and width of the image, in pixels.
-        looks: Embeddings (n, C) of the detector; None takes none.
+        looks: Appearance: embeddings (n, C) of the detector; None for boxes only.
 
     Returns:
-        (n, 5 or 5 + C) float32, on the device of the looks: cx, cy, w, h in 0..1 of
-        the image, the score, the looks.
+        (n, 5 or 5 + C) float32, on the device of the embeddings: cx, cy, w, h in 0..1
+        of the image, the score, the embedding.
     """
     height, width = size
     scale = boxes.new_tensor([width, height])
@@ -49,22 +49,23 @@ def box_rows(
 class BoxEncoder(BaseModule):
     r"""Encode boxes for trajectory modelling and the ID decoder.
 
-    A detection is the sines and cosines of its place and logarithmic size at several
-    wavelengths, and its score, mapped linearly: the dot product of two such codes falls
-    with the distance of the boxes. An observation of a trajectory has besides, for each
-    horizon h, how the box moves and where it would be h frames later. The motion is the
-    slope of a regression over the observations up to its own frame, weighted by
-    :math:`e^{-d/(h + 1)}` at a distance of d frames, so that a short horizon follows
-    the last frames and a long one the whole window. The ID decoder knows how far each
-    observation is from the detection, and learns which horizon to look at.
+    The code of a detection is a linear map of its score and of the sines and cosines of
+    its place and logarithmic size at several wavelengths: the dot product of two codes
+    falls with the distance of the boxes. The code of an observation of a trajectory
+    also has, for each horizon h, how the box moves and where it would be h frames
+    later. The motion is the slope of a regression over the observations up to its own
+    frame, weighted by :math:`e^{-d/(h + 1)}` at a distance of d frames, so that a short
+    horizon follows the last frames and a long one the complete window. The ID decoder
+    knows the time between observation and detection, and learns which horizon to use.
 
-    With ``looks_dims`` the detector's embeddings are added, mapped linearly.
+    With ``looks_dims`` a linear map of the detector's embeddings is added.
 
     Args:
-        embed_dims: Channels C of the codes; inside of :class:`BoxFDTA` the model's.
-        looks_dims: Channels of the detector's embeddings; 0 takes boxes alone.
-        num_wavelengths: Of place and size: 2, 1, 1/2, ... images.
-        horizons: Frames ahead.
+        embed_dims: Channels C of the codes; inside :class:`BoxFDTA` the model's.
+        looks_dims: Channels of the detector's embeddings (appearance); 0 encodes only
+            boxes.
+        num_wavelengths: Number of wavelengths of place and size: 2, 1, 1/2, ... images.
+        horizons: Horizons in frames.
         init_cfg: Initialisation config.
 
     Raises:
@@ -121,12 +122,12 @@ class BoxEncoder(BaseModule):
         """Encode the observations of trajectories.
 
         Args:
-            rows: (..., T, N, 5 + looks), of frames behind one another.
+            rows: (..., T, N, 5 + looks), of consecutive frames.
             masks: (..., T, N) bool, True = missing.
 
         Returns:
-            (..., T, N, C); each observation sees itself and those before it. Finite
-            where missing, and means nothing there.
+            (..., T, N, C); each code depends on its own and earlier observations. Codes
+            of missing observations are finite but meaningless.
         """
         states = box_states(rows)
         parts = [self._place(rows, states)]
@@ -169,7 +170,7 @@ def causal_slopes(states: Tensor, masks: Tensor, scale: float) -> Tensor:
         scale: An observation d frames ago has the weight exp(-d / scale).
 
     Returns:
-        (..., T, N, D), change per frame; 0 with less than two observations.
+        (..., T, N, D), change per frame; 0 with fewer than two observations.
     """
     times = torch.arange(states.shape[-3], device=states.device, dtype=states.dtype)
     distance = times - times[:, None]
@@ -183,7 +184,7 @@ def causal_slopes(states: Tensor, masks: Tensor, scale: float) -> Tensor:
     s0, s1, s2 = (sums(seen, power) for power in range(3))
     flat = values.flatten(-2)
     x0, x1 = (sums(flat, power).unflatten(-1, values.shape[-2:]) for power in (0, 1))
-    # Above 0 with one observation that is not masked.
+    # Above 0 if at least one observation is not masked.
     spread = s0 * s2 - s1**2 + _RIDGE * s0**2
     slope = (s0[..., None] * x1 - s1[..., None] * x0) / spread[..., None].clamp(
         min=torch.finfo(states.dtype).tiny ** 0.5

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Between detector and association: what one learns from the other's losses."""
+"""Controls which losses of association reach the detector, and projects embeddings."""
 
 import math
 from typing import Any
@@ -15,22 +15,21 @@ from ..layers import scale_gradient
 
 @MODELS.register_module()
 class EmbeddingProjection(BaseModule):
-    """Map the detector's embeddings to those that association works with.
+    """Map the detector's embeddings to those of association.
 
-    A linear map or an MLP with GELU, each embedding on its own. The channels may differ
-    from the detector's; the other parts of association have those of the result.
+    A linear map, or an MLP with GELU, of each embedding. The channels may differ from
+    the detector's; the other parts of association have those of the result.
 
     Args:
-        embed_dims: Channels of the detector's embeddings; inside of FDTA the
-            detector's.
-        out_channels: Channels C of the result; inside of FDTA those of the other parts
-            of association if it is not given. None keeps the number.
-        hidden_channels: Channels between the layers; None takes ``out_channels``.
-        num_layers: Linear layers; 1 is a linear map.
-        norm: LayerNorm on the result.
+        embed_dims: Channels of the detector's embeddings; inside FDTA the detector's.
+        out_channels: Channels C of the result; inside FDTA by default those of the
+            other parts of association. None: as many as ``embed_dims``.
+        hidden_channels: Channels between the layers; None uses ``out_channels``.
+        num_layers: Number of linear layers; 1 is a linear map.
+        norm: Apply LayerNorm to the result.
         residual: Add the input. The last layer starts at zero, so that without ``norm``
             the projection starts as the identity: association that was trained without
-            a projection continues from where it was.
+            a projection continues from there.
         init_cfg: Initialisation config.
 
     Raises:
@@ -86,26 +85,27 @@ class EmbeddingProjection(BaseModule):
 
 @MODELS.register_module()
 class EmbeddingSharing(BaseModule):
-    """What the detector learns from the losses of association.
+    """Decides what the detector learns from the losses of association.
 
-    By default it learns from all of them, as in the paper: nothing is computed between
-    detector and association. Otherwise a loss reaches the detector through its factor:
-    1 is joint training, 0 detaches, and what is between weakens its gradient. In a
-    warm-up all are 0, so that association can settle on embeddings that only detection
-    moves. No factor changes a value, nor what association itself learns.
+    By default it learns from all of them, as in the paper, and nothing is computed
+    between detector and association. Otherwise each loss has a factor for its gradient
+    in the detector: 1 is joint training, 0 detaches, and values between weaken it. In a
+    warm-up all factors are 0, so that association can adapt to embeddings that only
+    detection changes. Factors change neither values nor the training of association.
 
-    With a projection the losses shape its result and reach the detector through it. The
-    detections of a model hold the detector's embeddings, as they are for every tracker
-    on that detector, and association projects them.
+    With a projection the losses train its result, and reach the detector through it.
+    Detections still have the detector's own embeddings, as for every tracker on that
+    detector, and association projects them.
 
     Args:
         id_gradient: Factor of the ID loss's gradient.
         contrastive_gradient: Factor of the contrastive loss's gradient. With 0 and
-            without a projection that loss trains its own MLP and nothing else.
+            without a projection that loss only trains its own MLP.
         warmup_epochs: Number of first epochs in which both are 0. In a run that counts
-            iterations, passes over the data, which ``ResumableIterTrainLoop`` counts.
+            iterations it means passes over the data, which ``ResumableIterTrainLoop``
+            counts.
         warmup_iters: Number of first iterations in which both are 0; with both kinds of
-            warm-up the longer one counts.
+            warm-up the longer one applies.
         projection: Config of :class:`EmbeddingProjection`.
         init_cfg: Initialisation config.
 
@@ -148,17 +148,17 @@ class EmbeddingSharing(BaseModule):
         return embeddings if self.projection is None else self.projection(embeddings)
 
     def for_id_loss(self, embeddings: Tensor) -> Tensor:
-        """Hand the detector's embeddings (..., D) to the ID loss, as (..., C)."""
+        """Map the detector's embeddings (..., D) to (..., C) for the ID loss."""
         return self._share(embeddings, self.id_gradient)
 
     def for_contrastive_loss(self, embeddings: Tensor) -> Tensor:
-        """Hand the detector's embeddings (..., D) to that loss, as (..., C)."""
+        """Map the detector's embeddings (..., D) to (..., C) for that loss."""
         return self._share(embeddings, self.contrastive_gradient)
 
     def _share(self, embeddings: Tensor, factor: float) -> Tensor:
         hub = MessageHub.get_current_instance()
         ends = dict(epoch=self.warmup_epochs, iter=self.warmup_iters)
-        # Outside of a run nobody counts.
+        # Outside a run there are no counts.
         counts = [(hub.get_info(name), end) for name, end in ends.items() if end]
         if any(now is not None and now < end for now, end in counts):
             factor = 0.0
@@ -166,10 +166,10 @@ class EmbeddingSharing(BaseModule):
 
 
 def with_types(sharing: OptConfigType) -> dict[str, Any]:
-    """Copy FDTA's config of gradient sharing, whose classes need not be named.
+    """Copy a config of :class:`EmbeddingSharing` and add the types that it leaves out.
 
     Args:
-        sharing: Config of :class:`EmbeddingSharing`; None is the default.
+        sharing: The config, with or without ``type``; None is the default.
     """
     sharing = {'type': 'EmbeddingSharing', **(sharing or {})}
     projection = sharing.get('projection')

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""ID decoder: read the ID word of each detection off the trajectories."""
+"""ID decoder: predicts the ID word of each detection from the trajectories."""
 
 import torch
 import torch.nn.functional as F
@@ -13,26 +13,26 @@ from torch.utils.checkpoint import checkpoint
 from ..layers import FFN, MultiheadAttention, in_float32
 from .trajectories import Sequences
 
-# Added to the score of what may not be seen: its weight underflows to exactly 0,
-# and half precision can still represent it.
+# Added to the score of a masked key: its weight underflows to exactly 0, and half
+# precision can still represent the score.
 NEVER = -1e4
-# Every fused kernel takes head sizes that are multiples of this.
+# Every fused kernel supports head sizes that are multiples of this.
 ALIGNMENT = 8
 
 
 class TimeBiasedAttention(MultiheadAttention):
-    """Cross-attention whose scores depend on frames besides queries and keys.
+    """Cross-attention whose scores depend on queries, keys and their frames.
 
-    A key is a feature followed by one of a few words. Both halves are projected on
-    their own, so that a word is projected once and not with every observation.
+    A key is a feature followed by one of a few words. The two halves are projected
+    separately, so that a word is projected once and not for every observation.
 
-    A bias for every pair of tokens would take (S, H, T N, T' N') numbers, far more
-    than anything else in training. It depends on the pair of frames only, so it is
-    carried by T extra channels instead: a query holds 1 in the channel of its frame,
-    a key holds in each channel what that frame's queries are to add. The scores, and
-    so the result, are the same. More channels, of zeros, make the head size a multiple
-    of 8, without which PyTorch has no fused kernel on a GPU. Queries of a single frame,
-    as in tracking, share their bias, which is a mask then.
+    A bias for every pair of tokens would need (S, H, T N, T' N') numbers, far more than
+    anything else in training. It depends only on the pair of frames, so T extra
+    channels carry it instead: a query has 1 in the channel of its frame, and a key has
+    in each channel the bias for the queries of that frame. The scores, and so the
+    result, are the same. More channels, of zeros, make the head size a multiple of 8,
+    without which PyTorch has no fused kernel on a GPU. Queries of a single frame, as in
+    tracking, have a common bias, which is then passed as a mask.
 
     Args:
         embed_dims: Number of channels C.
@@ -59,7 +59,7 @@ class TimeBiasedAttention(MultiheadAttention):
         table = F.linear(words, weight[:, channels:], bias)
         projected = self.operators.linear(features, weight[:, :channels])
         of_words = F.embedding(labels, table).to(projected)
-        # In place where no gradient can forbid it: the keys of a full window take 6 MB.
+        # In place if there are no gradients: the keys of a full window take 6 MB.
         if torch.is_grad_enabled():
             projected = projected + of_words
         else:
@@ -81,12 +81,11 @@ class TimeBiasedAttention(MultiheadAttention):
         Args:
             query: Tokens of T frames, (S, T * N, C), frame by frame.
             features: Feature half of the keys of T' frames, (S, T', N', Cf).
-            words: The words that keys may end in, (K, C - Cf).
+            words: The words of keys, (K, C - Cf).
             labels: Word of each key, (S, T', N') int64, or of each object, (S, 1, N').
-            time_bias: Added to the scores of a pair of frames, `NEVER` where the query
-                may not see the key's frame, (H, T, T').
-            missing: Keys without an observation, which nothing sees, (S, T' * N')
-                bool.
+            time_bias: Added to the scores of a pair of frames, `NEVER` if the query may
+                not attend to the key's frame, (H, T, T').
+            missing: Keys without an observation, which are masked, (S, T' * N') bool.
 
         Returns:
             (S, T * N, C).
@@ -105,7 +104,7 @@ class TimeBiasedAttention(MultiheadAttention):
         q = q * self.head_dim**-0.5
         q = torch.cat([q, own_frame.expand(*q.shape[:2], -1, -1)], dim=-1)
         k = torch.cat([k, bias], dim=-1)
-        # The zero token, and the channels that make keys and values as wide as queries.
+        # Adds the zero token, and channels to make keys and values as wide as queries.
         k, v = F.pad(k, (0, extra - frames, 0, 1)), F.pad(v, (0, extra, 0, 1))
         out = F.scaled_dot_product_attention(q, k, v, scale=1.0)[..., : self.head_dim]
         out = out.transpose(1, 2).flatten(2)
@@ -113,14 +112,14 @@ class TimeBiasedAttention(MultiheadAttention):
 
 
 class IDDecoderLayer(nn.Module):
-    """Self-attention in a frame, cross-attention to the past, FFN; post-norm.
+    """Self-attention within a frame, cross-attention to the past, FFN; post-norm.
 
     Args:
         embed_dims: Channels of a token (feature + ID word).
         num_heads: Number of heads.
-        ffn_ratio: Hidden channels of the FFN over ``embed_dims``.
-        with_self_attn: The first layer has none: all its detection tokens carry the
-            same word.
+        ffn_ratio: Hidden channels of the FFN relative to ``embed_dims``.
+        with_self_attn: Whether there is self-attention. The first layer has none,
+            because all its detection tokens have the same word.
     """
 
     def __init__(
@@ -179,11 +178,10 @@ class IDDecoderLayer(nn.Module):
 class IDDecoder(BaseModule):
     """Decode the identity of detections in the context of trajectories.
 
-    A trajectory token is [feature, its ID word], a detection token [feature,
-    newborn word]. Detections attend to all earlier observations, with a learned
-    bias for the distance in time, and a linear map of the word half gives the
-    scores of the K words and of "newborn". Section 3.1 of the paper (from
-    MOTIP).
+    A trajectory token is [feature, its ID word], a detection token [feature, newborn
+    word]. Detections attend to all earlier observations, with a learned bias for the
+    distance in time. A linear map of the word half gives the scores of the K words and
+    of "newborn". Section 3.1 of the paper (from MOTIP).
 
     Args:
         feature_dims: Channels C of the object features.
@@ -193,13 +191,16 @@ class IDDecoder(BaseModule):
             length, miss tolerance) must not exceed it.
         num_layers: Number of layers.
         head_dims: Channels of a head.
-        ffn_ratio: Hidden channels of the FFN over the token's.
+        ffn_ratio: Hidden channels of the FFN relative to the token's.
         aux_loss: In training, return the logits of every layer.
         with_cp: Recompute the layers in the backward pass.
         init_cfg: Initialisation config.
 
     Attributes:
-        float32_modules: What is computed in float32 in any precision.
+        float32_modules: Modules that are computed in float32 in every precision.
+
+    Raises:
+        ValueError: If ``feature_dims + id_dims`` is not a multiple of ``head_dims``.
     """
 
     float32_modules = ('word_to_embed', 'embed_to_word')
@@ -231,7 +232,7 @@ class IDDecoder(BaseModule):
         self.aux_loss = aux_loss
         self.with_cp = with_cp
         words = num_id_vocabulary + 1
-        # A table that is read, not multiplied: quantisation must leave its weight.
+        # Its weight is used as a table, so quantisation must not change it.
         self.word_to_embed = NonDynamicallyQuantizableLinear(words, id_dims, bias=False)
         self.embed_to_word = nn.Linear(id_dims, words, bias=False)
         self.rel_pos_embeds = nn.Parameter(
@@ -307,7 +308,7 @@ class IDDecoder(BaseModule):
 
         Args:
             trajectories: Refined history (B, G, T, N, C).
-            sequences: The clips; their detections as they are decoded.
+            sequences: The clips, with the features of their detections.
 
         Returns:
             Logits, see :meth:`forward`.
@@ -351,13 +352,13 @@ class IDDecoder(BaseModule):
         )[0, 0, 0]
 
     def _score_words(self, tokens: Tensor) -> Tensor:
-        """Logits (..., K + 1) of tokens (..., C), in float32 under autocast too."""
+        """Return logits (..., K + 1) of tokens (..., C), always in float32."""
         return in_float32(self.embed_to_word, tokens[..., -self.id_dims :])
 
     def _time_bias(
         self, layer: int, unknown_times: Tensor, trajectory_times: Tensor
     ) -> Tensor:
-        """Bias (H, T, T') of each pair of frames; only earlier ones are seen."""
+        """Return the bias (H, T, T') of frame pairs; masks all except earlier ones."""
         distance = unknown_times[:, None] - trajectory_times[None]
         index = distance.clamp(0, self.max_relative_time - 1)
         bias = self.rel_pos_embeds[layer][index].permute(2, 0, 1)

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""MOTR between two frames: which queries go on as tracks, and how they change."""
+"""MOTR between two frames: which queries continue as tracks, and their update."""
 
 from dataclasses import dataclass
 
@@ -18,9 +18,9 @@ from ..layers import FFN, TransformerEncoderLayer
 class QueryInteraction(BaseModule):
     """MOTR's temporal aggregation network (arXiv 2105.03247, Sec. 3.5).
 
-    The decoder states of the tracks look at each other; what comes out renews
-    position and content of the queries, each through a residual FFN. The next
-    reference point is the centre of the predicted box.
+    The decoder states of the tracks attend to each other. The result updates position
+    and content of the queries, each through a residual FFN. The next reference point is
+    the centre of the predicted box.
 
     Args:
         embed_dims: Number of channels C.
@@ -50,7 +50,7 @@ class QueryInteraction(BaseModule):
         self.dropout = nn.Dropout(dropout)
 
     def init_weights(self) -> None:
-        """Draw the matrices as the released code does; biases keep their values."""
+        """Initialise the matrices as the released code does; biases do not change."""
         super().init_weights()
         for p in self.parameters():
             if p.dim() > 1:
@@ -59,15 +59,15 @@ class QueryInteraction(BaseModule):
     def forward(
         self, queries: TrackQueries, states: Tensor, boxes: Tensor
     ) -> TrackQueries:
-        """Renew the queries of N tracks.
+        """Update the queries of N tracks.
 
         Args:
-            queries: What the decoder was asked with.
-            states: Its last layer's output (N, C).
+            queries: Queries of the current frame.
+            states: Outputs of the decoder's last layer for them (N, C).
             boxes: Predicted cxcywh in 0..1, (N, 4).
 
         Returns:
-            What to ask the next frame with.
+            Queries for the next frame.
         """
         if not len(queries):
             return queries
@@ -82,18 +82,18 @@ class QueryInteraction(BaseModule):
 
 @dataclass
 class QuerySampling:
-    """Erase and insert track queries (arXiv 2105.03247, Sec. 4.2 and 4.6).
+    """Drop and insert track queries (arXiv 2105.03247, Sec. 4.2 and 4.6).
 
-    A dropped track's object is new again in the next frame, and an inserted query
-    must learn to find nothing; so training shows births and deaths more often than
-    its short clips have them.
+    The object of a dropped track is new again in the next frame, and an inserted query
+    must learn to find nothing. Training so has more births and deaths than its short
+    clips.
 
     Attributes:
         drop_prob: Probability that a track is dropped.
-        insert_prob: Probability that a track brings the query without an object
-            that overlaps it most.
-        min_iou: A query goes on if it overlapped its object more than this when the
-            object was last seen (Sec. 3.5).
+        insert_prob: Probability that, with a track, the query without an object that
+            overlaps it most is inserted.
+        min_iou: A query continues if it overlapped its object more than this when the
+            object was last visible (Sec. 3.5).
     """
 
     drop_prob: float = 0.1
@@ -101,7 +101,7 @@ class QuerySampling:
     min_iou: float = 0.5
 
     def __call__(self, identities: Tensor, ious: Tensor, boxes: Tensor) -> Tensor:
-        """Choose; draws come from PyTorch's global generator.
+        """Choose queries, with random numbers of PyTorch's global generator.
 
         Args:
             identities: int64 (Q,), -1 for a query without an object.
@@ -109,7 +109,7 @@ class QuerySampling:
             boxes: Predicted cxcywh (Q, 4).
 
         Returns:
-            int64, indices of the tracks that stay, then of those inserted.
+            int64, indices of the tracks that are kept, then of the inserted queries.
         """
         tracks = ((identities >= 0) & (ious > self.min_iou)).nonzero()[:, 0]
         if self.drop_prob > 0:
@@ -120,7 +120,7 @@ class QuerySampling:
         return tracks
 
     def _insert(self, tracks: Tensor, others: Tensor, boxes: Tensor) -> Tensor:
-        """Those of the ``others`` that go on beside the ``tracks``."""
+        """Return the ``others`` that are inserted in addition to the ``tracks``."""
         chance = torch.full((len(tracks),), float(self.insert_prob))
         tracks = tracks[torch.bernoulli(chance).bool()]
         if len(tracks) >= len(others):

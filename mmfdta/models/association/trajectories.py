@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""The trajectory side of association: training sequences, and their features."""
+"""Training sequences of association, and modelling of trajectory features."""
 
 from dataclasses import dataclass
 
@@ -20,8 +20,8 @@ from ..layers import FFN
 class Sequences:
     """Inputs and targets of the association for B clips.
 
-    Shapes use B clips, G augmentation groups, T frames, N identities, C
-    channels. Masks are True where there is nothing.
+    Shapes use B clips, G augmentation groups, T frames, N identities, C channels. Masks
+    are True for missing observations.
     """
 
     trajectory_features: Tensor
@@ -31,7 +31,7 @@ class Sequences:
     trajectory_masks: Tensor
     """(B, G, T, N) bool."""
     unknown_features: Tensor
-    """(B, G, T, N, C) embeddings of the detections to name."""
+    """(B, G, T, N, C) embeddings of the detections to identify."""
     unknown_labels: Tensor
     """(B, G, T, N) int64 target words; the last word means newborn."""
     unknown_masks: Tensor
@@ -40,7 +40,7 @@ class Sequences:
 
 def _pad_identities(tensors: list[Tensor], value: int | bool) -> Tensor:
     """Stack (G, T, N_b) tensors of the clips to (B, G, T, max N), N at least 1."""
-    # Also without any identity every parameter takes part, as DDP wants.
+    # DDP needs a gradient for every parameter, also without any identity.
     num_ids = max(1, *(t.shape[-1] for t in tensors))
     out = tensors[0].new_full((len(tensors), *tensors[0].shape[:-1], num_ids), value)
     for row, tensor in zip(out, tensors, strict=True):
@@ -51,21 +51,20 @@ def _pad_identities(tensors: list[Tensor], value: int | bool) -> Tensor:
 def build_sequences(
     embeddings: Tensor, query_idx: Tensor, id_targets: list[BaseDataElement]
 ) -> Sequences:
-    """Turn matched embeddings and ID targets into training sequences.
+    """Make training sequences from matched embeddings and ID targets.
 
-    An annotation that no query was matched to (more objects in a frame than
-    queries) is treated as missing. What is looked up is found on the host and brought
-    to the device of the embeddings in one copy, which the host does not wait for.
+    An annotation without a matched query (if a frame has more objects than queries) is
+    treated as missing. Indices are computed on the host and copied to the device of the
+    embeddings in one copy, without waiting.
 
     Args:
         embeddings: Object embeddings (B, T, Q, C).
-        query_idx: Matched query of each annotation (B, T, M), -1 where there is none,
-            on the host.
-        id_targets: ``id_targets`` of each clip, tensors (G, T, N) as made by the data
+        query_idx: Matched query of each annotation (B, T, M), -1 for none, on the host.
+        id_targets: ``id_targets`` of each clip, tensors (G, T, N) from the data
             pipeline.
 
     Returns:
-        Padded to the largest N of the batch.
+        The sequences, padded to the largest N of the batch.
     """
     batch, frames, queries = embeddings.shape[:3]
     b = torch.arange(batch).view(-1, 1, 1, 1)
@@ -99,11 +98,11 @@ def build_sequences(
 class TrajectoryModeling(BaseModule):
     """Two residual feed-forward networks on the trajectory side.
 
-    ``x = LN(x + FFN(x))`` twice, each observation on its own (from MOTIP).
+    ``x = LN(x + FFN(x))`` twice, for each observation separately (from MOTIP).
 
     Args:
         embed_dims: Channels C.
-        ffn_ratio: Hidden channels of the FFNs over C.
+        ffn_ratio: Hidden channels of the FFNs relative to C.
         init_cfg: Initialisation config.
     """
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Batches of clips on the device."""
+"""Data preprocessors that make batches of clips on the device."""
 
 from mmfdta.utils.environment import prepare_mmdet
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Pad and normalise clips of images and depth maps on the device."""
+"""Pads and normalises clips of images and depth maps on the device."""
 
 from collections.abc import Sequence
 
@@ -13,19 +13,18 @@ from torch import Tensor
 class ClipDataPreprocessor(BaseDataPreprocessor):
     """Make one batch of clips of different sizes.
 
-    Images arrive as uint8, are padded at the right and bottom to the largest
-    clip of the batch and normalised on the device; padding is exactly 0
-    afterwards if it has no value of its own. Depth maps become float without scaling
-    (0..255).
+    Images are uint8. They are padded at the right and bottom to the largest clip of the
+    batch and normalised on the device. Without ``pad_value`` padding is exactly 0 after
+    normalisation. Depth maps become float without scaling (0..255).
 
     Args:
         mean: Mean of each channel, R, G, B in 0..255.
         std: Standard deviation of each channel.
         pad_size_divisor: Height and width of the batch become multiples of it.
-        bgr: Whether the network wants blue first; ``mean`` and ``std`` are then those
-            of B, G, R.
-        pad_value: What the padding is before normalisation, in 0..255 (YOLOX: 114).
-            None: it is 0 after normalisation.
+        bgr: Whether the channel order of the network is B, G, R; ``mean`` and ``std``
+            then have this order, too.
+        pad_value: Padding before normalisation, in 0..255 (YOLOX: 114). None: padding
+            is 0 after normalisation.
     """
 
     def __init__(
@@ -37,7 +36,7 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
         pad_value: float | None = None,
     ) -> None:
         super().__init__(non_blocking=True)
-        # As the released code: scale to 0..1 first, then normalise.
+        # As in the released code: scale to 0..1 first, then normalise.
         scaled = [torch.tensor(x).view(-1, 1, 1) / 255 for x in (mean, std)]
         self.register_buffer('mean', scaled[0], persistent=False)
         self.register_buffer('std', scaled[1], persistent=False)
@@ -56,11 +55,11 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
 
         Returns:
             ``inputs`` with float tensors (B, T, C, H, W), and ``data_samples``, still
-            on the host, whose frames know ``batch_input_shape``.
+            on the host, whose frames have ``batch_input_shape``.
         """
         inputs = self.cast_data(data['inputs'])
-        # Annotations stay on the host, in samples of this batch's own: the losses bring
-        # over what they need together.
+        # Annotations stay on the host, in copies of the samples: the losses copy all
+        # that they need to the device at once.
         samples = data.get('data_samples')
         if samples is not None:
             samples = [sample.to('cpu') for sample in samples]
@@ -93,10 +92,10 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
 
 @MODELS.register_module()
 class TrackerDataPreprocessor(ClipDataPreprocessor):
-    """The same for MMDetection's own tracker models, which take a tensor.
+    """A :class:`ClipDataPreprocessor` for MMDetection's own tracker models.
 
-    Their classes (``model.type='ByteTrack'``, ``'OCSORT'``, ``'DeepSORT'``) want it
-    where the models of this project take ``inputs['img']``.
+    Their classes (``model.type='ByteTrack'``, ``'OCSORT'``, ``'DeepSORT'``) take a
+    tensor, where the models of this project take ``inputs['img']``.
     """
 
     def forward(self, data: dict, training: bool = False) -> dict:
