@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""The detectors of FDTA and MOTR."""
+"""Detectors for FDTA, MOTR and trackers on boxes, and embeddings of detections."""
 
 from mmfdta.utils.environment import prepare_mmdet
 

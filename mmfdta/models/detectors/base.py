@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Deformable DETR of one stage, whose host never waits for the device."""
+"""One-stage Deformable DETR in which the host never waits for the device."""
 
 from collections.abc import Sequence
 
@@ -19,10 +19,10 @@ LevelShapes = tuple[tuple[int, int], ...]
 
 
 class Encoder(BaseModule):
-    """MMDetection's encoder of Deformable DETR, which knows its levels on the host.
+    """MMDetection's encoder of Deformable DETR, with sizes of levels on the host.
 
     Args:
-        layers: Its layers.
+        layers: The layers of the encoder.
     """
 
     def __init__(self, layers: ModuleList) -> None:
@@ -43,8 +43,8 @@ class Encoder(BaseModule):
         Args:
             query: Tokens (F, S, C) of all levels.
             valid_ratios: (F, L, 2) share of each level that is not padding, x first.
-            level_shapes: Of the L levels.
-            reference_points: What :func:`token_points` gives, where it is known.
+            level_shapes: Sizes of the L levels.
+            reference_points: Result of :func:`token_points`, if already known.
             **kwargs: Further arguments of MMDetection's encoder.
 
         Returns:
@@ -64,20 +64,20 @@ class Encoder(BaseModule):
 
 
 class FrameDetector(DeformableDETR):
-    """What the detectors of this project share.
+    """The base class of this project's detectors.
 
-    It computes what MMDetection's Deformable DETR does, under the same names. Sizes of
-    feature levels stay on the host, and those of padded frames go to the device in one
-    copy that nothing waits for; MMDetection asks the device for them many times per
-    forward pass. Deformable attention gets them as ``level_shapes``.
+    It computes the same as MMDetection's Deformable DETR, with the same names of
+    weights. Sizes of feature levels stay on the host, and those of padded frames go to
+    the device in one copy without waiting; MMDetection reads them from the device many
+    times per forward pass. Deformable attention gets them as ``level_shapes``.
 
     Args:
         *args: Arguments of MMDetection's ``DeformableDETR``.
-        as_two_stage: Has to be False.
+        as_two_stage: Must be False.
         **kwargs: As ``args``.
 
     Attributes:
-        float32_modules: What is computed in float32 in any precision.
+        float32_modules: Modules that are computed in float32 in every precision.
 
     Raises:
         ValueError: If ``as_two_stage`` is set.
@@ -102,7 +102,7 @@ class FrameDetector(DeformableDETR):
     def _init_layers(self) -> None:
         super()._init_layers()
         self.encoder = Encoder(self.encoder.layers)
-        # MMDetection allocates it without values; only `init_weights` would fill it.
+        # MMDetection allocates it without values, which only `init_weights` would set.
         nn.init.normal_(self.level_embed)
 
     def pre_transformer(
@@ -146,7 +146,7 @@ class FrameDetector(DeformableDETR):
         known: dict[str, Tensor] = {}
         if sizes is None:
             maps, known['reference_points'] = self.whole_frames(feats)
-            count = feats[0].shape[0]  # of any frames while it is exported
+            count = feats[0].shape[0]  # any number during an export
             masks = None
             ones = feats[0].new_ones(count, len(feats), 2, dtype=torch.float32)
             valid_ratios = ones
@@ -178,20 +178,22 @@ class FrameDetector(DeformableDETR):
         positions: Sequence[Tensor],
         masks: Sequence[Tensor] | None,
     ) -> dict:
-        """What the layers of the decoder get besides; nothing here.
+        """Return further arguments for the layers of the decoder; none here.
 
         Args:
             feats: Neck levels (F, C, h, w), finest first.
-            positions: Of each level, (F, h * w, C), or (1, h * w, C) for all frames.
+            positions: Positions of each level, (F, h * w, C), or (1, h * w, C) for all
+                frames.
             masks: Padding of each level, (F, h * w) bool, True = padding; None without
                 padding.
         """
         return {}
 
     def whole_frames(self, feats: tuple[Tensor, ...]) -> tuple[list[Tensor], Tensor]:
-        """What is the same for all frames of a size without padding.
+        """Return positions, the same for all frames of a size without padding.
 
-        Those of the last size are kept: a seventh of what a frame starts on a GPU.
+        Those of the last size are cached: computing them is a seventh of the operations
+        that a frame starts on a GPU.
 
         Args:
             feats: Neck levels (F, C, h, w).
@@ -202,11 +204,11 @@ class FrameDetector(DeformableDETR):
         """
         shapes = tuple((feat.shape[-2], feat.shape[-1]) for feat in feats)
         if is_recorded():
-            # Nothing is kept, and a change of modes would be recorded as well.
+            # No cache, because the change of the mode below would also be recorded.
             return self._places(feats, shapes)
         key = shapes, feats[0].device
         if not self._whole_frames or self._whole_frames[0] != key:
-            # Outside of inference mode, whose tensors training could not take.
+            # Not in inference mode, because training cannot use its tensors.
             with torch.inference_mode(False), torch.no_grad():
                 self._whole_frames = key, self._places(feats, shapes)
         return self._whole_frames[1]
@@ -236,7 +238,7 @@ class FrameDetector(DeformableDETR):
             feat_pos: Positions of the tokens (F, S, C), or (1, S, C) for all frames.
             spatial_shapes: Sizes of the levels, int64 (L, 2).
             **levels: ``level_start_index``, ``valid_ratios`` and ``level_shapes``, and
-                ``reference_points`` where they are known.
+                ``reference_points`` if they are known.
 
         Returns:
             Arguments of MMDetection's ``pre_decoder``.
@@ -253,20 +255,20 @@ class FrameDetector(DeformableDETR):
     def pre_decoder(
         self, memory: Tensor, memory_mask: Tensor | None, spatial_shapes: Tensor
     ) -> tuple[dict, dict]:
-        """Prepare the queries; their points are in float32 under autocast too.
+        """Prepare the queries; their points are float32 also under autocast.
 
         Args:
             memory: Encoder memory (F, S, C).
-            memory_mask: Of two stages; not needed.
-            spatial_shapes: The same.
+            memory_mask: Not used; for two-stage detectors.
+            spatial_shapes: Not used; for two-stage detectors.
 
         Returns:
-            Arguments of the decoder, and none of the head.
+            Arguments of the decoder, and an empty dict of arguments of the head.
         """
         query_pos, query = self.query_embedding.weight.chunk(2, dim=1)
         points = in_float32(self.reference_points_fc, query_pos).sigmoid()
         parts = dict(query=query, query_pos=query_pos, reference_points=points)
-        count = memory.shape[0]  # of any frames while it is exported, as `len` is not
+        count = memory.shape[0]  # any number during an export, unlike `len`
         expanded = {k: v.expand(count, -1, -1) for k, v in parts.items()}
         return dict(expanded, memory=memory), {}
 
@@ -287,7 +289,7 @@ class FrameDetector(DeformableDETR):
             memory: Output of the encoder (F, S, C).
             memory_mask: (F, S) bool, True = padding; None without padding.
             reference_points: (F, Q, 2) in 0..1 of the unpadded image.
-            **kwargs: What describes the levels, and what goes to every layer besides.
+            **kwargs: Description of the levels, and further arguments of every layer.
 
         Returns:
             Arguments of the head.
@@ -307,11 +309,11 @@ class FrameDetector(DeformableDETR):
 
 
 def padded_sizes(frames: SampleList, device: torch.device) -> Tensor | None:
-    """Bring the sizes of frames to the device, without waiting for it.
+    """Copy the sizes of frames to the device, without waiting for it.
 
     Args:
         frames: F frames with ``img_shape`` and ``batch_input_shape``.
-        device: Where to.
+        device: The device.
 
     Returns:
         int64 (F, 2), height and width without the padding, in pixels; None if no frame
@@ -326,16 +328,16 @@ def padded_sizes(frames: SampleList, device: torch.device) -> Tensor | None:
 def padding_of(
     sizes: Tensor, input_shape: tuple[int, int], level_shapes: LevelShapes
 ) -> tuple[list[Tensor], Tensor]:
-    """Find what of feature levels is padding.
+    """Find the padding of feature levels.
 
     Args:
         sizes: Height and width of F frames without padding, int64 (F, 2).
         input_shape: Height and width with padding.
-        level_shapes: Of the L levels.
+        level_shapes: Sizes of the L levels.
 
     Returns:
-        For each level (F, h, w) bool, True = padding, as nearest interpolation of the
-        padded image has it; and float32 (F, L, 2), the share of the levels' width and
+        For each level (F, h, w) bool, True = padding, as by nearest interpolation of
+        the padded image; and float32 (F, L, 2), the share of the levels' width and
         height that is not padding.
     """
     masks, ratios = [], []
@@ -351,14 +353,14 @@ def padding_of(
 
 
 def nearest_pixels(full: int, count: int, device: torch.device) -> Tensor:
-    """Find the pixels that nearest interpolation reads.
+    """Return the pixels that nearest interpolation reads.
 
-    Not by `interpolate` itself: what other programs make of it rounds differently.
+    `interpolate` itself is not used, because exported graphs round differently.
 
     Args:
         full: Length of the row that is read.
-        count: Length of what is made of it.
-        device: Where they are wanted.
+        count: Length of the interpolated row.
+        device: Device of the result.
 
     Returns:
         float32 (count,), indices into the row.
@@ -370,11 +372,11 @@ def nearest_pixels(full: int, count: int, device: torch.device) -> Tensor:
 def level_tensors(
     level_shapes: LevelShapes, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Write the sizes of levels on the device: fills, which need no copy.
+    """Create the sizes of levels on the device, by fills that need no copy.
 
     Args:
-        level_shapes: Of the L levels.
-        device: Where they are wanted.
+        level_shapes: Sizes of the L levels.
+        device: Device of the result.
 
     Returns:
         int64 (L, 2) heights and widths, and int64 (L,), the first token of each level.
@@ -388,11 +390,11 @@ def level_tensors(
 
 
 def token_points(valid_ratios: Tensor, level_shapes: LevelShapes) -> Tensor:
-    """Where the tokens of the encoder look at each level.
+    """Return the reference points of the encoder's tokens in each level.
 
     Args:
         valid_ratios: (F, L, 2) share of each level that is not padding, x first.
-        level_shapes: Of the L levels.
+        level_shapes: Sizes of the L levels.
 
     Returns:
         Centres of the S tokens in all levels, (F, S, L, 2), xy in 0..1 of the padded
@@ -400,7 +402,7 @@ def token_points(valid_ratios: Tensor, level_shapes: LevelShapes) -> Tensor:
     """
     points, device = [], valid_ratios.device
     for level, (height, width) in enumerate(level_shapes):
-        # Not linspace, whose ends would be constants to a compiler.
+        # Not linspace, whose ends a compiler would record as constants.
         y, x = torch.meshgrid(
             *(torch.arange(n, device=device) + 0.5 for n in (height, width)),
             indexing='ij',

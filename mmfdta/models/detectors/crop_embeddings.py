@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Embeddings of boxes by a network for re-identification, as DeepSORT has them."""
+"""Embeddings of boxes by a network for re-identification, as in DeepSORT."""
 
 import contextlib
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from mmdet.utils import ConfigType
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-# Crops that go through the network at once.
+# Crops per forward pass of the network.
 _MAX_CROPS = 64
 
 
@@ -22,9 +22,9 @@ _MAX_CROPS = 64
 class ReIDNetwork(BaseModule):
     """MMDetection's network for re-identification, without mmpretrain.
 
-    It computes what ``BaseReID`` does in mode ``'tensor'``: ResNet, mean over the crop,
-    fully connected layers, an embedding that is not normalised. Names of weights are
-    the same, so that files of the model zoo fit; what only training needs is left out.
+    It computes the same as ``BaseReID`` in mode ``'tensor'``: ResNet, mean over the
+    crop, fully connected layers, an embedding that is not normalised. Names of weights
+    are the same, so that files of the model zoo fit; parts for training are left out.
 
     Args:
         depth: Layers of the ResNet.
@@ -34,7 +34,7 @@ class ReIDNetwork(BaseModule):
         init_cfg: Initialisation config.
     """
 
-    #: Weights of files that classify the identities of a training set.
+    #: Prefixes of weights in files that are only for training.
     training_only = ('head.bn.', 'head.classifier.')
 
     def __init__(
@@ -70,16 +70,17 @@ class ReIDNetwork(BaseModule):
 
 @MODELS.register_module()
 class CropEmbeddings(nn.Module):
-    """Embeds what a frame shows in each box.
+    """Embeds the crop of each box.
 
-    Crops are taken from the detector's input, as MMDetection's DeepSORT takes them: cut
-    at whole pixels, at the frame's border too, and resized without antialiasing.
+    Crops are taken from the detector's input, as in MMDetection's DeepSORT: boxes are
+    rounded down to integer pixels, cut at the frame's border, and crops are resized
+    without antialiasing.
 
     Args:
         network: Config of the network, such as ``dict(type='ReIDNetwork')``.
         size: Height and width of its input.
-        mean: Mean of each channel that it was trained with, R, G, B in 0..255.
-        std: Standard deviation of each channel.
+        mean: Mean of each channel in its training, R, G, B in 0..255.
+        std: Standard deviation of each channel in its training.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class CropEmbeddings(nn.Module):
         self.register_buffer('std', scaled[1], persistent=False)
 
     def watch(self, detector: nn.Module) -> contextlib.AbstractContextManager:
-        """Nothing is asked of the detector."""
+        """Return a context that does nothing: no feature maps are needed."""
         return contextlib.nullcontext()
 
     def forward(
@@ -106,14 +107,14 @@ class CropEmbeddings(nn.Module):
         """Embed the boxes of frames, without waiting for the device.
 
         Args:
-            _: What `watch` gives.
-            imgs: What the detector was given, (F, 3, H, W).
+            _: Not used; the feature maps of :class:`PooledEmbeddings`.
+            imgs: Input of the detector, (F, 3, H, W).
             frames: Each with ``pred_instances.bboxes`` (n, 4) on the CPU, xyxy in
                 pixels of the original frame, and its meta information.
-            preprocessor: What made `imgs` of pixels.
+            preprocessor: The data preprocessor that normalised `imgs`.
 
         Returns:
-            Of each frame (n, C) float32, on the device.
+            For each frame (n, C) float32, on the device.
         """
         crops = []
         for image, frame in zip(imgs, frames, strict=True):
@@ -130,14 +131,14 @@ class CropEmbeddings(nn.Module):
         return list(found.float().split(counts))
 
     def _normalise(self, image: Tensor, preprocessor: nn.Module) -> Tensor:
-        """From the detector's values (3, H, W) to the network's, in R, G, B."""
+        """Convert the detector's input (3, H, W) to the network's, in R, G, B."""
         pixels = image * preprocessor.std + preprocessor.mean
         pixels = pixels.flip(0) if preprocessor.bgr else pixels
         return (pixels - self.mean) / self.std
 
 
 def _whole_boxes(frame: DetDataSample, shape: tuple[int, int]) -> list[list[int]]:
-    """Boxes in whole pixels of the detector's input, of one pixel at least."""
+    """Return boxes in integer pixels of the detector's input, at least one pixel."""
     height, width = frame.get('img_shape', shape)[:2]
     scale_x, scale_y = frame.get('scale_factor', (1, 1))[:2]
     found = []

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""What all detectors with a Spatial Adapter share: its numbers and its loss."""
+"""Spatial Adapter and depth loss of a detector: shared settings and computation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ from .matcher import ClipTargets
 
 ADAPTER = 'model.detector.spatial_adapter'
 WITHOUT_ADAPTER = f'is set, but there is no {ADAPTER} to train; set both or neither'
-"""What to say of a depth loss alone, behind its key."""
+"""Message about a depth loss without the adapter, after its key."""
 
 
 def share_depth_bins(
@@ -25,18 +25,18 @@ def share_depth_bins(
     loss: OptConfigType,
     loss_key: str = 'model.detector.bbox_head.loss_depth',
 ) -> tuple[dict | None, dict | None]:
-    """Hand the number of depth bins down to the Spatial Adapter and its loss.
+    """Set the number of depth bins in the configs of the Spatial Adapter and its loss.
 
     Args:
         adapter: Config of the adapter.
         loss: Config of the depth loss.
-        loss_key: Where a config has that loss.
+        loss_key: Key of that loss in a config.
 
     Returns:
         The two configs with the number.
 
     Raises:
-        ValueError: If they say different numbers.
+        ValueError: If they have different numbers.
     """
     adapter, loss = (None if part is None else dict(part) for part in (adapter, loss))
     share_number(
@@ -54,17 +54,18 @@ def build_spatial_adapter(
     """Build the Spatial Adapter of a detector.
 
     Args:
-        adapter: Its config.
+        adapter: Config of the adapter.
         embed_dims: Channels of the detector's features.
-        embed_dims_key: Where a config says them.
-        num_levels: Levels that the detector's neck gives; the adapter takes three of
-            them, or those there are.
+        embed_dims_key: Their key in a config.
+        num_levels: Number of levels of the detector's neck; by default the adapter uses
+            three of them, or all if there are fewer.
 
     Returns:
         The adapter.
 
     Raises:
-        ValueError: If it says other channels, or the detector lacks its levels.
+        ValueError: If it has other channels, or needs levels that the detector does not
+            have.
     """
     adapter = dict(adapter)
     first, count = adapter.get('first_level', 0), adapter.get('num_levels')
@@ -90,7 +91,7 @@ def build_spatial_adapter(
 
 
 def stack_depth(frames: SampleList) -> Tensor | None:
-    """Make one tensor of the depth maps of single frames.
+    """Stack the depth maps of single frames.
 
     Args:
         frames: F frames with ``batch_input_shape`` and, as PixelData (1, H, W),
@@ -126,19 +127,19 @@ def depth_loss(
     targets: ClipTargets,
     num_boxes: Tensor,
 ) -> Tensor:
-    """Depth loss of F frames, with their boxes as foreground.
+    """Compute the depth loss of F frames, with their boxes as foreground.
 
     Args:
         loss: A :class:`DepthBinLoss`.
-        parts: Depth logits (f, D + 1, h, w), and which of the F frames they are of.
+        parts: Depth logits (f, D + 1, h, w), and the indices of their frames.
         depth_maps: (F, 1, H, W) pseudo depth in 0..255.
         targets: Ground truth of the F frames.
-        num_boxes: What the sum over the frames is divided by, a scalar.
+        num_boxes: Divisor of the sum over the frames, a scalar.
 
     Returns:
         Scalar.
     """
-    # What is no box is empty and covers nothing.
+    # Padding becomes empty boxes, which cover nothing.
     boxes = targets.boxes.masked_fill(~targets.valid[..., None], 0)
     losses = []
     for logits, frames in parts:

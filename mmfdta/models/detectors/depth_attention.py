@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Depth cross-attention beside the decoder layers of any DETR of MMDetection."""
+"""Depth cross-attention for the decoder layers of any DETR of MMDetection."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,13 +17,13 @@ from ..layers import DetrAttention
 def add_depth_attention(
     layer: nn.Module, embed_dims: int, gated: bool = False, **kwargs
 ) -> None:
-    """Give a module what :func:`look_at_depth` computes with.
+    """Add the modules for :func:`look_at_depth` to a layer.
 
     Args:
         layer: Gets ``depth_attn``, ``depth_norm`` and ``depth_attn_gate``.
         embed_dims: Channels C of queries and embedding.
-        gated: Let one factor per channel, which starts at 0, decide how much of what
-            comes out replaces the query, so that a trained decoder starts as it was.
+        gated: Add a gate: one factor per channel, initially 0, for the share of the
+            result that replaces the query. A trained decoder so starts unchanged.
         **kwargs: Further arguments of :class:`DetrAttention`.
     """
     layer.depth_attn = DetrAttention(embed_dims, **kwargs)
@@ -33,11 +33,11 @@ def add_depth_attention(
 
 
 def look_at_depth(layer: Any, query: Tensor, depth: DepthFeatures) -> Tensor:
-    """Let queries look at the depth embedding: attention, residual and norm.
+    """Let queries attend to the depth embedding: attention, residual and norm.
 
-    The queries ask without their position; keys and values are the embedding itself.
-    Section 3.2 of the paper. A gate g, which the paper has not, gives ``q + g (d - q)``
-    for the query q and the paper's result d: at 0 the query itself, at 1 the paper's.
+    The queries have no positions; keys and values are the embedding itself. Section 3.2
+    of the paper. A gate g, which is not in the paper, gives ``q + g (d - q)`` for the
+    query q and the paper's result d: for 0 the query itself, for 1 the paper's result.
 
     Args:
         layer: See :func:`add_depth_attention`.
@@ -56,7 +56,7 @@ def look_at_depth(layer: Any, query: Tensor, depth: DepthFeatures) -> Tensor:
 
 
 class DepthAttention(BaseModule):
-    """Depth attention as a module of its own, see :func:`look_at_depth`.
+    """Depth attention as a separate module, see :func:`look_at_depth`.
 
     Args:
         embed_dims: Channels C of queries and embedding.
@@ -79,35 +79,35 @@ class DepthAttention(BaseModule):
         add_depth_attention(self, embed_dims, gated, **kwargs)
 
     def init_weights(self) -> None:
-        """Initialise as MMDetection does the attention of its decoders."""
+        """Initialise the weights as MMDetection does for its decoders."""
         super().init_weights()
         for weight in self.parameters():
             if weight.dim() > 1:
                 nn.init.xavier_uniform_(weight)
 
     def forward(self, query: Tensor, depth: DepthFeatures) -> Tensor:
-        """Look at the depth of the frames, see :func:`look_at_depth`."""
+        """Attend to the depth of the frames, see :func:`look_at_depth`."""
         return look_at_depth(self, query, depth)
 
 
 class DepthLayers(ModuleList):
     """One :class:`DepthAttention` for each decoder layer of a host.
 
-    The layers themselves, their classes and the names of their weights stay as they
-    are. While :meth:`attending` is on, every layer hands its queries to its attention
-    right before the FFN, which is where :class:`FDTADecoderLayer` has it: after
-    self-attention, cross-attention and their norms. All queries do, those of
-    denoising too, for they share the layers.
+    The layers themselves, their classes and the names of their weights do not change.
+    During :meth:`attending`, the queries of every layer go through its attention right
+    before the FFN, as in :class:`FDTADecoderLayer`: after self-attention,
+    cross-attention and their norms. This includes denoising queries, which use the same
+    layers.
 
     Args:
         decoder_layers: The layers, each with its FFN as ``ffn``, which takes queries
             (F, Q, C) or (F * Q, C).
         embed_dims: Channels of their queries.
-        attn_cfg: Arguments of :class:`DepthAttention`. What it leaves out is taken from
-            the layers' self-attention: ``num_heads`` and ``dropout``.
+        attn_cfg: Arguments of :class:`DepthAttention`. By default, ``num_heads`` and
+            ``dropout`` are those of the layers' self-attention.
 
     Raises:
-        ValueError: If a layer has no ``ffn``.
+        ValueError: If there is no layer, or a layer has no ``ffn``.
     """
 
     def __init__(
@@ -119,15 +119,15 @@ class DepthLayers(ModuleList):
         if not decoder_layers:
             raise ValueError(
                 'model.detector.spatial_adapter: found a host without decoder layers, '
-                'which could attend to depth; take the adapter out'
+                'whose queries could attend to depth; remove the adapter'
             )
         for index, layer in enumerate(decoder_layers):
             if not isinstance(getattr(layer, 'ffn', None), nn.Module):
                 raise ValueError(
                     f'model.detector.spatial_adapter: decoder layer {index}, a '
                     f'{type(layer).__name__}, has no `ffn`, before which its queries '
-                    'attend to depth; take the adapter out, or let `decoder_layers` of '
-                    'model.detector.interface give modules that have one'
+                    'attend to depth; remove the adapter, or let `decoder_layers` of '
+                    'model.detector.interface return modules that have one'
                 )
         cfg = dict(embed_dims=embed_dims, **_like_self_attention(decoder_layers[0]))
         cfg.update(attn_cfg or {})
@@ -137,15 +137,15 @@ class DepthLayers(ModuleList):
     def attending(
         self, decoder_layers: Sequence[nn.Module], depth: DepthFeatures
     ) -> Iterator[None]:
-        """Let decoder layers attend to depth, until the end of the block.
+        """Let decoder layers attend to depth during a ``with`` block.
 
-        Nothing of it stays at the layers, not even after an error. A pass that is
-        computed again in the backward pass (activation checkpointing) has to enter the
+        The hooks are removed at its end, also after an error. A forward pass that is
+        computed again in the backward pass (activation checkpointing) must enter the
         block again.
 
         Args:
-            decoder_layers: As many as there were.
-            depth: Of the frames whose queries the layers get.
+            decoder_layers: The layers, as many as at construction.
+            depth: Depth features of the frames whose queries the layers get.
         """
         with ExitStack() as stack:
             for layer, attention in zip(decoder_layers, self, strict=True):
@@ -164,7 +164,7 @@ class DepthLayers(ModuleList):
 
 
 def _like_self_attention(layer: nn.Module) -> dict:
-    """Heads and dropout of a layer's self-attention, as far as its config has them."""
+    """Return heads and dropout of a layer's self-attention that its config sets."""
     cfg = getattr(layer, 'self_attn_cfg', {})
     names = dict(num_heads='num_heads', attn_drop='dropout', dropout='dropout')
     return {ours: cfg[theirs] for theirs, ours in names.items() if theirs in cfg}

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""How a detector of MMDetection is read: the one place that knows its insides."""
+"""Reads a detector of MMDetection; only this interface depends on its internals."""
 
 from inspect import signature
 from typing import Any
@@ -14,38 +14,37 @@ from torch import Tensor, nn
 from .base import FrameDetector
 
 NO_DETECTION = -1e4
-"""Logit of a query that its detector has ruled out; its score is 0."""
+"""Logit of a query that its detector has rejected; its score is 0."""
 
 
 @TASK_UTILS.register_module()
 class DetrInterface:
-    """What :class:`QueryDetector` asks about the detector that it holds, its host.
+    """The interface by which :class:`QueryDetector` uses its detector, the host.
 
-    Of each batch of frames it asks for :meth:`features`, hands them to :meth:`decode`,
-    and what that returns to :meth:`embeddings`, :meth:`predictions` and, in training,
-    :meth:`losses`. The methods are written for MMDetection's ``DetectionTransformer``:
-    DETR, Conditional DETR, DAB-DETR, Deformable DETR of one or two stages, DINO and
-    DDQ. A detector that is built otherwise takes a subclass with those methods that
-    differ, and a config names it: ``interface=dict(type='MyInterface')``.
+    For each batch of frames it calls :meth:`features`, passes them to :meth:`decode`,
+    and the result to :meth:`embeddings`, :meth:`predictions` and, in training,
+    :meth:`losses`. The methods are for MMDetection's ``DetectionTransformer``: DETR,
+    Conditional DETR, DAB-DETR, Deformable DETR of one or two stages, DINO and DDQ.
+    Another detector needs a subclass with the methods that differ, which a config
+    names: ``interface=dict(type='MyInterface')``.
 
-    It holds nothing: what it reads is in the host, and in what it is handed.
+    It has no state.
     """
 
     def prepare(self, host: nn.Module) -> None:
-        """Refuse a host that the other methods cannot read, or complete it.
+        """Check that the other methods can read a host, and complete it.
 
         Args:
-            host: As it was built.
+            host: The detector after it was built.
 
         Raises:
-            ValueError: In one line, with the key of the config.
+            ValueError: If they cannot; the message has the key of the config.
         """
         key = 'model.detector.host'
         if isinstance(host, FrameDetector):
             raise ValueError(
                 f'{key}.type: {type(host).__name__} is a detector of this project, '
-                'which tracks without a QueryDetector around it; put it at '
-                'model.detector'
+                'which needs no QueryDetector around it; set it as model.detector'
             )
         is_known = isinstance(host, DetectionTransformer)
         if (
@@ -54,7 +53,7 @@ class DetrInterface:
         ):
             raise ValueError(
                 f'{key}.type: found {type(host).__name__}, expected a '
-                'DetectionTransformer of MMDetection that takes images alone, such as '
+                'DetectionTransformer of MMDetection that takes only images, such as '
                 "'DINO'; another detector needs model.detector.interface, see "
                 'docs/any_detector.md'
             )
@@ -64,37 +63,38 @@ class DetrInterface:
                 f'transformer has {host.embed_dims} channels; they must be equal'
             )
         if hasattr(host, 'level_embed'):
-            # MMDetection allocates it, and only `init_weights` would fill it.
+            # MMDetection allocates it without values, which only `init_weights` would
+            # set.
             nn.init.normal_(host.level_embed)
         if hasattr(host.bbox_head, 'aux_reg_branches'):
-            # DDQ's decoder takes them from the head in its first training step; with
-            # them from the start, weights have the same names before and after.
+            # DDQ's decoder gets them from the head in its first training step. If they
+            # are set from the start, names of weights are the same before and after.
             host.decoder.aux_reg_branches = host.bbox_head.aux_reg_branches
 
     def embed_dims(self, host: nn.Module) -> int:
-        """Channels C of neck and queries."""
+        """Return the channels C of neck and queries."""
         return host.embed_dims
 
     def decoder_layers(self, host: nn.Module) -> list[nn.Module]:
-        """The L layers that the queries go through, first to last.
+        """Return the L decoder layers in their order.
 
-        Each has an ``ffn`` that takes the queries (F, Q, C); right before it they
-        attend to depth, if the detector has a Spatial Adapter.
+        Each has an ``ffn`` for the queries (F, Q, C); right before it they attend to
+        depth, if the detector has a Spatial Adapter.
         """
         return [*host.decoder.layers]
 
     def num_levels(self, host: nn.Module) -> int:
-        """Levels that :meth:`features` gives."""
+        """Return the number of levels of :meth:`features`."""
         return getattr(host, 'num_feature_levels', 1)
 
     def features(self, host: nn.Module, imgs: Tensor) -> tuple[Tensor, ...]:
-        """Neck levels (F, C, h, w), finest first, of frames (F, 3, H, W)."""
+        """Return neck levels (F, C, h, w), finest first, of frames (F, 3, H, W)."""
         return tuple(host.extract_feat(imgs))
 
     def positions(self, host: nn.Module, feat: Tensor, mask: Tensor | None) -> Tensor:
-        """Sine positions of a level, which the Spatial Adapter takes.
+        """Return the sine positions of a level for the Spatial Adapter.
 
-        The host's, or normalised ones where it has none.
+        They are the host's, or normalised ones if it has none.
 
         Args:
             host: The detector.
@@ -112,40 +112,40 @@ class DetrInterface:
     def decode(
         self, host: nn.Module, feats: tuple[Tensor, ...], frames: SampleList
     ) -> dict[str, Any]:
-        """Run the queries through the host.
+        """Run the host's transformer.
 
         Args:
             host: The detector, in training or evaluation mode.
-            feats: What :meth:`features` returned.
-            frames: With ``img_shape`` and ``batch_input_shape``, and in training with
-                ``gt_instances`` on the device of the features.
+            feats: Result of :meth:`features`.
+            frames: Frames with ``img_shape`` and ``batch_input_shape``, and in training
+                with ``gt_instances`` on the device of the features.
 
         Returns:
-            Whatever the other methods need, here the arguments of the host's head.
+            Everything that the other methods need, here the arguments of the host's
+            head.
         """
         return host.forward_transformer(feats, frames)
 
     def embeddings(self, host: nn.Module, decoded: dict[str, Any]) -> Tensor:
-        """Object embeddings (F, Q, C): the last decoder layer's output."""
+        """Return the object embeddings (F, Q, C), the last decoder layer's output."""
         return self.layer_embeddings(host, decoded)[-1]
 
     def layer_embeddings(self, host: nn.Module, decoded: dict[str, Any]) -> Tensor:
-        """What the L decoder layers give the queries, (L, F, Q, C)."""
+        """Return the outputs of the L decoder layers, (L, F, Q, C)."""
         return decoded['hidden_states'][:, :, self.objects(decoded)]
 
     def predictions(
         self, host: nn.Module, decoded: dict[str, Any]
     ) -> tuple[Tensor, Tensor]:
-        """Read the classes and boxes that all decoder layers give the queries.
+        """Return the classes and boxes that all decoder layers predict.
 
         Args:
             host: The detector.
-            decoded: What :meth:`decode` returned.
+            decoded: Result of :meth:`decode`.
 
         Returns:
-            Class logits (L, F, Q, K), of which the sigmoid is the host's score, also
-            where that is a softmax; and boxes (L, F, Q, 4), cxcywh in 0..1 of the
-            unpadded image.
+            Class logits (L, F, Q, K), whose sigmoid is the host's score, also if that
+            is a softmax; and boxes (L, F, Q, 4), cxcywh in 0..1 of the unpadded image.
         """
         head = host.bbox_head
         wanted = signature(head.forward).parameters
@@ -163,16 +163,16 @@ class DetrInterface:
     def losses(
         self, host: nn.Module, decoded: dict[str, Any], frames: SampleList
     ) -> dict[str, Tensor]:
-        """Compute all losses that the host is trained with.
+        """Compute all losses with which the host is trained.
 
         Args:
             host: The detector.
-            decoded: What :meth:`decode` returned in training.
-            frames: As there.
+            decoded: Result of :meth:`decode` in training.
+            frames: The frames passed to it.
 
         Returns:
-            Those of matched queries, and where it has them of denoising queries, of
-            the proposals of a first stage and of dense queries; averaged over boxes.
+            Losses of matched queries and, if the host has them, of denoising queries,
+            of the proposals of a first stage and of dense queries; averaged over boxes.
         """
         losses = host.bbox_head.loss(**decoded, batch_data_samples=frames)
         losses = {
@@ -181,13 +181,13 @@ class DetrInterface:
         }
         generator = getattr(host, 'dn_query_generator', None)
         if generator is not None:
-            # Frames without objects have no denoising queries; the embedding takes part
-            # nevertheless, as every parameter has to where processes train together.
+            # Frames without objects have no denoising queries, but DDP needs a gradient
+            # for every parameter.
             losses['loss_cls'] += sum(p.sum() for p in generator.parameters()) * 0.0
         return losses
 
     def objects(self, decoded: dict[str, Any]) -> slice:
-        """Which queries are for objects: not those that only training has.
+        """Return which queries are for objects, without those that only training has.
 
         Denoising queries come before them, and DDQ's dense queries after.
         """
@@ -199,23 +199,23 @@ class DetrInterface:
         )
 
     def _distinct(self, host: nn.Module, cls_scores: Tensor) -> Tensor | None:
-        """DDQ's distinct queries (L, F, Q) of the frames that it has just decoded."""
+        """Return DDQ's distinct queries (L, F, Q) of the last frames, or None."""
         found = getattr(host, 'cache_dict', {}).get('distinct_query_mask')
         if not found:
             return None
         frames, queries = cls_scores.shape[1:3]
-        # Of the attention masks that it made after each layer but the last one, its
-        # head reads the first row of the first attention head.
+        # DDQ makes an attention mask after each layer except the last one. Its head
+        # reads the first row of the first attention head.
         rows = [mask.view(frames, -1, queries, queries)[:, 0, 0] for mask in found]
         return torch.stack([torch.ones_like(rows[0]), *rows])
 
 
 def sigmoid_logits(cls_scores: Tensor, loss_cls: nn.Module) -> Tensor:
-    """Turn a head's class scores into logits whose sigmoid is the score.
+    """Convert a head's class scores to logits whose sigmoid is the score.
 
     Args:
         cls_scores: (..., K), or (..., K + 1) with the background last.
-        loss_cls: The head's loss, which says whether its scores are a softmax.
+        loss_cls: The head's loss, which knows whether its scores are a softmax.
 
     Returns:
         (..., K).

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Deformable DETR that also hands on embeddings and depth."""
+"""FDTA's detector: Deformable DETR that also returns embeddings and depth."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -20,20 +20,20 @@ from .outputs import DetectorOutputs
 
 @MODELS.register_module()
 class FDTADetector(FrameDetector):
-    """The detector of FDTA. Frames never see each other in it.
+    """The detector of FDTA, which processes each frame independently.
 
-    MMDetection's Deformable DETR (iterative box refinement, one stage) whose
-    decoder layers also attend to the depth embedding of the Spatial Adapter.
-    Without the adapter it is Deformable DETR. Figure 2 of the paper.
+    MMDetection's Deformable DETR (iterative box refinement, one stage) whose decoder
+    layers also attend to the depth embedding of the Spatial Adapter. Without the
+    adapter it is Deformable DETR. Figure 2 of the paper.
 
     Args:
-        spatial_adapter: Config of the Spatial Adapter; None takes the depth branch out.
+        spatial_adapter: Config of the Spatial Adapter; None removes the depth branch.
             It has the channels of the detector, and its ``num_bins`` are also those of
             ``bbox_head.loss_depth``.
         depth_attn_cfg: Arguments of the depth attention in every decoder layer, see
-            :class:`FDTADecoderLayer`. What it leaves out is as in the self-attention.
+            :class:`FDTADecoderLayer`; by default those of the self-attention.
         bbox_head: Config of :class:`FDTAHead`.
-        **kwargs: Arguments of MMDetection's ``DeformableDETR``; ``as_two_stage`` has to
+        **kwargs: Arguments of MMDetection's ``DeformableDETR``; ``as_two_stage`` must
             be False.
 
     Raises:
@@ -58,7 +58,7 @@ class FDTADetector(FrameDetector):
 
     @property
     def num_layers(self) -> int:
-        """Decoder layers L."""
+        """Number of decoder layers L."""
         return self.decoder.num_layers
 
     def _init_layers(self) -> None:
@@ -93,7 +93,7 @@ class FDTADetector(FrameDetector):
     def forward_decoder(  # type: ignore[override]
         self, *args, depth: DepthFeatures | None = None, **kwargs
     ) -> dict:
-        """Run the decoder, with the depth features besides.
+        """Run the decoder with depth features.
 
         Args:
             *args: As :meth:`FrameDetector.forward_decoder`.
@@ -135,15 +135,15 @@ class FDTADetector(FrameDetector):
     def detect_by_layer(
         self, imgs: Tensor, frames: SampleList
     ) -> tuple[DetectorOutputs, Tensor]:
-        """Run the network, and show all decoder layers.
+        """Run the network, and return the embeddings of all decoder layers.
 
         Args:
             imgs: Normalised frames (F, 3, H, W).
             frames: Their meta information.
 
         Returns:
-            Raw outputs, and embeddings (L, F, Q, C), of which the last layer's are
-            those of the outputs.
+            Raw outputs, and embeddings (L, F, Q, C); the last layer's are those of the
+            outputs.
         """
         decoded = self.decode(imgs, padded_sizes(frames, imgs.device))
         return self.bbox_head(**decoded), decoded['hidden_states']

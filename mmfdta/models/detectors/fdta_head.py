@@ -26,9 +26,9 @@ from .outputs import DetectorOutputs
 class FDTAHead(DeformableDETRHead):
     """Deformable DETR's head on clips.
 
-    Every decoder layer has its own class and box branch, is matched and
-    supervised on its own; depth is supervised once. All losses but depth's are
-    MMDetection's, averaged over the ground-truth boxes of all frames and ranks.
+    Every decoder layer has its own class and box branch and is matched and supervised
+    separately; depth is supervised once. All losses except depth's are MMDetection's,
+    averaged over the ground-truth boxes of all frames and processes.
 
     Args:
         matcher: Config of the matcher.
@@ -56,15 +56,15 @@ class FDTAHead(DeformableDETRHead):
         enc_outputs_class: None = None,
         enc_outputs_coord: None = None,
     ) -> DetectorOutputs:
-        """Predict classes and boxes of all decoder layers, under AMP in float32 too.
+        """Predict classes and boxes of all decoder layers, in float32 also under AMP.
 
         Args:
             hidden_states: Decoder states (L, F, Q, C).
             references: Reference points or boxes of each layer.
             depth: Output of the Spatial Adapter.
-            enc_outputs_class: Proposals of a first stage, which MMDetection's detector
-                hands over; there is none.
-            enc_outputs_coord: The same.
+            enc_outputs_class: Not used; MMDetection's detector passes the proposals of
+                a first stage, which does not exist here.
+            enc_outputs_coord: Not used, as ``enc_outputs_class``.
 
         Returns:
             Raw outputs.
@@ -74,23 +74,23 @@ class FDTAHead(DeformableDETRHead):
                 partial(super().forward, references=references), hidden_states
             )
         else:
-            # These boxes are what the decoder has refined its points to.
+            # The decoder has already refined its points to these boxes.
             cls_scores = in_float32(self._classify, hidden_states)
             bbox_preds = torch.stack(list(references[1:]))
         depth_logits = None if depth is None else depth.logits
         return DetectorOutputs(cls_scores, bbox_preds, hidden_states[-1], depth_logits)
 
     def _classify(self, hidden_states: Tensor) -> Tensor:
-        """Class logits (L, F, Q, K)."""
+        """Return class logits (L, F, Q, K)."""
         pairs = zip(self.cls_branches, hidden_states, strict=True)
         return torch.stack([branch(states) for branch, states in pairs])
 
     def loss(self, batch_data_samples: SampleList, **head_inputs) -> dict[str, Tensor]:
-        """Losses of single frames, for training the detector alone.
+        """Compute losses of single frames, for training the detector alone.
 
         Args:
-            batch_data_samples: Frames with ``gt_instances``, and ``gt_depth`` if depth
-                is to be supervised, see :class:`UnpackFrame`.
+            batch_data_samples: Frames with ``gt_instances``, and ``gt_depth`` to
+                supervise depth, see :class:`UnpackFrame`.
             **head_inputs: See :meth:`forward`.
 
         Returns:
@@ -111,16 +111,16 @@ class FDTAHead(DeformableDETRHead):
         targets: ClipTargets,
         depth_maps: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], ClipMatches]:
-        """Match and compute all detection losses, under AMP in float32 too.
+        """Match and compute all detection losses, in float32 also under AMP.
 
         Args:
             outputs: Raw outputs for F frames.
             targets: Their ground truth.
-            depth_maps: (F, 1, H, W) pseudo depth in 0..255; without it the depth loss
-                is left out.
+            depth_maps: (F, 1, H, W) pseudo depth in 0..255; without it there is no
+                depth loss.
 
         Returns:
-            Losses (the last layer's plain, the others with a prefix ``d0.``, ``d1.``
+            Losses (the last layer's without a prefix, the others with ``d0.``, ``d1.``
             ...) and the matching of all layers.
         """
         with torch.autocast(outputs.cls_scores.device.type, enabled=False):
@@ -132,7 +132,7 @@ class FDTAHead(DeformableDETRHead):
         targets: ClipTargets,
         depth_maps: Tensor | None,
     ) -> tuple[dict[str, Tensor], ClipMatches]:
-        """:meth:`loss_by_feat` in single precision."""
+        """Compute :meth:`loss_by_feat` in float32."""
         matches = self.matcher(outputs.cls_scores, outputs.bbox_preds, targets)
         num_boxes = outputs.bbox_preds.new_full((), sum(targets.num_valid))
         num_boxes = reduce_mean(num_boxes).clamp(min=1)
@@ -159,7 +159,7 @@ class FDTAHead(DeformableDETRHead):
         targets: ClipTargets,
         num_boxes: Tensor,
     ) -> dict[str, Tensor]:
-        """Class, L1 and GIoU loss of every decoder layer; the last has no prefix."""
+        """Compute class, L1 and GIoU loss of all layers; the last has no prefix."""
         found = pairs.layer, pairs.frame, pairs.query
         wanted = pairs.frame, pairs.box
         labels = targets.labels.new_full(cls_scores.shape[:3], self.num_classes)
@@ -178,7 +178,7 @@ class FDTAHead(DeformableDETRHead):
             loss_bbox=_by_layer(of_boxes, pairs.counts),
             loss_iou=_by_layer(of_ious, pairs.counts),
         )
-        # As MMDetection averages.
+        # As in MMDetection.
         divisor = num_boxes + torch.finfo(torch.float32).eps
         losses = {}
         for layer in range(len(cls_scores)):
@@ -188,20 +188,20 @@ class FDTAHead(DeformableDETRHead):
         return losses
 
     def _iou_terms(self, pred: Tensor, target: Tensor) -> Tensor:
-        """IoU loss of each pair of boxes xyxy (N, 4)."""
+        """Return the IoU loss of each pair of boxes xyxy (N, 4)."""
         if type(self.loss_iou) is not GIoULoss:
             return self.loss_iou(pred, target, reduction_override='none')
-        # The same without MMDetection's wait for the device.
+        # Equal to MMDetection's, but without its wait for the device.
         giou = generalized_iou(pred, target, self.loss_iou.eps)
         return self.loss_iou.loss_weight * (1 - giou)
 
     def predict(
         self, batch_data_samples: SampleList, rescale: bool = True, **head_inputs
     ) -> InstanceList:
-        """Boxes that a tracker can take, see :meth:`DetectorOutputs.by_score`."""
+        """Return detections for a tracker, see :meth:`DetectorOutputs.by_score`."""
         return self(**head_inputs).by_score(batch_data_samples, rescale)
 
 
 def _by_layer(terms: Tensor, counts: list[int]) -> Sequence[Tensor]:
-    """Split the terms of all pairs; without any, MMDetection's losses are scalars."""
+    """Split the terms by layer; without pairs, MMDetection's losses are scalars."""
     return terms.split(counts) if sum(counts) else [terms] * len(counts)

@@ -19,14 +19,14 @@ from .depth_attention import add_depth_attention, look_at_depth
 
 
 class FDTADecoderLayer(DeformableDetrTransformerDecoderLayer):
-    """Self-, deformable, depth cross-attention and FFN, post-norm.
+    """Self-attention, deformable and depth cross-attention, and FFN; post-norm.
 
     Depth attention is :func:`look_at_depth`. Section 3.2 of the paper.
 
     Args:
         depth_attn_cfg: Arguments of the depth attention, ``embed_dims``, ``num_heads``,
-            ``dropout`` and ``gated`` (see :func:`add_depth_attention`); None leaves it
-            out and makes this Deformable DETR's layer.
+            ``dropout`` and ``gated`` (see :func:`add_depth_attention`); without it
+            (None) this is Deformable DETR's layer.
         **kwargs: Arguments of MMDetection's layer.
     """
 
@@ -56,7 +56,7 @@ class FDTADecoderLayer(DeformableDetrTransformerDecoderLayer):
             query: Content of the queries (F, Q, C).
             query_pos: Position of the queries (F, Q, C).
             value: Encoder memory (F, S, C).
-            key_padding_mask: Padding of it (F, S).
+            key_padding_mask: Padding of the memory (F, S) bool, True = padding.
             depth: Output of the Spatial Adapter.
             **kwargs: Arguments of deformable attention.
 
@@ -80,7 +80,7 @@ class FDTADecoderLayer(DeformableDetrTransformerDecoderLayer):
 
 
 class FDTADecoder(DeformableDetrTransformerDecoder):
-    """MMDetection's decoder, of :class:`FDTADecoderLayer`."""
+    """MMDetection's decoder with :class:`FDTADecoderLayer`."""
 
     layer_class = FDTADecoderLayer
 
@@ -100,8 +100,8 @@ class FDTADecoder(DeformableDetrTransformerDecoder):
 
         Args:
             *args: Arguments of MMDetection's decoder.
-            reg_branches: Box branch of each layer, which refines its points; None
-                refines none.
+            reg_branches: Box branch of each layer, which refines its points; None for
+                no refinement.
             **kwargs: As ``args``.
 
         Returns:

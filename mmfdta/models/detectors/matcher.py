@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Match queries to ground truth for all frames and decoder layers at once."""
+"""Matches queries to ground truth for all frames and decoder layers at once."""
 
 from dataclasses import dataclass, replace
 
@@ -24,7 +24,7 @@ class ClipTargets:
     labels: Tensor
     """(F, M) int64 classes."""
     identities: Tensor
-    """(F, M) int64 identities."""
+    """(F, M) int64 identities; -1 if there are none."""
     valid: Tensor
     """(F, M) bool, False = padding."""
     image_sizes: Tensor
@@ -36,11 +36,12 @@ class ClipTargets:
 
     @classmethod
     def from_samples(cls, samples: SampleList) -> 'ClipTargets':
-        """Collect the ``gt_instances`` of frames, on the device where they are.
+        """Collect the ``gt_instances`` of frames, on their device.
 
         Args:
-            samples: Frames with ``img_shape`` and ``gt_instances`` (bboxes xyxy in
-                pixels, labels, instances_ids).
+            samples: Frames with ``img_shape``, ``batch_input_shape`` and
+                ``gt_instances`` (bboxes xyxy in pixels, labels, and optionally
+                instances_ids).
         """
         annotated = [sample.gt_instances for sample in samples]
         counts = [len(gt) for gt in annotated]
@@ -77,20 +78,20 @@ class ClipTargets:
         )
 
     def to(self, device: torch.device | str | int) -> 'ClipTargets':
-        """Bring them to a device, in one copy that the host does not wait for."""
+        """Copy them to a device, in one copy without waiting."""
         names = 'boxes', 'labels', 'identities', 'valid', 'image_sizes'
         moved = to_device([getattr(self, name) for name in names], device)
         return replace(self, **dict(zip(names, moved, strict=True)))
 
     def padding_mask(self, size: tuple[int, int]) -> Tensor:
-        """Padding of the frames on a feature map, True = padding.
+        """Return the padding of the frames on a feature map.
 
         Args:
             size: Height h and width w of the map.
 
         Returns:
-            (F, h, w) bool; a cell is padding if the pixel that nearest interpolation
-            takes it from is.
+            (F, h, w) bool, True = padding; a cell is padding if the pixel that nearest
+            interpolation reads for it is.
         """
         beyond = [
             torch.arange(n, device=self.boxes.device) * full // n
@@ -102,14 +103,14 @@ class ClipTargets:
 
 @dataclass
 class MatchedPairs:
-    """The N pairs of a box and its query in all decoder layers, layer by layer."""
+    """The N pairs of a box and its query in all decoder layers, sorted by layer."""
 
     layer: Tensor
     """(N,) int64."""
     frame: Tensor
     """(N,) int64."""
     box: Tensor
-    """(N,) int64, which of the frame's."""
+    """(N,) int64, index of the box in the frame."""
     query: Tensor
     """(N,) int64."""
     counts: list[int]
@@ -119,11 +120,11 @@ class MatchedPairs:
     def from_index(
         cls, query_idx: Tensor, device: torch.device | str | int
     ) -> 'MatchedPairs':
-        """List the pairs on the host and bring them over without a wait.
+        """List the pairs on the host and copy them to a device without waiting.
 
         Args:
             query_idx: Queries (L, F, M) on the host, -1 for none.
-            device: Where to.
+            device: The device.
         """
         matched = query_idx >= 0
         rows = [*matched.nonzero().unbind(1), query_idx[matched]]
@@ -134,22 +135,22 @@ class MatchedPairs:
 
 @dataclass
 class ClipMatches:
-    """Which query each ground-truth box was matched to, in L decoder layers."""
+    """The matched query of each ground-truth box, in L decoder layers."""
 
     query_idx: Tensor
     """(L, F, M) int64; -1 for padding and boxes without a query."""
     quality: Tensor
-    """(L, F, M) float, GIoU of the matched pair; -1 where there is none."""
+    """(L, F, M) float, GIoU of the matched pair; -1 without one."""
     on_host: Tensor
-    """``query_idx`` on the host, where the pairs were found."""
+    """``query_idx`` on the host, where it was computed."""
 
 
 @TASK_UTILS.register_module()
 class ClipMatcher:
     """Hungarian matching of Deformable DETR.
 
-    The costs of all layers and frames are computed together and go to the host
-    in one copy.
+    The costs of all layers and frames are computed together and copied to the host at
+    once.
 
     Args:
         cls_weight: Weight of the focal classification cost.
@@ -177,7 +178,7 @@ class ClipMatcher:
     def __call__(
         self, cls_scores: Tensor, bbox_preds: Tensor, targets: ClipTargets
     ) -> ClipMatches:
-        """Match.
+        """Match queries to boxes.
 
         Args:
             cls_scores: Logits (L, F, Q, K).
@@ -207,7 +208,7 @@ class ClipMatcher:
     def costs(
         self, cls_scores: Tensor, bbox_preds: Tensor, targets: ClipTargets
     ) -> tuple[Tensor, Tensor]:
-        """Cost and GIoU of every pair of a query and a box within a frame.
+        """Compute cost and GIoU of every pair of a query and a box within a frame.
 
         Args:
             cls_scores: Logits (L, F, Q, K).
@@ -240,8 +241,8 @@ def assign(cost: np.ndarray, layer: int, frame: int) -> tuple[np.ndarray, np.nda
 
     Args:
         cost: Cost (M, Q) of each box and query.
-        layer: Decoder layer that it is of, for the error.
-        frame: Frame of the batch.
+        layer: Decoder layer, for the error message.
+        frame: Frame of the batch, for the error message.
 
     Returns:
         Matched boxes, ascending, and their queries, int64 (min(M, Q),).

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Deformable DETR whose decoder can be asked with track queries."""
+"""MOTR's detector: Deformable DETR whose decoder also takes track queries."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class TrackQueries:
         )
 
     def followed_by(self, tracks: 'TrackQueries') -> 'TrackQueries':
-        """These queries and then those of ``tracks``."""
+        """Concatenate these queries and those of ``tracks``."""
         return TrackQueries(
             torch.cat([self.embeddings, tracks.embeddings]),
             torch.cat([self.points, tracks.points]),
@@ -80,14 +80,14 @@ class MOTRDecoderLayer(FDTADecoderLayer):
 
 
 class MOTRDecoder(FDTADecoder):
-    """MMDetection's decoder, of :class:`MOTRDecoderLayer`."""
+    """MMDetection's decoder with :class:`MOTRDecoderLayer`."""
 
     layer_class = MOTRDecoderLayer
 
 
 @dataclass
 class EncodedFrames:
-    """Encoder memory of F frames, and what the decoder needs beside it."""
+    """Encoder memory of F frames, and further inputs of the decoder."""
 
     memory: Tensor
     """(F, S, C)."""
@@ -120,14 +120,13 @@ class EncodedFrames:
 class MOTRDetector(FrameDetector):
     """The detector of MOTR (arXiv 2105.03247, Sec. 3.2).
 
-    MMDetection's Deformable DETR (iterative box refinement, one stage) in two
-    halves: frames are encoded on their own, and decoded with detect queries,
-    which find new objects, and track queries. ``num_queries`` counts the detect
-    queries.
+    MMDetection's Deformable DETR (iterative box refinement, one stage) in two halves:
+    frames are encoded independently, and decoded with detect queries, which find new
+    objects, and track queries. ``num_queries`` is the number of detect queries.
 
     Args:
         *args: Arguments of MMDetection's ``DeformableDETR``.
-        **kwargs: As ``args``; ``as_two_stage`` has to be False.
+        **kwargs: As ``args``; ``as_two_stage`` must be False.
 
     Raises:
         ValueError: If ``as_two_stage`` is set.
@@ -140,14 +139,14 @@ class MOTRDetector(FrameDetector):
         self.decoder = MOTRDecoder(**{**decoder, 'layer_cfg': layer_cfg})
 
     def detect_queries(self) -> TrackQueries:
-        """The learned queries that find new objects."""
+        """Return the learned queries that find new objects."""
         embeddings = self.query_embedding.weight
         position = embeddings[:, : self.embed_dims]
         points = in_float32(self.reference_points_fc, position)
         return TrackQueries(embeddings, points.sigmoid())
 
     def track_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters that only track queries use."""
+        """Yield the parameters that only track queries use."""
         for layer in self.decoder.layers:
             yield from layer.track_attn.parameters()
             yield from layer.track_norm.parameters()
@@ -162,7 +161,7 @@ class MOTRDetector(FrameDetector):
             batch_data_samples: Their meta information.
 
         Returns:
-            Of all F frames.
+            Inputs of the decoder for all F frames.
         """
         encoder_inputs, decoder_inputs = self.pre_transformer(
             self.extract_feat(batch_inputs), batch_data_samples
@@ -171,11 +170,11 @@ class MOTRDetector(FrameDetector):
         return EncodedFrames(memory, **decoder_inputs)
 
     def decode(self, encoded: EncodedFrames, queries: TrackQueries) -> DetectorOutputs:
-        """Ask one frame.
+        """Decode the queries in one frame.
 
         Args:
             encoded: The frame (F = 1).
-            queries: Detect queries first, then those of tracks.
+            queries: Detect queries, then track queries.
 
         Returns:
             Raw outputs of all decoder layers.

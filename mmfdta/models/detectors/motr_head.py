@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""MOTR in training: who is taught what, and the loss over whole clips."""
+"""MOTR in training: the assignment of objects to queries, and the loss of clips."""
 
 from dataclasses import dataclass, replace
 
@@ -18,20 +18,20 @@ from .outputs import DetectorOutputs
 
 @dataclass
 class Tracklets:
-    """Which object each of Q queries follows, on the host."""
+    """The object that each of Q queries follows, on the host."""
 
     identities: Tensor
     """(Q,) int64; -1 for a query without an object."""
     ious: Tensor
-    """(Q,) float32, overlap with the object when it was last seen; 0 before."""
+    """(Q,) float32, overlap with the object when it was last visible; 0 before."""
 
     @classmethod
     def unassigned(cls, number: int) -> 'Tracklets':
-        """Queries that follow nothing yet."""
+        """Return the state of queries that follow nothing yet."""
         return cls(torch.full((number,), -1), torch.zeros(number))
 
     def after_new(self, number: int, kept: Tensor) -> 'Tracklets':
-        """New queries, and then the ``kept`` of these."""
+        """Return the state of new queries, and then of the ``kept`` ones of these."""
         new = self.unassigned(number)
         return Tracklets(
             torch.cat([new.identities, self.identities[kept]]),
@@ -46,20 +46,21 @@ class TrackletMatches:
     query_idx: Tensor
     """(L, M) int64, the query of each object; -1 without one."""
     tracklets: Tracklets
-    """Of all Q queries after the frame, by the last layer."""
+    """State of all Q queries after the frame, by the last layer."""
     boxes: Tensor
-    """(Q, 4), what the last layer predicts, cxcywh in 0..1."""
+    """(Q, 4), predictions of the last layer, cxcywh in 0..1."""
     num_lost: int
-    """Queries whose object is not in the frame."""
+    """Number of queries whose object is not in the frame."""
 
 
 @TASK_UTILS.register_module()
 class TrackletMatcher:
     """Tracklet-aware label assignment of a frame (arXiv 2105.03247, Sec. 3.3).
 
-    An object belongs to the query that follows it, in every decoder layer. The
-    others are matched, layer by layer, to the queries that follow nothing. A query
-    whose object is out of sight is taught to find nothing, and goes on waiting.
+    An object belongs to the query that follows it, in every decoder layer. Other
+    objects are matched, separately in each layer, to the queries that follow nothing. A
+    query whose object is not visible is trained to find nothing, and stays assigned to
+    it.
 
     Args:
         newborn_matcher: Config of the matcher of new objects.
@@ -79,14 +80,14 @@ class TrackletMatcher:
         frame: int,
         tracklets: Tracklets,
     ) -> TrackletMatches:
-        """Assign, with one wait for the device.
+        """Assign objects to queries, with one wait for the device.
 
         Args:
-            outputs: Of the frame (F = 1).
+            outputs: Outputs for the frame (F = 1).
             targets: Ground truth of several frames, on the device of the outputs.
             on_host: The same on the host.
-            frame: Which of the frames it is.
-            tracklets: Of the Q queries before the frame.
+            frame: Index of the frame among these.
+            tracklets: State of the Q queries before the frame.
 
         Returns:
             The assignment.
@@ -128,7 +129,7 @@ class TrackletMatcher:
     def _fetch(
         self, outputs: DetectorOutputs, targets: ClipTargets, frame: int, number: int
     ) -> tuple[Tensor, Tensor]:
-        """Costs (L, Q, M) of the first M objects, and the last layer's boxes."""
+        """Return costs (L, Q, M) of the first M objects, and the last layer's boxes."""
         boxes = outputs.bbox_preds[-1, 0]
         shape = *outputs.cls_scores.shape[::2], number
         parts = [boxes]
@@ -145,7 +146,7 @@ class TrackletMatcher:
 
 @dataclass
 class MatchedFrame:
-    """A frame's predictions and the objects that they are trained on."""
+    """A frame's predictions and the objects assigned to them."""
 
     outputs: DetectorOutputs
     matches: TrackletMatches
@@ -155,26 +156,26 @@ class MatchedFrame:
 class MOTRHead(FDTAHead):
     """Deformable DETR's head with the collective average loss.
 
-    The losses of all frames and queries of a clip are summed and divided by the
-    number of objects (arXiv 2105.03247, Sec. 3.6): those in the frames and, as in
-    the released code, those that a query follows out of sight.
+    The losses of all frames and queries of a clip are summed and divided by the number
+    of objects (arXiv 2105.03247, Sec. 3.6): those in the frames and, as in the released
+    code, those that a query follows while they are not visible.
 
     Args:
         *args: Arguments of :class:`FDTAHead`.
-        **kwargs: The same.
+        **kwargs: As ``args``.
     """
 
     def loss_clips(
         self, frames: list[MatchedFrame], targets: ClipTargets
     ) -> dict[str, Tensor]:
-        """Losses of whole clips, under AMP in float32 too.
+        """Compute the losses of complete clips, in float32 also under AMP.
 
         Args:
             frames: All F frames of a batch of clips.
             targets: Their ground truth.
 
         Returns:
-            Losses, the last layer's plain, the others with a prefix ``d0.``, ``d1.``
+            Losses; the last layer's without a prefix, the others with ``d0.``, ``d1.``
             ...
         """
         with torch.autocast(targets.boxes.device.type, enabled=False):
@@ -183,7 +184,7 @@ class MOTRHead(FDTAHead):
     def _loss_clips(
         self, frames: list[MatchedFrame], targets: ClipTargets
     ) -> dict[str, Tensor]:
-        """:meth:`loss_clips` in single precision."""
+        """Compute :meth:`loss_clips` in float32."""
         outputs = [frame.outputs.float() for frame in frames]
         cls_scores = torch.cat([o.cls_scores for o in outputs], dim=2)
         bbox_preds = torch.cat([o.bbox_preds for o in outputs], dim=2)
@@ -201,7 +202,7 @@ class MOTRHead(FDTAHead):
 
 
 def _joint_index(frames: list[MatchedFrame]) -> Tensor:
-    """Queries (L, sum of M) of all objects, counted through all frames."""
+    """Return the queries (L, sum of M) of all objects, numbered across all frames."""
     first, parts = 0, []
     for frame in frames:
         index = frame.matches.query_idx
@@ -211,7 +212,7 @@ def _joint_index(frames: list[MatchedFrame]) -> Tensor:
 
 
 def _joint_targets(targets: ClipTargets) -> ClipTargets:
-    """The objects of all frames as if they were of one."""
+    """Return the objects of all frames as if they were in one frame."""
     width = targets.valid.shape[1]
     places = [
         frame * width + box

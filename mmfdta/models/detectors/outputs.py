@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""What FDTA asks of a detector, and what it is given."""
+"""The interface of FDTA's detectors, and their outputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ from .matcher import ClipMatches, ClipTargets
 
 
 class ClipDetector(Protocol):
-    """All that FDTA asks of a detector. Frames never see each other in it.
+    """The methods that FDTA calls. A detector processes each frame independently.
 
     :class:`FDTADetector` is Deformable DETR as in the paper; :class:`QueryDetector`
     is any other detector of MMDetection whose queries become objects.
@@ -28,7 +28,7 @@ class ClipDetector(Protocol):
     embed_dims: int
     """Channels C of the embeddings."""
     num_layers: int
-    """Decoder layers L."""
+    """Number of decoder layers L."""
 
     def detect(
         self, imgs: Tensor, frames: SampleList, recompute: bool = False
@@ -53,9 +53,9 @@ class ClipDetector(Protocol):
         """Compute the detector's losses, and match queries for association.
 
         Args:
-            outputs: Of F frames, of which some may carry no gradients.
+            outputs: Outputs for F frames, of which some may have no gradients.
             targets: Their ground truth.
-            depth_maps: (F, 1, H, W) pseudo depth in 0..255; None without.
+            depth_maps: (F, 1, H, W) pseudo depth in 0..255; None without depth.
 
         Returns:
             Losses, and the matching of all decoder layers.
@@ -64,7 +64,7 @@ class ClipDetector(Protocol):
 
 @dataclass
 class DetectorOutputs:
-    """What the detector says about F frames, from L decoder layers."""
+    """Predictions for F frames, from L decoder layers."""
 
     cls_scores: Tensor
     """Class logits (L, F, Q, K)."""
@@ -77,18 +77,18 @@ class DetectorOutputs:
 
     @property
     def depth_parts(self) -> list[tuple[Tensor, Tensor | slice]]:
-        """Depth logits (f, D + 1, h, w), and which of the F frames they are of."""
+        """Depth logits (f, D + 1, h, w), and the indices of their frames."""
         if self.depth_logits is None:
             return []
         return [(self.depth_logits, slice(None))]
 
     @property
     def loss_parts(self) -> list[tuple[dict[str, Tensor], int]]:
-        """Losses of some of the frames, and of how many boxes they are the average."""
+        """Losses of some of the frames, and the number of boxes they average over."""
         return []
 
     def best_classes(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Take the last layer and the best class of every query.
+        """Return the last layer's box and best class of every query.
 
         Returns:
             Boxes cxcywh in 0..1 of the unpadded image (F, Q, 4), scores (F, Q) and
@@ -100,12 +100,12 @@ class DetectorOutputs:
     def on_host(
         self, frames: SampleList, rescale: bool = True, with_embeddings: bool = True
     ) -> InstanceList:
-        """Best class and box of every query, see :func:`host_detections`.
+        """Copy best class and box of every query to the host, see `host_detections`.
 
         Args:
             frames: The F frames.
-            rescale: Boxes in pixels of their ``ori_shape`` and not ``img_shape``.
-            with_embeddings: Hand on the embeddings too.
+            rescale: Boxes in pixels of their ``ori_shape`` instead of ``img_shape``.
+            with_embeddings: Also return the embeddings, which stay on the device.
         """
         shapes = [frame.ori_shape if rescale else frame.img_shape for frame in frames]
         return host_detections(
@@ -115,15 +115,15 @@ class DetectorOutputs:
         )
 
     def by_score(self, frames: SampleList, rescale: bool = True) -> InstanceList:
-        """Boxes that a tracker can take, one for each query.
+        """Return detections for a tracker, one for each query.
 
         Args:
             frames: The F frames.
-            rescale: Pixels of the original frame instead of the resized.
+            rescale: Boxes in pixels of the original frame instead of the resized one.
 
         Returns:
-            One for each frame, best score first, see :func:`host_detections`; besides
-            ``queries`` int64 (Q,), which query found the object.
+            Detections of each frame, best score first, see :func:`host_detections`, and
+            ``queries`` int64 (Q,), the query of each.
         """
         found = []
         for instances in self.on_host(frames, rescale):
@@ -133,7 +133,7 @@ class DetectorOutputs:
         return found
 
     def float(self) -> 'DetectorOutputs':
-        """Single-precision predictions; embeddings keep their type."""
+        """Convert predictions to float32; embeddings keep their type."""
         return replace(
             self, cls_scores=self.cls_scores.float(), bbox_preds=self.bbox_preds.float()
         )
@@ -144,7 +144,7 @@ class HostOutputs(DetectorOutputs):
     """Outputs of a detector that computes its losses itself."""
 
     losses: dict[str, Tensor] | None = None
-    """Averaged over the frames' boxes; None without gradients."""
+    """Losses averaged over the frames' boxes; None without gradients."""
     num_boxes: int = 0
     """Number of these boxes."""
 
@@ -158,12 +158,12 @@ class HostOutputs(DetectorOutputs):
 class MergedOutputs(DetectorOutputs):
     """Outputs of frames that were detected in parts.
 
-    Depth logits stay in parts: they are large, only their loss reads them, and those
+    Depth logits are not merged: they are large, only their loss reads them, and those
     of frames without gradients need no backward pass.
     """
 
     merged_depth: list[tuple[Tensor, Tensor]] = field(default_factory=list)
-    """Depth logits (f, D + 1, h, w), and (f,) int64 which frames they are of."""
+    """Depth logits (f, D + 1, h, w), and (f,) int64, the indices of their frames."""
     merged_losses: list[tuple[dict[str, Tensor], int]] = field(default_factory=list)
     """See :attr:`DetectorOutputs.loss_parts`."""
 
@@ -171,11 +171,11 @@ class MergedOutputs(DetectorOutputs):
     def of(
         cls, parts: Sequence[DetectorOutputs], frames: Sequence[Tensor]
     ) -> 'MergedOutputs':
-        """Concatenate outputs and bring the frames into their order.
+        """Concatenate outputs and sort them by frame.
 
         Args:
-            parts: Outputs of disjoint frames.
-            frames: Which frames each of them is of, (f,) int64 on the device.
+            parts: Outputs for disjoint frames.
+            frames: Indices of the frames of each part, (f,) int64 on the device.
         """
         order = torch.cat([*frames]).argsort()
 
@@ -213,17 +213,17 @@ def host_detections(
     image_sizes: Sequence[tuple[int, int]],
     embeddings: Tensor | None = None,
 ) -> InstanceList:
-    """Bring the detections of F frames to the host, in one copy.
+    """Copy the detections of F frames to the host, in one copy.
 
     Args:
         boxes: cxcywh in 0..1 of the image, (F, Q, 4).
         scores: (F, Q).
         labels: Classes (F, Q).
-        image_sizes: Height and width of each frame, in pixels, to give the boxes for.
-        embeddings: (F, Q, C); they stay where they are.
+        image_sizes: Height and width of each frame, in pixels, for the boxes.
+        embeddings: (F, Q, C); they stay on their device.
 
     Returns:
-        Of each frame, in the order of the queries and on the CPU: ``bboxes`` (Q, 4)
+        For each frame, in the order of the queries and on the CPU: ``bboxes`` (Q, 4)
         float32 xyxy in pixels, not clipped to the image; ``scores`` float32, ``labels``
         int64 and ``areas`` float32 (Q,), in square pixels; and ``embeddings`` (Q, C).
     """

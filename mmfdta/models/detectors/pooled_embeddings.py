@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Embeddings for a detector that has none: its feature maps inside each box."""
+"""Embeddings for a detector that has none: means of its feature maps in each box."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,30 +15,30 @@ from torch import Tensor, nn
 from mmfdta.utils.transfers import to_device
 
 Maps = list[Tensor]
-"""What layers gave for F frames: (F, C, h, w) of each."""
+"""Outputs of layers for F frames, (F, C, h, w) each."""
 
 
 @MODELS.register_module()
 class PooledEmbeddings(nn.Module):
-    """Describes a box by the mean of feature maps in horizontal stripes of it.
+    """Embeds a box by the means of feature maps in its horizontal stripes.
 
-    It is RoI align (He et al. 2017) with one cell per stripe, of maps that the detector
-    computes in any case. Channels are normalised over the frame first: a detector's
-    maps say most of what all people have in common, and without it every pair of boxes
-    is alike. Early layers of a backbone still tell clothes apart; the levels of a neck
-    hardly do (docs/add_a_tracker.md has figures). Nothing is trained.
+    This is RoI align (He et al. 2017) with one cell per stripe, of maps that the
+    detector computes anyway. Channels are first normalised over the frame: a detector's
+    maps mostly represent what all people have in common, so that otherwise all pairs of
+    boxes would be similar. Early layers of a backbone still distinguish clothes; the
+    levels of a neck hardly do (docs/add_a_tracker.md has figures). Nothing is trained.
 
     Args:
-        layers: Modules of the detector whose maps are read, by their names in it:
-            ``'backbone.stage1'`` of YOLOX, ``'backbone.layer1'`` of a ResNet.
-            Embeddings of several are joined.
-        stripes: Stripes that a box is cut into from top to bottom.
+        layers: Names of modules in the detector whose maps are read, such as
+            ``'backbone.stage1'`` of YOLOX or ``'backbone.layer1'`` of a ResNet.
+            Embeddings of several modules are concatenated.
+        stripes: Number of stripes of a box, from top to bottom.
 
     Raises:
         ValueError: If there is no layer or no stripe.
     """
 
-    # Samples in a stripe along y and x.
+    # Number of samples in a stripe along y and x.
     samples = (2, 6)
 
     def __init__(
@@ -56,16 +56,16 @@ class PooledEmbeddings(nn.Module):
 
     @contextmanager
     def watch(self, detector: nn.Module) -> Iterator[Maps]:
-        """Keep what the layers give while the detector looks at frames.
+        """Record the outputs of the layers while the detector runs in a ``with`` block.
 
         Args:
             detector: The detector.
 
         Yields:
-            A list, which the maps are added to in the order of `layers`.
+            A list, to which the maps are added at the end, in the order of `layers`.
 
         Raises:
-            ValueError: If it has no such layer, or one gave no maps.
+            ValueError: If it has no such layer, or the output of one is not a map.
         """
         found: dict[str, Any] = {}
         with ExitStack() as stack:
@@ -95,15 +95,15 @@ class PooledEmbeddings(nn.Module):
         """Embed the boxes of frames, without waiting for the device.
 
         Args:
-            maps: Of the layers.
-            imgs: What the detector was given, (F, 3, H, W).
+            maps: Maps of the layers, see :meth:`watch`.
+            imgs: Input of the detector, (F, 3, H, W).
             frames: Each with ``pred_instances.bboxes`` (n, 4) on the CPU, xyxy in
                 pixels of the original frame, and its meta information.
-            preprocessor: Not needed here.
+            preprocessor: Not used; for :class:`CropEmbeddings`.
 
         Returns:
-            Of each frame (n, C) float32 of length 1, on the device of the maps. C is
-            that of all maps together, times `stripes`.
+            For each frame (n, C) float32 of length 1, on the device of the maps. C is
+            the sum of the channels of all maps, times `stripes`.
         """
         shape = tuple(imgs.shape[-2:])
         grids = to_device(
@@ -119,9 +119,9 @@ class PooledEmbeddings(nn.Module):
         return found
 
     def _sample_points(self, frame: DetDataSample, shape: tuple[int, int]) -> Tensor:
-        """Where to look, x and y in -1..1 of the padded frame: (n x rows, columns, 2).
+        """Return sample points, x and y in -1..1 of the padded frame.
 
-        Boxes are cut off where the frame ends.
+        They are (n x rows, columns, 2). Boxes are cut at the border of the frame.
         """
         boxes = frame.pred_instances.bboxes.float()
         scale_x, scale_y = frame.get('scale_factor', (1, 1))[:2]
@@ -137,12 +137,12 @@ class PooledEmbeddings(nn.Module):
         return grid.flatten(0, 1)
 
     def _pool(self, level: Tensor, inside: tuple[float, float], grid: Tensor) -> Tensor:
-        """Means of the stripes of n boxes, (n, C x stripes) of length 1.
+        """Return the means of the stripes of n boxes, (n, C x stripes) of length 1.
 
         Args:
             level: Map of a frame, (C, h, w).
             inside: Height and width of the frame, as shares of the padded one.
-            grid: As `_sample_points` gives it.
+            grid: Result of `_sample_points`.
         """
         channels, height, width = level.shape
         if not len(grid):
@@ -160,7 +160,7 @@ class PooledEmbeddings(nn.Module):
 
 
 def _size(frame: DetDataSample, padded: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of a frame in the detector's input, without padding."""
+    """Return height and width of a frame in the detector's input, without padding."""
     return tuple(frame.get('img_shape', padded)[:2])
 
 

@@ -30,37 +30,37 @@ from .detr_interface import NO_DETECTION
 from .matcher import ClipMatches, ClipTargets
 from .outputs import DetectorOutputs, HostOutputs
 
-# In sizes of the image.
+# Coordinate far outside the image, in sizes of the image.
 _FAR = 1e3
 
 
 @MODELS.register_module()
 class QueryDetector(BaseDetector):
-    """A host, which is any query detector of MMDetection, under FDTA's association.
+    """Any query detector of MMDetection, the host, as the detector of FDTA.
 
-    The host detects and is trained as MMDetection does it, with all losses of its own
-    head. It is read by an interface: object embeddings, class scores and boxes. With a
-    Spatial Adapter, all its queries attend to depth in every decoder layer, as in
-    :class:`FDTADetector`; the host stays as it is, see :class:`DepthLayers`.
+    The host detects and is trained as in MMDetection, with all losses of its own head.
+    An interface reads its object embeddings, class scores and boxes. With a Spatial
+    Adapter, all its queries attend to depth in every decoder layer, as in
+    :class:`FDTADetector`; the host itself does not change, see :class:`DepthLayers`.
 
     Args:
-        host: Config of the detector, as MMDetection has it: ``DINO``, ``DDQDETR``,
+        host: Config of the detector, as in MMDetection: ``DINO``, ``DDQDETR``,
             ``DeformableDETR``, ``DABDETR``, ``ConditionalDETR``, ``DETR``...
-        interface: Config of what reads the host; None takes :class:`DetrInterface`.
-        matcher: Config of the matcher that picks the queries on which association is
-            trained; None takes :class:`ClipMatcher`.
-        spatial_adapter: Config of the Spatial Adapter; None takes no depth. It has the
+        interface: Config of the interface; None uses :class:`DetrInterface`.
+        matcher: Config of the matcher that selects the queries on which association is
+            trained; None uses :class:`ClipMatcher`.
+        spatial_adapter: Config of the Spatial Adapter; None for no depth. It has the
             channels of the host, and its ``num_bins`` are also those of ``loss_depth``.
         loss_depth: Config of the depth loss; None turns it off.
-        depth_attn_cfg: Arguments of :class:`DepthAttention`. What it leaves out is as
-            in the self-attention of the host's decoder.
+        depth_attn_cfg: Arguments of :class:`DepthAttention`; by default those of the
+            self-attention of the host's decoder.
         data_preprocessor: Config of the data preprocessor, for a detector without a
             tracker.
         init_cfg: Initialisation config.
 
     Attributes:
         embed_dims: Channels C of the embeddings.
-        num_layers: Decoder layers L.
+        num_layers: Number of decoder layers L.
 
     Raises:
         ValueError: If the interface cannot read the host, numbers do not agree, or
@@ -91,10 +91,10 @@ class QueryDetector(BaseDetector):
             )
         if spatial_adapter is None and loss_depth is not None:
             raise ValueError(f'model.detector.loss_depth {WITHOUT_ADAPTER}')
-        # MMDetection writes into the config it builds from, and reads keys of it as
+        # MMDetection changes the config it builds from, and reads its keys as
         # attributes.
         self.host = MODELS.build(ConfigDict(deepcopy(host)))
-        # Kept, because stored detections are named by what a detector is made of.
+        # The fingerprint of stored detections includes it.
         self.interface_cfg = dict(interface or dict(type='DetrInterface'))
         self.interface = TASK_UTILS.build(self.interface_cfg)
         self.interface.prepare(self.host)
@@ -120,20 +120,20 @@ class QueryDetector(BaseDetector):
             self.loss_depth = None if loss is None else MODELS.build(loss)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
-        """The host's neck levels (F, C, h, w), finest first."""
+        """Return the host's neck levels (F, C, h, w), finest first."""
         return self.interface.features(self.host, batch_inputs)
 
     def network(
         self, imgs: Tensor, frames: SampleList
     ) -> tuple[dict[str, Any], Tensor | None]:
-        """Run all but the head.
+        """Run everything except the head.
 
         Args:
             imgs: Normalised frames (F, 3, H, W).
-            frames: As :meth:`DetrInterface.decode` takes them.
+            frames: Frames for :meth:`DetrInterface.decode`.
 
         Returns:
-            What it returns, and depth-bin logits (F, D + 1, h, w) or None.
+            Result of that method, and depth-bin logits (F, D + 1, h, w) or None.
         """
         feats = self.extract_feat(imgs)
         if self.spatial_adapter is None:
@@ -177,15 +177,15 @@ class QueryDetector(BaseDetector):
     ) -> DetectorOutputs:
         """Run the host on frames, see :meth:`ClipDetector.detect`.
 
-        In training class scores and boxes carry no gradients: the host's own losses do,
-        which come along if gradients are wanted. With ``recompute`` these losses stay:
-        a second matching would take as long as the first, and processes that train
-        together would have to meet once more for each loss.
+        In training class scores and boxes have no gradients; the host's own losses
+        have, and are part of the outputs if gradients are enabled. With ``recompute``
+        these losses are not recomputed: a second matching would take as long as the
+        first, and each loss would synchronise the processes once more.
 
         Args:
             imgs: Normalised frames (F, 3, H, W).
             frames: Their meta information, and in training ``gt_instances``.
-            recompute: Activation checkpointing of all but the head.
+            recompute: Activation checkpointing of everything except the head.
 
         Returns:
             Raw outputs of all decoder layers, without queries that only training has.
@@ -205,7 +205,7 @@ class QueryDetector(BaseDetector):
             outputs = HostOutputs(cls_scores, bbox_preds, embeddings, depth_logits)
             if wants_losses:
                 outputs.losses = self._own_losses(decoded, frames)
-                # A frame of more objects has no more queries for them.
+                # At most as many objects as queries are matched.
                 queries = embeddings.shape[1]
                 outputs.num_boxes = sum(
                     min(len(frame.gt_instances), queries) for frame in frames
@@ -217,15 +217,15 @@ class QueryDetector(BaseDetector):
     def detect_by_layer(
         self, imgs: Tensor, frames: SampleList
     ) -> tuple[DetectorOutputs, Tensor]:
-        """Run the host, and show all decoder layers; in evaluation mode.
+        """Run the host and embed the queries of all layers; evaluation mode only.
 
         Args:
             imgs: Normalised frames (F, 3, H, W).
             frames: Their meta information.
 
         Returns:
-            What :meth:`detect` returns, and embeddings (L, F, Q, C), of which the last
-            layer's are those of the outputs.
+            Result of :meth:`detect`, and embeddings (L, F, Q, C); the last layer's are
+            those of the outputs.
         """
         decoded, depth_logits = self.network(imgs, frames)
         with torch.autocast(imgs.device.type, enabled=False):
@@ -237,7 +237,7 @@ class QueryDetector(BaseDetector):
     def _own_losses(
         self, decoded: dict[str, Any], frames: SampleList
     ) -> dict[str, Tensor]:
-        """The host's losses; what cannot be matched is said as our matcher says it."""
+        """Compute the host's losses; predictions that are not finite raise an error."""
         try:
             return self.interface.losses(self.host, decoded, frames)
         except ValueError as error:
@@ -255,20 +255,22 @@ class QueryDetector(BaseDetector):
         targets: ClipTargets,
         depth_maps: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], ClipMatches]:
-        """The host's losses, and a matching; see :meth:`ClipDetector.clip_losses`.
+        """Return the host's losses and a matching.
+
+        See :meth:`ClipDetector.clip_losses`.
 
         Args:
-            outputs: Of F frames.
+            outputs: Outputs for F frames.
             targets: Their ground truth.
             depth_maps: Pseudo depth (F, 1, H, W) in 0..255.
 
         Returns:
-            Losses of the frames with gradients under MMDetection's names, depth's of
-            all frames, and the matching of all frames in all decoder layers.
+            Losses of the frames with gradients under MMDetection's names, the depth
+            loss of all frames, and the matching of all frames in all decoder layers.
         """
-        # What the host has ruled out is far from every box.
-        ruled_out = outputs.cls_scores.amax(-1, keepdim=True) <= NO_DETECTION
-        boxes = outputs.bbox_preds.masked_fill(ruled_out, _FAR)
+        # Queries that the host has rejected must not be matched.
+        rejected = outputs.cls_scores.amax(-1, keepdim=True) <= NO_DETECTION
+        boxes = outputs.bbox_preds.masked_fill(rejected, _FAR)
         with torch.autocast(outputs.cls_scores.device.type, enabled=False):
             matches = self.matcher(outputs.cls_scores, boxes, targets)
             losses = merge_losses(outputs.loss_parts)
@@ -287,7 +289,7 @@ class QueryDetector(BaseDetector):
     def loss(
         self, batch_inputs: Tensor, batch_data_samples: SampleList
     ) -> dict[str, Tensor]:
-        """The host's losses of single frames, for training the plain detector."""
+        """Compute the host's losses of single frames, to train the plain detector."""
         return merge_losses(self.detect(batch_inputs, batch_data_samples).loss_parts)
 
     def predict(
@@ -298,7 +300,7 @@ class QueryDetector(BaseDetector):
         Args:
             batch_inputs: Normalised frames (F, 3, H, W).
             batch_data_samples: Their meta information.
-            rescale: Pixels of the original frame instead of the resized.
+            rescale: Boxes in pixels of the original frame instead of the resized one.
 
         Returns:
             The frames with ``pred_instances``, see :meth:`DetectorOutputs.by_score`.
@@ -309,14 +311,14 @@ class QueryDetector(BaseDetector):
 
 
 def annotations_on(device: torch.device, frames: SampleList) -> SampleList:
-    """Copy the annotations of frames to a device, in one go, as MMDetection wants them.
+    """Copy the annotations of frames to a device for MMDetection, in one copy.
 
     Args:
-        device: Where to.
+        device: The device.
         frames: F frames with ``gt_instances`` (``bboxes`` xyxy, ``labels``).
 
     Returns:
-        Other frames, with the same meta information.
+        New frames, with the same meta information.
     """
     annotated = [frame.gt_instances for frame in frames]
     counts = [len(gt) for gt in annotated]
@@ -337,10 +339,10 @@ def annotations_on(device: torch.device, frames: SampleList) -> SampleList:
 
 
 def merge_losses(parts: list[tuple[dict[str, Tensor], int]]) -> dict[str, Tensor]:
-    """Average losses of parts of a batch as if it had been one.
+    """Average the losses of parts of a batch, as if they were of the complete batch.
 
-    That is exact for losses that are averaged over the boxes of all processes, with
-    one box at least, as those of matched queries are.
+    This is exact for losses that are averaged over the boxes of all processes, but at
+    least one, as those of matched queries are.
 
     Args:
         parts: Losses of each part, and its number of boxes.

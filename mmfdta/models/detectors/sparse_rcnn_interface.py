@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Sparse R-CNN, whose queries are proposals of a RoI head: no transformer."""
+"""Reads Sparse R-CNN, whose queries are proposals of a RoI head, not a transformer."""
 
 from typing import Any
 
@@ -19,26 +19,26 @@ from .detr_interface import DetrInterface, sigmoid_logits
 
 @TASK_UTILS.register_module()
 class SparseRCNNInterface(DetrInterface):
-    """How :class:`QueryDetector` reads MMDetection's ``SparseRCNN``."""
+    """The interface of :class:`QueryDetector` to MMDetection's ``SparseRCNN``."""
 
     def prepare(self, host: nn.Module) -> None:
         """See :meth:`DetrInterface.prepare`."""
         if not isinstance(host, SparseRCNN) or host.roi_head.with_mask:
             raise ValueError(
                 f'model.detector.host.type: found {type(host).__name__}, expected '
-                'SparseRCNN without masks, which is what SparseRCNNInterface reads'
+                'SparseRCNN without masks for SparseRCNNInterface'
             )
 
     def embed_dims(self, host: nn.Module) -> int:
-        """Channels C of neck and queries."""
+        """Return the channels C of neck and queries."""
         return host.roi_head.bbox_head[-1].in_channels
 
     def decoder_layers(self, host: nn.Module) -> list[nn.Module]:
-        """The L stages."""
+        """Return the L stages."""
         return [*host.roi_head.bbox_head]
 
     def num_levels(self, host: nn.Module) -> int:
-        """Levels that queries pool from."""
+        """Return the number of levels from which queries pool."""
         return host.roi_head.bbox_roi_extractor[0].num_inputs
 
     def decode(
@@ -64,7 +64,7 @@ class SparseRCNNInterface(DetrInterface):
         return dict(stages=stages, queries=queries, sizes=sizes)
 
     def embeddings(self, host: nn.Module, decoded: dict[str, Any]) -> Tensor:
-        """Object features of the last stage (F, Q, C)."""
+        """Return the object features of the last stage (F, Q, C)."""
         return decoded['queries']
 
     def predictions(

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Detections that are there as text, in the place of a detector."""
+"""A detector that reads its detections from text."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,20 +23,20 @@ from mmfdta.structures.tracks import Tracks
 
 @MODELS.register_module()
 class TextDetections(BaseDetector):
-    """MOTChallenge text as a detector, for any tracker that takes boxes.
+    """MOTChallenge text as a detector, for any tracker on boxes.
 
-    Public detections (``det/det.txt``), those of another program, or the ground truth,
-    which shows what association does on perfect boxes. Nothing is looked at in an
-    image, and nothing is learned. Identities in the text are not read.
+    It reads public detections (``det/det.txt``), those of another program, or the
+    ground truth, to test association on perfect boxes. It uses no image and cannot be
+    trained. Identities in the text are ignored.
 
     Args:
-        text: The file; ``{folder}`` stands for the sequence's folder, the one that
-            holds that of the images, and ``{sequence}`` for its name.
-        category_map: Column 8 to label; other rows are left out. None takes all rows,
+        text: The file; ``{folder}`` is replaced by the sequence's folder, which
+            contains that of the images, and ``{sequence}`` by its name.
+        category_map: Column 8 to label; other rows are left out. None uses all rows,
             with label 0.
-        min_score: Only rows with a higher score in column 7 are taken; a ground truth
-            has 0 there in rows that do not count.
-        frame_numbers: How frames are read, as by :class:`MOTSequenceDataset`.
+        min_score: Only rows with a higher score in column 7 are used; a ground truth
+            has 0 there in rows that are not scored.
+        frame_numbers: How frames are read, as in :class:`MOTSequenceDataset`.
     """
 
     reads_text = True
@@ -58,12 +58,12 @@ class TextDetections(BaseDetector):
     def predict(
         self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True
     ) -> SampleList:
-        """Look detections up.
+        """Look up detections.
 
         Args:
-            batch_inputs: Not looked at.
+            batch_inputs: Not used.
             batch_data_samples: Frames with ``img_path``, ``sequence``, ``frame_id``.
-            rescale: Pixels of the original frame instead of the resized.
+            rescale: Boxes in pixels of the original frame instead of the resized one.
 
         Returns:
             The frames with ``pred_instances``, best score first.
@@ -83,11 +83,12 @@ class TextDetections(BaseDetector):
 
     def _look_up(self, meta: dict) -> InstanceData:
         frames, tracks = self._open(meta)
-        # Of a part of a sequence, only the name of the image says which frame it is.
+        # In a part of a sequence, `frame_id` starts at 0; the image identifies the
+        # frame.
         place, image = int(meta['frame_id']), Path(meta['img_path'])
         if frames.names is not None:
             place = frames.names.index(image.name)
-        elif not image.parent.is_dir():  # data sets of text alone count in the names
+        elif not image.parent.is_dir():  # names in data sets without images are numbers
             place = int(image.stem) - 1
         rows = tracks.select(tracks.frame == place + 1)
         rows = rows.select(np.argsort(-rows.score, kind='stable'))
@@ -101,25 +102,25 @@ class TextDetections(BaseDetector):
         )
 
     def path_of(self, folder: Path, sequence: str | None = None) -> str:
-        """Say where the text of a sequence is.
+        """Return the path of a sequence's text.
 
         Args:
-            folder: The sequence's, which holds that of the images.
-            sequence: Its name; None takes that of the folder.
+            folder: The sequence's folder, which contains that of the images.
+            sequence: Its name; None uses that of the folder.
         """
         path = self.text.replace('{folder}', str(folder))
         return path.replace('{sequence}', sequence or folder.name)
 
     def _open(self, meta: dict) -> tuple[SequenceFrames, Tracks]:
-        """Read the text of a frame's sequence, whose rows count frames from 1."""
+        """Return frames and detections of a frame's sequence, with frames from 1."""
         folder = Path(meta['img_path']).parent.parent
         path = self.path_of(folder, meta.get('sequence'))
         if self._known is None or self._known[0] != path:
             if not Path(path).is_file():
                 raise FileNotFoundError(
                     f'{path}: no such file, expected the detections of a sequence as '
-                    'MOTChallenge text; set model.detector.text, or take a config '
-                    'with a detector that looks at images'
+                    'MOTChallenge text; set model.detector.text, or use a config '
+                    'with a detector that reads images'
                 )
             text = scan_mot_text(path, first_frame=0)
             text.require()
@@ -146,14 +147,14 @@ class TextDetections(BaseDetector):
         return ()
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> dict:
-        """Refuse: text learns nothing.
+        """Raise an error, because text cannot be trained.
 
         Raises:
             ValueError: Always.
         """
         raise ValueError(
             'model.detector.type: found TextDetections, which cannot be trained; train '
-            'a BoxFDTA on it, or take a detector'
+            'a BoxFDTA on it, or use a detector'
         )
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: SampleList) -> tuple:

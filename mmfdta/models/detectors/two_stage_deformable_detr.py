@@ -8,10 +8,10 @@ from torch import Tensor
 
 @MODELS.register_module()
 class TwoStageDeformableDETR(DeformableDETR):
-    """Encodes proposals as wide as its linear layer expects.
+    """MMDetection's class, with encodings of proposals that fit its linear layer.
 
-    MMDetection encodes their four numbers as 512 channels, whatever ``embed_dims`` is,
-    and takes them with a layer for ``2 * embed_dims``. With 256 the classes are equal.
+    MMDetection encodes their four numbers as 512 channels for every ``embed_dims``,
+    but its layer expects ``2 * embed_dims``. With 256 both classes are equal.
     """
 
     def get_proposal_pos_embed(self, proposals: Tensor) -> Tensor:

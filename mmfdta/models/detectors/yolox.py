@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""YOLOX whose boxes are chosen on the host."""
+"""YOLOX with thresholds and suppression on the host."""
 
 import torch
 from mmdet.models.dense_heads import YOLOXHead
@@ -13,7 +13,7 @@ from mmfdta.utils.transfers import to_host
 
 
 def is_yolox(detector: nn.Module) -> bool:
-    """Whether a detector predicts as MMDetection's YOLOX does, with any backbone."""
+    """Return whether a detector predicts as MMDetection's YOLOX, with any backbone."""
     head = getattr(detector, 'bbox_head', None)
     return (
         isinstance(head, YOLOXHead)
@@ -28,17 +28,17 @@ def find_on_host(
 ) -> InstanceList:
     """Detect with YOLOX, with one wait for the device for all frames.
 
-    MMDetection chooses boxes on the device, and waits for their number several times
-    per frame. Here the best class of every location comes to the host, and thresholds
-    and suppression run there; the detections are the same.
+    MMDetection selects boxes on the device, and waits for their number several times
+    per frame. Here the best class of every location is copied to the host, and
+    thresholds and suppression run there; the detections are the same.
 
     Args:
-        detector: One for which :func:`is_yolox` holds.
+        detector: A detector for which :func:`is_yolox` is True.
         imgs: Normalised frames (F, 3, H, W).
         frames: Their meta information.
 
     Returns:
-        Of each frame, on the CPU: ``bboxes`` (n, 4) float32 xyxy in pixels of the
+        For each frame, on the CPU: ``bboxes`` (n, 4) float32 xyxy in pixels of the
         original frame, ``scores`` float32 and ``labels`` int64 (n,).
     """
     head = detector.bbox_head
@@ -46,7 +46,7 @@ def find_on_host(
     found = []
     for table in to_host(torch.cat(locations(head, *levels), dim=-1)):
         scores = table[:, 4] * table[:, 5]
-        # MMDetection writes into them.
+        # A clone, because MMDetection changes boxes in place.
         found.append(
             InstanceData(
                 bboxes=table[:, :4].clone(), scores=scores, labels=table[:, 6].long()
@@ -66,7 +66,7 @@ def locations(
     bbox_preds: list[Tensor],
     objectnesses: list[Tensor],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Read what the head says of all N locations.
+    """Decode the head's outputs at all N locations.
 
     Args:
         head: The head.

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""DINO as the weights of MMDetection's zoo have it, in either family, at any width."""
+"""DINO that fits weights of MMDetection's zoo, in both families and at any width."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 
 class ZooDINODecoder(DinoTransformerDecoder):
-    """Encodes boxes as half as many channels per number as the queries have.
+    """MMDetection's decoder, with half the channels of the queries per number of a box.
 
-    OpenMMLab's decoder does so for queries of 256 channels and stops at others. That of
-    OneDL's fork encodes each number as all channels: its first layer is twice as wide,
-    and weights of the zoo do not fit.
+    OpenMMLab's decoder does this for queries of 256 channels and fails for others. The
+    decoder of OneDL's fork encodes each number with all channels: its first layer is
+    twice as wide, and weights of the zoo do not fit.
     """
 
     def _init_layers(self) -> None:
@@ -47,8 +47,8 @@ class ZooDINODecoder(DinoTransformerDecoder):
             **kwargs: Further arguments of MMDetection's decoder, for its layers.
 
         Returns:
-            Normalised states (layers, F, Q, C), and the boxes that went in and came out
-            of each layer (layers + 1, F, Q, 4).
+            Normalised states (layers, F, Q, C), and the boxes before the first and
+            after each layer (layers + 1, F, Q, 4).
         """
         shares = valid_ratios.repeat(1, 1, 2)[:, None]
         states, references = [], [reference_points]
@@ -66,8 +66,8 @@ class ZooDINODecoder(DinoTransformerDecoder):
             )
             step = branch(query) + inverse_sigmoid(reference_points, eps=1e-3)
             references.append(step.sigmoid())
-            # A layer learns from the boxes of the next one, too, but not through its
-            # own queries.
+            # A layer also learns from the boxes of the next one, but not through the
+            # reference points of that layer's queries.
             reference_points = references[-1].detach()
             states.append(self.norm(query))
         return torch.stack(states), torch.stack(references)

@@ -257,7 +257,7 @@ def test_a_detector_that_wants_text_is_refused():
 
     host = MODELS.build(host_config('dino'))
     host.__class__ = Worded
-    with pytest.raises(ValueError, match='found Worded, .* takes images alone'):
+    with pytest.raises(ValueError, match='found Worded, .* takes only images'):
         DetrInterface().prepare(host)
 
 
