@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Transformer layers shared by detector, adapters and association."""
+"""Transformer layers that detectors, adapters and association share."""
 
 from .attention import DetrAttention, MultiheadAttention
 from .gradients import scale_gradient

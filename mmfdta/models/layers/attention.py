@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Multi-head attention that never materialises its weights."""
+"""Multi-head attention that never materialises the attention weights."""
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ class MultiheadAttention(nn.MultiheadAttention):
     The parameters (names, shapes, initialisation) are those of PyTorch's
     module, so checkpoints fit. Two things differ: attention weights are not
     returned, and the mask may have any shape that broadcasts to the scores, so
-    that it is not repeated over heads or queries.
+    it need not be repeated over heads or queries.
 
     Args:
         embed_dims: Number of channels C.
@@ -47,7 +47,7 @@ class MultiheadAttention(nn.MultiheadAttention):
 
         Args:
             x: Tokens (B, L, C).
-            part: Which third of the input projection to use.
+            part: Third of the input projection to use, 0 to 2.
 
         Returns:
             Projected tokens split into heads, (B, H, L, C / H).
@@ -70,7 +70,7 @@ class MultiheadAttention(nn.MultiheadAttention):
             k: Keys (B, H, Lk, D).
             v: Values (B, H, Lk, D).
             attn_mask: Broadcastable to (B, H, Lq, Lk). Bool: True = may attend. Float:
-                added to the scores.
+                added to the scores. None masks nothing.
 
         Returns:
             Output tokens (B, Lq, C).
@@ -114,9 +114,9 @@ class MultiheadAttention(nn.MultiheadAttention):
 class DetrAttention(MMCVAttention):
     """MMCV's residual attention brick, computed without weights.
 
-    MMCV asks PyTorch for the attention weights and throws them away; on a
-    stride-8 map of 1440x800 these alone take 10 GB. Parameter names
-    (``attn.in_proj_weight`` ...) stay those of MMDetection's checkpoints.
+    MMCV makes PyTorch compute the attention weights and discards them; on a
+    stride-8 map of 1440x800 they alone take 10 GB. Parameter names
+    (``attn.in_proj_weight`` ...) are those of MMDetection's checkpoints.
 
     Args:
         embed_dims: Number of channels.
@@ -157,11 +157,11 @@ class DetrAttention(MMCVAttention):
             query: (B, Lq, C).
             key: (B, Lk, C); the query if omitted.
             value: (B, Lk, C); the key if omitted.
-            query_pos: Position added to the query.
-            key_pos: Position added to the key.
+            query_pos: Position (B, Lq, C) added to the query; None adds none.
+            key_pos: Position (B, Lk, C) added to the key; None adds none.
             key_padding_mask: (B, Lk) bool, True = ignore.
-            **kwargs: Arguments of deformable attention that MMDetection's
-                layers pass to every attention; not needed here.
+            **kwargs: Ignored. MMDetection's layers pass the arguments of deformable
+                attention to every attention.
 
         Returns:
             (B, Lq, C).

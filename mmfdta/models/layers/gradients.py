@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Values as they are, gradients that are weaker."""
+"""Scaling of gradients that leaves the values unchanged."""
 
 from typing import Any
 
@@ -19,11 +19,11 @@ class _Scale(torch.autograd.Function):
 
 
 def scale_gradient(x: Tensor, factor: float) -> Tensor:
-    """Return a tensor as it is, whose gradient is multiplied by a factor.
+    """Return a tensor unchanged; its gradient is multiplied by a factor.
 
     Args:
         x: Any tensor.
-        factor: 1 returns the tensor itself, 0 cuts it off the graph.
+        factor: 1 returns the tensor itself, 0 detaches it from the graph.
     """
     if factor == 1:
         return x

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Post-norm transformer encoder layer, its FFN and its positions."""
+"""Post-norm transformer encoder layer, its FFN and the encoding of frame positions."""
 
 from typing import Literal
 
@@ -89,8 +89,8 @@ def frame_position_encoding(
 ) -> Tensor:
     """Encode the 1-based index of a frame in its window.
 
-    Neighbouring channels hold sine and cosine of the same frequency. The index
-    is used as it is: neither normalised by the window nor scaled by 2 pi.
+    Neighbouring channels hold sine and cosine of the same frequency. The index is
+    neither normalised by the window nor scaled by 2 pi.
 
     Args:
         num_frames: Number of frames T.

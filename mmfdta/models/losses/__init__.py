@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Losses of FDTA beyond the detector's own."""
+"""The losses that FDTA adds to those of the detector."""
 
 from mmfdta.utils.environment import prepare_mmdet
 

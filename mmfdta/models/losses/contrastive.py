@@ -14,23 +14,23 @@ from mmfdta.utils.transfers import to_device
 class QualityAwareContrastiveLoss(nn.Module):
     """Contrastive loss weighted by how well the boxes fit (paper, Sec. 3.4).
 
-    Embeddings of one identity are pulled together and pushed off those of the other
-    identities of the same chunk of frames. With s_ij the cosine similarity over the
-    temperature t, P_i the other embeddings of anchor i's identity, N_i those of other
-    identities and q the qualities, a chunk's loss is::
+    Embeddings of one identity are pulled together and pushed away from those of the
+    other identities in the same chunk of frames. With s_ij the cosine similarity over
+    the temperature t, P_i the other embeddings of anchor i's identity, N_i those of
+    other identities and q the qualities, a chunk's loss is::
 
         l_ij = -log(exp(s_ij) / (exp(s_ij) + sum_{k in N_i} exp(s_ik)))
         w_ij = 2 q_i q_j / (q_i + q_j)
         L    = t mean_i mean_{j in P_i} w_ij l_ij
 
-    over the anchors that have a positive. A pair's denominator holds neither i nor the
-    other positives.
+    over the anchors that have a positive. The denominator of a pair contains neither i
+    nor the other positives.
 
     Args:
-        temperature: Divides the cosine similarities and multiplies the loss.
-        quality_thr: Embeddings of a lower quality take no part. At least 0.
-        reduction: 'sum' adds the values of the chunks up, so that longer clips weigh
-            more (what the published weights were trained with); 'mean' averages them.
+        temperature: Divides the cosine similarities and multiplies the loss; above 0.
+        quality_thr: Embeddings of a lower quality are ignored. At least 0.
+        reduction: 'sum' adds up the losses of the chunks, so longer clips weigh more
+            (the published weights were trained with it); 'mean' averages them.
         loss_weight: Factor of the loss.
 
     Raises:
@@ -65,17 +65,17 @@ class QualityAwareContrastiveLoss(nn.Module):
         qualities: Tensor,
         chunk_ids: Tensor | None = None,
     ) -> Tensor:
-        """Compute the loss, in float32 at least.
+        """Compute the loss, at least in float32.
 
         Nothing here waits for the device if ``labels`` and ``chunk_ids`` are on the
-        host, which then says which pairs there are; those of low quality weigh 0.
+        host: the host lists all pairs, and those of low quality weigh 0.
 
         Args:
-            embeddings: (n, C), as they leave the identity MLP (not normalised).
+            embeddings: (n, C) outputs of the identity MLP, not normalised.
             labels: (n,) int64 identities, comparable within a chunk.
             qualities: (n,) GIoU of the matched box with its ground truth.
-            chunk_ids: (n,) int64, which chunk (consecutive frames of one clip) each
-                embedding is of; pairs never cross chunks. None: all are of one.
+            chunk_ids: (n,) int64, the chunk (consecutive frames of one clip) of each
+                embedding; pairs never cross chunks. None: all belong to one chunk.
 
         Returns:
             Scalar; 0 with a zero gradient if there is no positive pair.
@@ -87,7 +87,7 @@ class QualityAwareContrastiveLoss(nn.Module):
         _, names = labels.unique(return_inverse=True)
         anchors, positives = _positive_pairs(names, chunk)
         if not len(anchors):
-            # Keeps the gradient where nothing takes part.
+            # The embeddings stay in the graph.
             return self.loss_weight * (embeddings.sum(dtype=dtype) * 0)
         rows, present, places = _pad_chunks(chunk, sizes)
         names = names[rows].int()
@@ -104,7 +104,7 @@ class QualityAwareContrastiveLoss(nn.Module):
 
 
 def _positive_pairs(names: Tensor, chunk: Tensor) -> tuple[Tensor, Tensor]:
-    """Anchor and other embedding, (P,), of all pairs of one name and chunk."""
+    """Anchor and positive, (P,) each, of all pairs of one name and chunk."""
     key, order = (chunk * len(names) + names).sort(stable=True)
     _, group, sizes = key.unique_consecutive(return_inverse=True, return_counts=True)
     partners = sizes[group]
@@ -117,15 +117,15 @@ def _positive_pairs(names: Tensor, chunk: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pad_chunks(chunk: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Give K chunks of n embeddings at most their places.
+    """Arrange the embeddings of K chunks in a table (K, n), n the largest chunk's size.
 
     Args:
-        chunk: Chunk of each embedding, 0..K - 1.
-        sizes: Embeddings of each chunk.
+        chunk: (N,) int64 chunk of each embedding, 0..K - 1.
+        sizes: (K,) int64 number of embeddings in each chunk.
 
     Returns:
-        The embedding in each place (K, n), which places are taken (K, n), and the place
-        of each embedding, counted through all chunks.
+        The index of the embedding in each cell (K, n), which cells are filled (K, n),
+        and the cell of each embedding (N,), as an index into the flattened table.
     """
     number, widest = len(chunk), int(sizes.max())
     order = chunk.argsort(stable=True)

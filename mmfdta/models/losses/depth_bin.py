@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Supervision of the Spatial Adapter's depth bins by pseudo depth maps."""
+"""Supervision of the Spatial Adapter's depth bins with pseudo depth maps."""
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +27,8 @@ def depth_targets(
         num_bins: D, the number of bins within the range; index D means outside of it.
         depth_min: Lower end of the first bin.
         depth_max: Upper end of the last bin.
-        clamp_depth: Depths outside of the range go to the nearest bin of it. By
-            default they all get index D, which also depth 0 does.
+        clamp_depth: Depths outside of the range get the nearest bin. By default they
+            all get index D; depth 0 is among them.
 
     Returns:
         (F, h, w) int64 in 0..D.
@@ -61,9 +61,9 @@ def foreground_mask(
     """Pixels that lie in at least one box of their frame.
 
     Left and top are rounded down, right and bottom up. A negative edge counts from
-    the far side, as a negative bound of a Python slice does, which makes most boxes
-    that leave the image at the left or top vanish; `clip_boxes` cuts them at the
-    border instead.
+    the far side, like a negative bound of a Python slice. This makes most boxes that
+    leave the image at the left or top vanish; `clip_boxes` cuts them at the border
+    instead.
 
     Args:
         cells: (n, 4) boxes, xyxy in cells of the feature map.
@@ -107,13 +107,13 @@ def foreground_mask(
 
 @MODELS.register_module()
 class DepthBinLoss(nn.Module):
-    """Focal loss over depth bins, heavier inside of objects (paper, Sec. 3.2).
+    """Focal loss over depth bins, weighted higher inside objects (paper, Sec. 3.2).
 
     With d the bin probabilities and D the bin of the pseudo depth map in each of the
     N pixels, ``L_depth = 1/N sum_ij w_ij FL(d_ij, D_ij)`` in every frame: pixels in any
     ground-truth box weigh `fg_weight`, the others `bg_weight`. Frames are summed. The
-    defaults are what the published weights were trained with; the three switches at
-    the end turn on the clean behaviour.
+    published weights were trained with the defaults; the three switches at the end
+    turn off quirks of the released code.
 
     Args:
         num_bins: D; the logits have D + 1 channels, the last one is for depths
@@ -122,14 +122,14 @@ class DepthBinLoss(nn.Module):
         depth_max: Largest depth.
         fg_weight: Weight of the pixels in ground-truth boxes.
         bg_weight: Weight of the others.
-        alpha: Factor of the focal loss (of all bins).
+        alpha: Factor of the focal loss, the same for all bins.
         gamma: Exponent of the focal loss, at least 1.
         loss_weight: Factor of the loss.
         mask_padding: Leave padded pixels out of loss and average, and place the
             boxes relative to the unpadded image (released: padding is supervised
             as the largest depth, boxes are stretched over the padded map).
-        clip_boxes: Cut boxes at the image border (released: boxes that leave the
-            image at the left or top mostly have no foreground).
+        clip_boxes: Cut boxes at the image border (released: most boxes that leave the
+            image at the left or top have no foreground).
         clamp_depth: Depths below `depth_min` belong to the first bin (released:
             depth 0 belongs to the last one).
 
@@ -217,8 +217,8 @@ class DepthBinLoss(nn.Module):
                 feature map (see `box_cells`).
             frame_inds: (n,) int64, the frame of each box.
             padding_mask: (F, h, w) bool, True on padding; used with `mask_padding`.
-            avg_factor: What the sum over frames is divided by (in training the
-                number of ground-truth boxes); None for no division.
+            avg_factor: Divisor of the sum over frames (in training the number of
+                ground-truth boxes); None divides by nothing.
 
         Returns:
             Scalar.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class IDLoss(nn.Module):
     """Classification of detections into ID words (paper, Sec. 3.1).
 
-    With p_i the softmax over the K words and "newborn", y_i the right one and n the
+    With p_i the softmax over the K words and "newborn", y_i the correct one and n the
     number of detections, ``L = -1/n sum_i log p_i[y_i]``. The first frame has no
     history and is left out; n is averaged over all processes and at least 1.
 
@@ -20,7 +20,7 @@ class IDLoss(nn.Module):
         loss_weight: Factor of the loss.
         use_focal: Sigmoid focal loss, averaged over the words, instead of cross
             entropy.
-        alpha: Weight of the right word in the focal loss, 1 - alpha of the others.
+        alpha: Weight of the correct word in the focal loss; the others weigh 1 - alpha.
         gamma: Exponent of the focal loss.
     """
 
@@ -38,13 +38,13 @@ class IDLoss(nn.Module):
         self.gamma = gamma
 
     def forward(self, id_logits: Tensor, id_labels: Tensor, id_masks: Tensor) -> Tensor:
-        """Compute the loss, in float32 at least.
+        """Compute the loss, at least in float32.
 
         Args:
             id_logits: (..., T, N, K + 1); any leading dimensions, such as (B, G) or
                 (layers, B, G).
-            id_labels: (..., T, N) int64 in 0..K, K = newborn; anything where masked.
-                Broadcast over leading dimensions it lacks.
+            id_labels: (..., T, N) int64 in 0..K, K = newborn; arbitrary where masked.
+                Broadcast over missing leading dimensions.
             id_masks: Like id_labels, bool, True where there is no detection.
 
         Returns:
@@ -71,13 +71,13 @@ class IDLoss(nn.Module):
         return self.loss_weight * loss / count
 
     def scores(self, id_logits: Tensor) -> Tensor:
-        """Turn logits into the scores this loss trains: softmax, or sigmoid if focal.
+        """Turn logits into the scores that this loss trains: softmax; sigmoid if focal.
 
         Args:
             id_logits: (..., K + 1).
 
         Returns:
-            (..., K + 1), in float32 at least.
+            (..., K + 1), at least in float32.
         """
         logits = id_logits.to(torch.promote_types(id_logits.dtype, torch.float32))
         return logits.sigmoid() if self.use_focal else logits.softmax(-1)
@@ -85,8 +85,8 @@ class IDLoss(nn.Module):
     def _focal(self, logits: Tensor, labels: Tensor, masks: Tensor) -> Tensor:
         words = torch.arange(logits.size(1), device=logits.device)
         right = labels[:, None] == words
-        # Every word is a question of its own; signed by its answer, the logit of the
-        # right answer is positive for both.
+        # Each word is one binary decision. The sign makes a positive logit correct for
+        # both of its classes.
         signed = torch.where(right, logits, -logits)
         weight = torch.where(right, self.alpha, 1 - self.alpha)
         terms = weight * torch.sigmoid(-signed) ** self.gamma * F.softplus(-signed)

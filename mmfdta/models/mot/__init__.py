@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Whole trackers."""
+"""Models that detect and track."""
 
 from mmfdta.utils.environment import prepare_mmdet
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""FDTA's association on boxes, of any detector: what do looks add to motion?"""
+"""FDTA's association on the boxes of any detector, with or without appearance."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..trackers.assignment import box_ious
 from ..trackers.embedding_memory import TrajectoryHistory
 from .tracking_by_detection import TrackingByDetection, best_first
 
-# A detection is an object's if it covers it so well.
+# Lowest IoU of a detection and the object that it is matched with.
 _MATCH_IOU = 0.5
 
 
@@ -30,32 +30,33 @@ _MATCH_IOU = 0.5
 class BoxFDTA(TrackingByDetection):
     """Trajectory modelling, ID decoder and tracker of FDTA on an encoding of boxes.
 
-    Section 3.1 of the paper, with :class:`BoxEncoder` in the place of the detector's
-    embeddings, or beside them. Detections come from any detector, as they are for every
-    other tracker on it; the detector is frozen, and association alone learns:
+    Section 3.1 of the paper, with :class:`BoxEncoder` instead of the detector's
+    embeddings, or together with them. Any detector gives the detections, the same ones
+    as for every other tracker. The detector is frozen; only association learns:
 
-    - of clips without pixels, on the annotated boxes as ``SimulateDetections`` has
-      changed them: ground-truth text is all that is needed;
-    - of clips with images, on what the detector finds in them. Looks need that.
+    - from clips without pixels, on the annotated boxes that ``SimulateDetections`` has
+      changed: this needs only ground-truth text;
+    - from clips with images, on the detections in them. Appearance needs this.
 
     Args:
         detector: Config of a detector; :class:`TextDetections` reads text.
-        box_encoder: Config of :class:`BoxEncoder`. With ``looks_dims`` the
-            ``embeddings`` of the detections are encoded too.
+        box_encoder: Config of :class:`BoxEncoder`. With ``looks_dims``, the
+            ``embeddings`` of the detections are encoded, too.
         trajectory_modeling: Config of :class:`TrajectoryModeling`.
         id_decoder: Config of :class:`IDDecoder`.
         tracker: Config of :class:`FDTATracker`.
-        temporal_adapter: Config of :class:`TemporalAdapter`; None takes none.
+        temporal_adapter: Config of :class:`TemporalAdapter`; None uses none.
         loss_id: Config of :class:`IDLoss`.
-        embed_dims: Channels of association; 256 if no part says another.
-        num_id_vocabulary: Number K of ID words; 50 if no part says another.
+        embed_dims: Channels of association; 256 if no part sets it.
+        num_id_vocabulary: Number K of ID words; 50 if no part sets it.
         window: See :class:`FDTA`.
         data_preprocessor: Config of the data preprocessor.
-        embeddings: See :class:`TrackingByDetection`: looks of detectors that have none.
+        embeddings: See :class:`TrackingByDetection`; embeddings for a detector that
+            gives none.
         init_cfg: Initialisation config.
 
     Raises:
-        ValueError: If parts say different numbers.
+        ValueError: If parts set different numbers.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class BoxFDTA(TrackingByDetection):
         self.detector.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'BoxFDTA':
-        """Set the mode of all parts but the detector, which stays in testing."""
+        """Set the mode of all parts; the detector stays in evaluation mode."""
         super().train(mode)
         self.detector.eval()
         return self
@@ -111,18 +112,18 @@ class BoxFDTA(TrackingByDetection):
         """Compute the ID loss of a batch of clips.
 
         Args:
-            inputs: ``img`` (B, T, 3, H, W); of no pixels if clips have none.
+            inputs: ``img`` (B, T, 3, H, W); H = W = 0 for clips without pixels.
             data_samples: The clips' T frames with ``gt_instances``, which have
-                ``scores`` where detections were simulated, and ``id_targets`` (a list
-                of one element).
+                ``scores`` if detections were simulated, and ``id_targets`` (a list of
+                one element).
             **kwargs: Unused; part of MMDetection's interface.
 
         Returns:
             ``loss_id``.
 
         Raises:
-            ValueError: If a clip is longer than the window, or looks are wanted of
-                clips without pixels.
+            ValueError: If a clip is longer than the window, or ``looks_dims`` is set
+                and clips have no pixels.
         """
         imgs = inputs['img']
         batch, length = imgs.shape[:2]
@@ -143,7 +144,7 @@ class BoxFDTA(TrackingByDetection):
         device = self.id_decoder.embed_to_word.weight.device
         (rows,) = to_device([rows], device)
         sequences = build_sequences(
-            # A query at least, so that there is a row to look up.
+            # At least one query, so that there is a row to look up.
             torch.nn.functional.pad(rows, (0, 0, 0, 1)).unflatten(0, (batch, length)),
             query_idx.unflatten(0, (batch, length)),
             [clip.id_targets[0] for clip in data_samples],
@@ -153,12 +154,12 @@ class BoxFDTA(TrackingByDetection):
         return dict(loss_id=loss)
 
     def _annotated(self, frames: SampleList) -> tuple[list[Tensor], list[Tensor]]:
-        """Rows (M, 5) of each frame's annotated boxes, and that each is its own."""
+        """Rows (M, 5) of each frame's annotated boxes, each matched with itself."""
         if self.box_encoder.looks_dims:
             raise ValueError(
                 'model.box_encoder.looks_dims: found clips without pixels, whose boxes '
-                'have no looks; load images in the training pipeline (DecodeClip), or '
-                'set it to 0'
+                'have no embeddings; load images in the training pipeline '
+                '(DecodeClip), or set it to 0'
             )
         tables = []
         for frame in frames:
@@ -171,7 +172,7 @@ class BoxFDTA(TrackingByDetection):
     def _detected(
         self, imgs: Tensor, frames: SampleList
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Rows (n, D) of what is detected, and which is each annotated object (M,)."""
+        """Rows (n, D) of the detections, and the one of each annotated object (M,)."""
         tables, matches = [], []
         for frame in self.detect(imgs, frames):
             found, gt = frame.pred_instances, frame.gt_instances
@@ -220,7 +221,7 @@ class BoxFDTA(TrackingByDetection):
 
         Args:
             history: The live trajectories; their features are rows.
-            rows: Those of the detections, (n, D), see :func:`box_rows`.
+            rows: Rows of the detections, (n, D), see :func:`box_rows`.
 
         Returns:
             Probabilities (n, K + 1); the last column is "newborn".
@@ -237,15 +238,16 @@ class BoxFDTA(TrackingByDetection):
     def associate(self, frame: DetDataSample, tracker: Any = None) -> DetDataSample:
         """Give detections their identities, see :meth:`OnlineTracker.associate`.
 
-        The tracker gets them best score first, whatever their order is.
+        The tracker gets them sorted by score, the best first.
 
         Args:
-            frame: With ``ori_shape``, the size of the image, beside what that says.
+            frame: As for :meth:`OnlineTracker.associate`, with ``ori_shape``, the size
+                of the image.
             tracker: State of the video; None takes the model's own.
 
         Raises:
-            ValueError: If looks are wanted and detections have no embeddings, or
-                others.
+            ValueError: If ``looks_dims`` is set and the detections have no embeddings,
+                or embeddings of another size.
         """
         tracker = self.tracker if tracker is None else tracker
         found = best_first(frame)
@@ -283,18 +285,18 @@ class BoxFDTA(TrackingByDetection):
 
 
 def share_box_sizes(model: dict) -> dict:
-    """Hand the numbers that several parts of BoxFDTA share down to them.
+    """Copy the numbers that several parts of BoxFDTA share into these parts.
 
     Args:
-        model: The arguments of :class:`BoxFDTA`, as a config has them.
+        model: The arguments of :class:`BoxFDTA`, as in a config.
 
     Returns:
-        The same with the numbers in every part, and ``embed_dims``,
-        ``num_id_vocabulary`` and ``window`` set.
+        The same arguments with the numbers in every part, and with ``embed_dims``,
+        ``num_id_vocabulary`` and ``window``.
 
     Raises:
-        ValueError: If parts say different numbers, the tracker remembers more frames
-            than the ID decoder can tell apart, or it is one around another.
+        ValueError: If parts set different numbers, the tracker remembers more frames
+            than the ID decoder can tell apart, or the tracker wraps another one.
     """
     names = 'box_encoder', 'temporal_adapter', 'trajectory_modeling'
     names = *names, 'id_decoder', 'tracker'
@@ -302,8 +304,8 @@ def share_box_sizes(model: dict) -> dict:
     if 'tracker' in parts['tracker']:
         raise ValueError(
             f'model.tracker.type: found {parts["tracker"].get("type")}, expected a '
-            'tracker like FDTATracker: what BoxFDTA hands its tracker are boxes, and '
-            'nobody is recognised by these'
+            'tracker like FDTATracker: BoxFDTA passes boxes to its tracker, which '
+            'do not tell who returns'
         )
 
     embed_dims = share_number(
@@ -317,7 +319,7 @@ def share_box_sizes(model: dict) -> dict:
     )
     tracker = parts['tracker']
     identities = share_identities(model, parts['id_decoder'], tracker)
-    # What the tracker remembers are rows.
+    # The tracker remembers rows, not embeddings.
     looks_dims = parts['box_encoder'].get('looks_dims') or 0
     tracker['embed_dims'] = BOX_COLUMNS + looks_dims
     return {**model, **parts, 'embed_dims': embed_dims, **identities}

@@ -31,10 +31,11 @@ class ClipDetection:
     """Detector outputs of all frames of B clips at bounded memory.
 
     Args:
-        num_grad_frames: Random frames of each clip that carry gradients; all if there
-            are no more than that.
-        grad_chunk: Frames with gradients are recomputed in the backward pass in chunks
-            of this size when there are more (activation checkpointing); 0 never does.
+        num_grad_frames: Number of random frames of each clip that carry gradients; all
+            of a shorter clip do.
+        grad_chunk: More frames with gradients than this run in chunks of this size,
+            which the backward pass recomputes (activation checkpointing); 0 never
+            recomputes.
         no_grad_chunk: Frames without gradients that run at a time; 0 runs all at once.
     """
 
@@ -46,7 +47,7 @@ class ClipDetection:
         self.no_grad_chunk = no_grad_chunk
 
     def frame_order(self, length: int) -> Tensor:
-        """Random order of a clip's frames; the first carry gradients."""
+        """Random order of a clip's frames; the first ones carry gradients."""
         return torch.randperm(length)
 
     def __call__(
@@ -60,7 +61,7 @@ class ClipDetection:
             frames: The B * T frames.
 
         Returns:
-            For all B * T frames, in their order.
+            Outputs for all B * T frames, in their order.
         """
         batch, length = imgs.shape[:2]
         order = self.frame_order(length)
@@ -95,16 +96,16 @@ def _chunks(index: Tensor, size: int) -> list[Tensor]:
 class FDTA(OnlineTracker):
     """End-to-end tracker: detect, adapt, associate. Figure 2 of the paper.
 
-    The three adapters can be taken out one by one: the spatial one in the
-    detector's config, the other two here. Without any this is MOTIP.
+    Each of the three adapters is optional: the spatial one is set in the detector's
+    config, the other two here. Without all three, the model is MOTIP.
 
-    Numbers that several parts share are said once: the channels by the detector, or by
-    the projection between it and association, the others here; the parts receive them.
-    A part may repeat one, as in configs of 0.1.
+    Numbers that several parts share are set once and copied into the parts: the
+    detector sets the channels, or the projection between it and association does; the
+    others are set here. A part may repeat one, as in configs of 0.1.
 
     Args:
         detector: Config of :class:`FDTADetector`, or of :class:`QueryDetector`, which
-            puts association on another detector.
+            adds association to another detector.
         trajectory_modeling: Config of :class:`TrajectoryModeling`.
         id_decoder: Config of :class:`IDDecoder`.
         tracker: Config of :class:`FDTATracker`.
@@ -113,18 +114,18 @@ class FDTA(OnlineTracker):
         loss_id: Config of :class:`IDLoss`.
         embedding_sharing: Config of :class:`EmbeddingSharing`, with or without its
             type: which losses of association reach the detector, and a projection
-            between the two. By default all of them do, through nothing.
-        freeze_detector: The detector stays as it was loaded and runs as at test time,
+            between the two. By default all losses do, without a projection.
+        freeze_detector: Keep the detector as it was loaded. It runs in evaluation mode,
             without gradients and without losses; only association learns.
         clip_detection: Arguments of :class:`ClipDetection`: which frames of a clip
             carry gradients and how many run at a time.
-        match_layer: Decoder layer whose matching picks the embeddings that association
-            is trained on. The published weights were trained with -2 (the last
-            auxiliary layer); -1 is the last layer itself.
-        num_id_vocabulary: Number K of ID words; 50 if no part says another.
-        window: Frames that association looks back at most: length of the ID decoder's
-            table of time distances and longest clip, and the tracker's
-            ``miss_tolerance`` if it has none itself; 30 if no part sets it.
+        match_layer: Decoder layer whose matching selects the embeddings that
+            association is trained on. The published weights were trained with -2 (the
+            last auxiliary layer); -1 is the last layer itself.
+        num_id_vocabulary: Number K of ID words; 50 if no part sets it.
+        window: Most frames that association looks back: the length of the ID decoder's
+            table of time distances and the longest clip, and the tracker's
+            ``miss_tolerance`` if the tracker does not set it; 30 if no part sets it.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation config.
 
@@ -187,7 +188,7 @@ class FDTA(OnlineTracker):
             self.clip_detection.num_grad_frames = 0
 
     def train(self, mode: bool = True) -> 'FDTA':
-        """Set the mode of all parts but a frozen detector, which stays in testing."""
+        """Set the mode of all parts; a frozen detector stays in evaluation mode."""
         super().train(mode)
         if self.freeze_detector:
             self.detector.eval()
@@ -207,8 +208,11 @@ class FDTA(OnlineTracker):
             **kwargs: Unused; part of MMDetection's interface.
 
         Returns:
-            The detector's losses, of each decoder layer, and ``loss_depth``, unless it
-            is frozen; ``loss_contrastive`` and ``loss_id``.
+            The detector's losses of each decoder layer and ``loss_depth``, unless it is
+            frozen; ``loss_contrastive`` and ``loss_id``.
+
+        Raises:
+            ValueError: If a clip is longer than the window.
         """
         imgs, depth = inputs['img'], inputs.get('depth')
         batch, length = imgs.shape[:2]
@@ -259,8 +263,8 @@ class FDTA(OnlineTracker):
         adapter = self.identity_adapter
         epoch = MessageHub.get_current_instance().get_info('epoch')
         if epoch is not None and epoch < adapter.warmup_epochs:
-            # Every parameter takes part in every step, as DDP wants; the optimiser
-            # leaves those out that have a zero gradient (`may_rest`).
+            # DDP needs every parameter in every step; the optimiser skips those whose
+            # gradient is zero (`may_rest`).
             return sum(p.sum() for p in adapter.parameters()) * 0.0
         query_idx = matches.on_host[-1]
         frame, box = (query_idx >= 0).nonzero(as_tuple=True)
@@ -278,7 +282,7 @@ class FDTA(OnlineTracker):
 
     # ------------------------------------------------------------- association
     def refine(self, features: Tensor, masks: Tensor) -> Tensor:
-        """Temporal Adapter and trajectory modelling of a history.
+        """Apply the Temporal Adapter and trajectory modelling to a history.
 
         Args:
             features: Association's embeddings (..., T, N, C), after the projection of
@@ -304,7 +308,7 @@ class FDTA(OnlineTracker):
 
         Args:
             history: The live trajectories, with the detector's embeddings.
-            embeddings: Those of the detections, (n, C).
+            embeddings: Embeddings of the detections, (n, C).
 
         Returns:
             Probabilities (n, K + 1); the last column is "newborn".
@@ -351,32 +355,32 @@ class FDTA(OnlineTracker):
     def _forward(
         self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
     ) -> DetectorOutputs:
-        """Raw outputs of the detector for all frames."""
+        """Return the raw outputs of the detector for all frames."""
         frames: SampleList = [frame for clip in data_samples for frame in clip]
         return self.detector.detect(inputs['img'].flatten(0, 1), frames)
 
 
 def share_sizes(model: dict, embed_dims: int | None = None) -> dict:
-    """Hand the numbers that several parts of FDTA share down to them.
+    """Copy the numbers that several parts of FDTA share into these parts.
 
     Args:
-        model: The arguments of :class:`FDTA`, as a config has them.
-        embed_dims: Channels of the detector's embeddings; None takes what its config
-            says of its head.
+        model: The arguments of :class:`FDTA`, as in a config.
+        embed_dims: Channels of the detector's embeddings; None reads them from the
+            config of its head.
 
     Returns:
-        The same with the numbers in every part, and ``num_id_vocabulary`` and
-        ``window`` set.
+        The same arguments with the numbers in every part, and with
+        ``num_id_vocabulary`` and ``window``.
 
     Raises:
-        ValueError: If parts say different numbers, or the tracker remembers more
+        ValueError: If parts set different numbers, or the tracker remembers more
             frames than the ID decoder can tell apart.
     """
     names = 'temporal_adapter', 'identity_adapter', 'trajectory_modeling'
     names = *names, 'id_decoder', 'tracker'
     parts = {name: model.get(name) and dict(model[name]) for name in names}
     around = parts['tracker']
-    if around and 'tracker' in around:  # a tracker in another, such as GalleryTracker
+    if around and 'tracker' in around:  # a wrapper, such as GalleryTracker
         parts['tracker'] = around['tracker'] = dict(around['tracker'])
     sharing = with_types(model.get('embedding_sharing'))
     projection = sharing.get('projection')

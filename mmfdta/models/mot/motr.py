@@ -30,7 +30,7 @@ from ..trackers.motr_tracker import MOTRTracker
 
 T = TypeVar('T')
 
-# The released code keeps the activations of so many frames at the end of a clip.
+# As in the released code: the last frames of a clip keep their activations.
 NUM_KEPT_FRAMES = 2
 
 
@@ -38,28 +38,28 @@ NUM_KEPT_FRAMES = 2
 class MOTR(BaseMOTModel):
     """End-to-end tracker whose queries are the tracks (the paper's Sec. 3.4, Fig. 3).
 
-    Frame by frame, detect queries find new objects and track queries the known ones;
-    the query interaction module makes the track queries of the next frame.
+    In each frame, detect queries find new objects and track queries follow the tracked
+    ones. The query interaction module makes the track queries of the next frame.
 
     Args:
         detector: Config of :class:`MOTRDetector`.
         query_interaction: Config of :class:`QueryInteraction`; it has the channels of
             the detector.
-        tracker: Config of :class:`MOTRTracker`, which decides about birth and death in
+        tracker: Config of :class:`MOTRTracker`, which starts and ends tracks in
             inference.
-        matcher: Config of :class:`TrackletMatcher`, which decides about them in
+        matcher: Config of :class:`TrackletMatcher`, which starts and ends them in
             training.
         query_sampling: Arguments of :class:`QuerySampling`.
         encode_chunk: Frames of a clip that backbone and encoder run on at a time in
             training; 0 runs all at once.
-        with_cp: Whether all but the last two frames of a clip are computed again in the
-            backward pass (activation checkpointing).
+        with_cp: Whether the backward pass recomputes all except the last two frames of
+            a clip (activation checkpointing).
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation config.
 
     Attributes:
-        frames_together: Frames that are given at a time go through backbone and encoder
-            together, so that a GPU takes less time for them.
+        frames_together: Whether the frames of one call go through backbone and encoder
+            together, which takes less time on a GPU.
     """
 
     frames_together = True
@@ -95,7 +95,7 @@ class MOTR(BaseMOTModel):
     def _encode(
         self, imgs: Tensor, frames: SampleList, num_recomputed: int
     ) -> Iterator[EncodedFrames]:
-        """Yield frames one by one; chunks within the first are recomputed."""
+        """Yield frames one by one; the first ``num_recomputed`` are recomputed."""
         size = self.encode_chunk or len(frames)
         for start in range(0, len(frames), size):
             chunk = slice(start, start + size)
@@ -131,8 +131,8 @@ class MOTR(BaseMOTModel):
             clip = frames[i * length : (i + 1) * length]
             matched += self._follow_clip(imgs, clip, targets, on_host, i * length)
         losses = self.detector.bbox_head.loss_clips(matched, targets)
-        # Every parameter takes part in every step, as DDP wants, also if no track
-        # goes from a frame to the next.
+        # DDP needs every parameter in every step, also if no track continues from one
+        # frame to the next.
         losses['loss_cls'] = losses['loss_cls'] + 0.0 * sum(
             p.sum()
             for part in (
@@ -158,7 +158,7 @@ class MOTR(BaseMOTModel):
             frames: Their meta information.
             targets: Ground truth of the batch.
             on_host: The same on the host.
-            first: Place of the clip's first frame in the batch.
+            first: Index of the clip's first frame in the batch.
 
         Returns:
             One per frame.
@@ -188,7 +188,7 @@ class MOTR(BaseMOTModel):
     def _interact(
         self, queries: TrackQueries, outputs: DetectorOutputs, kept: Tensor
     ) -> TrackQueries:
-        """Track queries of the next frame, of the ``kept`` queries of this one."""
+        """Make the track queries of the next frame from the ``kept`` of this one."""
         (kept,) = to_device([kept], queries.points.device)
         return self.query_interaction(
             queries[kept],
@@ -231,16 +231,17 @@ class MOTR(BaseMOTModel):
         frame: DetDataSample,
         tracker: MOTRTracker | None = None,
     ) -> Callable[[], DetDataSample]:
-        """Ask a frame with the tracker's queries; one copy from the device.
+        """Decode a frame with the tracker's queries; one copy from the device.
 
         Args:
             encoded: The frame.
             frame: Its meta information; gets ``pred_instances``, see
                 :meth:`MOTRTracker.track`.
-            tracker: State of the video; None takes the model's own. It does not change.
+            tracker: State of the video; None takes the model's own. This call does not
+                change it.
 
         Returns:
-            What lets the tracker follow, and returns the frame with
+            A function that updates the tracker and returns the frame with
             ``pred_track_instances`` and ``pred_det_instances``.
         """
         tracker = self.tracker if tracker is None else tracker
@@ -264,7 +265,7 @@ class MOTR(BaseMOTModel):
     def _forward(
         self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
     ) -> list[DetectorOutputs]:
-        """Raw outputs of the detect queries for each frame, without tracks."""
+        """Return the raw outputs of the detect queries for each frame."""
         frames = [frame for clip in data_samples for frame in clip]
         queries = self.detector.detect_queries()
         encoded = self.detector.encode(inputs['img'].flatten(0, 1), frames)
@@ -272,7 +273,7 @@ class MOTR(BaseMOTModel):
 
 
 def _run(function: Callable[..., T], *args: Any, recompute: bool) -> T:
-    """Call it; activations are kept, or computed again in the backward pass."""
+    """Call a function; keep its activations, or recompute them in the backward pass."""
     if recompute and torch.is_grad_enabled():
         return checkpoint(function, *args, use_reentrant=False)
     return function(*args)

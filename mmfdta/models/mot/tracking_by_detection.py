@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Detect, then associate: the loop of trackers, and any detector with any tracker."""
+"""Models that detect, then associate; any detector with any tracker."""
 
 from abc import abstractmethod
 from typing import Any
@@ -22,13 +22,13 @@ _HOST_COLUMNS = ('bboxes', 'scores', 'labels')
 
 
 class OnlineTracker(BaseMOTModel):
-    """A model that detects in frames and then associates one after the other.
+    """A model that detects in several frames, then associates frame by frame.
 
     Attributes:
-        tracker: State of the video that :meth:`predict` follows by default;
+        tracker: State of the video that :meth:`predict` tracks by default;
             :func:`mmfdta.models.trackers.new_tracker` makes one for another video.
-        frames_together: Frames that are given at a time go through the network
-            together, so that a GPU takes less time for them.
+        frames_together: Whether the frames of one call go through the network
+            together, which takes less time on a GPU.
     """
 
     tracker: Any
@@ -36,7 +36,7 @@ class OnlineTracker(BaseMOTModel):
 
     @abstractmethod
     def detect(self, imgs: Tensor, frames: SampleList) -> SampleList:
-        """Detect in frames, which do not see each other.
+        """Detect in frames, each independent of the others.
 
         Args:
             imgs: Normalised frames (F, 3, H, W).
@@ -44,8 +44,8 @@ class OnlineTracker(BaseMOTModel):
 
         Returns:
             The same frames with ``pred_instances``, on the CPU: ``bboxes`` (n, 4)
-            float32 xyxy in pixels of the original frame, ``scores``, ``labels`` (n,);
-            what else there is, such as ``embeddings``, may have stayed on the device.
+            float32 xyxy in pixels of the original frame, ``scores``, ``labels`` (n,).
+            Other fields, such as ``embeddings``, may stay on the device.
         """
 
     @abstractmethod
@@ -91,25 +91,24 @@ class TrackingByDetection(OnlineTracker):
     """Any detector of MMDetection with any tracker that takes its boxes.
 
     The tracker is MMDetection's ``ByteTracker``, ``OCSORTTracker`` or
-    ``SORTTracker``, one of this project or your own (docs/add_a_tracker.md). Its
-    input comes to the CPU in one copy for all frames that are given at a time: what
-    such a tracker computes is small, and on another device it would wait for every
-    number. The detectors of this project and MMDetection's YOLOX wait for a GPU once
-    for it; other detectors choose their boxes on the GPU, and wait there as often as
-    MMDetection does.
+    ``SORTTracker``, one of this project or your own (docs/add_a_tracker.md). It runs
+    on the CPU: it computes little, and on a GPU it would wait for every number. Its
+    input for all frames of a call is copied from the device at once. The detectors of
+    this project and MMDetection's YOLOX wait for a GPU only for this copy. Other
+    detectors select their boxes on the GPU and wait there as often as in MMDetection.
 
     Args:
         detector: Config of a detector.
         tracker: Config of a tracker.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation config.
-        embeddings: Config of what gives detections ``embeddings``, which stay on the
-            device: ``dict(type='PooledEmbeddings')`` out of the detector's maps,
-            ``dict(type='CropEmbeddings', network=dict(type='ReIDNetwork'))`` out of
-            crops; None leaves them as the detector gives them.
+        embeddings: Config of a module that gives detections ``embeddings``, which stay
+            on the device: ``dict(type='PooledEmbeddings')`` pools the detector's maps,
+            ``dict(type='CropEmbeddings', network=dict(type='ReIDNetwork'))`` embeds
+            crops; None keeps the embeddings of the detector, if it gives any.
 
     Raises:
-        ValueError: If the tracker wants a network that compares crops.
+        ValueError: If the tracker has a network of its own for crops (``reid``).
     """
 
     def __init__(
@@ -128,7 +127,7 @@ class TrackingByDetection(OnlineTracker):
             raise ValueError(
                 f'model.tracker.reid: {type(self.tracker).__name__} cuts crops out of '
                 'the frame itself, which TrackingByDetection does not give it; set it '
-                'to None, or take DeepSORTTracker or OnlineStrongSORTTracker, which '
+                'to None, or use DeepSORTTracker or OnlineStrongSORTTracker, which '
                 'compare the embeddings of detections (docs/baselines.md)'
             )
 
@@ -144,7 +143,7 @@ class TrackingByDetection(OnlineTracker):
         return frames
 
     def _find_boxes(self, imgs: Tensor, frames: SampleList) -> SampleList:
-        """Give the frames what the detector finds."""
+        """Run the detector and set ``pred_instances`` of the frames."""
         if is_yolox(self.detector):
             found = find_on_host(self.detector, imgs, frames)
         else:
@@ -157,15 +156,15 @@ class TrackingByDetection(OnlineTracker):
     def associate(self, frame: DetDataSample, tracker: Any = None) -> DetDataSample:
         """Give detections their identities, see :meth:`OnlineTracker.associate`.
 
-        The tracker gets them best score first, whatever their order is; and the frame
-        itself if it ``needs_frames``, see :mod:`mmfdta.utils.original_frame`.
+        The tracker gets them sorted by score, the best first, and the frame itself if
+        it ``needs_frames``, see :mod:`mmfdta.utils.original_frame`.
         """
         tracker = self.tracker if tracker is None else tracker
         found = best_first(frame)
         frame.pred_det_instances = InstanceData(
             **{name: found.get(name) for name in _HOST_COLUMNS}
         )
-        # What MMDetection's trackers are given by its model classes; SORT asks for it.
+        # MMDetection's model classes pass these arguments; its SORT requires them.
         frame.pred_track_instances = tracker.track(
             model=self,
             img=None,
@@ -178,12 +177,12 @@ class TrackingByDetection(OnlineTracker):
         return frame
 
     def loss(self, inputs: Tensor, data_samples: SampleList, **kwargs) -> dict:
-        """Train the detector alone, on what it takes by itself."""
+        """Return the detector's losses of its own inputs; only it is trained."""
         return self.detector.loss(inputs, data_samples, **kwargs)
 
 
 def best_first(frame: DetDataSample) -> InstanceData:
-    """Bring a frame's detections into the order of their scores; return them."""
+    """Sort a frame's detections by score, the best first; return them."""
     scores = frame.pred_instances.scores
     if (scores[1:] > scores[:-1]).any():
         order = scores.argsort(descending=True, stable=True)
@@ -192,7 +191,7 @@ def best_first(frame: DetDataSample) -> InstanceData:
 
 
 def _to_host(frames: list[InstanceData]) -> list[InstanceData]:
-    """Bring boxes and the numbers per box of F frames to the CPU, in one copy."""
+    """Copy boxes and the numbers per box of F frames to the CPU, all at once."""
     numbers = [n for n, x in frames[0].items() if isinstance(x, Tensor) and x.ndim == 1]
     names = ['bboxes', *numbers]
     tables = [

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""What a model keeps of a video, apart from its networks."""
+"""Models for several videos on the same networks."""
 
 import copy
 from typing import Any, TypeVar
@@ -8,24 +8,24 @@ from torch import nn
 
 Model = TypeVar('Model', bound=nn.Module)
 
-# What every module has: parts, weights, hooks.
+# Attributes of every module: parts, weights, hooks.
 _OF_MODULES = frozenset(vars(nn.Module()))
 
 
 def model_for_video(model: Model) -> Model:
     """Return a model for another video, on the same networks.
 
-    It is an object of the same class, whatever that is, which shares all modules,
-    weights, buffers and hooks. Everything else that the model keeps is copied: its
-    tracker, which is then reset, and plain attributes. The weights in a tracker that is
-    a module are shared, and its buffers are copied.
+    The returned object has the same class and shares all modules, weights, buffers and
+    hooks. Everything else is copied: the tracker, which is then reset, and plain
+    attributes. If the tracker is a module, its weights are shared and its buffers
+    copied.
 
     Args:
-        model: A tracker, such as MMDetection's ``ByteTrack``. No other thread may use
-            it meanwhile.
+        model: A tracking model, such as MMDetection's ``ByteTrack``. No other thread
+            may use it during the call.
 
     Raises:
-        ValueError: If it keeps something that cannot be copied.
+        ValueError: If the model keeps something that cannot be copied.
     """
     other = copy.copy(model)
     vars(other)['_modules'] = dict(model._modules)
