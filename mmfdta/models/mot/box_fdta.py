@@ -20,7 +20,11 @@ from ..association import Sequences, box_rows, build_sequences
 from ..association.box_encoder import BOX_COLUMNS
 from ..trackers.assignment import box_ious
 from ..trackers.embedding_memory import TrajectoryHistory
-from .tracking_by_detection import TrackingByDetection, best_first
+from .tracking_by_detection import (
+    TrackingByDetection,
+    best_first,
+    check_clip_length,
+)
 
 # Lowest IoU of a detection and the object that it is matched with.
 _MATCH_IOU = 0.5
@@ -127,11 +131,7 @@ class BoxFDTA(TrackingByDetection):
         """
         imgs = inputs['img']
         batch, length = imgs.shape[:2]
-        if length > self.window:
-            raise ValueError(
-                f'a clip has {length} frames, but model.window = {self.window}; '
-                'shorten the clips of the training sampler or raise model.window'
-            )
+        check_clip_length(length, self.window)
         frames = [frame for clip in data_samples for frame in clip]
         if imgs.numel():
             tables, matches = self._detected(imgs.flatten(0, 1), frames)

@@ -24,7 +24,7 @@ from ..detectors import (
 )
 from ..trackers.embedding_memory import TrajectoryHistory
 from ..trackers.fdta_tracker import FDTATracker
-from .tracking_by_detection import OnlineTracker
+from .tracking_by_detection import OnlineTracker, check_clip_length
 
 
 class ClipDetection:
@@ -216,7 +216,7 @@ class FDTA(OnlineTracker):
         """
         imgs, depth = inputs['img'], inputs.get('depth')
         batch, length = imgs.shape[:2]
-        self._check_clip(length)
+        check_clip_length(length, self.window)
         frames = [frame for clip in data_samples for frame in clip]
         outputs = self.clip_detection(self.detector, imgs, frames)
         targets = ClipTargets.from_samples(frames)
@@ -243,13 +243,6 @@ class FDTA(OnlineTracker):
             id_logits, sequences.unknown_labels, sequences.unknown_masks
         )
         return losses
-
-    def _check_clip(self, length: int) -> None:
-        if length > self.window:
-            raise ValueError(
-                f'a clip has {length} frames, but model.window = {self.window}; '
-                'shorten the clips of the training sampler or raise model.window'
-            )
 
     def _contrast(
         self,

@@ -181,6 +181,23 @@ class TrackingByDetection(OnlineTracker):
         return self.detector.loss(inputs, data_samples, **kwargs)
 
 
+def check_clip_length(length: int, window: int) -> None:
+    """Refuse a training clip that is longer than the window of association.
+
+    Args:
+        length: Frames of the clip.
+        window: ``window`` of the model.
+
+    Raises:
+        ValueError: If the clip is longer.
+    """
+    if length > window:
+        raise ValueError(
+            f'a clip has {length} frames, but model.window = {window}; '
+            'shorten the clips of the training sampler or raise model.window'
+        )
+
+
 def best_first(frame: DetDataSample) -> InstanceData:
     """Sort a frame's detections by score, the best first; return them."""
     scores = frame.pred_instances.scores
