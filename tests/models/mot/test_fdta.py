@@ -151,22 +151,30 @@ def test_two_clips_weigh_like_two_processes(config: Config):
         torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_padding_changes_nothing_but_depth(config: Config):
-    """A small clip beside a large one gives the same losses as alone."""
-    model = _no_dropout(build(config)).train()
-    small, large = make_clip(size=(64, 96)), make_clip(size=(96, 128), seed=1)
-    batch = model.data_preprocessor(collate(small, large), training=True)
-    frames = [f for clip in batch['data_samples'] for f in clip]
-    with torch.no_grad():
-        padded = model.detector.detect(batch['inputs']['img'].flatten(0, 1), frames)
-        alone = model.data_preprocessor(collate(small), training=True)
-        plain = model.detector.detect(
-            alone['inputs']['img'][0], list(alone['data_samples'][0])
-        )
-    # The backbone sees zeros instead of the border it pads with by itself, and
-    # group normalisation the padding: close, not equal.
-    found, expected = padded.bbox_preds[-1, :4], plain.bbox_preds[-1]
-    assert (found - expected).abs().mean() < 0.02
+@torch.no_grad()
+def test_features_of_padding_reach_no_query(config: Config):
+    """Only depth sees them: its convolutions run over the border of the image."""
+    config.detector.spatial_adapter = None
+    config.detector.bbox_head.loss_depth = None
+    model = build(config).eval()
+    for p in model.parameters():  # away from layers that start at zero
+        p += 0.02 * torch.randn_like(p)
+    clips = make_clip(size=(64, 96)), make_clip(size=(96, 128), seed=1)
+    batch = model.data_preprocessor(collate(*clips), training=True)
+    frames = [frame for clip in batch['data_samples'] for frame in clip]
+    feats = model.detector.extract_feat(batch['inputs']['img'].flatten(0, 1))
+    padding = torch.zeros(8, 1, 96, 128)
+    padding[:4, :, 64:] = padding[:4, ..., 96:] = 1
+    noisy = [
+        feat + 100 * torch.nn.functional.interpolate(padding, feat.shape[2:])
+        for feat in feats
+    ]
+    found, expected = (
+        model.detector.bbox_head(**model.detector.forward_transformer(x, frames))
+        for x in (noisy, feats)
+    )
+    for name in ('cls_scores', 'bbox_preds', 'embeddings'):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name))
 
 
 @torch.no_grad()
