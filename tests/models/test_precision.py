@@ -51,17 +51,24 @@ def test_a_module_in_float32_is_the_one_without_autocast():
     assert in_float32(module.double(), x.double()).dtype == torch.float64
 
 
-@torch.no_grad()
-def test_points_boxes_and_scores_are_those_of_float32(fdta):
-    """Given the same states; what the layers before computed may differ."""
+@pytest.mark.parametrize('training', [True, False])
+def test_points_boxes_and_scores_are_those_of_float32(fdta, training: bool):
+    """Given the same states; what the layers before computed may differ.
+
+    With gradients the head computes the boxes; without, the decoder has done so.
+    """
     detector = fdta.detector
+    with torch.no_grad():  # away from layers that start at zero
+        for weight in detector.bbox_head.parameters():
+            weight += 0.1 * torch.randn_like(weight)
     states = torch.randn(3, 2, 12, 32)
     memory = torch.randn(2, 5, 32)
 
     def run() -> list[Tensor]:
-        queries, _ = detector.pre_decoder(memory, None, torch.empty(0))
-        points = queries['reference_points']
-        outputs = detector.bbox_head(states, [points] * 3)
+        with torch.set_grad_enabled(training):
+            queries, _ = detector.pre_decoder(memory, None, torch.empty(0))
+            points = queries['reference_points']
+            outputs = detector.bbox_head(states, [points] * 4)
         return [points, outputs.cls_scores, outputs.bbox_preds]
 
     plain = run()
