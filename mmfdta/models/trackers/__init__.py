@@ -1,11 +1,11 @@
 # Copyright (c) mmfdta authors.
-"""Trackers: who gets which identity, from frame to frame.
+"""Trackers, which give detections their identities from frame to frame.
 
-They have one contract, MMDetection's: ``track(data_sample, **context)`` returns the
-frame's tracks (docs/add_a_tracker.md). A tracker is the state of one video.
+All have MMDetection's interface: ``track(data_sample, **context)`` returns the frame's
+tracks (docs/add_a_tracker.md). A tracker holds the state of one video.
 
-Names are loaded when they are asked for; `assignment`,
-`embedding_memory` and `gallery` need no PyTorch.
+Names are loaded on first use; `assignment`, `embedding_memory` and `gallery` need no
+PyTorch.
 """
 
 import copy
@@ -53,8 +53,8 @@ def new_tracker(model: Any) -> Any:
     """Return a tracker for another video on the same model.
 
     Args:
-        model: A model that has a ``tracker``: FDTA, MOTR, TrackingByDetection. Its
-            ``predict(inputs, data_samples, tracker=...)`` takes the new one.
+        model: A model with a ``tracker``: FDTA, MOTR, TrackingByDetection. Pass the
+            returned one to its ``predict(inputs, data_samples, tracker=...)``.
 
     Returns:
         A copy with the settings of ``model.tracker`` and nothing tracked yet.

@@ -2,8 +2,8 @@
 """DeepSORT and StrongSORT of MMDetection, on the embeddings of detections.
 
 MMDetection's trackers cut crops out of the frame and run a network on them while they
-track. Here detections come with their embeddings, whoever made them, so that a tracker
-has no network and looks at no image; what is done with them is MMDetection's code.
+track. Here, detections come with embeddings of any source, so the tracker needs no
+network and no image. The code that compares the embeddings is MMDetection's.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from mmfdta.utils.transfers import to_host
 
 
 class _TakesEmbeddings(SORTTracker):
-    """Gives MMDetection's code embeddings where it asks for crops and their network."""
+    """Passes embeddings to MMDetection's code in place of crops and their network."""
 
     _above: Tensor
     _REID_KEYS = ('num_samples', 'match_score_thr', 'motion_weight')
@@ -35,14 +35,14 @@ class _TakesEmbeddings(SORTTracker):
         if self.reid is None:
             raise ValueError(
                 f'model.tracker.reid: found None, expected the settings of {name}, '
-                'which compares embeddings; SORTTracker compares none'
+                'which compares embeddings; use SORTTracker to compare none'
             )
         unknown = self.reid.keys() - set(self._REID_KEYS)
         if unknown:
             raise ValueError(
                 f'model.tracker.reid: found {", ".join(sorted(unknown))}, expected '
-                f'{", ".join(self._REID_KEYS)}; model.embeddings says how {name} gets '
-                'embeddings'
+                f'{", ".join(self._REID_KEYS)}; set the source of the embeddings of '
+                f'{name} in model.embeddings'
             )
 
     def _on_embeddings(self, data_sample: DetDataSample, **facts: Any) -> InstanceData:
@@ -50,13 +50,14 @@ class _TakesEmbeddings(SORTTracker):
 
         Args:
             data_sample: See :meth:`DeepSORTTracker.track`.
-            **facts: Of the model that MMDetection's code sees, and ``img``.
+            **facts: Attributes of the model that MMDetection's code gets, and ``img``.
         """
         found = data_sample.pred_instances
         if 'embeddings' not in found:
             raise ValueError(
                 f'model.embeddings: {type(self).__name__} compares embeddings, and the '
-                "detector gives none; set it, such as dict(type='PooledEmbeddings')"
+                'detector gives none; set it, for example to '
+                "dict(type='PooledEmbeddings')"
             )
         embeddings = to_host(found.embeddings).float()
         self._above = embeddings[found.scores > self.obj_score_thr]
@@ -66,7 +67,7 @@ class _TakesEmbeddings(SORTTracker):
             img=img,
             data_sample=data_sample,
         )
-        # No more is looked at; MMDetection keeps those of all frames.
+        # MMDetection keeps the embeddings of all frames, and compares only the last.
         most = self.reid.get('num_samples') or 1
         for track in self.tracks.values():
             if isinstance(track['embeds'], list):
@@ -74,12 +75,12 @@ class _TakesEmbeddings(SORTTracker):
         return tracks
 
     def crop_imgs(self, *_: Any, **__: Any) -> Tensor:
-        """Return the embeddings (n, C) of the detections that take part."""
+        """Return the embeddings (n, C) of the detections that are tracked."""
         return self._above
 
 
 class _Given:
-    """Stands for a network that embeds crops: they are embedded already."""
+    """Takes the place of the network for crops and returns what it gets."""
 
     def __init__(self, channels: int) -> None:
         self.head = SimpleNamespace(out_channels=channels)
@@ -94,13 +95,13 @@ class DeepSORTTracker(_TakesEmbeddings):
 
     Detections are matched first with confirmed tracks, by the distance of embeddings
     where the Kalman filter allows it, then with tracks of the frame before by IoU.
-    Embeddings are compared as they come, by Euclidean distance: `match_score_thr` is in
-    their unit.
+    Embeddings are compared without normalisation, by Euclidean distance;
+    `match_score_thr` is in their unit.
 
     Args:
-        *args: Of MMDetection's ``SORTTracker``; ``reid`` has ``num_samples`` (last
-            frames whose embeddings make a track's mean; None takes one) and
-            ``match_score_thr`` (largest distance).
+        *args: Arguments of MMDetection's ``SORTTracker``; ``reid`` has ``num_samples``
+            (number of last frames whose embeddings make a track's mean; None is one)
+            and ``match_score_thr`` (largest distance).
         **kwargs: The same.
 
     Raises:
@@ -114,11 +115,11 @@ class DeepSORTTracker(_TakesEmbeddings):
             data_sample: ``frame_id`` (0 starts a video) and ``pred_instances``, on the
                 CPU: ``bboxes`` (n, 4) xyxy in pixels, ``scores``, ``labels`` (n,); and
                 ``embeddings`` (n, C), which may be on another device.
-            **_: What other trackers ask for.
+            **_: Arguments of other trackers.
 
         Returns:
             On the CPU: ``bboxes``, ``scores``, ``labels`` and ``instances_id`` int64
-            (m,) of all detections that take part.
+            (m,) of all detections that are tracked.
 
         Raises:
             ValueError: If detections have no embeddings.
@@ -130,17 +131,17 @@ class DeepSORTTracker(_TakesEmbeddings):
 class OnlineStrongSORTTracker(_TakesEmbeddings, StrongSORTTracker):
     """StrongSORT (arXiv 2202.13514) as MMDetection has it, on given embeddings.
 
-    It is the part that tracks frame by frame: cosine distance of a running mean,
-    weighted with motion, a Kalman filter that trusts sure detections more, and
-    compensation of camera motion. MMDetection's link of tracklets and its
-    interpolation, which the paper calls StrongSORT++, see whole videos and are not
-    here.
+    This is the online part: cosine distance of a running mean, weighted with motion, a
+    Kalman filter that trusts detections with high scores more, and compensation of
+    camera motion. MMDetection's linking of tracklets and its interpolation, which the
+    paper calls StrongSORT++, need the complete video and are not included.
 
     Args:
-        *args: Of MMDetection's ``StrongSORTTracker``; ``reid`` has ``num_samples``,
-            ``match_score_thr`` (largest distance) and ``motion_weight``.
-        cmc: Config of MMDetection's ``CameraMotionCompensation``; None does without,
-            and looks at no frame.
+        *args: Arguments of MMDetection's ``StrongSORTTracker``; ``reid`` has
+            ``num_samples``, ``match_score_thr`` (largest distance) and
+            ``motion_weight``.
+        cmc: Config of MMDetection's ``CameraMotionCompensation``; None compensates
+            nothing and needs no frames.
         **kwargs: As `args`.
 
     Raises:
@@ -153,7 +154,7 @@ class OnlineStrongSORTTracker(_TakesEmbeddings, StrongSORTTracker):
 
     @property
     def needs_frames(self) -> bool:
-        """Whether `track` has to be given ``frame``."""
+        """Whether `track` needs ``frame``."""
         return self.cmc is not None
 
     def track(
@@ -168,24 +169,24 @@ class OnlineStrongSORTTracker(_TakesEmbeddings, StrongSORTTracker):
             data_sample: See :meth:`DeepSORTTracker.track`, and ``img_shape`` and
                 ``scale_factor``.
             frame: Returns the frame, uint8 (H, W, 3) BGR.
-            **_: What other trackers ask for.
+            **_: Arguments of other trackers.
 
         Returns:
             See :meth:`DeepSORTTracker.track`.
 
         Raises:
-            ValueError: If detections have no embeddings, or the frame is not given
-                where camera motion is compensated.
+            ValueError: If detections have no embeddings, or camera motion is
+                compensated and the frame is missing.
         """
         if self.cmc is None:
             return self._on_embeddings(data_sample, with_cmc=False)
         if frame is None:
             raise ValueError(
                 'model.tracker.cmc: found the settings of a compensation of camera '
-                'motion, which needs the frames, and this call gives none; set it to '
-                'None'
+                'motion, which needs the frames, but the argument frame is missing; '
+                'pass it, or set model.tracker.cmc to None'
             )
-        # At the size of the detector's input, as MMDetection compares frames.
+        # MMDetection compares frames at the size of the detector's input.
         height, width = data_sample.img_shape[:2]
         small = cv2.resize(frame(), (width, height))
         img = torch.from_numpy(small).permute(2, 0, 1)[None]
@@ -193,7 +194,7 @@ class OnlineStrongSORTTracker(_TakesEmbeddings, StrongSORTTracker):
 
 
 class _LastingCompensation:
-    """Compensation that leaves tracks alone where two frames cannot be aligned."""
+    """Compensation that leaves tracks unchanged if two frames cannot be aligned."""
 
     def __init__(self, cmc: CameraMotionCompensation) -> None:
         self.cmc = cmc

@@ -1,10 +1,10 @@
 # Copyright (c) mmfdta authors.
 """FDTA's association as a state machine (paper, Sec. 3.1; from MOTIP).
 
-Which detections take part, which identity an ID word stands for, who gets which word,
-how long a trajectory that is missed stays alive, and what happens when the words do
-not suffice. Only NumPy and SciPy are needed here: the ID scores come from outside, and
-embeddings lie in a memory that knows where, see `embedding_memory`.
+It decides which detections are tracked, which identity an ID word stands for, which
+detection gets which word, how long a missed trajectory stays alive, and what happens if
+there are not enough words. It needs only NumPy and SciPy: a function gives the ID
+scores, and a memory holds the embeddings on any device, see `embedding_memory`.
 """
 
 import warnings
@@ -23,59 +23,59 @@ from .embedding_memory import (
     TrajectoryHistory,
 )
 
-# Mean of IoU and cosine similarity. Embeddings alone, however alike, do not exceed it.
+# Mean of IoU and cosine similarity. Equal embeddings without overlap do not exceed it.
 _MATCH_THR = 0.5
 
 Protocol = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 HostEmbeddings = Callable[[np.ndarray], np.ndarray]
-# Scores of the words (n, K + 1), the last one newborn, from the live trajectories and
-# the embeddings (n, C) of the detections that take part.
+# Scores of the words (n, K + 1), the last one newborn, for the live trajectories and
+# the embeddings (n, C) of the detections that are tracked.
 IdentityScorer = Callable[[TrajectoryHistory[Array], Array], Array]
 
 
 # ------------------------------------------------------------------------ protocols
 # Each takes the ID scores (M, K + 1) of M detections (the last column means newborn),
 # which of the K words belong to a live trajectory (K,) bool, and the lowest score that
-# gives a word. Each returns the word of every detection (M,) int64, K for newborn; no
-# word is given twice.
+# assigns a word. Each returns the word of every detection (M,) int64, K for newborn; no
+# word is assigned twice.
 def object_max(scores: np.ndarray, live: np.ndarray, id_thr: float) -> np.ndarray:
-    """Every detection asks for its best word; of several, the surest one gets it.
+    """Assign each word to the detection with the highest score among its candidates.
 
-    A detection whose best word is refused is newborn, whatever its second best is.
-    Of equally sure detections the first gets the word.
+    Candidates of a word are the detections that score it highest. Any other detection
+    is newborn, also if its second best word is free. Of equal scores the first
+    detection gets the word.
 
     Args:
         scores: ID scores (M, K + 1).
         live: Words of live trajectories (K,) bool.
-        id_thr: Lowest score that gives a word.
+        id_thr: Lowest score that assigns a word.
 
     Returns:
         Words (M,) int64, K for newborn.
     """
     num_dets, newborn = len(scores), len(live)
     best = scores.argmax(1)
-    # In double precision, as the threshold is.
-    sureness = scores[np.arange(num_dets), best].astype(np.float64)
-    order = np.lexsort((-sureness, best))  # stable
+    # In double precision, like the threshold.
+    highest = scores[np.arange(num_dets), best].astype(np.float64)
+    order = np.lexsort((-highest, best))  # stable
     first = np.ones(num_dets, dtype=bool)
     first[1:] = best[order][1:] != best[order][:-1]
     wins = np.zeros(num_dets, dtype=bool)
     wins[order[first]] = True
-    wins &= np.append(live, False)[best] & (sureness >= id_thr)
+    wins &= np.append(live, False)[best] & (highest >= id_thr)
     return np.where(wins, best, newborn)
 
 
 def hungarian(scores: np.ndarray, live: np.ndarray, id_thr: float) -> np.ndarray:
-    """Words are given out so that the sum of the scores is the largest.
+    """Assign words so that the sum of the scores is the largest.
 
-    Newborn is repeated, so that all detections may be. A word without a live
-    trajectory or with too low a score makes newborn, even if the detection's second
-    best were valid.
+    Any number of detections may be newborn. A detection is also newborn if its word has
+    no live trajectory or too low a score, even if its second best word were valid.
 
     Args:
         scores: ID scores (M, K + 1).
         live: Words of live trajectories (K,) bool.
-        id_thr: Lowest score that gives a word.
+        id_thr: Lowest score that assigns a word.
 
     Returns:
         Words (M,) int64, K for newborn.
@@ -90,16 +90,16 @@ def hungarian(scores: np.ndarray, live: np.ndarray, id_thr: float) -> np.ndarray
 
 
 def id_max(scores: np.ndarray, live: np.ndarray, id_thr: float) -> np.ndarray:
-    """Every word (and newborn) picks its best detection, which takes its best picker.
+    """Let every word (and newborn) pick its best detection; the best pick counts.
 
-    A detection is newborn if its best picker is newborn, has no live trajectory or
-    too low a score. Of equally sure pickers the last valid one counts; of equally
-    sure detections a word picks the first.
+    A detection is newborn if the word that picks it with the highest score is newborn,
+    has no live trajectory or too low a score. Of equal scores, the last valid word
+    counts, and a word picks the first detection.
 
     Args:
         scores: ID scores (M, K + 1).
         live: Words of live trajectories (K,) bool.
-        id_thr: Lowest score that gives a word.
+        id_thr: Lowest score that assigns a word.
 
     Returns:
         Words (M,) int64, K for newborn.
@@ -109,11 +109,11 @@ def id_max(scores: np.ndarray, live: np.ndarray, id_thr: float) -> np.ndarray:
     if num_dets == 0:
         return words
     picked = scores.argmax(0)
-    sureness = scores.max(0).astype(np.float64)
+    highest = scores.max(0).astype(np.float64)
     best = np.full(num_dets, -np.inf)
-    np.maximum.at(best, picked, sureness)
-    valid = np.append(live, False) & (sureness >= id_thr) & (sureness >= best[picked])
-    # Where a detection stands twice, NumPy keeps the last assignment.
+    np.maximum.at(best, picked, highest)
+    valid = np.append(live, False) & (highest >= id_thr) & (highest >= best[picked])
+    # If an index occurs twice, NumPy keeps the last assignment.
     words[picked[valid]] = np.flatnonzero(valid)
     return words
 
@@ -128,7 +128,7 @@ PROTOCOLS: dict[str, Protocol] = {
 def admissible_scores(
     scores: np.ndarray, labels: np.ndarray, classes: np.ndarray
 ) -> np.ndarray:
-    """Put the ID scores of words of other classes below any threshold.
+    """Set the ID scores of words of other classes below any threshold.
 
     Args:
         scores: ID scores (M, K + 1).
@@ -145,12 +145,12 @@ def admissible_scores(
 
 # ---------------------------------------------------------------------------- words
 class IDVocabulary:
-    """K words that are lent to identities, the least recently used one first.
+    """K words that identities borrow, the least recently used one first.
 
-    Identities are counted up from 0 and never used again.
+    Identities count up from 0 and are never reused.
 
     Args:
-        num_words: K.
+        num_words: Number K of words.
     """
 
     def __init__(self, num_words: int) -> None:
@@ -158,7 +158,7 @@ class IDVocabulary:
         self.clear()
 
     def clear(self) -> None:
-        """Take all words back and count identities from 0 again."""
+        """Free all words and count identities from 0 again."""
         self._queue = OrderedDict.fromkeys(range(self.num_words))
         self.identities = np.full(self.num_words, -1, dtype=np.int64)
         self.classes = np.full(self.num_words, -1, dtype=np.int64)
@@ -166,24 +166,24 @@ class IDVocabulary:
 
     @property
     def queue(self) -> list[int]:
-        """The words, the next one to be lent first."""
+        """The words in the order in which they are lent next."""
         return list(self._queue)
 
     def new_identities(self, number: int) -> np.ndarray:
-        """Count up.
+        """Return new identities.
 
         Args:
             number: How many.
 
         Returns:
-            (number,) int64 identities that never were.
+            (number,) int64, none of them used before.
         """
         first = self.next_identity
         self.next_identity += number
         return np.arange(first, self.next_identity)
 
     def touch(self, words: np.ndarray) -> None:
-        """Note that words are in use, the last one most recently.
+        """Mark words as used, the last one most recently.
 
         Args:
             words: (n,) int64.
@@ -194,7 +194,7 @@ class IDVocabulary:
     def lend(self, identities: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Give words to identities, the least recently used one first.
 
-        They stay at the front of the queue until they are touched.
+        The words stay at the front of the queue until they are touched.
 
         Args:
             identities: (n,) int64, n at most K.
@@ -210,10 +210,10 @@ class IDVocabulary:
 
 
 class WordlessTracks:
-    """Tracks by overlap and embedding, for objects that no ID word is left for.
+    """Tracks objects without an ID word by overlap and embedding.
 
     Args:
-        max_missed: A track ends with this many frames without a detection.
+        max_missed: Number of frames without a detection that ends a track.
     """
 
     def __init__(self, max_missed: int) -> None:
@@ -235,12 +235,13 @@ class WordlessTracks:
     def match(
         self, boxes: np.ndarray, embeddings: np.ndarray, classes: np.ndarray | None
     ) -> np.ndarray:
-        """Find the tracks again.
+        """Match detections with the tracks.
 
         Args:
             boxes: (n, 4) xyxy of the detections without a word.
-            embeddings: (n, C) of them.
-            classes: (n,) of them if tracks keep their class, else None.
+            embeddings: (n, C) of these detections.
+            classes: (n,) of these detections if tracks keep their class, otherwise
+                None.
 
         Returns:
             (n,) int64 identity of each detection, -1 for none.
@@ -265,14 +266,14 @@ class WordlessTracks:
         classes: np.ndarray,
         promoted: np.ndarray,
     ) -> None:
-        """End a frame.
+        """Update the tracks at the end of a frame.
 
         Args:
             identities: (n,) int64 of the detections that are tracked without a word.
-            boxes: (n, 4) xyxy of them.
-            embeddings: (n, C) of them.
-            classes: (n,) int64 of them.
-            promoted: (m,) int64 identities that were given a word.
+            boxes: (n, 4) xyxy of these detections.
+            embeddings: (n, C) of these detections.
+            classes: (n,) int64 of these detections.
+            promoted: (m,) int64 identities that got a word.
         """
         self._missed += 1
         unseen = ~np.isin(self.identities, np.concatenate([identities, promoted]))
@@ -292,7 +293,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def box_ious(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the IoU (n, m) of boxes xyxy (n, 4) and (m, 4), to MMDetection's digit."""
+    """Return the IoU (n, m) of boxes xyxy (n, 4) and (m, 4), as MMDetection rounds."""
     areas = [(b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]) for b in (first, second)]
     low = np.maximum(first[:, None, :2], second[:, :2])
     high = np.minimum(first[:, None, 2:], second[:, 2:])
@@ -303,12 +304,12 @@ def box_ious(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 # -------------------------------------------------------------------- state machine
 def check_finite(table: np.ndarray, what: str, frame: int) -> None:
-    """Refuse detections with numbers that are none.
+    """Refuse detections with numbers that are not finite.
 
     Args:
         table: (n, columns), one row per detection.
-        what: What the numbers are.
-        frame: Number of the frame, from 0.
+        what: Name of the numbers, for the error.
+        frame: Number of the frame in its sequence, from 0.
 
     Raises:
         ValueError: If a number is not finite.
@@ -324,30 +325,33 @@ def check_finite(table: np.ndarray, what: str, frame: int) -> None:
 
 @dataclass(frozen=True)
 class NamedDetections:
-    """What a frame's n detections are called now."""
+    """Identities and words of a frame's n detections.
+
+    Attributes:
+        identities: (n,) int64, -1 for detections that are left out.
+        words: (n,) int64, K for detections without a word.
+        ended: (m,) int64 words that this frame took from a live trajectory.
+    """
 
     identities: np.ndarray
-    """(n,) int64, -1 for detections that are left out."""
     words: np.ndarray
-    """(n,) int64, K for those without a word."""
     ended: np.ndarray
-    """(m,) int64 words that have just been taken from a live trajectory."""
 
 
 @dataclass(frozen=True)
 class AssociatedFrame:
-    """What the tracker decided in a frame, for those who want to know why.
+    """The tracker's decisions in a frame and their inputs.
 
     Attributes:
-        rows: (n,) int64, places among the frame's detections of those that took part.
-        id_scores: (n, K + 1) float32 of the network; None if it was not asked: there
-            were no detections or no live trajectories.
+        rows: (n,) int64 indices, among the frame's detections, of the tracked ones.
+        id_scores: (n, K + 1) float32 of the network; None if it did not run because
+            there were no detections or no live trajectories.
         live: (K,) bool, words of the trajectories that were live before the frame.
         owners: (K,) int64, identities that the words stood for before the frame, also
-            of words that are live no more; -1 of words that were never lent.
-        classes: (K,) int64, their classes.
-        words: (n,) int64 words that the protocol gave, K for none.
-        named: What the detections are called after newborns were let in.
+            of words that are no longer live; -1 for words that were never lent.
+        classes: (K,) int64 classes of these identities.
+        words: (n,) int64 words that the protocol assigned, K for none.
+        named: The detections' final identities and words, including newborns.
     """
 
     rows: np.ndarray
@@ -363,36 +367,38 @@ FrameObserver = Callable[[AssociatedFrame], None]
 
 
 class IdentityAssignment(Generic[Array]):
-    """Identities of detections, from frame to frame, by scores of ID words.
+    """Gives detections their identities, frame by frame, by scores of ID words.
 
-    A detection takes the word of a live trajectory if the ID scores say so; else it
-    is newborn, and kept if its score is high enough. A newborn gets a new identity
-    and the least recently used word; if that word's trajectory was still remembered,
-    it ends. A trajectory ends after `miss_tolerance - 1` frames without a detection.
+    A detection takes the word of a live trajectory if its ID scores choose that word.
+    Otherwise it is newborn, and kept if its score is high enough. A newborn gets a new
+    identity and the least recently used word; if that word's trajectory was still
+    remembered, it ends. A trajectory ends after `miss_tolerance - 1` frames without a
+    detection.
 
-    The object is the state of one video; no network is in it. Embeddings are NumPy
-    arrays, or what a subclass with another `memory_class` takes.
+    The object is the state of one video and contains no network. Embeddings are NumPy
+    arrays, or those of the `memory_class` of a subclass.
 
     Args:
         num_id_vocabulary: K, number of ID words.
-        miss_tolerance: One more than the frames that are remembered; at least 2.
-        det_thr: Only detections with a higher score take part.
+        miss_tolerance: One more than the number of frames that are remembered; at least
+            2.
+        det_thr: Only detections with a higher score are tracked.
         newborn_thr: Only detections with a higher score start a trajectory.
-        id_thr: Lowest ID score that continues a trajectory.
-        area_thr: Only detections with a larger area (pixels) take part.
+        id_thr: Lowest ID score that continues a trajectory; at least 0.
+        area_thr: Only detections with a larger area (square pixels) are tracked.
         protocol: 'object-max', 'hungarian' or 'id-max', see `PROTOCOLS`.
         embed_dims: C, channels of the embeddings.
-        overflow: What happens with more objects than words. 'drop': newborns may take
-            the words of trajectories that are not seen in the frame; if these do not
-            suffice, the last newborns in the detector's order are left out, counted
-            in `num_dropped` (since `reset`), and a warning is given once. 'keep':
-            no trajectory loses its word while it is remembered; objects without a
-            word are tracked by overlap and embedding until one is free.
+        overflow: Behaviour with more objects than words. 'drop': newborns may take the
+            words of trajectories that are not seen in the frame. If there are not
+            enough, the last newborns in the detector's order are left out and counted
+            in `num_dropped` (since `reset`), and the first time there is a warning.
+            'keep': no trajectory loses its word while it is remembered; objects without
+            a word are tracked by overlap and embedding until one is free.
         class_aware: A detection only continues a trajectory of the same class.
 
     Attributes:
-        observer: Called at the end of each frame with what was decided in it; None
-            calls nothing. It changes nothing that the tracker does.
+        observer: Called at the end of each frame with its decisions; None calls
+            nothing. It does not influence the tracker.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -458,7 +464,7 @@ class IdentityAssignment(Generic[Array]):
         self.vocabulary.clear()
         self.wordless.clear()
         self.memory.clear()
-        # (T, K) bool: the word was not given in that one of the last T frames.
+        # (T, K) bool: whether a word was missing in each of the last T frames.
         self.missing = np.ones((0, self.num_id_vocabulary), dtype=bool)
         self.num_frames = 0
         self.num_dropped = 0
@@ -485,15 +491,15 @@ class IdentityAssignment(Generic[Array]):
             scores: (Q,).
             labels: (Q,) int64 classes.
             embeddings: (Q, C).
-            score_identities: Scores of the words (n, K + 1), the last one newborn,
-                from the live trajectories and the embeddings (n, C) of the detections
-                above the thresholds; not called if there are none of either.
+            score_identities: Returns scores of the words (n, K + 1), the last one
+                newborn, for the live trajectories and the embeddings (n, C) of the
+                detections above the thresholds; not called if either is empty.
             areas: (Q,) in square pixels; None takes those of the boxes.
 
         Returns:
-            Indices (n,) int64 of the detections that are tracked, ascending, and their
-            identities (n,) int64, which are counted from 0 in a sequence and never
-            used again.
+            Indices (n,) int64 of the detections that have an identity, ascending, and
+            their identities (n,) int64, which are counted from 0 in a sequence and
+            never reused.
 
         Raises:
             ValueError: If shapes do not fit, or boxes, scores or ID scores are not
@@ -537,7 +543,7 @@ class IdentityAssignment(Generic[Array]):
     def select(
         self, bboxes: np.ndarray, scores: np.ndarray, areas: np.ndarray | None = None
     ) -> np.ndarray:
-        """Choose the detections that take part.
+        """Select the detections above `det_thr` and `area_thr`.
 
         Args:
             bboxes: (Q, 4) xyxy in pixels.
@@ -557,7 +563,7 @@ class IdentityAssignment(Generic[Array]):
         return np.flatnonzero((scores > self.det_thr) & (areas > self.area_thr))
 
     def assign(self, id_scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Give the words of live trajectories to detections.
+        """Assign the words of live trajectories to detections.
 
         Args:
             id_scores: (n, K + 1), the last column means newborn.
@@ -590,19 +596,19 @@ class IdentityAssignment(Generic[Array]):
         labels: np.ndarray,
         embeddings: HostEmbeddings,
     ) -> NamedDetections:
-        """Turn words into identities, let newborns in, and end the frame.
+        """Turn words into identities, start new trajectories, and end the frame.
 
         Args:
-            words: (n,) int64 as `assign` gave them, K for newborn.
+            words: (n,) int64 as returned by `assign`, K for newborn.
             bboxes: (n, 4) xyxy in pixels.
             scores: (n,).
             labels: (n,) int64 classes.
             embeddings: Returns the embeddings (m, C) float32 of some detections,
-                given their indices (m,); asked only if there are tracks without a
+                given their indices (m,); called only if there are tracks without a
                 word.
 
         Returns:
-            What everybody is called.
+            Identities and words of the detections.
         """
         newborn_word, live = self.num_id_vocabulary, self.live
         known = words < newborn_word
@@ -610,7 +616,7 @@ class IdentityAssignment(Generic[Array]):
         ids[known] = self.vocabulary.identities[words[known]]
         self.vocabulary.touch(words[known])
 
-        # Who wants a word: tracks without one, the oldest first, then newborns.
+        # Free words go to tracks without one, the oldest first, then to newborns.
         others = np.flatnonzero(~known)
         if len(self.wordless):
             ids[others] = self.wordless.match(
@@ -643,7 +649,7 @@ class IdentityAssignment(Generic[Array]):
         return NamedDetections(ids, words, ended)
 
     def _end_frame(self, ended: np.ndarray, given: np.ndarray) -> None:
-        """Slide the window of `missing` by a frame in which words were given."""
+        """Slide the window of `missing` by a frame; its words are ``given``."""
         first = max(len(self.missing) + 1 - self.max_history, 0)
         row = np.ones((1, self.num_id_vocabulary), dtype=bool)
         row[:, given] = False
@@ -653,7 +659,7 @@ class IdentityAssignment(Generic[Array]):
         self.num_frames += 1
 
     def _drop(self, number: int) -> None:
-        """Count newborns for which there is no word; warn once."""
+        """Count newborns without a word; warn once."""
         self.num_dropped += number
         if number and not self._has_warned:
             self._has_warned = True

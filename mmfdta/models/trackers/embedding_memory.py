@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
 """The embeddings that a tracker remembers; NumPy only.
 
-The rules are written once, for any kind of array: `ArrayMemory` holds NumPy arrays,
+One implementation serves all kinds of array: `ArrayMemory` holds NumPy arrays,
 :class:`~mmfdta.models.trackers.EmbeddingMemory` tensors on any device.
 """
 
@@ -12,13 +12,13 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-# A kind of array: NumPy's, or a tensor.
+# A NumPy array or a tensor.
 Array = TypeVar('Array', bound=Any)
 
 
 @dataclass
 class TrajectoryHistory(Generic[Array]):
-    """Live trajectories of the last T frames; times are 0..T-1, now is T.
+    """Live trajectories of the last T frames, at times 0..T-1; the next frame is T.
 
     Attributes:
         features: (T, N, C) embeddings, 0 where missing.
@@ -34,13 +34,13 @@ class TrajectoryHistory(Generic[Array]):
 class EmbeddingWindow(ABC, Generic[Array]):
     """Sliding window over the embeddings of the last frames, one column per ID word.
 
-    The window slides over a buffer of twice its length and jumps back to the front
-    when it reaches the end: a frame costs one row, not a copy of the window. Indices
-    come from the host, wherever the buffer is.
+    The window slides over a buffer of twice its length and is copied to the front only
+    when it reaches the end, so most frames write a single row. Indices are on the host,
+    also if the buffer is on a device.
 
     Args:
-        length: Frames in the window.
-        num_words: K.
+        length: Most frames in the window.
+        num_words: Number K of ID words.
     """
 
     def __init__(self, length: int, num_words: int) -> None:
@@ -51,7 +51,7 @@ class EmbeddingWindow(ABC, Generic[Array]):
     def clear(self) -> None:
         """Forget everything."""
         self._start = self._end = 0
-        # The first frame tells device, dtype and channels.
+        # Allocated at the first frame, which determines device, dtype and channels.
         self._buffer: Any = None
 
     def __len__(self) -> int:
@@ -59,11 +59,11 @@ class EmbeddingWindow(ABC, Generic[Array]):
         return self._end - self._start
 
     def append(self, words: np.ndarray, embeddings: Array) -> None:
-        """Add a frame; the oldest one leaves when the window is full.
+        """Add a frame; a full window drops its oldest one.
 
         Args:
-            words: (n,) int64, different from each other.
-            embeddings: (n, C) of the detections that have them.
+            words: (n,) int64, unique.
+            embeddings: (n, C) of the detections with these words.
         """
         if self._buffer is None:
             self._buffer = self._zeros((2 * self.length, self.num_words), embeddings)
@@ -78,7 +78,7 @@ class EmbeddingWindow(ABC, Generic[Array]):
         self._end += 1
 
     def forget(self, words: np.ndarray) -> None:
-        """Empty the columns of words that are to name something else.
+        """Empty the columns of words that are about to name other trajectories.
 
         Args:
             words: (n,) int64.
@@ -87,18 +87,22 @@ class EmbeddingWindow(ABC, Generic[Array]):
             self._empty(self._buffer[self._start : self._end], words)
 
     def read(self, words: Array) -> Array:
-        """Return the embeddings (T, n, C) of ``words`` (n,) int64, 0 where missing."""
+        """Return the embeddings (T, n, C) of ``words`` (n,) int64, 0 where missing.
+
+        Raises:
+            ValueError: If nothing is remembered.
+        """
         if self._buffer is None:
             raise ValueError('nothing is remembered yet')
         return self._columns(self._buffer[self._start : self._end], words)
 
     @abstractmethod
     def bring(self, arrays: Sequence[np.ndarray]) -> list[Array]:
-        """Return host arrays beside the embeddings that are remembered."""
+        """Copy host arrays to the device of the remembered embeddings."""
 
     @abstractmethod
     def rows(self, embeddings: Array, which: np.ndarray) -> Array:
-        """Return some embeddings (m, C) of (n, C), by their indices (m,) int64."""
+        """Return the embeddings (m, C) at the indices ``which`` (m,) int64."""
 
     @abstractmethod
     def on_host(self, array: Array) -> np.ndarray:
@@ -110,26 +114,26 @@ class EmbeddingWindow(ABC, Generic[Array]):
 
     @abstractmethod
     def _write(self, row: Array, words: np.ndarray, embeddings: Array) -> None:
-        """Make (K, C) the embeddings of a frame, 0 for other words."""
+        """Fill the row (K, C) with a frame's embeddings, 0 for other words."""
 
     @abstractmethod
     def _empty(self, window: Array, words: np.ndarray) -> None:
-        """Put 0 into the columns of words, of (T, K, C)."""
+        """Set the columns of words in (T, K, C) to 0."""
 
     @abstractmethod
     def _columns(self, window: Array, words: Array) -> Array:
-        """Copy the columns (T, n, C) of words, of (T, K, C)."""
+        """Copy the columns (T, n, C) of words out of (T, K, C)."""
 
 
 class ArrayMemory(EmbeddingWindow[np.ndarray]):
     """An :class:`EmbeddingWindow` of NumPy arrays."""
 
     def bring(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return the arrays, which are where the embeddings are."""
+        """Return the arrays; they are where the embeddings are."""
         return [*arrays]
 
     def rows(self, embeddings: np.ndarray, which: np.ndarray) -> np.ndarray:
-        """Return some embeddings (m, C) of (n, C), by their indices (m,) int64."""
+        """Return the embeddings (m, C) at the indices ``which`` (m,) int64."""
         return embeddings[which]
 
     def on_host(self, array: np.ndarray) -> np.ndarray:

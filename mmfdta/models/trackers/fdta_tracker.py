@@ -21,15 +21,15 @@ class EmbeddingMemory(EmbeddingWindow[Tensor]):
 
     @property
     def device(self) -> torch.device:
-        """Where the embeddings are."""
+        """Device of the embeddings; the CPU before the first frame."""
         return torch.device('cpu') if self._buffer is None else self._buffer.device
 
     def bring(self, arrays: Sequence[np.ndarray]) -> list[Tensor]:
-        """Return host arrays on the device of the embeddings, in one copy."""
+        """Copy host arrays to the device of the embeddings, all at once."""
         return to_device([torch.from_numpy(array) for array in arrays], self.device)
 
     def rows(self, embeddings: Tensor, which: np.ndarray) -> Tensor:
-        """Return some embeddings (m, C) of (n, C), by their indices (m,) int64."""
+        """Return the embeddings (m, C) at the indices ``which`` (m,) int64."""
         (index,) = to_device([torch.from_numpy(which)], embeddings.device)
         return embeddings.index_select(0, index)
 
@@ -60,7 +60,7 @@ def as_arrays(found: InstanceData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def as_instances(
     bboxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, **columns: np.ndarray
 ) -> InstanceData:
-    """Instances on the CPU, of arrays of one length."""
+    """Make instances on the CPU from arrays of one length."""
     columns = dict(bboxes=bboxes, scores=scores, labels=labels, **columns)
     return InstanceData(**{k: torch.from_numpy(v) for k, v in columns.items()})
 
@@ -69,31 +69,32 @@ def as_instances(
 class FDTATracker(IdentityAssignment[Tensor]):
     """Online association with a vocabulary of ID words (paper, Sec. 3.1).
 
-    A detection takes the word of a live trajectory if the ID scores say so; else it
-    is newborn, and kept if its score is high enough. A newborn gets a new identity
-    and the least recently used word; if that word's trajectory was still remembered,
-    it ends. A trajectory ends after `miss_tolerance - 1` frames without a detection.
+    A detection takes the word of a live trajectory if its ID scores choose that word.
+    Otherwise it is newborn, and kept if its score is high enough. A newborn gets a new
+    identity and the least recently used word; if that word's trajectory was still
+    remembered, it ends. A trajectory ends after `miss_tolerance - 1` frames without a
+    detection.
 
-    The object is the state of one video; no network is in it. `track` takes
+    The object is the state of one video and contains no network. `track` takes
     detections and a function that scores words, and makes one copy from the device
     per frame, of the ID scores.
 
     Args:
-        num_id_vocabulary: K, number of ID words; inside of FDTA the model's.
-        miss_tolerance: One more than the frames that are remembered; at least 2;
-            inside of FDTA the model's `window` if it is not given.
-        det_thr: Only detections with a higher score take part.
+        num_id_vocabulary: K, number of ID words; inside FDTA the model's.
+        miss_tolerance: One more than the number of frames that are remembered; at least
+            2; inside FDTA the model's `window` by default.
+        det_thr: Only detections with a higher score are tracked.
         newborn_thr: Only detections with a higher score start a trajectory.
-        id_thr: Lowest ID score that continues a trajectory.
-        area_thr: Only detections with a larger area (pixels) take part.
+        id_thr: Lowest ID score that continues a trajectory; at least 0.
+        area_thr: Only detections with a larger area (square pixels) are tracked.
         protocol: 'object-max', 'hungarian' or 'id-max', see `assignment`.
-        embed_dims: C, channels of the embeddings; inside of FDTA the model's.
-        overflow: What happens with more objects than words. 'drop': newborns may take
-            the words of trajectories that are not seen in the frame; if these do not
-            suffice, the last newborns in the detector's order are left out, counted
-            in `num_dropped` (since `reset`), and a warning is given once. 'keep':
-            no trajectory loses its word while it is remembered; objects without a
-            word are tracked by overlap and embedding until one is free.
+        embed_dims: C, channels of the embeddings; inside FDTA the model's.
+        overflow: Behaviour with more objects than words. 'drop': newborns may take the
+            words of trajectories that are not seen in the frame. If there are not
+            enough, the last newborns in the detector's order are left out and counted
+            in `num_dropped` (since `reset`), and the first time there is a warning.
+            'keep': no trajectory loses its word while it is remembered; objects without
+            a word are tracked by overlap and embedding until one is free.
         class_aware: A detection only continues a trajectory of the same class.
 
     Raises:
@@ -103,7 +104,7 @@ class FDTATracker(IdentityAssignment[Tensor]):
     memory_class = EmbeddingMemory
 
     def detections(self, found: InstanceData) -> InstanceData:
-        """Return bboxes, scores and labels of the detections that take part.
+        """Return bboxes, scores and labels of the detections that are tracked.
 
         Args:
             found: The ``pred_instances`` of a frame, as :meth:`track` takes them.
@@ -132,15 +133,15 @@ class FDTATracker(IdentityAssignment[Tensor]):
                 the CPU: ``bboxes`` (Q, 4) float32 xyxy in pixels, ``scores``,
                 ``labels`` (Q,), optionally ``areas`` (Q,) float32 in square pixels;
                 and ``embeddings`` (Q, C) on any device.
-            score_identities: Scores of the words (n, K + 1), the last one newborn,
-                from the live trajectories and the embeddings (n, C) of the detections
-                above the thresholds; not called if there are none of either.
-            **_: What other trackers ask for.
+            score_identities: Returns scores of the words (n, K + 1), the last one
+                newborn, for the live trajectories and the embeddings (n, C) of the
+                detections above the thresholds; not called if either is empty.
+            **_: Arguments of other trackers.
 
         Returns:
             The tracked objects in the detector's order, on the CPU: ``bboxes`` (n, 4),
             ``scores``, ``labels`` and ``instances_id`` (n,) int64, identities that are
-            counted from 0 in a sequence and never used again.
+            counted from 0 in a sequence and never reused.
 
         Raises:
             ValueError: If shapes do not fit, or boxes, scores or ID scores are not

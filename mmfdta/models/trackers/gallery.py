@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
-"""Identities that outlive absence: who returns is known by the embeddings.
+"""A gallery that recognises returning objects by their embeddings.
 
-It works on the output of any tracker and needs NumPy and SciPy only.
+It works on the output of any tracker and needs only NumPy and SciPy.
 """
 
 import os
@@ -19,12 +19,12 @@ from mmfdta.structures.whole_files import open_whole
 from .assignment import box_ious
 
 LEARNED_THRESHOLD = 0.5
-"""The lowest similarity that was best on MiniDance's val with FDTA's embeddings."""
+"""The best on MiniDance's val with FDTA's embeddings, the lowest of equal ones."""
 POOLED_THRESHOLD = 0.88
-"""The same on the first half of PETS09-S2L1 for a detector's pooled feature maps."""
+"""The best on the first half of PETS09-S2L1 with a detector's pooled feature maps."""
 
 _FORMAT = 1
-# A track is where its detection is; what a filter smooths has still most of it.
+# Least IoU of a track and its detection, which differ if a filter smooths the track.
 _SAME_BOX = 0.5
 
 
@@ -34,37 +34,37 @@ def rows_of_tracks(
     boxes: np.ndarray,
     labels: np.ndarray,
 ) -> np.ndarray:
-    """Find the detection that each track of a frame is.
+    """Find the detection of each track of a frame.
 
     Args:
         track_boxes: (n, 4) xyxy.
         track_labels: (n,) classes.
         boxes: (m, 4) xyxy of the detections, best score first.
-        labels: (m,) classes of them.
+        labels: (m,) their classes.
 
     Returns:
-        int64 (n,), the detection of the same class that overlaps most, the first of
-        equal ones; -1 where none overlaps by half.
+        int64 (n,), the index of the detection of the same class with the largest IoU,
+        the first of equals; -1 if no IoU is at least 0.5.
     """
     if not len(track_boxes) or not len(boxes):
         return np.full(len(track_boxes), -1, dtype=np.int64)
     overlap = box_ious(track_boxes, boxes)
     overlap[track_labels[:, None] != labels] = -1
-    # Two empty boxes overlap by 0 / 0.
+    # The IoU of boxes that are not finite is NaN.
     overlap = np.nan_to_num(overlap, nan=0.0)
     rows = overlap.argmax(1)
     return np.where(overlap.max(1) >= _SAME_BOX, rows, -1)
 
 
 def embeddings_of_tracks(embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Take the embeddings of tracks.
+    """Select the embeddings of tracks.
 
     Args:
         embeddings: (m, C) of the detections.
-        rows: (n,) of `rows_of_tracks`.
+        rows: (n,) detection of each track, from `rows_of_tracks`.
 
     Returns:
-        float32 (n, C), NaN for tracks that no detection is found for.
+        float32 (n, C), NaN for tracks without a detection.
     """
     found = np.full((len(rows), embeddings.shape[1]), np.nan, dtype=np.float32)
     found[rows >= 0] = embeddings[rows[rows >= 0]]
@@ -72,53 +72,54 @@ def embeddings_of_tracks(embeddings: np.ndarray, rows: np.ndarray) -> np.ndarray
 
 
 @dataclass
-class _Person:
-    """An identity that is remembered."""
+class _Entry:
+    """A remembered identity."""
 
     label: int
-    # (C,) float64: the sum of the good looks, each times its quality.
-    look: np.ndarray
-    # Frame of this video; -1 for one that was not seen in it.
+    # (C,) float64 sum of the good unit embeddings, each times its quality.
+    embedding_sum: np.ndarray
+    # Frame of this video; -1 if not seen in it.
     last_seen: int = -1
 
 
 @dataclass
 class _Track:
-    """What an identity of the tracker stands for."""
+    """A track of the tracker."""
 
     # -1 until the end of its first frame.
     number: int
     first_seen: int
     last_seen: int
-    # Whether it is the person of that number; else it had no good look yet.
+    # Whether the number is that of an entry; a track without a good embedding has none.
     decided: bool = False
 
 
 class IdentityGallery:
-    """Remembers identities by their embeddings, and gives returning ones their number.
+    """Remembers identities by their embeddings and gives returning ones their number.
 
-    The first good look at a new track of the tracker decides whom it is: of the
-    identities of its class that were absent since before the track began, the one that
-    is similar by `threshold` or more; the tracks of a frame are assigned together, so
-    that the sum of similarities is largest. A track that is similar to nobody has a new
-    number, and so has one that waits for its first good look. An identity that is in
-    the frame is never given to another track.
+    The first good embedding of a new track decides its identity. Candidates are the
+    identities of its class that have been absent since before the track began, with a
+    similarity of at least `threshold`. The tracks of a frame are assigned together, to
+    maximise the sum of similarities. A track without a candidate gets a new number, and
+    so does a track until its first good embedding. An identity that is in the frame is
+    never given to another track.
 
-    Of an identity the mean of its good looks is remembered, weighted with their
-    quality: the score times the share of the box that no other track covers. What is
-    remembered is bounded: of more than `max_identities` those that were absent for
-    longest are forgotten.
+    The gallery remembers the mean of an identity's good embeddings, weighted with their
+    quality: the score times the share of the box that no other track covers. Memory is
+    bounded: above `max_identities`, the identities that were absent for longest are
+    forgotten.
 
     Args:
-        threshold: Least cosine, -1 to 1, of a track's first good look and the mean of
-            an identity.
-        min_quality: Looks of less quality, 0 to 1, are left out.
-        max_identities: Most identities that are remembered.
+        threshold: Least cosine similarity, -1 to 1, of a track's first good embedding
+            and the mean of an identity.
+        min_quality: Least quality of a good embedding, 0 to 1.
+        max_identities: Most identities that are remembered; at least 1.
 
     Attributes:
-        next_number: The next new identity's number.
-        source: Names the weights that the embeddings come from; '' if nobody said.
-        path: The file that it is saved to when a video is over; None saves nothing.
+        next_number: Number of the next new identity.
+        source: Name of the weights that the embeddings come from; '' if not set.
+        path: File that the gallery is saved to at the end of a video; None saves
+            nothing.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -146,27 +147,27 @@ class IdentityGallery:
 
     def clear(self) -> None:
         """Forget everything, and count from 0 again."""
-        # Who was seen last is last.
-        self._persons: OrderedDict[int, _Person] = OrderedDict()
+        # In the order in which they were last seen.
+        self._entries: OrderedDict[int, _Entry] = OrderedDict()
         self.next_number = 0
         self.start_video()
 
     def start_video(self) -> None:
-        """Begin a new video: everybody that is remembered is absent."""
+        """Start a new video: all remembered identities are absent."""
         self._frame = -1
         self._tracks: OrderedDict[int, _Track] = OrderedDict()
-        for person in self._persons.values():
-            person.last_seen = -1
+        for entry in self._entries.values():
+            entry.last_seen = -1
 
     def __len__(self) -> int:
-        """Identities that are remembered."""
-        return len(self._persons)
+        """Number of remembered identities."""
+        return len(self._entries)
 
     @property
     def channels(self) -> int | None:
-        """C of the embeddings; None if nobody is remembered."""
-        first = next(iter(self._persons.values()), None)
-        return None if first is None else len(first.look)
+        """Channels C of the embeddings; None if no identity is remembered."""
+        first = next(iter(self._entries.values()), None)
+        return None if first is None else len(first.embedding_sum)
 
     # ------------------------------------------------------------------ a frame
     def update(
@@ -184,15 +185,15 @@ class IdentityGallery:
             bboxes: (n, 4) xyxy in pixels.
             scores: (n,).
             labels: (n,) int64 classes.
-            embeddings: (n, C) of any length; a row that is not finite says nothing.
+            embeddings: (n, C) of any length; rows that are not finite are ignored.
 
         Returns:
             (n,) int64 numbers, unique.
 
         Raises:
-            ValueError: If lengths differ, an identity occurs twice, or the embeddings
-                are of another size than those that are remembered; the state is then
-                as before the frame.
+            ValueError: If the arrays have different lengths, an identity occurs twice,
+                or C is not that of the remembered embeddings; the state is then as
+                before the frame.
         """
         self._check(identities, bboxes, scores, labels, embeddings)
         self._frame += 1
@@ -200,22 +201,23 @@ class IdentityGallery:
         lengths = np.linalg.norm(embeddings, axis=1)
         quality = np.asarray(scores, dtype=np.float64) * (1 - covered_shares(bboxes))
         good = np.isfinite(lengths) & (lengths > 0) & (quality >= self.min_quality)
-        looks = embeddings / np.where(good, lengths, 1)[:, None]
+        units = embeddings / np.where(good, lengths, 1)[:, None]
 
         tracks = [self._track(key) for key in identities.tolist()]
-        ripe = np.array([not track.decided for track in tracks], dtype=bool) & good
-        new = [tracks[row] for row in np.flatnonzero(ripe)]
-        self._decide(new, looks[ripe], labels[ripe])
+        undecided = np.array([not track.decided for track in tracks], dtype=bool)
+        ready = undecided & good
+        new = [tracks[row] for row in np.flatnonzero(ready)]
+        self._decide(new, units[ready], labels[ready])
         for row, track in enumerate(tracks):
             if not track.decided:
                 self._number(track)
                 continue
-            person = self._persons[track.number]
-            person.last_seen = self._frame
-            person.label = int(labels[row])
+            entry = self._entries[track.number]
+            entry.last_seen = self._frame
+            entry.label = int(labels[row])
             if good[row]:
-                person.look += quality[row] * looks[row]
-            self._persons.move_to_end(track.number)
+                entry.embedding_sum += quality[row] * units[row]
+            self._entries.move_to_end(track.number)
         self._forget()
         return np.array([track.number for track in tracks], dtype=np.int64)
 
@@ -227,7 +229,7 @@ class IdentityGallery:
         labels: np.ndarray,
         embeddings: np.ndarray,
     ) -> None:
-        """Refuse what does not fit, before anything changes."""
+        """Refuse arguments that do not fit, before anything changes."""
         lengths = [len(x) for x in (identities, bboxes, scores, labels, embeddings)]
         if len(set(lengths)) > 1 or embeddings.ndim != 2:
             raise ValueError(
@@ -243,19 +245,19 @@ class IdentityGallery:
         if len(embeddings) and known not in (None, embeddings.shape[1]):
             raise ValueError(
                 f'gallery: found embeddings of {embeddings.shape[1]} numbers, expected '
-                f'{known} as those that are remembered; they are of another model: '
-                'take another gallery'
+                f'{known} as in the gallery, which another model filled; use another '
+                'gallery'
             )
 
     def _track(self, key: int) -> _Track:
-        """Return what an identity of the tracker stands for, which is seen now."""
+        """Return the track of an identity of the tracker, which is in the frame."""
         track = self._tracks.pop(key, None)
         if track is not None and track.decided:
-            person = self._persons.get(track.number)
-            if person is None or person.last_seen != track.last_seen:
-                track = None  # forgotten, or another track is that person by now
+            entry = self._entries.get(track.number)
+            if entry is None or entry.last_seen != track.last_seen:
+                track = None  # forgotten, or another track has this number by now
             else:
-                person.last_seen = self._frame  # nobody else can be
+                entry.last_seen = self._frame  # no other track can get this number
         if track is None:
             track = _Track(-1, self._frame, self._frame)
         self._tracks[key] = track
@@ -263,47 +265,47 @@ class IdentityGallery:
         return track
 
     def _number(self, track: _Track) -> None:
-        """Give a track that has no number the next one."""
+        """Give a track the next number, if it has none."""
         if track.number < 0:
             track.number = self.next_number
             self.next_number += 1
 
     def _decide(
-        self, tracks: list[_Track], looks: np.ndarray, labels: np.ndarray
+        self, tracks: list[_Track], units: np.ndarray, labels: np.ndarray
     ) -> None:
-        """Say whom tracks are; who is like nobody is somebody new."""
+        """Decide the identities of tracks; those without a match are new."""
         if not tracks:
             return
-        found = self._recognise(tracks, looks, labels)
+        found = self._recognise(tracks, units, labels)
         for track, label, number in zip(tracks, labels.tolist(), found, strict=True):
             if number >= 0:
                 track.number = number
             else:
                 self._number(track)
-                nothing = np.zeros(looks.shape[1])
-                self._persons[track.number] = _Person(label, nothing)
+                nothing = np.zeros(units.shape[1])
+                self._entries[track.number] = _Entry(label, nothing)
             track.decided = True
 
     def _recognise(
-        self, tracks: list[_Track], looks: np.ndarray, labels: np.ndarray
+        self, tracks: list[_Track], units: np.ndarray, labels: np.ndarray
     ) -> list[int]:
-        """Numbers of the absent identities that tracks are; -1 for nobody."""
+        """Return the number of the absent identity of each track, -1 for none."""
         found = [-1] * len(tracks)
         began = np.array([track.first_seen for track in tracks])
-        absent = [n for n, p in self._persons.items() if p.last_seen < began.max()]
+        absent = [n for n, p in self._entries.items() if p.last_seen < began.max()]
         if not absent:
             return found
-        persons = [self._persons[number] for number in absent]
-        means = np.stack([person.look for person in persons])
+        entries = [self._entries[number] for number in absent]
+        means = np.stack([entry.embedding_sum for entry in entries])
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
-        seen = np.array([person.last_seen for person in persons])
-        classes = np.array([person.label for person in persons])
+        seen = np.array([entry.last_seen for entry in entries])
+        classes = np.array([entry.label for entry in entries])
         fits = (seen < began[:, None]) & (classes == labels[:, None])
-        # Pairs that cannot be take part as those that are alike by the threshold: they
-        # are no reason to part with a pair that is more alike.
-        alike = looks @ means.T
-        fits &= alike >= self.threshold
-        gains = np.where(fits, alike - self.threshold, 0.0)
+        # Impossible pairs gain nothing, like pairs exactly at the threshold, so the
+        # assignment never gives up a better pair for one of them.
+        similarity = units @ means.T
+        fits &= similarity >= self.threshold
+        gains = np.where(fits, similarity - self.threshold, 0.0)
         for row, column in zip(
             *linear_sum_assignment(gains, maximize=True), strict=True
         ):
@@ -312,12 +314,12 @@ class IdentityGallery:
         return found
 
     def _forget(self) -> None:
-        """Keep what is remembered within its bounds; who is here stays."""
+        """Keep memory within its bounds; identities in the frame stay."""
         most = self.max_identities
-        for number in list(self._persons)[: max(len(self) - most, 0)]:
-            if self._persons[number].last_seen < self._frame:
-                del self._persons[number]
-        # The tracker's identities of people who are forgotten stand for nobody.
+        for number in list(self._entries)[: max(len(self) - most, 0)]:
+            if self._entries[number].last_seen < self._frame:
+                del self._entries[number]
+        # Most of these tracks belong to identities that are forgotten.
         for key in list(self._tracks)[: max(len(self._tracks) - 2 * most, 0)]:
             if self._tracks[key].last_seen < self._frame:
                 del self._tracks[key]
@@ -328,12 +330,12 @@ class IdentityGallery:
         """Return the gallery of a file, or an empty one that will be saved to it.
 
         Args:
-            path: A file ``*.npz``; it need not be there.
+            path: A file ``*.npz``; it need not exist.
             **settings: Arguments of the class.
 
         Raises:
-            ValueError: If the name has another end, a setting is out of its range, or
-                the file is no gallery.
+            ValueError: If the name has another suffix, a setting is out of its range,
+                or the file is no gallery.
         """
         gallery = cls(**settings)  # type: ignore[arg-type]
         if Path(path).suffix != '.npz':
@@ -347,13 +349,13 @@ class IdentityGallery:
         return gallery
 
     def of_weights(self, source: str) -> None:
-        """Say which weights the embeddings to come are of.
+        """Set the weights that the next embeddings come from.
 
         Args:
-            source: Their name; the same name stands for the same weights.
+            source: Name of the weights; equal names mean equal weights.
 
         Raises:
-            ValueError: If those that are remembered are of others.
+            ValueError: If the remembered embeddings come from other weights.
         """
         if len(self) and self.source and self.source != source:
             where = self.path or 'gallery'
@@ -364,33 +366,39 @@ class IdentityGallery:
         self.source = source
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write who is remembered; the file appears when it is complete.
+        """Write the remembered identities; the file appears once it is complete.
+
+        Args:
+            path: The file ``*.npz``; an existing one is replaced.
 
         Raises:
             OSError: If it cannot be written.
         """
-        persons = list(self._persons.values())
-        looks = np.array([person.look for person in persons], dtype=np.float32)
+        entries = list(self._entries.values())
+        units = np.array([entry.embedding_sum for entry in entries], dtype=np.float32)
         with open_whole(path) as file:
             np.savez_compressed(
                 file,
                 format=_FORMAT,
                 source=self.source,
                 next_number=self.next_number,
-                number=np.array(list(self._persons), dtype=np.int64),
-                label=np.array([person.label for person in persons], dtype=np.int64),
-                look=looks.reshape(len(persons), -1 if persons else 0),
+                number=np.array(list(self._entries), dtype=np.int64),
+                label=np.array([entry.label for entry in entries], dtype=np.int64),
+                look=units.reshape(len(entries), -1 if entries else 0),
             )
 
     def load(self, path: str | os.PathLike) -> None:
-        """Read who is remembered, instead of what this gallery remembers.
+        """Replace the remembered identities by those of a file.
 
-        Settings stay; of more identities than `max_identities` those that were seen
-        last are taken. Nothing in the file is run.
+        Settings stay. Of more identities than `max_identities`, those that were seen
+        last are kept. The file cannot run code.
+
+        Args:
+            path: A file of :meth:`save`.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is no file of this kind, or damaged.
+            ValueError: If it is not such a file, or damaged.
         """
         path = Path(path)
         if not path.is_file():
@@ -406,15 +414,15 @@ class IdentityGallery:
             ) from None
 
     def _take(self, found: dict[str, np.ndarray]) -> None:
-        """Take the content of a file, if it is whole."""
+        """Take over the content of a file, if it is valid."""
         if int(found['format']) != _FORMAT:
             raise ValueError(f'format {int(found["format"])} and not {_FORMAT}')
         numbers, labels = (found[name].astype(np.int64) for name in ('number', 'label'))
-        looks = found['look'].astype(np.float64)
+        units = found['look'].astype(np.float64)
         fits = (
-            looks.ndim == 2
-            and len(numbers) == len(labels) == len(looks) == len(np.unique(numbers))
-            and np.isfinite(looks).all()
+            units.ndim == 2
+            and len(numbers) == len(labels) == len(units) == len(np.unique(numbers))
+            and np.isfinite(units).all()
         )
         if not fits:
             raise ValueError('its arrays do not fit each other')
@@ -422,6 +430,6 @@ class IdentityGallery:
         next_number = max([int(found['next_number']), *(numbers + 1).tolist()])
         self.clear()
         self.source, self.next_number = source, next_number
-        rows = list(zip(numbers.tolist(), labels.tolist(), looks, strict=True))
+        rows = list(zip(numbers.tolist(), labels.tolist(), units, strict=True))
         for number, label, look in rows[-self.max_identities :]:
-            self._persons[number] = _Person(label, look)
+            self._entries[number] = _Entry(label, look)

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Any tracker, with identities that outlive absence."""
+"""Any tracker, with identities that survive absence."""
 
 from typing import Any
 
@@ -22,25 +22,25 @@ from .gallery import (
 
 @MODELS.register_module()
 class GalleryTracker:
-    """A tracker whose identities are taken up again when they return.
+    """A tracker whose objects keep their identities when they return.
 
-    What it has beside :meth:`track` and :meth:`reset` is the tracker's own: thresholds,
-    ``detections``, ``needs_frames``. It costs one copy of the tracks' embeddings from
-    the device per frame.
+    All attributes except :meth:`track` and :meth:`reset` are the inner tracker's:
+    thresholds, ``detections``, ``needs_frames``. Each frame costs one copy of the
+    tracks' embeddings from the device.
 
     Args:
-        tracker: Config of any tracker, or one that is built.
+        tracker: Config of any tracker, or a tracker.
         threshold: See :class:`IdentityGallery`; 0.88 suits `PooledEmbeddings`. None
-            leaves the tracker's identities as they are.
+            leaves the tracker's identities unchanged.
         min_quality: See :class:`IdentityGallery`.
         max_identities: See :class:`IdentityGallery`.
-        across_videos: Identities are remembered from one video to the next; else each
-            counts from 0.
-        keep_embeddings: The tracks have ``embeddings`` (n, C) float32, on the CPU; NaN
-            in rows of tracks that no detection belongs to.
+        across_videos: Remember identities from one video to the next; otherwise each
+            video counts from 0.
+        keep_embeddings: Give the tracks ``embeddings`` (n, C) float32, on the CPU; NaN
+            in rows of tracks without a detection.
 
     Attributes:
-        gallery: Who is remembered; None without a threshold.
+        gallery: The remembered identities; None without a threshold.
 
     Raises:
         ValueError: If an argument is out of its range.
@@ -72,11 +72,12 @@ class GalleryTracker:
         gallery: IdentityGallery | None = None,
         keep_embeddings: bool = False,
     ) -> 'GalleryTracker':
-        """Put a gallery around a tracker that is built.
+        """Put a gallery around a tracker.
 
         Args:
-            tracker: Any; of another :class:`GalleryTracker` what is in it.
-            gallery: Who is remembered, from video to video; None remembers nobody.
+            tracker: Any tracker; another :class:`GalleryTracker` is replaced.
+            gallery: Identities that are remembered from video to video; None remembers
+                none.
             keep_embeddings: See the class.
         """
         inner = tracker.tracker if isinstance(tracker, cls) else tracker
@@ -85,13 +86,13 @@ class GalleryTracker:
         return wrapped
 
     def __getattr__(self, name: str) -> Any:
-        """Return what only the tracker has."""
+        """Return an attribute of the inner tracker."""
         if name.startswith('__') or 'tracker' not in vars(self):
-            raise AttributeError(name)  # while it is copied
+            raise AttributeError(name)  # during a copy, before there is a tracker
         return getattr(self.tracker, name)
 
     def reset(self) -> None:
-        """Start a new video; forget everybody, or nobody if `across_videos`."""
+        """Start a new video; forget all identities, or none if `across_videos`."""
         self.tracker.reset()
         self._start_video()
 
@@ -108,9 +109,9 @@ class GalleryTracker:
         """Track the next frame.
 
         Args:
-            data_sample: What the tracker takes; ``pred_instances`` with ``embeddings``
-                (m, C), on any device.
-            **context: What the tracker asks for.
+            data_sample: As for the inner tracker; ``pred_instances`` have
+                ``embeddings`` (m, C), on any device.
+            **context: Further arguments of the inner tracker.
 
         Returns:
             The tracker's tracks, on the CPU, with lasting numbers as ``instances_id``.
@@ -122,16 +123,16 @@ class GalleryTracker:
         if 'embeddings' not in found:
             raise ValueError(
                 f'{"keep_embeddings" if self.gallery is None else "gallery"}: the '
-                'detections have no embeddings, which identities are known by; take '
-                'FDTA, or set model.embeddings.type=PooledEmbeddings of a '
-                'TrackingByDetection'
+                'detections have no embeddings, which are needed to recognise '
+                'identities; use FDTA, or set model.embeddings.type=PooledEmbeddings '
+                'of a TrackingByDetection'
             )
         if data_sample.metainfo.get('frame_id') == 0:
             self._start_video()
         tracks = self.tracker.track(data_sample=data_sample, **context)
         boxes, labels = tracks.bboxes.numpy(), tracks.labels.numpy()
         rows = rows_of_tracks(boxes, labels, found.bboxes.numpy(), found.labels.numpy())
-        # Only the rows that are looked at leave the device.
+        # Only the rows that are used leave the device.
         known = np.flatnonzero(rows >= 0)
         chosen = take_rows(
             InstanceData(embeddings=found.embeddings), torch.from_numpy(rows[known])

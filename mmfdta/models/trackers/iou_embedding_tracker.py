@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""A small tracker: overlap and likeness with what was there before.
+"""A small tracker that matches by overlap and by the similarity of embeddings.
 
 docs/add_a_tracker.md explains it, and `mmfdta new-tracker` starts yours from it.
 """
@@ -19,19 +19,19 @@ from mmfdta.utils.transfers import to_host
 
 @MODELS.register_module()
 class IoUEmbeddingTracker:
-    """Gives a detection the identity of the track that it resembles most.
+    """Gives a detection the identity of the most similar track.
 
-    A pair scores ``weight`` times its IoU plus the rest times the cosine of its
-    embeddings; the assignment with the best sum is taken. There is no model of
-    motion.
+    The score of a pair is ``weight`` times its IoU plus ``1 - weight`` times the cosine
+    similarity of its embeddings. The assignment with the highest sum is chosen. There
+    is no motion model.
 
     Args:
-        score_thr: Detections with a lower score are left out.
-        newborn_thr: Score from which on a detection may begin a track.
-        match_thr: Pairs with a lower score stay apart.
-        weight: Share of the IoU, 0 to 1.
-        momentum: Share of the old embedding when a track is found again.
-        miss_tolerance: Frames after which a lost track is forgotten.
+        score_thr: Only detections with a higher score are tracked.
+        newborn_thr: Only detections with a higher score start a track.
+        match_thr: Only pairs with a higher score are matched.
+        weight: Weight of the IoU, 0 to 1.
+        momentum: Weight of the old embedding when a track is found again, 0 to 1.
+        miss_tolerance: Most frames without a detection before a track is forgotten.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class IoUEmbeddingTracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: a new video begins."""
+        """Start a new video and forget all tracks."""
         self._next_id = 0
         self._tracks: InstanceData | None = None
 
@@ -63,7 +63,7 @@ class IoUEmbeddingTracker:
             data_sample: ``frame_id`` (0 starts a video) and ``pred_instances``, on the
                 CPU: ``bboxes`` (n, 4) xyxy in pixels, ``scores``, ``labels`` (n,); and
                 ``embeddings`` (n, C), which may be on another device.
-            **_: What other trackers ask for.
+            **_: Arguments of other trackers.
 
         Returns:
             On the CPU: ``bboxes``, ``scores``, ``labels`` and ``instances_id`` int64
@@ -91,7 +91,7 @@ class IoUEmbeddingTracker:
         return InstanceData(**{name: found.get(name) for name in names})
 
     def _take_identities(self, tracks: InstanceData, found: InstanceData) -> None:
-        """Match with the tracks; matched detections get identity and memory."""
+        """Match with the tracks; update identity and embedding of the matched."""
         scores = self._score_pairs(tracks, found)
         rows, columns = linear_sum_assignment(scores, maximize=True)
         kept = (scores[rows, columns] > self.match_thr).numpy()
@@ -104,14 +104,14 @@ class IoUEmbeddingTracker:
         )
 
     def _score_pairs(self, tracks: InstanceData, found: InstanceData) -> Tensor:
-        """Scores (N, n) of tracks and detections; other classes never match."""
+        """Score pairs (N, n) of tracks and detections; other classes never match."""
         iou = bbox_overlaps(tracks.bboxes, found.bboxes)
-        likeness = tracks.embeddings @ found.embeddings.T
-        scores = self.weight * iou + (1 - self.weight) * likeness
+        cosine = tracks.embeddings @ found.embeddings.T
+        scores = self.weight * iou + (1 - self.weight) * cosine
         return scores.masked_fill(tracks.labels[:, None] != found.labels, -1.0)
 
     def _remember(self, found: InstanceData, frame: int) -> None:
-        """Keep what was found and what was not lost for too long."""
+        """Keep the tracks that were found, and the lost ones that are recent enough."""
         if self._tracks is not None:
             old = self._tracks
             lost = ~torch.isin(old.instances_id, found.instances_id)

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""What the project knows of each kind of tracker, in one table; needs no PyTorch."""
+"""The properties of every kind of tracker in one table; needs no PyTorch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,17 +9,18 @@ _LIBRARY = 'LibraryTracker'
 
 @dataclass(frozen=True)
 class TrackerKind:
-    """What is known of a kind of tracker.
+    """Properties of a kind of tracker.
 
     Attributes:
         thresholds: Keys of its config by the common name of a threshold, see
             :data:`mmfdta.apis.thresholds.MEANINGS`.
-        gap_margin: What the key of ``max_gap`` is more than it.
-        begins_with_all: It begins a track with every detection above ``det_thr`` that
+        gap_margin: The value of the key of ``max_gap`` minus ``max_gap``.
+        begins_with_all: It starts a track with every detection above ``det_thr`` that
             continues none.
-        boxes_only: It looks at no embeddings, whatever detections bring.
+        boxes_only: It never uses embeddings.
         cuts_crops: With ``reid`` it cuts crops out of the frame itself.
-        package: What its code is from, beside MMDetection and this project.
+        package: The third package that its code comes from; None for MMDetection's
+            and this project's trackers.
     """
 
     thresholds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -30,14 +31,14 @@ class TrackerKind:
     package: str | None = None
 
 
-# MMDetection compares with `init_track_thr` only while nothing is tracked. Where it
-# differs from the other threshold, a lone object would not be seen.
+# MMDetection uses `init_track_thr` only while nothing is tracked. If it were higher
+# than the other threshold, a lone object would be missed.
 _OCSORT = dict(
     det_thr=('obj_score_thr', 'init_track_thr'),
     match_thr=('match_iou_thr',),
     max_gap=('num_frames_retain',),
 )
-# It begins a track with every detection that it sees.
+# They start a track with every detection above their threshold.
 _APPEARANCE_SORT = TrackerKind(
     dict(
         det_thr=('obj_score_thr',),
@@ -80,7 +81,7 @@ KINDS: Mapping[str, TrackerKind] = {
         boxes_only=True,
     ),
     'OCSORTTracker': TrackerKind(_OCSORT, begins_with_all=True, boxes_only=True),
-    # It matches only what it saw in the frame before.
+    # It matches only with tracks of the frame before.
     'SORTTracker': TrackerKind(
         dict(det_thr=('obj_score_thr',), match_thr=('match_iou_thr',)),
         begins_with_all=True,
@@ -143,8 +144,12 @@ KINDS: Mapping[str, TrackerKind] = {
 def kind_of(tracker: Mapping) -> str:
     """Name the kind of a config's tracker, as :data:`KINDS` and search spaces do.
 
-    It is the name of the class, and for ``LibraryTracker`` the name of its tracker
-    besides: ``'LibraryTracker:botsort'``.
+    Args:
+        tracker: Config of a tracker.
+
+    Returns:
+        The name of the class; for ``LibraryTracker`` with the name of its tracker:
+        ``'LibraryTracker:botsort'``.
     """
     kind = tracker.get('type')
     kind = kind.__name__ if isinstance(kind, type) else str(kind).rpartition('.')[2]
@@ -152,10 +157,13 @@ def kind_of(tracker: Mapping) -> str:
 
 
 def find_kind(tracker: object) -> TrackerKind:
-    """Find what is known of a tracker that is built, or of what it derives from.
+    """Find the kind of a tracker, or of the nearest class that it derives from.
 
     Args:
-        tracker: Any; of one that nothing is known of the defaults are returned.
+        tracker: Any tracker.
+
+    Returns:
+        Its properties; the defaults if the table has none of its classes.
     """
     for base in type(tracker).__mro__:
         config = dict(type=base.__name__, name=getattr(tracker, 'name', None))
@@ -165,7 +173,7 @@ def find_kind(tracker: object) -> TrackerKind:
 
 
 def packages_of(text: str) -> set[str]:
-    """Name the packages whose code the trackers of a config have.
+    """Name the third packages that the trackers of a config come from.
 
     Args:
         text: The config as JSON.

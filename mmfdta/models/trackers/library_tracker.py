@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
-"""Trackers from elsewhere: those of the package ``trackers``, and one of your own.
+"""Trackers of the package ``trackers``, and a tracker object of your own.
 
-Both take and give ``supervision.Detections``.
+Both take and return ``supervision.Detections``.
 """
 
 import copy
@@ -15,12 +15,13 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
+from .assignment import check_finite
 from .fdta_tracker import as_arrays, as_instances
 
 if TYPE_CHECKING:
     from supervision import Detections
 
-# Arguments of the package's classes that are classes themselves, and where those are.
+# Arguments of the package's classes that take a class, and the module of these classes.
 _NAMED = dict(
     iou='trackers.utils.iou',
     state_estimator_class='trackers.utils.state_representations',
@@ -31,25 +32,24 @@ _NAMED = dict(
 class LibraryTracker:
     """A tracker of the package ``trackers`` (Roboflow's, version 2.6 and later 2.x).
 
-    A detection continues a trajectory of its own class only, as with all trackers of
-    this project: each class has an instance of the package's tracker, which sees the
-    detections of its class and nothing else, in every frame from the first on. With
-    one class, tracks and identities are those of the package. The camera moves for all
-    classes alike: its motion is estimated once per frame, with the detections of all
-    classes left out where the method leaves out any.
+    A detection only continues a trajectory of its class, as with all trackers of this
+    project. Each class has an instance of the package's tracker, which gets only the
+    detections of its class, in every frame from the first on. With one class, tracks
+    and identities are those of the package. Camera motion is estimated once per frame
+    for all classes; if the method masks detections, it masks those of all classes.
 
     Args:
         name: The package's name of the tracker: 'botsort', 'bytetrack', 'cbiou',
             'mcbyte', 'ocsort', 'sort'.
-        score_thr: Only detections with a higher score are tracked. 0.1 is what
-            'botsort', 'cbiou' and 'mcbyte' leave out by themselves.
-        **arguments: Of the package's class, see its documentation. ``iou`` takes a
-            name such as 'GIoU', or ``dict(type='BIoU', buffer_ratio=0.3)``;
+        score_thr: Only detections with a higher score are tracked. 'botsort', 'cbiou'
+            and 'mcbyte' themselves leave out scores up to 0.1.
+        **arguments: Arguments of the package's class, see its documentation. ``iou``
+            takes a name such as 'GIoU', or ``dict(type='BIoU', buffer_ratio=0.3)``;
             ``state_estimator_class`` takes a name such as 'XYXYStateEstimator'.
 
     Attributes:
-        needs_frames: Whether it looks at the frames: 'botsort' and 'mcbyte' do, for the
-            motion of the camera, unless ``enable_cmc=False``.
+        needs_frames: Whether the tracker needs the frames: 'botsort' and 'mcbyte' do,
+            to estimate camera motion, unless ``enable_cmc=False``.
 
     Raises:
         ModuleNotFoundError: If the package is not installed.
@@ -66,9 +66,9 @@ class LibraryTracker:
         self.reset()
 
     def __deepcopy__(self, memo: dict) -> 'LibraryTracker':
-        """Return one for another video: the same settings, and nothing tracked yet.
+        """Return a tracker for another video: same settings, nothing tracked yet.
 
-        What the package keeps of a frame cannot always be copied.
+        The package's objects cannot always be copied.
         """
         return type(self)(self.name, self.score_thr, **self.arguments)
 
@@ -79,10 +79,10 @@ class LibraryTracker:
         return {name: p.default for name, p in takes.items()} | self.arguments
 
     def reset(self) -> None:
-        """Forget everything: a new video begins."""
+        """Start a new video and forget everything."""
         self._of_class: dict[int, Any] = {}
         self._camera: _SharedCamera | None = None
-        # Of trajectories that go on: class and number there -> identity.
+        # Class and the package's number of live trajectories -> identity.
         self._identities: dict[tuple[int, int], int] = {}
         self._next_identity = 0
         self._first = True
@@ -98,13 +98,13 @@ class LibraryTracker:
         Args:
             data_sample: ``frame_id`` (0 starts a video) and ``pred_instances``, on the
                 CPU: ``bboxes`` (n, 4) xyxy in pixels, ``scores``, ``labels`` (n,).
-            frame: Returns the frame, uint8 (H, W, 3) BGR, where it `needs_frames`.
-            **_: What other trackers ask for.
+            frame: Returns the frame, uint8 (H, W, 3) BGR; required if `needs_frames`.
+            **_: Arguments of other trackers.
 
         Returns:
             On the CPU: ``bboxes``, ``scores``, ``labels`` and ``instances_id`` int64
-            (m,) of the detections that have an identity. A trajectory that the package
-            has not confirmed yet has none.
+            (m,) of the detections that have an identity. Trajectories that the package
+            has not confirmed yet have none.
 
         Raises:
             ValueError: If boxes or scores are not finite (the state is then as before
@@ -112,14 +112,14 @@ class LibraryTracker:
         """
         if data_sample.metainfo.get('frame_id') == 0:
             self.reset()
-        boxes, scores, labels = _selected(data_sample.pred_instances, self.score_thr)
+        boxes, scores, labels = _selected(data_sample, self.score_thr)
         present = sorted({*labels.tolist(), *self._of_class})
         image = None
         if self.needs_frames and present:
             if frame is None:
                 raise ValueError(
                     f"LibraryTracker('{self.name}'): found no frame in the context of "
-                    'track, which the motion of the camera is estimated from; give '
+                    'track, which is needed to estimate camera motion; pass '
                     'frame=..., or set model.tracker.enable_cmc=False'
                 )
             image = frame()
@@ -148,24 +148,25 @@ class LibraryTracker:
             ) from None
 
     def _begin(self) -> Any:
-        """Begin with a class, which had no detections in the frames before."""
+        """Return a tracker for a class that had no detections in earlier frames."""
         tracker = self._build()
         if getattr(tracker, 'cmc', None) is not None:
             self._camera = self._camera or _SharedCamera(tracker.cmc)
             tracker.cmc = self._camera
         if not self._first:
-            # All empty frames are one to the package: it is not the first any more.
+            # One empty frame does for all earlier ones: the package only distinguishes
+            # the first frame.
             tracker.update(_detections(*_nothing()[:3]))
         return tracker
 
     def _follow(
         self, label: int, found: 'Detections', image: np.ndarray | None
     ) -> tuple[np.ndarray, ...]:
-        """Track the detections of a class; return what has an identity."""
+        """Track the detections of a class; return those that have an identity."""
         tracker = self._of_class[label]
-        # Those that do not look at frames warn if they get one.
-        looks = {} if image is None else {'frame': image}
-        boxes, scores, labels, numbers = _confirmed(tracker.update(found, **looks))
+        # Trackers that use no frames warn if they get one.
+        context = {} if image is None else {'frame': image}
+        boxes, scores, labels, numbers = _confirmed(tracker.update(found, **context))
         for number in sorted(numbers.tolist()):
             if (label, number) not in self._identities:
                 self._identities[label, number] = self._next_identity
@@ -181,27 +182,26 @@ class LibraryTracker:
 
 @MODELS.register_module()
 class UpdateTracker:
-    """A tracker object of your own that takes and gives ``supervision.Detections``.
+    """A tracker object of your own that takes and returns ``supervision.Detections``.
 
-    It has ``update(detections)`` or ``update(detections, frame)``, which is called once
-    per frame, also without detections, and returns detections with ``tracker_id``:
-    integers that no two of them share. Those that are negative are left out.
-    ``detections`` have ``xyxy``, ``confidence`` and ``class_id``, best score first;
-    ``frame`` is uint8 (H, W, 3) BGR. It sees all classes at once: whether a detection
-    may continue a trajectory of another class is up to it.
+    Its method ``update(detections)`` or ``update(detections, frame)`` is called once
+    per frame, also without detections. It returns detections with ``tracker_id``,
+    unique integers; negative ones are left out. ``detections`` have ``xyxy``,
+    ``confidence`` and ``class_id``, best score first; ``frame`` is uint8 (H, W, 3) BGR.
+    The tracker gets all classes at once and decides itself whether a detection may
+    continue a trajectory of another class.
 
     Args:
         tracker: ``dict(type='package.module.Class', ...)`` with the arguments of the
-            class, of which each video gets a new object; or an object that has
-            ``reset()``.
+            class, which is built for each video; or an object with ``reset()``.
         score_thr: Only detections with a higher score are tracked.
 
     Attributes:
         needs_frames: Whether ``update`` takes a frame.
 
     Raises:
-        ValueError: If the tracker is not of this kind.
-        ModuleNotFoundError: If its module is not there.
+        ValueError: If the tracker does not have these methods.
+        ModuleNotFoundError: If its module does not exist.
     """
 
     def __init__(
@@ -220,13 +220,13 @@ class UpdateTracker:
             )
 
     def __deepcopy__(self, memo: dict) -> 'UpdateTracker':
-        """Return one for another video; nothing tracked yet if a config makes it."""
-        same = _is_config(self.tracker)
-        tracker = self.tracker if same else copy.deepcopy(self.tracker, memo)
+        """Return a tracker for another video; a config builds one that is empty."""
+        is_config = _is_config(self.tracker)
+        tracker = self.tracker if is_config else copy.deepcopy(self.tracker, memo)
         return type(self)(tracker, self.score_thr)
 
     def reset(self) -> None:
-        """Forget everything: a new video begins."""
+        """Start a new video and forget everything."""
         if _is_config(self.tracker):
             self._object = _build_object(self.tracker)
         else:
@@ -238,22 +238,22 @@ class UpdateTracker:
         frame: Callable[[], np.ndarray] | None = None,
         **_: object,
     ) -> InstanceData:
-        """Track the next frame; arguments and result are `LibraryTracker.track`'s.
+        """Track the next frame; see `LibraryTracker.track`.
 
         Raises:
             ValueError: If boxes or scores are not finite, the frame is missing, or
-                ``update`` returns something else than it should.
+                ``update`` returns anything but detections with unique numbers.
         """
         if data_sample.metainfo.get('frame_id') == 0:
             self.reset()
-        found = _detections(*_selected(data_sample.pred_instances, self.score_thr))
+        found = _detections(*_selected(data_sample, self.score_thr))
         name = type(self._object).__name__
         if not self.needs_frames:
             returned = self._object.update(found)
         elif frame is None:
             raise ValueError(
                 f'{name}.update takes a frame, but found none in the context of track; '
-                'give frame=...'
+                'pass frame=...'
             )
         else:
             returned = self._object.update(found, frame=frame())
@@ -272,21 +272,26 @@ class UpdateTracker:
 
 
 class _SharedCamera:
-    """The motion of the camera, estimated once per frame for the trackers of all.
+    """Camera motion, estimated once per frame for the trackers of all classes.
 
-    It stands in for the package's estimator.
+    It replaces the package's estimator.
     """
 
     def __init__(self, estimator: Any) -> None:
         self._estimator = estimator
 
     def begin(self, boxes: np.ndarray) -> None:
-        """Begin a frame with the boxes (n, 4) of what moves by itself."""
+        """Start a frame with the boxes (n, 4) of moving objects."""
         self._boxes = boxes
         self._motion: np.ndarray | None = None
 
     def estimate(self, frame: np.ndarray, boxes: np.ndarray | None) -> np.ndarray:
-        """Return the affine motion (2, 3) since the frame before."""
+        """Return the affine motion (2, 3) since the frame before.
+
+        Args:
+            frame: uint8 (H, W, 3) BGR.
+            boxes: Ignored: those of a single class.
+        """
         if self._motion is None:
             moving = self._boxes if len(self._boxes) else None
             self._motion = self._estimator.estimate(frame, moving)
@@ -295,18 +300,21 @@ class _SharedCamera:
 
 # ------------------------------------------------------------------- the container
 def _selected(
-    found: InstanceData, score_thr: float
+    data_sample: DetDataSample, score_thr: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes, scores and labels of the detections that are tracked.
+    """Return boxes, scores and labels of the detections that are tracked.
 
     Raises:
         ValueError: If boxes or scores are not finite.
     """
-    columns = as_arrays(found)
-    if not (np.isfinite(columns[0]).all() and np.isfinite(columns[1]).all()):
-        raise ValueError('boxes or scores of the detector are not finite')
-    boxes, scores, labels = (c[columns[1] > score_thr] for c in columns)
-    return boxes, scores, labels
+    boxes, scores, labels = as_arrays(data_sample.pred_instances)
+    check_finite(
+        np.column_stack([boxes, scores]),
+        'boxes or scores',
+        data_sample.metainfo.get('frame_id', -1),
+    )
+    rows = scores > score_thr
+    return boxes[rows], scores[rows], labels[rows]
 
 
 def _detections(
@@ -318,13 +326,13 @@ def _detections(
 
 
 def _nothing() -> tuple[np.ndarray, ...]:
-    """Boxes, scores, labels and identities of no object."""
+    """Return empty boxes, scores, labels and identities."""
     ids = np.zeros(0, np.int64)
     return np.zeros((0, 4), np.float32), np.zeros(0, np.float32), ids, ids
 
 
 def _confirmed(returned: 'Detections') -> tuple[np.ndarray, ...]:
-    """Boxes, scores, labels and numbers of what has a number that counts."""
+    """Return boxes, scores, labels and numbers of detections with a valid number."""
     if returned.tracker_id is None or not len(returned):
         return _nothing()
     numbers = np.asarray(returned.tracker_id)
@@ -350,7 +358,7 @@ def _as_tracks(
 
 # -------------------------------------------------------- objects from other packages
 def _find_class(name: str) -> type:
-    """Find a class of the package by the name that it gives it."""
+    """Find a class of the package by its ``tracker_id``."""
     try:
         package = import_module('trackers')
     except ModuleNotFoundError as error:
@@ -380,7 +388,7 @@ def _check_arguments(name: str, kind: type, arguments: Mapping[str, Any]) -> Non
 
 
 def _resolve(argument: str, value: Any) -> Any:
-    """Turn the name of a class of the package into what its trackers take."""
+    """Replace the name of a class of the package by the class or an object of it."""
     if argument not in _NAMED or not isinstance(value, str | Mapping):
         return value
     given = dict(value) if isinstance(value, Mapping) else {'type': value}
@@ -405,7 +413,7 @@ def _is_config(tracker: Any) -> bool:
 
 
 def _build_object(config: Mapping[str, Any]) -> Any:
-    """Build an object of a class that a config names in full."""
+    """Build an object from a config with the full name of its class."""
     arguments = dict(config)
     kind = arguments.pop('type', None)
     if isinstance(kind, str):
@@ -426,7 +434,7 @@ def _build_object(config: Mapping[str, Any]) -> Any:
     if not callable(kind):
         raise ValueError(
             f'model.tracker.tracker.type: found {config.get("type")!r}, expected '
-            "'package.module.Class' of a class that is there"
+            "'package.module.Class' of an existing class"
         )
     try:
         inspect.signature(kind).bind(**arguments)
@@ -435,16 +443,16 @@ def _build_object(config: Mapping[str, Any]) -> Any:
             f'model.tracker.tracker: {config["type"]} does not take {arguments}: '
             f'{error}'
         ) from None
-    except ValueError:  # compiled, and it does not say what it takes
+    except ValueError:  # compiled, without a signature
         pass
     return kind(**arguments)
 
 
 def _takes_frame(tracker: Any) -> bool:
-    """Whether ``update`` takes a frame beside the detections.
+    """Return whether ``update`` takes a frame in addition to the detections.
 
     Raises:
-        ValueError: If there is no such method, or it wants something else.
+        ValueError: If there is no such method, or it requires other arguments.
     """
     update = getattr(tracker, 'update', None)
     expected = 'expected update(detections) or update(detections, frame)'
@@ -454,7 +462,7 @@ def _takes_frame(tracker: Any) -> bool:
         )
     try:
         signature = inspect.signature(update)
-    except ValueError:  # compiled, and it does not say
+    except ValueError:  # compiled, without a signature
         return False
     takes = list(signature.parameters.values())
     required = [p.name for p in takes[1:] if p.default is p.empty and '*' not in str(p)]

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Birth and death of MOTR's tracks: a matter of scores alone."""
+"""MOTR's tracker, which starts and ends tracks by their scores."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +11,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from .assignment import check_finite
 from .fdta_tracker import as_arrays, as_instances
 
 
@@ -18,26 +19,26 @@ from .fdta_tracker import as_arrays, as_instances
 class MOTRTracker:
     """Keep the identities of track queries (arXiv 2105.03247, Sec. 3.5).
 
-    A detect query whose score reaches `newborn_thr` starts a track. A track whose
-    score falls below `keep_thr` is missed; a score of `newborn_thr` forgives all
-    misses, and one in between changes nothing. The track ends with the miss number
-    `miss_tolerance`.
+    A detect query whose score reaches `newborn_thr` starts a track. A track whose score
+    falls below `keep_thr` has a miss; a score of `newborn_thr` or more resets its
+    misses, and one in between changes nothing. The track ends at `miss_tolerance`
+    misses.
 
-    The object is the state of one video, its track queries among it; no network is
-    in it, and it copies nothing from the device.
+    The object is the state of one video, including its track queries. It contains no
+    network and copies nothing from the device.
 
     Args:
         newborn_thr: Lowest score that starts a track.
-        keep_thr: A track with a lower score is missed.
+        keep_thr: A track with a lower score has a miss.
         miss_tolerance: Number of misses that end a track; at least 1.
         det_thr: Only tracks with a higher score are reported.
-        area_thr: Only tracks with a larger area (pixels) are reported.
+        area_thr: Only tracks with a larger area (square pixels) are reported.
 
     Attributes:
         ids: (n,) int64 identities of the tracks.
-        misses: (n,) int64, how often each was missed since it was last seen well.
-        queries: What the next frame is asked with for the n tracks, made by the
-            model; None before the first frame.
+        misses: (n,) int64 misses of each since its score last reached `newborn_thr`.
+        queries: The model's track queries of the n tracks for the next frame; None
+            before the first frame.
 
     Raises:
         ValueError: If `miss_tolerance` is out of its range.
@@ -70,7 +71,11 @@ class MOTRTracker:
         self.queries: Any = None
 
     def detections(self, found: InstanceData) -> InstanceData:
-        """Return bboxes, scores and labels of the queries above `det_thr`."""
+        """Return bboxes, scores and labels of the queries above `det_thr`.
+
+        Args:
+            found: The ``pred_instances`` of a frame, as :meth:`track` takes them.
+        """
         boxes, scores, labels = as_arrays(found)
         confident = scores > self.det_thr
         return as_instances(boxes[confident], scores[confident], labels[confident])
@@ -82,16 +87,16 @@ class MOTRTracker:
         renew_queries: Callable[[Tensor], Any],
         **_: object,
     ) -> InstanceData:
-        """Judge the queries of the next frame.
+        """Track the next frame.
 
         Args:
             data_sample: ``frame_id`` (0 starts a sequence) and ``pred_instances`` on
                 the CPU, one per query: ``bboxes`` (Q, 4) float32 xyxy in pixels,
                 ``scores``, ``labels`` (Q,); detect queries first, then the tracks of
                 the frame before in their order.
-            renew_queries: Makes `queries` of the queries (n,) int64, on the CPU, that
-                follow a track into the next frame.
-            **_: What other trackers ask for.
+            renew_queries: Returns the track queries of the next frame, given the
+                indices (n,) int64, on the CPU, of the queries that hold a track.
+            **_: Arguments of other trackers.
 
         Returns:
             The tracks in the order of the queries, on the CPU: ``bboxes`` (n, 4),
@@ -109,8 +114,11 @@ class MOTRTracker:
                 f'{len(boxes)} queries: expected one for each of the {len(self.ids)} '
                 'tracks of the frame before, after the detect queries'
             )
-        if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
-            raise ValueError('boxes or scores of the detector are not finite')
+        check_finite(
+            np.column_stack([boxes, scores]),
+            'boxes or scores',
+            data_sample.metainfo.get('frame_id', -1),
+        )
         ids, misses = self._live(scores)
         alive = ids >= 0
         self.ids, self.misses = ids[alive], misses[alive]
@@ -122,7 +130,10 @@ class MOTRTracker:
         )
 
     def _live(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Identities (Q,), -1 without a track, and misses (Q,) after the frame."""
+        """Return identities (Q,), -1 without a track, and misses (Q,) after the frame.
+
+        Counts the new identities.
+        """
         num_detect = len(scores) - len(self.ids)
         ids = np.concatenate([np.full(num_detect, -1), self.ids])
         misses = np.concatenate([np.zeros(num_detect, np.int64), self.misses])

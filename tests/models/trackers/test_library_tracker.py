@@ -266,7 +266,7 @@ def test_bad_detections_leave_the_state_alone(kind):
         found[0] = np.ones((2, 4), np.float32)
         found[1], found[2] = np.ones(2, np.float32), np.zeros(2, int)
         found[column][0] = value
-        with pytest.raises(ValueError, match='not finite'):
+        with pytest.raises(ValueError, match='for 1 of 2 detections in frame 5'):
             tracker.track(sample_of(5, *found))
     other = LibraryTracker('cbiou') if kind else UpdateTracker(Numbering())
     expected = run(other, video)

@@ -111,7 +111,7 @@ def test_no_track_is_lost_to_bad_input():
     _track(tracker, [0.9, 0.9, 0.1, 0.1])
     with pytest.raises(ValueError, match='1 queries: expected one for each of the 2'):
         _track(tracker, [0.9])
-    with pytest.raises(ValueError, match='not finite'):
+    with pytest.raises(ValueError, match='scores: found NaN or infinity for 1 of 6'):
         _track(tracker, [0.1] * 5 + [float('nan')])
     assert tracker.ids.tolist() == [0, 1]
     with pytest.raises(ValueError, match=r'tracker\.miss_tolerance'):
