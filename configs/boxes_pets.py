@@ -13,19 +13,23 @@ _base_ = [
 model = dict(_base_.association, **_base_.oracle)
 
 train_pipeline = _base_.box_train_pipeline
+# Few people walk in the first half. Without crops the places where they do are learned.
+train_pipeline.insert(2, dict(type='ClipRandomCrop', min_size=288, max_size=768))
 # As YOLOX-nano is on the first half, above a score of 0.5: it misses 8 % of the boxes
 # that nothing covers and 88 % of those nearly all covered, and gives 0.83 false boxes
-# per frame. Jitter is what changes from frame to frame.
-train_pipeline[2].update(
+# per frame. Jitter of x, y, width and height lies between what changes from frame to
+# frame, 0.056, 0.015, 0.089, 0.027, and all that differs from the truth, 0.123, 0.030,
+# 0.156, 0.050: people are narrow, and their widths are found worst.
+train_pipeline[3].update(
     miss_prob=0.08,
     covered_miss_prob=0.9,
     false_rate=0.8,
-    jitter=0.055,
+    jitter=[0.08, 0.02, 0.12, 0.035],
     score=0.81,
     false_score=0.67,
     score_noise=0.08,
 )
-train_pipeline[3].update(num_groups=2, vocab=16, occlusion_prob=0.3, switch_prob=0.05)
+train_pipeline[4].update(num_groups=2, vocab=16, occlusion_prob=0.3, switch_prob=0.05)
 
 half = dict(
     _base_.val_dataloader['dataset'],
@@ -43,8 +47,7 @@ val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=half)
 test_dataloader = dict(val_dataloader, dataset=dict(half, half='second'))
 
 # Minutes on one thread.
-max_iters = 400
+max_iters = 1600
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = _base_.param_scheduler
 param_scheduler[1].update(end=max_iters, T_max=max_iters - _base_.warmup_iters)
-optim_wrapper = dict(optimizer=dict(lr=5e-4))

@@ -12,8 +12,9 @@ model = dict(
     _delete_=True,
     data_preprocessor=_base_.model.data_preprocessor,
     detector=_base_.model.detector,
-    # Above this score boxes_pets.py was set to what the detector finds.
-    tracker=dict(_base_.association.tracker, det_thr=0.5),
+    # Above det_thr boxes_pets.py was set to what the detector finds. newborn_thr was
+    # chosen on the first half.
+    tracker=dict(_base_.association.tracker, det_thr=0.5, newborn_thr=0.6),
 )
 # The name of published weights, or a path.
 detector_checkpoint = 'yolox-nano'

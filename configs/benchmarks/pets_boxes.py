@@ -10,6 +10,6 @@ entries = [
     dict(
         name='Boxes',
         config='boxes_yolox-nano_pets',
-        checkpoint='boxes_pets/iter_400.pth',
+        checkpoint='boxes_pets/iter_1600.pth',
     ),
 ]
