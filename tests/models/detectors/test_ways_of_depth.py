@@ -123,6 +123,7 @@ def test_a_graph_has_what_detection_needs(way: dict):
     """A half open gate as PyTorch has it, and nothing of depth that no query sees."""
     config = small_config()
     config.detector.merge(way)
+    config.detector.decoder.num_layers = 2
     model = build(config).eval()
     with torch.no_grad():
         for name, weight in model.detector.named_parameters():
