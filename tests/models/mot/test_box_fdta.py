@@ -131,6 +131,49 @@ def test_the_detector_stays_as_it_is_and_learns_nothing():
         assert torch.equal(value, before[name])
 
 
+def test_detections_are_matched_with_the_objects_that_they_cover():
+    """Annotations are in pixels of the input, detections in those of the original."""
+    model = small_model()
+    model.tracker.det_thr = 0.3
+    frame = DetDataSample(metainfo=dict(img_shape=(64, 96), ori_shape=(192, 96)))
+    frame.gt_instances = InstanceData(
+        bboxes=torch.tensor(
+            [[10.0, 10, 30, 50], [50, 5, 80, 60], [0, 0, 8, 8], [90, 60, 96, 64]]
+        )
+    )
+    found = InstanceData(
+        bboxes=torch.tensor(
+            [
+                [51.0, 15, 80, 180],  # the second object
+                [10, 36, 30, 150],  # the first, by 0.95
+                [10, 30, 30, 150],  # the first, exactly, with too low a score
+                [0, 0, 8, 11],  # the third, by 0.46
+            ]
+        ),
+        scores=torch.tensor([0.9, 0.8, 0.3, 0.7]),
+    )
+
+    def detect(imgs, frames):
+        frames[0].pred_instances = found
+        return frames
+
+    model.detect = detect
+    (table,), (match,) = model._detected(torch.zeros(1, 3, 64, 96), [frame])
+    assert match.tolist() == [1, 0, -1, -1]
+    torch.testing.assert_close(
+        table, box_rows(found.bboxes, found.scores, (192, 96)), rtol=0, atol=0
+    )
+
+
+@torch.no_grad()
+def test_a_temporal_adapter_refines_the_history():
+    model = small_model().eval()
+    rows, masks = torch.rand(5, 3, 5), torch.zeros(5, 3, dtype=torch.bool)
+    with_adapter = model.refine(rows, masks)
+    model.temporal_adapter = None
+    assert not torch.allclose(model.refine(rows, masks), with_adapter, atol=1e-3)
+
+
 def test_clips_without_objects_have_a_loss():
     model = small_model().train()
     clip = without_pixels(make_clip(num_frames=3, size=SIZE, num_objects=0))

@@ -107,6 +107,29 @@ def test_tracks_are_those_of_mmdetections_own_models(name: str):
         assert total > 60
 
 
+@pytest.mark.parametrize('name', [*OF_MMDETECTION, 'iou-embedding'])
+def test_the_order_of_detections_does_not_matter(name: str):
+    """Detections of a store come in another order; numbers go to the best first."""
+
+    class Reversed(PaintedDetector):
+        def predict(self, imgs: Tensor, frames: list, rescale: bool = True) -> list:
+            for frame in super().predict(imgs, frames):
+                found = frame.pred_instances
+                order = torch.arange(len(found)).flip(0)
+                frame.pred_instances = InstanceData(
+                    **{key: value[order] for key, value in found.items()}
+                )
+            return frames
+
+    pictures = [x + 1e-3 * torch.arange(8)[:, None] for x in video(4)]  # no equal score
+    model = with_tracker(name)
+    expected = [rows(model.predict(x, clip(t))) for t, x in enumerate(pictures)]
+    model.detector = Reversed()
+    found = [rows(model.predict(x, clip(t))) for t, x in enumerate(pictures)]
+    assert sum(map(len, expected)) > 60
+    assert found == expected
+
+
 def images(name: str, seed: int) -> list[Tensor]:
     if name not in ('fdta', 'motip', 'motr'):
         return video(seed, num_frames=12)
