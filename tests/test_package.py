@@ -225,7 +225,9 @@ def test_a_source_archive_holds_what_it_takes_to_build(project):
 def test_the_citation_is_of_the_last_release():
     citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
     assert citation['cff-version'] == '1.2.0'
+    release = f'## [{citation["version"]}] - {citation["date-released"]}'
     assert citation['version'] == released_versions()[0]
+    assert release in (ROOT / 'CHANGELOG.md').read_text().splitlines()
     assert citation['repository-code'] == __repository__
     for work in (citation, *citation['references']):
         # What version 1.2.0 of the format demands, here and of references.
