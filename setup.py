@@ -37,18 +37,38 @@ def absolute_links(text: str, repository: str, tag: str) -> str:
     """Return Markdown whose relative links lead to the files of `tag`.
 
     PyPI shows the README without the files around it. Links get the repository's page
-    of the file, images its bytes. Anchors within the page and code stay as they are.
+    of the file, images its bytes; links of HTML tags (`href`, `src`, `srcset`) too.
+    Anchors within the page and code stay as they are.
     """
+
+    def address(target: str, kind: str) -> str:
+        if re.match(r'[a-z]+:|#|//', target):
+            return target
+        return f'{repository}/{kind}/{tag}/{target}'
+
+    def absolute_attribute(match: re.Match) -> str:
+        space, name, quote, links = match.groups()
+        kind = 'blob' if name == 'href' else 'raw'
+        # A srcset has several links, each with a condition.
+        parts = links.split(',') if name == 'srcset' else [links]
+        joined = ', '.join(address(part.strip(), kind) for part in parts)
+        return f'{space}{name}={quote}{joined}{quote}'
 
     def absolute(match: re.Match) -> str:
         if match['code']:
             return match['code']
+        if match['tag']:
+            return re.sub(attribute, absolute_attribute, match['tag'])
         kind = 'raw' if match['image'] else 'blob'
-        return f'{match["start"]}{repository}/{kind}/{tag}/{match["target"]}'
+        return match['start'] + address(match['target'], kind)
 
     code = r'(?P<code>^```.*?^```|`[^`\n]+`)'
-    link = r'(?P<start>(?P<image>!)\[[^][]*\]\(|\]\()(?![a-z]+:|#)(?P<target>[^)]+)'
-    return re.sub(f'{code}|{link}', absolute, text, flags=re.MULTILINE | re.DOTALL)
+    tags = r"""(?P<tag><(?:a|img|source)\s(?:[^>"']|"[^"]*"|'[^']*')*>)"""
+    attribute = r"""(\s)(href|src|srcset)=(["'])(.*?)\3"""
+    link = r'(?P<start>(?P<image>!)\[[^][]*\]\(|\]\()(?P<target>[^)]+)'
+    return re.sub(
+        f'{code}|{tags}|{link}', absolute, text, flags=re.MULTILINE | re.DOTALL
+    )
 
 
 class BuildWithMim(build_py):
@@ -119,7 +139,7 @@ setup(
         'Changelog': f'{REPOSITORY}/blob/{TAG}/CHANGELOG.md',
         'Issues': f'{REPOSITORY}/issues',
     },
-    license='Apache-2.0',
+    license_expression='Apache-2.0',
     license_files=['LICENSE', 'NOTICE'],
     keywords=(
         'multi-object tracking, MOT, video, computer vision, MMDetection, '

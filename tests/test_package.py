@@ -42,17 +42,26 @@ def test_docker_sees_what_a_build_needs_and_the_family_s_pytorch():
     assert f' {pinned[0]} ' in (ROOT / 'docker/cpu.Dockerfile').read_text()
 
 
+def tracked() -> set[str]:
+    """The files of the checkout that git knows."""
+    listed = subprocess.run(
+        ['git', 'ls-files', '-z'], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    names = listed.stdout.split('\0')
+    return {name for name in names if name and (ROOT / name).is_file()}
+
+
+def copy_tracked(folder):
+    for name in tracked():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
 @pytest.fixture(scope='module')
 def project(tmp_path_factory):
     """A copy of the project, so that building leaves the checkout as it is."""
-    copy = tmp_path_factory.mktemp('project')
-    ignore = shutil.ignore_patterns('__pycache__', '.mim')
-    for name in PARTS:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, copy / name, ignore=ignore)
-        else:
-            shutil.copy2(ROOT / name, copy / name)
-    return copy
+    return copy_tracked(tmp_path_factory.mktemp('project'))
 
 
 def build(project, hook):
@@ -68,12 +77,16 @@ def build(project, hook):
     return project / 'out' / run.stdout.splitlines()[-1]
 
 
-@pytest.fixture(scope='module')
-def wheel(project, tmp_path_factory):
-    folder = tmp_path_factory.mktemp('wheel')
+def build_wheel(project, folder):
+    """Build a wheel and unpack it into a folder."""
     with zipfile.ZipFile(build(project, 'build_wheel')) as archive:
         archive.extractall(folder)
     return folder
+
+
+@pytest.fixture(scope='module')
+def wheel(project, tmp_path_factory):
+    return build_wheel(project, tmp_path_factory.mktemp('wheel'))
 
 
 def files(folder):
@@ -204,22 +217,100 @@ def test_the_page_on_pypi_has_no_relative_link(wheel):
     assert 'Typing :: Typed' in found.get_all('Classifier')
 
 
+HTML = """
+<a href="docs/video.md"><img alt="a > b" src='docs/a.png' width="9"/></a>
+<picture><source media="(x)" srcset="docs/a.webp 1x, https://b.c/d.webp 2x"></picture>
+<a href="#limits">in the page</a> `<img src="docs/a.png">` <img
+src="https://b.c/d.png">
+
+```html
+<a href="docs/video.md">code</a>
+```
+"""
+
+
+def test_html_links_of_the_page_on_pypi_are_absolute(project, tmp_path):
+    """The page is made by setup.py, here of a README with HTML."""
+    names = ('setup.py', 'pyproject.toml', 'LICENSE', 'NOTICE', 'mmfdta/version.py')
+    for path in (*(project / 'requirements').iterdir(), *map(project.joinpath, names)):
+        copy = tmp_path / path.relative_to(project)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy2(path, copy)
+    (tmp_path / 'README.md').write_text(HTML, encoding='utf-8')
+    (tmp_path / 'out').mkdir()
+    metadata = build(tmp_path, 'prepare_metadata_for_build_wheel') / 'METADATA'
+    page = Parser().parsestr(metadata.read_text(encoding='utf-8')).get_payload()
+    branch = 'main' if '.dev' in __version__ else f'v{__version__}'
+    raw, blob = (f'{__repository__}/{kind}/{branch}/docs' for kind in ('raw', 'blob'))
+    changes = (
+        ('<a href="docs/video.md"><img', f'<a href="{blob}/video.md"><img'),
+        ("src='docs/a.png' width", f"src='{raw}/a.png' width"),
+        ('docs/a.webp 1x', f'{raw}/a.webp 1x'),
+    )
+    expected = HTML
+    for before, after in changes:
+        assert expected.count(before) == 1
+        expected = expected.replace(before, after)
+    assert page.strip() == expected.strip()
+
+
 def test_a_wheel_carries_license_and_notice(project, wheel):
     (info,) = wheel.glob('*.dist-info')
+    metadata = Parser().parsestr((info / 'METADATA').read_text(encoding='utf-8'))
+    assert metadata['License-Expression'] == 'Apache-2.0'
+    assert metadata.get_all('License-File') == ['LICENSE', 'NOTICE']
     for name in ('LICENSE', 'NOTICE'):
         (shipped,) = info.rglob(name)
         assert shipped.read_bytes() == (ROOT / name).read_bytes()
 
 
-def test_a_source_archive_holds_what_it_takes_to_build(project):
-    with tarfile.open(build(project, 'build_sdist')) as archive:
-        names = {name.partition('/')[2] for name in archive.getnames()}
-    for part in PARTS:
-        if (project / part).is_dir():
-            wanted = {f'{part}/{name}' for name in files(project / part)}
-            assert wanted <= names, sorted(wanted - names)[:5]
-        else:
-            assert part in names
+# For work on mmfdta, for which one takes a checkout.
+NOT_IN_SOURCE_ARCHIVE = (
+    *('.ci/', '.github/', 'benchmarks/', 'docker/', 'docs/', 'tests/'),
+    *('.dockerignore', '.gitignore', '.proselintrc.json', 'Makefile'),
+    *('CODE_OF_CONDUCT.md', 'SECURITY.md'),
+)
+# What work in a checkout leaves: caches, results of the notebook, an older build.
+STRAYS = (
+    *('data/own/gt.txt', 'work_dirs/run/config.py', 'dist/old.py', 'notes.txt'),
+    *('examples/work_dirs/tutorial/config.py', 'examples/data/minidance.json'),
+    'examples/.ipynb_checkpoints/mmfdta_tutorial-checkpoint.ipynb',
+    *('configs/__pycache__/fdta_mini.cpython-311.pyc', 'mmfdta/.mim/tools/train.py'),
+    *('tests/test_mine.py', 'mmfdta/minidance/weights/mine.npz', '.venv/lib/site.py'),
+)
+
+
+@pytest.fixture(scope='module')
+def source_archive(tmp_path_factory):
+    """The source archive of a checkout in which somebody works, unpacked."""
+    checkout = copy_tracked(tmp_path_factory.mktemp('checkout'))
+    for name in STRAYS:
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).touch()
+    folder = tmp_path_factory.mktemp('archive')
+    with tarfile.open(build(checkout, 'build_sdist')) as archive:
+        archive.extractall(folder, filter='data')
+    (unpacked,) = folder.iterdir()
+    return unpacked
+
+
+def test_a_source_archive_holds_what_git_knows_but_for_the_listed(source_archive):
+    made = {'PKG-INFO', 'setup.cfg'}
+    found = {n for n in files(source_archive) if not n.startswith('mmfdta.egg-info/')}
+    names = tracked()
+    for part in NOT_IN_SOURCE_ARCHIVE:
+        assert any(name.startswith(part) for name in names), f'{part}: there is none'
+    wanted = {name for name in names if not name.startswith(NOT_IN_SOURCE_ARCHIVE)}
+    assert found - made == wanted
+
+
+def test_a_wheel_of_the_source_archive_is_that_of_the_checkout(
+    source_archive, wheel, tmp_path
+):
+    again = build_wheel(source_archive, tmp_path)
+    assert files(again) == files(wheel)
+    for name in files(wheel):
+        assert (again / name).read_bytes() == (wheel / name).read_bytes(), name
 
 
 def test_the_citation_is_of_the_last_release():
