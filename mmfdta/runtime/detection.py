@@ -86,7 +86,7 @@ def yolox_detections(
     shapes = zip(resized_shapes, original_shapes, strict=True)
     for i, ((height, width), (old_height, old_width)) in enumerate(shapes):
         scores = outputs['scores'][i]
-        chosen = scores >= threshold
+        chosen = ~(scores < threshold)  # NaN stays: the tracker refuses it
         scores, labels = scores[chosen], outputs['labels'][i][chosen]
         factor = (width / old_width, height / old_height) * 2
         bboxes = outputs['boxes'][i][chosen] / np.array(factor, dtype=np.float32)

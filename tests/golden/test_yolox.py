@@ -16,6 +16,7 @@ from weights import golden_weights
 
 from mmfdta.checkpoints import CheckpointError, convert_state_dict
 from mmfdta.models.detectors.yolox import find_on_host, is_yolox
+from mmfdta.models.trackers import new_tracker
 
 FOLDER = Path(__file__).parent / 'yolox'
 CONFIG = Path(__file__).parents[2] / 'configs/bytetrack_yolox-x_dancetrack.py'
@@ -181,9 +182,8 @@ def test_choosing_on_the_host_is_mmdetection_s(golden, tracker, classes):
             conv.weight = torch.nn.Parameter(torch.randn(classes, 64, 1, 1))
             conv.bias = torch.nn.Parameter(torch.randn(classes))
     image = torch.from_numpy(golden['out_network_input'])
-    # The last has nothing above the threshold.
-    imgs = torch.stack([image, image.flip(-1), torch.full_like(image, torch.nan)])
-    shapes = [(120, 180), (60, 90), (60, 90)]
+    imgs = torch.stack([image, image.flip(-1)])
+    shapes = [(120, 180), (60, 90)]
     frames = [
         DetDataSample(
             metainfo=dict(ori_shape=shape, scale_factor=(90 / shape[1], 60 / shape[0]))
@@ -191,16 +191,30 @@ def test_choosing_on_the_host_is_mmdetection_s(golden, tracker, classes):
         for shape in shapes
     ]
     assert is_yolox(model.detector)
-    found = find_on_host(model.detector, imgs, frames)
-    expected = model.detector.predict(imgs, frames)
-    counts = [len(instances) for instances in found]
-    assert counts[0] > 10 and counts[1] > 10 and counts[2] == 0
-    for mine, sample in zip(found, expected, strict=True):
-        theirs = sample.pred_instances
-        assert set(mine.keys()) == set(theirs.keys())
-        for name, column in theirs.items():
-            assert mine[name].dtype == column.dtype
-            torch.testing.assert_close(mine[name], column, rtol=0, atol=0)
+    counts = []
+    for threshold in (head.test_cfg.score_thr, 1.0):  # nothing is above the second
+        head.test_cfg.score_thr = threshold
+        found = find_on_host(model.detector, imgs, frames)
+        expected = model.detector.predict(imgs, frames)
+        counts += [len(instances) for instances in found]
+        for mine, sample in zip(found, expected, strict=True):
+            theirs = sample.pred_instances
+            assert set(mine.keys()) == set(theirs.keys())
+            for name, column in theirs.items():
+                assert mine[name].dtype == column.dtype
+                torch.testing.assert_close(mine[name], column, rtol=0, atol=0)
+    assert counts[0] > 10 and counts[1] > 10 and counts[2:] == [0, 0]
+
+
+@torch.no_grad()
+def test_scores_that_are_nan_are_refused_and_not_dropped(golden, tracker):
+    """MMDetection finds nothing in such a frame, as if it were empty."""
+    image = torch.from_numpy(golden['out_network_input'])
+    meta = dict(ori_shape=(60, 90), scale_factor=(1, 1), frame_id=0)
+    frame = DetDataSample(metainfo=meta)
+    tracker.detect(torch.full_like(image, torch.nan)[None], [frame])
+    with pytest.raises(ValueError, match='found NaN .* frame 0'):
+        tracker.associate(frame, new_tracker(tracker))
 
 
 def _suppress(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> list[int]:

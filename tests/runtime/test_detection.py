@@ -15,6 +15,7 @@ from mmfdta.runtime.detection import (
     suppress,
     yolox_detections,
 )
+from mmfdta.runtime.trackers import build_tracker
 
 
 def random_boxes(count: int, seed: int, step: float = 0.0) -> tuple:
@@ -117,7 +118,7 @@ class _Frame:
 def test_yolox_boxes_below_the_threshold_are_dropped_before_the_others():
     """In pixels of the frame: a box is kept at the threshold itself."""
     boxes, _, labels = random_boxes(4, 0)
-    scores = np.array([0.1, 0.5, 0.3, np.nan], np.float32)
+    scores = np.array([0.1, 0.5, 0.3, 0.299], np.float32)
     outputs = dict(boxes=boxes[None], scores=scores[None], labels=labels[None])
     test_cfg = dict(score_thr=0.3, nms=dict(type='nms', iou_threshold=1.0))
     (found,) = yolox_detections(outputs, [(60, 90)], [(120, 270)], test_cfg)
@@ -125,3 +126,15 @@ def test_yolox_boxes_below_the_threshold_are_dropped_before_the_others():
     np.testing.assert_array_equal(found.labels, labels[[1, 2]])
     expected = boxes[[1, 2]] * np.array([3, 2, 3, 2])
     np.testing.assert_allclose(found.bboxes, expected, rtol=1e-6)
+
+
+def test_a_score_that_is_nan_reaches_the_tracker_which_refuses_it():
+    boxes, _, labels = random_boxes(3, 0)
+    scores = np.array([0.1, np.nan, 0.8], np.float32)
+    outputs = dict(boxes=boxes[None], scores=scores[None], labels=labels[None])
+    test_cfg = dict(score_thr=0.3, nms=dict(type='nms', iou_threshold=1.0))
+    (found,) = yolox_detections(outputs, [(60, 90)], [(60, 90)], test_cfg)
+    assert len(found.scores) == 2
+    tracker = build_tracker(dict(type='ByteTracker'))
+    with pytest.raises(ValueError, match='NaN or infinity for 1 of 2 .* frame 0'):
+        tracker.track(0, found.bboxes, found.scores, found.labels)

@@ -46,11 +46,12 @@ def find_on_host(
     found = []
     for table in to_host(torch.cat(locations(head, *levels), dim=-1)):
         scores = table[:, 4] * table[:, 5]
-        # A clone, because MMDetection changes boxes in place.
+        # A score that is NaN stays, so that the tracker refuses it. A clone, because
+        # MMDetection changes boxes in place.
         found.append(
             InstanceData(
                 bboxes=table[:, :4].clone(), scores=scores, labels=table[:, 6].long()
-            )[scores >= head.test_cfg.score_thr]
+            )[~(scores < head.test_cfg.score_thr)]
         )
     return [
         head._bbox_post_process(

@@ -4,6 +4,7 @@
 from abc import abstractmethod
 from typing import Any
 
+import numpy as np
 import torch
 from mmdet.models.mot import BaseMOTModel
 from mmdet.registry import MODELS
@@ -16,6 +17,7 @@ from mmfdta.utils.instances import take_rows
 from mmfdta.utils.original_frame import frame_context
 
 from ..detectors.yolox import find_on_host, is_yolox
+from ..trackers.assignment import check_finite
 from ..trackers.kinds import find_kind
 
 _HOST_COLUMNS = ('bboxes', 'scores', 'labels')
@@ -158,9 +160,18 @@ class TrackingByDetection(OnlineTracker):
 
         The tracker gets them sorted by score, the best first, and the frame itself if
         it ``needs_frames``, see :mod:`mmfdta.utils.original_frame`.
+
+        Raises:
+            ValueError: If boxes or scores are not finite, of which MMDetection's
+                trackers make other tracks without an error.
         """
         tracker = self.tracker if tracker is None else tracker
         found = best_first(frame)
+        check_finite(
+            np.column_stack([found.bboxes.numpy(), found.scores.numpy()]),
+            'boxes or scores',
+            frame.metainfo.get('frame_id', -1),
+        )
         frame.pred_det_instances = InstanceData(
             **{name: found.get(name) for name in _HOST_COLUMNS}
         )

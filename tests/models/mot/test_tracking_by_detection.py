@@ -256,3 +256,20 @@ def test_a_tracker_that_compares_crops_is_refused():
     tracker.reid = dict(num_samples=10)
     with pytest.raises(ValueError, match=r'model\.tracker\.reid: SORTTracker'):
         TrackingByDetection(dict(type='PaintedDetector'), tracker)
+
+
+@pytest.mark.parametrize('broken', [0, 4], ids=['box', 'score'])
+@pytest.mark.parametrize('name', [*OF_MMDETECTION, 'iou-embedding'])
+def test_detections_that_are_not_finite_are_refused(name: str, broken: int):
+    model, fresh = with_tracker(name), with_tracker(name)
+    frames = video(3, 4)
+    frames = [torch.cat([x, x[..., -1:, :]], dim=-2) for x in frames]
+    bad = frames[2].clone()
+    bad[0, 0, 0, 3, broken] = torch.inf
+    for t, image in enumerate(frames):
+        if t == 2:
+            with pytest.raises(ValueError, match='infinity for 1 of .* in frame 2'):
+                model.predict(bad, clip(t))
+        assert rows(model.predict(image, clip(t))) == rows(
+            fresh.predict(image, clip(t))
+        )
