@@ -9,13 +9,11 @@ from mmdet.structures import OptSampleList, SampleList
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
+from mmfdta.ops.deformable_attention.levels import LevelShapes, level_starts
 from mmfdta.ops.processor import is_recorded
 from mmfdta.utils.transfers import to_device
 
 from ..layers import in_float32
-
-LevelShapes = tuple[tuple[int, int], ...]
-"""Height and width of each feature level."""
 
 
 class Encoder(BaseModule):
@@ -331,7 +329,7 @@ def padding_of(
     """Find the padding of feature levels.
 
     Args:
-        sizes: Height and width of F frames without padding, int64 (F, 2).
+        sizes: Height and width of F frames without padding, (F, 2).
         input_shape: Height and width with padding.
         level_shapes: Sizes of the L levels.
 
@@ -381,8 +379,7 @@ def level_tensors(
     Returns:
         int64 (L, 2) heights and widths, and int64 (L,), the first token of each level.
     """
-    sizes = [height * width for height, width in level_shapes]
-    starts = [sum(sizes[:level]) for level in range(len(sizes))]
+    starts = level_starts(level_shapes)
     numbers = [*(n for shape in level_shapes for n in shape), *starts]
     filled = [torch.full((), n, dtype=torch.int64, device=device) for n in numbers]
     shapes = torch.stack(filled[: -len(starts)]).view(-1, 2)

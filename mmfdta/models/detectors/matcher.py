@@ -14,6 +14,8 @@ from torch import Tensor
 from mmfdta.ops.box_overlaps import generalized_iou
 from mmfdta.utils.transfers import to_device, to_host
 
+from .base import padding_of
+
 
 @dataclass
 class ClipTargets:
@@ -93,12 +95,8 @@ class ClipTargets:
             (F, h, w) bool, True = padding; a cell is padding if the pixel that nearest
             interpolation reads for it is.
         """
-        beyond = [
-            torch.arange(n, device=self.boxes.device) * full // n
-            >= self.image_sizes[:, axis, None]
-            for axis, (n, full) in enumerate(zip(size, self.batch_shape, strict=True))
-        ]
-        return beyond[0][:, :, None] | beyond[1][:, None, :]
+        (mask,), _ = padding_of(self.image_sizes, self.batch_shape, (size,))
+        return mask
 
 
 @dataclass

@@ -9,8 +9,10 @@ from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from torch import Tensor, nn
 
+from mmfdta.ops.deformable_attention.levels import LevelShapes
+
 from ..layers import DetrAttention, in_float32
-from .base import FrameDetector, LevelShapes
+from .base import FrameDetector
 from .layers import FDTADecoder, FDTADecoderLayer
 from .outputs import DetectorOutputs
 

@@ -213,15 +213,12 @@ def _joint_index(frames: list[MatchedFrame]) -> Tensor:
 
 def _joint_targets(targets: ClipTargets) -> ClipTargets:
     """Return the objects of all frames as if they were in one frame."""
-    width = targets.valid.shape[1]
-    places = [
-        frame * width + box
-        for frame, number in enumerate(targets.num_valid)
-        for box in range(number)
-    ]
-    (index,) = to_device(
-        [torch.tensor(places, dtype=torch.int64)], targets.boxes.device
+    # On the host, where the numbers of boxes are known.
+    valid = (
+        torch.arange(targets.valid.shape[1]) < torch.tensor(targets.num_valid)[:, None]
     )
+    places = valid.flatten().nonzero()[:, 0]
+    (index,) = to_device([places], targets.boxes.device)
 
     def join(values: Tensor) -> Tensor:
         return values.flatten(0, 1).index_select(0, index)[None]
