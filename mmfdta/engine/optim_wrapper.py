@@ -284,6 +284,9 @@ class IterWarmupLR(LinearLR):
         begin: First step of the warm-up.
         end: Step after the last one.
         **kwargs: Arguments of MMEngine's ``LinearLR``.
+
+    Raises:
+        ValueError: If it would end before it begins.
     """
 
     def __init__(
@@ -294,6 +297,11 @@ class IterWarmupLR(LinearLR):
         end: int,
         **kwargs: Any,
     ) -> None:
+        if end <= begin:
+            raise ValueError(
+                f'IterWarmupLR: found begin={begin} and end={end}, expected a later '
+                'end; leave it out of param_scheduler to train without a warm-up'
+            )
         super().__init__(
             optimizer, start_factor=1 / (end - begin), begin=begin, end=end, **kwargs
         )

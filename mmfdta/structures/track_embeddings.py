@@ -98,6 +98,12 @@ class TrackEmbeddings:
             raise ValueError(
                 f'{path}: found {shapes}, expected N numbers each and embeddings (N, C)'
             )
+        for name in names[:-1]:
+            if found[name].dtype.kind not in 'iu':
+                raise ValueError(
+                    f'{path}: found {name} of type {found[name].dtype}, expected whole '
+                    'numbers'
+                )
         if not np.isfinite(embeddings).all():
             raise ValueError(
                 f'{path}: found embeddings that are not finite, expected numbers'

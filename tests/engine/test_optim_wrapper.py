@@ -179,3 +179,10 @@ def test_warm_up_counts_epochs_in_iterations():
         optimizer.step()
         scheduler.step()
     assert optimizer.param_groups[0]['lr'] == pytest.approx(1.0)
+
+
+def test_a_warm_up_that_ends_before_it_begins_is_refused():
+    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
+    for begin, end in ((0, 0), (5, 3)):
+        with pytest.raises(ValueError, match=f'begin={begin} and end={end}'):
+            IterWarmupLR(optimizer, begin, end=end)

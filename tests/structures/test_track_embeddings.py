@@ -59,6 +59,9 @@ def test_arrays_that_do_not_fit_are_refused(tmp_path):
     np.savez(path, **{**vars(some()), 'embeddings': np.full((3, 2), np.nan)})
     with pytest.raises(ValueError, match='not finite'):
         TrackEmbeddings.load(path)
+    np.savez(path, **{**vars(some()), 'identity': np.array([1, 2.5, 3])})
+    with pytest.raises(ValueError, match='identity of type float64, expected whole'):
+        TrackEmbeddings.load(path)
     np.savez(path, **{**vars(some()), 'frame': np.array([1, 2, {}], dtype=object)})
     with pytest.raises(ValueError, match='found no'):
         TrackEmbeddings.load(path)

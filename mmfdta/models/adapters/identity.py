@@ -25,6 +25,9 @@ class IdentityAdapter(BaseModule):
             iterations it means passes over the data, which ``ResumableIterTrainLoop``
             counts.
         init_cfg: Initialisation config.
+
+    Raises:
+        ValueError: If there is no layer, or a chunk has no frame.
     """
 
     # The optimiser does not change the projection while there is no loss, see
@@ -42,6 +45,13 @@ class IdentityAdapter(BaseModule):
         init_cfg: OptMultiConfig = None,
     ) -> None:
         super().__init__(init_cfg)
+        for name, number in dict(
+            num_layers=num_layers, chunk_frames=chunk_frames
+        ).items():
+            if number < 1:
+                raise ValueError(
+                    f'model.identity_adapter.{name} = {number}, expected at least 1'
+                )
         layers: list[nn.Module] = [nn.Linear(embed_dims, hidden_channels)]
         for _ in range(num_layers - 1):
             layers += [

@@ -94,11 +94,22 @@ class QuerySampling:
             overlaps it most is inserted.
         min_iou: A query continues if it overlapped its object more than this when the
             object was last visible (Sec. 3.5).
+
+    Raises:
+        ValueError: If a probability is not in 0..1.
     """
 
     drop_prob: float = 0.1
     insert_prob: float = 0.3
     min_iou: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ('drop_prob', 'insert_prob'):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f'model.query_sampling.{name} = {getattr(self, name)}, expected '
+                    '0 to 1'
+                )
 
     def __call__(self, identities: Tensor, ious: Tensor, boxes: Tensor) -> Tensor:
         """Choose queries, with random numbers of PyTorch's global generator.

@@ -56,8 +56,18 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
         Returns:
             ``inputs`` with float tensors (B, T, C, H, W), and ``data_samples``, still
             on the host, whose frames have ``batch_input_shape``.
+
+        Raises:
+            ValueError: If clips have different numbers of frames.
         """
         inputs = self.cast_data(data['inputs'])
+        lengths = [len(clip) for clip in inputs['img']]
+        if len(set(lengths)) > 1:
+            raise ValueError(
+                f'data_preprocessor: found clips of {lengths} frames in a batch, '
+                'expected one length; set batch_size of the data loader to 1, or one '
+                'clip_length for all clips'
+            )
         # Annotations stay on the host, in copies of the samples: the losses copy all
         # that they need to the device at once.
         samples = data.get('data_samples')

@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Random drop and insertion of track queries."""
 
+import pytest
 import torch
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps
 
@@ -74,3 +75,10 @@ def test_without_tracks_nothing_goes_on():
     assert sampling(identities, ious, boxes).tolist() == []
     empty = torch.empty(0, dtype=torch.int64)
     assert sampling(empty, torch.empty(0), torch.empty(0, 4)).tolist() == []
+
+
+@pytest.mark.parametrize('name', ['drop_prob', 'insert_prob'])
+@pytest.mark.parametrize('value', [-0.1, 1.5, float('nan')])
+def test_what_is_no_probability_is_refused(name: str, value: float):
+    with pytest.raises(ValueError, match=f'model.query_sampling.{name} = {value}'):
+        QuerySampling(**{name: value})

@@ -74,3 +74,11 @@ def test_padding_is_a_pixel_value(bgr: bool):
     )
     found = preprocess(collate(clip))['inputs']['img'][0].double()
     torch.testing.assert_close(found, (padded - mean) / std, atol=1e-5, rtol=1e-5)
+
+
+def test_clips_of_different_lengths_are_refused():
+    long, short = make_clip(), make_clip()
+    for name in ('img', 'depth'):
+        short['inputs'][name] = short['inputs'][name][:1]
+    with pytest.raises(ValueError, match=r'clips of \[4, 1\] frames'):
+        ClipDataPreprocessor()(collate(long, short))
