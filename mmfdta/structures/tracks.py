@@ -159,12 +159,10 @@ class Tracks:
 
     def rounded(self) -> 'Tracks':
         """Return boxes and scores as result text has them: with 3 and 6 decimals."""
-        return Tracks(
-            self.frame,
-            self.identity,
-            self.xywh.round(BOX_DECIMALS),
-            self.score.round(SCORE_DECIMALS),
-            self.label,
+        return replace(
+            self,
+            xywh=self.xywh.round(BOX_DECIMALS),
+            score=self.score.round(SCORE_DECIMALS),
         )
 
     def find_repeats(self, by_class: bool = False) -> list[tuple[int, int]]:

@@ -13,6 +13,7 @@ from mmengine.structures import InstanceData
 
 from mmfdta import evaluation
 from mmfdta.structures import Tracks
+from mmfdta.structures.track_embeddings import EmbeddedTracks
 
 BOXES = np.array([[1.5, 2.0, 11.25, 22.0], [-3.0, 0.1, 5.0, 7.7]], dtype=np.float32)
 
@@ -55,6 +56,8 @@ def test_rounded_as_text():
     tracks = Tracks.create([1], [1], [[1.00049, 2.00051, 3, 4]], [0.12345678])
     assert tracks.rounded().xywh.tolist() == [[1.0, 2.001, 3, 4]]
     assert tracks.rounded().score.tolist() == [0.123457]
+    embedded = EmbeddedTracks.of(tracks, np.array([[0.12345678, 1]]))
+    assert np.array_equal(embedded.rounded().embeddings, embedded.embeddings)
 
 
 def test_check():
