@@ -253,7 +253,12 @@ class _Table:
         ValueError: If ``values`` is not a dict.
     """
 
-    _NAMES: ClassVar = {str: 'text', int: 'a whole number', dict: 'keys and values'}
+    _NAMES: ClassVar = {
+        str: 'text',
+        int: 'a whole number',
+        list: 'a list',
+        dict: 'keys and values',
+    }
 
     def __init__(self, values: Any, place: str) -> None:
         if not isinstance(values, dict):
@@ -304,14 +309,12 @@ class _Table:
         Raises:
             ValueError: If the key is missing or its value is not such a list.
         """
-        where = f'{self.place}{key}:'
-        if key not in self._values:
-            raise ValueError(f'{where} found no such key; {_AGAIN}')
-        value = self._values.pop(key)
-        if value is None and optional:
+        value = self.take(key, list, optional)
+        if value is None:
             return None
-        if not isinstance(value, list) or any(type(v) is not kind for v in value):
-            self._refuse(where, value, f'a list, each {self._NAMES[kind]}')
+        if any(type(v) is not kind for v in value):
+            expected = f'a list, each {self._NAMES[kind]}'
+            self._refuse(f'{self.place}{key}:', value, expected)
         return tuple(value)
 
     def inside(self, key: str, optional: bool = False) -> '_Table | None':

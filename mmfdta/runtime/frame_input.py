@@ -90,7 +90,7 @@ class ResizeRule:
             return inference_size(shape, self.short, self.max_long)
         if self.rule == 'factor' and self.factors is not None:
             return size_by_factor(shape, self.factors)
-        if self.scale is None:
+        if self.rule == 'none' or self.scale is None:
             return shape
         if self.rule == 'fit':
             return size_within(shape, self.scale)

@@ -269,3 +269,10 @@ def test_the_kernel_of_pytorch_differs_by_one_grey_level_and_it_is_said(monkeypa
         ours = found(frame_of(shape)).pixels
         assert np.abs(ours.astype(int) - pixels.astype(int)).max() <= 1
     assert len(said) == 1 and said[0].startswith('DecodeClip(exact=False)')
+
+
+def test_a_rule_without_resizing_ignores_the_numbers_of_others():
+    assert ResizeRule('none', scale=(9, 5), factors=(2, 2)).size_of((40, 30)) == (
+        40,
+        30,
+    )
