@@ -2,6 +2,7 @@
 """One-stage Deformable DETR in which the host never waits for the device."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmdet.models.detectors import DeformableDETR
@@ -34,7 +35,7 @@ class Encoder(BaseModule):
         valid_ratios: Tensor,
         level_shapes: LevelShapes,
         reference_points: Tensor | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> Tensor:
         """Run the layers.
 
@@ -82,6 +83,8 @@ class FrameDetector(DeformableDETR):
     """
 
     float32_modules = ('bbox_head', 'reference_points_fc')
+    encoder: nn.Module
+    decoder: Any  # its config, until `_init_layers` builds it
     _whole_frames: tuple = ()
 
     def __getstate__(self) -> dict:
@@ -89,7 +92,7 @@ class FrameDetector(DeformableDETR):
         state.pop('_whole_frames', None)
         return state
 
-    def __init__(self, *args, as_two_stage: bool = False, **kwargs) -> None:
+    def __init__(self, *args: Any, as_two_stage: bool = False, **kwargs: Any) -> None:
         if as_two_stage:
             raise ValueError(
                 'model.detector.as_two_stage: found True, expected False; the head has '
@@ -134,7 +137,8 @@ class FrameDetector(DeformableDETR):
 
         Args:
             feats: Neck levels (F, C, h, w), finest first.
-            input_shape: Height and width of the padded frames, in pixels.
+            input_shape: Height and width of the padded frames, in pixels; needed with
+                ``sizes``.
             sizes: See :func:`padded_sizes`.
 
         Returns:
@@ -149,6 +153,7 @@ class FrameDetector(DeformableDETR):
             ones = feats[0].new_ones(count, len(feats), 2, dtype=torch.float32)
             valid_ratios = ones
         else:
+            assert input_shape is not None
             found, valid_ratios = padding_of(sizes, input_shape, level_shapes)
             maps = [self.positional_encoding(mask) for mask in found]
             masks = [mask.flatten(1) for mask in found]
@@ -226,7 +231,7 @@ class FrameDetector(DeformableDETR):
         feat_mask: Tensor | None,
         feat_pos: Tensor,
         spatial_shapes: Tensor,
-        **levels,
+        **levels: Any,
     ) -> dict:
         """Run the encoder.
 
@@ -277,7 +282,7 @@ class FrameDetector(DeformableDETR):
         memory: Tensor,
         memory_mask: Tensor | None,
         reference_points: Tensor,
-        **kwargs,
+        **kwargs: Any,
     ) -> dict:
         """Run the decoder.
 

@@ -15,7 +15,7 @@ from ..layers import DetrAttention
 
 
 def add_depth_attention(
-    layer: nn.Module, embed_dims: int, gated: bool = False, **kwargs
+    layer: nn.Module, embed_dims: int, gated: bool = False, **kwargs: Any
 ) -> None:
     """Add the modules for :func:`look_at_depth` to a layer.
 
@@ -72,7 +72,7 @@ class DepthAttention(BaseModule):
         num_heads: int = 8,
         dropout: float = 0.0,
         gated: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__()
         kwargs.update(num_heads=num_heads, dropout=dropout)
@@ -147,6 +147,8 @@ class DepthLayers(ModuleList):
             decoder_layers: The layers, as many as at construction.
             depth: Depth features of the frames whose queries the layers get.
         """
+        embed = depth.embed
+        assert embed is not None
         with ExitStack() as stack:
             for layer, attention in zip(decoder_layers, self, strict=True):
 
@@ -156,7 +158,7 @@ class DepthLayers(ModuleList):
                     attention: nn.Module = attention,
                 ) -> tuple[Tensor, ...]:
                     # Some hosts flatten the queries of all frames into rows.
-                    query = args[0].reshape(depth.embed.shape[0], -1, args[0].shape[-1])
+                    query = args[0].reshape(embed.shape[0], -1, args[0].shape[-1])
                     return attention(query, depth).view_as(args[0]), *args[1:]
 
                 stack.enter_context(layer.ffn.register_forward_pre_hook(attend))

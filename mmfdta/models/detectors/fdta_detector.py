@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from mmdet.registry import MODELS
 from mmdet.structures import OptSampleList, SampleList
@@ -40,13 +41,15 @@ class FDTADetector(FrameDetector):
         ValueError: If ``as_two_stage`` is set, or numbers do not agree.
     """
 
+    spatial_adapter: Any  # its config, until `_init_layers` builds it
+
     def __init__(
         self,
-        *args,
+        *args: Any,
         spatial_adapter: OptConfigType = None,
         depth_attn_cfg: OptConfigType = None,
         bbox_head: OptConfigType = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         bbox_head = dict(bbox_head or {})
         adapter, loss = share_depth_bins(spatial_adapter, bbox_head.get('loss_depth'))
@@ -90,8 +93,8 @@ class FDTADetector(FrameDetector):
         mask = None if masks is None else masks[finest]
         return dict(depth=self.spatial_adapter(feats, mask, positions[finest]))
 
-    def forward_decoder(  # type: ignore[override]
-        self, *args, depth: DepthFeatures | None = None, **kwargs
+    def forward_decoder(
+        self, *args: Any, depth: DepthFeatures | None = None, **kwargs: Any
     ) -> dict:
         """Run the decoder with depth features.
 

@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from mmdet.models.dense_heads import DeformableDETRHead
@@ -38,10 +39,10 @@ class FDTAHead(DeformableDETRHead):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         matcher: OptConfigType = None,
         loss_depth: OptConfigType = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         kwargs.setdefault('train_cfg', None)
         super().__init__(*args, **kwargs)
@@ -85,7 +86,9 @@ class FDTAHead(DeformableDETRHead):
         pairs = zip(self.cls_branches, hidden_states, strict=True)
         return torch.stack([branch(states) for branch, states in pairs])
 
-    def loss(self, batch_data_samples: SampleList, **head_inputs) -> dict[str, Tensor]:
+    def loss(
+        self, batch_data_samples: SampleList, **head_inputs: Any
+    ) -> dict[str, Tensor]:
         """Compute losses of single frames, for training the detector alone.
 
         Args:
@@ -196,7 +199,7 @@ class FDTAHead(DeformableDETRHead):
         return self.loss_iou.loss_weight * (1 - giou)
 
     def predict(
-        self, batch_data_samples: SampleList, rescale: bool = True, **head_inputs
+        self, batch_data_samples: SampleList, rescale: bool = True, **head_inputs: Any
     ) -> InstanceList:
         """Return detections for a tracker, see :meth:`DetectorOutputs.by_score`."""
         return self(**head_inputs).by_score(batch_data_samples, rescale)

@@ -30,7 +30,7 @@ class FDTADecoderLayer(DeformableDetrTransformerDecoderLayer):
         **kwargs: Arguments of MMDetection's layer.
     """
 
-    def __init__(self, depth_attn_cfg: OptConfigType = None, **kwargs) -> None:
+    def __init__(self, depth_attn_cfg: OptConfigType = None, **kwargs: Any) -> None:
         self.depth_attn_cfg = depth_attn_cfg
         super().__init__(**kwargs)
 
@@ -41,14 +41,14 @@ class FDTADecoderLayer(DeformableDetrTransformerDecoderLayer):
         if self.with_depth:
             add_depth_attention(self, **self.depth_attn_cfg)
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         query: Tensor,
         query_pos: Tensor,
         value: Tensor,
         key_padding_mask: Tensor | None,
         depth: DepthFeatures | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> Tensor:
         """Run the layer.
 
@@ -75,6 +75,7 @@ class FDTADecoderLayer(DeformableDetrTransformerDecoderLayer):
         )
         query = self.norms[1](query)
         if self.with_depth:
+            assert depth is not None
             query = look_at_depth(self, query, depth)
         return self.norms[2](self.ffn(query))
 
@@ -82,7 +83,7 @@ class FDTADecoderLayer(DeformableDetrTransformerDecoderLayer):
 class FDTADecoder(DeformableDetrTransformerDecoder):
     """MMDetection's decoder with :class:`FDTADecoderLayer`."""
 
-    layer_class = FDTADecoderLayer
+    layer_class: type[FDTADecoderLayer] = FDTADecoderLayer
 
     def _init_layers(self) -> None:
         self.layers = ModuleList(

@@ -128,7 +128,8 @@ class MatchedPairs:
         rows = [*matched.nonzero().unbind(1), query_idx[matched]]
         counts = matched.flatten(1).sum(1).tolist()
         (table,) = to_device([torch.stack(rows)], device)
-        return cls(*table.unbind(), counts)
+        layer, frame, box, query = table.unbind()
+        return cls(layer, frame, box, query, counts)
 
 
 @dataclass

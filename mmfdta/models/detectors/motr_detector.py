@@ -3,6 +3,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmdet.registry import MODELS
@@ -53,7 +54,7 @@ class MOTRDecoderLayer(FDTADecoderLayer):
         **kwargs: Arguments of :class:`FDTADecoderLayer`.
     """
 
-    def __init__(self, num_detect_queries: int, **kwargs) -> None:
+    def __init__(self, num_detect_queries: int, **kwargs: Any) -> None:
         self.num_detect_queries = num_detect_queries
         super().__init__(**kwargs)
 
@@ -62,7 +63,9 @@ class MOTRDecoderLayer(FDTADecoderLayer):
         self.track_attn = DetrAttention(**self.self_attn_cfg)
         self.track_norm = nn.LayerNorm(self.embed_dims)
 
-    def forward(self, query: Tensor, query_pos: Tensor, **kwargs) -> Tensor:
+    def forward(  # type: ignore[override]
+        self, query: Tensor, query_pos: Tensor, **kwargs: Any
+    ) -> Tensor:
         """Run the layer.
 
         Args:

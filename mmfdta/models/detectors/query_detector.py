@@ -12,7 +12,7 @@ from mmdet.structures import DetDataSample, SampleList
 from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig, reduce_mean
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmfdta.utils.transfers import to_device, to_float32
@@ -66,6 +66,10 @@ class QueryDetector(BaseDetector):
         ValueError: If the interface cannot read the host, numbers do not agree, or
             there is a depth loss without a Spatial Adapter.
     """
+
+    spatial_adapter: nn.Module | None
+    depth_layers: DepthLayers | None
+    loss_depth: nn.Module | None
 
     def __init__(
         self,
@@ -160,6 +164,7 @@ class QueryDetector(BaseDetector):
             sizes: See :func:`padded_sizes`.
         """
         adapter = self.spatial_adapter
+        assert adapter is not None
         finest = feats[min(adapter.first_level, len(feats) - 1)].detach()
         mask = None
         if sizes is not None:
@@ -231,8 +236,8 @@ class QueryDetector(BaseDetector):
         with torch.autocast(imgs.device.type, enabled=False):
             decoded = to_float32(decoded)
             layers = self.interface.layer_embeddings(self.host, decoded)
-            predictions = self.interface.predictions(self.host, decoded)
-            return HostOutputs(*predictions, layers[-1], depth_logits), layers
+            scores, boxes = self.interface.predictions(self.host, decoded)
+            return HostOutputs(scores, boxes, layers[-1], depth_logits), layers
 
     def _own_losses(
         self, decoded: dict[str, Any], frames: SampleList

@@ -29,7 +29,7 @@ class ZooDINODecoder(DinoTransformerDecoder):
         channels = self.embed_dims
         self.ref_point_head = MLP(2 * channels, channels, channels, 2)
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         query: Tensor,
         valid_ratios: Tensor,
@@ -79,6 +79,8 @@ class ZooDINO(DINO):
 
     With 256 channels it is OpenMMLab's ``DINO``, by names, shapes and values.
     """
+
+    decoder: Any  # its config, until `_init_layers` builds it
 
     def _init_layers(self) -> None:
         decoder = self.decoder

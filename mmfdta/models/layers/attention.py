@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """Multi-head attention that never materialises the attention weights."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmcv.cnn.bricks.transformer import MultiheadAttention as MMCVAttention
@@ -85,7 +87,7 @@ class MultiheadAttention(nn.MultiheadAttention):
         out = out.transpose(1, 2).flatten(2)
         return self.operators.linear(out, self.out_proj.weight, self.out_proj.bias)
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         query: Tensor,
         key: Tensor,
@@ -149,7 +151,7 @@ class DetrAttention(MMCVAttention):
         query_pos: Tensor | None = None,
         key_pos: Tensor | None = None,
         key_padding_mask: Tensor | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> Tensor:
         """Return ``query + dropout(attention)``.
 

@@ -111,7 +111,7 @@ class BoxFDTA(TrackingByDetection):
 
     # ---------------------------------------------------------------- training
     def loss(
-        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
+        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs: Any
     ) -> dict[str, Tensor]:
         """Compute the ID loss of a batch of clips.
 
@@ -298,9 +298,11 @@ def share_box_sizes(model: dict) -> dict:
         ValueError: If parts set different numbers, the tracker remembers more frames
             than the ID decoder can tell apart, or the tracker wraps another one.
     """
-    names = 'box_encoder', 'temporal_adapter', 'trajectory_modeling'
-    names = *names, 'id_decoder', 'tracker'
-    parts = {name: model.get(name) and dict(model[name]) for name in names}
+    of_features = 'box_encoder', 'temporal_adapter', 'trajectory_modeling'
+    names = *of_features, 'id_decoder', 'tracker'
+    parts: dict[str, Any] = {
+        name: model.get(name) and dict(model[name]) for name in names
+    }
     if 'tracker' in parts['tracker']:
         raise ValueError(
             f'model.tracker.type: found {parts["tracker"].get("type")}, expected a '
@@ -312,7 +314,10 @@ def share_box_sizes(model: dict) -> dict:
         'model.embed_dims',
         model.get('embed_dims'),
         [
-            *(Place(f'model.{name}', parts[name], 'embed_dims') for name in names[:3]),
+            *(
+                Place(f'model.{name}', parts[name], 'embed_dims')
+                for name in of_features
+            ),
             Place('model.id_decoder', parts['id_decoder'], 'feature_dims'),
         ],
         default=256,

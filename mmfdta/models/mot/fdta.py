@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """FDTA: From Detection to Association (arXiv 2512.02392)."""
 
+from typing import Any
+
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, SampleList, TrackSampleList
@@ -191,12 +193,12 @@ class FDTA(OnlineTracker):
         """Set the mode of all parts; a frozen detector stays in evaluation mode."""
         super().train(mode)
         if self.freeze_detector:
-            self.detector.eval()
+            self.detector.eval()  # type: ignore[attr-defined]
         return self
 
     # ---------------------------------------------------------------- training
     def loss(
-        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
+        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs: Any
     ) -> dict[str, Tensor]:
         """Compute all losses of a batch of clips.
 
@@ -253,7 +255,7 @@ class FDTA(OnlineTracker):
         length: int,
     ) -> Tensor:
         """Contrastive loss on the last layer's matches, off in the warm-up."""
-        adapter = self.identity_adapter
+        adapter: Any = self.identity_adapter
         epoch = MessageHub.get_current_instance().get_info('epoch')
         if epoch is not None and epoch < adapter.warmup_epochs:
             # DDP needs every parameter in every step; the optimiser skips those whose
@@ -346,7 +348,7 @@ class FDTA(OnlineTracker):
         return frame
 
     def _forward(
-        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
+        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs: Any
     ) -> DetectorOutputs:
         """Return the raw outputs of the detector for all frames."""
         frames: SampleList = [frame for clip in data_samples for frame in clip]
@@ -369,9 +371,11 @@ def share_sizes(model: dict, embed_dims: int | None = None) -> dict:
         ValueError: If parts set different numbers, or the tracker remembers more
             frames than the ID decoder can tell apart.
     """
-    names = 'temporal_adapter', 'identity_adapter', 'trajectory_modeling'
-    names = *names, 'id_decoder', 'tracker'
-    parts = {name: model.get(name) and dict(model[name]) for name in names}
+    of_features = 'temporal_adapter', 'identity_adapter', 'trajectory_modeling'
+    names = *of_features, 'id_decoder', 'tracker'
+    parts: dict[str, Any] = {
+        name: model.get(name) and dict(model[name]) for name in names
+    }
     around = parts['tracker']
     if around and 'tracker' in around:  # a wrapper, such as GalleryTracker
         parts['tracker'] = around['tracker'] = dict(around['tracker'])
@@ -386,7 +390,7 @@ def share_sizes(model: dict, embed_dims: int | None = None) -> dict:
         detector, key = detector['host'], f'{key}.host'
     head = detector.get('bbox_head') or {}
     association = [
-        *places('embed_dims', *names[:3]),
+        *places('embed_dims', *of_features),
         *places('feature_dims', 'id_decoder'),
     ]
     between = 'model.embedding_sharing.projection'

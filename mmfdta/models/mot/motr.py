@@ -109,7 +109,7 @@ class MOTR(BaseMOTModel):
 
     # ---------------------------------------------------------------- training
     def loss(
-        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
+        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs: Any
     ) -> dict[str, Tensor]:
         """Compute the collective average loss of a batch of clips.
 
@@ -202,7 +202,7 @@ class MOTR(BaseMOTModel):
         inputs: dict[str, Tensor],
         data_samples: TrackSampleList,
         tracker: MOTRTracker | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> TrackSampleList:
         """Track the next frames of a video.
 
@@ -263,7 +263,7 @@ class MOTR(BaseMOTModel):
         return follow
 
     def _forward(
-        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs
+        self, inputs: dict[str, Tensor], data_samples: TrackSampleList, **kwargs: Any
     ) -> list[DetectorOutputs]:
         """Return the raw outputs of the detect queries for each frame."""
         frames = [frame for clip in data_samples for frame in clip]

@@ -64,7 +64,11 @@ class OnlineTracker(BaseMOTModel):
         """
 
     def predict(
-        self, inputs: Any, data_samples: TrackSampleList, tracker: Any = None, **kwargs
+        self,
+        inputs: Any,
+        data_samples: TrackSampleList,
+        tracker: Any = None,
+        **kwargs: Any,
     ) -> TrackSampleList:
         """Track the next frames of a video.
 
@@ -187,7 +191,7 @@ class TrackingByDetection(OnlineTracker):
         )
         return frame
 
-    def loss(self, inputs: Tensor, data_samples: SampleList, **kwargs) -> dict:
+    def loss(self, inputs: Tensor, data_samples: SampleList, **kwargs: Any) -> dict:
         """Return the detector's losses of its own inputs; only it is trained."""
         return self.detector.loss(inputs, data_samples, **kwargs)
 
