@@ -254,7 +254,5 @@ def backward_kernel(
             )
             total = above + below * (under - above)
             tl.store(
-                grad_weights + at,
-                (total).to(grad_weights.dtype.element_ty),
-                mask=exists,
+                grad_weights + at, total.to(grad_weights.dtype.element_ty), mask=exists
             )
