@@ -8,6 +8,7 @@ sequences and classes.
 import functools
 import multiprocessing
 import operator
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import ProcessPoolExecutor
@@ -244,12 +245,16 @@ def evaluate(
         processes: Number of parallel processes; 1 stays in this one.
 
     Raises:
-        ValueError: If there is no sequence, or one that cannot be scored.
+        ValueError: If there is no sequence, two have the same name, or one cannot be
+            scored.
         RuntimeError: If a process was ended from outside.
     """
     jobs = list(jobs)
     if not jobs:
         raise ValueError('found no sequences to evaluate')
+    name, count = Counter(job.name for job in jobs).most_common(1)[0]
+    if count > 1:
+        raise ValueError(f'found {count} sequences named {name}, expected one')
     score = functools.partial(_score, settings=settings)
     found = _map(score, jobs, processes)
     census = ClassCensus.total(one for _, one in found)
@@ -303,7 +308,7 @@ def _map(function: Callable[[Any], Any], jobs: list, processes: int) -> list:
     processes = min(processes, len(jobs))
     if processes <= 1:
         return [function(job) for job in jobs]
-    # Forked processes share what is imported; others would import it anew.
+    # Forked processes share what is imported; others would import it again.
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context('fork' if 'fork' in methods else None)
     try:

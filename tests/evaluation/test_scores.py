@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from mmfdta.evaluation import (
     Evaluation,
     Sequence,
+    Settings,
     Tracks,
     count_sequence,
+    evaluate,
     summarise,
 )
 
@@ -233,6 +235,12 @@ def test_names_of_identities_do_not_matter(seed):
     other = Sequence('s', sequence.num_frames, sequence.gt, renamed)
     ours = summarise(count_sequence(sequence).scores())
     assert summarise(count_sequence(other).scores()) == pytest.approx(ours, abs=1e-12)
+
+
+def test_two_sequences_of_one_name_are_refused():
+    sequence = random_scene(3, STYLES[0])
+    with pytest.raises(ValueError, match='found 2 sequences named'):
+        evaluate([sequence, sequence], Settings())
 
 
 def test_families_alone():
