@@ -13,7 +13,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .arguments import CfgOptions, add_cfg_options, add_compile, add_precision
+from .arguments import (
+    CfgOptions,
+    add_cfg_options,
+    add_compile,
+    add_precision,
+    number,
+)
 
 
 class _OptionsFor(CfgOptions):
@@ -79,13 +85,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_precision(parser, 'compute all entries in it')
     add_compile(parser)
     parser.add_argument(
-        '--threads', type=int, help="threads of PyTorch (default: PyTorch's choice)"
+        '--threads',
+        type=number(1, whole=True),
+        help="threads of PyTorch (default: PyTorch's choice)",
     )
     parser.add_argument(
-        '--warmup', type=int, default=5, help='frames before times are taken'
+        '--warmup',
+        type=number(0, whole=True),
+        default=5,
+        help='frames before times are taken',
     )
     parser.add_argument(
-        '--resamples', type=int, default=2000, help='draws of the intervals'
+        '--resamples',
+        type=number(1, whole=True),
+        default=2000,
+        help='draws of the intervals',
     )
     parser.add_argument('--seed', type=int, default=0, help='seed of the draws')
     parser.add_argument(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mmfdta.structures.frames import FRAME_NUMBERS
 from mmfdta.utils.processes import Processes
 
-from .arguments import add_launcher, join_job
+from .arguments import add_launcher, join_job, number
 
 if TYPE_CHECKING:
     from mmfdta.datasets import MOTSequenceDataset
@@ -72,7 +72,7 @@ def add_check_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--max-findings',
-        type=int,
+        type=number(0, whole=True),
         default=20,
         help='check: findings printed per sequence, 0 for all (default: 20)',
     )

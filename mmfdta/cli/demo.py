@@ -12,7 +12,7 @@ continues.
 import argparse
 from pathlib import Path
 
-from .arguments import add_cfg_options
+from .arguments import add_cfg_options, number
 
 WORK_DIR, LONG_WORK_DIR = 'work_dirs/demo', 'work_dirs/demo_train'
 
@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--seed', type=int, default=0, help='seed of the training')
     parser.add_argument(
-        '--processes', type=int, help='processes that render; default: one per core'
+        '--processes',
+        type=number(1, whole=True),
+        help='processes that render; default: one per core',
     )
     clip = parser.add_argument_group('a real video')
     clip.add_argument(

@@ -3,7 +3,7 @@
 
 import argparse
 
-from .arguments import add_cfg_options, add_precision
+from .arguments import add_cfg_options, add_precision, number
 
 WAYS = dict(
     triton='the Triton kernels',
@@ -27,16 +27,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='path of a config, or its name in mmfdta')
     parser.add_argument(
         '--size',
-        type=int,
+        type=number(1, whole=True),
         nargs=2,
         metavar=('HEIGHT', 'WIDTH'),
         help='size of the images in the batch; the largest of the config if unset',
     )
     parser.add_argument(
-        '--clip-length', type=int, help='frames of a clip; those of the config if unset'
+        '--clip-length',
+        type=number(1, whole=True),
+        help='frames of a clip; those of the config if unset',
     )
     parser.add_argument(
-        '--objects', type=int, default=20, help='objects per frame (default: 20)'
+        '--objects',
+        type=number(1, whole=True),
+        default=20,
+        help='objects per frame (default: 20)',
     )
     add_precision(parser, 'train in it')
     parser.add_argument(

@@ -22,6 +22,8 @@ from mmfdta.structures.benchmarks import (
 )
 from mmfdta.structures.frames import FRAME_NUMBERS
 
+from .arguments import number
+
 if TYPE_CHECKING:
     from mmfdta.evaluation import Evaluation, Sequence
     from mmfdta.evaluation.formats import Side
@@ -158,7 +160,7 @@ def add_folder_arguments(
     )
     parser.add_argument(
         '--processes',
-        type=int,
+        type=number(1, whole=True),
         default=_count_cores(),
         metavar='N',
         help='sequences scored at a time (default: %(default)s, the cores)',

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mmfdta.utils.processes import Processes
 
-from .arguments import add_launcher, join_job
+from .arguments import add_launcher, join_job, number
 from .check_data import check_splits, show_progress
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--batch-size',
-        type=int,
+        type=number(1, whole=True),
         default=1,
         help='transformers: images at a time (default: 1)',
     )

@@ -12,11 +12,15 @@ from dataclasses import fields
 from mmfdta.minidance import MiniDanceOptions, make_minidance
 from mmfdta.minidance.writing import show_progress
 
+from .arguments import number
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument('root', help='folder to make')
-    parser.add_argument('--processes', type=int, help='default: one per core')
+    parser.add_argument(
+        '--processes', type=number(1, whole=True), help='default: one per core'
+    )
     for option in fields(MiniDanceOptions):
         parser.add_argument(
             f'--{option.name.replace("_", "-")}',

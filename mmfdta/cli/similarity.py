@@ -5,6 +5,7 @@ import argparse
 import json
 from pathlib import Path
 
+from .arguments import number
 from .model_arguments import add_model_arguments, open_model
 
 
@@ -30,11 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--clip-length',
-        type=int,
+        type=number(1, whole=True),
         help='frames compared with each other; the history the model knows',
     )
     parser.add_argument(
-        '--clips', type=int, default=4, help='clips of each sequence (default: 4)'
+        '--clips',
+        type=number(1, whole=True),
+        default=4,
+        help='clips of each sequence (default: 4)',
     )
     parser.add_argument(
         '--layers',
@@ -44,13 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--threshold',
-        type=float,
+        type=number(-1, 1),
         default=0.9,
         help='similarity above which pairs are counted (default: 0.9)',
     )
     parser.add_argument(
         '--batch-size',
-        type=int,
+        type=number(1, whole=True),
         default=8,
         help='frames the detector takes at a time (default: 8)',
     )

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .arguments import number
 from .model_arguments import add_model_arguments, open_model
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--batch-size',
-        type=int,
+        type=number(1, whole=True),
         default=1,
         help='frames the detector takes at a time (default: 1)',
     )

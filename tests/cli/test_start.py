@@ -2,6 +2,7 @@
 """What a command imports before it works, and how it ends when it cannot."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mmfdta.cli.errors import explain, report_errors
-from mmfdta.cli.main import VERBS
+from mmfdta.cli.main import VERBS, build_parser
 
 LIGHT = """
 import contextlib, io, sys
@@ -175,3 +176,29 @@ def test_sigterm_ends_like_an_interruption():
 def test_every_verb_says_what_it_does():
     for module, text in VERBS.values():
         assert module.startswith('mmfdta.') and text and not text.endswith('.')
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        'benchmark a.py --threads 0',
+        'benchmark a.py --warmup -1',
+        'benchmark a.py --resamples 0',
+        'check-data mot --max-findings -1',
+        'estimate-memory a.py --size 0 100',
+        'estimate-memory a.py --objects 0',
+        'evaluate gt pred --processes 0',
+        'generate-depth folder --batch-size 0',
+        'similarity a.py --clips 0',
+        'similarity a.py --threshold 90',
+        'tune a.py --batch-size 0',
+        'minidance root --processes -2',
+    ],
+)
+def test_an_impossible_number_is_named_with_its_range(arguments, capsys):
+    verb, option, found = re.match(r'(\S+) .*(--\S+) (\S+)', arguments).groups()
+    with pytest.raises(SystemExit) as stop:
+        build_parser(verb).parse_args(arguments.split())
+    assert stop.value.code == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"argument {option}: found '{found}', expected a" in line
