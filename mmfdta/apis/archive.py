@@ -26,12 +26,12 @@ from urllib.request import url2pathname
 
 from mmfdta.structures import locks
 from mmfdta.structures.frames import is_image
+from mmfdta.utils.addresses import without_password
 from mmfdta.utils.logs import say
 from mmfdta.utils.processes import divide_evenly
 from mmfdta.version import __version__
 
 from .result_names import name_sources, result_files
-from .sources.opening import without_password
 from .track_outputs import final_path
 
 if TYPE_CHECKING:

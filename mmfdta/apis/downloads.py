@@ -32,6 +32,7 @@ from urllib.request import (
 
 from mmfdta.structures.locks import lock
 from mmfdta.structures.whole_files import UNFINISHED, write_text
+from mmfdta.utils.addresses import without_password
 from mmfdta.version import __version__
 
 from .progress import Progress, say_bytes
@@ -101,7 +102,7 @@ class Wanted:
 
     def error(self, reason: str) -> DownloadError:
         """Say why it cannot be fetched, and what can be done."""
-        address = _without_password(self.address) + _proxy_of(self.address)
+        address = without_password(self.address) + _proxy_of(self.address)
         return DownloadError(f'cannot fetch {address}: {reason}{self.advice()}')
 
 
@@ -310,7 +311,7 @@ def _receive(
     if progress:
         size = 'of unknown size' if total is None else say_bytes(total)
         begin = f'continuing after {say_bytes(have)} with' if have else 'fetching'
-        _say(f'{begin} {_without_password(wanted.address)} ({size}) to {wanted.path}')
+        _say(f'{begin} {without_password(wanted.address)} ({size}) to {wanted.path}')
     with contextlib.ExitStack() as stack:
         bar = None
         if progress:
@@ -436,12 +437,8 @@ def _proxy_of(address: str) -> str:
     proxy = getproxies().get(parts.scheme)
     if not proxy or proxy_bypass(parts.netloc):
         return ''
-    return f' through the proxy {_without_password(proxy)} (of {parts.scheme}_proxy)'
-
-
-def _without_password(address: str) -> str:
-    """Leave the password out of an address."""
-    return re.sub(r'^(\w+://)?[^/@]*@', r'\1', address)
+    shown = without_password(proxy) if '://' in proxy else proxy.rpartition('@')[2]
+    return f' through the proxy {shown} (of {parts.scheme}_proxy)'
 
 
 def _say(text: str) -> None:

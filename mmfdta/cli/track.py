@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mmfdta.apis.presets import DEFAULT_PRESET, PRESETS, choose_config
 from mmfdta.apis.thresholds import MEANINGS
 from mmfdta.runtime.sessions import PROVIDERS
+from mmfdta.utils.addresses import without_password
 
 from .arguments import (
     add_batch_size,
@@ -242,8 +243,6 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         0 if all sources were tracked to their end, 1 if one was not.
     """
-    from mmfdta.apis.sources.opening import without_password
-
     _check_model_options(options)
     _name_embeddings(options)
     gallery = _open_gallery(options)
@@ -554,7 +553,6 @@ def _track(
 ) -> 'TrackingReport':
     """Track a source, and say how it goes."""
     from mmfdta.apis import ExportedTracker
-    from mmfdta.apis.sources.opening import without_password
 
     shown = without_password(source)
     _say(f'{shown} -> {", ".join(map(str, files))}')

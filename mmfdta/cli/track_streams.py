@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmfdta.utils.addresses import without_password
+
 from .arguments import number
 from .counting_arguments import describe_counts
 from .errors import INTERRUPTED
@@ -75,8 +77,6 @@ def are_streams(
     Raises:
         ValueError: If they are not alike, or an option does not fit.
     """
-    from mmfdta.apis.sources.opening import without_password
-
     budgets = [name for name in _BUDGETS if getattr(options, name) is not None]
     others = [s for s, kind in zip(sources, kinds, strict=True) if kind != 'live']
     if others and budgets:
@@ -123,7 +123,6 @@ def run_streams(
         it was interrupted.
     """
     from mmfdta.apis.progress import StatusLine
-    from mmfdta.apis.sources.opening import without_password
     from mmfdta.apis.streams import LiveStreams, StreamBudget
 
     names = [without_password(source) for source, _ in plan]

@@ -27,6 +27,7 @@ from mmfdta.structures.frames import (
     read_seqinfo,
     without_thumbnails,
 )
+from mmfdta.utils.addresses import without_password
 
 from .base import FrameSource, SourceOptions
 from .camera import CameraSource
@@ -255,8 +256,3 @@ def _check_names(names: list[str], folder: Path) -> None:
             'without them',
             stacklevel=5,
         )
-
-
-def without_password(address: str) -> str:
-    """Write an address as messages may show it."""
-    return re.sub(r'://[^/@]*@', '://', address)
