@@ -3,7 +3,6 @@
 
 import os
 import platform
-import resource
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,11 @@ import torch
 from mmfdta.utils.environment import processor
 
 from .fingerprints import versions
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 _STATUS = Path('/proc/self/status')
 
@@ -40,7 +44,7 @@ def describe_machine(device: str | torch.device, threads: int) -> dict[str, str 
     )
 
 
-def peak_memory(device: str | torch.device) -> int:
+def peak_memory(device: str | torch.device) -> int | None:
     """Most memory that this process has used so far.
 
     Args:
@@ -48,7 +52,7 @@ def peak_memory(device: str | torch.device) -> int:
 
     Returns:
         Bytes that PyTorch allocated on a GPU; on a CPU, the resident memory of the
-        process.
+        process, or None where it is not known.
     """
     if torch.device(device).type == 'cuda':
         return torch.cuda.max_memory_allocated(device)
@@ -57,6 +61,8 @@ def peak_memory(device: str | torch.device) -> int:
         line = next(x for x in _STATUS.read_text().splitlines() if 'VmHWM' in x)
         return int(line.split()[1]) * 1024
     except (OSError, StopIteration):
+        if resource is None:
+            return None
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == 'darwin' else peak * 1024
 

@@ -3,7 +3,6 @@
 
 import hashlib
 import json
-import resource
 import shutil
 import sys
 import time
@@ -12,6 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmfdta.structures.whole_files import write_text
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -22,11 +26,10 @@ class Stage:
         name: Name of its record, ``<work_dir>/.stages/<name>.json``.
         title: What it does.
         minutes: About how long it takes on two cores.
-        inputs: Text that changes when the stage has to be done anew.
+        inputs: Text that changes when the stage has to be done again.
         run: Does it.
         products: Files that it leaves.
-        unfinished: Folder of what it needs to go on where it was
-            interrupted.
+        unfinished: Folder of what it needs to continue an interrupted run.
     """
 
     name: str
@@ -66,7 +69,7 @@ def run_stages(stages: list[Stage], work_dir: Path) -> None:
         start = time.monotonic()
         stage.run()
         seconds = time.monotonic() - start
-        say(f'{head}: done in {seconds:.0f} s, peak memory {_peak_memory():.1f} GB')
+        say(f'{head}: done in {seconds:.0f} s{_peak_memory()}')
         _write_record(record, dict(inputs=chain, seconds=round(seconds, 1)))
 
 
@@ -88,8 +91,11 @@ def _write_record(path: Path, record: dict) -> None:
     write_text(path, json.dumps(record) + '\n')
 
 
-def _peak_memory() -> float:
-    """Largest memory of this process or one of its children so far, GB."""
+def _peak_memory() -> str:
+    """Write the largest memory of this process or one of its children so far."""
+    if resource is None:
+        return ''
     usage = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     peak = max(resource.getrusage(who).ru_maxrss for who in usage)
-    return peak / (2**30 if sys.platform == 'darwin' else 2**20)
+    gigabytes = peak / (2**30 if sys.platform == 'darwin' else 2**20)
+    return f', peak memory {gigabytes:.1f} GB'
