@@ -109,7 +109,7 @@ EXTRAS = {
     'export': read_requirements('export'),
     'trackers': read_requirements('trackers'),
     'cluster': read_requirements('cluster'),
-    'depth': read_requirements('optional'),
+    'depth': read_requirements('depth'),
     'tests': read_requirements('tests'),
     'triton': read_requirements('triton'),
     'docs': read_requirements('docs'),
