@@ -22,11 +22,12 @@ from people import save_picture
 from PIL import Image
 
 from mmfdta.datasets.pets import NUM_FRAMES, SEQUENCE
+from mmfdta.structures.frames import half_length
 from mmfdta.structures.mot_text import read_tracks
 from mmfdta.visualization.drawing import TrackDrawer, TrackStyle, draw_caption
 
 # The second half begins behind these frames; its tracks count from 1.
-BEFORE = NUM_FRAMES // 2 + 1
+BEFORE = half_length(NUM_FRAMES)
 TRAIL = 20
 # Of a moving picture; the footage was taken at 7 frames per second.
 FRAMES_PER_SECOND = 10

@@ -16,7 +16,7 @@ import numpy as np
 from mmdet.registry import DATASETS
 
 from mmfdta.structures.benchmarks import BENCHMARKS, Benchmark
-from mmfdta.structures.frames import list_images
+from mmfdta.structures.frames import half_length, list_images
 from mmfdta.structures.tracks import Tracks
 
 from .checking import SequenceReport, check_static_images
@@ -116,7 +116,7 @@ class HalvedDataset(MOTSequenceDataset):
         sequences = super().load_data_list()
         if self.half is None:
             return sequences
-        middles = [len(sequence) // 2 + 1 for sequence in sequences]
+        middles = [half_length(len(sequence)) for sequence in sequences]
         if self.half == 'first':
             return [s.cut(0, m) for s, m in zip(sequences, middles, strict=True)]
         return [s.cut(m, len(s)) for s, m in zip(sequences, middles, strict=True)]

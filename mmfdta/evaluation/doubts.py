@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mmfdta.structures.frames import half_length
 from mmfdta.structures.tracks import Sequence, Tracks
 
 from .folders import name_some
-from .parts import half_length, is_clear, last_frame, rate, rate_all, rate_moved
+from .parts import is_clear, last_frame, rate, rate_all, rate_moved
 
 # Share of the annotated frames, and number, that a tracker may find nothing in at
 # either end.

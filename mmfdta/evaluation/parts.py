@@ -1,8 +1,8 @@
 # Copyright (c) mmfdta authors.
 """Parts of sequences: halves and ranges of frames.
 
-The halves are those of ByteTrack and MMDetection for MOT17: of L frames the first
-L // 2 + 1, and the rest.
+The halves are those of ByteTrack and MMDetection for MOT17, see
+:func:`mmfdta.structures.frames.half_length`.
 """
 
 import re
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mmfdta.structures.frames import half_length
 from mmfdta.structures.tracks import Sequence, Tracks
 
 from .matching import find_overlaps
@@ -92,11 +93,6 @@ class Part:
                 f'part of {self}'
             )
         return found
-
-
-def half_length(length: int) -> int:
-    """Return the number of frames of the first half of a sequence."""
-    return length // 2 + 1
 
 
 def cut_tracks(tracks: Tracks, frames: range) -> Tracks:

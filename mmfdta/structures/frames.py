@@ -774,3 +774,14 @@ def _with_remark(
             )
         return replace(reading, remark=remark)
     return reading
+
+
+# Halves of a sequence
+
+
+def half_length(length: int) -> int:
+    """Return the number of frames of the first half of a sequence.
+
+    That of ByteTrack and MMDetection for MOT17: longer than the rest, by 1 or 2.
+    """
+    return length // 2 + 1
