@@ -161,6 +161,12 @@ def test_mot16_and_mot20_are_read_without_a_detector(tmp_path, make_sequence, ki
         kind(str(tmp_path), half='last')
 
 
+def test_the_first_half_of_an_even_number_is_longer_by_two(tmp_path, make_sequence):
+    make_sequence(tmp_path / 'train' / 'MOT17-02-FRCNN', 4, '1,1,1,1,5,5,1,1,1\n')
+    halves = [MOT17Dataset(str(tmp_path), half=half) for half in ('first', 'second')]
+    assert [len(half) for half in halves] == [3, 1]
+
+
 def test_mot17_halves(tmp_path, make_sequence):
     make_sequence(tmp_path / 'train' / 'MOT17-02-FRCNN', 5)
     whole = MOT17Dataset(str(tmp_path), 'train')

@@ -174,11 +174,11 @@ def coco_scenes(seeds, tao: bool) -> tuple[dict, list[dict]]:
 
 def test_tao_equals_official(tmp_path):
     gt, results = coco_scenes(range(20), tao=True)
-    crowded = gt['annotations'][0]['image_id']
+    first = gt['annotations'][0]
     results += [
         {
-            'image_id': crowded,
-            'category_id': 8,
+            'image_id': first['image_id'],
+            'category_id': first['category_id'],  # so that they count
             'bbox': [float(i % 20) * 9, float(i // 20) * 9, 30.0, 40.0],
             'track_id': 1000 + i,
             'score': i % 7 / 7,

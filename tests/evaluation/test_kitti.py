@@ -6,7 +6,9 @@ import pytest
 from trackeval.datasets import Kitti2DBox
 
 from mmfdta.cli.main import main
+from mmfdta.evaluation import Sequence, Tracks
 from mmfdta.evaluation.formats import open_truth
+from mmfdta.evaluation.rules import select_scored
 
 from .formats_oracle import assert_equal_official, random_boxes, random_sides
 
@@ -69,6 +71,14 @@ def write_scenes(folder, seeds) -> None:
 def test_files_equal_official(tmp_path):
     write_scenes(tmp_path, range(40))
     assert_equal_official(tmp_path / 'gt', tmp_path / 'tracker', official(tmp_path))
+
+
+def test_results_of_exactly_25_pixels_do_not_count():
+    boxes = [[0, 0, 9, height] for height in (24, 25, 25.01)]
+    pred = Tracks.create([1] * 3, range(3), boxes, label=[1] * 3)
+    sequence = Sequence('s', 1, Tracks.empty(), pred)
+    scored = select_scored(sequence, 'kitti', (1,))
+    assert scored.pred.identity.tolist() == [2]
 
 
 @pytest.mark.parametrize('names', [('gt', 'label_02'), ('gt',), ('.',)])

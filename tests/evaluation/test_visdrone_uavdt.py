@@ -115,12 +115,13 @@ def test_visdrone_equals_its_toolkit(tmp_path):
 def test_half_of_a_box_is_dropped_and_less_is_not():
     regions = Tracks.create([1], [0], [[10, 10, 9, 19]])  # columns 10 to 19
     boxes = [[9, 10, 19, 19], [9, 10, 20, 19], [9, 10, 21, 19], [0.6, 9, 19, 10]]
-    tracks = Tracks.create([1] * 4, range(4), boxes, label=[1] * 4)
+    boxes.append([9, 10, 20.5, 19])  # 21 wide: halves go up
+    tracks = Tracks.create([1] * 5, range(5), boxes, label=[1] * 5)
     kept = drop_drawn(tracks, regions).identity.tolist()
     sequence = Sequence('s', 1, tracks, tracks, regions)
     ours = select_scored(sequence, 'visdrone', (1,))
     assert ours.gt.identity.tolist() == ours.pred.identity.tolist() == kept
-    assert kept == [2]
+    assert kept == [2, 4]
 
 
 @pytest.mark.parametrize('whole', [False, True])

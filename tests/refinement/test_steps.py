@@ -277,6 +277,12 @@ def test_gaps_of_two_classes_do_not_give_an_identity_two_boxes_in_a_frame():
 def test_frames_that_are_numbered_apart():
     tracks = line(1, [10, 15, 30], speed=1.0)
     assert len(refine_tracks(tracks, interpolate='linear', frame_step=5).tracks) == 5
+    late = line(1, [10, 22], speed=1.0)  # 15 and 20 lack, which are two frames
+    for max_gap, count in ((1, 2), (2, 4)):
+        filled = refine_tracks(
+            late, interpolate='linear', frame_step=5, max_gap=max_gap
+        )
+        assert len(filled.tracks) == count
     tracks = together(line(1, [0, 5, 10], speed=1.0), line(2, [20, 25], speed=1.0))
     assert len(refine_tracks(tracks, join=1, frame_step=5).changes[0].joins) == 1
     assert not refine_tracks(tracks, join=0, frame_step=5).changes[0].joins
