@@ -419,6 +419,15 @@ def test_every_process_writes_its_ledger_and_reads_all(toys, inferencer):
     assert Archive(toys.folder / 'o', sources, ['txt'], {}).waiting() == []
 
 
+def test_of_two_ledgers_the_later_entry_counts(toys):
+    sources = [str(toys.video('a.mp4', 3))]
+    for rank, reason in ((1, 'earlier'), (0, 'later')):
+        archive = Archive(toys.folder / 'o', sources, ['txt'], {}, rank=rank)
+        archive.record(archive.videos[0], None, reason)
+    ((_, reason),) = Archive(toys.folder / 'o', sources, ['txt'], {}).failed()
+    assert reason == 'later'
+
+
 def test_a_ledger_that_is_damaged_costs_a_line(toys, inferencer, caplog):
     sources = [str(toys.video(f'{name}.mp4', 3)) for name in 'abc']
     archive = Archive(toys.folder / 'o', sources, ['txt'], {})

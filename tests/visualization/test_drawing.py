@@ -22,6 +22,7 @@ from mmfdta.visualization import (
     draw_caption,
     identity_color,
 )
+from mmfdta.visualization.areas import draw_line
 from mmfdta.visualization.colors import text_color
 from mmfdta.visualization.drawing import draw_text, text_size
 
@@ -103,6 +104,12 @@ def test_box_lines_are_where_the_box_is(order):
     label = drawn[79 - height : 79, 51 : 50 + width - 1].reshape(-1, 3)
     assert (label == color).all(-1).mean() > 0.5
     assert (drawn[: 79 - height] == 40).all()
+
+
+def test_the_arrow_of_a_line_points_to_the_left_of_who_looks_along_it():
+    image = np.zeros((160, 160, 3), np.uint8)
+    draw_line(image, np.array([[80.0, 0.0], [80.0, 159.0]]), TrackStyle(line_width=1))
+    assert image[:, :75].max() == 0 < image[:, 85:].max()  # down: to the right
 
 
 def test_color_of_an_identity_stays_from_frame_to_frame():
