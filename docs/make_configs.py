@@ -32,7 +32,8 @@ SECTIONS = {
 }
 HEAD = """# Configs and settings
 
-Find a config to start from, and look up what each setting means.
+Find a config to start from, and look up what each setting means. The [model
+zoo](model_zoo.md) has the scores and weights of each config.
 
 ```shell
 mmfdta track people.mp4 --config bytetrack_yolox-s_coco

@@ -142,7 +142,10 @@ OVERVIEW = (
 # Steps of the paper on DanceTrack's test split, HOTA.
 PUBLISHED = {'SA': 0.8, 'TA': 1.0, 'IA': 0.7, 'SA+TA': 1.4, 'TA+IA': 1.6, 'all': 2.3}
 # Sets in which the results of a data set are looked for, by its name in the index.
-INDEX = {'MiniDance-test': ('minidance', 'minidance-first', 'detectors')}
+INDEX = {
+    'MiniDance-test': ('minidance', 'minidance-first', 'detectors', 'boxes'),
+    'PETS09-S2L1-second-half': ('pets-trained', 'pets-boxes', 'pets', 'gallery'),
+}
 # Sets that the plots of docs/benchmark_results.md show: the first one with times.
 PLOTTED = ('minidance', 'minidance-first')
 # Sets that the plot of PETS shows, each group in a colour: trackers on YOLOX-nano's

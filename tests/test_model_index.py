@@ -12,6 +12,8 @@ from modelindex.load_model_index import load
 from modelindex.models.Model import Model
 from modelindex.models.Result import Result
 
+from mmfdta.checkpoints.published import PUBLISHED
+
 ROOT = Path(__file__).resolve().parents[1]
 INDEX = yaml.safe_load((ROOT / 'model-index.yml').read_text(encoding='utf-8'))
 MODELS = {model['Name']: model for model in INDEX['Models']}
@@ -65,7 +67,7 @@ def test_figures_say_where_they_come_from(name):
     metadata = model['Metadata']
     collections = {collection['Name'] for collection in INDEX['Collections']}
     assert model['In Collection'] in collections
-    assert metadata['Training Data']
+    assert metadata['Training Data'] and metadata['Detector']
     results = model.get('Results', [])
     assert bool(results) == ('Origin of Results' in metadata)
     if not results:
@@ -75,6 +77,26 @@ def test_figures_say_where_they_come_from(name):
     for result in results:
         assert set(result['Metrics']) <= RATES
         assert all(0 < value < 100 for value in result['Metrics'].values())
+
+
+def test_published_scores_are_in_the_index():
+    """They are those that `mmfdta test` compares with; the first of each config."""
+    expected = {}
+    for weights in PUBLISHED.values():
+        for figure in weights.figures:
+            if figure.config in MODELS and figure.origin != 'this project':
+                expected.setdefault(figure.config, figure)
+    published = {
+        name: model['Results'][0]
+        for name, model in MODELS.items()
+        if model['Metadata'].get('Origin of Results') == 'published'
+    }
+    assert set(published) == set(expected)
+    for name, figure in expected.items():
+        assert published[name]['Metrics'] == figure.scores, name
+        split = figure.split.replace(' ', '-')
+        assert published[name]['Dataset'] == f'{figure.data}-{split}'
+        assert MODELS[name]['Metadata']['Source of Results'] == figure.source
 
 
 @pytest.mark.parametrize('name', MODELS)
