@@ -28,6 +28,7 @@ html_title = f'mmfdta {release}'
 html_logo = html_favicon = '_static/logo.svg'
 html_static_path = ['_static']
 html_css_files = ['mmfdta.css']
+html_search_scorer = str(Path(__file__).parent / '_static' / 'search_scorer.js')
 html_math_renderer = 'mathml'
 html_theme_options = {
     'source_repository': __repository__,
