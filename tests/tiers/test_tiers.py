@@ -5,6 +5,7 @@
 `make docs` install.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -24,6 +25,8 @@ OPTIONS = (
     *('--train', '1', '--val', '1', '--test', '1', '--frames', '6', '--width', '96'),
     *('--height', '64', '--min-dancers', '2', '--max-dancers', '3'),
 )
+# Two sequences that the small FDTA tracks well.
+VIDEOS = (*OPTIONS[:5], '2', '--frames', '20')
 pytestmark = pytest.mark.tiers
 
 
@@ -82,6 +85,11 @@ def keep_truth_as_result(data: Path, results: Path) -> None:
         rows = truth.read_text().splitlines()
         path = results / f'{truth.parents[1].name}.txt'
         path.write_text(''.join(f'{row},-1\n' for row in rows))
+
+
+def read(path: Path) -> np.ndarray:
+    """Rows of tracks as text."""
+    return np.loadtxt(path, delimiter=',')
 
 
 def test_core(tmp_path, wheel):
@@ -169,10 +177,7 @@ def test_openvino(tmp_path, wheel):
     on_openvino = ('--provider', 'openvino')
     said = install.run(*track, 'fixed', '--out', 'openvino.txt', *on_openvino)
     assert 'OpenVINO' in said
-    ours, theirs = (
-        np.loadtxt(tmp_path / f'{name}.txt', delimiter=',')
-        for name in ('cpu', 'openvino')
-    )
+    ours, theirs = (read(tmp_path / f'{name}.txt') for name in ('cpu', 'openvino'))
     assert len(ours) > 40 and len(np.unique(ours[:, 1])) > 1
     assert np.array_equal(ours[:, :2], theirs[:, :2])
     assert np.abs(ours - theirs).max() < 0.05
@@ -239,6 +244,63 @@ def test_openmmlab(tmp_path, wheel):
     install = Install(tmp_path, wheel)
     install.add('[openmmlab]')
     use_family(install)
+
+
+def test_export(tmp_path, wheel):
+    """The exported model tracks as the one in PyTorch does."""
+    install = Install(tmp_path, wheel)
+    install.add('[onedl,export]')
+    install.run('mmfdta', 'minidance', 'data', *VIDEOS)
+    weights = ('fdta_mini_demo', 'minidance')
+    install.run('mmfdta', 'export', *weights, '--out', 'model')
+    track = ('mmfdta', 'track', 'data/test/minidance0000')
+    install.run(*track, '--model', 'model', '--out', 'exported.txt')
+    options = ('--config', weights[0], '--checkpoint', weights[1])
+    install.run(*track, *options, '--out', 'torch.txt')
+    ours, theirs = (read(tmp_path / f'{n}.txt') for n in ('exported', 'torch'))
+    assert len(ours) > 40 and len(np.unique(ours[:, 1])) > 1
+    assert np.array_equal(ours[:, :2], theirs[:, :2])
+    assert np.abs(ours - theirs).max() < 0.05
+
+
+def test_trackers(tmp_path, wheel):
+    """BoT-SORT of the package `trackers`, on detections of the small FDTA."""
+    install = Install(tmp_path, wheel)
+    install.add('[onedl,trackers]')
+    install.run('mmfdta', 'minidance', 'data', *VIDEOS)
+    options = ('--config', 'botsort_fdta-det_mini', '--checkpoint', 'minidance')
+    for name in ('minidance0000', 'minidance0001'):
+        track = ('mmfdta', 'track', f'data/test/{name}', *options)
+        install.run(*track, '--out', f'results/{name}.txt')
+    install.run(
+        *('mmfdta', 'evaluate', '--gt', 'data/test', '--results', 'results'),
+        *('--benchmark', 'minidance', '--out', 'scores.json'),
+    )
+    scores = json.loads((tmp_path / 'scores.json').read_text())
+    assert scores['classes']['all']['COMBINED']['HOTA'] > 0.6
+
+
+def test_cluster(tmp_path, wheel):
+    """Two workers on Ray write what one process writes, without PyTorch.
+
+    The model is exported by the environment of the tests.
+    """
+    export = ('export', 'fdta_mini_demo', 'minidance', '--out', str(tmp_path / 'model'))
+    subprocess.run([sys.executable, '-m', 'mmfdta', *export], cwd=ROOT, check=True)
+    install = Install(tmp_path, wheel)
+    install.add('[runtime,cluster]')
+    listed = install.run('python', '-m', 'pip', 'list', '--format=freeze')
+    assert 'ray==' in listed and 'torch==' not in listed
+    install.run('mmfdta', 'minidance', 'data', *VIDEOS)
+    track = ('mmfdta', 'track', 'data/test/*', '--model', 'model', '--formats', 'txt')
+    install.run(*track, '--out-dir', 'alone')
+    install.run(*track, '--out-dir', 'on_ray', '--ray', 'local', '--ray-workers', '2')
+    texts = {path.name for path in (tmp_path / 'alone').glob('*.txt')}
+    assert texts == {'minidance0000_tracks.txt', 'minidance0001_tracks.txt'}
+    for name in texts:
+        rows = (tmp_path / 'alone' / name).read_text()
+        assert len(rows.splitlines()) > 40
+        assert (tmp_path / 'on_ray' / name).read_text() == rows
 
 
 SCORE_EVENTS = """
