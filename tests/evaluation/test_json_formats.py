@@ -86,6 +86,22 @@ def test_bdd100k_equals_official(tmp_path):
     assert_equal_official(tmp_path / 'gt', tmp_path / 'tracker', official_bdd(tmp_path))
 
 
+def test_ids_of_bdd100k_that_are_one_number_stay_apart(tmp_path):
+    labels = [
+        bdd_label(identity, 'car', (20 * i, 0, 20 * i + 9, 9))
+        for i, identity in enumerate(('1', '01', '2', 1))
+    ]
+    frames = [
+        {'index': 0, 'labels': labels[:3]},
+        {'index': 1, 'labels': labels[1:]},
+    ]
+    dump(tmp_path / 'gt' / 'a.json', frames)
+    found = open_truth(tmp_path / 'gt').read('a').tracks
+    first, second, third = found.identity[:3].tolist()
+    assert len({first, second, third}) == 3
+    assert found.identity[3:].tolist() == [second, third, first]
+
+
 def test_newer_bdd100k_is_the_same(tmp_path):
     """Newer files have other keys, and null for a frame without objects."""
     write_bdd(tmp_path, [4, 5])

@@ -166,12 +166,21 @@ def _is_region(label: dict, place: str) -> bool:
 
 
 def _number_identities(identities: tuple) -> np.ndarray:
-    """Turn ids into whole numbers; words are numbered in their order."""
+    """Turn ids into whole numbers; words are numbered in their order.
+
+    So are numbers of which one is written in two ways, such as 1 and 01.
+    """
+    words = sorted(set(map(str, identities)))
     try:
-        return np.array([int(identity) for identity in identities], dtype=np.int64)
+        numbers = [int(word) for word in words]
+        if len(set(numbers)) < len(words):
+            numbers = list(range(len(words)))
+        known = np.array(numbers, dtype=np.int64)
     except (ValueError, OverflowError):
-        words = {word: i for i, word in enumerate(sorted(set(map(str, identities))))}
-        return np.array([words[str(i)] for i in identities], dtype=np.int64)
+        known = np.arange(len(words))
+    places = {word: place for place, word in enumerate(words)}
+    rows = np.array([places[str(identity)] for identity in identities], dtype=np.int64)
+    return known[rows]
 
 
 def open_truth(path: Path, benchmark: str = '') -> Bdd100kSide | None:
