@@ -20,6 +20,7 @@ from xml.parsers import expat
 import cv2
 import numpy as np
 
+from mmfdta.structures.frames import IMAGE_DIR, SequenceInfo
 from mmfdta.structures.mot_text import scan_mot_text
 from mmfdta.structures.tracks import Tracks
 from mmfdta.structures.whole_files import read_bytes, write_text
@@ -164,9 +165,18 @@ def write_sequence(
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=f'.{SEQUENCE}.partial-'))
     try:
-        _write_frames(partial / 'img1', frames)
+        _write_frames(partial / IMAGE_DIR, frames)
         write_text(partial / 'gt' / 'gt.txt', _format_truth(tracks))
-        write_text(partial / 'seqinfo.ini', _format_info())
+        info = SequenceInfo(
+            name=SEQUENCE,
+            image_dir=IMAGE_DIR,
+            frame_rate=FRAME_RATE,
+            length=NUM_FRAMES,
+            width=WIDTH,
+            height=HEIGHT,
+            suffix='.jpg',
+        )
+        write_text(partial / 'seqinfo.ini', info.text())
         done = f'{len(tracks)} boxes'
         if ground_depth:
             _write_depth(partial / 'depth', tracks, horizon, spread)
@@ -235,19 +245,6 @@ def _format_truth(tracks: Tracks) -> str:
     return ''.join(
         f'{frame},{identity},{x:.3f},{y:.3f},{w:.3f},{h:.3f},{score:g},1,1\n'
         for frame, identity, (x, y, w, h), score in rows
-    )
-
-
-def _format_info() -> str:
-    return (
-        '[Sequence]\n'
-        f'name={SEQUENCE}\n'
-        'imDir=img1\n'
-        f'frameRate={FRAME_RATE}\n'
-        f'seqLength={NUM_FRAMES}\n'
-        f'imWidth={WIDTH}\n'
-        f'imHeight={HEIGHT}\n'
-        'imExt=.jpg\n'
     )
 
 

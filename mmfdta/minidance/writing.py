@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from mmfdta.apis.progress import Progress
+from mmfdta.structures.frames import IMAGE_DIR, SequenceInfo
 from mmfdta.structures.whole_files import write_text
 
 from .scene import SPLITS, Frame, MiniDanceOptions, build_scene
@@ -161,7 +162,7 @@ def write_sequence(
     """
     name = sequence_name(number)
     base = Path(folder, split, name)
-    for part in ('img1', 'depth', 'gt'):
+    for part in (IMAGE_DIR, 'depth', 'gt'):
         (base / part).mkdir(parents=True)
     scene = build_scene(options, split, number)
     quality = [cv2.IMWRITE_JPEG_QUALITY, options.jpeg_quality]
@@ -169,11 +170,20 @@ def write_sequence(
     for index in range(options.frames):
         frame = scene.render(index)
         stem = f'{index + 1:08d}'
-        _write_image(base / 'img1' / f'{stem}.jpg', frame.image, quality)
+        _write_image(base / IMAGE_DIR / f'{stem}.jpg', frame.image, quality)
         _write_image(base / 'depth' / f'{stem}.png', frame.depth, [])
         lines += _rows(index + 1, frame)
     write_text(base / 'gt' / 'gt.txt', ''.join(lines))
-    write_text(base / 'seqinfo.ini', _seqinfo(name, options))
+    info = SequenceInfo(
+        name=name,
+        image_dir=IMAGE_DIR,
+        frame_rate=FRAME_RATE,
+        length=options.frames,
+        width=options.width,
+        height=options.height,
+        suffix='.jpg',
+    )
+    write_text(base / 'seqinfo.ini', info.text())
 
 
 def sequence_name(number: int) -> str:
@@ -197,16 +207,3 @@ def _rows(number: int, frame: Frame) -> list[str]:
             frame.identities, frame.boxes, frame.visibilities, strict=True
         )
     ]
-
-
-def _seqinfo(name: str, options: MiniDanceOptions) -> str:
-    return (
-        '[Sequence]\n'
-        f'name={name}\n'
-        'imDir=img1\n'
-        f'frameRate={FRAME_RATE}\n'
-        f'seqLength={options.frames}\n'
-        f'imWidth={options.width}\n'
-        f'imHeight={options.height}\n'
-        'imExt=.jpg\n'
-    )

@@ -211,6 +211,19 @@ class SequenceInfo:
     suffix: str | None = None
     name: str | None = None
 
+    def text(self) -> str:
+        """Write the file, all of whose values have to be known."""
+        return (
+            '[Sequence]\n'
+            f'name={self.name}\n'
+            f'imDir={self.image_dir}\n'
+            f'frameRate={self.frame_rate:g}\n'
+            f'seqLength={self.length}\n'
+            f'imWidth={self.width}\n'
+            f'imHeight={self.height}\n'
+            f'imExt={self.suffix}\n'
+        )
+
 
 def read_seqinfo(path: str | os.PathLike | None) -> SequenceInfo:
     """Read ``seqinfo.ini``; without a path, return empty information.

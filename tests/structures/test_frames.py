@@ -11,6 +11,7 @@ from mmfdta.structures.frames import (
     AmbiguousFrames,
     FrameNumbers,
     SequenceFrames,
+    SequenceInfo,
     decide_frame_numbers,
     find_frames,
     list_images,
@@ -183,6 +184,13 @@ def test_bad_seqinfo_is_named(
         read_seqinfo(path)
     assert key in str(caught.value)
     assert re.search(r'Sequence|\[b\]|outside of any section', str(caught.value))
+
+
+def test_seqinfo_is_read_as_it_was_written(tmp_path: Path) -> None:
+    info = SequenceInfo(30, 480, 640, 12.5, 'img1', '.jpg', 'a name')
+    path = tmp_path / 'seqinfo.ini'
+    path.write_text(info.text())
+    assert read_seqinfo(path) == info
 
 
 def test_no_seqinfo_knows_nothing() -> None:
