@@ -1,8 +1,9 @@
 # Copyright (c) mmfdta authors.
 """What is called from outside: training, testing and the Python interface."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mmfdta.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .archive import Archive, track_archive
@@ -37,30 +38,19 @@ __all__ = [
     'track_archive_on_ray',
 ]
 
-_MODULES = {
-    'Archive': 'archive',
-    'CountEvent': 'counting',
-    'CountingLine': 'counting_shapes',
-    'CountingZone': 'counting_shapes',
-    'Counts': 'counting',
-    'ExportedTracker': 'exported_tracker',
-    'LiveStreams': 'streams',
-    'MOTInferencer': 'inferencer',
-    'ObjectCounter': 'counting',
-    'RayWorkers': 'ray_archive',
-    'StreamBudget': 'streams',
-    'StreamReport': 'streams',
-    'TrackedFrame': 'tracked_frame',
-    'TrackingReport': 'tracking_run',
-    'TrackingSession': 'tracking_session',
-    'read_zones': 'counting_shapes',
-    'track_archive': 'archive',
-    'track_archive_on_ray': 'ray_archive',
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is asked for: commands need not wait for it."""
-    if name in _MODULES:
-        return getattr(importlib.import_module(f'.{_MODULES[name]}', __name__), name)
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+# Commands need not wait for what they do not use.
+__getattr__ = lazy_names(
+    __name__,
+    {
+        'archive': ('Archive', 'track_archive'),
+        'counting': ('CountEvent', 'Counts', 'ObjectCounter'),
+        'counting_shapes': ('CountingLine', 'CountingZone', 'read_zones'),
+        'exported_tracker': ('ExportedTracker',),
+        'inferencer': ('MOTInferencer',),
+        'ray_archive': ('RayWorkers', 'track_archive_on_ray'),
+        'streams': ('LiveStreams', 'StreamBudget', 'StreamReport'),
+        'tracked_frame': ('TrackedFrame',),
+        'tracking_run': ('TrackingReport',),
+        'tracking_session': ('TrackingSession',),
+    },
+)

@@ -4,7 +4,6 @@
 `make minidance-weights` makes both.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from mmfdta.apis.fingerprints import file_digest
 from mmfdta.apis.machine import describe_machine
 from mmfdta.checkpoints import read_state_dict, write_checkpoint
 from mmfdta.structures.whole_files import write_text
@@ -58,11 +58,6 @@ def halve(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     }
 
 
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def write_recipe(folder: Path, trainings: dict[str, Config], scores: dict) -> dict:
     """Write the recipe of weights that are there.
 
@@ -79,7 +74,7 @@ def write_recipe(folder: Path, trainings: dict[str, Config], scores: dict) -> di
     recipe = dict(
         file=WEIGHTS,
         bytes=path.stat().st_size,
-        sha256=digest(path),
+        sha256=file_digest(path),
         parameters=sum(value.numel() for value in read_state_dict(path).values()),
         licence='Apache-2.0; trained on drawn images only',
         made_by='make minidance-weights',

@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmfdta.apis.config import load_config
+from mmfdta.apis.fingerprints import file_digest
 from mmfdta.apis.model_loading import load_tracker
 from mmfdta.apis.train import apply_training_options, train
 from mmfdta.apis.weights import find_checkpoint
@@ -21,7 +22,6 @@ from mmfdta.checkpoints import read_content, read_state_dict, write_checkpoint
 from mmfdta.engine import find_checkpoint_to_resume
 from mmfdta.structures.whole_files import write_text
 
-from .recipe import digest
 from .scene import SPLITS, MiniDanceOptions
 from .stages import Stage, say
 from .writing import MANIFEST, make_minidance, show_progress
@@ -178,7 +178,7 @@ def goes_on_stage(plan: DemoPlan, config: Config, weights: Path) -> Stage:
         'go_on',
         f'Train FDTA {config.train_cfg.max_iters} iterations more',
         1.1,
-        config.dump() + digest(start),
+        config.dump() + file_digest(start),
         lambda: train_on(config, work_dir, weights, plan.work_dir / HELD_OUT),
         (weights, plan.work_dir / HELD_OUT),
         work_dir,
