@@ -4,6 +4,7 @@
 import argparse
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -69,6 +70,16 @@ def number(low: float, high: float = math.inf, whole: bool = False) -> Callable:
         return value
 
     return read
+
+
+def frame_size(text: str) -> tuple[int, int]:
+    """Read ``WIDTHxHEIGHT``, the ``type`` of an option."""
+    found = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f'found {text!r}, expected WIDTHxHEIGHT in pixels, such as 1440x800'
+        )
+    return int(found[1]), int(found[2])
 
 
 def add_cfg_options(parser: Options, text: str) -> None:

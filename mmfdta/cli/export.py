@@ -8,23 +8,19 @@ command stops with an error and writes nothing.
 """
 
 import argparse
-import re
 import shlex
 import sys
 
-from .arguments import add_cfg_options, add_checkpoint, named_checkpoint, number
+from .arguments import (
+    add_cfg_options,
+    add_checkpoint,
+    frame_size,
+    named_checkpoint,
+    number,
+)
 
 # Those of `mmfdta.runtime.exported_model`.
 EXPORT_PRECISIONS = ('fp32', 'fp16', 'int8')
-
-
-def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r'(\d+)x(\d+)', text)
-    if found is None:
-        raise argparse.ArgumentTypeError(
-            f'found {text!r}, expected WIDTHxHEIGHT in pixels, such as 1440x800'
-        )
-    return int(found[1]), int(found[2])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument(
         '--size',
-        type=_size,
+        type=frame_size,
         metavar='WxH',
         help='pad all frames to this size, in pixels; for devices that plan for one',
     )

@@ -12,9 +12,10 @@ something did, 3 if there is no CUDA device.
 """
 
 import argparse
-import re
 import sys
 from pathlib import Path
+
+from .arguments import frame_size
 
 NO_GPU = 3
 
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--sizes',
         nargs='+',
-        type=read_size,
+        type=frame_size,
         default=[],
         metavar='WIDTHxHEIGHT',
         help='of the frames whose speed is measured (default: 1440x800 864x480)',
@@ -59,14 +60,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path('work_dirs/gpu_check'),
         help='folder for gpu_check.md and gpu_check.json (default: %(default)s)',
     )
-
-
-def read_size(text: str) -> tuple[int, int]:
-    """Read ``WIDTHxHEIGHT``."""
-    found = re.fullmatch(r'([1-9]\d*)x([1-9]\d*)', text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f'found {text!r}, expected such as 1440x800')
-    return int(found[1]), int(found[2])
 
 
 def run(options: argparse.Namespace) -> int:

@@ -193,6 +193,8 @@ def test_every_verb_says_what_it_does():
         'similarity a.py --threshold 90',
         'tune a.py --batch-size 0',
         'minidance root --processes -2',
+        'export a.py --size 0x360',
+        'gpu-check --sizes 10x',
     ],
 )
 def test_an_impossible_number_is_named_with_its_range(arguments, capsys):
@@ -201,4 +203,4 @@ def test_an_impossible_number_is_named_with_its_range(arguments, capsys):
         build_parser(verb).parse_args(arguments.split())
     assert stop.value.code == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert f"argument {option}: found '{found}', expected a" in line
+    assert f"argument {option}: found '{found}', expected " in line
