@@ -136,8 +136,16 @@ def test_both_searches_find_the_best():
             start = dict(zip(_CHOICES, values, strict=True))
             top = search_coordinates(tuner, _CHOICES, start)
             assert len(tuner.trials) < 16
-        best.append((top.setting['det_thr'], top.setting['id_thr']))
-    assert best == [(0.4, 0.1)] * 2
+        best.append(top.setting)
+    # The protocol decides nothing here: of equal ones the first is the best.
+    expected = dict(det_thr=0.4, newborn_thr=0.6, id_thr=0.1, protocol='object-max')
+    assert best == [expected] * 2
+
+
+def test_a_start_that_no_value_beats_stays():
+    start = dict(det_thr=0.4, newborn_thr=0.6, id_thr=0.1, protocol='greedy')
+    worse = dict(_CHOICES, det_thr=[0.2, 0.3])
+    assert search_coordinates(_Quadratic(), worse, start).setting == start
 
 
 def test_drawn_combinations_are_no_more_than_asked_for_and_never_twice():
