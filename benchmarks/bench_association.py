@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Time of one association step, beside the released code and beside its products.
+"""Time of one association step, compared with the released code and with its products.
 
 The step scores the ID words for the detections of a frame, from a full history. The
 floor is the time of the step's matrix products and attention alone: they are recorded

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Time and memory of the contrastive loss with its gradient, beside the released code.
+"""Time and memory of the contrastive loss, compared with the released code.
 
 Example:
     python benchmarks/bench_contrastive_loss.py --released ../FDTA

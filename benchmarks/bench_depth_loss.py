@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Time and memory of the depth loss with its gradient, beside the released code.
+"""Time and memory of the depth loss with its gradient, compared with the released code.
 
 Ten frames of 100x180 with 151 bins and 30 boxes each.
 

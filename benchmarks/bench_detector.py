@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Time and memory of the detector on one frame, beside the released code.
+"""Time and memory of the detector on one frame, compared with the released code.
 
 R50 with all levels, queries and the depth branch, random weights, no padding.
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Time and memory of the evaluation, beside the official one (trackeval).
+"""Time and memory of the evaluation, compared with the official one (trackeval).
 
 Both read the same text files and compute HOTA, CLEAR and identity scores in the
 same number of processes. Every run is a process of its own; the two take turns.
@@ -30,14 +30,14 @@ class Run:
     """One measured process.
 
     Attributes:
-        seconds (float): From the first file to the combined scores.
-        cpu (float): Seconds of all cores for that; other load does not matter.
-        process_seconds (float): From the start of Python to its end.
-        growth (float): Most anonymous memory of the process and its children
+        seconds: From the first file to the combined scores.
+        cpu: Seconds of all cores for that; other load does not matter.
+        process_seconds: From the start of Python to its end.
+        growth: Most anonymous memory of the process and its children
             beyond that after the imports, MiB. Files are left out, because their
             share depends on who else has mapped them.
-        peak (float): Most memory with files, MiB (proportional set size).
-        scores (dict[str, float]): The combined scores.
+        peak: Most memory with files, MiB (proportional set size).
+        scores: The combined scores.
     """
 
     seconds: float

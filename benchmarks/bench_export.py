@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Time and memory of exported models in onnxruntime, beside accelerated PyTorch.
+"""Time and memory of exported models in onnxruntime, compared with accelerated PyTorch.
 
 R50 with all levels, queries and the depth branch, random weights, no padding: the
 detector on one frame, and the association step from a full history of 29 frames.

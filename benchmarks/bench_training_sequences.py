@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Time to turn matched embeddings into training sequences, beside the released code.
+"""Time to turn embeddings into training sequences, compared with the released code.
 
 One clip of 30 frames with 30 identities in 6 groups.
 

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Time and memory of a training step, beside the released code.
+"""Time and memory of a training step, compared with the released code.
 
 Forward and backward of a clip of 30 frames of 456x256 with 30 objects, 4 frames with
 gradients and 6 groups; without the optimiser.

@@ -1,5 +1,5 @@
 # FDTA's association on boxes, trained on the first half of PETS09-S2L1, on its second
-# half, beside trackers by motion on the same detections of YOLOX-nano.
+# half, next to trackers by motion on the same detections of YOLOX-nano.
 # `mmfdta benchmark benchmarks/pets_boxes`; see docs/benchmark_results.md.
 data = 'test'
 checkpoint_dir = 'work_dirs'

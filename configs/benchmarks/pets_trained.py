@@ -1,4 +1,4 @@
-# FDTA and MOTIP, trained on the first half of PETS09-S2L1, on its second half, beside
+# FDTA and MOTIP, trained on the first half of PETS09-S2L1, on its second half, next to
 # trackers on FDTA's detections and ByteTrack on those of YOLOX-nano.
 # `mmfdta benchmark benchmarks/pets_trained`; see docs/benchmark_results.md.
 data = 'test'

@@ -158,7 +158,7 @@ def find_imports() -> dict[str, set[str]]:
     """Read from the code which package imports which.
 
     Returns:
-        Package -> packages. Those below ``models`` are ``models/NAME``; modules beside
+        Package -> packages. Those below ``models`` are ``models/NAME``; modules next to
         the packages are left out.
     """
     names = {

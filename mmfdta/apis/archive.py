@@ -128,7 +128,7 @@ class Archive:
 
     A video is known by its absolute path. It is tracked again if it has changed since,
     or if a result of it is no longer there; not if the video itself is gone. Results
-    keep the names that they have in the ledger, whatever is named beside them.
+    keep the names that they have in the ledger, whatever else is named.
 
     Args:
         folder: Of results and ledger; it is made with the first entry.
@@ -316,7 +316,7 @@ class Archive:
             self._entries[entry.source] = entry
 
     def _refuse_mixing(self, replace: bool) -> None:
-        """Refuse to put results beside those of other settings."""
+        """Refuse to put results among those of other settings."""
         videos = {video.key: video for video in self.videos}
         others = [
             entry

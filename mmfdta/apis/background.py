@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Work that runs beside the model, through queues of bounded length."""
+"""Work that runs while the model does, through queues of bounded length."""
 
 import collections
 import contextlib

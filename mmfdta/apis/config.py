@@ -23,7 +23,7 @@ from mmfdta.utils.safe_loading import require_safe_loading
 from .config_check import ConfigError, check_config, check_new_keys
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# In a wheel, and beside the package in a source tree or an editable install.
+# In a wheel, and next to the package in a source tree or an editable install.
 CONFIG_ROOTS = (PACKAGE / '.mim' / 'configs', PACKAGE.parent / 'configs')
 # Of files that MMEngine reads.
 _SUFFIXES = ('.py', '.json', '.yaml', '.yml')

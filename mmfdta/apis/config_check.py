@@ -59,7 +59,7 @@ _TAKEN_OUT = {
     *('type', '_scope_', 'priority', 'constructor', 'paramwise_cfg', 'init_cfg'),
     'convert_to_iter_based',
 }
-# MMEngine's, beside those of PyTorch's loader.
+# MMEngine's, besides those of PyTorch's loader.
 _LOADER_KEYS = {'num_batch_per_epoch', *inspect.signature(DataLoader).parameters}
 # A detector's head, or those of the stages of a RoI head.
 _CLASS_HEAD = re.compile(r'\.bbox_head(\.\d+)?$')

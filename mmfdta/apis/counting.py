@@ -236,7 +236,7 @@ class ObjectCounter:
         settle: Frames on the other side after which it counts.
         margin: Distance from the border, as a share of the box's longer side.
         max_gap: An object that is missing from more tracked frames in a row starts
-            anew: what it did in between is not known.
+            again: what it did in between is not known.
 
     Attributes:
         counts: What is counted up to now.
@@ -347,7 +347,7 @@ class ObjectCounter:
         return self.counts
 
     def _fit(self, width: int, height: int) -> None:
-        """Place the shapes on images of a size; those of another size start anew."""
+        """Place the shapes on images of a size; those of another size start again."""
         if self._size == (width, height):
             return
         for identity in list(self._paths):
@@ -519,13 +519,13 @@ def _leads_through(before: Point, now: Point, ends: Segment) -> bool:
 
 
 def _turn_of(way: Segment, point: Point) -> float:
-    """Tell where a point is beside a way: below 0 to the left, above 0 to the right."""
+    """Tell on which side of a way a point is: below 0 left, above 0 right."""
     (x, y), (end_x, end_y) = way
     return (end_x - x) * (point[1] - y) - (end_y - y) * (point[0] - x)
 
 
 def _inside(rings: Sequence[np.ndarray], point: Point) -> tuple[bool, float]:
-    """Tell whether a point is inside of an odd number of rings, and its distance."""
+    """Tell whether a point is inside an odd number of rings, and its distance."""
     distances = [cv2.pointPolygonTest(ring, point, True) for ring in rings]
     odd = sum(distance >= 0 for distance in distances) % 2 == 1
     return odd, min(map(abs, distances))

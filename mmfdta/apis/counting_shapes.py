@@ -83,7 +83,7 @@ class CountingZone:
     """A region in which objects stay.
 
     Coordinates are pixels, or fractions of the image if all are within -1 and 1. A
-    point is inside if it is inside of an odd number of the rings: one ring is a
+    point is inside if it is inside an odd number of the rings: one ring is a
     polygon, a ring within another one is a hole.
 
     Attributes:

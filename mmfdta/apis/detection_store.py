@@ -41,7 +41,7 @@ ByteTrack's lowest is 0.1."""
 TIMED = ('decode', 'preprocess', 'detector')
 """Stages that trackers with one detector share."""
 
-# What a file is written as; another number makes all detections anew.
+# What a file is written as; another number makes all detections again.
 _FORMAT = 2
 _COLUMN, _SHAPE = 'column_', 'shape_'
 # Folders of this project that decide about detections; losses and trackers do not.
@@ -233,7 +233,7 @@ class DetectionStore:
 
 
 def detects_apart(model: nn.Module) -> bool:
-    """Whether a tracker has ``detect`` and ``associate`` beside ``predict``."""
+    """Whether a tracker has ``detect`` and ``associate`` besides ``predict``."""
     return hasattr(model, 'detect') and hasattr(model, 'associate')
 
 

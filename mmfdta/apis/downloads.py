@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
-"""Fetch a file so that it is whole or not there, and go on where a transfer broke.
+"""Fetch a file so that it is whole or not there, and continue where a transfer broke.
 
-What has arrived stands beside its place as ``.NAME.part``, which one process at a time
+What has arrived stands next to its place as ``.NAME.part``, which one process at a time
 writes. The file gets its name when its size and its hash are right.
 """
 
@@ -305,7 +305,7 @@ def _receive(
     free = shutil.disk_usage(wanted.path.parent).free
     if free < needed:
         raise _no_space(wanted, f'{say_bytes(needed)} needed, {say_bytes(free)} free')
-    with contextlib.suppress(OSError):  # without it, it starts anew another time
+    with contextlib.suppress(OSError):  # without it, it starts again another time
         note = _Note.of(wanted.address, response.headers)
         write_text(wanted.note, json.dumps(vars(note)))
     if progress:

@@ -209,7 +209,7 @@ class EvaluationData:
     def pair(
         self, tracks: SequenceOf[Tracks], truths: SequenceOf[Tracks] | None = None
     ) -> list[ScoredSequence]:
-        """Put the tracks of all sequences beside their ground truth.
+        """Put the tracks of all sequences next to their ground truth.
 
         Args:
             tracks: Of each sequence, in the order of the data set.

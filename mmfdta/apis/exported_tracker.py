@@ -108,7 +108,7 @@ class ExportedTracker(VideoTracker):
         self._detector = open_session(model.detector_path, provider, threads, key)
         self._association = None
         if model.association_path is not None:
-            # It is small, and TensorRT would plan it anew for every number of objects.
+            # It is small, and TensorRT would plan it again for every number of objects.
             beside = 'cuda' if provider == 'tensorrt' else provider
             self._association = AssociationScorer(
                 open_session(model.association_path, beside, threads)

@@ -348,7 +348,7 @@ def _find_pipeline(config: Config) -> list:
 
 
 def _leaves(pipeline: list) -> Iterator[dict]:
-    """Yield the steps inside of wrappers such as TransformBroadcaster."""
+    """Yield the steps inside wrappers such as TransformBroadcaster."""
     for step in pipeline:
         if step.get('transforms'):
             yield from _leaves(step['transforms'])

@@ -125,7 +125,7 @@ class Progress:
 
 
 class StatusLine:
-    """A line that is written anew: on a terminal in place, in a log file now and then.
+    """A line that is written again: on a terminal in place, in a log file now and then.
 
     Args:
         file: Where to write; standard error if None.

@@ -33,7 +33,7 @@ from .config import read_config
 from .fingerprints import file_digest
 from .machine import describe_machine
 
-# Beside the scores that MMEngine writes.
+# Next to the scores that MMEngine writes.
 FILE = 'published.json'
 # Of a data set: where it lies, and what names its split.
 _PLACE = ('data_root', 'ann_file', 'split', 'half')
@@ -176,7 +176,7 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """One score beside the published one, in percent."""
+    """One score and the published one, in percent."""
 
     metric: str
     published: float
@@ -197,7 +197,7 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A run beside the published figure.
+    """A run and the published figure.
 
     Attributes:
         verdict: ``equal`` or ``different``; ``not compared`` where settings or data
@@ -217,7 +217,7 @@ class Reproduction:
 
 
 def compare_with_published(run: FinishedRun) -> Reproduction:
-    """Put a run beside what is published for its weights.
+    """Compare a run with what is published for its weights.
 
     Args:
         run: The run.
@@ -345,7 +345,7 @@ def say_published(
     """Say how a test compares with what is published for its weights, and keep it.
 
     Nothing is said of weights that nobody has published. What is said also stands in
-    the log; ``published.json`` beside the scores has it for machines.
+    the log; ``published.json`` next to the scores has it for machines.
 
     Args:
         runner: After the test.

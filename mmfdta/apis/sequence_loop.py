@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
 """The loop of a model over the sequences of a data set, frame by frame.
 
-A model that detects and associates apart has two methods beside ``predict``:
+A model that detects and associates apart has two methods besides ``predict``:
 ``detect(imgs, frames)`` sets ``pred_instances`` of each frame, and
 ``associate(frame, tracker=None)`` sets ``pred_track_instances``. Its detections are
 taken from a store where they are known, and kept there where they are not. Any other
@@ -60,7 +60,7 @@ class SequenceLoop:
         batch_size: Frames that the detector takes at a time. Times are those of
             single frames, as online tracking has them, with 1 only.
         machine: What times are taken on; detections whose times were taken on
-            something else are made anew. None takes them as they are.
+            something else are made again. None takes them as they are.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class SequenceLoop:
     def detect_all(
         self, on_frame: Callable[[], None] | None = None
     ) -> list[SequenceDetections]:
-        """Return the detections of all sequences, from the store or anew.
+        """Return the detections of all sequences, from the store or newly made.
 
         Args:
             on_frame: Called after each frame that is looked at.

@@ -39,7 +39,7 @@ class StreamBudget:
 
     Attributes:
         max_latency: Seconds from the arrival of a frame to its tracks; frames that
-            cannot keep it are left out, but for the newest one. None: no limit.
+            cannot keep it are left out, except for the newest one. None: no limit.
         max_dropped: Share of the frames that may be left out, 0 to 1; None: no limit.
 
     Raises:

@@ -32,11 +32,11 @@ def apply_training_options(
 ) -> None:
     """Write the options of the command into a config.
 
-    A run without a checkpoint to go on from starts as the config says.
+    A run without a checkpoint to continue from starts as the config says.
 
     Args:
         config: It is changed.
-        resume: Checkpoint to go on from; ``auto`` finds the last of the work
+        resume: Checkpoint to continue from; ``auto`` finds the last of the work
             directory.
         amp: Another name of the precision ``fp16``; ``bf16`` where the config has
             ``optim_wrapper.dtype='bfloat16'``.

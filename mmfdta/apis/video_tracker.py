@@ -163,7 +163,7 @@ class VideoTracker(TrackingSession):
 
         Of several videos the detector is given the frames together that have one size
         when they are prepared, at most 8 at a time or `batch_size`; nothing is padded,
-        so that each session gets what it gets alone, but for the last digits of a
+        so that each session gets what it gets alone, except for the last digits of a
         batch. Models that take frames one by one are given them one by one.
 
         No session has taken its frame if one is refused, or the detector fails on any.

@@ -81,7 +81,7 @@ def list_tools() -> dict[str, Path]:
             'mmdet is not installed; `mmfdta env` says how to install a family'
         )
     package = Path(found.origin).parent
-    # An install has them in .mim, a source tree beside the package.
+    # An install has them in .mim, a source tree next to the package.
     root = package / '.mim' if (package / '.mim').is_dir() else package.parent
     tools: dict[str, Path] = {}
     for folder in (root / name for name in FOLDERS):

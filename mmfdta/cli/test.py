@@ -41,7 +41,7 @@ def choose_checkpoint(
 
     Args:
         options: The parsed arguments.
-        config_names: The checkpoint of the config, for want of another.
+        config_names: The checkpoint of the config, if no other is named.
 
     Raises:
         ValueError: If none or two are named.

@@ -49,14 +49,14 @@ def add_stream_options(parser: argparse.ArgumentParser) -> None:
 
 
 def guess_silent(options: argparse.Namespace, kinds: Sequence[str]) -> list[str]:
-    """Take addresses that do not answer for what stands beside them.
+    """Take addresses that do not answer for what stands next to them.
 
     Args:
         options: The parsed arguments of ``track``.
         kinds: Of the sources, see :func:`mmfdta.apis.sources.kind_of_source`.
 
     Returns:
-        The kinds without ``'silent'``: streams beside others or with a budget, so that
+        The kinds without ``'silent'``: streams next to others or with a budget, so that
         one camera that is off holds up nobody; else files.
     """
     budgets = any(getattr(options, name) is not None for name in _BUDGETS)

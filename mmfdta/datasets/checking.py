@@ -456,7 +456,7 @@ def _check_depth(
 def check_strays(
     folder: str, is_sequence: Callable[[Path], bool], layout: str
 ) -> SequenceReport:
-    """Name the folders beside the sequences that are none.
+    """Name the folders next to the sequences that are none.
 
     Args:
         folder: The folder of a split.

@@ -21,7 +21,7 @@ class ClassRows:
 
     Attributes:
         boxes: All rows.
-        identities: Different identities, of each sequence anew.
+        identities: Different identities, counted in each sequence.
         unscored: Rows whose column 7 is 0.
         trained: Rows that are trained on.
     """
@@ -180,7 +180,7 @@ def describe_rule(
 
 
 def pair_identities(sequences: Iterable[Sequence]) -> list[str]:
-    """Number all objects anew if identities count within classes.
+    """Number all objects again if identities count within classes.
 
     They do where one frame has an identity in two classes. Then the pair of class
     (column 8) and identity is an object, in all sequences.

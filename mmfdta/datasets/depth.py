@@ -5,7 +5,7 @@ Depth comes from a backend, an estimator or maps that exist already, which gives
 float map per image in which near is large. The range of a sequence is known only after
 its last frame. So raw depth goes to a working folder first, one file per frame, and the
 8-bit maps are written when all of it is there: memory holds one frame, and an
-interrupted run goes on where it stopped. The folder ``depth`` appears under its name
+interrupted run continues where it stopped. The folder ``depth`` appears under its name
 when it is complete.
 """
 
@@ -161,7 +161,7 @@ def _write_maps(
     for name in names:
         depth = np.load(_raw_path(work, name)).astype(np.float32)
         if depth.shape != shape:
-            # Linear, as cubic overshoots the range beside edges.
+            # Linear, as cubic overshoots the range next to edges.
             depth = cv2.resize(depth, shape[::-1], interpolation=cv2.INTER_LINEAR)
         grey = np.rint(((depth - low) * scale).clip(0, 255)).astype(np.uint8)
         Image.fromarray(grey).save(maps / f'{Path(name).stem}.png')
@@ -175,7 +175,7 @@ class TransformersDepth:
         model: Name on the model hub, or a folder.
         revision: Revision on the hub.
         device: ``auto``, ``cpu``, ``cuda``, ...
-        batch_size: Images a forward pass.
+        batch_size: Images per forward pass.
 
     Raises:
         ImportError: If ``transformers`` is not installed.
@@ -227,7 +227,7 @@ class TransformersDepth:
         self.sign = -1.0 if kind == 'metric' else 1.0
 
     def describe(self) -> dict:
-        """Say what made the maps, for the JSON beside them."""
+        """Say what made the maps, for the JSON next to them."""
         licence = next(
             (text for part, text in _LICENCES.items() if part in self.name),
             'unknown, see the model card',
@@ -326,7 +326,7 @@ class FolderDepth:
             raise FileNotFoundError(f'{folder}: no such folder, expected depth maps')
 
     def describe(self) -> dict:
-        """Say what made the maps, for the JSON beside them."""
+        """Say what made the maps, for the JSON next to them."""
         return dict(
             backend='folder',
             model=self.folder.name,

@@ -270,7 +270,7 @@ class MOTSequenceDataset(BaseDataset):
 
         Returns:
             One check per sequence, one of how their texts count frames, and one of
-            what lies beside the sequences.
+            what lies next to the sequences.
 
         Raises:
             ValueError: If names of classes do not fit.
@@ -384,7 +384,7 @@ class MOTSequenceDataset(BaseDataset):
         """Find what column 8 means, before any text is read.
 
         Returns:
-            Which rows are trained on, with the numbers that ``labels.txt`` beside the
+            Which rows are trained on, with the numbers that ``labels.txt`` next to the
             texts gives the classes of ``metainfo`` where no ``category_map`` is set;
             and names by number, as far as they are known.
 
@@ -678,7 +678,7 @@ def text_source(folder: Path) -> SequenceSource | None:
 
 
 def _matching(name: str, known: Iterable[str]) -> list[str]:
-    """List the names that are this one or, for want of it, that fit it as a pattern."""
+    """List the names that are this one or, without it, that fit it as a pattern."""
     known = list(known)
     return [name] if name in known else fnmatch.filter(known, name)
 
@@ -697,7 +697,7 @@ class JointMOTDataset(Dataset):
             sets, whose classes must then agree.
 
     Raises:
-        ValueError: If weights are not positive integers, one a data set, or
+        ValueError: If weights are not positive integers, one for each data set, or
             classes differ.
     """
 

@@ -45,11 +45,11 @@ class Events:
     ===========  ===================================================================
 
     Every ground truth box has one ``MATCH``, ``SWITCH`` or ``MISS``, every result box
-    one ``MATCH``, ``SWITCH`` or ``FP``. Three more types stand beside a match that does
-    not go on with the ground truth identity's last one: ``TRANSFER`` if the result
-    identity came by the last match of this kind to another ground truth identity,
-    ``MIGRATE`` if the ground truth identity of a ``TRANSFER`` was never matched before,
-    and ``ASCEND`` if the result identity of a ``SWITCH`` was not.
+    one ``MATCH``, ``SWITCH`` or ``FP``. Three more types stand next to a match that
+    does not continue with the ground truth identity's last one: ``TRANSFER`` if the
+    result identity came by the last match of this kind to another ground truth
+    identity, ``MIGRATE`` if the ground truth identity of a ``TRANSFER`` was never
+    matched before, and ``ASCEND`` if the result identity of a ``SWITCH`` was not.
 
     Attributes:
         frame: int64 (E,), frame numbers from 1, ascending.
@@ -107,7 +107,7 @@ def find_events(sequence: Sequence) -> Events:
     matches = match_clear(overlaps)
     is_switch = matches.is_switch
     first_found = last_of_same(matches.pred_id) < 0
-    # Matches that do not go on with the ground truth identity's last one.
+    # Matches that do not continue with the ground truth identity's last one.
     new = np.flatnonzero((matches.last < 0) | is_switch)
     last = last_of_same(matches.pred_id[new])
     is_moved = matches.gt_id[new] != matches.gt_id[new[last]]
@@ -160,7 +160,7 @@ def write_events(
     path: str | os.PathLike,
     events: Mapping[str, Mapping[str, Mapping[str, Events]]],
 ) -> None:
-    """Write events as CSV that ``motmetrics`` can go on with.
+    """Write events as CSV that ``motmetrics`` can continue with.
 
     The columns are ``FrameId``, ``Event``, ``Type``, ``OId``, ``HId``, ``D``. Before
     them stand ``Tracker`` if there are several trackers, ``Class`` if classes are told

@@ -318,14 +318,14 @@ def find_files(
 
 
 def find_strays(path: Path, sides: Iterable[TextSide]) -> list[str]:
-    """Name folders beside those of trackers that hold no results of known sequences.
+    """Name folders next to those of trackers that hold no results of known sequences.
 
     Args:
         path: The folder in which trackers were looked for.
         sides: The results that were found in it.
 
     Returns:
-        Folders with other texts; and, beside several trackers, folders without any.
+        Folders with other texts; and, next to several trackers, folders without any.
     """
     found = [side.folder for side in sides if path in side.folder.parents]
     if not found or not path.is_dir():

@@ -276,8 +276,8 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
 def find_unpaired(paths: SequenceOf[Path]) -> list[tuple[str, Side]]:
     """Find results without any ground truth.
 
-    They are what :func:`find_trackers` takes for results, but for JSON of COCO-VID and
-    TAO, whose images only the ground truth numbers.
+    They are what :func:`find_trackers` takes for results, except for JSON of COCO-VID
+    and TAO, whose images only the ground truth numbers.
 
     Args:
         paths: Folders, zips and files.
@@ -334,7 +334,7 @@ def _choose_truth(
 
 
 def _read_others(jobs: list) -> dict[str, dict[str, Tracks]]:
-    """Read the texts that lie beside the ground truth, by option and sequence."""
+    """Read the texts that lie next to the ground truth, by option and sequence."""
     found: dict[str, dict[str, Tracks]] = {}
     for job in jobs:
         if not isinstance(job, SequenceFiles) or job.gt_path.parent.name != 'gt':

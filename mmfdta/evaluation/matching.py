@@ -146,7 +146,7 @@ def _overlaps_of_group(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Find the pairs that overlap, of F frames with equal numbers of boxes.
 
-    In a crowd most boxes lie beside each other; they are told by two comparisons.
+    In a crowd most boxes lie next to each other; they are told by two comparisons.
 
     Args:
         gt: float64 (F, N, 4), boxes as x1, y1, x2, y2.

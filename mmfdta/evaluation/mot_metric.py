@@ -323,7 +323,7 @@ class MOTMetric(BaseMetric):
     def _write_embeddings(
         self, folder: Path, name: str, embeddings: TrackEmbeddings
     ) -> None:
-        """Write embeddings with the class numbers of the text beside them."""
+        """Write embeddings with the class numbers of the text next to them."""
         written = self.run_classes.written
         label = np.full(len(embeddings), -1)
         if written is not None:

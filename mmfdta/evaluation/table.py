@@ -175,7 +175,7 @@ def _dump(document: dict) -> str:
 
 
 def _plain(scores: dict) -> dict:
-    """Turn arrays into their mean and, beside it, the curve."""
+    """Turn arrays into their mean and, next to it, the curve."""
     plain = summarise(scores)
     curves = {n: v.tolist() for n, v in scores.items() if np.ndim(v)}
     return plain | {'curves': curves} if curves else plain

@@ -222,7 +222,7 @@ def run_ablation(
             ``seed<N>/`` with the runs on Deformable DETR and default data, and
             ``<detector>/<condition>/seed<N>/`` with those on others.
         data_root: Folder of the rendered data; None: that of the configs. Other
-            renderings lie beside it, as ``<data root>-<condition>``.
+            renderings lie next to it, as ``<data root>-<condition>``.
         seeds: Seeds of the trainings; every seed has all its variants before the
             next one starts.
         variants: What is trained.
@@ -479,7 +479,7 @@ def read_run(folder: Path, variant: Variant, seed: int, settings: str = '') -> R
 
 
 def _read_earlier(folder: Path, found: dict[str, float]) -> dict[str, Any]:
-    """What an earlier version has measured: scores, and two reports beside them."""
+    """What an earlier version has measured: scores, and two reports next to them."""
     test = {name: found[name] for name in SCORES if name in found}
     val = {'HOTA': found['val']} if 'val' in found else {}
     machine: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
 """The demo: train, compare with other trackers, and make a video of the tracks.
 
-It goes on from the weights in the package, which takes a minute; or trains from
+It continues from the weights in the package, which takes a minute; or trains from
 scratch, tunes the baselines and compares the embeddings, too.
 """
 
@@ -248,7 +248,7 @@ def check_folder(work_dir: Path, stages: Sequence[Stage]) -> None:
 
 
 def list_short_stages(plan: DemoPlan) -> list[Stage]:
-    """List what the demo does that goes on from the weights in the package."""
+    """List what the demo does that continues from the weights in the package."""
     folder = plan.work_dir
     tracker = plan.config(GOES_ON)
     return [

@@ -25,7 +25,7 @@ from mmfdta.visualization import DifferenceRow, plot_paired, save_figure
 SCORES = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW')
 """Scores of a split, fractions of 1; IDSW is a number."""
 COMPARED = ('HOTA', 'DetA', 'AssA', 'IDF1')
-"""Scores of the test split that are compared by seed, beside HOTA on val."""
+"""Scores of the test split that are compared by seed, besides HOTA on val."""
 LEVEL = 0.95
 """Confidence level of the intervals."""
 COLUMNS = (*SCORES, 'different', 'same', 'val')

@@ -44,8 +44,8 @@ class Stage:
 def run_stages(stages: list[Stage], work_dir: Path) -> None:
     """Run what has not been run yet, with a heading, the time and the memory.
 
-    A stage is done anew if its inputs or those of a stage before it changed, and
-    goes on where it was interrupted if a product is missing.
+    A stage is done again if its inputs or those of a stage before it changed, and
+    continues where it was interrupted if a product is missing.
 
     Args:
         stages: In their order.

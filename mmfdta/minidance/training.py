@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""The trainings of the demo, which go on where an earlier run stopped."""
+"""The trainings of the demo, which continue where an earlier run stopped."""
 
 import copy
 import itertools
@@ -31,7 +31,7 @@ DETECTOR, TRACKER = 'deformable_detr_mini', 'fdta_mini'
 ALONE = 'detector'
 """Name of the stage that trains the plain detector."""
 GOES_ON = 'fdta_mini_demo'
-"""Name of the config that goes on from the weights in the package."""
+"""Name of the config that continues from the weights in the package."""
 HELD_OUT = 'held_out.json'
 _CLIPS = 16
 

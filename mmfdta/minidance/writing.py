@@ -32,7 +32,7 @@ def make_minidance(
 ) -> bool:
     """Render a data set, or reuse it if it is there already.
 
-    The sequences are written to a folder beside ``root`` that gets its name
+    The sequences are written to a folder next to ``root`` that gets its name
     when they are complete. The files do not depend on ``processes``.
 
     Args:

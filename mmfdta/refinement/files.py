@@ -85,7 +85,7 @@ def refine_side(
         settings: Those of :func:`~mmfdta.refinement.refine_tracks`.
         wanted: Names or patterns of sequences; None takes all.
         embeddings: ``<sequence>.npz``, a folder of such, or an empty path where they
-            stand beside the texts; None joins by motion alone.
+            stand next to the texts; None joins by motion alone.
 
     Raises:
         OSError: If a file or a named sequence is missing.

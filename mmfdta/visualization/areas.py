@@ -62,7 +62,7 @@ def draw_zone(
 def draw_name(
     image: np.ndarray, name: str, point: Sequence[float], style: TrackStyle
 ) -> None:
-    """Write the name of a line or zone beside a point, in place.
+    """Write the name of a line or zone next to a point, in place.
 
     Args:
         image: uint8 (H, W, 3).

@@ -72,7 +72,7 @@ class TrackStyle:
         return max(1, round(width))
 
     def font_pixels(self, shape: tuple[int, ...], box_height: float) -> int:
-        """Return the height of the text beside a box."""
+        """Return the height of the text next to a box."""
         if self.font_size is not None:
             return max(1, round(self.font_size))
         largest = max(9.0, min(shape[:2]) / 48)

@@ -22,7 +22,7 @@ _PLACES = 12
 
 
 class LabelPlacer:
-    """Chooses a place beside or in its box for each label of a frame.
+    """Chooses a place next to or in its box for each label of a frame.
 
     A place above the box, to the left, is taken if it covers nothing. Where it would
     cover other objects or labels, the place that covers least is taken, the upper part
@@ -57,7 +57,7 @@ class LabelPlacer:
             line: Width of box lines in pixels.
 
         Returns:
-            int (N, 2), left and top of the labels, inside of the image as far as they
+            int (N, 2), left and top of the labels, inside the image as far as they
             fit into it.
         """
         corners = _candidates(boxes, sizes, line)
@@ -102,7 +102,7 @@ def _candidates(boxes: np.ndarray, sizes: np.ndarray, line: int) -> np.ndarray:
         # Above and below the box,
         *((left, top - height), (right - width, top - height), (center, top - height)),
         *((left, bottom), (right - width, bottom), (center, bottom)),
-        # beside it,
+        # next to it,
         *((right, top), (left - width, top)),
         *((right, bottom - height), (left - width, bottom - height)),
         # and in it.

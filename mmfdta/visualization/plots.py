@@ -21,7 +21,7 @@ _SERIES = (
     *('#0072b2', '#e69f00', '#009e73', '#cc79a7'),
     *('#56b4e9', '#d55e00', '#555555', '#8c564b'),
 )
-# Panels that a page can show beside each other.
+# Panels that a page can show next to each other.
 _IN_A_ROW = 4
 _GRID: dict[str, Any] = dict(color='0.88', linewidth=0.8)
 
@@ -61,7 +61,7 @@ def plot_scores(
     metrics: Sequence[str] = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1'),
     title: str = '',
 ) -> Figure:
-    """Draw scores as groups of bars, one group a metric, one bar a tracker.
+    """Draw scores as groups of bars, a group for each metric, a bar for each tracker.
 
     Args:
         scores: Tracker -> metric -> fraction of 1.
@@ -410,7 +410,7 @@ class DifferenceRow:
 def plot_differences(
     rows: Mapping[str, DifferenceRow], reference: str, metric: str, level: float
 ) -> Figure:
-    """Draw differences to a reference: a dot a sequence, a bar for all.
+    """Draw differences to a reference: a dot for each sequence, a bar for all.
 
     Args:
         rows: By tracker, fractions of 1.
@@ -429,7 +429,7 @@ def plot_differences(
 def plot_paired(
     panels: Mapping[str, Mapping[str, DifferenceRow]], reference: str, level: float
 ) -> Figure:
-    """Draw mean differences to a reference over seeds, one panel a score.
+    """Draw mean differences to a reference over seeds, a panel for each score.
 
     Args:
         panels: Score -> variant -> differences by seed and their mean; the variants are

@@ -68,7 +68,7 @@ class VideoWriter:
             32); less is better and larger.
         pixel_aspect: Width of a pixel by its height; webm does not keep it.
         audio_from: A video file whose audio is kept; copied where the container takes
-            it, else encoded anew. It ends with the last frame.
+            it, else encoded again. It ends with the last frame.
         audio_start: Time stamp of the first frame in that file, seconds.
 
     Attributes:

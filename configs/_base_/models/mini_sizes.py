@@ -42,7 +42,7 @@ dino_sizes = dict(
 spatial_sizes = dict(
     num_bins=40, num_heads=4, feedforward_channels=64, dropout=0.0, num_groups=16
 )
-# Of FDTA, beside the detector.
+# Of FDTA, besides the detector.
 fdta_sizes = dict(
     num_id_vocabulary=16,
     window=16,  # frames of a clip; a track is remembered one less

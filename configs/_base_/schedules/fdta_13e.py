@@ -35,7 +35,7 @@ param_scheduler = [
 
 custom_hooks = [
     dict(type='IterationSeedHook'),
-    # Beside the one of each epoch.
+    # Next to the one of each epoch.
     dict(
         type='WholeCheckpointHook',
         by_epoch=False,

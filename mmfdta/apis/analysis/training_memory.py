@@ -198,7 +198,7 @@ def estimate_memory(config: Config, work: Workload) -> MemoryEstimate:
             parameter.grad = torch.zeros_like(parameter)
     as_on_a_gpu(model, work.deformable)
     phases = _phases(model, work)
-    # Intermediate results are as large as the gradients, but for a fused step.
+    # Intermediate results are as large as the gradients, except for a fused step.
     phases['optimiser'] = (
         0 if config.optim_wrapper.optimizer.get('fused') else gradients
     )
@@ -367,8 +367,8 @@ def as_on_a_gpu(model: FDTA, way: str = 'triton') -> None:
 
     Args:
         model: The model; its attention loses its dropout.
-        way: How deformable attention is computed, see `Workload`; but for `plain` its
-            values are all zero here.
+        way: How deformable attention is computed, see `Workload`; its values are all
+            zero here, except for `plain`.
     """
     # Not before `mmfdta.ops`, which makes it importable where nothing is compiled.
     from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttention
@@ -492,7 +492,7 @@ def block_of_plain(model: FDTA, pixels: int) -> tuple[float, float]:
 
 
 def _passing(run: Callable[[], object]) -> int:
-    """Most bytes that something takes beside its results."""
+    """Most bytes that something takes besides its results."""
     with LiveMemory() as memory:
         results = run()
         size = memory.peak - memory.live

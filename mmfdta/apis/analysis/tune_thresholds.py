@@ -71,7 +71,7 @@ class Trial:
 class Resumed:
     """The trials of a search that was interrupted.
 
-    Args:
+    Attributes:
         path: File of the trials.
         fingerprint: What decides about them; those of another one do not count.
     """
@@ -205,7 +205,7 @@ def _key(value: Any) -> str:
 
 
 def build_tracker(present: Any, tracker_cfg: Mapping, setting: Mapping) -> Any:
-    """Build a tracker like a model's, but for a setting.
+    """Build a tracker like a model's, except for a setting.
 
     Args:
         present: The model's tracker.

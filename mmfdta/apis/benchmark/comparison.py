@@ -91,7 +91,7 @@ def run_benchmark(
 ) -> Comparison:
     """Track with each entry, score all and write the report.
 
-    What an earlier call has finished is reused; an interrupted call goes on where it
+    What an earlier call has finished is reused; an interrupted call continues where it
     was.
 
     Args:

@@ -39,7 +39,7 @@ class Job:
         checkpoint: Path of its weights.
         data: ``val`` or ``test``.
         folder: Where the run is kept; has ``config.py``.
-        fingerprint: What decides about its results but for the images.
+        fingerprint: What decides about its results except for the images.
         detections: Folder of the detection stores.
         machine: What it runs on.
         warmup: Frames that are not timed.
@@ -64,7 +64,7 @@ class Job:
 
 
 def run_fingerprint(entry: Entry, data: str, machine: dict) -> str:
-    """Name what decides about an entry's tracks and times, but for the images.
+    """Name what decides about an entry's tracks and times, except for the images.
 
     Args:
         entry: A tracker; its ``custom_imports`` are imported already.

@@ -150,7 +150,7 @@ def tune_entry(
         entry: One that can be tuned.
         trials: Settings that are tried, the config's included.
         seed: Seed of the draws.
-        out: Folder of the search, which goes on where it was.
+        out: Folder of the search, which continues where it was.
         detections: Folder of the detection stores.
         machine: Device and threads.
 

@@ -23,8 +23,8 @@ from .graph_facts import (
 )
 
 _PRODUCTS = frozenset(('Conv', 'ConvTranspose', 'MatMul', 'Gemm'))
-# What is left as it is but for its place, or changed value by value, within the range
-# and at the precision that it had.
+# What is left as it is except for its place, or changed value by value, within the
+# range and at the precision that it had.
 _CARRIERS = frozenset(
     (
         *('Relu', 'LeakyRelu', 'Clip', 'Gelu', 'Sigmoid', 'Tanh', 'HardSwish'),

@@ -133,7 +133,7 @@ def find_grids(
 
 
 def _take_ends(name: str, result: str, low: bool) -> Iterator[NodeProto]:
-    """Take the share of a tensor's numbers that is left out, and the one beside it."""
+    """Take the share of a tensor's numbers that is left out, and the one next to it."""
     make = helper.make_node
     yield make('Reshape', [name, 'ends/flat'], [f'{result}/flat'])
     yield make('Shape', [f'{result}/flat'], [f'{result}/size'])

@@ -139,7 +139,7 @@ def save_onnx(model: onnx.ModelProto, path: Path) -> list[Path]:
         path: Where to.
 
     Returns:
-        Files of weights that were written beside it; none if they fit in.
+        Files of weights that were written next to it; none if they fit in.
 
     Raises:
         ValueError: If it has operators that are not to be in an exported model.

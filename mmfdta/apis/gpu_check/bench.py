@@ -375,7 +375,7 @@ def collate(*clips: dict[str, Any]) -> dict[str, Any]:
 
 
 def folder(bench: Bench, name: str) -> Path:
-    """Make a folder for what a check writes, beside the report."""
+    """Make a folder for what a check writes, next to the report."""
     path = Path(bench.settings.out, 'files', name)
     path.mkdir(parents=True, exist_ok=True)
     return path

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Beside the released code on the same device, with the same weights.
+"""Next to the released code on the same device, with the same weights.
 
 The released code runs in a process of its own: what is replaced for it stays there.
 """

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Run the released FDTA on a CPU or a GPU, beside this project.
+"""Run the released FDTA on a CPU or a GPU, to compare this project with it.
 
 Its checkout (github.com/Spongebobbbbbbbb/FDTA) is never changed. What it imports and
 does not need here is replaced before: torchvision (a ResNet-50 with the same layers

@@ -92,7 +92,7 @@ class Prepared:
         self._next = 0
 
     def run(self) -> None:
-        """Track the next frames; the video begins anew when it is over."""
+        """Track the next frames; the video begins again when it is over."""
         first = self._next
         if first + self.batch > len(self._samples):
             first = 0

@@ -5,7 +5,7 @@ import heapq
 from fractions import Fraction
 
 # A step back of so many seconds, or in containers whose clock may jump a step forward
-# of so many, is a clock that starts anew and not a picture that was shown so long.
+# of so many, is a clock that starts again and not a picture that was shown so long.
 _BACK, _FORWARD = Fraction(1, 2), 10
 _DEFAULT_STEP = Fraction(1, 25)
 
@@ -27,7 +27,7 @@ class FrameClock:
         may_jump: The container's clock may jump (MPEG-TS).
 
     Attributes:
-        jumps: How often the clock started anew.
+        jumps: How often the clock started again.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class FrameClock:
         return lost
 
     def restart(self, pause: float) -> None:
-        """Go on with a stream that was opened anew, ``pause`` seconds later."""
+        """Go on with a stream that was opened again, ``pause`` seconds later."""
         self._waiting, self._errors, self._doubts = [], 0, False
         self._newest = self._offset = None
         self._regular = False

@@ -26,7 +26,7 @@ class ImageSource(FrameSource):
         paths: In the order of time.
         name: What messages call it.
         options: How they are read.
-        frame_rate: What a file beside them says.
+        frame_rate: What a file next to them says.
         upright: Follow the orientation in EXIF. Annotations of data sets do not.
     """
 

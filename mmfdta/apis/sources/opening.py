@@ -182,7 +182,7 @@ def _open_folder(folder: Path, name: str, options: SourceOptions) -> FrameSource
 
 
 def _is_sequence(folder: Path) -> bool:
-    """Tell whether images are those of a sequence with annotations beside them."""
+    """Tell whether images are those of a sequence with annotations next to them."""
     return any(
         (place / name).exists()
         for place in (folder, folder.parent)

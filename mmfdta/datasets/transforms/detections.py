@@ -64,7 +64,7 @@ class SimulateDetections(BaseTransform):
     Stands after the geometry and before ``GenerateIDTargets``. Boxes are missed, more
     often where a nearer box (one whose lower edge is lower) covers them; places and
     sizes are disturbed, those of covered boxes twice as much; false boxes live for some
-    frames under identities of their own, half of them beside an object and half of them
+    frames under identities of their own, half of them next to an object and the others
     anywhere. All get scores. The identities of true boxes stay.
 
     Args:
@@ -171,7 +171,7 @@ class SimulateDetections(BaseTransform):
         for n, row in enumerate(models):
             box, start = boxes[row].copy(), int(frames[row])
             size = box[2:] - box[:2]
-            if rng.random() < 0.5:  # beside an object, or around a part of it
+            if rng.random() < 0.5:  # next to an object, or around a part of it
                 move = rng.uniform(-0.6, 0.6, 2) * size
             else:
                 centre = (box[:2] + box[2:]) / 2

@@ -28,7 +28,7 @@ class ClipSteps(BaseTransform):
     """Several steps as one.
 
     MMDetection's ``inference_mot`` takes the first step of a test pipeline, with
-    the ``transforms`` inside of it, and the last one, which packs.
+    the ``transforms`` inside it, and the last one, which packs.
 
     Args:
         transforms: The steps, from ``OpenClip`` to ``DecodeClip``.

@@ -100,7 +100,7 @@ def open_truth(path: Path, benchmark: str = '') -> CocoVidTruth | None:
         return None
     document = read_json(files[0])
     if 'videos' not in document and path != files[0] and 'images' not in document:
-        return None  # something else beside other files
+        return None  # something else next to other files
     return _read_truth(document, files[0])
 
 

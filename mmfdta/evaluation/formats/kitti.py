@@ -174,10 +174,10 @@ def _is_kitti(paths: list[Path]) -> bool:
 
 
 def _read_lengths(folder: Path) -> dict[str, int]:
-    """Read the lengths that seqmaps beside the labels say.
+    """Read the lengths that seqmaps next to the labels say.
 
     The devkit has the map of the test split, which has no labels and names its
-    sequences alike, beside those of the others.
+    sequences alike, next to those of the others.
     """
     lengths: dict[str, int] = {}
     for place in (folder, folder.parent):

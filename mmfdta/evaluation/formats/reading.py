@@ -157,7 +157,7 @@ def name_type(value: Any) -> str:
 def find_json(path: Path) -> dict[str, Path]:
     """Find JSON files of a ground truth in a folder or zip, or one file, by name.
 
-    Beside the folders of MOTChallenge sequences there are none.
+    Next to the folders of MOTChallenge sequences there are none.
     """
     if path.is_dir() and any(path.glob('*/gt/*.txt')):
         return {}

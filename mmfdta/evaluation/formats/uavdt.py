@@ -7,7 +7,7 @@ for detection, has ``out-of-view,occlusion,category`` in the last three columns 
 2 truck, 3 bus) and is read where the other is missing. Rows of ``_gt_ignore.txt`` are
 regions. All vehicles count alike; results are MOTChallenge text. Source:
 ``evaluateTracking.m`` of the UAVDT toolkit (UAV-benchmark-MOTD_v1.0), which takes a
-result out if it lies inside of a region, none of its sides on the border.
+result out if it lies inside a region, none of its sides on the border.
 """
 
 from dataclasses import dataclass, field, replace
@@ -138,7 +138,7 @@ def as_results(texts: TextSide, truth: Side) -> None:
 
 
 def _is_uavdt(paths: list[Path], is_said: bool) -> bool:
-    """Tell by the names of sequences or of other texts beside, and by columns."""
+    """Tell by the names of sequences or of other texts there, and by columns."""
     benchmark = get_benchmark('uavdt')
     for path in paths:
         name = path.stem.removesuffix(_TRACKING).removesuffix(_DETECTION)

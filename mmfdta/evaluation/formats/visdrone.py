@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""VisDrone-MOT: ``annotations/<sequence>.txt`` beside ``sequences/<sequence>/*.jpg``.
+"""VisDrone-MOT: ``annotations/<sequence>.txt`` next to ``sequences/<sequence>/*.jpg``.
 
 A row is ``frame,id,left,top,width,height,score,category,truncation,occlusion``, frames
 from 1. Results are the same with the confidence as score and -1 in the last two

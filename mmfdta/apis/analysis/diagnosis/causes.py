@@ -180,7 +180,7 @@ class Counted:
 
     Attributes:
         causes: Number by cause; they sum up to the number of things.
-        why: Why an object did not go on with its word, by cause and key of
+        why: Why an object did not continue with its word, by cause and key of
             :data:`FATES` or :data:`SWITCHES`; only of causes that ask for it.
     """
 
@@ -284,7 +284,7 @@ def _explain_switch(scene: Scene, match: int) -> Switch:
 def _ask_words(
     scene: Scene, track: int, frame: int, identity: int, number: int
 ) -> tuple[str, float | None]:
-    """Say why a track did not go on with an identity.
+    """Say why a track did not continue with an identity.
 
     Args:
         scene: The sequence.
@@ -403,7 +403,7 @@ def _kinds_of_misses(one: SequenceEvidence, missed: np.ndarray) -> np.ndarray:
         'no_box': ~is_near[missed],
         'shared_box': (stands < 0) & ~is_free[missed],
         'wrong_class': (stands < 0) & ~is_alike[missed],
-        # A free track of the class would be the match, but for the rules.
+        # A free track of the class would be the match, except for the rules.
         'not_scored': stands < 0,
     }
     words = run.words

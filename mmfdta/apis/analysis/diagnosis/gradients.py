@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""Who moves the detector: gradients of each loss of association beside detection's."""
+"""Who moves the detector: gradients of each loss of association and of detection."""
 
 import copy
 import itertools

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""What one run of a tracker leaves behind, beside the ground truth.
+"""What one run of a tracker leaves behind, next to the ground truth.
 
 A run is recorded once; everything that the diagnosis says of words, births, misses and
 switches is computed from it. Recording changes nothing: the tracks are those of a test.
@@ -97,7 +97,7 @@ class SequenceRun:
 
 @dataclass(frozen=True)
 class SequenceEvidence:
-    """A run beside the ground truth, as it is scored.
+    """A run next to the ground truth, as it is scored.
 
     The matches of tracks are those of the CLEAR scores: their number is ``CLR_TP``, the
     switches among them are ``IDSW``. The object of a detection is: for one that is a
@@ -153,7 +153,7 @@ def record_evidence(
     tracker: Any = None,
     on_sequence: Callable[[], None] | None = None,
 ) -> list[SequenceEvidence]:
-    """Track all sequences once and put the ground truth beside what was found.
+    """Track all sequences once and put the ground truth next to what was found.
 
     Args:
         loop: A tracker on the data.
@@ -292,11 +292,11 @@ def _join_frames(
     )
 
 
-# -------------------------------------------------------------- beside the ground truth
+# ---------------------------------------------------------- next to the ground truth
 def find_evidence(
     runs: SequenceOf[SequenceRun], data: EvaluationData
 ) -> list[SequenceEvidence]:
-    """Put the ground truth beside the runs of all sequences.
+    """Put the ground truth next to the runs of all sequences.
 
     Args:
         runs: In the order of the data: how classes are read depends on all of them.

@@ -2,7 +2,7 @@
 """The diagnosis as a page to read, a few lines to print, figures, and JSON to keep.
 
 Page, lines and figures are made of what the JSON file holds, so that an earlier
-diagnosis can stand beside a new one.
+diagnosis can stand next to a new one.
 """
 
 import json
@@ -525,7 +525,7 @@ def format_page(content: Mapping, others: Sequence[Mapping] = ()) -> str:
 
     Args:
         content: The diagnosis.
-        others: Earlier ones on the same data, which stand beside it in a table.
+        others: Earlier ones on the same data, which stand next to it in a table.
     """
     title = f'# Why identities switch: {content["config"]}'
     made = (

@@ -95,7 +95,7 @@ class Similarities:
         different: Of different objects in one frame.
         same: Of one object in two frames.
         margins: float64 (n,) parts: of each object that was seen before in its clip,
-            beside others that were, the similarity with its own last embedding minus
+            next to others that were, the similarity with its own last embedding minus
             the largest one with the last embedding of another object.
     """
 
@@ -466,7 +466,7 @@ def measure_similarity(
         on_clip: Called after each clip.
         by_layer: Compare what the decoder layers before the last one give the same
             queries, too. The store does not have that: the frames of the clips are
-            looked at anew.
+            looked at again.
         detections: What the detector found in each sequence; None asks the store.
 
     Raises:
