@@ -290,16 +290,6 @@ class Sequence:
         """Return itself; the evaluation also accepts sequences that it must read."""
         return self
 
-    def of_label(self, label: int) -> 'Sequence':
-        """Return the boxes of one class, of both sides, and the regions it has."""
-        holds = (self.ignored.label == label) | (self.ignored.label == -1)
-        return replace(
-            self,
-            gt=self.gt.select(self.gt.label == label),
-            pred=self.pred.select(self.pred.label == label),
-            ignored=self.ignored.select(holds),
-        )
-
 
 def _whole_numbers(
     values: np.ndarray | SequenceOf[int], name: str, lowest: int | None = None

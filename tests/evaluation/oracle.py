@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Scenes of all sorts, and the official evaluation run on them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import trackeval
@@ -17,6 +17,17 @@ METRICS = (
 )
 # A sum that only serves to compute MOTP, which is compared.
 _NOT_A_SCORE = 'MOTP_sum'
+
+
+def only_class(sequence: Sequence, label: int) -> Sequence:
+    """The boxes of one class, of both sides, and the regions that apply to it."""
+    holds = np.isin(sequence.ignored.label, (label, -1))
+    return replace(
+        sequence,
+        gt=sequence.gt.select(sequence.gt.label == label),
+        pred=sequence.pred.select(sequence.pred.label == label),
+        ignored=sequence.ignored.select(holds),
+    )
 
 
 def official_data(sequence: Sequence) -> dict:

@@ -12,7 +12,13 @@ import pytest
 from mmfdta.cli.main import main
 from mmfdta.evaluation import Sequence, Settings, Tracks, evaluate, summarise
 
-from .oracle import STYLES, official_combined, official_sequence, random_scene
+from .oracle import (
+    STYLES,
+    official_combined,
+    official_sequence,
+    only_class,
+    random_scene,
+)
 
 SCORES = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW')
 
@@ -116,7 +122,7 @@ def test_each_class_scores_as_if_alone(tmp_path, capsys, numbers, restart):
     assert not captured.err
     table = shown(captured.out)
     for number in numbers:
-        expected = official([s.of_label(number) for s in scenes])
+        expected = official([only_class(s, number) for s in scenes])
         row = table[f'c{number} / COMBINED']
         for name in SCORES:
             scale = 1 if name == 'IDSW' else 100
@@ -285,7 +291,7 @@ def test_results_without_classes_can_be_of_one(tmp_path, capsys, some):
     assert run(tmp_path, *words) == 0
     captured = capsys.readouterr()
     assert 'rows of other classes are not scored (ground truth' in captured.err
-    expected = official([s.of_label(1) for s in scenes])
+    expected = official([only_class(s, 1) for s in scenes])
     row = shown(captured.out)['COMBINED']
     assert row['HOTA'] == pytest.approx(100 * expected['HOTA'], abs=6e-4)
     assert row['IDSW'] == expected['IDSW']
@@ -407,7 +413,7 @@ def test_an_export_of_one_sequence_is_read_as_it_comes(tmp_path, capsys):
     assert main(['evaluate', *words, '--benchmark', 'mot_challenge']) == 0
     table = shown(capsys.readouterr().out)
     for name, number in NUMBERS.items():
-        expected = official([scene.of_label(number)])
+        expected = official([only_class(scene, number)])
         hota = table[f'{name} / COMBINED']['HOTA']
         assert hota == pytest.approx(100 * expected['HOTA'], abs=6e-4)
 

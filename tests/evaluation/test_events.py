@@ -21,7 +21,14 @@ from mmfdta.evaluation import Sequence, Settings, Tracks, evaluate, select_score
 from mmfdta.evaluation.events import COLUMNS, find_events, write_events
 from mmfdta.evaluation.scores import count_sequence
 
-from .oracle import STYLES, SceneStyle, official_data, official_sequence, random_scene
+from .oracle import (
+    STYLES,
+    SceneStyle,
+    official_data,
+    official_sequence,
+    only_class,
+    random_scene,
+)
 from .test_benchmarks import with_classes, write
 
 # Scores that both define alike, under both names.
@@ -311,7 +318,7 @@ def test_command_writes_classes_one_by_one(tmp_path, processes):
     held = 0
     for sequence in sequences:
         for name, number in classes.items():
-            part = sequence.of_label(number)
+            part = only_class(sequence, number)
             if not len(part.gt) and not len(part.pred):
                 assert (name, sequence.name) not in parts
                 continue

@@ -9,6 +9,8 @@ import pytest
 from mmfdta.evaluation.formats import Annotations, CornerTracks, join
 from mmfdta.structures.tracks import Sequence, Tracks
 
+from .oracle import only_class
+
 
 def boxes(*frames: int) -> Tracks:
     count = len(frames)
@@ -54,5 +56,5 @@ def test_lengths_that_differ_are_refused():
 def test_regions_hold_for_their_class_or_for_all():
     regions = Tracks.create([1, 1, 1], [0, 1, 2], np.ones((3, 4)), label=[-1, 1, 2])
     sequence = Sequence('s', 1, boxes(1), boxes(1), regions)
-    assert sequence.of_label(1).ignored.identity.tolist() == [0, 1]
-    assert sequence.of_label(3).ignored.identity.tolist() == [0]
+    assert only_class(sequence, 1).ignored.identity.tolist() == [0, 1]
+    assert only_class(sequence, 3).ignored.identity.tolist() == [0]

@@ -23,7 +23,13 @@ from mmfdta.evaluation.folders import find_sequences
 from mmfdta.structures.mot_text import read_tracks
 from mmfdta.structures.track_embeddings import TrackEmbeddings
 
-from .oracle import STYLES, official_combined, official_sequence, random_scene
+from .oracle import (
+    STYLES,
+    official_combined,
+    official_sequence,
+    only_class,
+    random_scene,
+)
 
 MOVING = STYLES[3]
 
@@ -359,7 +365,7 @@ def test_classes():
     metric = METRICS.build(dict(type='MOTMetric', class_aware=True))
     metric.dataset_meta = dict(classes=('even', 'odd'))
     scores = run_metric(metric, colours, rng.permutation)
-    by_class = [official([s.of_label(label) for s in colours]) for label in (0, 1)]
+    by_class = [official([only_class(s, label) for s in colours]) for label in (0, 1)]
     for label, name in enumerate(('even', 'odd')):
         for key, value in by_class[label].items():
             ours = scores[key.replace('mot/', f'mot/{name}_')]
@@ -421,7 +427,7 @@ def test_scores_by_class_are_those_of_the_text(tmp_path, case, capsys):
         assert float(rows['mean of classes'][name]) == scores[f'mot/{name}']
         for of_class in META['classes']:
             assert float(rows[of_class][name]) == scores[f'mot/{of_class}_{name}']
-    by_class = [official([s.of_label(label) for s in sequences]) for label in (0, 1)]
+    by_class = [official([only_class(s, label) for s in sequences]) for label in (0, 1)]
     mean = sum(of['mot/HOTA'] for of in by_class) / 2
     assert scores['mot/HOTA'] == pytest.approx(mean, abs=1e-9)
 
@@ -453,7 +459,7 @@ def test_ground_truth_of_other_classes_is_not_scored():
     kept = [replace(s, pred=s.pred.select(s.pred.label == 0)) for s in sequences]
     metric = METRICS.build(dict(type='MOTMetric'))
     metric.dataset_meta = dict(classes=('person',), class_numbers=(4,))
-    expected = official([s.of_label(0) for s in kept])
+    expected = official([only_class(s, 0) for s in kept])
     assert run_metric(metric, kept) == pytest.approx(expected, abs=1e-9)
 
 
