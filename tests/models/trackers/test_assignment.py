@@ -9,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import linear_sum_assignment
 
 from mmfdta.models.trackers import PROTOCOLS
+from mmfdta.models.trackers.assignment import WordlessTracks
 
 
 def object_max(scores: list, live: set, thr: float) -> list[int]:
@@ -105,3 +106,27 @@ def test_object_max_knows_no_second_best():
     assert PROTOCOLS['object-max'](scores, live, 0.2).tolist() == [0, 2]
     assert PROTOCOLS['hungarian'](scores, live, 0.2).tolist() == [0, 1]
     assert PROTOCOLS['id-max'](scores, live, 0.2).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ('shift', 'cosine', 'found'),
+    [
+        (0, 1, 5),
+        (20, 1, -1),  # the same embedding elsewhere
+        (5, 1, 5),  # IoU 1/3
+        (0, -0.1, -1),
+        (5, 0.6, -1),  # 0.47 on average
+        (5, 0.7, 5),  # 0.52
+    ],
+)
+def test_a_track_without_a_word_needs_overlap_and_similarity(shift, cosine, found):
+    tracks = WordlessTracks(max_missed=3)
+    box = np.array([[0, 0, 10, 10]], np.float32)
+    label, nothing = np.zeros(1, np.int64), np.zeros(0, np.int64)
+    embedding = np.array([[2, 0]], np.float32)
+    tracks.update(np.array([5]), box, embedding, label, nothing)
+    seen = np.array([[cosine, (1 - cosine**2) ** 0.5]], np.float32)
+    assert tracks.match(box + [shift, 0, shift, 0], 3 * seen, None).tolist() == [found]
+    if found == 5:
+        assert tracks.match(box, seen, label).tolist() == [found]
+        assert tracks.match(box, seen, label + 1).tolist() == [-1]
