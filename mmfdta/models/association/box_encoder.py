@@ -170,7 +170,8 @@ def causal_slopes(states: Tensor, masks: Tensor, scale: float) -> Tensor:
         scale: An observation d frames ago has the weight exp(-d / scale).
 
     Returns:
-        (..., T, N, D), change per frame; 0 with fewer than two observations.
+        (..., T, N, D), change per frame; 0 with fewer than two observations, and where
+        one is missing.
     """
     times = torch.arange(states.shape[-3], device=states.device, dtype=states.dtype)
     distance = times - times[:, None]

@@ -89,6 +89,26 @@ def test_without_history_everything_is_finite():
 
 
 @torch.no_grad()
+def test_a_frame_of_a_video_is_scored_like_the_last_one_of_a_clip():
+    """Training reads clips, tracking a history and the frame after it."""
+    decoder, x = _decoder().eval(), _inputs()
+    clip = decoder(**x)[1, 0, -1]
+    seen = ~x['unknown_masks'][1, 0, -1]
+    past = {
+        name: x[f'trajectory_{name}'][1, 0, :-1]
+        for name in ('features', 'masks', 'labels')
+    }
+    frame = decoder.score_frame(
+        past['features'],
+        past['masks'],
+        past['labels'][0],
+        x['unknown_features'][1, 0, -1, seen],
+    )
+    assert seen.sum() > 1
+    torch.testing.assert_close(frame, clip[seen])
+
+
+@torch.no_grad()
 def test_no_detections():
     x = _inputs()
     x['unknown_features'] = x['unknown_features'][:, :, :1, :0]
