@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from mmcv.ops.nms import batched_nms
 
@@ -39,6 +39,9 @@ def mmcv(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, nms) -> np.n
     return batched_nms(*tensors, nms and dict(nms))[1].numpy()
 
 
+_ALL_CLASSES = dict(type='nms', iou_threshold=0.0, class_agnostic=True, split_thr=10)
+
+
 @given(
     count=st.integers(1, 80),
     seed=st.integers(0, 2**31),
@@ -54,6 +57,8 @@ def mmcv(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, nms) -> np.n
         ),
     ),
 )
+@example(10, 0, 0.0, _ALL_CLASSES)  # as many boxes as split_thr
+@example(9, 0, 0.0, _ALL_CLASSES)
 def test_suppression_is_mmcv_s(count, seed, step, nms):
     found = random_boxes(count, seed, step)
     kept = suppress(*found, nms)
