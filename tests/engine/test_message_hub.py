@@ -74,8 +74,9 @@ def test_nothing_comes_over_before_it_is_read(hubs, monkeypatch):
     assert fetched == [50, 4, 4]
 
 
-def test_a_value_that_changes_afterwards_is_logged_as_it_was(hubs):
-    value = torch.tensor(1.0)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_a_value_that_changes_afterwards_is_logged_as_it_was(hubs, dtype):
+    value = torch.tensor(1.0, dtype=dtype)
     hubs[1].update_scalar('train/loss', value)
     value += 1
     hubs[1].update_scalar('train/loss', value)

@@ -100,9 +100,9 @@ def test_equals_written_out_formula(
     weight *= 2 / 3 / 35
     expected = plain_softmax_focal_loss(logits, target, weight, 0.25, gamma)
     torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(
-        torch.autograd.grad(found, logits), torch.autograd.grad(expected, logits)
-    )
+    grads = [torch.autograd.grad(x, logits)[0] for x in (found, expected)]
+    # The trace of the other bins is a millionth of the rest.
+    torch.testing.assert_close(*grads, rtol=1e-7, atol=1e-13)
 
 
 @pytest.mark.parametrize('size', [(151, 100, 180), (151, 270, 480), (11, 8, 12)])

@@ -67,6 +67,13 @@ def test_an_old_identity_of_the_tracker_is_not_two_people():
     assert step(gallery, (1, A), (0, A)) == [0, 1]
 
 
+def test_a_track_is_not_who_was_in_the_frame_in_which_it_began():
+    """Its first good embedding comes when the other has left."""
+    gallery = IdentityGallery(0.8)
+    assert step(gallery, (0, A), (1, np.full(3, np.nan))) == [0, 1]
+    assert step(gallery, (1, A), (2, C)) == [1, 2]
+
+
 def test_a_class_is_not_taken_for_another():
     gallery = IdentityGallery(0.8)
     step(gallery, (0, A), label=0)

@@ -83,6 +83,17 @@ def test_looks_bring_back_who_was_away():
     assert back.instances_id.tolist() == [0, 1]
 
 
+@pytest.mark.parametrize(('similarity', 'expected'), [(0.96, 0), (0.98, 1)])
+def test_an_embedding_moves_by_the_momentum(similarity: float, expected: int):
+    """From A by a fifth to B: its cosine with A is 4 / 17 ** 0.5 = 0.970."""
+    tracker = IoUEmbeddingTracker(weight=0.5, match_thr=0.4, momentum=0.8)
+    tracker.track(sample(0, [LEFT], [A]))
+    tracker.track(sample(1, [LEFT], [B]))
+    tracker.match_thr = (1 + similarity) / 2
+    found = tracker.track(sample(2, [LEFT], [A]))
+    assert found.instances_id.tolist() == [expected]
+
+
 def test_who_was_away_for_too_long_is_forgotten():
     tracker = IoUEmbeddingTracker(weight=0.2, miss_tolerance=3)
     tracker.track(sample(0, [LEFT, RIGHT], [A, B]))
