@@ -70,3 +70,11 @@ def test_weights_that_are_not_finite_are_refused(value):
     weights['bias'][1] = value
     with pytest.raises(CheckpointError, match='1 of 2 .*not finite, bias first'):
         matching_weights(nn.Linear(2, 2), weights)
+
+
+def test_parts_fill_what_the_checkpoint_does_not_have():
+    model = nn.Linear(2, 1)
+    content, other = (nn.Linear(2, 1).state_dict() for _ in range(2))
+    taken = matching_weights(model, {'weight': content['weight']}, parts=other)
+    assert torch.equal(taken['weight'], content['weight'])
+    assert torch.equal(taken['bias'], other['bias'])

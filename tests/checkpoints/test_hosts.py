@@ -26,7 +26,8 @@ from mmfdta.checkpoints import (
     matching_weights,
 )
 from mmfdta.checkpoints.adaptation import convert_for_host
-from mmfdta.checkpoints.class_heads import COCO_NAMES
+from mmfdta.checkpoints.class_heads import COCO_NAMES, ClassChoice
+from mmfdta.checkpoints.hosts import fit_host
 
 from . import samples
 from .test_adaptation import Model, equal
@@ -338,3 +339,19 @@ def test_positions_of_the_other_dino_are_named(files: dict, width: int, other: s
     )
     with pytest.raises(CheckpointError, match=f"host.type='{other}'"):
         adapt_weights(content, tracker(build(host_config('dino'))), complete=False)
+
+
+def test_only_heads_have_rows_for_the_background():
+    """A head with a softmax ends with the background, denoising has objects alone."""
+    head, labels = 'bbox_head.cls_branches.0.weight', 'label_embedding.weight'
+    labels = f'dn_query_generator.{labels}'
+    weights = {head: torch.arange(6.0)[:, None], labels: torch.arange(5.0)[:, None]}
+    fitted = fit_host(
+        weights,
+        {head: (3, 1), labels: (2, 1)},
+        'DINO',
+        lambda found, wanted: ClassChoice(indices=(found - 1, wanted - 1)),
+        background=1,
+    )
+    assert fitted.state_dict[head].flatten().tolist() == [4, 1, 5]
+    assert fitted.state_dict[labels].flatten().tolist() == [4, 1]
