@@ -175,6 +175,7 @@ def test_mot17_halves(tmp_path, make_sequence):
     assert (len(first), len(second)) == (3, 2)
     shifted = [[row[0] + 3, *row[1:]] for row in _boxes(second)]
     assert _boxes(first) + shifted == _boxes(whole)
+    assert second.sequences[0].annotations.tracks.frame.tolist() == [1, 1, 2, 2]
     info = second.get_data_info(0)
     assert info['frame_ids'].tolist() == [0] and info['video_length'] == 2
     assert info['img_paths'][0].endswith('000004.jpg')

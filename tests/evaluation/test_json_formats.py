@@ -201,6 +201,8 @@ def test_tao_equals_official(tmp_path):
         }
         for i in range(320)
     ]
+    keys = 'image_id', 'category_id', 'bbox'
+    results.append({**{key: first[key] for key in keys}, 'track_id': 2, 'score': 1.0})
     dump(tmp_path / 'gt' / 'val.json', gt)
     dump(tmp_path / 'tracker' / 'data' / 'results.json', results)
     dataset = TAO(
