@@ -10,7 +10,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
 from small_fdta import build, collate, make_clip, small_config
 from torch import distributed as dist
-from torch import multiprocessing as mp
+from two_processes import two_processes
 
 PROJECTION = dict(num_layers=2, out_channels=16)
 CASES = dict(
@@ -22,7 +22,6 @@ STEPS = 4
 
 
 def _process(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
     dist.init_process_group(
         'gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2
     )
@@ -59,16 +58,8 @@ def _process(rank: int, folder: str) -> None:
 
 @pytest.mark.dist
 def test_processes_stay_equal(tmp_path: Path):
-    context = mp.get_context('fork')
-    processes = [
-        context.Process(target=_process, args=(rank, str(tmp_path)))
-        for rank in range(2)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(240)
-        assert process.exitcode == 0
+    with two_processes(_process, str(tmp_path)):
+        pass
     ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
     for name in CASES:
         for first, second in zip(*(rank[name] for rank in ranks), strict=True):

@@ -11,7 +11,7 @@ from mmengine.optim import build_optim_wrapper
 from small_fdta import build, collate, make_clip, small_config
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch import multiprocessing as mp
+from two_processes import two_processes
 
 STEPS = 3
 # Largest difference of a gradient, of its largest element; each step adds the
@@ -71,7 +71,6 @@ def _train(model: nn.Module, clips: tuple[int, ...]) -> list[dict[str, Tensor | 
 
 
 def _process(rank: int, folder: str, epoch: int) -> None:
-    torch.set_num_threads(1)
     dist.init_process_group(
         'gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2
     )
@@ -86,18 +85,9 @@ def _process(rank: int, folder: str, epoch: int) -> None:
 @pytest.mark.dist
 @pytest.mark.parametrize('epoch', [0, 1], ids=['contrast rests', 'all losses'])
 def test_two_processes_equal_a_batch_of_two(tmp_path: Path, epoch: int):
-    context = mp.get_context('fork')
-    processes = [
-        context.Process(target=_process, args=(rank, str(tmp_path), epoch))
-        for rank in range(2)
-    ]
-    for process in processes:
-        process.start()
-    MessageHub.get_current_instance().update_info('epoch', epoch)
-    expected = _train(_model(), (0, 1))
-    for process in processes:
-        process.join(240)
-        assert process.exitcode == 0
+    with two_processes(_process, str(tmp_path), epoch):
+        MessageHub.get_current_instance().update_info('epoch', epoch)
+        expected = _train(_model(), (0, 1))
     ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
     torch.testing.assert_close(ranks[0], ranks[1], rtol=0, atol=0)
     learns = {k for k, grad in expected[0].items() if grad is not None}

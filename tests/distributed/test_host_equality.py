@@ -11,7 +11,7 @@ from small_fdta import build, collate, make_clip, small_config
 from small_hosts import DEPTH, host_config
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch import multiprocessing as mp
+from two_processes import two_processes
 
 # Objects of the two clips in each step. DINO makes as many denoising queries as the
 # fullest frame of a batch has objects; only equal numbers make equal batches.
@@ -43,7 +43,8 @@ def _model(name: str) -> nn.Module:
 def _gradients(
     model: nn.Module, name: str, clips: tuple[int, ...]
 ) -> list[dict[str, Tensor]]:
-    """Gradients of every step, on the same weights."""
+    """Gradients of every step, on the same weights, when the contrast has begun."""
+    MessageHub.get_current_instance().update_info('epoch', 1)
     core = getattr(model, 'module', model)
     found = []
     for step, counts in enumerate(OBJECTS[name]):
@@ -61,7 +62,6 @@ def _gradients(
 
 
 def _process(rank: int, folder: str, name: str) -> None:
-    torch.set_num_threads(1)
     dist.init_process_group(
         'gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2
     )
@@ -79,18 +79,8 @@ def _process(rank: int, folder: str, name: str) -> None:
 @pytest.mark.parametrize('name', OBJECTS)
 def test_two_processes_equal_a_batch_of_two(tmp_path: Path, name: str):
     """Every loss of a host is averaged over the boxes of both, and depth's too."""
-    MessageHub.get_current_instance().update_info('epoch', 1)
-    context = mp.get_context('fork')
-    processes = [
-        context.Process(target=_process, args=(rank, str(tmp_path), name))
-        for rank in range(2)
-    ]
-    for process in processes:
-        process.start()
-    expected = _gradients(_model(name), name, (0, 1))
-    for process in processes:
-        process.join(240)
-        assert process.exitcode == 0
+    with two_processes(_process, str(tmp_path), name):
+        expected = _gradients(_model(name), name, (0, 1))
     ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
     torch.testing.assert_close(ranks[0], ranks[1], rtol=0, atol=0)
     for step, grads in enumerate(expected):

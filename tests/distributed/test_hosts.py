@@ -10,8 +10,8 @@ from mmengine.optim import build_optim_wrapper
 from small_fdta import build, collate, make_clip, small_config
 from small_hosts import host_config
 from torch import distributed as dist
-from torch import multiprocessing as mp
 from torch import nn
+from two_processes import two_processes
 
 # Objects in the clips of the two processes, in each step; with none in both, as
 # MMDetection averages, two processes learn half as much as one.
@@ -57,7 +57,6 @@ def _train(model: nn.Module, clips: tuple[int, ...]) -> list[dict[str, torch.Ten
 
 
 def _process(rank: int, folder: str, host: str) -> None:
-    torch.set_num_threads(1)
     dist.init_process_group(
         'gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2
     )
@@ -74,18 +73,9 @@ def _process(rank: int, folder: str, host: str) -> None:
 @pytest.mark.dist
 @pytest.mark.parametrize('host', ['deformable', 'dino', 'ddq'])
 def test_two_processes_learn_the_same(tmp_path: Path, host: str):
-    context = mp.get_context('fork')
-    processes = [
-        context.Process(target=_process, args=(rank, str(tmp_path), host))
-        for rank in range(2)
-    ]
-    for process in processes:
-        process.start()
-    if host == 'deformable':  # without noise: like one process with both clips
-        expected = _train(_model(host), (0, 1))
-    for process in processes:
-        process.join(240)
-        assert process.exitcode == 0
+    with two_processes(_process, str(tmp_path), host):
+        if host == 'deformable':  # without noise: like one process with both clips
+            expected = _train(_model(host), (0, 1))
     ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
     torch.testing.assert_close(ranks[0], ranks[1], rtol=0, atol=0)
     if host == 'deformable':

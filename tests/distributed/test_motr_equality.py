@@ -10,7 +10,7 @@ from small_fdta import build, collate, make_clip
 from small_motr import small_motr_config
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch import multiprocessing as mp
+from two_processes import two_processes
 
 # Objects in the two clips of each step: the numbers of tracks differ between the
 # processes, and one has none at all.
@@ -51,7 +51,6 @@ def _gradients(model: nn.Module, clips: tuple[int, ...]) -> list[dict[str, Tenso
 
 
 def _process(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
     dist.init_process_group(
         'gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2
     )
@@ -64,17 +63,8 @@ def _process(rank: int, folder: str) -> None:
 
 @pytest.mark.dist
 def test_two_processes_equal_a_batch_of_two(tmp_path: Path):
-    context = mp.get_context('fork')
-    processes = [
-        context.Process(target=_process, args=(rank, str(tmp_path)))
-        for rank in range(2)
-    ]
-    for process in processes:
-        process.start()
-    expected = _gradients(_model(), (0, 1))
-    for process in processes:
-        process.join(240)
-        assert process.exitcode == 0
+    with two_processes(_process, str(tmp_path)):
+        expected = _gradients(_model(), (0, 1))
     ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
     torch.testing.assert_close(ranks[0], ranks[1], rtol=0, atol=0)
     assert all(g.any() for g in expected[0].values())

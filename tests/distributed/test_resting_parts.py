@@ -8,8 +8,8 @@ import torch
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
 from torch import distributed as dist
-from torch import multiprocessing as mp
 from toy_parts import Toy
+from two_processes import two_processes
 
 ADAPTER = 'identity_adapter.'
 # Which of the two processes has a contrastive loss in each step.
@@ -23,7 +23,6 @@ SETTINGS = dict(lr=1e-2, weight_decay=5e-4)
 
 
 def _process(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
     dist.init_process_group(
         'gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2
     )
@@ -57,25 +56,18 @@ def _process(rank: int, folder: str) -> None:
 
 @pytest.mark.dist
 def test_one_process_with_a_loss_is_enough(tmp_path: Path):
-    context = mp.get_context('fork')
-    processes = [
-        context.Process(target=_process, args=(rank, str(tmp_path)))
-        for rank in range(2)
-    ]
-    for process in processes:
-        process.start()
-    model = Toy()
-    optimizer = torch.optim.AdamW(model.parameters(), **SETTINGS)
-    expected = []
-    for step, contrast in enumerate(CONTRAST):
-        optimizer.zero_grad()
-        losses = [model(2 * step + i, contrast[i], zeros=False) for i in range(2)]
-        (sum(losses) / 2).backward()
-        optimizer.step()
-        expected.append({k: p.detach().clone() for k, p in model.named_parameters()})
-    for process in processes:
-        process.join(120)
-        assert process.exitcode == 0
+    with two_processes(_process, str(tmp_path)):
+        model = Toy()
+        optimizer = torch.optim.AdamW(model.parameters(), **SETTINGS)
+        expected = []
+        for step, contrast in enumerate(CONTRAST):
+            optimizer.zero_grad()
+            losses = [model(2 * step + i, contrast[i], zeros=False) for i in range(2)]
+            (sum(losses) / 2).backward()
+            optimizer.step()
+            expected.append(
+                {k: p.detach().clone() for k, p in model.named_parameters()}
+            )
     ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
     for step, weights in enumerate(expected):
         for counted, found in (rank[step] for rank in ranks):

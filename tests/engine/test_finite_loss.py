@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from torch import Tensor
 from torch import distributed as dist
-from torch import multiprocessing as mp
+from two_processes import two_processes
 
 from mmfdta.engine import NonFiniteLossError
 
@@ -253,7 +253,6 @@ def test_a_tracker_names_the_clip(tiny_run, monkeypatch):
 
 def _process(rank: int, folder: str, action: str) -> None:
     """Only the second process meets a broken sample, in its second iteration."""
-    torch.set_num_threads(1)
     dist.init_process_group(
         'gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2
     )
@@ -276,16 +275,8 @@ def _process(rank: int, folder: str, action: str) -> None:
 @pytest.mark.dist
 @pytest.mark.parametrize('action', ['stop', 'skip'])
 def test_processes_decide_alike(tmp_path: Path, action: str):
-    context = mp.get_context('fork')
-    processes = [
-        context.Process(target=_process, args=(rank, str(tmp_path), action))
-        for rank in range(2)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-        assert process.exitcode == 0
+    with two_processes(_process, str(tmp_path), action):
+        pass
     ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]
     alone = [1.0] if action == 'stop' else [1.0, 3.0]
     expected = weights(trained(tmp_path / 'alone', alone, action=action))

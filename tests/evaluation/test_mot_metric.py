@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from mmdet.registry import METRICS
 from mmdet.structures import DetDataSample, TrackDataSample
 from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
+from two_processes import two_processes
 
 from mmfdta.cli.main import main
 from mmfdta.datasets import MOTSequenceDataset
@@ -562,10 +562,8 @@ def _rank(rank: int, world: int, port: int, folder: str) -> None:
 def test_two_processes_equal_one(tmp_path, free_port):
     for count in COUNTS:
         (tmp_path / str(count)).mkdir()
-    # Forked: spawned processes cannot import a module of the test tree.
-    mp.start_processes(
-        _rank, (2, free_port, str(tmp_path)), nprocs=2, start_method='fork'
-    )
+    with two_processes(_rank, 2, free_port, str(tmp_path)):
+        pass
     for count in COUNTS:
         out = tmp_path / str(count)
         alone = METRICS.build(dict(type='MOTMetric', out_dir=str(out / 'alone')))
