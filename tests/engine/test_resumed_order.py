@@ -9,9 +9,10 @@ from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from mmfdta.engine import TrackingRunner, loops
+from mmfdta.engine.loops import _ResumableOrder
 from mmfdta.models import EmbeddingSharing
 
 EPOCHS = dict(type='ResumableEpochTrainLoop', max_epochs=3)
@@ -329,3 +330,37 @@ def test_a_pass_without_a_batch_is_an_error(tmp_path: Path):
     runner._train_dataloader['drop_last'] = True
     with pytest.raises(ValueError, match='3 samples for batches of 9'):
         runner.train()
+
+
+class Skipping(Sampler):
+    """A sampler that skips samples, as ClipSampler does."""
+
+    def __init__(self) -> None:
+        self.skipped = 0
+
+    def skip(self, number: int) -> None:
+        self.skipped = number
+
+    def __iter__(self):
+        yield from range(self.skipped, 7)
+
+    def __len__(self) -> int:
+        return 7 - self.skipped
+
+
+@pytest.mark.parametrize('batch_size', [1, 2, 3])
+def test_finished_batches_are_skipped_and_not_loaded(batch_size: int):
+    loaded = []
+
+    class Numbers(list):
+        def __getitem__(self, index: int) -> int:
+            loaded.append(index)
+            return index
+
+    loop = _ResumableOrder()
+    loop.dataloader = DataLoader(Numbers(range(7)), batch_size, sampler=Skipping())
+    whole = [(number, batch.tolist()) for number, batch in loop._batches(0)]
+    loaded.clear()
+    rest = [(number, batch.tolist()) for number, batch in loop._batches(2)]
+    assert rest == whole[2:]
+    assert loaded == list(range(2 * batch_size, 7))
