@@ -38,6 +38,16 @@ INDEX = ROOT / 'model-index.yml'
 PAGE = ROOT / 'docs' / 'model_zoo.md'
 PUBLISHED_PAGE = ROOT / 'docs' / 'published_weights.md'
 METRICS = tuple(TOLERANCE)
+NUMBERS = (
+    *METRICS,
+    'box AP',
+    'params M',
+    'memory MB',
+    'iterations',
+    'seeds',
+    'score',
+    'size',
+)
 # End of a config's name -> title of the data set, in the order of the page.
 DATA = {
     'dancetrack': 'DanceTrack',
@@ -92,9 +102,9 @@ mmfdta test motip_dancetrack motip-dancetrack     # fetch, track, score, compare
 mmfdta train motip_dancetrack --cfg-options load_from=deformable-detr-dancetrack
 ```
 
-- **Published** scores come from the linked page. `mmfdta test` compares yours with them
-  ([published weights](published_weights.md)). Where the split is a link, a server
-  scores it.
+- **Published** scores come from the page that "stated by" links. `mmfdta test` compares
+  yours with them ([published weights](published_weights.md)). Where the split is a
+  link, a server scores it.
 - **Measured** scores come from this project: mean and standard deviation over the
   seeds. They are of small models on a CPU ([benchmark results](benchmark_results.md)).
 - **Parameters** are those of the model that the config builds, in millions.
@@ -184,9 +194,10 @@ def data_of(config: str) -> str:
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Write a Markdown table."""
+    """Write a Markdown table, columns of numbers aligned to the right."""
     names = list(head)
-    lines = [names, ['---'] * len(names), *rows]
+    rules = ['---:' if name in NUMBERS else '---' for name in names]
+    lines = [names, rules, *rows]
     return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in lines) + '\n'
 
 
@@ -200,7 +211,7 @@ def published_row(weights: PublishedWeights, figure: PublishedScores) -> list[st
     """Write the row of a published figure."""
     scores = [str(figure.scores.get(metric, '')) for metric in METRICS]
     split = f'[{figure.split}]({figure.server})' if figure.server else figure.split
-    by = f'published by [{figure.origin}]({figure.source})'
+    by = f'[{figure.origin}]({figure.source})'
     if '://' not in figure.source:
         by = 'measured'
     return [f'`{figure.config}`', f'`{weights.name}`', split, *scores, by]
@@ -244,13 +255,13 @@ def detector_table() -> str:
             f'`{weights.name}`',
             str(figure.scores['box AP']),
             f'`{figure.config}`' if figure.config else "none: the authors' own code",
-            f'published by [{figure.origin}]({figure.source})',
+            f'[{figure.origin}]({figure.source})',
         )
         for weights in PUBLISHED.values()
         for figure in weights.figures
         if figure.data == 'COCO'
     ]
-    return table(('weights', 'box AP', "MMDetection's config", 'origin'), rows)
+    return table(('weights', 'box AP', "MMDetection's config", 'stated by'), rows)
 
 
 # --------------------------------------------------------------------------- models
@@ -315,6 +326,10 @@ def model_table(title: str, zoo: Zoo) -> str:
     return table((*head, 'weights', 'training starts from'), rows)
 
 
+def _without(cells: list[str], number: int) -> list[str]:
+    return cells[:number] + cells[number + 1 :]
+
+
 def data_section(title: str, zoo: Zoo) -> str:
     """Write the section of a data set: scores, models, commands."""
     parts = [f'## {title}\n']
@@ -322,7 +337,9 @@ def data_section(title: str, zoo: Zoo) -> str:
         parts += [COCO, detector_table()]
     else:
         rows = [*published_rows(title), *measured_rows(title, zoo)]
-        head = ('config', 'weights', 'split', *METRICS, 'origin')
+        head = ['config', 'weights', 'split', *METRICS, 'stated by']
+        if not any(row[1] for row in rows):
+            head, rows = _without(head, 1), [_without(row, 1) for row in rows]
         parts.append(table(head, rows))
     parts.append(model_table(title, zoo))
     names = [n for n in zoo.models if data_of(n) == title and zoo.trains(n)]
@@ -420,7 +437,8 @@ def tracker_rows(found: RecordSet, zoo: Zoo) -> Iterator[list[str]]:
             length,
             str(figure.seeds),
             minutes_of(found.name, name, config, zoo),
-            f'{figure.text("HOTA")} HOTA, {data_of(config)} {split}',
+            f'{figure.text("HOTA")} HOTA',
+            f'{data_of(config)} {split}',
             ', '.join(
                 f'`{row["weights"]["model"][:8]}`' for row in known if 'weights' in row
             ),
@@ -442,7 +460,8 @@ def detector_rows(zoo: Zoo) -> Iterator[list[str]]:
             f'{zoo.configs[stage].train_cfg.max_iters:,}',
             str(row['scores']['HOTA'][2]),
             minutes,
-            f'{precision} box AP (seed 0), MiniDance val',
+            f'{precision} box AP',
+            'MiniDance val, seed 0',
             '',
             '`detectors`',
         ]
@@ -454,16 +473,16 @@ def training_table(zoo: Zoo) -> str:
     seen = set()
     for found in zoo.sets.values():
         for row in tracker_rows(found, zoo):
-            config, length, _, _, result, digests, _ = row
+            config, length, _, _, score, _, digests, _ = row
             # The same weights with another tracker, and the same training in another
             # record.
-            if {digests, (config.split(',')[0], length, result)} & seen:
+            if {digests, (config.split(',')[0], length, score)} & seen:
                 continue
-            seen |= {digests, (config.split(',')[0], length, result)} - {''}
+            seen |= {digests, (config.split(',')[0], length, score)} - {''}
             rows.append(row)
     order = list(zoo.models)
     rows.sort(key=lambda row: order.index(row[0].split('`')[1]))
-    head = ('config', 'iterations', 'seeds', 'minutes', 'result')
+    head = ('config', 'iterations', 'seeds', 'minutes', 'score', 'scored on')
     return table((*head, 'SHA-256 begins', 'record'), rows)
 
 

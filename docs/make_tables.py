@@ -448,6 +448,8 @@ def overview_table(*asked: RecordSet) -> str:
         if figure is None:
             raise ValueError(f'found no record of {name} in {of}, expected its HOTA')
         measured = figure.text('HOTA'), tuned.text('HOTA') if tuned else '-'
+        # The narrow columns of the README do not break a score.
+        measured = tuple(text.replace(' ', '\N{NO-BREAK SPACE}') for text in measured)
         title = f'{row.tracker}: {row.association}'
         rows.append((title, published, *measured, f'`{row.config}`'))
     head = ('tracker: associates by', 'DanceTrack, published', 'MiniDance, measured')

@@ -70,7 +70,7 @@ def test_published_scores_are_the_facts():
                 continue
             of_coco = title == 'COCO'
             split = 'val' if of_coco else re.sub(r'\[(.+)\].*', r'\1', row['split'])
-            if row['origin'] == 'not published':
+            if row['stated by'] == 'not published':
                 missing.remove((name, f'{title} {split}'))
                 continue
             config = row["MMDetection's config" if of_coco else 'config']
@@ -80,9 +80,9 @@ def test_published_scores_are_the_facts():
             shown = {m: float(row[m]) for m in metrics if row[m]}
             assert shown == figure.scores, name
             if '://' in figure.source:
-                assert target(row['origin']) == figure.source
+                assert target(row['stated by']) == figure.source
             else:
-                assert row['origin'] == 'measured'
+                assert row['stated by'] == 'measured'
             assert of_coco or target(row['split']) == figure.server
     assert not left and not missing
 
@@ -99,11 +99,11 @@ def test_measured_scores_are_the_means_of_the_records(title, pattern):
     for row in rows_of_records(pattern):
         if not row['name'].endswith(' (tuned)'):
             by_config.setdefault(row['config'], []).append(row)
-    shown = {r['config']: r for r in tables()[title][0] if 'seeds' in r['origin']}
+    shown = {r['config']: r for r in tables()[title][0] if 'seeds' in r['stated by']}
     models = {r['config'].split('`')[1]: r for r in tables()[title][1]}
     for config, rows in by_config.items():
         row = shown[f'`{config}`']
-        assert row['origin'] == f'measured, {len(rows)} seeds'
+        assert row['stated by'] == f'measured, {len(rows)} seeds'
         for metric in TOLERANCE:
             values = [100 * r['scores'][metric] for r in rows]
             mean, spread = statistics.fmean(values), statistics.stdev(values)
