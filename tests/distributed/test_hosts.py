@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import build_optim_wrapper
 from small_fdta import build, collate, make_clip, small_config
@@ -42,7 +43,8 @@ def _model(host: str) -> nn.Module:
 
 
 def _train(model: nn.Module, clips: tuple[int, ...]) -> list[dict[str, torch.Tensor]]:
-    """Weights after each step."""
+    """Weights after each step, when the contrast has begun."""
+    MessageHub.get_current_instance().update_info('epoch', 1)
     wrapper = build_optim_wrapper(model, OPTIMISER)
     core, weights = getattr(model, 'module', model), []
     for step, objects in enumerate(OBJECTS):

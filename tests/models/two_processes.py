@@ -5,11 +5,13 @@ A process that is forked from the tests has the locks of their threads, and can 
 one forever. These come from a server without threads.
 """
 
-import importlib.util
+import importlib
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from mmengine.registry import init_default_scope
@@ -26,10 +28,11 @@ def _call(file: str, name: str, rank: int, args: tuple) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     init_default_scope('mmdet')
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    # The folder of the file as a package: files next to it are imported relatively.
+    package = ModuleType('test_folder')
+    package.__path__ = [str(Path(file).parent)]
+    sys.modules[package.__name__] = package
+    module = importlib.import_module(f'.{Path(file).stem}', package.__name__)
     getattr(module, name)(rank, *args)
 
 
