@@ -74,7 +74,7 @@ def test_the_compared_weights_are_trained_from_those_of_the_package(outputs, fol
         ROOT / 'mmfdta/minidance/weights/fdta_mini.pth',
         folder / f'work_dirs/tutorial/iter_{ITERATIONS}.pth',
     )
-    before, after = (torch.load(file, weights_only=False) for file in files)
+    before, after = (torch.load(file, weights_only=True) for file in files)
     before, after = before['state_dict'], after['state_dict']
     assert before.keys() == after.keys()
     moved = [float((after[n].float() - before[n].float()).abs().max()) for n in after]
