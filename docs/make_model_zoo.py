@@ -91,6 +91,8 @@ VARIANTS = {
 }
 # Sets that are scored on a part of the half that others are trained on.
 WITHIN_FIRST_HALF = ('pets-boxes-begin', 'pets-boxes-end')
+# Sets of times: their weights are those of another set.
+TIMES = ('times', 'minidance-times')
 HEAD = """# Model zoo: scores and weights
 
 Find the weights for a config, what they score, and what was trained for this project.
@@ -471,7 +473,7 @@ def training_table(zoo: Zoo) -> str:
     """Write the table of what was trained, in the order of the index."""
     rows = list(detector_rows(zoo))
     seen = set()
-    for found in zoo.sets.values():
+    for found in (one for one in zoo.sets.values() if one.name not in TIMES):
         for row in tracker_rows(found, zoo):
             config, length, _, _, score, _, digests, _ = row
             # The same weights with another tracker, and the same training in another

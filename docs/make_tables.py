@@ -87,7 +87,7 @@ OVERVIEW = (
         'queries that pass from frame to frame',
         'motr_dancetrack',
         ('motr-dancetrack', 'motr_dancetrack'),
-        ('minidance-first', 'MOTR'),
+        ('minidance', 'MOTR'),
     ),
     OverviewRow(
         '[Boxes](docs/boxes.md)',
@@ -143,11 +143,12 @@ OVERVIEW = (
 PUBLISHED = {'SA': 0.8, 'TA': 1.0, 'IA': 0.7, 'SA+TA': 1.4, 'TA+IA': 1.6, 'all': 2.3}
 # Sets in which the results of a data set are looked for, by its name in the index.
 INDEX = {
-    'MiniDance-test': ('minidance', 'minidance-first', 'detectors', 'boxes'),
+    'MiniDance-test': ('minidance', 'detectors'),
     'PETS09-S2L1-second-half': ('pets-trained', 'pets-boxes', 'pets', 'gallery'),
 }
-# Sets that the plots of docs/benchmark_results.md show: the first one with times.
-PLOTTED = ('minidance', 'minidance-first')
+# The sets that the plots of docs/benchmark_results.md show: scores, and times that were
+# taken in one run while nothing else ran.
+PLOTTED = ('minidance', 'minidance-times')
 # Sets that the plot of PETS shows, each group in a colour: trackers on YOLOX-nano's
 # detections, and models that were trained on PETS.
 PETS = (('pets', 'pets-boxes'), ('pets-trained',))
@@ -213,6 +214,28 @@ class RecordSet:
         found = {m for r in self.records for t in r['trackers'] for m in t['scores']}
         others = [m for t in self.records[0]['trackers'] for m in t['scores']]
         return [m for m in dict.fromkeys((*METRICS, *others)) if m in found]
+
+    def only(self, names: Sequence[str]) -> 'RecordSet':
+        """The same records of some trackers, in the order of their names.
+
+        Raises:
+            ValueError: If there is no such tracker.
+        """
+        unknown = [name for name in names if name not in self.trackers]
+        if unknown:
+            raise ValueError(
+                f'found {unknown[0]!r}, expected trackers of {self.name}: '
+                f'{", ".join(self.trackers)}'
+            )
+        records = []
+        for record in self.records:
+            by_name = {t['name']: t for t in record['trackers']}
+            wanted = [n for name in names for n in (name, name + TUNED)]
+            chosen = [by_name[name] for name in wanted if name in by_name]
+            minus = record.get('differences') or {}
+            minus = {name: d for name, d in minus.items() if name in wanted}
+            records.append(dict(record, trackers=chosen, differences=minus))
+        return RecordSet(self.name, records)
 
     def rows(self, name: str) -> list[dict]:
         """What the records have of a tracker; tuned where nothing was better: as is."""
@@ -664,8 +687,9 @@ def write_block(
 
     Args:
         kind: ``table``, ``figure`` or ``study``.
-        what: ``NAME SET ...`` of :data:`TABLES`; ``SET / TRACKER / METRIC``; or
-            ``NAME PART ...`` of :data:`STUDIES` and :data:`STUDY`.
+        what: ``NAME SET ...`` of :data:`TABLES`, with ``of TRACKER, TRACKER`` where
+            not all are shown; ``SET / TRACKER / METRIC``; or ``NAME PART ...`` of
+            :data:`STUDIES` and :data:`STUDY`.
         sets: The records.
         runs: Those of the adapter study.
 
@@ -682,6 +706,7 @@ def write_block(
         made = STUDIES[name](runs, *parts)
         return made if name == 'verdict' else f'\n\n{made}\n'
     if kind == 'table':
+        what, _, trackers = what.partition(' of ')
         name, *asked = what.split()
         unknown = [one for one in asked if one not in sets]
         if name not in TABLES or not asked or unknown:
@@ -689,7 +714,10 @@ def write_block(
                 f'found {what!r}, expected one of {", ".join(TABLES)}, and of the '
                 f'sets {", ".join(sorted(sets))}'
             )
-        return f'\n\n{TABLES[name](*(sets[one] for one in asked))}\n'
+        found = [sets[one] for one in asked]
+        if trackers:
+            found = [one.only(trackers.split(', ')) for one in found]
+        return f'\n\n{TABLES[name](*found)}\n'
     parts = [part.strip() for part in what.split(' / ')]
     figure = None
     if len(parts) == 3 and parts[0] in sets:
@@ -774,8 +802,13 @@ def _index_metrics(config: str, dataset: str, sets: dict[str, RecordSet]) -> str
 
 
 # ---------------------------------------------------------------------------- plots
-def make_plots(found: RecordSet) -> Iterator[tuple[str, Plot]]:
-    """Draw the trackers at the settings of their configs; means over the seeds."""
+def make_plots(found: RecordSet, times: RecordSet) -> Iterator[tuple[str, Plot]]:
+    """Draw the trackers at the settings of their configs; means over the seeds.
+
+    Args:
+        found: Their scores.
+        times: Their times.
+    """
     names = found.trackers
 
     def points(across: dict[str, float], metric: str) -> list[TrackerPoint]:
@@ -787,7 +820,7 @@ def make_plots(found: RecordSet) -> Iterator[tuple[str, Plot]]:
     detection = {n: 100 * f.mean for n in names if (f := found.figure(n, 'DetA'))}
     labels = ('DetA', 'AssA')
     yield 'benchmark_plane', plot_plane(points(detection, 'AssA'), labels, True)
-    timed = {n: [t['timing'] for t in found.rows(n) if t.get('timing')] for n in names}
+    timed = {n: [t['timing'] for t in times.rows(n) if t.get('timing')] for n in names}
     speed = {
         name: statistics.fmean(t['frames_per_second'] for t in known)
         for name, known in timed.items()
@@ -879,17 +912,13 @@ def compare(root: Path, write: bool) -> list[str]:
 
 def _list_plots(sets: dict[str, RecordSet]) -> Iterator[tuple[str, Plot, str]]:
     """Name, plot, and digest of what it shows, where there are records."""
-    shown = next((sets[n] for n in PLOTTED if n in sets and _is_timed(sets[n])), None)
-    if shown is not None:
-        for name, figure in make_plots(shown):
-            yield name, figure, digest_of(shown)
+    shown = [sets.get(name, RecordSet(name, [])) for name in PLOTTED]
+    if shown[0].records:
+        for name, figure in make_plots(*shown):
+            yield name, figure, digest_of(*shown)
     groups = [[sets[name] for name in group if name in sets] for group in PETS]
     if all(groups):
         yield 'pets_plane', make_pets_plot(groups), digest_of(*sum(groups, []))
-
-
-def _is_timed(found: RecordSet) -> bool:
-    return any(t.get('timing') for record in found.records for t in record['trackers'])
 
 
 def _stamp(path: Path) -> str | None:

@@ -146,6 +146,18 @@ def test_one_seed_has_an_interval_and_no_deviation(checkout, tables):
     assert cells(made, 'B') == [['-20.0 [-30.0, -10.0]'] * 3 + ['1/10']]
 
 
+def test_a_table_can_have_some_of_the_trackers(checkout, tables):
+    sets = tables.read_records(checkout / 'docs' / 'records')
+    page = tables.write_page('<!-- table: tuned two of B, A --><!-- end -->', sets)
+    rows = [line.strip('|').split('|')[0].strip() for line in page.splitlines()[4:-2]]
+    assert rows == ['B', 'B', 'A']
+    page = tables.write_page('<!-- table: scores two of A --><!-- end -->', sets)
+    assert cells(page, 'A') == [['3', '60.0 ± 10.0', '30.0 ± 5.0', '30 ± 20']]
+    assert '| B' not in page
+    page = tables.write_page('<!-- table: differences two of A --><!-- end -->', sets)
+    assert '| B' not in page
+
+
 def test_the_overview_has_published_and_measured_scores(checkout, tables, monkeypatch):
     sets = tables.read_records(checkout / 'docs' / 'records')
     found = tables.OverviewRow('A', 'words', 'a', ('dancetrack', 'fdta_dancetrack'), '')
@@ -284,6 +296,7 @@ def test_the_plot_of_pets_has_a_tracker_once_in_each_colour(tables):
     [
         ('<!-- table: scores none --><!-- end -->', 'page.md, line 2: .*sets two'),
         ('<!-- table: best two --><!-- end -->', "found 'best two', expected one of"),
+        ('<!-- table: scores two of A, C --><!-- end -->', "found 'C', .* two: A, B"),
         ('<!-- figure: two / C / HOTA --><!-- end -->', 'SET / TRACKER / METRIC'),
         ('<!-- figure: two / A / IDF1 --><!-- end -->', 'SET / TRACKER / METRIC'),
         ('<!-- study: tables best --><!-- end -->', 'line 2: .*and of the parts seeds'),
