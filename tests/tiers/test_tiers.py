@@ -127,13 +127,18 @@ def test_core(tmp_path, wheel):
     assert 'Traceback' not in said
 
 
+def export_model(folder: Path) -> None:
+    """Export the small FDTA in the environment of the tests."""
+    export = ('export', 'fdta_mini_demo', 'minidance', '--out', str(folder))
+    subprocess.run([sys.executable, '-m', 'mmfdta', *export], cwd=ROOT, check=True)
+
+
 def test_runtime(tmp_path, wheel):
     """Tracking and scoring with an exported model, without PyTorch.
 
     The model is exported by the environment of the tests.
     """
-    export = ('export', 'fdta_mini_demo', 'minidance', '--out', str(tmp_path / 'model'))
-    subprocess.run([sys.executable, '-m', 'mmfdta', *export], cwd=ROOT, check=True)
+    export_model(tmp_path / 'model')
     install = Install(tmp_path, wheel)
     install.add('[runtime]')
     listed = install.run('python', '-m', 'pip', 'list', '--format=freeze')
@@ -285,8 +290,7 @@ def test_cluster(tmp_path, wheel):
 
     The model is exported by the environment of the tests.
     """
-    export = ('export', 'fdta_mini_demo', 'minidance', '--out', str(tmp_path / 'model'))
-    subprocess.run([sys.executable, '-m', 'mmfdta', *export], cwd=ROOT, check=True)
+    export_model(tmp_path / 'model')
     install = Install(tmp_path, wheel)
     install.add('[runtime,cluster]')
     listed = install.run('python', '-m', 'pip', 'list', '--format=freeze')
