@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import make_tables
 import yaml
-from make_tables import RecordSet
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from run_records import RecordSet, read_records
 
 from mmfdta.apis.progress import say_bytes
 from mmfdta.apis.weights import commands_of, not_published
@@ -91,6 +91,8 @@ VARIANTS = {
 }
 # Sets that are scored on a part of the half that others are trained on.
 WITHIN_FIRST_HALF = ('pets-boxes-begin', 'pets-boxes-end')
+# Trainings that the set `detectors` has too.
+REPEATED = (('sharing', 'joint (the default)'), ('ablation-2600', 'all'))
 # Sets of times: their weights are those of another set.
 TIMES = ('times', 'minidance-times')
 HEAD = """# Model zoo: scores and weights
@@ -173,7 +175,7 @@ class Zoo(NamedTuple):
         configs = {n: Config.fromfile(ROOT / m['Config']) for n, m in models.items()}
         records = ROOT / 'docs' / 'records'
         ablation = ROOT / 'docs' / 'assets' / 'ablation.csv'
-        sets = make_tables.read_records(records, ablation)
+        sets = read_records(records, ablation)
         return cls(models, configs, sets, read_runs(records / 'adapters.json'))
 
     def trains(self, name: str) -> bool:
@@ -421,7 +423,7 @@ def tracker_rows(found: RecordSet, zoo: Zoo) -> Iterator[list[str]]:
         config = TRAINED_AS.get(config, config)
         if variants:
             config = VARIANTS.get(found.name, 'fdta_mini')
-        if config is None or not zoo.trains(config):
+        if config is None or not zoo.trains(config) or (found.name, name) in REPEATED:
             continue
         length = f'{zoo.configs[config].train_cfg.max_iters:,}'
         if found.name.startswith('ablation-'):
@@ -475,12 +477,10 @@ def training_table(zoo: Zoo) -> str:
     seen = set()
     for found in (one for one in zoo.sets.values() if one.name not in TIMES):
         for row in tracker_rows(found, zoo):
-            config, length, _, _, score, _, digests, _ = row
-            # The same weights with another tracker, and the same training in another
-            # record.
-            if {digests, (config.split(',')[0], length, score)} & seen:
+            digests = row[-2]
+            if digests and digests in seen:  # the same weights with another tracker
                 continue
-            seen |= {digests, (config.split(',')[0], length, score)} - {''}
+            seen.add(digests)
             rows.append(row)
     order = list(zoo.models)
     rows.sort(key=lambda row: order.index(row[0].split('`')[1]))
