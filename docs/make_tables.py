@@ -27,6 +27,7 @@ from run_records import (
     TUNED,
     Figure,
     RecordSet,
+    make_diagnosis_records,
     make_record,
     read_records,
 )
@@ -680,17 +681,17 @@ def _stamp(path: Path) -> str | None:
 def add_records(
     files: Sequence[Path], name: str, seeds: Sequence[int | None], source: str
 ) -> None:
-    """Make records of benchmarks, each instead of the one of the same seed.
+    """Make records of runs, each instead of the one of the same seed.
 
     Args:
-        files: ``benchmark.json`` of each run.
+        files: ``benchmark.json`` or ``diagnosis.json`` of each run.
         name: The set that they belong to.
         seeds: Seed of each training; None: nothing was trained.
         source: The command that ran, without what is a matter of the machine.
 
     Raises:
         OSError: If a file cannot be read or written.
-        ValueError: If one is no benchmark, or seeds and files do not go together.
+        ValueError: If one is neither, or seeds and files do not go together.
     """
     if len(files) != len(seeds):
         raise ValueError(
@@ -699,7 +700,8 @@ def add_records(
     for path, seed in zip(files, seeds, strict=True):
         try:
             content = json.loads(path.read_text(encoding='utf-8'))
-            record = make_record(content, name, seed, source)
+            make = make_diagnosis_records if 'bounds' in content else make_record
+            record = make(content, name, seed, source)
         except ValueError as error:
             raise ValueError(f'{path}: {error}') from None
         end = '' if seed is None else f'-seed{seed}'
@@ -713,7 +715,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--check', action='store_true', help='write nothing')
     parser.add_argument(
-        '--add', nargs='+', type=Path, metavar='FILE', help='benchmark.json of runs'
+        '--add',
+        nargs='+',
+        type=Path,
+        metavar='FILE',
+        help='benchmark.json or diagnosis.json of runs',
     )
     parser.add_argument('--set', help='name of the set of --add, such as minidance')
     parser.add_argument('--source', help='the command that ran')

@@ -14,6 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from mmfdta.apis.analysis.diagnosis.bounds import BOUNDS
+from mmfdta.apis.analysis.diagnosis.causes import SWITCHES
+
 TUNED = ' (tuned)'
 # In the order of the columns; what else a record has comes behind them.
 METRICS = ('HOTA', 'DetA', 'AssA', 'MOTA', 'IDF1', 'IDSW')
@@ -269,3 +272,34 @@ def make_record(document: dict, name: str, seed: int | None, source: str) -> dic
         differences=document['differences'],
         tuning=document.get('tuning'),
     )
+
+
+def make_diagnosis_records(
+    document: dict, name: str, seed: int | None, source: str
+) -> list[dict]:
+    """Take the bounds and the causes of switches out of a diagnosis.
+
+    Args:
+        document: ``diagnosis.json`` of ``mmfdta diagnose``.
+        name: The set of the bounds; that of the causes is ``NAME-causes``.
+        seed: As in :func:`make_record`.
+        source: As in :func:`make_record`.
+
+    Returns:
+        Two records. A cause has the number of its switches as ``IDSW``; the most
+        frequent cause comes first.
+    """
+    bounds = [
+        dict(name=BOUNDS[key].title, scores=scores)
+        for key, scores in document['bounds']['scores'].items()
+    ]
+    causes = [
+        dict(name=SWITCHES[key].title, scores=dict(IDSW=count))
+        for key, count in document['switches']['causes'].items()
+    ]
+    causes.sort(key=lambda cause: -cause['scores']['IDSW'])
+    facts = dict(seed=seed, source=source)
+    return [
+        dict(set=name, title='identities and boxes', trackers=bounds, **facts),
+        dict(set=f'{name}-causes', title='cause of a switch', trackers=causes, **facts),
+    ]

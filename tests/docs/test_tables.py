@@ -309,6 +309,27 @@ def test_what_a_page_cannot_have_is_named(checkout, tables, text, expected):
         tables.write_page(f'# Title\n{text}\n', sets, 'page.md')
 
 
+def test_a_diagnosis_is_a_table_of_bounds_and_one_of_causes(tmp_path, tables):
+    scores = dict(HOTA=0.25, DetA=0.5, IDSW=12)
+    document = dict(
+        bounds=dict(scores=dict(tracker=scores, true_boxes=dict(scores, HOTA=0.75))),
+        switches=dict(causes=dict(came_back=3, took_other=9)),
+    )
+    made = tables.make_diagnosis_records(document, 'why', 0, 'by hand')
+    (tmp_path / 'why.json').write_text(json.dumps(made))
+    sets = tables.read_records(tmp_path)
+    bounds = tables.write_block('table', 'scores why', sets)
+    assert cells(bounds, 'as tracked') == [['25.0', '50.0', '12']]
+    assert cells(bounds, 'ground-truth boxes') == [['75.0', '50.0', '12']]
+    causes = tables.write_block('table', 'scores why-causes', sets)
+    rows = [line.split('|')[1:3] for line in causes.strip().splitlines()[2:]]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        ["took another object's word", '9'],
+        ['back to an earlier identity', '3'],
+    ]
+    assert tables.write_block('figure', 'why / as tracked / HOTA', sets) == '25.0'
+
+
 def test_records_that_cannot_be_read_are_named(checkout, tables):
     folder = checkout / 'docs' / 'records'
     shutil.copy(folder / 'two-seed3.json', folder / 'copy.json')
