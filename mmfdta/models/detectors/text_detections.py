@@ -53,7 +53,7 @@ class TextDetections(BaseDetector):
         self.category_map = category_map
         self.min_score = min_score
         self.frame_numbers = frame_numbers
-        self._known: tuple[str, SequenceFrames, Tracks] | None = None
+        self._known: tuple[str, Path, SequenceFrames, Tracks] | None = None
 
     def predict(
         self, batch_inputs: Tensor, batch_data_samples: SampleList, rescale: bool = True
@@ -70,7 +70,8 @@ class TextDetections(BaseDetector):
 
         Raises:
             FileNotFoundError: If there is no such text.
-            ValueError: If the text cannot be read, or a row has no frame.
+            ValueError: If the text cannot be read, a row has no frame, a frame is not
+                in its sequence, or one text is read for two sequences.
         """
         found = []
         for frame in batch_data_samples:
@@ -87,8 +88,20 @@ class TextDetections(BaseDetector):
         # frame.
         place, image = int(meta['frame_id']), Path(meta['img_path'])
         if frames.names is not None:
+            if image.name not in frames.names:
+                raise ValueError(
+                    f'{image}: found a frame of this name, expected one of the '
+                    f'{frames.length} images in {frames.path}, {frames.names[0]} to '
+                    f'{frames.names[-1]}; if images were renamed or moved, make '
+                    'annotation caches again (mmfdta prepare-dataset)'
+                )
             place = frames.names.index(image.name)
         elif not image.parent.is_dir():  # names in data sets without images are numbers
+            if not image.stem.isdecimal():
+                raise ValueError(
+                    f'{image}: found a frame of this name, expected a number as its '
+                    'name, because the sequence has no images'
+                )
             place = int(image.stem) - 1
         rows = tracks.select(tracks.frame == place + 1)
         rows = rows.select(np.argsort(-rows.score, kind='stable'))
@@ -115,7 +128,14 @@ class TextDetections(BaseDetector):
         """Return frames and detections of a frame's sequence, with frames from 1."""
         folder = Path(meta['img_path']).parent.parent
         path = self.path_of(folder, meta.get('sequence'))
-        if self._known is None or self._known[0] != path:
+        if self._known is not None and self._known[0] == path:
+            if self._known[1] != folder:
+                raise ValueError(
+                    f'model.detector.text: found {path} for the sequences in '
+                    f'{self._known[1]} and {folder}, expected a text for each; write '
+                    '{folder} or {sequence} in the path'
+                )
+        else:
             if not Path(path).is_file():
                 raise FileNotFoundError(
                     f'{path}: no such file, expected the detections of a sequence as '
@@ -139,8 +159,8 @@ class TextDetections(BaseDetector):
             if len(tracks):
                 tracks.frame[:] = decided.place(frames, text)
             tracks.label[:] = label
-            self._known = path, frames, tracks.select(keep)
-        return self._known[1:]
+            self._known = path, folder, frames, tracks.select(keep)
+        return self._known[2:]
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Return no features: text has none."""

@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Detections as text in the place of a detector."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,34 @@ def test_halves_of_a_sequence_without_images_have_their_own_rows(tmp_path, half)
         truth = sequence.annotations.tracks
         (expected,) = truth.xywh[truth.frame == place + 1]
         assert found.pred_instances.bboxes[0, :2].tolist() == expected[:2].tolist()
+
+
+def test_a_frame_that_is_not_in_its_sequence_is_named(folder: Path):
+    detector = TextDetections()
+    with pytest.raises(
+        ValueError,
+        match=r'img1.000014\.jpg: found .* expected .* 3 images in .*walk.img1, '
+        r'000011\.jpg to 000013\.jpg',
+    ):
+        find(detector, folder, 3)
+    for image in (folder / 'img1').iterdir():
+        image.unlink()
+    (folder / 'img1').rmdir()
+    meta = dict(img_path=str(folder / 'img1' / 'last.jpg'), frame_id=0)
+    with pytest.raises(ValueError, match=r'last\.jpg: found .* expected a number'):
+        TextDetections().predict(torch.zeros(1), [DetDataSample(metainfo=meta)])
+
+
+def test_one_text_is_not_read_for_two_sequences(folder: Path):
+    detector = TextDetections(str(folder / 'det' / 'det.txt'))
+    assert len(find(detector, folder, 0)) == 2
+    other = folder.parent / 'run'
+    shutil.copytree(folder, other)
+    with pytest.raises(
+        ValueError, match=r'detector\.text: found .*det\.txt for .*walk and .*run'
+    ):
+        find(detector, other, 0)
+    assert len(find(detector, folder, 2)) == 1
 
 
 def test_a_text_that_is_not_there_is_named(folder: Path):
