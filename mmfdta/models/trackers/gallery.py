@@ -24,6 +24,8 @@ POOLED_THRESHOLD = 0.88
 """The best on the first half of PETS09-S2L1 with a detector's pooled feature maps."""
 
 _FORMAT = 1
+# Above all numbers in a file, and far from the end of int64.
+_MOST = 2**62
 # Least IoU of a track and its detection, which differ if a filter smooths the track.
 _SAME_BOX = 0.5
 
@@ -417,19 +419,32 @@ class IdentityGallery:
         """Take over the content of a file, if it is valid."""
         if int(found['format']) != _FORMAT:
             raise ValueError(f'format {int(found["format"])} and not {_FORMAT}')
-        numbers, labels = (found[name].astype(np.int64) for name in ('number', 'label'))
+        numbers, labels = (_whole(found, name) for name in ('number', 'label'))
         units = found['look'].astype(np.float64)
-        fits = (
+        if not (
             units.ndim == 2
+            and numbers.ndim == labels.ndim == 1
             and len(numbers) == len(labels) == len(units) == len(np.unique(numbers))
-            and np.isfinite(units).all()
-        )
-        if not fits:
+        ):
             raise ValueError('its arrays do not fit each other')
+        if not np.isfinite(units).all():
+            raise ValueError('look: found NaN or infinity, expected finite numbers')
         source = str(found['source'])
-        next_number = max([int(found['next_number']), *(numbers + 1).tolist()])
+        next_number = max([int(_whole(found, 'next_number')), *(numbers + 1).tolist()])
         self.clear()
         self.source, self.next_number = source, next_number
         rows = list(zip(numbers.tolist(), labels.tolist(), units, strict=True))
         for number, label, look in rows[-self.max_identities :]:
             self._entries[number] = _Entry(label, look)
+
+
+def _whole(found: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """Return an array of a file as int64, if it has whole numbers from 0 on only."""
+    values = found[name]
+    with np.errstate(invalid='ignore'):  # infinity has no remainder
+        wrong = ~((values >= 0) & (values < _MOST) & (values % 1 == 0))
+    if wrong.any():
+        raise ValueError(
+            f'{name}: found {values[wrong].flat[0]}, expected whole numbers from 0 on'
+        )
+    return values.astype(np.int64)

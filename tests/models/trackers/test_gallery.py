@@ -262,6 +262,32 @@ def test_what_is_no_gallery_is_one_line(tmp_path, content):
     assert '\n' not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ('name', 'value', 'found'),
+    [
+        ('number', [0, -1], '-1'),
+        ('number', [0, np.nan], 'nan'),
+        ('number', [0, 0.5], '0.5'),
+        ('number', [0, 2**63 - 1], '9223372036854775807'),
+        ('label', [-1, 0], '-1'),
+        ('label', [np.inf, 0], 'inf'),
+        ('next_number', -5, '-5'),
+        ('next_number', np.nan, 'nan'),
+        ('look', [[1, 0], [np.nan, 1]], 'NaN'),
+    ],
+)
+def test_numbers_that_no_gallery_has_are_named(tmp_path, name, value, found):
+    path = tmp_path / 'people.npz'
+    fields = dict(format=1, source='', next_number=2, number=[0, 1], label=[0, 0])
+    np.savez(path, **(fields | dict(look=np.eye(2))))
+    gallery = IdentityGallery.open(path)
+    assert (len(gallery), gallery.next_number) == (2, 2)
+    np.savez(path, **(fields | dict(look=np.eye(2)) | {name: value}))
+    with pytest.raises(ValueError, match=rf'people\.npz: .*{name}: found {found}'):
+        gallery.load(path)
+    assert (len(gallery), gallery.next_number) == (2, 2)
+
+
 @pytest.mark.parametrize('name', ['people', 'people.txt', ''])
 def test_a_file_has_the_end_that_says_what_it_is(name):
     with pytest.raises(ValueError, match=r"found '.*', expected .* \.npz"):
