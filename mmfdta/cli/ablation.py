@@ -12,6 +12,7 @@ has finished is reused, on any machine with --records; an interrupted training r
 import argparse
 from pathlib import Path
 
+from .arguments import number, seed
 from .demo import add_folders
 
 WORK_DIR = 'work_dirs/ablation'
@@ -22,10 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_folders(parser, WORK_DIR, 'data/minidance')
     parser.add_argument(
         '--seeds',
-        type=int,
+        type=seed,
         nargs='+',
         default=[0, 1, 2],
-        help='seeds of the trainings (default: 0 1 2)',
+        metavar='N',
+        help='seeds of the trainings, from 0 on (default: 0 1 2)',
     )
     parser.add_argument(
         '--variants',
@@ -69,12 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--iterations',
-        type=int,
+        type=number(2, whole=True),
         nargs='+',
         metavar='N',
         default=[None],
-        help="iterations of FDTA's training; warm-up and cosine are stretched with "
-        'them (default: those of its config)',
+        help="iterations of FDTA's training, from 2 on; warm-up and cosine are "
+        'stretched with them (default: those of its config)',
     )
     parser.add_argument(
         '--records',

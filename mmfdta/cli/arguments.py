@@ -56,7 +56,7 @@ def number(low: float, high: float = math.inf, whole: bool = False) -> Callable:
         whole: Take whole numbers only.
     """
     kind = 'a whole number' if whole else 'a number'
-    upper = 'on' if high == math.inf else f'to {high:g}'
+    upper = 'on' if high == math.inf else f'to {high:.12g}'
 
     def read(text: str) -> float:
         try:
@@ -70,6 +70,11 @@ def number(low: float, high: float = math.inf, whole: bool = False) -> Callable:
         return value
 
     return read
+
+
+def seed(text: str) -> int:
+    """Read a seed, the ``type`` of an option; NumPy takes no others."""
+    return number(0, 2**32 - 1, whole=True)(text)
 
 
 def frame_size(text: str) -> tuple[int, int]:

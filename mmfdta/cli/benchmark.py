@@ -19,6 +19,7 @@ from .arguments import (
     add_compile,
     add_precision,
     number,
+    seed,
 )
 
 
@@ -101,7 +102,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=2000,
         help='draws of the intervals',
     )
-    parser.add_argument('--seed', type=int, default=0, help='seed of the draws')
+    parser.add_argument(
+        '--seed',
+        type=seed,
+        default=0,
+        metavar='N',
+        help='seed of the draws, from 0 on (default: 0)',
+    )
     parser.add_argument(
         '--tune',
         type=int,
@@ -110,7 +117,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'ones as tune --search random does, and add a row with the best',
     )
     parser.add_argument(
-        '--tune-seed', type=int, default=0, help='seed of --tune (default: 0)'
+        '--tune-seed',
+        type=seed,
+        default=0,
+        metavar='N',
+        help='seed of --tune, from 0 on (default: 0)',
     )
     add_cfg_options(parser, 'settings to change in the configs of all entries')
     parser.add_argument(

@@ -10,7 +10,7 @@ Of several the others are converted if one cannot be; --launcher shares them out
 import argparse
 import sys
 
-from .arguments import add_launcher, join_job
+from .arguments import add_launcher, join_job, number
 from .errors import explain
 
 # Names of `mmfdta.checkpoints`; what they stand for takes PyTorch to import.
@@ -59,11 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     classes = parser.add_mutually_exclusive_group()
     classes.add_argument(
         '--class-index',
-        type=int,
+        type=number(0, whole=True),
         nargs='+',
         default=(),
         metavar='N',
-        help='rows of the class head to keep, in the order of the new labels',
+        help='rows of the class head to keep, from 0 on, each once, in the order of '
+        'the new labels',
     )
     classes.add_argument(
         '--class-name',

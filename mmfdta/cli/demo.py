@@ -12,7 +12,7 @@ continues.
 import argparse
 from pathlib import Path
 
-from .arguments import add_cfg_options, number
+from .arguments import add_cfg_options, number, seed
 
 WORK_DIR, LONG_WORK_DIR = 'work_dirs/demo', 'work_dirs/demo_train'
 
@@ -29,7 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f'{WORK_DIR}, with --train {LONG_WORK_DIR}',
         'data/minidance_demo, with --train data/minidance',
     )
-    parser.add_argument('--seed', type=int, default=0, help='seed of the training')
+    parser.add_argument(
+        '--seed',
+        type=seed,
+        default=0,
+        metavar='N',
+        help='seed of the training, from 0 on (default: 0)',
+    )
     parser.add_argument(
         '--processes',
         type=number(1, whole=True),

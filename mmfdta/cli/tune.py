@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .arguments import number
+from .arguments import number, seed
 from .model_arguments import add_model_arguments, open_model
 
 if TYPE_CHECKING:
@@ -74,7 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f'(default: {_TRIALS} of random, no limit of coordinate)',
     )
     parser.add_argument(
-        '--seed', type=int, default=0, help='seed of random (default: 0)'
+        '--seed',
+        type=seed,
+        default=0,
+        metavar='N',
+        help='seed of random, from 0 on (default: 0)',
     )
     parser.add_argument(
         '--benchmark',

@@ -310,6 +310,26 @@ def test_every_command_has_help(name, capsys):
     assert capsys.readouterr().out.startswith('usage: ')
 
 
+@pytest.mark.parametrize(
+    ('words', 'found', 'expected'),
+    [
+        ('ablation --seeds 0 -1', "'-1'", 'from 0 to 4294967295'),
+        ('ablation --iterations 1', "'1'", 'from 2 on'),
+        ('ablation --iterations nan', "'nan'", 'from 2 on'),
+        ('demo --seed 4294967296', "'4294967296'", 'from 0 to 4294967295'),
+        ('convert a.pth b.pth --class-index -1', "'-1'", 'from 0 on'),
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_anything_runs(
+    words, found, expected, capsys
+):
+    with pytest.raises(SystemExit) as caught:
+        command_line.main(words.split())
+    assert caught.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f'found {found}, expected a whole number {expected}' in said
+
+
 def test_a_console_that_nobody_reads_ends_no_run(capsys):
     read, write = os.pipe()
     os.close(read)
