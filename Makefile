@@ -12,6 +12,12 @@ FAMILY ?= onedl
 TRITON := ,triton
 EXTRAS ?= $(FAMILY),tests$(if $(filter onedl,$(FAMILY)),$(TRITON))
 PYTEST_ARGS ?=
+# Tests run in one process for each core. A process takes up to 2 GB, so there are 8 at
+# most. Each starts with a run of neighbouring files, whose fixtures are then built once;
+# one that is done takes tests over from another. PYTEST_ARGS='-n 0' starts no process.
+WORKERS ?= -n logical --maxprocesses 8 --dist worksteal
+# These processes already use all cores.
+test: export OMP_NUM_THREADS ?= 1
 # In tests threads that wait for work must not spin: on a shared machine they would take
 # the core from the one they wait for. Commands let them spin for a short while
 # (mmfdta/utils/threads.py), which is faster alone.
@@ -24,7 +30,7 @@ USABLE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[
 .PHONY: install test faults tiers lint format demo demo-train minidance-weights ablation benchmark gpu wheels docs clean
 
 test: install lint
-	$(PY) -m pytest -m "not slow and not faults and not tiers" $(PYTEST_ARGS)
+	$(PY) -m pytest -m "not slow and not faults and not tiers" $(WORKERS) $(PYTEST_ARGS)
 
 faults: install
 	$(PY) -m pytest -m faults $(PYTEST_ARGS)

@@ -203,7 +203,7 @@ def _one_track(samples, first_frame):
 
 def test_reading_tracking_and_writing_overlap(inferencer):
     """The reader and the writer wait for each other: only at once can they go on."""
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=120)
 
     class Source(_Endless):
         def __iter__(self):
@@ -237,7 +237,7 @@ def test_live_source_drops_what_it_cannot_keep_and_counts_it(inferencer):
     clock = []
 
     def slow(samples, first_frame):
-        assert read.wait(20)  # all frames have come before the first is tracked
+        assert read.wait(120)  # all frames have come before the first is tracked
         clock.append(samples[0]['data_samples'][0].frame_id + 1)
         assert clock[-1] == first_frame
         return _one_track(samples, first_frame)

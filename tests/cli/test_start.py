@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -158,7 +157,7 @@ def test_sigterm_ends_like_an_interruption():
     code = (
         'import time; from mmfdta.cli.errors import report_errors\n'
         'with report_errors("train") as ending:\n'
-        '    print("ready", flush=True); time.sleep(60)\n'
+        '    print("ready", flush=True); time.sleep(600)\n'
         'raise SystemExit(ending.code)'
     )
     command = [sys.executable, '-c', code]
@@ -166,10 +165,8 @@ def test_sigterm_ends_like_an_interruption():
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout.readline() == 'ready\n'
-        begin = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 130
-        assert time.monotonic() - begin < 20
+        assert process.wait(120) == 130
         assert process.stderr.read() == 'mmfdta train: interrupted\n'
 
 

@@ -3,7 +3,6 @@
 
 import json
 import shutil
-import time
 import urllib.error
 
 import numpy as np
@@ -264,9 +263,10 @@ def test_without_a_network_it_fails_at_once(
     source, tmp_path, no_network, monkeypatch, capsys, offline
 ):
     monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', offline)
-    start = time.monotonic()
+    slept = []
+    monkeypatch.setattr('time.sleep', slept.append)
     assert main([str(tmp_path)]) == 1
-    assert time.monotonic() - start < 10
+    assert slept == []  # it does not wait for a better network
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert 'depth-anything/Depth-Anything-V2-Small-hf: not in the cache' in line
     assert '--model PATH' in line and '--backend folder --maps DIR' in line
