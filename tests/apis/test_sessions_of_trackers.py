@@ -21,21 +21,12 @@ LENGTH, SHORT = 9, 5
 NO_TRACKERS = {'FDTADetector', 'QueryDetector', 'ZooDINO', 'TwoStageDeformableDETR'}
 
 
+@pytest.fixture(scope='module')
 def loaded() -> dict[str, Config]:
+    """All configs: too many to read while tests are collected."""
     return {p.stem: Config.fromfile(p) for p in sorted(CONFIGS.glob('*.py'))}
 
 
-def with_settings() -> dict[str, dict]:
-    """Config -> its tracker; a config for each setting of the trackers of boxes."""
-    found: dict[str, tuple[str, dict]] = {}
-    for name, config in loaded().items():
-        if config.model.type == 'TrackingByDetection':
-            tracker = config.model.tracker.to_dict()
-            found.setdefault(json.dumps(tracker, sort_keys=True), (name, tracker))
-    return dict(found.values())
-
-
-BOX_TRACKERS = with_settings()
 # MMDetection's own model classes. Its StrongSORT sees whole videos, and does not track
 # frame by frame.
 MOTION = dict(type='KalmanFilter')
@@ -163,17 +154,26 @@ def small_frames(config: Config) -> Config:
     return config
 
 
-def test_every_config_is_here():
+def test_every_config_is_here(loaded):
     """Each model type has a family, and each setting of a tracker of boxes is run."""
-    kinds = {config.model.type for config in loaded().values()}
+    kinds = {config.model.type for config in loaded.values()}
     run = {Config.fromfile(CONFIGS / f'{n}.py').model.type for n in FAMILIES.values()}
     assert kinds - NO_TRACKERS - run == {'TrackingByDetection', 'BoxFDTA', 'QDTrack'}
 
 
-@pytest.mark.parametrize('name', BOX_TRACKERS)
-def test_trackers_of_boxes(name: str):
-    model = dict(type='TrackingByDetection', tracker=BOX_TRACKERS[name])
-    check(opened(rectangle_config(model)))
+def test_trackers_of_boxes(loaded):
+    """A config for each setting."""
+    done = set()
+    for name, config in loaded.items():
+        if config.model.type == 'TrackingByDetection':
+            tracker = config.model.tracker.to_dict()
+            settings = json.dumps(tracker, sort_keys=True)
+            if settings not in done:
+                print(name)  # the last is that of a failure
+                model = dict(type='TrackingByDetection', tracker=tracker)
+                check(opened(rectangle_config(model)))
+            done.add(settings)
+    assert len(done) > 5
 
 
 @pytest.mark.parametrize('name', OF_MMDETECTION)
