@@ -299,9 +299,19 @@ class _Dialect:
         return table if is_clean else None
 
     def parse_slow(
-        self, path: str, lines: Iterable[tuple[int, str]], has_points: bool
+        self,
+        path: str,
+        lines: Iterable[tuple[int, str]],
+        has_points: bool,
+        ends: bool,
     ) -> tuple[np.ndarray, np.ndarray, list[TextProblem], int]:
         """Parse line by line; rows may differ in length.
+
+        Args:
+            path: The file.
+            lines: Their numbers and texts, without blank ones.
+            has_points: Whether the file has a decimal point.
+            ends: Whether the last line has an end.
 
         Returns:
             Rows padded with NaN, their line numbers, the problems, and how many
@@ -332,7 +342,17 @@ class _Dialect:
                 TextProblem(path, numbers[i], message.format(widths[i]))
                 for i in np.flatnonzero(~keep)
             ]
-            problems.sort(key=lambda problem: problem.line)
+        is_last = not ends and len(rows) > 1 and numbers[-1] == number
+        if is_last and keep[-1] and widths[-1] < min(widths[:-1]):
+            # The last number may be cut, too, such as a width of 40 to 4.
+            keep[-1] = False
+            message = (
+                f'found {widths[-1]} columns and no line end, expected '
+                f'{min(widths[:-1])} as in the lines before: the text is broken off; '
+                'copy it again, or remove the line'
+            )
+            problems.append(TextProblem(path, numbers[-1], message))
+        problems.sort(key=lambda problem: problem.line)
         return (
             table[keep],
             np.array(numbers, dtype=np.int64)[keep],
@@ -402,7 +422,7 @@ def scan_mot_text(
         else:
             dialect = _Dialect(_find_separator(numbered, *needs), *needs)
             table, lines, problems, num_columns = dialect.parse_slow(
-                str(path), numbered, has_points='.' in text
+                str(path), numbered, has_points='.' in text, ends=text[-1] in '\r\n'
             )
     padded = np.full((len(table), _KEPT_COLUMNS), np.nan)
     width = min(table.shape[1], _KEPT_COLUMNS)

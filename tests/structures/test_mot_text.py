@@ -70,6 +70,22 @@ def test_bad_line_is_named(tmp_path, line, expected):
     assert [p.line for p in text.problems] == [3]
 
 
+@pytest.mark.parametrize('columns', [6, 7, 8, 9])
+def test_a_text_that_is_broken_off_is_refused(tmp_path, columns):
+    path = tmp_path / 'results.txt'
+    row = '1,2,10.5,20,30,40,0.9,1,1,-1'
+    path.write_text(f'{row}\n3,{row[2:]}\n' + ','.join(row.split(',')[:columns]))
+    scanned = scan_mot_text(path)
+    assert len(scanned) == 2
+    with pytest.raises(
+        ValueError, match=rf'txt:3: found {columns} columns .* expected 10 .*broken off'
+    ):
+        scanned.require()
+    # With a line end, somebody has written it so.
+    path.write_text(path.read_text() + '\n')
+    scan_mot_text(path).require()
+
+
 def test_degenerate_boxes_stay_and_are_flagged(tmp_path):
     path = _write(tmp_path, '1,1,0,0,2,2\n1,2,0,0,0,2\n2,1,0,0,2,2\n2,2,0,0,2,-1\n')
     text = scan_mot_text(path)
