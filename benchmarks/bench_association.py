@@ -13,7 +13,7 @@ import sys
 
 import torch
 from measuring import Ways, print_case, print_header, read_options, take_turns
-from networks import build_fdta
+from networks import HISTORY, OBJECTS, build_fdta, make_history
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -21,8 +21,6 @@ from mmfdta.apis.gpu_check.released_code import Released
 from mmfdta.models.trackers import TrajectoryHistory
 from mmfdta.ops.linear import linear_flops
 
-OBJECTS = (10, 30, 50)
-FRAMES = 29
 PRODUCTS = (
     torch.ops.aten.mm,
     torch.ops.aten.addmm,
@@ -88,14 +86,9 @@ def main(arguments: list[str]) -> None:
     theirs = None
     if options.released:
         theirs = Released(options.released).build()[0].eval()
-    print_header(f'Association, history of {FRAMES} frames')
+    print_header(f'Association, history of {HISTORY} frames')
     for objects in OBJECTS:
-        history = TrajectoryHistory(
-            torch.randn(FRAMES, objects, 256),
-            torch.rand(FRAMES, objects) < 0.1,
-            torch.arange(objects),
-        )
-        args = history, torch.randn(objects, 256)
+        args = make_history(HISTORY, objects), torch.randn(objects, 256)
         with torch.no_grad():
             with Products() as products:
                 ours.score_identities(*args)

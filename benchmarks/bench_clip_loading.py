@@ -27,6 +27,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from measuring import use_threads
+from memory import peak_growth
 from PIL import Image, ImageEnhance
 
 from mmfdta.datasets.transforms import (
@@ -119,30 +121,21 @@ WAYS: dict[str, Callable[[dict], torch.Tensor]] = {
 
 
 def measure_memory(way: str, clips: list[dict]) -> float:
-    """Measure the peak memory of a way above that of the idle process, in MB."""
+    """Measure the peak memory of a way above that of the idle process, MiB."""
     context = multiprocessing.get_context('spawn')
     with context.Pool(1) as pool:
         return pool.apply(_peak_memory, (way, clips))
 
 
 def _peak_memory(way: str, clips: list[dict]) -> float:
-    _single_thread()
+    use_threads(1)
     WAYS[way](dict(clips[0], img_paths=clips[0]['img_paths'][:1]))  # warm up
-    idle = _memory('VmRSS')
-    Path('/proc/self/clear_refs').write_text('5')  # forget the peak so far
-    for clip in clips:
-        WAYS[way](clip)
-    return _memory('VmHWM') - idle
 
+    def load_all() -> None:
+        for clip in clips:
+            WAYS[way](clip)
 
-def _memory(field: str) -> float:
-    lines = Path('/proc/self/status').read_text().splitlines()
-    return next(int(x.split()[1]) / 1024 for x in lines if x.startswith(field))
-
-
-def _single_thread() -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
+    return peak_growth(load_all)
 
 
 def make_images(folder: Path, count: int) -> list[str]:
@@ -170,7 +163,7 @@ def _clips(paths: list[str], options: argparse.Namespace) -> Iterator[dict]:
 
 def run(paths: list[str], options: argparse.Namespace) -> None:
     """Time the ways in turns and print a table."""
-    _single_thread()
+    use_threads(1)
     clips = list(_clips(paths, options))
     seconds = dict.fromkeys(WAYS, 0.0)
     differences = dict.fromkeys(WAYS, 0.0)
@@ -197,7 +190,7 @@ def run(paths: list[str], options: argparse.Namespace) -> None:
         f'{options.clips} clips of {options.frames} frames, {len(paths)} files of '
         f'{clips[0]["ori_shape"][1]}x{clips[0]["ori_shape"][0]}, one thread\n'
     )
-    print('| way | frames/s | speed-up | peak MB | share | worst frame, grey levels |')
+    print('| way | frames/s | speed-up | peak MiB | share | worst frame, grey levels |')
     print('| --- | ---: | ---: | ---: | ---: | ---: |')
     for way in WAYS:
         print(

@@ -11,11 +11,9 @@ import sys
 
 import torch
 from measuring import Ways, print_case, print_header, read_options, take_turns
-from networks import build_fdta, make_frames
+from networks import SIZES, build_fdta, make_frames
 
 from mmfdta.apis.gpu_check.released_code import Released
-
-SIZES = ((256, 456), (480, 864), (800, 1440))
 
 
 def main(arguments: list[str]) -> None:

@@ -48,46 +48,6 @@ class Run:
     scores: dict[str, float]
 
 
-def write_data(root: Path, sequences: int, frames: int, objects: int) -> None:
-    """Write dancers that cross each other, and what a fair tracker makes of them."""
-    for number in range(sequences):
-        rng = np.random.default_rng(number)
-        time_ = np.arange(frames)[:, None, None]
-        phase, speed = rng.random((2, objects, 2)) * [[[6.28]], [[0.03]]]
-        centre = 0.5 + 0.45 * np.sin(phase + speed * time_)
-        size = rng.uniform([60, 160], [140, 400], (objects, 2))
-        left_top = centre * [1780, 880] - size / 4
-        gt = np.concatenate([left_top, np.broadcast_to(size, left_top.shape)], axis=2)
-        pred = gt + rng.normal(0, 5, gt.shape)
-        # A tracker loses identities now and then, misses some, invents some.
-        identity = np.arange(objects) + objects * np.cumsum(
-            rng.random((frames, objects)) < 0.004, axis=0
-        )
-        found = rng.random((frames, objects)) < 0.93
-        folder = root / 'gt' / f'seq{number:02d}'
-        (folder / 'gt').mkdir(parents=True)
-        (root / 'results').mkdir(exist_ok=True)
-        (folder / 'seqinfo.ini').write_text(f'[Sequence]\nseqLength={frames}\n')
-        names = np.broadcast_to(np.arange(objects), (frames, objects))
-        (folder / 'gt' / 'gt.txt').write_text(
-            _format(gt.round(), names, np.ones_like(found), '1,1,1')
-        )
-        (root / 'results' / f'{folder.name}.txt').write_text(
-            _format(pred, identity, found, '0.9,-1,-1,-1')
-        )
-
-
-def _format(
-    boxes: np.ndarray, identity: np.ndarray, keep: np.ndarray, rest: str
-) -> str:
-    return ''.join(
-        f'{t + 1},{identity[t, i]},'
-        + ','.join(f'{v:.2f}' for v in boxes[t, i])
-        + f',{rest}\n'
-        for t, i in zip(*np.nonzero(keep), strict=True)
-    )
-
-
 class Clock:
     """Tells the measuring process how long the scoring took."""
 
@@ -243,7 +203,12 @@ def main() -> None:
     print('| rules | by | s (range) | CPU s | s with start | MiB for it | MiB in all |')
     print('| --- | --- | --- | --- | --- | --- | --- |')
     with tempfile.TemporaryDirectory() as folder:
-        write_data(Path(folder), options.sequences, options.frames, options.objects)
+        # Not above: the measured processes must not load PyTorch.
+        from crowds import write_sequences
+
+        write_sequences(
+            Path(folder), options.sequences, options.frames, options.objects
+        )
         for name in [options.benchmark] if options.benchmark else BENCHMARKS:
             runs: dict[str, list[Run]] = {side: [] for side in SIDES}
             for _ in range(options.runs):

@@ -22,15 +22,18 @@ from measuring import (
     read_options,
     take_turns,
 )
-from networks import build_fdta, make_frames
+from networks import (
+    HISTORY,
+    OBJECTS,
+    SIZES,
+    build_fdta,
+    make_frames,
+    make_history,
+)
 
 from mmfdta.apis.export import AssociationGraph, detector_graph, to_onnx
 from mmfdta.apis.export.integers import to_integers
-from mmfdta.models.trackers import TrajectoryHistory
 
-SIZES = ((256, 456), (480, 864), (800, 1440))
-OBJECTS = (10, 30, 50)
-FRAMES = 29
 Feed = dict[str, np.ndarray]
 
 
@@ -97,14 +100,15 @@ def main(arguments: list[str]) -> None:
     def frame(height: int, width: int) -> np.ndarray:
         return generator.integers(0, 256, (1, 3, height, width), dtype=np.uint8)
 
-    def past(objects: int) -> Feed:
-        normal = generator.standard_normal
-        return dict(
-            features=normal((FRAMES, objects, 256), np.float32),
-            missing=generator.random((FRAMES, objects)) < 0.1,
-            words=np.arange(objects),
-            embeddings=normal((objects, 256), np.float32),
+    def past(objects: int) -> tuple[Feed, Ways]:
+        history, embeddings = make_history(HISTORY, objects), torch.randn(objects, 256)
+        feed = dict(
+            features=history.features.numpy(),
+            missing=history.masks.numpy(),
+            words=history.id_labels.numpy(),
+            embeddings=embeddings.numpy(),
         )
+        return feed, {'PyTorch': lambda: model.score_identities(history, embeddings)}
 
     graph = detector_graph(model)
     exported = Exported(
@@ -123,19 +127,12 @@ def main(arguments: list[str]) -> None:
         }
         compare(f'{width}x{height}', ours, exported, feed, options.runs)
     exported = Exported(
-        AssociationGraph(model).eval(), 'association', past(30), options.threads
+        AssociationGraph(model).eval(), 'association', past(30)[0], options.threads
     )
     print()
-    print_header(f'Exported association, history of {FRAMES} frames')
+    print_header(f'Exported association, history of {HISTORY} frames')
     for objects in OBJECTS:
-        feed = past(objects)
-        features, missing, words, embeddings = map(torch.from_numpy, feed.values())
-        history = TrajectoryHistory(features, missing, words)
-        ours = {
-            'PyTorch': lambda history=history, embeddings=embeddings: (
-                model.score_identities(history, embeddings)
-            )
-        }
+        feed, ours = past(objects)
         compare(f'{objects} objects', ours, exported, feed, options.runs)
 
 

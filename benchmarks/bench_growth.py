@@ -20,12 +20,11 @@ import tempfile
 import time
 from pathlib import Path
 
-import cv2
 import matplotlib
 import numpy as np
 import torch
 from curves import Curve, make_curves
-from measuring import describe_machine
+from measuring import add_threads, describe_machine, use_threads
 from memory import peak_growth, peak_of_children, resident_memory
 
 matplotlib.use('Agg')
@@ -159,10 +158,9 @@ def main() -> None:
     parser.add_argument('--largest', type=int, default=sys.maxsize, help='of the sizes')
     parser.add_argument('--runs', type=int, default=3, help='least number per point')
     parser.add_argument('--seconds', type=float, default=2, help='least time per point')
-    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    add_threads(parser)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    cv2.setNumThreads(options.threads)
+    use_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     kept = options.out / 'growth.jsonl'
     found: dict[tuple[str, int], dict] = {}

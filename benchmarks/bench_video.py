@@ -19,7 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
+from measuring import add_threads, use_threads
 
 from mmfdta.apis import MOTInferencer
 from mmfdta.apis.config import read_config
@@ -84,13 +84,13 @@ def track_in_steps(
 
 def main(arguments: list[str]) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--video', help='a video; a rendered one if unset')
     parser.add_argument('--frames', type=int, default=60)
     parser.add_argument('--short', type=int, default=256, help="the model's short side")
-    parser.add_argument('--threads', type=int, default=2)
+    add_threads(parser)
     options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
+    use_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         video = options.video
         if video is None:

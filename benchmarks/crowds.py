@@ -1,11 +1,14 @@
 # Copyright (c) mmfdta authors.
 """Crowds of any size that walk about, as detections and as sequences to score."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
+from mmfdta.structures.mot_text import write_tracks
 from mmfdta.structures.tracks import Sequence, Tracks
 
 WIDTH, HEIGHT = 1920, 1080
@@ -22,10 +25,11 @@ class Crowd:
     Args:
         objects: n, objects per frame.
         life: Frames after which an object leaves.
+        seed: Other seeds give other crowds.
     """
 
-    def __init__(self, objects: int, life: int = 200) -> None:
-        rng = np.random.default_rng(0)
+    def __init__(self, objects: int, life: int = 200, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
         side = np.sqrt(WIDTH * HEIGHT / objects)
         self.objects = objects
         self.life = life
@@ -98,3 +102,14 @@ class Crowd:
             frame.ravel()[found], own.ravel()[found], moved.reshape(-1, 4)[found]
         )
         return Sequence(name, frames, gt, pred)
+
+
+def write_sequences(root: Path, sequences: int, frames: int, objects: int) -> None:
+    """Write ground truth and results of sequences, in `gt` and `results`."""
+    for number in range(sequences):
+        one = Crowd(objects, seed=number).sequence(f'{number:04d}', frames)
+        one.gt.label[:] = 0
+        folder = root / 'gt' / one.name
+        write_tracks(folder / 'gt' / 'gt.txt', one.gt, decimals=2, numbers=[1])
+        (folder / 'seqinfo.ini').write_text(f'[Sequence]\nseqLength={frames}\n')
+        write_tracks(root / 'results' / f'{one.name}.txt', one.pred, decimals=2)

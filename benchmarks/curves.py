@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 import torch
 from clips import ClipSize, make_clip
-from crowds import CHANNELS, Crowd
+from crowds import CHANNELS, Crowd, write_sequences
 from mmdet.registry import MODELS
-from networks import build_fdta, make_frames
+from networks import build_fdta, make_frames, make_history
 
 from mmfdta.apis import MOTInferencer
 from mmfdta.apis.archive import Archive
@@ -195,11 +195,7 @@ def _gallery(objects: int) -> Work:
 def _score_words(window: int, objects: int) -> Work:
     """FDTA's network alone, from a full window."""
     model = build_fdta(window, max(50, objects)).eval()
-    history = TrajectoryHistory(
-        torch.randn(window - 1, objects, CHANNELS),
-        torch.zeros(window - 1, objects, dtype=torch.bool),
-        torch.arange(objects),
-    )
+    history = make_history(window - 1, objects)
     embeddings = torch.randn(objects, CHANNELS)
     return Work(lambda _: model.score_identities(history, embeddings))
 
@@ -273,12 +269,7 @@ def _evaluate(rows: int, axis: str, folder: Path) -> Work:
 
     number, frames, objects = _sizes_of(axis, rows)
     root = folder / f'{axis}-{rows}'
-    for i in range(number):
-        one = Crowd(objects).sequence(f'{i:04d}', frames)
-        truth = root / 'gt' / one.name
-        write_tracks(truth / 'gt' / 'gt.txt', one.gt)
-        (truth / 'seqinfo.ini').write_text(f'[Sequence]\nseqLength={frames}\n')
-        write_tracks(root / 'results' / f'{one.name}.txt', one.pred)
+    write_sequences(root, number, frames, objects)
     sides = ['--gt', str(root / 'gt'), '--results', str(root / 'results')]
 
     def run(_: object) -> None:

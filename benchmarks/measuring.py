@@ -13,6 +13,8 @@ import cv2
 import torch
 from memory import peak_growth
 
+from mmfdta.utils.environment import processor
+
 Ways = dict[str, Callable[[], object]]
 
 
@@ -48,19 +50,27 @@ def read_options(
         help='checkout of the released code; its side is left out without',
     )
     parser.add_argument('--runs', type=int, default=runs, help='of each way')
-    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    add_threads(parser)
     options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    cv2.setNumThreads(options.threads)
+    use_threads(options.threads)
     return options
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Add ``--threads``, for :func:`use_threads`."""
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+
+
+def use_threads(threads: int) -> None:
+    """Set how many threads PyTorch and OpenCV use."""
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
 
 
 def describe_machine() -> str:
     """Return processor, threads and versions in a line."""
-    lines = Path('/proc/cpuinfo').read_text().splitlines()
-    model = next(x.split(':')[1].strip() for x in lines if x.startswith('model name'))
     return (
-        f'{model}, {torch.get_num_threads()} threads, '
+        f'{processor()}, {torch.get_num_threads()} threads, '
         f'Python {platform.python_version()}, PyTorch {torch.__version__}'
     )
 
