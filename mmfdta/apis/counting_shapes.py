@@ -223,6 +223,12 @@ def _to_pixels(
     if (abs(every) <= 1).all():
         pixels = [ring * [width, height] for ring in pixels]
         every = np.concatenate(pixels)
+    elif (abs(every) < 2).all() and (every % 1).any():
+        # A slip of 1.05 would leave a shape of one pixel, where nothing is counted.
+        raise ValueError(
+            f'{shape}: found {every.tolist()}, expected pixels, or fractions of the '
+            'image, which are all between -1 and 1'
+        )
     if (every.max(axis=0) < 0).any() or (every.min(axis=0) > [width, height]).any():
         raise ValueError(
             f'{shape}: found {every.round(1).tolist()} outside of the frames of '

@@ -259,8 +259,8 @@ def test_fractions_follow_the_size_of_the_frames():
     half = CountingLine('door', (0, 0.5), (1, 0.5))
     np.testing.assert_array_equal(half.resolve(300, 200), [[0, 100], [300, 100]])
     assert _run(ObjectCounter([half]), [(150, 80)] * 3 + [(150, 120)] * 3)
-    pixels = CountingLine('door', (0, 0.5), (1.5, 0.5))
-    np.testing.assert_array_equal(pixels.resolve(300, 200), [[0, 0.5], [1.5, 0.5]])
+    pixels = CountingLine('door', (0, 0.5), (2.5, 0.5))
+    np.testing.assert_array_equal(pixels.resolve(300, 200), [[0, 0.5], [2.5, 0.5]])
 
 
 def test_csv_holds_events_and_totals(tmp_path):

@@ -107,6 +107,17 @@ def test_shapes_that_cannot_count_are_refused():
         far.resolve(640, 480)
 
 
+@pytest.mark.parametrize('beyond', [1.05, -1.2])
+def test_fractions_beyond_the_image_are_not_read_as_pixels(beyond):
+    line = CountingLine('door', (0.2, 0.9), (0.8, beyond))
+    with pytest.raises(ValueError, match=rf'line door: found .*{beyond}.* fractions'):
+        line.resolve(640, 480)
+    # Whole numbers are pixels, however small.
+    np.testing.assert_array_equal(
+        CountingLine('edge', (0, 0), (0, 40)).resolve(640, 480), [[0, 0], [0, 40]]
+    )
+
+
 def test_zones_across_the_border_are_drawn():
     image = np.zeros((50, 60, 3), np.uint8)
     ring = np.array([[-30.0, -20], [20, -20], [20, 20], [-30, 20]])
