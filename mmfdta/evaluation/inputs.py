@@ -216,6 +216,7 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
     """
     if inputs.sequences is not None and inputs.seqmap is not None:
         raise ValueError('--sequences and --seqmap: expected one of them')
+    inputs = replace(inputs, results=_each_once(inputs.results))
     foreign = None
     if inputs.gt.exists():
         foreign = open_truth(inputs.gt, inputs.benchmark)
@@ -273,6 +274,14 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
     return [Tracker(name, truth, side, inputs) for name, side in found], remarks
 
 
+def _each_once(paths: SequenceOf[Path]) -> list[Path]:
+    """Leave out paths that lead where an earlier one leads."""
+    known: dict[Path, Path] = {}
+    for path in paths:
+        known.setdefault(path.resolve(), path)
+    return list(known.values())
+
+
 def find_unpaired(paths: SequenceOf[Path]) -> list[tuple[str, Side]]:
     """Find results without any ground truth.
 
@@ -289,6 +298,7 @@ def find_unpaired(paths: SequenceOf[Path]) -> list[tuple[str, Side]]:
         OSError: If there are no results.
         ValueError: If they cannot be read without a ground truth.
     """
+    paths = _each_once(paths)
     sides: list[tuple[str, Side]] = []
     texts, folders = [], []
     for path in paths:

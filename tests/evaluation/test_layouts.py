@@ -377,6 +377,17 @@ def test_trackers_of_one_name(trackers, capsys):
         assert_equal(output, trackers.official(), str(place))
 
 
+def test_a_tracker_that_is_named_twice_counts_once(trackers, capsys):
+    ours, theirs = (trackers.root / 'all' / name for name in ('ours', 'theirs'))
+    again = ours / '..' / 'ours'
+    assert run('--gt', trackers.gt, '--results', ours, theirs, again) == 0
+    output = capsys.readouterr().out
+    assert output.count('COMBINED') == 2
+    assert_equal(output, trackers.official(results=ours), 'ours')
+    assert run('--gt', trackers.gt, '--results', ours, again) == 0
+    assert capsys.readouterr().out.count('COMBINED') == 1
+
+
 def test_a_broken_tracker_does_not_vanish(trackers, capsys):
     places = [trackers.root / 'all' / name for name in ('ours', 'theirs', 'simple')]
     (places[1] / 'b.txt').write_text('1,1,5,5,9\n')
