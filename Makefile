@@ -12,10 +12,10 @@ FAMILY ?= onedl
 TRITON := ,triton
 EXTRAS ?= $(FAMILY),tests$(if $(filter onedl,$(FAMILY)),$(TRITON))
 PYTEST_ARGS ?=
-# Tests run in one process for each core. A process takes up to 2 GB, so there are 8 at
+# Tests run in one process for each core. A process takes 1 to 2.3 GB, so there are 6 at
 # most. Each starts with a run of neighbouring files, whose fixtures are then built once;
-# one that is done takes tests over from another. PYTEST_ARGS='-n 0' starts no process.
-WORKERS ?= -n logical --maxprocesses 8 --dist worksteal
+# one that is done takes tests over from another. PYTEST_ARGS='-n 0' runs all in one.
+WORKERS ?= -n logical --maxprocesses 6 --dist worksteal
 # These processes already use all cores.
 test: export OMP_NUM_THREADS ?= 1
 # In tests threads that wait for work must not spin: on a shared machine they would take

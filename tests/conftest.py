@@ -2,7 +2,6 @@
 """Settings of the whole suite: seeds, threads, scope, property tests."""
 
 import functools
-import gc
 import os
 import random
 import socket
@@ -42,8 +41,6 @@ def _format(text: str, style: tuple, code=yapf_api.FormatCode) -> tuple[str, boo
 yapf_api.FormatCode = lambda text, style_config: _format(
     text, tuple(style_config.items())
 )
-# What is imported stays. Python need not visit it in each search for garbage.
-gc.freeze()
 
 
 @pytest.fixture
