@@ -28,7 +28,7 @@ from mmfdta.structures.whole_files import open_whole, write_text
 
 from .mot_sequence import mot_source
 from .sequences import SequenceSource
-from .transforms.decoding import read_image_size
+from .transforms.decoding import decode_exact, read_image_size
 from .transforms.loading import find_depth_map
 
 INFO_NAME = 'depth.json'
@@ -247,8 +247,7 @@ class TransformersDepth:
         """Estimate depth of images of one size, at the model's resolution."""
         for start in range(0, len(paths), self.batch_size):
             images = [
-                Image.open(path).convert('RGB')
-                for path in paths[start : start + self.batch_size]
+                decode_exact(path) for path in paths[start : start + self.batch_size]
             ]
             inputs = self.processor(images=images, return_tensors='pt')
             depth = self.model(**inputs.to(self.device)).predicted_depth

@@ -94,6 +94,14 @@ def test_odd_kinds_of_images(tmp_path, make_image, exact):
 
 
 @pytest.mark.parametrize('exact', [True, False])
+def test_floats_are_not_taken_for_grey_levels(tmp_path, make_image, exact):
+    floats = make_image(0, 60, 80)[..., 0].astype(np.float32) / 255
+    Image.fromarray(floats).save(tmp_path / 'floats.tif')
+    with pytest.raises(ValueError, match=r'floats\.tif: found pixels that are floats'):
+        _decode([tmp_path / 'floats.tif'], [], exact)
+
+
+@pytest.mark.parametrize('exact', [True, False])
 def test_exif_orientation_is_ignored(tmp_path, make_image, exact):
     exif = Image.Exif()
     exif[0x0112] = 6  # "rotate by 90 degrees"

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mmfdta.cli.main import main as mmfdta
-from mmfdta.datasets.depth import generate_depth
+from mmfdta.datasets.depth import TransformersDepth, generate_depth
 from mmfdta.datasets.mot_sequence import mot_source
 
 
@@ -239,6 +239,18 @@ def test_transformers_backend(source, tmp_path, tiny_model):
             for m in (found, expected)
         ]
         np.testing.assert_allclose(*halves, atol=12)
+
+
+def test_grey_images_of_16_bits_are_not_overexposed(tmp_path, tiny_model, make_image):
+    grey = make_image(0, 60, 80)[..., 0]
+    Image.fromarray(grey).save(tmp_path / '8.png')
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / '16.png')
+    backend = TransformersDepth(str(tiny_model[0]), device='cpu')
+    shallow, deep = backend.predict(
+        [str(tmp_path / name) for name in ('8.png', '16.png')]
+    )
+    assert np.ptp(shallow) > 0
+    np.testing.assert_allclose(deep, shallow, rtol=1e-5)
 
 
 @pytest.fixture
