@@ -43,6 +43,9 @@ from .transforms.decoding import decode_exact, open_image, read_image_size
 from .transforms.loading import describe_depth_map, find_depth_map
 
 ERROR, WARNING, NOTE = 'error', 'warning', 'note'
+# Grey level that the brightest pixel of an image of 16 bits usually has; 14 bits end
+# at 63.
+_LEAST_WHITE = 64
 Shapes = list[tuple[int, int] | None]
 
 
@@ -201,9 +204,18 @@ def _read_shapes(
         try:
             with open_image(path) as image:
                 shape = (image.height, image.width)
-                modes.setdefault(image.mode, path)
-            if decode or is_cut_off(path):
-                decode_exact(path)
+                mode = image.mode
+            deep = mode.startswith('I') and mode not in modes
+            if decode or deep or mode == 'F' or is_cut_off(path):
+                pixels = decode_exact(path)
+                if deep and np.asarray(pixels).max() < _LEAST_WHITE:
+                    message = (
+                        'the image is nearly black, because 16 bits are divided by '
+                        '257: its numbers seem to have fewer bits; spread them over 0 '
+                        'to 65535'
+                    )
+                    report.add(WARNING, path, message)
+            modes.setdefault(mode, path)
         except OSError as error:
             message = str(error).removeprefix(f'{path}: ')
             if os.path.getsize(path) == 0:

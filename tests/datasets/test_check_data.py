@@ -77,6 +77,14 @@ def _deep(root):
     image.save(root / 'train' / 'a' / 'depth' / '000002.png')
 
 
+def _pixels(kind, most, form):
+    def damage(root):
+        image = Image.fromarray(np.full((48, 64), most, dtype=kind))
+        image.save(root / 'train' / 'a' / 'img1' / '000002.jpg', form)
+
+    return damage
+
+
 def _rename(root):
     folder = root / 'train' / 'a' / 'img1'
     (folder / '000004.jpg').rename(folder / 'last.jpg')
@@ -153,6 +161,10 @@ ERRORS = {
         _write('seqinfo.ini', b'nothing'),
         r'seqinfo.ini:1: found .nothing., expected',
     ),
+    'float image': (
+        _pixels(np.float32, 0.5, 'TIFF'),
+        r'000002.jpg: found pixels that are floats, expected 8 or 16 bits',
+    ),
     'depth gap': (_unlink('depth/000002.png'), r'no depth map for 000002.jpg'),
     'depth colour': (
         _resize('depth/000002.png', size=(64, 48)),
@@ -186,6 +198,7 @@ WARNINGS = {
         _edit('seqinfo.ini', 5, 'seqLength=3'),
         r'seqLength is 3, but there are 4 images',
     ),
+    '12 of 16 bits': (_pixels(np.uint16, 4095, 'PNG'), r'the image is nearly black'),
     'crowd': (
         _write('gt/gt.txt', b''.join(b'1,%d,1,1,5,5\n' % i for i in range(301))),
         r'frame 1 has 301 boxes',
@@ -219,10 +232,12 @@ def test_odd_but_usable_data(dance, capsys):
     (dance / 'train' / 'notes').mkdir()
     rows = '1, 0, 1, 1, 5, 5\r\n'
     (dance / 'train' / 'a' / 'gt' / 'gt.txt').write_text(rows)
+    _pixels(np.uint16, 65535, 'PNG')(dance)
     status, text = _run(capsys, str(dance))
-    assert status == 0
+    assert status == 0 and 'nearly black' not in text
     for note in (
         'mode L',
+        'mode I;16',
         'notes: is no sequence (<sequence>/img1/)',
         '3 of 4 frames have no box',
     ):

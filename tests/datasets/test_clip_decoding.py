@@ -97,7 +97,7 @@ def test_odd_kinds_of_images(tmp_path, make_image, exact):
 def test_floats_are_not_taken_for_grey_levels(tmp_path, make_image, exact):
     floats = make_image(0, 60, 80)[..., 0].astype(np.float32) / 255
     Image.fromarray(floats).save(tmp_path / 'floats.tif')
-    with pytest.raises(ValueError, match=r'floats\.tif: found pixels that are floats'):
+    with pytest.raises(OSError, match=r'floats\.tif: found pixels that are floats'):
         _decode([tmp_path / 'floats.tif'], [], exact)
 
 

@@ -46,16 +46,16 @@ def decode_exact(path: str) -> Image.Image:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        OSError: If the image is broken or cut off.
-        ValueError: If its pixels are floats, whose range nothing says.
+        OSError: If the image is broken or cut off, or its pixels are floats, whose
+            range nothing says.
     """
     with open_image(path) as image:
-        load_pixels(image, path)
         if image.mode == 'F':
-            raise ValueError(
+            raise OSError(
                 f'{path}: found pixels that are floats, expected 8 or 16 bits; '
                 'convert the image'
             )
+        load_pixels(image, path)
         if image.mode == 'RGB':
             return image
         if image.mode.startswith('I'):
