@@ -41,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     for name in ('det-thr', 'newborn-thr', 'id-thr'):
         parser.add_argument(
-            f'--{name}', nargs='+', type=float, help="values to try; the config's"
+            f'--{name}',
+            nargs='+',
+            type=number(0, 1),
+            metavar='X',
+            help="values to try, from 0 to 1; the config's",
         )
     parser.add_argument(
         '--protocol',

@@ -423,6 +423,8 @@ class IdentityAssignment(Generic[Array]):
         for name, value, fits, expected in (
             ('num_id_vocabulary', num_id_vocabulary, num_id_vocabulary >= 1, '>= 1'),
             ('miss_tolerance', miss_tolerance, miss_tolerance >= 2, '>= 2'),
+            ('det_thr', det_thr, det_thr <= 1, '<= 1'),
+            ('newborn_thr', newborn_thr, newborn_thr <= 1, '<= 1'),
             ('id_thr', id_thr, id_thr >= 0, '>= 0'),
             ('protocol', protocol, protocol in PROTOCOLS, f'one of {list(PROTOCOLS)}'),
             ('overflow', overflow, overflow in ('drop', 'keep'), "'drop' or 'keep'"),

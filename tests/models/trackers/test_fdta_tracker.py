@@ -310,6 +310,8 @@ def test_wrong_shapes():
         dict(num_id_vocabulary=0),
         dict(miss_tolerance=1),
         dict(id_thr=-0.1),
+        dict(det_thr=30),
+        dict(newborn_thr=float('nan')),
         dict(protocol='greedy'),
         dict(overflow='grow'),
     ],
