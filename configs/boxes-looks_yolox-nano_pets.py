@@ -19,13 +19,18 @@ model = dict(
     data_preprocessor=_base_.model.data_preprocessor,
     detector=_base_.model.detector,
     embeddings=dict(type='PooledEmbeddings', layers=['backbone.stage1'], stripes=6),
+    tracker=dict(_base_.association.tracker, det_thr=0.5, newborn_thr=0.6),
 )
 
 input_size = 416  # the short side, as for the other trackers on YOLOX-nano
 train_pipeline = [
     step for step in _base_.train_pipeline if step['type'] != 'LoadClipDepth'
 ]
-train_pipeline[1].update(short=input_size)
+# As in boxes_pets.py: crops, and the thresholds below.
+train_pipeline[1:2] = [
+    dict(type='ClipRandomCrop', min_size=288, max_size=768),
+    dict(type='ClipResize', short=input_size, max_long=800),
+]
 test_pipeline = _base_.test_pipeline
 test_pipeline[0]['transforms'][1].update(short=input_size)
 

@@ -10,7 +10,7 @@ _base_ = [
 model = dict(clip_detection=dict(num_grad_frames=4))
 
 # As in fdta_pets.py.
-max_iters = 400
+max_iters = 800
 warmup_iters = 50
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = _base_.param_scheduler
@@ -18,5 +18,4 @@ param_scheduler[0].update(end=warmup_iters)
 param_scheduler[1].update(
     begin=warmup_iters, end=max_iters, T_max=max_iters - warmup_iters
 )
-optim_wrapper = dict(optimizer=dict(lr=5e-4))
-default_hooks = dict(checkpoint=dict(interval=100))
+default_hooks = dict(checkpoint=dict(interval=200))

@@ -6,6 +6,7 @@ from mmengine.dist import all_gather_object, get_world_size
 from torch import nn
 
 from mmfdta.checkpoints import (
+    PUBLISHED,
     CheckpointError,
     CheckpointMismatchError,
     compare_weights,
@@ -106,9 +107,37 @@ def check_start(model: nn.Module, config: Config) -> None:
             f'cannot continue from it: {"; ".join(problems)}. To start a new run from '
             'the weights that fit: --cfg-options load_from=PATH'
         )
+    _check_some_fit(f'load_from={checkpoint}', found, expected)
+
+
+def find_initial_weights(config: Config) -> list[str]:
+    """Find the published weights that a model is initialised with.
+
+    Args:
+        config: ``model.init_cfg`` of the type ``Pretrained``, without a prefix, may
+            name published weights; it gets their path.
+
+    Returns:
+        The paths.
+
+    Raises:
+        DownloadError: If they cannot be fetched.
+    """
+    parts = config.get('model', {}).get('init_cfg') or []
+    found = []
+    for part in parts if isinstance(parts, list) else [parts]:
+        if part.get('type') == 'Pretrained' and part.get('checkpoint') in PUBLISHED:
+            part.checkpoint = str(find_checkpoint(part.checkpoint))
+            found.append(part.checkpoint)
+    return found
+
+
+def _check_some_fit(
+    place: str, found: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]
+) -> None:
     if not any(expected.get(name) == shape for name, shape in found.items()):
         raise CheckpointMismatchError(
-            f'load_from={checkpoint}: none of its {len(found)} weights fits the model '
+            f'{place}: none of its {len(found)} weights fits the model '
             f'(found {next(iter(found))}, expected {next(iter(expected))})'
         )
 
@@ -149,17 +178,22 @@ def train(config: Config) -> nn.Module:
         ConfigError: If the config cannot work.
         ValueError: If its precision and its optimiser wrapper contradict each other.
         FileNotFoundError: If there is no file or published weights ``load_from``.
-        DownloadError: If it cannot be fetched.
-        CheckpointError: If ``load_from`` cannot be read or is another model's.
+        DownloadError: If weights cannot be fetched.
+        CheckpointError: If the file of ``load_from`` or ``model.init_cfg`` cannot be
+            read or is another model's.
         NonFiniteLossError: If a loss is NaN or infinite.
     """
     check_initial_weights(config)
     adapt_optim_wrapper(config.get('optim_wrapper'), config.get('precision'))
     if config.get('load_from'):
         config.load_from = str(find_checkpoint(config.load_from))
+    initial = find_initial_weights(config)
     runner = build_runner(config)
     check_common_start(config)
+    model = getattr(runner.model, 'module', runner.model)
+    for path in initial:
+        found = shapes_of(read_state_dict(path))
+        _check_some_fit(f'model.init_cfg={path}', found, shapes_of(model.state_dict()))
     if config.get('load_from'):
-        model = getattr(runner.model, 'module', runner.model)
         check_start(model, config)
     return runner.train()

@@ -5,9 +5,21 @@ _base_ = ['./pets.py']
 short_side = 288
 clip_length = 10
 
+to_scale = dict(type='ClipResize', short=short_side, max_long=None)
 train_pipeline = [
     dict(type='OpenClip'),
-    dict(type='ClipResize', short=short_side, max_long=None),
+    # Few people walk in the first half. Without crops the places where they do, and
+    # their one size, are learned.
+    dict(
+        type='ClipRandomChoice',
+        transforms=[
+            [to_scale],
+            [
+                dict(type='ClipRandomCrop', min_size=288, max_size=768),
+                dict(type='ClipResize', short=short_side, max_long=512),
+            ],
+        ],
+    ),
     dict(type='ClipRandomFlip', prob=0.5),
     dict(type='DecodeClip'),
     dict(type='LoadClipDepth', missing='error'),
@@ -28,7 +40,7 @@ test_pipeline = [
         type='ClipSteps',
         transforms=[
             dict(type='OpenClip'),
-            dict(type='ClipResize', short=short_side, max_long=None),
+            to_scale,
             dict(type='DecodeClip', exact=True),
         ],
     ),
