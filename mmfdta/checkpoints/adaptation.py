@@ -124,7 +124,7 @@ def adapt_weights(
             if source is goal or (reason == NO_IDENTITY and IDENTITY not in missing):
                 parts.append(f'{count} weights {fate}: {reason}')
     if missing:
-        parts.append(f'{", ".join(missing)} start from scratch')
+        parts.append(f'{", ".join(missing)} keep their initial weights')
     if pixels:
         parts.append(f'note that {pixels}')
     meta = _new_meta(content, known, wanted, cut, classes)
@@ -170,7 +170,7 @@ def _adapt_to_host(
             for reason, count in report.reasons(fate).items()
         ]
     if report.absent:
-        parts.append(f'{", ".join(report.absent)} start from scratch')
+        parts.append(f'{", ".join(report.absent)} keep their initial weights')
     wanted = len(classes) or None
     meta = _new_meta(content, known, wanted, cut, classes)
     return dict(state_dict=result, meta=meta), '; '.join(parts)

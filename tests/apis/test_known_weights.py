@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmdet.registry import MODELS
 from mmengine.config import Config
 from PIL import Image
 from tiny_run import tiny_run
 
 from mmfdta.apis import MOTInferencer
 from mmfdta.apis.config import build_runner, load_config
-from mmfdta.checkpoints import convert_state_dict, write_checkpoint
+from mmfdta.apis.train import find_initial_weights
+from mmfdta.apis.weights import find_checkpoint
+from mmfdta.checkpoints import convert_state_dict, read_state_dict, write_checkpoint
 from mmfdta.cli.main import main
 
 __all__ = ['tiny_run']
@@ -127,6 +130,27 @@ def test_a_detector_of_coco_tracks_nothing_but_starts_a_training(
     found = runner.model.state_dict()
     for name, tensor in convert_state_dict(plain).state_dict.items():
         assert torch.equal(found[name].cpu(), tensor)
+
+
+def test_init_cfg_starts_what_load_from_does_not_have(tmp_path, monkeypatch):
+    detector = MODELS.build(load_config('deformable_detr_pets').model).state_dict()
+    write_checkpoint(dict(state_dict=detector), tmp_path / 'detector.pth')
+    monkeypatch.chdir(tmp_path)
+    options = dict(load_from='detector.pth', work_dir='run')
+    config = load_config('motip_pets', options)
+    assert find_initial_weights(config) == [str(find_checkpoint('minidance'))]
+    runner = build_runner(config)
+    runner.model.init_weights()
+    runner.load_or_resume()
+    package = read_state_dict(find_checkpoint('minidance'))
+    found = runner.model.state_dict()
+    assert {name.split('.')[0] for name in found} == {
+        *('detector', 'trajectory_modeling', 'id_decoder')
+    }
+    for name, tensor in found.items():
+        part, _, rest = name.partition('.')
+        expected = detector[rest] if part == 'detector' else package[name]
+        assert torch.equal(tensor.cpu(), expected), name
 
 
 def test_classes_of_the_file_become_those_of_the_config(files, tmp_path):

@@ -73,12 +73,15 @@ def test_configs_and_published_weights_name_each_other():
     named = {}
     for path in (ROOT / 'configs').glob('*.py'):
         found = re.search(
-            r"^(?:checkpoint|load_from) = '(.+)'$", path.read_text(), re.M
+            r"(?:^checkpoint = |^load_from = |init_cfg=.*checkpoint=)'([\w-]+)'",
+            path.read_text(),
+            re.M,
         )
         if found:
             named[path.stem] = found[1]
             assert path.stem in PUBLISHED[found[1]].configs
     assert named['bytetrack_yolox-tiny_coco'] == 'yolox-tiny'
+    assert named['fdta_pets'] == 'minidance'
 
 
 def test_what_mmdetection_says_of_its_weights():

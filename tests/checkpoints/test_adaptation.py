@@ -192,7 +192,7 @@ def test_a_detector_tracks_nothing_but_starts_a_training():
     adapted, remark = adapt_weights(content, model, ('person',), complete=False)
     expected = convert_state_dict(content['model']).state_dict
     assert equal(adapted['state_dict'], expected)
-    assert 'association start from scratch' in remark
+    assert 'association keep their initial weights' in remark
 
 
 def test_a_tracker_on_boxes_wants_no_association():

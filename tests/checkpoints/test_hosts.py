@@ -170,7 +170,10 @@ def test_every_tensor_of_a_zoo_file_gets_its_place(name: str, files: dict):
     assert (denoising in cut) == (denoising in source)
     title = type(host).__name__.removeprefix('Zoo')
     assert f'{title} of MMDetection' in remark
-    assert '0 person of 80' in remark and 'association start from scratch' in remark
+    assert (
+        '0 person of 80' in remark
+        and 'association keep their initial weights' in remark
+    )
     assert adapted['meta']['dataset_meta'] == dict(classes=('dancer',))
     report = convert_for_host(source, model).report
     assert report.counts == dict(used=len(source), generated=0, dropped=0)

@@ -34,8 +34,8 @@ from mmengine.evaluator import BaseMetric
 @MODELS.register_module(force=True)
 class OneWeight(BaseModel):
     """Its weight falls by lr times one each step."""
-    def __init__(self, size=1):
-        super().__init__()
+    def __init__(self, size=1, init_cfg=None):
+        super().__init__(init_cfg=init_cfg)
         self.weight = torch.nn.Parameter(torch.full((size,), 7.0))
     def forward(self, x, mode):
         return dict(loss=self.weight.sum()) if mode == 'loss' else [self.weight.sum()]
@@ -275,6 +275,12 @@ def test_weights_are_fetched_by_address_and_by_name(project, monkeypatch, error_
     assert seen(project, monkeypatch, 'motip-bft')['weight'] == 3.0
     said = error_of('train', 'tiny.py', '--cfg-options', 'load_from=motip-dancetrack')
     assert 'cannot fetch http://127.0.0.1' in said
+
+
+def test_a_training_starts_with_published_weights_that_fit(project, error_of):
+    names = ['model.init_cfg.type=Pretrained', 'model.init_cfg.checkpoint=minidance']
+    message = error_of('train', 'tiny.py', '--cfg-options', *names)
+    assert re.search(r'model.init_cfg=.*fdta_mini.pth: none of its \d+ weigh', message)
 
 
 def test_an_unknown_verb_lists_the_known_ones(capsys):
