@@ -73,6 +73,7 @@ FIRST_STAGE = {
     'fdta_dino-r50_mini': 'dino-r50_mini',
     'motip_dino-r50_mini': 'dino-r50_mini',
     'fdta_deformable-detr-two-stage_mini': 'deformable-detr-two-stage_mini',
+    'fdta_pets': 'deformable_detr_pets',
     'motip_pets': 'deformable_detr_pets',
     'fdta_dino-r50_pets': 'fdta_dino-r50_mini',
     'boxes_pets': 'boxes_mini',
@@ -285,14 +286,12 @@ def train_command(config: str, zoo: Zoo) -> str:
     command = f'mmfdta train {config}'
     if zoo.configs[config].get('load_from'):
         return command
-    start = loaded_weights(config, zoo)[1]
-    if start:
-        return f'{command} --cfg-options load_from={start[-1]}'
     stage = FIRST_STAGE.get(config)
     if stage:
         last = f'iter_{zoo.configs[stage].train_cfg.max_iters}.pth'
         return f'{command} --cfg-options load_from=work_dirs/{stage}/{last}'
-    return command
+    start = loaded_weights(config, zoo)[1]
+    return f'{command} --cfg-options load_from={start[-1]}' if start else command
 
 
 def memory_of(config: str, zoo: Zoo) -> str:

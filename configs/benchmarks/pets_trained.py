@@ -4,10 +4,10 @@
 data = 'test'
 checkpoint_dir = 'work_dirs'
 
-fdta = 'fdta_pets/iter_400.pth'
+fdta = 'fdta_pets/iter_800.pth'
 entries = [
     dict(name='FDTA', config='fdta_pets', checkpoint=fdta),
-    dict(name='MOTIP', config='motip_pets', checkpoint='motip_pets/iter_400.pth'),
+    dict(name='MOTIP', config='motip_pets', checkpoint='motip_pets/iter_800.pth'),
     dict(name='ByteTrack', config='bytetrack_fdta-det_pets', checkpoint=fdta),
     dict(name='OC-SORT', config='ocsort_fdta-det_pets', checkpoint=fdta),
     dict(name='BoT-SORT', config='botsort_fdta-det_pets', checkpoint=fdta),

@@ -436,7 +436,7 @@ _ALL = (
         source='docs/minidance.md',
         configs=(
             *('fdta_mini', 'fdta_mini_demo', 'boxes-looks_fdta-det_mini'),
-            *('deformable_detr_pets', 'fdta_pets'),
+            *('deformable_detr_pets', 'fdta_pets', 'motip_pets'),
         ),
         figures=(
             PublishedScores(
