@@ -1,6 +1,6 @@
 # FDTA's association on the boxes that YOLOX-nano of COCO finds in PETS09-S2L1 and on
 # looks, which are means of the detector's early maps. Learns from images of the first
-# half; the detector stays as it is.
+# half; the detector stays as it is. docs/benchmark_results.md has scores within it.
 _base_ = [
     './_base_/models/yolox_nano_person.py',
     './_base_/models/box_fdta_small.py',

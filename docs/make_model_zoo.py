@@ -89,9 +89,14 @@ VARIANTS = {
     'sharing': 'fdta_deformable-detr-two-stage_mini',
     'pets-boxes-begin': 'boxes_pets',
     'pets-boxes-end': 'boxes_pets',
+    'pets-looks-begin': 'boxes-looks_yolox-nano_pets',
+    'pets-trained-begin': 'fdta_pets',
 }
 # Sets that are scored on a part of the half that others are trained on.
-WITHIN_FIRST_HALF = ('pets-boxes-begin', 'pets-boxes-end')
+WITHIN_FIRST_HALF = (
+    *('pets-boxes-begin', 'pets-boxes-end'),
+    *('pets-looks-begin', 'pets-trained-begin'),
+)
 # Trainings that the set `detectors` has too.
 REPEATED = (('sharing', 'joint (the default)'), ('ablation-2600', 'all'))
 # Sets of times: their weights are those of another set.
