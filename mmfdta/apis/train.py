@@ -114,19 +114,27 @@ def find_initial_weights(config: Config) -> list[str]:
     """Find the published weights that a model is initialised with.
 
     Args:
-        config: ``model.init_cfg`` of the type ``Pretrained``, without a prefix, may
-            name published weights; it gets their path.
+        config: ``model.init_cfg`` of the type ``Pretrained`` may name published
+            weights; it gets their path.
 
     Returns:
         The paths.
 
     Raises:
+        ValueError: If only a part of them is asked for: MMEngine would take what fits,
+            be it nothing.
         DownloadError: If they cannot be fetched.
     """
     parts = config.get('model', {}).get('init_cfg') or []
     found = []
     for part in parts if isinstance(parts, list) else [parts]:
         if part.get('type') == 'Pretrained' and part.get('checkpoint') in PUBLISHED:
+            if part.get('prefix') is not None:
+                raise ValueError(
+                    f'model.init_cfg: found prefix={part.prefix!r} with the published '
+                    f'weights {part.checkpoint}, expected none: they start the '
+                    'complete model'
+                )
             part.checkpoint = str(find_checkpoint(part.checkpoint))
             found.append(part.checkpoint)
     return found
@@ -193,7 +201,9 @@ def train(config: Config) -> nn.Module:
     model = getattr(runner.model, 'module', runner.model)
     for path in initial:
         found = shapes_of(read_state_dict(path))
-        _check_some_fit(f'model.init_cfg={path}', found, shapes_of(model.state_dict()))
+        _check_some_fit(
+            f'model.init_cfg.checkpoint={path}', found, shapes_of(model.state_dict())
+        )
     if config.get('load_from'):
         check_start(model, config)
     return runner.train()

@@ -280,7 +280,12 @@ def test_weights_are_fetched_by_address_and_by_name(project, monkeypatch, error_
 def test_a_training_starts_with_published_weights_that_fit(project, error_of):
     names = ['model.init_cfg.type=Pretrained', 'model.init_cfg.checkpoint=minidance']
     message = error_of('train', 'tiny.py', '--cfg-options', *names)
-    assert re.search(r'model.init_cfg=.*fdta_mini.pth: none of its \d+ weigh', message)
+    assert re.search(
+        r'init_cfg\.checkpoint=.*fdta_mini\.pth: none of its \d+ weights', message
+    )
+    names.append('model.init_cfg.prefix=detector.')
+    message = error_of('train', 'tiny.py', '--cfg-options', *names)
+    assert "model.init_cfg: found prefix='detector.'" in message
 
 
 def test_an_unknown_verb_lists_the_known_ones(capsys):
