@@ -1,5 +1,6 @@
-# FDTA on MMDetection's DINO, small, on the first half of PETS09-S2L1. Trained on from
-# weights of fdta_dino-r50_mini.py: --cfg-options load_from=PATH. No score is known.
+# FDTA on MMDetection's DINO, small, on the first half of PETS09-S2L1. Its detector
+# starts from weights of dino-r50_pets.py (--cfg-options load_from=PATH), the rest from
+# those of fdta_dino-r50_mini.py, which model.init_cfg names.
 _base_ = [
     './_base_/models/fdta_dino_small.py',
     './_base_/datasets/pets_clips.py',
@@ -7,7 +8,13 @@ _base_ = [
     './_base_/schedules/mini_query_detector.py',
 ]
 
-model = dict(clip_detection=dict(num_grad_frames=4))
+model = dict(
+    # What load_from has replaces these weights.
+    init_cfg=dict(
+        type='Pretrained', checkpoint='work_dirs/fdta_dino-r50_mini/iter_2000.pth'
+    ),
+    clip_detection=dict(num_grad_frames=4),
+)
 
 # As in fdta_pets.py.
 max_iters = 800

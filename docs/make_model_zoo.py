@@ -64,7 +64,7 @@ MEASURED = {
     'MiniDance': ('test', 'MiniDance-test'),
     'PETS09-S2L1': ('second half', 'PETS09-S2L1-second-half'),
 }
-# The plain detector whose training comes before that of a tracker.
+# The training that comes first: its weights start that of the config.
 FIRST_STAGE = {
     'fdta_mini': 'deformable_detr_mini',
     'fdta-gallery_mini': 'deformable_detr_mini',
@@ -75,7 +75,8 @@ FIRST_STAGE = {
     'fdta_deformable-detr-two-stage_mini': 'deformable-detr-two-stage_mini',
     'fdta_pets': 'deformable_detr_pets',
     'motip_pets': 'deformable_detr_pets',
-    'fdta_dino-r50_pets': 'fdta_dino-r50_mini',
+    'fdta_dino-r50_pets': 'dino-r50_pets',
+    'dino-r50_pets': 'dino-r50_mini',
     'boxes_pets': 'boxes_mini',
 }
 # Association that was trained without the detector that it is scored on.
@@ -152,7 +153,7 @@ TRAINED = """## What was trained here
 
 All trainings ran on a CPU. The weights of `minidance` come with mmfdta; the others
 are not published. Minutes are elapsed time on one core of an AMD EPYC that other jobs
-used too, if the table does not say otherwise; "-" means that they were not recorded.
+used too; "-" means that they were not recorded.
 The records are in `docs/records`, those of `ablation` in `docs/assets/ablation.csv`.
 """
 FOOT = '`python docs/make_model_zoo.py` writes this page.\n'
@@ -414,7 +415,7 @@ def minutes_of(of: str, tracker: str, config: str, zoo: Zoo) -> str:
         return minutes_between([run.seconds['fdta'] for run in runs])
     for row in zoo.sets['times'].records[0]['trackers']:
         if (row['name'], row['config']) == (of, config):
-            return row['facts']['minutes']
+            return minutes_between(row['seconds'])
     return '-'
 
 

@@ -30,6 +30,7 @@ from run_records import (
     make_diagnosis_records,
     make_record,
     read_records,
+    training_seconds,
 )
 
 from mmfdta.checkpoints import PUBLISHED as PUBLISHED_WEIGHTS
@@ -710,6 +711,30 @@ def add_records(
         print(target.relative_to(ROOT))
 
 
+def add_times(files: Sequence[Path], name: str, config: str) -> None:
+    """Note how long the trainings of a config took, instead of what is noted of it.
+
+    Args:
+        files: ``scalars.json`` of each run of them.
+        name: The set that has their scores.
+        config: The config that was trained.
+
+    Raises:
+        OSError: If a file cannot be read or written.
+        ValueError: If one is no such file.
+    """
+    path = ROOT / 'docs' / 'records' / 'times.json'
+    record = json.loads(path.read_text(encoding='utf-8'))
+    known = [
+        t for t in record['trackers'] if (t['name'], t['config']) != (name, config)
+    ]
+    seconds = [round(spent) for spent in training_seconds(files)]
+    known.append(dict(name=name, config=config, seconds=seconds, scores={}))
+    record['trackers'] = sorted(known, key=lambda t: (t['name'], t['config']))
+    path.write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
+    print(path.relative_to(ROOT))
+
+
 def main() -> int:
     """Write or check; 1 if a page differs from the records, or something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -719,20 +744,26 @@ def main() -> int:
         nargs='+',
         type=Path,
         metavar='FILE',
-        help='benchmark.json or diagnosis.json of runs',
+        help='benchmark.json or diagnosis.json of runs, or scalars.json of trainings',
     )
     parser.add_argument('--set', help='name of the set of --add, such as minidance')
     parser.add_argument('--source', help='the command that ran')
+    parser.add_argument('--trained', help='config of the trainings of scalars.json')
     parser.add_argument(
         '--seeds', nargs='+', type=int, help='seed of each of --add, if trained'
     )
     options = parser.parse_args()
     try:
         if options.add:
-            if not options.set or not options.source:
-                raise ValueError('--add: expected --set and --source with it')
-            seeds = options.seeds or [None] * len(options.add)
-            add_records(options.add, options.set, seeds, options.source)
+            if not options.set or not (options.source or options.trained):
+                raise ValueError(
+                    '--add: expected --set with it, and --source or --trained'
+                )
+            if options.trained:
+                add_times(options.add, options.set, options.trained)
+            else:
+                seeds = options.seeds or [None] * len(options.add)
+                add_records(options.add, options.set, seeds, options.source)
         differ = compare(ROOT, not options.check)
     except (OSError, ValueError) as error:
         print(f'make_tables.py: {error}', file=sys.stderr)

@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from mmfdta.apis.analysis.diagnosis.bounds import BOUNDS
 from mmfdta.apis.analysis.diagnosis.causes import SWITCHES
 
@@ -272,6 +274,40 @@ def make_record(document: dict, name: str, seed: int | None, source: str) -> dic
         differences=document['differences'],
         tuning=document.get('tuning'),
     )
+
+
+def training_seconds(files: Sequence[Path]) -> list[float]:
+    """Add up how long trainings took, as their logs have it.
+
+    Args:
+        files: ``<work dir>/<time>/vis_data/scalars.json`` of MMEngine. An interrupted
+            training has several, in the order of their times.
+
+    Returns:
+        Elapsed seconds of the iterations of each work dir, from the time per iteration
+        at each line of the log.
+
+    Raises:
+        ValueError: If a file has no line with the time of an iteration.
+    """
+    spent: dict[Path, float] = {}
+    for path in sorted(files):
+        lines = [json.loads(line) for line in path.read_text('utf-8').splitlines()]
+        lines = [line for line in lines if {'time', 'step', 'loss'} <= line.keys()]
+        if not lines:
+            raise ValueError(
+                f'{path}: found no time of an iteration, expected scalars.json of a '
+                'training'
+            )
+        # A training that goes on begins after the iterations of its checkpoint, which
+        # the file does not name: lines are as far from each other as the first two.
+        numbers = [line['step'] for line in lines]
+        step = numbers[1] - numbers[0] if len(numbers) > 1 else numbers[0]
+        steps = [min(step, numbers[0]), *np.diff(numbers).tolist()]
+        times = [line['time'] for line in lines]
+        folder = path.parents[2]
+        spent[folder] = spent.get(folder, 0.0) + float(np.dot(times, steps))
+    return list(spent.values())
 
 
 def make_diagnosis_records(

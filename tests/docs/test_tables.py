@@ -6,6 +6,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -328,6 +329,27 @@ def test_a_diagnosis_is_a_table_of_bounds_and_one_of_causes(tmp_path, tables):
         ['back to an earlier identity', '3'],
     ]
     assert tables.write_block('figure', 'why / as tracked / HOTA', sets) == '25.0'
+
+
+def test_minutes_of_a_training_are_those_of_its_log(tmp_path, tables):
+    def write(folder: str, *lines: dict) -> Path:
+        path = tmp_path / folder / 'vis_data' / 'scalars.json'
+        path.parent.mkdir(parents=True)
+        path.write_text('\n'.join(map(json.dumps, lines)))
+        return path
+
+    def at(step: int, time: float) -> dict:
+        return dict(step=step, time=time, loss=1.0)
+
+    val = dict(step=100, time=9.0)
+    # 50 iterations of 2 s and 50 of 1 s; and, from a checkpoint on, 100 of 4 s.
+    files = [
+        write('b/2', at(150, 4.0), at(200, 4.0)),
+        write('a/1', at(50, 2.0), at(100, 1.0), val),
+    ]
+    assert tables.training_seconds(files) == [150.0, 400.0]
+    with pytest.raises(ValueError, match='no time of an iteration'):
+        tables.training_seconds([write('c/1', val)])
 
 
 def test_records_that_cannot_be_read_are_named(checkout, tables):
