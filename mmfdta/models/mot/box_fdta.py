@@ -126,8 +126,8 @@ class BoxFDTA(TrackingByDetection):
             ``loss_id``.
 
         Raises:
-            ValueError: If a clip is longer than the window, or ``looks_dims`` is set
-                and clips have no pixels.
+            ValueError: If a clip is longer than the window, ``looks_dims`` is set and
+                clips have no pixels, or clips have images and the detector reads text.
         """
         imgs = inputs['img']
         batch, length = imgs.shape[:2]
@@ -173,14 +173,20 @@ class BoxFDTA(TrackingByDetection):
         self, imgs: Tensor, frames: SampleList
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Rows (n, D) of the detections, and the one of each annotated object (M,)."""
+        if getattr(self.detector, 'reads_text', False):
+            raise ValueError(
+                f'model.detector: found {type(self.detector).__name__} and clips with '
+                'images, whose crops and flips are not in the text; train without '
+                'images (OpenBoxes, as in boxes_mini.py)'
+            )
+        for frame in frames:
+            # What augmentation has left of a frame is the frame: detections are in
+            # pixels of the input, as the annotated boxes are.
+            frame.set_metainfo(dict(ori_shape=frame.img_shape, scale_factor=(1.0, 1.0)))
         tables, matches = [], []
         for frame in self.detect(imgs, frames):
             found, gt = frame.pred_instances, frame.gt_instances
-            scale = torch.tensor(frame.ori_shape[:2]) / torch.tensor(
-                frame.img_shape[:2]
-            )
-            boxes = gt.bboxes * scale.flip(0).repeat(2)
-            overlap = box_ious(boxes.numpy(), found.bboxes.numpy())
+            overlap = box_ious(gt.bboxes.numpy(), found.bboxes.numpy())
             overlap *= found.scores.numpy() > self.tracker.det_thr
             match = np.full(len(gt), -1)
             objects, chosen = linear_sum_assignment(overlap, maximize=True)

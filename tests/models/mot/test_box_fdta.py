@@ -132,37 +132,47 @@ def test_the_detector_stays_as_it_is_and_learns_nothing():
 
 
 def test_detections_are_matched_with_the_objects_that_they_cover():
-    """Annotations are in pixels of the input, detections in those of the original."""
-    model = small_model()
+    """In pixels of the input, whatever part of the file it shows."""
+    model = small_model(looks=True)
     model.tracker.det_thr = 0.3
-    frame = DetDataSample(metainfo=dict(img_shape=(64, 96), ori_shape=(192, 96)))
+    # Half of the width of a file of 128x192, resized to half of its height.
+    frame = DetDataSample(
+        metainfo=dict(img_shape=(64, 96), ori_shape=(128, 192), scale_factor=(1.0, 0.5))
+    )
     frame.gt_instances = InstanceData(
         bboxes=torch.tensor(
             [[10.0, 10, 30, 50], [50, 5, 80, 60], [0, 0, 8, 8], [90, 60, 96, 64]]
         )
     )
-    found = InstanceData(
-        bboxes=torch.tensor(
-            [
-                [51.0, 15, 80, 180],  # the second object
-                [10, 36, 30, 150],  # the first, by 0.95
-                [10, 30, 30, 150],  # the first, exactly, with too low a score
-                [0, 0, 8, 11],  # the third, by 0.46
-            ]
-        ),
-        scores=torch.tensor([0.9, 0.8, 0.3, 0.7]),
+    boxes = torch.tensor(
+        [
+            [51.0, 5, 80, 60],  # the second object
+            [10, 12, 30, 50],  # the first, by 0.95
+            [10, 10, 30, 50],  # the first, exactly, with too low a score
+            [0, 0, 8, 3.6],  # the third, by 0.46
+        ]
     )
+    scores = torch.tensor([0.9, 0.8, 0.3, 0.7])
 
-    def detect(imgs, frames):
-        frames[0].pred_instances = found
-        return frames
+    class Found(torch.nn.Module):
+        """Finds the boxes in its input, and rescales them as MMDetection does."""
 
-    model.detect = detect
+        def predict(self, imgs, frames, rescale=True):
+            for frame in frames:
+                scale = torch.tensor(frame.scale_factor).repeat(2)
+                frame.pred_instances = InstanceData(
+                    bboxes=boxes / scale if rescale else boxes.clone(),
+                    scores=scores.clone(),
+                    labels=torch.zeros(4).long(),
+                    embeddings=torch.ones(4, 32),
+                )
+            return frames
+
+    model.detector = Found()
     (table,), (match,) = model._detected(torch.zeros(1, 3, 64, 96), [frame])
     assert match.tolist() == [1, 0, -1, -1]
-    torch.testing.assert_close(
-        table, box_rows(found.bboxes, found.scores, (192, 96)), rtol=0, atol=0
-    )
+    expected = box_rows(boxes, scores, (64, 96), torch.ones(4, 32))
+    torch.testing.assert_close(table, expected, rtol=0, atol=0)
 
 
 @torch.no_grad()
@@ -205,6 +215,9 @@ def test_what_does_not_fit_is_said_in_a_line():
     batch = model.data_preprocessor(collate(clip), True)
     with pytest.raises(ValueError, match='looks_dims: found clips without pixels'):
         model(**batch, mode='loss')
+    batch = model.data_preprocessor(collate(make_clip(num_frames=2, size=SIZE)), True)
+    with pytest.raises(ValueError, match='found TextDetections and clips with images'):
+        small_model()(**batch, mode='loss')
     with pytest.raises(ValueError, match='found BoxFDTA'):
         refuse_model(BoxFDTA)
     inferencer = MOTInferencer.__new__(MOTInferencer)
