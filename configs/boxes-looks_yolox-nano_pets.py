@@ -1,6 +1,7 @@
 # FDTA's association on the boxes that YOLOX-nano of COCO finds in PETS09-S2L1 and on
 # looks, which are means of the detector's early maps. Learns from images of the first
-# half; the detector stays as it is. docs/benchmark_results.md has scores within it.
+# half; the detector stays as it is. Association starts from weights of boxes_pets.py,
+# which model.init_cfg names. docs/benchmark_results.md has its scores.
 _base_ = [
     './_base_/models/yolox_nano_person.py',
     './_base_/models/box_fdta_small.py',
@@ -14,6 +15,8 @@ load_from = 'yolox-nano'
 model = dict(
     _base_.association,
     _delete_=True,
+    # What load_from has, the detector, replaces these weights.
+    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/boxes_pets/iter_1600.pth'),
     # 32 channels of the layer in each of 6 stripes.
     box_encoder=dict(_base_.association.box_encoder, looks_dims=192),
     data_preprocessor=_base_.model.data_preprocessor,
