@@ -85,7 +85,7 @@ def test_configs_share_detector_and_data_with_the_one_that_they_name():
     paths = sorted(CONFIGS.glob('*_fdta-*.py'))
     # Those train association, or take it out of another checkpoint.
     paths = [path for path in paths if not path.stem.startswith('boxes')]
-    assert len(paths) == 29
+    assert len(paths) == 30
     for path in paths:
         named = re.search(r'checkpoint of (\S+)\.py', path.read_text())
         config = read(path.stem)
