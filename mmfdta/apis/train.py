@@ -111,31 +111,42 @@ def check_start(model: nn.Module, config: Config) -> None:
 
 
 def find_initial_weights(config: Config) -> list[str]:
-    """Find the published weights that a model is initialised with.
+    """Find the weights that a model is initialised with.
 
     Args:
-        config: ``model.init_cfg`` of the type ``Pretrained`` may name published
+        config: ``model.init_cfg`` of the type ``Pretrained`` names a file or published
             weights; it gets their path.
 
     Returns:
-        The paths.
+        The paths, without those of which MMEngine takes a part (``prefix``) and those
+        that it fetches itself.
 
     Raises:
-        ValueError: If only a part of them is asked for: MMEngine would take what fits,
-            be it nothing.
+        FileNotFoundError: If there are no such weights.
+        ValueError: If only a part of published weights is asked for: MMEngine would
+            take what fits, be it nothing.
         DownloadError: If they cannot be fetched.
     """
     parts = config.get('model', {}).get('init_cfg') or []
     found = []
     for part in parts if isinstance(parts, list) else [parts]:
-        if part.get('type') == 'Pretrained' and part.get('checkpoint') in PUBLISHED:
-            if part.get('prefix') is not None:
+        if part.get('type') != 'Pretrained':
+            continue
+        if part.get('prefix') is not None:
+            if part.checkpoint in PUBLISHED:
                 raise ValueError(
                     f'model.init_cfg: found prefix={part.prefix!r} with the published '
                     f'weights {part.checkpoint}, expected none: they start the '
                     'complete model'
                 )
-            part.checkpoint = str(find_checkpoint(part.checkpoint))
+        elif '://' not in part.checkpoint:
+            try:
+                part.checkpoint = str(find_checkpoint(part.checkpoint))
+            except FileNotFoundError as error:
+                raise FileNotFoundError(
+                    f'model.init_cfg.checkpoint: {error}; train what it belongs to, or '
+                    'name other weights'
+                ) from None
             found.append(part.checkpoint)
     return found
 
@@ -185,7 +196,8 @@ def train(config: Config) -> nn.Module:
     Raises:
         ConfigError: If the config cannot work.
         ValueError: If its precision and its optimiser wrapper contradict each other.
-        FileNotFoundError: If there is no file or published weights ``load_from``.
+        FileNotFoundError: If there is no file or published weights ``load_from`` or
+            ``model.init_cfg``.
         DownloadError: If weights cannot be fetched.
         CheckpointError: If the file of ``load_from`` or ``model.init_cfg`` cannot be
             read or is another model's.

@@ -13,9 +13,14 @@ from tiny_run import tiny_run
 
 from mmfdta.apis import MOTInferencer
 from mmfdta.apis.config import build_runner, load_config
-from mmfdta.apis.train import find_initial_weights
+from mmfdta.apis.train import find_initial_weights, train
 from mmfdta.apis.weights import find_checkpoint
-from mmfdta.checkpoints import convert_state_dict, read_state_dict, write_checkpoint
+from mmfdta.checkpoints import (
+    CheckpointMismatchError,
+    convert_state_dict,
+    read_state_dict,
+    write_checkpoint,
+)
 from mmfdta.cli.main import main
 
 __all__ = ['tiny_run']
@@ -151,6 +156,23 @@ def test_init_cfg_starts_what_load_from_does_not_have(tmp_path, monkeypatch):
         part, _, rest = name.partition('.')
         expected = detector[rest] if part == 'detector' else package[name]
         assert torch.equal(tensor.cpu(), expected), name
+
+
+def test_init_cfg_names_a_file_that_has_weights_of_the_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = load_config('motip_pets', dict(load_from='minidance', work_dir='run'))
+    config.model.init_cfg.checkpoint = 'boxes.pth'
+    with pytest.raises(
+        FileNotFoundError,
+        match=r'model\.init_cfg\.checkpoint: there is no checkpoint boxes\.pth; train',
+    ):
+        find_initial_weights(config)
+    write_checkpoint(dict(state_dict={'other.weight': torch.ones(2)}), 'boxes.pth')
+    assert find_initial_weights(config) == ['boxes.pth']
+    with pytest.raises(
+        CheckpointMismatchError, match=r'init_cfg\.checkpoint=boxes\.pth: none of its 1'
+    ):
+        train(config)
 
 
 def test_classes_of_the_file_become_those_of_the_config(files, tmp_path):
