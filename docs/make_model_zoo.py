@@ -153,7 +153,9 @@ TRAINED = """## What was trained here
 
 All trainings ran on a CPU. The weights of `minidance` come with mmfdta; the others
 are not published. Minutes are elapsed time on one core of an AMD EPYC that other jobs
-used too; "-" means that they were not recorded.
+used too; "-" means that they were not recorded. Those of `adapters` are the time of the
+process that ended a training: after an interruption only the last part, and in one run
+of `all` also an hour in which it was stopped.
 The records are in `docs/records`, those of `ablation` in `docs/assets/ablation.csv`.
 """
 FOOT = '`python docs/make_model_zoo.py` writes this page.\n'

@@ -755,9 +755,9 @@ def main() -> int:
     options = parser.parse_args()
     try:
         if options.add:
-            if not options.set or not (options.source or options.trained):
+            if not options.set or bool(options.source) == bool(options.trained):
                 raise ValueError(
-                    '--add: expected --set with it, and --source or --trained'
+                    '--add: expected --set with it, and either --source or --trained'
                 )
             if options.trained:
                 add_times(options.add, options.set, options.trained)

@@ -284,8 +284,8 @@ def training_seconds(files: Sequence[Path]) -> list[float]:
             training has several, in the order of their times.
 
     Returns:
-        Elapsed seconds of the iterations of each work dir, from the time per iteration
-        at each line of the log.
+        Elapsed seconds of the iterations of each work dir. A line of the log has the
+        mean time of the last iterations; it stands for all since the line before.
 
     Raises:
         ValueError: If a file has no line with the time of an iteration.

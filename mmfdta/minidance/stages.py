@@ -45,7 +45,8 @@ def run_stages(stages: list[Stage], work_dir: Path) -> None:
     """Run what has not been run yet, with a heading, the time and the memory.
 
     A stage is done again if its inputs or those of a stage before it changed, and
-    continues where it was interrupted if a product is missing.
+    continues where it was interrupted if a product is missing. Its time is that of all
+    its parts.
 
     Args:
         stages: In their order.
@@ -65,9 +66,15 @@ def run_stages(stages: list[Stage], work_dir: Path) -> None:
             shutil.rmtree(stage.unfinished)
         left = sum(rest.minutes for rest in stages[number - 1 :])
         say(f'{head}: about {stage.minutes:.1f} min, {left:.0f} min to the end')
-        _write_record(record, dict(inputs=chain))
-        start = time.monotonic()
-        stage.run()
+        spent = known.get('spent', 0.0)
+        _write_record(record, dict(inputs=chain, spent=spent))
+        start = time.monotonic() - spent
+        try:
+            stage.run()
+        except BaseException:  # an interruption too: it will go on from here
+            spent = time.monotonic() - start
+            _write_record(record, dict(inputs=chain, spent=round(spent, 1)))
+            raise
         seconds = time.monotonic() - start
         say(f'{head}: done in {seconds:.0f} s{_peak_memory()}')
         _write_record(record, dict(inputs=chain, seconds=round(seconds, 1)))

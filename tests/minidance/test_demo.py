@@ -3,6 +3,7 @@
 
 import itertools
 import json
+import time
 from pathlib import Path
 
 import cv2
@@ -205,6 +206,28 @@ def test_a_stage_is_done_anew_when_what_it_stands_on_changes(tmp_path, capsys):
     (tmp_path / '.stages' / 'a.json').write_text('{"inp')
     run_stages(stages('y'), tmp_path)
     assert done[5:] == ['a']
+
+
+def test_the_time_of_a_stage_is_that_of_all_its_parts(tmp_path, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(time, 'monotonic', lambda: clock[0])
+    parts = iter([(30.0, True), (7.0, True), (12.5, False)])
+
+    def run():
+        seconds, interrupted = next(parts)
+        clock[0] += seconds
+        if interrupted:
+            raise KeyboardInterrupt
+        (tmp_path / 'product').write_text('')
+
+    stage = Stage('a', 'a', 1, '', run, (tmp_path / 'product',))
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run_stages([stage], tmp_path)
+        clock[0] += 1000  # until it is started again
+    run_stages([stage], tmp_path)
+    record = json.loads((tmp_path / '.stages' / 'a.json').read_text())
+    assert record['seconds'] == 49.5
 
 
 def walk(jump_at=None, frames=12):
