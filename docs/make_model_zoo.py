@@ -155,7 +155,8 @@ All trainings ran on a CPU. The weights of `minidance` come with mmfdta; the oth
 are not published. Minutes are elapsed time on one core of an AMD EPYC that other jobs
 used too; "-" means that they were not recorded. Those of `adapters` are the time of the
 process that ended a training: after an interruption only the last part, and in one run
-of `all` also an hour in which it was stopped.
+of `all` also an hour in which it was stopped. Scores of `adapters` are those of 50 test
+sequences, all others of MiniDance's ten.
 The records are in `docs/records`, those of `ablation` in `docs/assets/ablation.csv`.
 """
 FOOT = '`python docs/make_model_zoo.py` writes this page.\n'

@@ -207,7 +207,7 @@ def _records_of_runs(path: Path, runs: list[dict]) -> list[dict]:
         if run['label'] in [tracker['name'] for tracker in record['trackers']]:
             raise ValueError(
                 f'{path.name}: found two runs of {run["label"]}, seed {run["seed"]}, '
-                'with different settings; keep one of them'
+                'with different settings or sequences; keep one of them'
             )
         similar = {f'{key}_above_0.9': share for key, share in run['similar'].items()}
         scores = run['test'] | similar

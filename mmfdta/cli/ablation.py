@@ -79,6 +79,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'stretched with them (default: those of its config)',
     )
     parser.add_argument(
+        '--eval-sequences',
+        type=int,
+        metavar='N',
+        help='sequences of val and of test to score, rendered for that (default: those '
+        'of the data, 10 of each); with more, a difference depends less on which '
+        'sequences there are',
+    )
+    parser.add_argument(
         '--records',
         type=Path,
         metavar='FILE',
@@ -114,4 +122,5 @@ def run(options: argparse.Namespace) -> None:
         options.cfg_options,
         options.records,
         options.reference,
+        options.eval_sequences,
     )

@@ -7,6 +7,7 @@ paper asks about the adapters on DanceTrack.
 """
 
 import contextlib
+import copy
 import json
 import re
 from collections.abc import Sequence
@@ -212,6 +213,7 @@ def run_ablation(
     settings: dict | None = None,
     records: Path | None = None,
     reference: str | None = None,
+    sequences: int | None = None,
 ) -> None:
     """Run what has not been run yet, and write the tables after every variant.
 
@@ -232,11 +234,14 @@ def run_ablation(
             these settings. None: the tables are those of the work dir.
         reference: Label of the variant that the others are compared with; None takes
             ``none``, or the first one where ``none`` is not trained.
+        sequences: How many sequences of val and of test are scored, at least 1; they
+            are rendered next to the data, as ``<data>-<N>-sequences``, and begin with
+            those of the data. None: those of the data.
 
     Raises:
         FileExistsError: If the folder of the data holds something else.
-        ValueError: If no variant has the reference's label, or the records cannot be
-            read.
+        ValueError: If no variant has the reference's label, the number of sequences is
+            out of range, or the records cannot be read.
     """
     init_default_scope('mmdet')
     # More than two threads gain nothing with tensors this small.
@@ -248,25 +253,31 @@ def run_ablation(
             f'--reference: found {reference!r}, expected the name of a variant without '
             f'its detector, such as {"; ".join(labels)}'
         )
+    if sequences is not None and sequences < 1:
+        raise ValueError(f'--eval-sequences: found {sequences}, expected at least 1')
     work_dir.mkdir(parents=True, exist_ok=True)
     digests = Digests(settings or {})
     for seed, variant in product(seeds, variants):
         plan = variant.plan(work_dir, data_root, seed, settings or {})
         folder = plan.work_dir
         say(f'\nseed {seed}, {variant.name}')
-        key = variant.name, seed, digests.of(variant)
+        key = variant.name, seed, digests.of(variant), sequences or 0
         if records and key in {run.key for run in read_records(records)}:
             say(f'      reused from {records}')
         else:
             folder.mkdir(parents=True, exist_ok=True)
             waits = f'      waits for another process in {folder}'
             with hold_folder(folder, partial(say, waits)):
-                run_stages(list_stages(plan, variant), folder)
-                run = read_run(folder, variant, seed, digests.of(variant))
+                run_stages(list_stages(plan, variant, sequences), folder)
+                run = read_run(folder, variant, seed, digests.of(variant), sequences)
             if records:
                 add_record(records, run)
         with hold_folder(work_dir, lambda: None):
-            runs = records_of(records, digests) if records else find_runs(work_dir)
+            runs = (
+                records_of(records, digests, sequences)
+                if records
+                else find_runs(work_dir, sequences)
+            )
             write_tables(work_dir, runs, reference)
     for name in ('ablation.md', 'differences.md'):
         if (work_dir / name).exists():
@@ -410,25 +421,63 @@ class Digests:
         return self._known[variant]
 
 
-def list_stages(plan: DemoPlan, variant: Variant) -> list[Stage]:
+def score_on(tracker: Config, sequences: int) -> Config:
+    """Take more or fewer sequences of val and test than a training's data has.
+
+    Args:
+        tracker: Config of the training.
+        sequences: Of each split.
+
+    Returns:
+        A config whose data have these splits only, in a folder next to the training's.
+        A sequence depends on its number, not on how many there are.
+    """
+    config = copy.deepcopy(tracker)
+    dataset = config.train_dataloader.dataset
+    root = Path(dataset.data_root)
+    data = dict(
+        data_root=str(root.with_name(f'{root.name}-{sequences}-sequences')),
+        options=dict(dataset.options, train=0, val=sequences, test=sequences),
+    )
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        config[loader].dataset.update(data)
+    return config
+
+
+def _scores_folder(folder: Path, sequences: int | None) -> Path:
+    """Where a variant's scores are, given its own folder."""
+    return folder / f'{sequences}-sequences' if sequences else folder
+
+
+def _test_stage(variant: Variant, sequences: int | None) -> str:
+    name = variant.stages[-1]
+    return f'{name}-{sequences}-sequences' if sequences else name
+
+
+def list_stages(
+    plan: DemoPlan, variant: Variant, sequences: int | None = None
+) -> list[Stage]:
     """List the detector of a seed, which its variants share, and one variant.
 
     Args:
         plan: As in :func:`make_configs`.
         variant: What is trained.
+        sequences: As in :func:`run_ablation`.
 
     Returns:
         The stages.
     """
     detector, tracker = make_configs(plan, variant)
     folder = plan.work_dir / variant.key
-    trained, results = folder / 'fdta.pth', folder / 'scores.json'
+    trained, scores = folder / 'fdta.pth', _scores_folder(folder, sequences)
+    scored = score_on(tracker, sequences) if sequences else tracker
+    results = scores / 'scores.json'
 
     def measure() -> None:
-        entry = Entry('FDTA', tracker, trained)
-        (result,), _ = benchmark([entry], folder)
-        (val,), _ = benchmark([entry], folder / 'val', 'val')
-        panel = compare_embeddings(tracker, trained, folder, 'detector')
+        entry = Entry('FDTA', scored, trained)
+        (result,), _ = benchmark([entry], scores)
+        (val,), _ = benchmark([entry], scores / 'val', 'val')
+        panel = compare_embeddings(scored, trained, scores, 'detector')
         found: dict[str, Any] = dict(
             test={name: float(result.scores[name]) for name in SCORES},
             val={name: float(val.scores[name]) for name in SCORES},
@@ -438,16 +487,25 @@ def list_stages(plan: DemoPlan, variant: Variant) -> list[Stage]:
         )
         write_text(results, json.dumps(found, indent=1) + '\n')
 
-    alone, train, test = variant.stages
-    return [
+    alone, train, _ = variant.stages
+    test = _test_stage(variant, sequences)
+    stages = [
         data_stage(plan, tracker),
         detector_stage(plan, detector, alone),
         tracker_stage(plan, train, tracker, folder / 'train', trained, alone),
-        Stage(test, 'Track and score', 1, '', measure, (results,)),
     ]
+    if sequences:
+        stages.append(data_stage(plan, scored, f'data-{sequences}-sequences'))
+    return [*stages, Stage(test, 'Track and score', 1, '', measure, (results,))]
 
 
-def read_run(folder: Path, variant: Variant, seed: int, settings: str = '') -> Run:
+def read_run(
+    folder: Path,
+    variant: Variant,
+    seed: int,
+    settings: str = '',
+    sequences: int | None = None,
+) -> Run:
     """Read what a finished run has left.
 
     Args:
@@ -455,15 +513,17 @@ def read_run(folder: Path, variant: Variant, seed: int, settings: str = '') -> R
         variant: What was trained.
         seed: Of the training.
         settings: Digest of the settings.
+        sequences: As in :func:`run_ablation`.
 
     Raises:
         FileNotFoundError: If it is not finished.
     """
-    found = _read_json(folder / variant.key / 'scores.json')
+    found = _read_json(_scores_folder(folder / variant.key, sequences) / 'scores.json')
     if 'test' not in found:
         found = _read_earlier(folder / variant.key, found)
     seconds = {}
-    for title, stage in zip(('detector', 'fdta', 'test'), variant.stages, strict=True):
+    stages = (*variant.stages[:2], _test_stage(variant, sequences))
+    for title, stage in zip(('detector', 'fdta', 'test'), stages, strict=True):
         with contextlib.suppress(FileNotFoundError, KeyError):
             known = _read_json(folder / '.stages' / f'{stage}.json')
             seconds[title] = known['seconds']
@@ -474,6 +534,7 @@ def read_run(folder: Path, variant: Variant, seed: int, settings: str = '') -> R
         choices=asdict(variant),
         settings=settings,
         seconds=seconds,
+        sequences=sequences,
         **found,
     )
 
@@ -498,11 +559,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding='utf-8'))
 
 
-def find_runs(work_dir: Path) -> list[Run]:
+def find_runs(work_dir: Path, sequences: int | None = None) -> list[Run]:
     """Read all runs that are finished in a work dir.
 
     Args:
         work_dir: As in :func:`run_ablation`.
+        sequences: As in :func:`run_ablation`.
 
     Returns:
         In the order of tables.
@@ -510,16 +572,21 @@ def find_runs(work_dir: Path) -> list[Run]:
     known = {(v.root(Path()), v.key): v for v in known_variants()}
     found = []
     for depth in ('', '*/', '*/*/'):
-        for path in work_dir.glob(f'{depth}seed*/*/scores.json'):
-            root, folder = path.parents[2].relative_to(work_dir), path.parents[1]
-            key, length = _split_key(path.parent.name)
+        for run in work_dir.glob(f'{depth}seed*/*'):
+            if not (_scores_folder(run, sequences) / 'scores.json').is_file():
+                continue
+            root, folder = run.parents[1].relative_to(work_dir), run.parent
+            key, length = _split_key(run.name)
             variant, seed = known.get((root, key)), folder.name.removeprefix('seed')
             if variant is None or not seed.isdecimal():
                 continue
             variant = replace(variant, iterations=length)
             found.append((variant.place, int(seed), folder, variant))
     found.sort(key=lambda entry: entry[:2])
-    return [read_run(folder, variant, seed) for _, seed, folder, variant in found]
+    return [
+        read_run(folder, variant, seed, sequences=sequences)
+        for _, seed, folder, variant in found
+    ]
 
 
 def _split_key(key: str) -> tuple[str, int | None]:
@@ -528,12 +595,13 @@ def _split_key(key: str) -> tuple[str, int | None]:
     return (found[1], int(found[2])) if found else (key, None)
 
 
-def records_of(path: Path, digests: Digests) -> list[Run]:
+def records_of(path: Path, digests: Digests, sequences: int | None = None) -> list[Run]:
     """Read the runs of a file that have today's settings.
 
     Args:
         path: The file.
         digests: Of these settings.
+        sequences: As in :func:`run_ablation`.
 
     Returns:
         In the order of tables.
@@ -543,7 +611,7 @@ def records_of(path: Path, digests: Digests) -> list[Run]:
         # Another version may know other choices.
         with contextlib.suppress(TypeError, KeyError, ValueError):
             variant = Variant(**run.choices)
-            if digests.of(variant) == run.settings:
+            if (digests.of(variant), sequences) == (run.settings, run.sequences):
                 found.append((variant.place, run.seed, run))
     return [run for *_, run in sorted(found, key=lambda entry: entry[:2])]
 

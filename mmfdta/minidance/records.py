@@ -49,9 +49,10 @@ class Run:
         similar: Shares of similar pairs, of ``different`` objects and of the ``same``.
         settings: Digest of what decides the training but the seed; runs of other
             settings are not mixed.
-        code: Digest of the code; None if it was not noted.
+        code: Digest of the code that scored it; None if it was not noted.
         machine: What it ran on, and versions.
-        seconds: Of each stage, as far as it was not interrupted.
+        seconds: Of each stage.
+        sequences: How many of each split were scored; None: those of the data.
     """
 
     label: str
@@ -65,6 +66,7 @@ class Run:
     code: str | None = None
     machine: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    sequences: int | None = None
 
     @property
     def name(self) -> str:
@@ -72,9 +74,9 @@ class Run:
         return ', '.join(filter(None, (self.group, self.label)))
 
     @property
-    def key(self) -> tuple[str, int, str]:
+    def key(self) -> tuple[str, int, str, int]:
         """What only one run of a file has."""
-        return self.name, self.seed, self.settings
+        return self.name, self.seed, self.settings, self.sequences or 0
 
     def value(self, column: str) -> float | None:
         """One of :data:`COLUMNS`; None if it was not measured."""
@@ -103,7 +105,7 @@ def read_records(path: Path) -> list[Run]:
 
 
 def add_record(path: Path, run: Run) -> list[Run]:
-    """Add a run to a file, in the place of one with its variant, seed and settings.
+    """Add a run to a file, in the place of one with its key.
 
     Other processes may add to the file meanwhile.
 

@@ -258,11 +258,19 @@ def test_the_study_says_which_intervals_exclude_zero(tables):
     runs += [study_run('TA', 0, 0.75), study_run('TA', 1, 0.74)]
     said = tables.study_verdict(runs, 'seeds', 'depth')
     assert said.startswith('Of the 2 comparisons with at least two seeds')
-    assert 'zero in none' in said and said.endswith('No comparison has 6 seeds.')
+    none_fresh = 'No comparison has 6 fresh seeds.'
+    assert 'zero in none' in said and said.endswith(none_fresh)
     runs += [study_run('all', seed, 0.725 + seed / 500) for seed in range(6)]
     said = tables.study_verdict(runs, 'seeds')
-    named = 'zero in 1: `all` against `none` (+3.0, 6 seeds).'
-    assert said.count(named) == 2 and 'Of the 1 with at least 6 seeds' in said
+    assert 'zero in 1: `all` against `none` (+3.0, 6 seeds).' in said
+    # Seeds 0 to 3 were there when a variant was chosen.
+    assert said.endswith(none_fresh)
+    for seed in range(4, 10):
+        hota = 0.725 + (seed - 4) / 500
+        runs += [study_run('none', seed, 0.7), study_run('IA', seed, hota)]
+    said = tables.study_verdict(runs, 'seeds')
+    named = 'Of the 1 with at least 6 fresh seeds, it excludes zero in 1: '
+    assert said.endswith(f'{named}`IA` against `none` (+3.0, 6 seeds).')
 
 
 def test_the_plot_of_pets_has_a_tracker_once_in_each_colour(tables):

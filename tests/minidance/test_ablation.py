@@ -73,6 +73,33 @@ def test_variants_are_trained_once_and_tabled(tmp_path, capsys):
         assert run_.code and run_.machine['threads'] >= 1
         assert {*run_.seconds} == {'detector', 'fdta', 'test'}
         assert {*run_.test} == {*run_.val} == {*SCORES}
+    known = read_records(records)
+    # The same trainings, scored on more sequences, which begin with the usual ones.
+    code, fourth = run(
+        tmp_path, capsys, '--records', str(records), '--eval-sequences', '2'
+    )
+    assert code == 0
+    assert fourth.count('Train FDTA on clips: reused') == 4
+    assert fourth.count('Track and score: done') == 4
+    wider = tmp_path / 'data-2-sequences'
+    assert not any((wider / 'train').iterdir())
+    for split in ('val', 'test'):
+        assert [p.name for p in sorted((wider / split).iterdir())] == [
+            *('minidance0000', 'minidance0001')
+        ]
+        usual = tmp_path / 'data' / split
+        files = [path for path in usual.rglob('*') if path.is_file()]
+        assert len(files) > 40
+        for path in files:
+            copy_ = wider / split / path.relative_to(usual)
+            assert copy_.read_bytes() == path.read_bytes()
+    found = read_records(records)
+    assert [run_ for run_ in found if run_.sequences is None] == known
+    more = [run_ for run_ in found if run_.sequences == 2]
+    scores = {(run_.name, run_.seed): run_.test for run_ in more}
+    assert len(more) == 4 and scores == {
+        (run_.name, run_.seed): run_.test for run_ in ablation.find_runs(work, 2)
+    }
 
 
 def test_each_detector_trains_and_starts_fdta_on_it(tmp_path, capsys):
@@ -205,6 +232,16 @@ def test_runs_are_found_by_their_folders(tmp_path):
         *(('5200 iterations, all, gate', 0), ('crossings, TA+IA, weak', 2)),
         ('dino, similarity-1.0, 7 iterations, IA', 2),
     ]
+
+
+def test_at_least_one_sequence_is_scored(tmp_path, capsys):
+    code = main(
+        ['ablation', '--work-dir', str(tmp_path / 'w'), '--eval-sequences', '0']
+    )
+    assert code == 1
+    said = capsys.readouterr().err
+    assert '--eval-sequences: found 0, expected at least 1' in said
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_reference_that_is_no_variant_is_named(tmp_path, capsys):
