@@ -169,7 +169,8 @@ class Zoo(NamedTuple):
         models: Entries of the index, by name.
         configs: The configs, by name.
         sets: The records.
-        runs: Those of the adapter study.
+        runs: Those of the adapter study on the data of ``fdta_mini``, with its number
+            of iterations.
     """
 
     models: dict[str, dict]
@@ -186,7 +187,8 @@ class Zoo(NamedTuple):
         records = ROOT / 'docs' / 'records'
         ablation = ROOT / 'docs' / 'assets' / 'ablation.csv'
         sets = read_records(records, ablation)
-        return cls(models, configs, sets, read_runs(records / 'adapters.json'))
+        runs = [r for r in read_runs(records / 'adapters.json') if not r.group]
+        return cls(models, configs, sets, runs)
 
     def trains(self, name: str) -> bool:
         """Whether a config trains."""
@@ -464,7 +466,12 @@ def detector_rows(zoo: Zoo) -> Iterator[list[str]]:
         stage = FIRST_STAGE[row['config']]
         minutes = '-'
         if row['config'] == 'fdta_mini':
-            by_seed = {run.seed: run.seconds['detector'] for run in zoo.runs}
+            # The variants of a seed share a detector, but for one with depth.
+            by_seed = {
+                run.seed: run.seconds['detector']
+                for run in zoo.runs
+                if run.choices['spatial'] != 'from-start'
+            }
             minutes = minutes_between(list(by_seed.values()))
         precision = row['facts']["detector's mAP"]
         yield [

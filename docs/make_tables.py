@@ -335,6 +335,26 @@ def length_table(short: RecordSet, long: RecordSet) -> str:
 Runs = Sequence[ablation.Run]
 
 
+def read_study(path: Path) -> Runs:
+    """Read the runs of the adapter study.
+
+    Args:
+        path: The file; none are read if it is not there.
+
+    Raises:
+        ValueError: If it cannot be read, or its runs are not scored on as many
+            sequences: their scores cannot be compared.
+    """
+    runs = ablation.read_records(path)
+    numbers = sorted({run.sequences or 0 for run in runs})
+    if len(numbers) > 1:
+        raise ValueError(
+            f'{path.name}: found runs scored on {" and ".join(map(str, numbers))} '
+            'sequences (0: those of the data), expected one number; keep one kind'
+        )
+    return runs
+
+
 def runs_of_part(runs: Runs, part: str) -> list[ablation.Run]:
     """Choose the runs that a part of the adapter study shows, in the order of rows.
 
@@ -645,7 +665,7 @@ def compare(root: Path, write: bool) -> list[str]:
     """
     docs = root / 'docs'
     sets = read_records(docs / 'records', docs / 'assets' / 'ablation.csv')
-    runs = ablation.read_records(docs / 'records' / 'adapters.json')
+    runs = read_study(docs / 'records' / 'adapters.json')
     differ = []
     index = root / 'model-index.yml'
     for page in (root / 'README.md', *sorted(docs.glob('*.md')), index):

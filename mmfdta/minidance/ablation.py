@@ -31,6 +31,7 @@ from mmfdta.structures.whole_files import write_text
 from .demo import benchmark, compare_embeddings
 from .recipe import describe_training
 from .records import SCORES, Run, add_record, read_records, write_tables
+from .scene import MiniDanceOptions
 from .stages import Stage, run_stages, say
 from .training import (
     ALONE,
@@ -157,11 +158,15 @@ class Variant:
             *(list(names).index(name) for names, name in known),
         )
 
-    @property
-    def stages(self) -> tuple[str, str, str]:
-        """Names of the stages that train its detector and FDTA, and score it."""
+    def stages(self, sequences: int | None = None) -> tuple[str, str, str]:
+        """Names of the stages that train its detector and FDTA, and score it.
+
+        Args:
+            sequences: As in :func:`run_ablation`.
+        """
         alone = f'{ALONE}-depth' if self.spatial == 'from-start' else ALONE
-        return alone, f'train-{self.key}', f'test-{self.key}'
+        test = '-'.join(filter(None, ('test', self.key, scored_part(sequences))))
+        return alone, f'train-{self.key}', test
 
     @property
     def key(self) -> str:
@@ -229,9 +234,10 @@ def run_ablation(
             next one starts.
         variants: What is trained.
         settings: Changes to the configs of both trainings.
-        records: File of finished runs. What it has of these settings is not run again,
-            what is finished is added to it, and the tables are those of the file, of
-            these settings. None: the tables are those of the work dir.
+        records: File of finished runs. What it has of these settings and this number
+            of sequences is not run again, what is finished is added to it, and the
+            tables are those of the file, of the same. None: the tables are those of
+            the work dir.
         reference: Label of the variant that the others are compared with; None takes
             ``none``, or the first one where ``none`` is not trained.
         sequences: How many sequences of val and of test are scored, at least 1; they
@@ -421,6 +427,15 @@ class Digests:
         return self._known[variant]
 
 
+def scored_part(sequences: int | None) -> str:
+    """Name what is made for scoring on so many sequences; empty for those of the data.
+
+    Args:
+        sequences: As in :func:`run_ablation`.
+    """
+    return f'{sequences}-sequences' if sequences else ''
+
+
 def score_on(tracker: Config, sequences: int) -> Config:
     """Take more or fewer sequences of val and test than a training's data has.
 
@@ -436,22 +451,12 @@ def score_on(tracker: Config, sequences: int) -> Config:
     dataset = config.train_dataloader.dataset
     root = Path(dataset.data_root)
     data = dict(
-        data_root=str(root.with_name(f'{root.name}-{sequences}-sequences')),
+        data_root=str(root.with_name(f'{root.name}-{scored_part(sequences)}')),
         options=dict(dataset.options, train=0, val=sequences, test=sequences),
     )
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         config[loader].dataset.update(data)
     return config
-
-
-def _scores_folder(folder: Path, sequences: int | None) -> Path:
-    """Where a variant's scores are, given its own folder."""
-    return folder / f'{sequences}-sequences' if sequences else folder
-
-
-def _test_stage(variant: Variant, sequences: int | None) -> str:
-    name = variant.stages[-1]
-    return f'{name}-{sequences}-sequences' if sequences else name
 
 
 def list_stages(
@@ -469,7 +474,7 @@ def list_stages(
     """
     detector, tracker = make_configs(plan, variant)
     folder = plan.work_dir / variant.key
-    trained, scores = folder / 'fdta.pth', _scores_folder(folder, sequences)
+    trained, scores = folder / 'fdta.pth', folder / scored_part(sequences)
     scored = score_on(tracker, sequences) if sequences else tracker
     results = scores / 'scores.json'
 
@@ -487,16 +492,16 @@ def list_stages(
         )
         write_text(results, json.dumps(found, indent=1) + '\n')
 
-    alone, train, _ = variant.stages
-    test = _test_stage(variant, sequences)
-    stages = [
+    alone, train, test = variant.stages(sequences)
+    options = MiniDanceOptions(**scored.train_dataloader.dataset.options)
+    minutes = 0.03 * (options.val + options.test)
+    return [
         data_stage(plan, tracker),
         detector_stage(plan, detector, alone),
         tracker_stage(plan, train, tracker, folder / 'train', trained, alone),
+        # The data set renders more sequences when it is opened.
+        Stage(test, 'Track and score', minutes, '', measure, (results,)),
     ]
-    if sequences:
-        stages.append(data_stage(plan, scored, f'data-{sequences}-sequences'))
-    return [*stages, Stage(test, 'Track and score', 1, '', measure, (results,))]
 
 
 def read_run(
@@ -518,11 +523,12 @@ def read_run(
     Raises:
         FileNotFoundError: If it is not finished.
     """
-    found = _read_json(_scores_folder(folder / variant.key, sequences) / 'scores.json')
+    scores = folder / variant.key / scored_part(sequences)
+    found = _read_json(scores / 'scores.json')
     if 'test' not in found:
         found = _read_earlier(folder / variant.key, found)
     seconds = {}
-    stages = (*variant.stages[:2], _test_stage(variant, sequences))
+    stages = variant.stages(sequences)
     for title, stage in zip(('detector', 'fdta', 'test'), stages, strict=True):
         with contextlib.suppress(FileNotFoundError, KeyError):
             known = _read_json(folder / '.stages' / f'{stage}.json')
@@ -573,7 +579,7 @@ def find_runs(work_dir: Path, sequences: int | None = None) -> list[Run]:
     found = []
     for depth in ('', '*/', '*/*/'):
         for run in work_dir.glob(f'{depth}seed*/*'):
-            if not (_scores_folder(run, sequences) / 'scores.json').is_file():
+            if not (run / scored_part(sequences) / 'scores.json').is_file():
                 continue
             root, folder = run.parents[1].relative_to(work_dir), run.parent
             key, length = _split_key(run.name)
@@ -596,7 +602,7 @@ def _split_key(key: str) -> tuple[str, int | None]:
 
 
 def records_of(path: Path, digests: Digests, sequences: int | None = None) -> list[Run]:
-    """Read the runs of a file that have today's settings.
+    """Read the runs of a file that have today's settings and number of sequences.
 
     Args:
         path: The file.

@@ -93,19 +93,13 @@ def train_stage(config: Config, work_dir: Path, weights: Path) -> None:
     write_checkpoint(kept, weights)
 
 
-def data_stage(plan: DemoPlan, tracker: Config, name: str = 'data') -> Stage:
-    """Render the data of a config.
-
-    Args:
-        plan: The demo.
-        tracker: The config.
-        name: Name of the stage.
-    """
+def data_stage(plan: DemoPlan, tracker: Config) -> Stage:
+    """Render the data of a config."""
     dataset = tracker.train_dataloader.dataset
     options, root = MiniDanceOptions(**dataset.options), Path(dataset.data_root)
     count = sum(options.sequences(split) for split in SPLITS)
     return Stage(
-        name,
+        'data',
         f'Render {count} sequences of MiniDance into {root}',
         0.005 * count,
         repr(options),

@@ -192,3 +192,26 @@ def test_all_weights_that_the_records_name_were_trained_or_fetched():
     }
     assert in_records <= {*trained, *fetched}
     assert set(trained) <= in_records
+
+
+def test_minutes_are_those_of_trainings_like_the_config():
+    """Not those on other data or of a detector with depth."""
+    runs = json.loads((ROOT / 'docs' / 'records' / 'adapters.json').read_text())['runs']
+    alike = [run for run in runs if not run['group']]
+    plain = [run for run in alike if run['choices']['spatial'] != 'from-start']
+    assert len(plain) < len(alike) < len(runs)
+    (rows,) = tables()['What was trained here']
+    for config, record, seconds in (
+        (
+            '`deformable_detr_mini`',
+            '`detectors`',
+            [r['seconds']['detector'] for r in plain],
+        ),
+        (
+            '`fdta_mini`, none',
+            '`adapters`',
+            [r['seconds']['fdta'] for r in plain if r['label'] == 'none'],
+        ),
+    ):
+        (row,) = (r for r in rows if (r['config'], r['record']) == (config, record))
+        assert row['minutes'] == f'{min(seconds) / 60:.0f} to {max(seconds) / 60:.0f}'

@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Figures on the pages, against the records, and against means made by hand."""
 
+import dataclasses
 import json
 import runpy
 import shutil
@@ -12,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from pages import ROOT
 
-from mmfdta.minidance.records import Run
+from mmfdta.minidance.records import Run, add_record
 
 SCRIPT = ROOT / 'docs' / 'make_tables.py'
 
@@ -246,6 +247,17 @@ def test_the_study_shows_recorded_runs_by_seed_in_their_parts(tables):
     for part, run in (('lengths', long), ('conditions', crossed)):
         made = tables.study_tables([*runs, long, crossed, other], part)
         assert len(cells(made, run.name)) == 1 and 'No seed has runs of both' in made
+
+
+def test_runs_on_other_numbers_of_sequences_are_not_mixed(tmp_path, tables):
+    path = tmp_path / 'adapters.json'
+    for number in (0, 1):
+        run = study_run('none', number, 0.7)
+        add_record(path, dataclasses.replace(run, sequences=50 * number or None))
+        if not number:
+            assert len(tables.read_study(path)) == 1
+    with pytest.raises(ValueError, match='adapters.json: found .* on 0 and 50 seq'):
+        tables.read_study(path)
 
 
 def test_the_study_says_which_intervals_exclude_zero(tables):

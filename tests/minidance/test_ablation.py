@@ -93,6 +93,10 @@ def test_variants_are_trained_once_and_tabled(tmp_path, capsys):
         for path in files:
             copy_ = wider / split / path.relative_to(usual)
             assert copy_.read_bytes() == path.read_bytes()
+    for split in ('', 'val'):
+        scored = work / 'seed3' / 'none' / '2-sequences' / split
+        tracks = (scored / 'benchmark' / 'runs').glob('*/tracks/*.txt')
+        assert {p.stem for p in tracks} == {'minidance0000', 'minidance0001'}
     found = read_records(records)
     assert [run_ for run_ in found if run_.sequences is None] == known
     more = [run_ for run_ in found if run_.sequences == 2]
