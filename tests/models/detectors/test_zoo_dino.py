@@ -74,6 +74,8 @@ def test_shapes_are_those_of_published_weights():
 def test_the_detector_is_mmdetections_but_for_positions():
     config = host_config('dino')
     ours = MODELS.build(config).eval()
+    # MMDetection allocates embeddings of levels, and fills them only here.
+    ours.init_weights()
     theirs = MODELS.build(dict(host_config('dino'), type='DINO')).eval()
     names = ours.state_dict().keys()
     assert names == theirs.state_dict().keys()
