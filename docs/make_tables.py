@@ -427,8 +427,8 @@ def study_verdict(runs: Runs, *parts: str) -> str:
     if not enough:
         return f'{text} No comparison has {STUDY_SEEDS} fresh seeds.'
     return (
-        f'{text} Of the {len(enough)} with at least {STUDY_SEEDS} fresh seeds, it '
-        f'excludes zero in {_decided(enough)}.'
+        f'{text} With at least {STUDY_SEEDS} fresh seeds (comparisons: {len(enough)}), '
+        f'it excludes zero in {_decided(enough)}.'
     )
 
 

@@ -281,7 +281,7 @@ def test_the_study_says_which_intervals_exclude_zero(tables):
         hota = 0.725 + (seed - 4) / 500
         runs += [study_run('none', seed, 0.7), study_run('IA', seed, hota)]
     said = tables.study_verdict(runs, 'seeds')
-    named = 'Of the 1 with at least 6 fresh seeds, it excludes zero in 1: '
+    named = 'With at least 6 fresh seeds (comparisons: 1), it excludes zero in 1: '
     assert said.endswith(f'{named}`IA` against `none` (+3.0, 6 seeds).')
 
 
