@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx
 import torch
+from onnxscript import ir
 from torch import Tensor, nn
 
 from mmfdta.ops.onnx_forms import onnx_translations
@@ -74,6 +75,7 @@ def to_onnx(
                 f'the network as ONNX ({cause}); --traceback shows where'
             ) from error
     assert program is not None
+    _keep_constants(program.model.graph)
     model = program.model_proto
     for value in model.graph.input:
         for axis in shapes[value.name]:
@@ -86,6 +88,21 @@ def to_onnx(
                     'be exported as it is'
                 )
     return model
+
+
+def _keep_constants(graph: ir.Graph) -> None:
+    """Register constants that nodes read, but the graph has lost.
+
+    The optimiser of onnxscript names the limits of a fused clip after its input, so
+    those of two clips of one value have one name. It keeps the later ones, and renames
+    the others only where they are read.
+    """
+    for node in graph.all_nodes():
+        for value in node.inputs:
+            if value is None or value.const_value is None or value.producer():
+                continue
+            if not value.is_initializer() and not value.is_graph_input():
+                graph.register_initializer(value)
 
 
 @contextlib.contextmanager

@@ -4,9 +4,11 @@
 from types import SimpleNamespace
 
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, helper
+from onnxscript import ir
 from torch import nn
 from torch.export import Dim
 
@@ -37,11 +39,27 @@ def test_a_length_that_became_a_number_is_refused(monkeypatch, proto):
     fixed = onnx.ModelProto()
     fixed.CopyFrom(proto)
     fixed.graph.input[0].type.tensor_type.shape.dim[3].dim_value = 9
-    recorded = SimpleNamespace(model_proto=fixed)
+    recorded = SimpleNamespace(model_proto=fixed, model=ir.from_proto(fixed))
     monkeypatch.setattr(torch.onnx, 'export', lambda *_, **__: recorded)
     with pytest.raises(RuntimeError, match='Small: axis 3 of x is always 9') as error:
         to_onnx(Small(), dict(x=torch.rand(1)), dict(x={3: Dim('width')}), ['y'])
     assert '\n' not in str(error.value)
+
+
+class Clips(nn.Module):
+    """One value clipped twice, as inverse sigmoids of MMDetection do."""
+
+    def forward(self, x):
+        x = x.sigmoid()
+        return x.clamp(min=0.2).clamp(max=0.9) + 2 * x.clamp(min=0.1).clamp(max=0.6)
+
+
+def test_each_clip_of_a_value_keeps_its_limits():
+    x = torch.linspace(-4, 4, 33)[None]
+    file = to_onnx(Clips().eval(), dict(x=x), dict(x={1: Dim('width')}), ['y'])
+    session = onnxruntime.InferenceSession(file.SerializeToString())
+    (found,) = session.run(None, dict(x=x.numpy()))
+    torch.testing.assert_close(torch.from_numpy(found), Clips()(x))
 
 
 def test_a_file_says_nothing_of_its_making(proto, tmp_path):
