@@ -138,6 +138,17 @@ def test_broken_images_are_named(tmp_path, make_image, jpegs, exact):
         _decode([jpegs[0], other], [Resize(30, 40)], exact)
 
 
+@pytest.mark.parametrize('exact', [True, False])
+@pytest.mark.parametrize('part', [2, 4, 8])
+@pytest.mark.parametrize('name', STEPS)
+def test_a_frame_of_a_part_of_the_size_is_refused(tmp_path, jpegs, exact, part, name):
+    """It is no reduced decoding: its boxes are in pixels of the larger frames."""
+    small = tmp_path / 'small.jpg'
+    Image.new('RGB', (400 // part, -(-300 // part))).save(small)
+    with pytest.raises(ValueError, match='small.jpg: found .* expected 400x300'):
+        _decode([jpegs[0], small], STEPS[name], exact)
+
+
 def test_static_image_is_repeated_and_shifted(jpegs, make_image):
     for exact in (True, False):
         same = _decode([jpegs[0]] * 3, [], exact, is_static=True)['imgs']

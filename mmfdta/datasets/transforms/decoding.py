@@ -22,6 +22,7 @@ _REDUCTIONS = (
     (8, cv2.IMREAD_REDUCED_COLOR_8),
     (4, cv2.IMREAD_REDUCED_COLOR_4),
     (2, cv2.IMREAD_REDUCED_COLOR_2),
+    (1, cv2.IMREAD_COLOR),
 )
 _JPEG_SUFFIXES = ('.jpg', '.jpeg')
 Picture = TypeVar('Picture', Image.Image, np.ndarray)
@@ -103,7 +104,7 @@ def load_pixels(image: Image.Image, path: str) -> None:
         ) from None
 
 
-def decode_fast(path: str, shrink: float) -> np.ndarray:
+def decode_fast(path: str, shrink: float) -> tuple[np.ndarray, int]:
     """Decode an image, smaller if it is a JPEG that will be shrunk anyway.
 
     Args:
@@ -111,30 +112,32 @@ def decode_fast(path: str, shrink: float) -> np.ndarray:
         shrink: By how much the first resize shrinks it (2 halves it).
 
     Returns:
-        uint8 (h, w, 3) **BGR**, as OpenCV decodes; sides divided by
-        1, 2, 4 or 8 and rounded up.
+        uint8 (h, w, 3) **BGR**, as OpenCV decodes; and the number by which its sides
+        are divided, rounded up: 1, 2, 4 or 8.
 
     Raises:
         OSError: If the image is broken or cut off.
     """
     if not path.lower().endswith(_JPEG_SUFFIXES):
-        return _decode_bgr(path)
-    reductions = (flag for factor, flag in _REDUCTIONS if shrink >= factor)
-    flags = next(reductions, cv2.IMREAD_COLOR)
+        return _decode_bgr(path), 1
+    reductions = (reduction for reduction in _REDUCTIONS if shrink >= reduction[0])
+    factor, flags = next(reductions, _REDUCTIONS[-1])
     try:
         with open(path, 'rb') as file:
             data = file.read()
     except FileNotFoundError:
         data = b''
     if not data:  # OpenCV asserts that there is something; PIL says what is wrong
-        return _decode_bgr(path)
+        return _decode_bgr(path), 1
     # OpenCV fills a file that was cut off with grey; PIL, which decides here
     # whether what lacks the end marker can be read, raises.
     whole = data[-2:] == b'\xff\xd9'
     image = cv2.imdecode(
         np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION
     )
-    return image if image is not None and whole else _decode_bgr(path)
+    if image is None or not whole:
+        return _decode_bgr(path), 1
+    return image, factor
 
 
 def _decode_bgr(path: str) -> np.ndarray:

@@ -118,8 +118,10 @@ class DecodeClip(BaseTransform):
         else:
             shrink = first_shrink(geometry)
             for frame, path in zip(clip, paths, strict=True):
-                pixels = decode_fast(path, shrink)
-                _check_reduced_size(path, pixels.shape[:2], geometry.source_shape)
+                pixels, factor = decode_fast(path, shrink)
+                height, width = geometry.source_shape
+                if pixels.shape[:2] != (-(-height // factor), -(-width // factor)):
+                    _check_size(path, read_image_size(path), geometry.source_shape)
                 apply_fast(pixels, geometry.steps, out=frame)
                 cv2.cvtColor(frame, cv2.COLOR_BGR2RGB, dst=frame)
         results['imgs'] = clip
@@ -290,13 +292,3 @@ def _check_size(path: str, found: tuple[int, int], expected: tuple[int, int]) ->
             f'{expected[1]}x{expected[0]} as in the first frame of the clip; all '
             'frames of a sequence must have one size'
         )
-
-
-def _check_reduced_size(
-    path: str, found: tuple[int, int], expected: tuple[int, int]
-) -> None:
-    """Compare a possibly reduced decoding with the size the header promised."""
-    for factor in (1, 2, 4, 8):
-        if found == tuple(-(-side // factor) for side in expected):
-            return
-    _check_size(path, read_image_size(path), expected)
