@@ -26,10 +26,10 @@ from mmfdta.models.detectors import text_detector
 from mmfdta.models.mot import model_for_video
 from mmfdta.models.trackers import GalleryTracker, IdentityGallery
 from mmfdta.models.trackers.gallery import LEARNED_THRESHOLD, POOLED_THRESHOLD
-from mmfdta.runtime.exported_model import hash_file
 from mmfdta.structures.classes import column_numbers
 from mmfdta.structures.track_embeddings import EmbeddedTracks
 from mmfdta.structures.tracks import Tracks, as_array
+from mmfdta.structures.whole_files import hash_file
 
 from .config import read_config
 from .detection_store import detects_apart

@@ -4,8 +4,8 @@
     mmfdta generate-depth data/DanceTrack
 
 Maps have 8 bits and are normalised over each sequence. An interrupted run continues
-where it stopped. They are needed for training only. With --launcher the sequences are
-shared out.
+where it stopped; maps of a folder are read again from the first of a sequence. They are
+needed for training only. With --launcher the sequences are shared out.
 """
 
 import argparse

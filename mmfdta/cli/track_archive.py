@@ -105,7 +105,7 @@ def deciding_settings(
         tracker: What tracks.
         suffixes: What is written.
     """
-    from mmfdta.runtime.exported_model import hash_file
+    from mmfdta.structures.whole_files import hash_file
     from mmfdta.visualization import VIDEO_SUFFIXES
 
     names = _OF_TRACKS

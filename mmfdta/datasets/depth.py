@@ -5,10 +5,11 @@ Depth comes from a backend, an estimator or maps that exist already, which gives
 float map per image in which near is large. The range of a sequence is known only after
 its last frame. So raw depth goes to a working folder first, one file per frame, and the
 8-bit maps are written when all of it is there: memory holds one frame, and an
-interrupted run continues where it stopped. The folder ``depth`` appears under its name
-when it is complete.
+interrupted run of an estimator continues where it stopped. The folder ``depth`` appears
+under its name when it is complete.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -24,12 +25,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmfdta.structures.whole_files import open_whole, write_text
+from mmfdta.structures.whole_files import hash_file, open_whole, write_text
 
-from .mot_sequence import mot_source
 from .sequences import SequenceSource
-from .transforms.decoding import decode_exact, read_image_size
-from .transforms.loading import find_depth_map
+from .transforms.decoding import (
+    decode_exact,
+    load_pixels,
+    open_image,
+    read_image_size,
+)
+from .transforms.loading import describe_depth_map, find_depth_map
 
 INFO_NAME = 'depth.json'
 _WORK_SUFFIX = '.partial'
@@ -55,11 +60,15 @@ class DepthBackend(Protocol):
     def dtype(self) -> type:
         """NumPy's type of the maps."""
 
+    @property
+    def resumes(self) -> bool:
+        """Whether the same description means the same maps, which are kept then."""
+
     def describe(self) -> dict:
         """Say what makes the maps."""
 
-    def predict(self, paths: list[str]) -> Iterator[np.ndarray]:
-        """Yield a float map (h, w) for each image, near is large."""
+    def predict(self, paths: list[str], sequence: str) -> Iterator[np.ndarray]:
+        """Yield a float map (h, w) for each image of a sequence, near is large."""
 
 
 def generate_depth(source: SequenceSource, backend: DepthBackend) -> int:
@@ -69,29 +78,32 @@ def generate_depth(source: SequenceSource, backend: DepthBackend) -> int:
         Number of maps written; 0 if they were all there.
 
     Raises:
+        FileNotFoundError: If there are no images.
         FileExistsError: If there are maps that this function did not make and
-            that do not cover the sequence.
+            that do not cover the sequence or cannot be trained on.
         ValueError: If an estimate is not finite, or the same everywhere.
     """
-    names = list(source.read_frames(allow_mixed=True).names or ())
+    frames = source.read_frames(allow_mixed=True)
+    if frames is None or frames.names is None:
+        raise FileNotFoundError(f'{source.image_dir}: no such folder, expected images')
+    names = list(frames.names)
     target = Path(source.depth_dir)
-    if target.is_dir() and _is_complete(target, names):
-        return 0
-    if target.is_dir() and not (target / INFO_NAME).is_file():
-        raise FileExistsError(
-            f'{target}: holds maps of another tool that do not cover the sequence. '
-            'Complete them, or move the folder away and run again'
-        )
+    shape = read_image_size(os.path.join(source.image_dir, names[0]))
+    if target.is_dir():
+        fault = _find_fault(target, names, shape)
+        if not fault:
+            return 0
+        if not (target / INFO_NAME).is_file():
+            raise FileExistsError(f'{target}: holds maps of another tool {fault}')
     work = Path(f'{target}{_WORK_SUFFIX}')
-    _open_work(work, backend.describe())
-    _estimate(source.image_dir, names, work, backend)
+    _open_work(work, backend)
+    _estimate(source, names, work, backend)
     low, high = _find_range(work, names)
     if low == high:
         raise ValueError(
             f'{source.image_dir}: depth is {low} everywhere in the sequence, expected '
             'near and far. Is the model right, and are its weights loaded?'
         )
-    shape = read_image_size(os.path.join(source.image_dir, names[0]))
     maps = _write_maps(work, names, shape, (low, high))
     info = dict(
         backend.describe(),
@@ -109,30 +121,52 @@ def generate_depth(source: SequenceSource, backend: DepthBackend) -> int:
     return len(names)
 
 
-def _is_complete(target: Path, names: list[str]) -> bool:
-    try:
-        for name in names:
-            find_depth_map(str(target), name)
-    except FileNotFoundError:
-        return False
-    return True
+def _find_fault(target: Path, names: list[str], shape: tuple[int, int]) -> str:
+    """Say why maps cannot be used, by their headers; empty if all can.
+
+    Args:
+        target: Folder of the maps.
+        names: The images.
+        shape: Their (H, W).
+    """
+    for name in names:
+        try:
+            path = find_depth_map(str(target), name)
+        except FileNotFoundError:
+            return (
+                'that do not cover the sequence. Complete them, or move the folder '
+                'away and run again'
+            )
+        try:
+            with open_image(path) as image:
+                problem = describe_depth_map(image, shape)
+        except OSError as error:
+            problem = str(error).removeprefix(f'{path}: ')
+        if problem is not None:
+            return (
+                f'that cannot be used ({os.path.basename(path)}: {problem}). Move the '
+                'folder away and run again'
+            )
+    return ''
 
 
-def _open_work(work: Path, description: dict) -> None:
-    """Make the working folder; leftovers of another backend are thrown away."""
+def _open_work(work: Path, backend: DepthBackend) -> None:
+    """Make the working folder; leftovers that may be of other maps are thrown away."""
     note = work / 'backend.json'
-    text = json.dumps(description, sort_keys=True)
-    if work.is_dir() and not (note.is_file() and note.read_text() == text):
+    text = json.dumps(backend.describe(), sort_keys=True)
+    is_same = backend.resumes and note.is_file() and note.read_text() == text
+    if work.is_dir() and not is_same:
         shutil.rmtree(work)
     write_text(note, text)
 
 
 def _estimate(
-    image_dir: str, names: list[str], work: Path, backend: DepthBackend
+    source: SequenceSource, names: list[str], work: Path, backend: DepthBackend
 ) -> None:
     todo = [name for name in names if not _raw_path(work, name).is_file()]
-    paths = [os.path.join(image_dir, name) for name in todo]
-    for name, path, depth in zip(todo, paths, backend.predict(paths), strict=True):
+    paths = [os.path.join(source.image_dir, name) for name in todo]
+    maps = backend.predict(paths, source.name)
+    for name, path, depth in zip(todo, paths, maps, strict=True):
         if not np.isfinite(depth).all():
             raise ValueError(f'{path}: the depth estimate is not finite')
         with open_whole(_raw_path(work, name)) as file:
@@ -184,6 +218,7 @@ class TransformersDepth:
     """
 
     dtype = np.float16
+    resumes = True
 
     def __init__(
         self,
@@ -219,7 +254,7 @@ class TransformersDepth:
             ) from error
         self.model.to(device).eval()
         self.name = model
-        self.revision = _find_commit(model, revision or 'main') or revision
+        self.revision = _find_version(model, revision or 'main') or revision
         self.device = device
         self.batch_size = batch_size
         kind = getattr(self.model.config, 'depth_estimation_type', 'relative')
@@ -243,7 +278,7 @@ class TransformersDepth:
         )
 
     @torch.inference_mode()
-    def predict(self, paths: Sequence[str]) -> Iterator[np.ndarray]:
+    def predict(self, paths: Sequence[str], sequence: str) -> Iterator[np.ndarray]:
         """Estimate depth of images of one size, at the model's resolution."""
         for start in range(0, len(paths), self.batch_size):
             images = [
@@ -298,12 +333,20 @@ def _find_model(model: str, revision: str) -> tuple[dict, str]:
     return dict(source, local_files_only=bool(reason)), reason
 
 
-def _find_commit(model: str, revision: str) -> str | None:
-    """Find which commit of a model on the hub lies in the cache."""
+def _find_version(model: str, revision: str) -> str | None:
+    """Find what tells a model from others of its name.
+
+    Returns:
+        The hash of the files of a folder, or the commit of a model on the hub that
+        lies in the cache; None if none does.
+    """
     from huggingface_hub import try_to_load_from_cache
 
     if os.path.isdir(model):
-        return None
+        known = hashlib.sha256()
+        for file in sorted(path for path in Path(model).iterdir() if path.is_file()):
+            known.update(f'{file.name} {hash_file(file)}\n'.encode())
+        return f'sha256:{known.hexdigest()[:16]}'
     path = try_to_load_from_cache(model, 'config.json', revision=revision)
     return Path(path).parent.name if isinstance(path, str) else None
 
@@ -311,12 +354,15 @@ def _find_commit(model: str, revision: str) -> str | None:
 class FolderDepth:
     """Takes maps that exist: ``<folder>/<sequence>[/depth]/<stem>.{png,npy}``.
 
+    They are read again after an interrupted run, as they may have been replaced since.
+
     Args:
         folder: Folder with one folder per sequence.
         near_is_dark: In these maps far is large.
     """
 
     dtype = np.float32
+    resumes = False
 
     def __init__(self, folder: str, near_is_dark: bool = False) -> None:
         self.folder = Path(folder)
@@ -334,26 +380,21 @@ class FolderDepth:
             inverted=self.sign < 0,
         )
 
-    def predict(self, paths: Sequence[str]) -> Iterator[np.ndarray]:
+    def predict(self, paths: Sequence[str], sequence: str) -> Iterator[np.ndarray]:
         """Read the map of each image.
 
         Args:
-            paths: Images, in ``<sequence>/img1`` (or ``imDir``) or ``<sequence>``.
+            paths: Images.
+            sequence: The name of their sequence.
 
         Raises:
             FileNotFoundError: If a map is missing.
             ValueError: If a map has colour.
         """
         for path in paths:
-            yield self.sign * self._read(self._find(Path(path)))
+            yield self.sign * self._read(self._find(Path(path), sequence))
 
-    def _find(self, image: Path) -> Path:
-        folder = image.parent.resolve()
-        sequence = folder.name
-        for above in (folder, *list(folder.parents)[:3]):
-            source = mot_source(above)
-            if source is not None and Path(source.image_dir).resolve() == folder:
-                sequence = above.name
+    def _find(self, image: Path, sequence: str) -> Path:
         stems = [image.stem]
         if image.stem.isdecimal():
             stems.append(f'{int(image.stem):08d}')
@@ -374,8 +415,15 @@ class FolderDepth:
         if path.suffix == '.npy':
             depth = np.load(path, allow_pickle=False)
         else:
-            with Image.open(path) as image:
+            with open_image(str(path)) as image:
+                load_pixels(image, str(path))
                 depth = np.asarray(image)
+                if image.mode == 'P':  # the numbers are places in the palette
+                    depth = np.asarray(image.convert('RGB'))
+                    if (depth == depth[..., :1]).all():
+                        depth = depth[..., 0]
+                elif image.mode == '1':
+                    raise ValueError(f'{path}: found 1 bit, expected 8 or 16 bits')
         if depth.ndim != 2:
             raise ValueError(
                 f'{path}: found an array of shape {depth.shape}, expected one grey '

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
-from mmfdta.structures.whole_files import write_text
+from mmfdta.structures.whole_files import hash_file, write_text
 from mmfdta.version import __version__
 
 from .frame_input import FrameInput
@@ -231,15 +231,6 @@ class ExportedModel:
         """
         test_cfg = dict(self.detector.test_cfg)
         return dict(tracker=dict(self.tracker), detector=dict(test_cfg=test_cfg))
-
-
-def hash_file(path: str | os.PathLike) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class _Table:

@@ -1,7 +1,8 @@
 # Copyright (c) mmfdta authors.
-"""Files that are written completely or not at all; members of zips."""
+"""Files that are written completely or not at all; hashes; members of zips."""
 
 import contextlib
+import hashlib
 import os
 import secrets
 import zipfile
@@ -49,6 +50,15 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write UTF-8 text with :func:`open_whole`."""
     with open_whole(path) as file:
         file.write(text.encode('utf-8'))
+
+
+def hash_file(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_bytes(path: str | os.PathLike) -> bytes:

@@ -314,7 +314,7 @@ def test_a_data_set_of_ones_own_is_one_class(
     (folder / 'gt' / 'gt.txt').rename(folder / 'boxes.txt')
     maps = tmp_path / 'maps'
     maps.mkdir()
-    (folder / 'depth').rename(maps / 'frames')
+    (folder / 'depth').rename(maps / 'a')
     (root / 'pond' / 'notes').mkdir()
     assert check([kind, str(root)]) == 0
     text = capsys.readouterr().out

@@ -22,6 +22,7 @@ class _Ramp:
     """Depth that grows with the frame number; can fail at a frame."""
 
     dtype = np.float32
+    resumes = True
 
     def __init__(self, name='ramp', fail_at=None):
         self.name, self.fail_at, self.calls = name, fail_at, []
@@ -29,7 +30,7 @@ class _Ramp:
     def describe(self):
         return {'backend': self.name, 'licence': 'none'}
 
-    def predict(self, paths):
+    def predict(self, paths, sequence):
         for path in paths:
             number = int(path[-10:-4])
             if number == self.fail_at:
@@ -103,13 +104,43 @@ def test_maps_of_another_tool_are_never_overwritten(source, tmp_path):
     assert [path.name for path in folder.iterdir()] == ['000001.png']
 
 
+def _save(pixels):
+    return lambda path: Image.fromarray(pixels).save(path)
+
+
+UNUSABLE = {
+    '16-bit': _save(np.zeros((20, 30), np.uint16)),
+    'colour': _save(np.zeros((20, 30, 3), np.uint8)),
+    'expected the size of the image, 30x20': _save(np.zeros((10, 15), np.uint8)),
+    'not an image': lambda path: path.write_text('text'),
+}
+
+
+@pytest.mark.parametrize('problem', UNUSABLE)
+def test_maps_that_cannot_be_trained_on_are_not_left_alone(source, tmp_path, problem):
+    """Those of another tool are named; those that were made here are made again."""
+    folder = tmp_path / 'train' / 'a' / 'depth'
+    generate_depth(source, _Ramp())
+    expected = _maps(source)
+    UNUSABLE[problem](folder / '000003.png')
+    (folder / 'depth.json').rename(tmp_path / 'depth.json')
+    with pytest.raises(
+        FileExistsError,
+        match=rf'depth: holds maps of another tool .*000003.png: .*{problem}.*Move the',
+    ):
+        generate_depth(source, _Ramp())
+    (tmp_path / 'depth.json').rename(folder / 'depth.json')
+    assert generate_depth(source, _Ramp()) == 4
+    np.testing.assert_array_equal(_maps(source), expected)
+
+
 def test_senseless_depth_is_refused(source):
     class Flat(_Ramp):
-        def predict(self, paths):
+        def predict(self, paths, sequence):
             return (np.ones((2, 2), dtype=np.float32) for _ in paths)
 
     class Broken(_Ramp):
-        def predict(self, paths):
+        def predict(self, paths, sequence):
             return (np.full((2, 2), np.nan, dtype=np.float32) for _ in paths)
 
     with pytest.raises(ValueError, match='the same everywhere|is 1.0 everywhere'):
@@ -163,6 +194,68 @@ def test_folder_backend_inverts_and_names_what_is_wrong(source, tmp_path, capsys
     assert main([*arguments, '--near-is-dark']) == 0
     first = _maps(source)[0]
     assert first[0, 0] == 255 and first[-1, -1] == 0
+
+
+def _write_maps(folder, greys):
+    """Maps of 0 and 255 at the sides, and of a grey level between."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for t, grey in enumerate(greys, start=1):
+        depth = np.full((20, 30), grey, dtype=np.uint8)
+        depth[:, :5], depth[:, -5:] = 0, 255
+        Image.fromarray(depth).save(folder / f'{t:06d}.png')
+
+
+@pytest.mark.parametrize('second', ['x/maps', 'y/maps'])
+def test_maps_of_an_interrupted_run_are_read_again(source, tmp_path, second):
+    """They may have been replaced since, in one folder or in another of its name."""
+    options = [str(tmp_path), '--kind', 'mot', '--backend', 'folder', '--maps']
+    _write_maps(tmp_path / 'x' / 'maps' / 'a', [10, 20])
+    assert main([*options, str(tmp_path / 'x' / 'maps')]) == 1
+    _write_maps(tmp_path / second / 'a', [200] * 4)
+    assert main([*options, str(tmp_path / second)]) == 0
+    assert _maps(source)[:, 10, 15].tolist() == [200] * 4
+
+
+def test_maps_have_the_name_of_the_sequence_wherever_links_lead(
+    tmp_path, make_sequence
+):
+    raw = make_sequence(tmp_path / 'raw' / 'x' / '0001', 4, size=(20, 30))
+    train = tmp_path / 'data' / 'train'
+    (train / 'street01').mkdir(parents=True)
+    (train / 'street01' / 'img1').symlink_to(raw / 'img1')
+    make_sequence(tmp_path / 'raw' / 'x' / '0002', 4, size=(20, 30))
+    (train / 'street02').symlink_to(tmp_path / 'raw' / 'x' / '0002')
+    for name, grey in (('street01', 40), ('street02', 80)):
+        _write_maps(tmp_path / 'maps' / name, [grey] * 4)
+    options = ['--backend', 'folder', '--maps', str(tmp_path / 'maps')]
+    assert main([str(tmp_path / 'data'), *options]) == 0
+    for name, grey in (('street01', 40), ('street02', 80)):
+        found = _maps(mot_source(train / name))
+        assert found[:, 10, 15].tolist() == [grey] * 4
+
+
+@pytest.mark.parametrize('kind', ['grey', 'colour', '1 bit'])
+def test_numbers_of_a_palette_are_no_depth(source, tmp_path, capsys, kind):
+    """The palette of a grey image says its levels."""
+    _write_maps(tmp_path / 'maps' / 'a', [120] * 4)
+    for path in (tmp_path / 'maps' / 'a').iterdir():
+        depth = Image.open(path)
+        if kind == '1 bit':
+            depth.convert('1').save(path)
+            continue
+        palette = depth.convert('RGB').quantize(3)
+        assert np.unique(np.asarray(palette)).tolist() == [0, 1, 2]
+        if kind == 'colour':
+            palette.putpalette([0, 0, 90, 200, 10, 10, 10, 250, 10])
+        palette.save(path)
+    options = ['--backend', 'folder', '--maps', str(tmp_path / 'maps')]
+    assert main([str(tmp_path), *options]) == (0 if kind == 'grey' else 1)
+    if kind == 'grey':
+        assert (_maps(source)[:, 10, [2, 15, 27]] == [0, 120, 255]).all()
+    else:
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        said = 'found 1 bit' if kind == '1 bit' else 'expected one grey channel'
+        assert '000001.png: ' in line and said in line
 
 
 def test_static_images_are_refused(tmp_path, capsys):
@@ -241,13 +334,29 @@ def test_transformers_backend(source, tmp_path, tiny_model):
         np.testing.assert_allclose(*halves, atol=12)
 
 
+def test_other_weights_in_a_folder_start_anew(tmp_path, tiny_model):
+    """Their names are the same; the run of a copy continues."""
+    folders = [tmp_path / name / 'model' for name in 'abc']
+    for folder in folders:
+        shutil.copytree(tiny_model[0], folder)
+    weights = folders[2] / 'model.safetensors'
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    one, copy, other = (
+        TransformersDepth(str(folder), device='cpu').describe() for folder in folders
+    )
+    assert one == copy != other
+    assert one['model'] == other['model'] == 'model'
+
+
 def test_grey_images_of_16_bits_are_not_overexposed(tmp_path, tiny_model, make_image):
     grey = make_image(0, 60, 80)[..., 0]
     Image.fromarray(grey).save(tmp_path / '8.png')
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / '16.png')
     backend = TransformersDepth(str(tiny_model[0]), device='cpu')
     shallow, deep = backend.predict(
-        [str(tmp_path / name) for name in ('8.png', '16.png')]
+        [str(tmp_path / name) for name in ('8.png', '16.png')], 'a'
     )
     assert np.ptp(shallow) > 0
     np.testing.assert_allclose(deep, shallow, rtol=1e-5)
