@@ -1,9 +1,10 @@
 # Copyright (c) mmfdta authors.
 """Annotation cache: a split's sequences in one file of arrays.
 
-The cache knows the text files it was made from by their content, and the images by
-their names. If one has changed since, the cache is not used, so that it can never be
-wrong about a box. It also knows how the frames of the texts were read.
+The cache knows the text files it was made from by their content, the images by their
+names, and which sequences there were. If one has changed since, the cache is not used,
+so that it can never be wrong about a box. It also knows how the frames of the texts
+were read.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import json
 import logging
 import os
 import zipfile
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,16 @@ from mmfdta.structures.frames import FrameNumbers, list_images
 from mmfdta.structures.tracks import Tracks
 from mmfdta.structures.whole_files import open_whole
 
-from .sequences import Sequence, SequenceAnnotations
+from .sequences import Sequence, SequenceAnnotations, SequenceSource
 
-_VERSION = 3
+_VERSION = 4
 
 
 def save_cache(
     path: str | os.PathLike,
     data_root: str,
     sequences: list[Sequence],
+    sources: list[SequenceSource] | None,
     files: list[str],
     numbers: FrameNumbers,
 ) -> None:
@@ -39,11 +42,13 @@ def save_cache(
         path: Where to write.
         data_root: Paths are stored relative to this.
         sequences: The split.
+        sources: Where their parts are; None if the data set has no such list.
         files: Files they were read from.
         numbers: How the frames of their texts were read.
     """
     header = dict(
         version=_VERSION,
+        sources=_list_parts(sources, data_root),
         files={os.path.relpath(file, data_root): _digest(file) for file in files},
         frame_numbers=dict(choice=numbers.choice, remark=numbers.remark),
         sequences=[
@@ -80,18 +85,23 @@ def save_cache(
 
 
 def load_cache(
-    path: str | os.PathLike, data_root: str, frame_numbers: str = 'auto'
+    path: str | os.PathLike,
+    data_root: str,
+    sources: list[SequenceSource] | None,
+    frame_numbers: str = 'auto',
 ) -> list[Sequence] | None:
     """Read a split's sequences, and say how the frames of their texts were read.
 
     Args:
         path: The cache.
         data_root: Paths are relative to this.
+        sources: Where the parts of the sequences are that are to be read; None if the
+            data set has no such list.
         frame_numbers: How frames are to be read; ``auto`` takes what the cache has.
 
     Returns:
-        None if there is no cache, or if it is out of date
-        or unreadable (which is said in the log).
+        None if there is no cache, or if it is out of date, unreadable or of other
+        sequences (which is said in the log).
     """
     path = Path(path)
     if not path.is_file():
@@ -106,13 +116,23 @@ def load_cache(
     if header.get('version') != _VERSION:
         _distrust(path, 'was written by another version')
         return None
+    bare = next((s for s in sources or () if s.without_images), None)
+    if bare is not None:
+        _distrust(path, f'cannot hold sequence {bare.name}, which has no images', '')
+        return None
+    change = _find_change(header['sources'], _list_parts(sources, data_root))
+    if change:
+        _distrust(path, change)
+        return None
     for file, digest in header['files'].items():
         full = os.path.join(data_root, file)
         if not os.path.isfile(full) or _digest(full) != digest:
             _distrust(path, f'is older than {full}')
             return None
     numbers = header['frame_numbers']
-    if numbers['remark'] and frame_numbers not in ('auto', numbers['choice']):
+    # Without a remark, names and counting from 1 are the same.
+    same = () if numbers['remark'] else ('names', 'count')
+    if frame_numbers not in ('auto', numbers['choice'], *same):
         _distrust(path, f'was written with frame_numbers={numbers["choice"]!r}')
         return None
     sequences = _unpack(header['sequences'], arrays, data_root)
@@ -123,6 +143,39 @@ def load_cache(
     if numbers['remark']:
         print_log(numbers['remark'], 'current', logging.WARNING)
     return sequences
+
+
+def _list_parts(
+    sources: list[SequenceSource] | None, data_root: str
+) -> list[list] | None:
+    """List name and parts of each sequence, with paths relative to the data root."""
+    if sources is None:
+        return None
+    return [
+        [name, *(_relative(part, data_root) for part in parts)]
+        for name, *parts in map(astuple, sources)
+    ]
+
+
+def _relative(part: str | bool | None, data_root: str) -> str | bool | None:
+    return os.path.relpath(part, data_root) if isinstance(part, str) else part
+
+
+def _find_change(known: list[list] | None, found: list[list] | None) -> str:
+    """Say which sequence the cache does not have as it is; empty if there is none."""
+    if known == found:
+        return ''
+    before = {name: parts for name, *parts in known or []}
+    now = {name: parts for name, *parts in found or []}
+    for name, parts in now.items():
+        if name not in before:
+            return f'does not have sequence {name}'
+        if before[name] != parts:
+            return f'was written when sequence {name} had other files'
+    gone = next((name for name in before if name not in now), '')
+    if gone:
+        return f'has sequence {gone}, which is not there'
+    return 'has the sequences in another order'
 
 
 def _has_images(sequence: Sequence) -> bool:
@@ -177,10 +230,11 @@ def _digest(file: str) -> str:
     return hashlib.sha1(Path(file).read_bytes(), usedforsecurity=False).hexdigest()
 
 
-def _distrust(path: Path, reason: str) -> None:
+def _distrust(
+    path: Path, reason: str, remedy: str = '. Run mmfdta prepare-dataset again'
+) -> None:
     print_log(
-        f'annotation cache {path} {reason}; reading the original files instead. '
-        'Run mmfdta prepare-dataset again',
+        f'annotation cache {path} {reason}; reading the original files instead{remedy}',
         'current',
         logging.WARNING,
     )

@@ -228,11 +228,34 @@ class MOTSequenceDataset(BaseDataset):
         """
         return mot_source(folder)
 
+    def find_text(self, folder: Path) -> SequenceSource | None:
+        """Find the parts of a sequence without images, for ``text_only``.
+
+        Args:
+            folder: A folder in that of the split, in which :meth:`find_source` finds
+                no sequence.
+
+        Returns:
+            Where they are, None if the folder is not a sequence.
+        """
+        return text_source(folder, folder / 'gt' / 'gt.txt')
+
+    def is_used(self, folder: Path) -> bool:
+        """Tell whether a sequence is of use here, by its name; by default all are."""
+        return True
+
     def is_sequence(self, folder: Path) -> bool:
         """Tell whether a folder is a sequence, be it of use here or not."""
-        if self.text_only and text_source(folder) is not None:
-            return True
-        return self.find_source(folder) is not None
+        return self._find_parts(folder) is not None
+
+    def _find_parts(self, folder: Path) -> SequenceSource | None:
+        source = self.find_source(folder)
+        return self.find_text(folder) if source is None and self.text_only else source
+
+    def _find_lacking(self, folders: list[Path]) -> list[str]:
+        """Say which folders are no sequences because they have no images."""
+        unknown = [folder for folder in folders if not self.is_sequence(folder)]
+        return [why for folder in unknown if (why := lack(folder))]
 
     def sources(self) -> list[SequenceSource]:
         """List where the sequences of the split are on disk.
@@ -245,19 +268,26 @@ class MOTSequenceDataset(BaseDataset):
         """
         base = self.split_folder(self.data_root, self.split)
         folders = [base / name for name in list_folders(base)]
-        found = [self.find_source(folder) for folder in folders]
-        if self.text_only:
-            pairs = zip(found, folders, strict=True)
-            found = [source or text_source(folder) for source, folder in pairs]
+        found = [self._find_parts(folder) for folder in folders if self.is_used(folder)]
         sources = [source for source in found if source is not None]
         if not sources:
-            lacking = [why for name in list_folders(base) if (why := lack(base / name))]
+            lacking = self._find_lacking(folders)
             why = f'; {lacking[0]}' if lacking else ''
             raise FileNotFoundError(
                 f'{base}: found no sequence, expected {self.LAYOUT}{why}. Check '
                 'data_root and split.'
             )
         return sources
+
+    def known_sources(self) -> list[SequenceSource] | None:
+        """List where the sequences are, None if there is no such list.
+
+        That is so for static images, and for a split that is not there.
+        """
+        try:
+            return self.sources()
+        except (FileNotFoundError, ValueError):
+            return None
 
     def checks(
         self, depth_only: bool = False, decode: bool = False
@@ -324,9 +354,7 @@ class MOTSequenceDataset(BaseDataset):
             sources, self.frame_numbers, rule.category_map is not None
         )
         base = self.split_folder(self.data_root, self.split)
-        folders = [base / name for name in list_folders(base)]
-        unknown = [folder for folder in folders if not self.is_sequence(folder)]
-        lacking = [why for folder in unknown if (why := lack(folder))]
+        lacking = self._find_lacking([base / name for name in list_folders(base)])
         if lacking:
             remarks.append(
                 f'{lacking[0]} and is left out ({len(lacking)} such folders)'
@@ -346,7 +374,9 @@ class MOTSequenceDataset(BaseDataset):
             ValueError: At a bad line of text, or if a row has no image or could have
                 two.
         """
-        sequences = load_cache(self.cache_path, self.data_root, self.frame_numbers)
+        sequences = load_cache(
+            self.cache_path, self.data_root, self.known_sources(), self.frame_numbers
+        )
         if sequences is None:
             if self.ann_file:
                 raise FileNotFoundError(
@@ -397,9 +427,8 @@ class MOTSequenceDataset(BaseDataset):
         known = {n: str(classes[i]) for n, i in mapped.items() if i < len(classes)}
         if self.has_own_rules:
             return self.rule, known
-        try:
-            sources = self.sources()
-        except (FileNotFoundError, ValueError):  # no texts, or a cache alone
+        sources = self.known_sources()
+        if sources is None:
             return self.rule, known
         chosen = self._choose_names([source.name for source in sources])
         labels = labels_beside(
@@ -655,16 +684,17 @@ def mot_source(folder: Path) -> SequenceSource | None:
     )
 
 
-def text_source(folder: Path) -> SequenceSource | None:
+def text_source(folder: Path, text: Path) -> SequenceSource | None:
     """Point to the ground truth of a sequence whose images are not there.
 
     Args:
-        folder: The sequence's folder.
+        folder: The sequence's folder, which holds ``seqinfo.ini`` where there is one.
+        text: The ground truth.
 
     Returns:
-        None if there is no ``gt/gt.txt``, or there are images.
+        None if there is no text, or there is a folder ``img1``.
     """
-    text, seqinfo = folder / 'gt' / 'gt.txt', folder / 'seqinfo.ini'
+    seqinfo = folder / 'seqinfo.ini'
     if not text.is_file() or (folder / IMAGE_DIR).is_dir():
         return None
     return SequenceSource(

@@ -16,11 +16,11 @@ import numpy as np
 from mmdet.registry import DATASETS
 
 from mmfdta.structures.benchmarks import BENCHMARKS, Benchmark
-from mmfdta.structures.frames import half_length, list_images
+from mmfdta.structures.frames import half_length, is_image, list_images
 from mmfdta.structures.tracks import Tracks
 
 from .checking import SequenceReport, check_static_images
-from .mot_sequence import MOTSequenceDataset
+from .mot_sequence import MOTSequenceDataset, text_source
 from .pets import SEQUENCE
 from .sequences import Sequence, SequenceAnnotations, SequenceSource
 
@@ -66,12 +66,12 @@ class BFTDataset(MOTSequenceDataset):
         """Tell whether there is the archive's folder ``annotations_mot``."""
         return Path(data_root, 'annotations_mot').is_dir()
 
-    def find_source(self, folder: Path) -> SequenceSource:
+    def find_source(self, folder: Path) -> SequenceSource | None:
         """Find the parts of a sequence in either layout."""
         converted = super().find_source(folder)
-        if converted is not None:
+        if converted is not None or (self.text_only and self.find_text(folder)):
             return converted
-        text = Path(self.data_root, 'annotations_mot', self.split, f'{folder.name}.txt')
+        text = self._text_of(folder)
         return SequenceSource(
             name=folder.name,
             image_dir=str(folder),
@@ -79,6 +79,16 @@ class BFTDataset(MOTSequenceDataset):
             seqinfo_path=None,
             depth_dir=str(folder / 'depth'),
         )
+
+    def find_text(self, folder: Path) -> SequenceSource | None:
+        """Find the parts of a sequence without images in either layout."""
+        if any(map(is_image, os.listdir(folder))):
+            return None
+        return super().find_text(folder) or text_source(folder, self._text_of(folder))
+
+    def _text_of(self, folder: Path) -> Path:
+        """Return where the archive has the text of a sequence."""
+        return Path(self.data_root, 'annotations_mot', self.split, f'{folder.name}.txt')
 
 
 class HalvedDataset(MOTSequenceDataset):
@@ -148,9 +158,9 @@ class PETSDataset(HalvedDataset):
     BENCHMARK = BENCHMARKS['pets']
     SPLITS = ('train',)
 
-    def find_source(self, folder: Path) -> SequenceSource | None:
-        """Find the parts of the sequence; others, as MOT15 has them, are left out."""
-        return super().find_source(folder) if folder.name == SEQUENCE else None
+    def is_used(self, folder: Path) -> bool:
+        """Tell whether it is the sequence; others, as MOT15 has them, are left out."""
+        return folder.name == SEQUENCE
 
 
 @DATASETS.register_module()
@@ -204,15 +214,9 @@ class MOT17Dataset(HalvedDataset):
         """File name of the default annotation cache."""
         return f'{self.split}_{self.detector}_mmfdta.npz'
 
-    def find_source(self, folder: Path) -> SequenceSource | None:
-        """Find the parts of a sequence, if it is the copy to read."""
-        if not folder.name.endswith(f'-{self.detector}'):
-            return None
-        return super().find_source(folder)
-
-    def is_sequence(self, folder: Path) -> bool:
-        """Tell whether a folder is a sequence; the other copies are some, too."""
-        return super().find_source(folder) is not None
+    def is_used(self, folder: Path) -> bool:
+        """Tell whether a sequence is the copy to read."""
+        return folder.name.endswith(f'-{self.detector}')
 
 
 @DATASETS.register_module()

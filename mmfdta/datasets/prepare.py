@@ -30,6 +30,7 @@ def prepare_split(dataset: MOTSequenceDataset, coco: bool = False) -> list[str]:
         dataset.cache_path,
         dataset.data_root,
         sequences,
+        dataset.known_sources(),
         files,
         dataset.decided_numbers,
     )

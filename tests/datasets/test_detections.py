@@ -7,8 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmdet.registry import TRANSFORMS
+from PIL import Image
 
-from mmfdta.datasets import ClipIndex, MOTSequenceDataset
+from mmfdta.cli.main import main
+from mmfdta.datasets import (
+    BFTDataset,
+    ClipIndex,
+    DanceTrackDataset,
+    MOT15Dataset,
+    MOT17Dataset,
+    MOTSequenceDataset,
+    PETSDataset,
+    mot_sequence,
+)
 from mmfdta.datasets.transforms.geometry import ClipGeometry
 from mmfdta.structures.boxes import covered_shares
 
@@ -152,3 +163,94 @@ def test_ground_truth_is_enough_without_images(tmp_path: Path, make_sequence):
     assert len(bare) == 6
     with pytest.raises(FileNotFoundError, match='write a seqinfo.ini'):
         bare[ClipIndex(0, (0,), seed=(5,))]
+
+
+MOT17 = ['MOT17-02-DPM', 'MOT17-02-FRCNN', 'MOT17-02-SDP', 'MOT17-04-FRCNN']
+
+
+@pytest.mark.parametrize(
+    ('kind', 'settings', 'names', 'used'),
+    [
+        (MOT17Dataset, dict(detector='FRCNN'), MOT17, [MOT17[1], MOT17[3]]),
+        (MOT17Dataset, dict(detector='SDP'), MOT17, [MOT17[2]]),
+        (PETSDataset, {}, ['PETS09-S2L1', 'TUD-Campus'], ['PETS09-S2L1']),
+        (MOT15Dataset, {}, ['PETS09-S2L1', 'TUD-Campus'], None),
+        (BFTDataset, {}, ['bird', 'crow'], None),
+        (DanceTrackDataset, {}, ['a', 'b'], None),
+    ],
+)
+def test_ground_truth_alone_is_of_the_same_sequences(
+    tmp_path: Path, make_sequence, monkeypatch, kind, settings, names, used
+):
+    """Without images, a data set has the sequences and boxes that it has with them."""
+    folders = [make_sequence(tmp_path / 'train' / name, 3) for name in names]
+    said: list[str] = []
+    monkeypatch.setattr(mot_sequence, 'print_log', lambda text, *_: said.append(text))
+
+    def read() -> list[tuple]:
+        found = kind(str(tmp_path), 'train', text_only=True, **settings).sequences
+        return [(s.name, len(s), s.annotations.tracks.xywh.tolist()) for s in found]
+
+    with_images = read()
+    assert [name for name, *_ in with_images] == (used or names)
+    for folder in folders:
+        shutil.rmtree(folder / 'img1')
+    assert read() == with_images
+    assert not said  # of those that are not of use, nothing is missing
+
+
+def test_bft_without_images_reads_the_texts_of_its_archive(tmp_path: Path):
+    texts = tmp_path / 'annotations_mot' / 'train'
+    texts.mkdir(parents=True)
+    folder = tmp_path / 'train' / 'bird'
+    folder.mkdir(parents=True)
+    (texts / 'bird.txt').write_text('1,4,1,2,3,4,-1,-1,-1\n3,4,1,2,3,4,-1,-1,-1\n')
+    (folder / 'seqinfo.ini').write_text('[Sequence]\nimWidth=64\nimHeight=48\n')
+    settings = dict(data_root=str(tmp_path), pipeline=[dict(type='OpenBoxes')])
+    dataset = BFTDataset(**settings, text_only=True)
+    clip = dataset[ClipIndex(0, (0, 1, 2), seed=(1,))]
+    assert clip['ori_shape'] == (48, 64) and clip['gt_frames'].tolist() == [0, 2]
+    # Images are used where they are.
+    Image.new('RGB', (32, 24)).save(folder / '000001.jpg')
+    (texts / 'bird.txt').write_text('1,4,1,2,3,4,-1,-1,-1\n')
+    assert BFTDataset(**settings, text_only=True)[0]['ori_shape'] == (24, 32)
+
+
+def test_a_cache_does_not_leave_out_what_has_no_images(tmp_path: Path, make_sequence):
+    make_sequence(tmp_path / 'train' / 'a', 3)
+    shutil.rmtree(make_sequence(tmp_path / 'train' / 'b', 3) / 'img1')
+    assert main(['prepare-dataset', 'mot', str(tmp_path)]) == 0
+    for text_only, expected in ((True, ['a', 'b']), (False, ['a'])):
+        dataset = MOTSequenceDataset(str(tmp_path), text_only=text_only)
+        assert [s.name for s in dataset.sequences] == expected
+
+
+def test_a_cache_of_another_data_set_in_the_folder_is_not_used(
+    tmp_path: Path, make_sequence
+):
+    for name in ('PETS09-S2L1', 'TUD-Campus'):
+        make_sequence(tmp_path / 'train' / name, 3)
+    assert main(['prepare-dataset', 'mot15', str(tmp_path)]) == 0
+    (sequence,) = PETSDataset(str(tmp_path), 'train').sequences
+    assert sequence.name == 'PETS09-S2L1'
+
+
+def test_boxes_are_in_the_pixels_of_the_image_whatever_seqinfo_says(
+    tmp_path: Path, make_sequence
+):
+    """As for a clip with pixels."""
+    folder = make_sequence(tmp_path / 'train' / 'walk', 3)
+    (folder / 'seqinfo.ini').write_text('[Sequence]\nimWidth=1920\nimHeight=1080\n')
+    sizes = {}
+    for step in ('OpenClip', 'OpenBoxes'):
+        dataset = MOTSequenceDataset(str(tmp_path), pipeline=[dict(type=step)])
+        sizes[step] = dataset[ClipIndex(0, (1, 2), seed=(1,))]['ori_shape']
+    assert sizes == dict(OpenClip=(48, 64), OpenBoxes=(48, 64))
+    # Without a readable image nothing else says it.
+    (folder / 'img1' / '000003.jpg').write_text('no image')
+    opened = dataset[ClipIndex(0, (2,), seed=(1,))]
+    assert opened['ori_shape'] == (1080, 1920)
+    (folder / 'seqinfo.ini').unlink()
+    (folder / 'img1' / '000001.jpg').write_text('no image')
+    with pytest.raises(OSError, match='000001.jpg: not an image'):
+        MOTSequenceDataset(str(tmp_path), pipeline=[dict(type='OpenBoxes')])[0]

@@ -23,7 +23,8 @@ _COVERED = 0.5
 class OpenBoxes(BaseTransform):
     """Take the place of ``OpenClip`` where no pixel is wanted.
 
-    The size of a frame is what ``seqinfo.ini`` says, else that of the first image.
+    The size of a frame is that of the first image. Where there is none, or it cannot be
+    read, ``seqinfo.ini`` says it.
     The clip has images of no pixels, so that everything after it takes it.
     """
 
@@ -32,6 +33,7 @@ class OpenBoxes(BaseTransform):
 
         Raises:
             FileNotFoundError: If nothing says how large a frame is.
+            OSError: If only an image could say it, and cannot be read.
         """
         shape = _frame_size(results['img_paths'][0])
         results['ori_shape'] = results['img_shape'] = shape
@@ -43,18 +45,19 @@ class OpenBoxes(BaseTransform):
 @lru_cache(maxsize=4096)
 def _frame_size(path: str) -> tuple[int, int]:
     """Find (H, W) of the frames of a sequence, given the path of one."""
-    ini = Path(path).parent.parent / 'seqinfo.ini'
-    if ini.is_file():
-        info = read_seqinfo(ini)
-        if info.height and info.width:
-            return info.height, info.width
     try:
         return read_image_size(path)
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f'{ini}: found neither imWidth and imHeight there nor the image {path}, '
-            'but the size of a frame is needed; write a seqinfo.ini'
-        ) from None
+    except OSError as error:
+        ini = Path(path).parent.parent / 'seqinfo.ini'
+        info = read_seqinfo(ini if ini.is_file() else None)
+        if info.height and info.width:
+            return info.height, info.width
+        if not isinstance(error, FileNotFoundError):
+            raise
+    raise FileNotFoundError(
+        f'{ini}: found neither imWidth and imHeight there nor the image {path}, '
+        'but the size of a frame is needed; write a seqinfo.ini'
+    )
 
 
 @TRANSFORMS.register_module()
