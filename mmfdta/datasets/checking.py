@@ -20,6 +20,7 @@ from mmfdta.structures.frames import (
     IMAGE_DIR,
     FrameNumbers,
     SequenceFrames,
+    complete_frames,
     decide_frame_numbers,
     list_images,
     number_images,
@@ -125,7 +126,7 @@ def check_numbers(
     Returns:
         The reading under which the fewest rows are without an image, if none fits.
     """
-    texts = []
+    found, scanned = [], []
     for source in sources:
         if source.gt_path is None:
             continue
@@ -134,7 +135,10 @@ def check_numbers(
             text = scan_mot_text(source.gt_path, first_frame=0)
         except (OSError, ValueError):
             continue
-        texts.append((frames, text.select(~text.degenerate)))
+        found.append(frames)
+        scanned.append(text.select(~text.degenerate))
+    known = complete_frames(list(zip(found, scanned, strict=True)), frame_numbers)
+    texts = list(zip(known, scanned, strict=True))
     try:
         numbers = decide_frame_numbers(texts, frame_numbers)
     except ValueError as error:
@@ -177,7 +181,7 @@ def check_sequence(
     """
     report = SequenceReport(source.name)
     try:
-        frames = _read_frames(source, any_names, report)
+        frames = _read_frames(source, any_names, numbers, report)
     except FileNotFoundError as error:
         report.add_error(error)
         return report
@@ -243,7 +247,10 @@ def is_cut_off(path: str) -> bool:
 
 
 def _read_frames(
-    source: SequenceSource, any_names: bool, report: SequenceReport
+    source: SequenceSource,
+    any_names: bool,
+    numbers: FrameNumbers,
+    report: SequenceReport,
 ) -> SequenceFrames:
     """List the images, also if they cannot be numbered or ``seqinfo.ini`` not be read.
 
@@ -251,17 +258,20 @@ def _read_frames(
         FileNotFoundError: If there are no images.
     """
     try:
-        frames = source.read_frames(any_names)
+        known, text = source.read_frames(any_names), None
+        if known is None and source.gt_path is not None:
+            text = scan_mot_text(source.gt_path, first_frame=0)
+        (frames,) = complete_frames([(known, text)], numbers.choice)
     except ValueError as error:
         report.add_error(error)
     else:
         _check_names(frames, report)
         return frames
     names = tuple(list_images(source.image_dir))
-    numbers = None
+    in_names = None
     with contextlib.suppress(ValueError):
-        numbers = number_images(names, source.image_dir)
-    return SequenceFrames(source.image_dir, len(names), names, numbers)
+        in_names = number_images(names, source.image_dir)
+    return SequenceFrames(source.image_dir, len(names), names, in_names)
 
 
 def _check_names(frames: SequenceFrames, report: SequenceReport) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from mmfdta.structures.frames import (
     FrameNumbers,
     SequenceFrames,
+    complete_frames,
     decide_frame_numbers,
     find_image_dir,
     read_seqinfo,
@@ -66,12 +67,15 @@ class SequenceSource:
     depth_dir: str
     without_images: bool = False
 
-    def read_frames(self, allow_mixed: bool = False) -> SequenceFrames:
+    def read_frames(self, allow_mixed: bool = False) -> SequenceFrames | None:
         """List the images and number them as ``seqinfo.ini`` and their names say.
 
         Args:
             allow_mixed: Names of several kinds carry no numbers, instead of being
                 refused.
+
+        Returns:
+            None if there are no images and only the text says how many there were.
 
         Raises:
             FileNotFoundError: If there are no images.
@@ -80,13 +84,9 @@ class SequenceSource:
         """
         info = read_seqinfo(self.seqinfo_path)
         if self.without_images:
-            length = info.length
-            if length is None and self.gt_path is not None:
-                text = scan_mot_text(self.gt_path, first_frame=0)
-                length = int(text.tracks.frame.max(initial=0))
-            return SequenceFrames.of_length(
-                self.seqinfo_path or self.gt_path or '', length or 0
-            )
+            if not info.length:
+                return None
+            return SequenceFrames.of_length(self.seqinfo_path or '', info.length)
         if self.seqinfo_path is not None and not os.path.isdir(self.image_dir):
             find_image_dir(Path(self.seqinfo_path).parent, info)  # names a wrong imDir
         return SequenceFrames.of_images(self.image_dir, info, allow_mixed)
@@ -369,8 +369,9 @@ def read_sequences(
     """
     remarks: list[str] = []
     any_names = frame_numbers.startswith('count')
-    frames = [source.read_frames(any_names) for source in sources]
+    found = [source.read_frames(any_names) for source in sources]
     texts = [_read_text(source, remarks) for source in sources]
+    frames = complete_frames(list(zip(found, texts, strict=True)), frame_numbers)
     odd = [str(text.no_class) for text in texts if text and text.no_class]
     if odd and by_class:
         raise ValueError(f'{odd[0]}, but category_map or the benchmark needs one')

@@ -534,6 +534,37 @@ def find_frames(
     return SequenceFrames.of_length(folder, info.length) if info.length else None
 
 
+def length_of_text(frame: np.ndarray, from_zero: bool) -> int:
+    """Return the length of a sequence of which only a text is known.
+
+    Args:
+        frame: int (R,), frames in the text.
+        from_zero: Texts count from 0; one does so for all that are read together.
+
+    Returns:
+        The place of the last frame, counted from 1; 1 for a text without rows.
+    """
+    return int(frame.max(initial=1 - from_zero)) + from_zero
+
+
+def complete_frames(
+    known: SequenceOf[tuple[SequenceFrames | None, ScannedText | None]],
+    choice: str = 'auto',
+) -> list[SequenceFrames]:
+    """Let sequences of unknown length end with the last frame of their texts.
+
+    Args:
+        known: What is known of the frames of each sequence, and its text.
+        choice: How frames are read, see :func:`decide_frame_numbers`.
+    """
+    frames = [np.zeros(0, int) if t is None else t.tracks.frame for _, t in known]
+    from_zero = choice == 'count0' or any((frame == 0).any() for frame in frames)
+    return [
+        found or SequenceFrames.of_length('', length_of_text(frame, from_zero))
+        for (found, _), frame in zip(known, frames, strict=True)
+    ]
+
+
 # The rule
 
 

@@ -18,6 +18,8 @@ from PIL import Image
 from mmfdta.cli.main import main
 from mmfdta.datasets import ClipIndex, MOTSequenceDataset, cache, mot_sequence
 from mmfdta.datasets.mot_sequence import mot_source
+from mmfdta.evaluation.numbering import ScannedSequence, number_sequences
+from mmfdta.structures.mot_text import scan_mot_text
 
 PATTERN = '{:06d}.jpg'
 
@@ -213,6 +215,12 @@ def test_a_cache_of_another_reading_is_not_used(
         MOTSequenceDataset(
             root, frame_numbers='names', ann_file=str(cache_of(tmp_path))
         )
+    # A text from 0 without a box in frame 0 also fits images from 1: it takes a choice.
+    write(tmp_path / 'zero' / 's', range(1, 11), from_zero, keep=slice(1, None))
+    zero = dict(data_root=root, split='zero')
+    assert main(['prepare-dataset', 'mot', root, '--splits', 'zero']) == 0
+    assert find_misplaced(MOTSequenceDataset(**zero))
+    assert not find_misplaced(MOTSequenceDataset(**zero, frame_numbers='count0'))
     # Where both readings are the same, each may use it.
     write(tmp_path / 'val' / 's', range(1, 4), by_name)
     assert main(['prepare-dataset', 'mot', root, '--splits', 'val']) == 0
@@ -265,6 +273,53 @@ def test_a_cache_of_other_images_is_not_used(tmp_path: Path, change: Callable) -
             results.append(str(error))
         cache_of(tmp_path).unlink(missing_ok=True)
     assert results[0] == results[1]
+
+
+def _add_sequence(split: Path) -> None:
+    write(split / 'a2', range(1, 4), by_name)
+
+
+def _remove_sequence(split: Path) -> None:
+    shutil.rmtree(split / 'b')
+
+
+def _add_text(split: Path) -> None:
+    (split / 'b' / 'gt').mkdir()
+    (split / 'b' / 'gt' / 'gt.txt').write_text('2,2,1,2,3,4\n')
+
+
+def _add_seqinfo(split: Path) -> None:
+    (split / 'b' / 'seqinfo.ini').write_text('[Sequence]\nframeRate=7\n')
+
+
+@pytest.mark.parametrize(
+    'change', [_add_sequence, _remove_sequence, _add_text, _add_seqinfo]
+)
+def test_a_cache_of_other_sequences_is_not_used(
+    tmp_path: Path, said: list[str], change: Callable
+) -> None:
+    """What is read is what is there, as without a cache."""
+    write(tmp_path / 'train' / 'a', range(1, 4), by_name)
+    write(tmp_path / 'train' / 'b', range(1, 4))
+
+    def read() -> list[tuple]:
+        return [
+            (
+                s.name,
+                s.frame_rate,
+                s.annotations and s.annotations.tracks.frame.tolist(),
+            )
+            for s in MOTSequenceDataset(str(tmp_path), test_mode=True).sequences
+        ]
+
+    assert main(['prepare-dataset', 'mot', str(tmp_path)]) == 0
+    before = read()
+    assert not said
+    change(tmp_path / 'train')
+    cached = read()
+    assert len(said) == 1 and 'Run mmfdta prepare-dataset again' in said[0]
+    cache_of(tmp_path).unlink()
+    assert before != cached == read()
 
 
 def test_one_reading_holds_for_the_split(tmp_path: Path) -> None:
@@ -433,6 +488,41 @@ def test_images_count_whatever_seqinfo_says(
     assert len(dataset) == 5 and not find_misplaced(dataset)
     assert len(said) == bool(remark)
     assert all(remark in line for line in said)
+
+
+@pytest.mark.parametrize('first', [0, 1])
+@pytest.mark.parametrize('choice', ['auto', 'count'])
+def test_texts_alone_are_as_long_as_evaluation_takes_them(
+    tmp_path: Path, first: int, choice: str
+) -> None:
+    """Where one text of a split has a frame 0, all of them count from 0."""
+    count = from_one if first else from_zero
+    write(tmp_path / 'train' / 'a', range(1, 11), count)
+    write(tmp_path / 'train' / 'b', range(1, 7), count, keep=slice(3, 6))
+    texts = []
+    for name in ('a', 'b'):
+        folder = tmp_path / 'train' / name
+        shutil.rmtree(folder / 'img1')
+        text = scan_mot_text(folder / 'gt' / 'gt.txt', first_frame=0)
+        texts.append(ScannedSequence(name, text, text))
+    dataset = MOTSequenceDataset(str(tmp_path), text_only=True, frame_numbers=choice)
+    assert not find_misplaced(dataset)
+    scored, _ = number_sequences(texts)
+    for ours, theirs in zip(dataset.sequences, scored, strict=True):
+        assert len(ours) == theirs.num_frames
+        assert ours.annotations.tracks.frame.tolist() == theirs.gt.frame.tolist()
+    for check in dataset.checks():
+        assert not [f for f in check().findings if 'has no image' in f.message]
+
+
+def test_a_text_alone_is_counted_from_0_if_asked_to(tmp_path: Path) -> None:
+    """Its frame 0 has no box, which only the user knows."""
+    folder = write(tmp_path / 'train' / 'a', range(1, 11), from_zero, keep=slice(1, 10))
+    shutil.rmtree(folder / 'img1')
+    settings = dict(data_root=str(tmp_path), text_only=True)
+    dataset = MOTSequenceDataset(**settings, frame_numbers='count0')
+    assert len(dataset) == 10 and not find_misplaced(dataset)
+    assert len(MOTSequenceDataset(**settings)) == 9
 
 
 @pytest.mark.parametrize('seqinfo', ['', '[Sequence]\nimDir=frames\n'])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmfdta.structures.frames import (
     SequenceFrames,
+    complete_frames,
     decide_frame_numbers,
     find_frames,
 )
@@ -144,10 +145,8 @@ class TextDetections(BaseDetector):
                 )
             text = scan_mot_text(path, first_frame=0)
             text.require()
-            frames = find_frames(folder, allow_mixed=True)
-            if frames is None:
-                last = int(text.tracks.frame.max(initial=0))
-                frames = SequenceFrames.of_length(folder, last)
+            known = find_frames(folder, allow_mixed=True)
+            (frames,) = complete_frames([(known, text)], self.frame_numbers)
             decided = decide_frame_numbers([(frames, text)], self.frame_numbers)
             tracks, keep = text.tracks, ~text.degenerate
             label = np.zeros(len(tracks), dtype=np.int64)

@@ -93,6 +93,21 @@ def test_halves_of_a_sequence_without_images_have_their_own_rows(tmp_path, half)
         assert found.pred_instances.bboxes[0, :2].tolist() == expected[:2].tolist()
 
 
+@pytest.mark.parametrize('first', [0, 1])
+def test_text_alone_counts_from_0_or_1(tmp_path: Path, first: int):
+    folder = tmp_path / 'walk'
+    (folder / 'det').mkdir(parents=True)
+    (folder / 'det' / 'det.txt').write_text(
+        ''.join(f'{first + n},-1,{10 * n},20,30,40,1\n' for n in range(3))
+    )
+    detector = TextDetections()
+    for place in range(3):
+        meta = dict(img_path=f'{folder}/img1/{place + 1:08d}.jpg', frame_id=place)
+        frame = DetDataSample(metainfo=dict(meta, sequence='walk'))
+        (found,) = detector.predict(torch.zeros(1, 3, 0, 0), [frame])
+        assert found.pred_instances.bboxes[:, 0].tolist() == [10 * place]
+
+
 def test_a_frame_that_is_not_in_its_sequence_is_named(folder: Path):
     detector = TextDetections()
     with pytest.raises(
