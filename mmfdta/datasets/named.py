@@ -5,6 +5,7 @@ Every class reads the data set as it unpacks; nothing has to be moved, renamed o
 converted.
 """
 
+import codecs
 import json
 import os
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from mmfdta.structures.tracks import Tracks
 from .checking import SequenceReport, check_static_images
 from .mot_sequence import MOTSequenceDataset, text_source
 from .pets import SEQUENCE
-from .sequences import Sequence, SequenceAnnotations, SequenceSource
+from .sequences import RowRule, Sequence, SequenceAnnotations, SequenceSource
 
 
 @DATASETS.register_module()
@@ -227,7 +228,7 @@ class CrowdHumanClipDataset(MOTSequenceDataset):
     ``CrowdHuman_<split>/Images/``. Full boxes (``fbox``) of persons are used;
     masks and boxes to ignore are not. No box is the same person as another, so
     identities count through the split. EXIF orientation is ignored, as the
-    annotation does.
+    annotation does. There is no column 8, and so no ``category_map``.
     """
 
     BENCHMARK = Benchmark('crowdhuman', 'CrowdHuman', ('person',))
@@ -264,6 +265,19 @@ class CrowdHumanClipDataset(MOTSequenceDataset):
             'for sequences, and CrowdHuman trains without depth'
         )
 
+    def find_class_rule(self) -> tuple[RowRule, dict[int, str]]:
+        """Return the rule of one class.
+
+        Raises:
+            ValueError: If a ``category_map`` is given.
+        """
+        if self.rule.category_map is not None:
+            raise ValueError(
+                f'{self.data_root}: found category_map (--classes) for CrowdHuman, '
+                'which has persons only and no column 8; leave it out'
+            )
+        return super().find_class_rule()
+
     def read_sequences(self) -> tuple[list[Sequence], list[str], list[str]]:
         """Read every image of the split.
 
@@ -271,6 +285,7 @@ class CrowdHumanClipDataset(MOTSequenceDataset):
             One static sequence an
             image in the order of the file; remarks; the annotation file.
         """
+        self.find_class_rule()
         path = str(self.annotation_file(self.data_root, self.split))
         folder = find_image_folder(self.data_root, self.split)
         names = {os.path.splitext(name)[0]: name for name in list_images(folder)}
@@ -313,6 +328,7 @@ class CrowdHumanClipDataset(MOTSequenceDataset):
         """List one check: the split as if it were one sequence."""
         if depth_only:
             self.sources()
+        self.find_class_rule()
         name = f'{self.BENCHMARK.title} {self.split}'
         return [partial(check_static_images, name, self.read_sequences, decode)]
 
@@ -352,31 +368,50 @@ def read_odgt(path: str) -> list[tuple[int, dict]]:
         path: The file.
 
     Returns:
-        Line number and record.
+        Line number and record, whose ``gtboxes`` is a list of dicts; IDs differ.
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: At a line that is not a record; names file and line.
+        ValueError: If the file holds no record, at a line that is not a record, or
+            if two are of one image; names file and line.
     """
     try:
-        text = Path(path).read_text(encoding='utf-8')
+        data = Path(path).read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(
             f'{path}: no such file, expected the annotations of CrowdHuman'
         ) from None
     records = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    first: dict[str, int] = {}
+    # Not splitlines: text in a record may hold other ends of lines.
+    lines = data.removeprefix(codecs.BOM_UTF8).split(b'\n')
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
+            record = json.loads(line.decode('utf-8'))
+        except ValueError as error:
             raise ValueError(
                 f'{path}:{number}: expected one JSON record per line, found: {error}'
             ) from None
         if not isinstance(record, dict) or not {'ID', 'gtboxes'} <= record.keys():
             raise ValueError(f'{path}:{number}: expected a record with ID and gtboxes')
+        name, boxes = record['ID'], record['gtboxes']
+        if not isinstance(name, str):
+            raise ValueError(f'{path}:{number}: found ID {name!r}, expected text')
+        if not isinstance(boxes, list) or not all(isinstance(b, dict) for b in boxes):
+            raise ValueError(
+                f'{path}:{number}: found gtboxes of {name} that are no list of boxes '
+                'such as {"tag": "person", "fbox": [x, y, w, h]}'
+            )
+        if first.setdefault(name, number) != number:
+            raise ValueError(
+                f'{path}:{number}: found ID {name} again (first on line '
+                f'{first[name]}), expected one record for each image'
+            )
         records.append((number, record))
+    if not records:
+        raise ValueError(f'{path}: holds no record, expected one per line')
     return records
 
 
@@ -392,12 +427,12 @@ def person_boxes(record: dict, place: str) -> tuple[np.ndarray, int]:
         skipped because their width or height is not positive.
 
     Raises:
-        ValueError: If a box is not four finite numbers.
+        ValueError: If a box is not four finite numbers, or ``extra`` no dict.
     """
     boxes = [
         box.get('fbox')
         for box in record['gtboxes']
-        if box.get('tag') == 'person' and not box.get('extra', {}).get('ignore', 0)
+        if box.get('tag') == 'person' and not _is_ignored(box, place)
     ]
     try:
         table = np.array(boxes, dtype=np.float64).reshape(len(boxes), 4)
@@ -409,3 +444,13 @@ def person_boxes(record: dict, place: str) -> tuple[np.ndarray, int]:
         )
     positive = (table[:, 2:] > 0).all(axis=1)
     return table[positive], int((~positive).sum())
+
+
+def _is_ignored(box: dict, place: str) -> bool:
+    extra = box.get('extra') or {}
+    if not isinstance(extra, dict):
+        raise ValueError(
+            f'{place}: found a person whose extra is {extra!r}, expected such as '
+            '{"ignore": 0}'
+        )
+    return bool(extra.get('ignore', 0))

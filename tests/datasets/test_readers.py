@@ -221,16 +221,67 @@ def test_crowdhuman(crowdhuman):
         ('{"ID": "x"}', r'odgt:4: expected a record with ID and gtboxes'),
         ('{"ID": "x", "gtboxes": []}', r'odgt:4: no image x.jpg'),
         (
-            '{"ID": "1066,7", "gtboxes": [{"tag": "person", "fbox": [1, 2, 3]}]}',
+            '{"ID": "new", "gtboxes": [{"tag": "person", "fbox": [1, 2, 3]}]}',
             r'odgt:4: found a person whose fbox',
         ),
+        (
+            '{"ID": "new", "gtboxes": [{"tag": "person", "extra": "no"}]}',
+            r"odgt:4: found a person whose extra is 'no'",
+        ),
+        ('{"ID": 3, "gtboxes": []}', 'odgt:4: found ID 3, expected text'),
+        ('{"ID": "new", "gtboxes": null}', 'odgt:4: found gtboxes of new that are no'),
+        ('{"ID": "new", "gtboxes": ["x"]}', 'odgt:4: found gtboxes of new that are no'),
+        ('{"ID": "new", "gtboxes": {}}', 'odgt:4: found gtboxes of new that are no'),
+        ('[]', 'odgt:4: expected a record with ID and gtboxes'),
+        ('"\xe9"', "odgt:4: expected one JSON record .*can't decode"),
+        ('{"ID": "1066,7", "gtboxes": []}', r'odgt:4: found ID 1066,7 again .*line 3'),
     ],
 )
 def test_crowdhuman_bad_lines(crowdhuman, line, message):
+    Image.new('RGB', (60, 40)).save(crowdhuman / 'Images' / 'new.jpg')
     path = crowdhuman / 'annotation_train.odgt'
-    path.write_text(path.read_text() + line + '\n')
+    path.write_bytes(path.read_bytes() + line.encode('latin-1') + b'\n')
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         CrowdHumanClipDataset(str(crowdhuman), 'train')
+
+
+def test_crowdhuman_as_other_programs_write_json_lines(crowdhuman):
+    """With a byte order mark, other ends of lines, also in text, and null."""
+    path = crowdhuman / 'annotation_train.odgt'
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    expected = CrowdHumanClipDataset(str(crowdhuman), 'train').sequences
+    records[0]['gtboxes'][0]['extra'] = None
+    records[1]['note'] = 'one\u2028two\x85three'
+    lines = [json.dumps(record, ensure_ascii=False) for record in records]
+    path.write_bytes('\r\n'.join([*lines, '']).encode('utf-8-sig'))
+    found = CrowdHumanClipDataset(str(crowdhuman), 'train').sequences
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.name == theirs.name
+        boxes = [s.annotations.tracks.xywh.tolist() for s in (ours, theirs)]
+        assert boxes[0] == boxes[1]
+
+
+def test_crowdhuman_without_records_is_an_error(crowdhuman, capsys):
+    (crowdhuman / 'annotation_train.odgt').write_text('\n')
+    assert main(['check-data', 'crowdhuman', str(crowdhuman)]) == 1
+    assert 'annotation_train.odgt: holds no record' in capsys.readouterr().out
+    assert prepare(['crowdhuman', str(crowdhuman)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'annotation_train.odgt: holds no record' in line
+
+
+@pytest.mark.parametrize('command', ['check-data', 'prepare-dataset'])
+def test_crowdhuman_has_no_classes_to_choose(crowdhuman, capsys, command):
+    """A map of column 8 would leave every person out."""
+    options = ['--coco'] if command == 'prepare-dataset' else []
+    arguments = ['crowdhuman', str(crowdhuman), *options]
+    assert main([command, *arguments, '--classes', 'person=1']) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'found category_map (--classes) for CrowdHuman' in line
+    assert not (crowdhuman / 'annotations').exists()
+    assert main([command, *arguments]) == 0
+    with pytest.raises(ValueError, match='found category_map'):
+        CrowdHumanClipDataset(str(crowdhuman), 'train', category_map={1: 0})
 
 
 def test_several_classes_by_column_8(tmp_path, make_sequence):
