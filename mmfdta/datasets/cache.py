@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import zipfile
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -152,13 +151,20 @@ def _list_parts(
     if sources is None:
         return None
     return [
-        [name, *(_relative(part, data_root) for part in parts)]
-        for name, *parts in map(astuple, sources)
+        [
+            source.name,
+            *(
+                None if part is None else os.path.relpath(part, data_root)
+                for part in (
+                    source.image_dir,
+                    source.gt_path,
+                    source.seqinfo_path,
+                    source.depth_dir,
+                )
+            ),
+        ]
+        for source in sources
     ]
-
-
-def _relative(part: str | bool | None, data_root: str) -> str | bool | None:
-    return os.path.relpath(part, data_root) if isinstance(part, str) else part
 
 
 def _find_change(known: list[list] | None, found: list[list] | None) -> str:

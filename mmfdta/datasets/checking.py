@@ -326,7 +326,7 @@ def _check_sizes(
 def _check_seqinfo(
     source: SequenceSource, names: list[str], shapes: Shapes, report: SequenceReport
 ) -> None:
-    if source.seqinfo_path is None:
+    if source.seqinfo_path is None or source.without_images:
         return
     try:
         info = read_seqinfo(source.seqinfo_path)

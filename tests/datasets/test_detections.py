@@ -188,8 +188,12 @@ def test_ground_truth_alone_is_of_the_same_sequences(
     monkeypatch.setattr(mot_sequence, 'print_log', lambda text, *_: said.append(text))
 
     def read() -> list[tuple]:
-        found = kind(str(tmp_path), 'train', text_only=True, **settings).sequences
-        return [(s.name, len(s), s.annotations.tracks.xywh.tolist()) for s in found]
+        dataset = kind(str(tmp_path), 'train', text_only=True, **settings)
+        assert not sum(check().count('error') for check in dataset.checks())
+        return [
+            (s.name, len(s), s.annotations.tracks.xywh.tolist())
+            for s in dataset.sequences
+        ]
 
     with_images = read()
     assert [name for name, *_ in with_images] == (used or names)
