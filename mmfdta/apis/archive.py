@@ -21,12 +21,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from mmfdta.structures import locks
 from mmfdta.structures.frames import is_image
-from mmfdta.utils.addresses import without_password
+from mmfdta.utils.addresses import local_path, without_password
 from mmfdta.utils.logs import say
 from mmfdta.utils.processes import divide_evenly
 from mmfdta.version import __version__
@@ -546,22 +544,15 @@ def _digest(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _local(source: str) -> str | None:
-    """Path of a source; None of an address."""
-    if source.lower().startswith('file://'):
-        return url2pathname(urlsplit(source).path)
-    return None if '://' in source else source
-
-
 def _key(source: str) -> str:
     """Name a source alike, however and from wherever it is named."""
-    path = _local(source)
+    path = local_path(source)
     return without_password(source) if path is None else os.path.abspath(path)
 
 
 def source_state(source: str) -> tuple[int | None, int | None]:
     """Bytes of a source, and when it was changed; of images: all, and the last."""
-    path = _local(source)
+    path = local_path(source)
     if path is None:
         return None, None
     if os.path.isfile(path):

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from mmfdta.structures.frames import IMAGE_DIR, natural_key
+from mmfdta.utils.addresses import local_path
 
 from .sources.image_files import SUFFIXES
 
@@ -139,14 +140,15 @@ def refuse_replacing(
     """Refuse results that would take the place of what they are made of.
 
     Args:
-        sources: What is read; what is no file cannot be replaced.
+        sources: What is read, also as ``file://``; what is no file cannot be replaced.
         files: What would be written.
         kind: What a source is, for the message.
 
     Raises:
         ValueError: If a file is a source.
     """
-    present = {_identify(source) for source in sources if os.path.isfile(source)}
+    paths = [local_path(os.fspath(source)) for source in sources]
+    present = {_identify(path) for path in paths if path and os.path.isfile(path)}
     for file in files:
         if os.path.exists(file) and _identify(file) in present:
             raise ValueError(

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 from mmfdta.checkpoints.published import (
     PUBLISHED,
@@ -25,6 +24,7 @@ from mmfdta.checkpoints.published import (
 )
 from mmfdta.structures.benchmarks import BENCHMARKS
 from mmfdta.structures.whole_files import open_whole
+from mmfdta.utils.addresses import local_path
 
 from .downloads import DownloadError, Wanted, check_file, download, is_current
 from .progress import say_bytes
@@ -62,11 +62,11 @@ def find_checkpoint(
         text = (config or {}).get('checkpoint')
     if not text:
         raise ValueError('no checkpoint is named')
-    path, text = Path(text), str(text)
-    if text.startswith('file://'):
-        path = Path(url2pathname(unquote(urlsplit(text).path)))
-    elif '://' in text:
+    text = str(text)
+    local = local_path(text)
+    if local is None:
         return _find_address(text, progress)
+    path = Path(local)
     if path.is_file():
         return path
     if text in PUBLISHED:

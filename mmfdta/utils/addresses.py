@@ -1,7 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Addresses in messages."""
+"""Addresses: what they name on this machine, and how messages show them."""
 
 import re
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 
 def without_password(address: str) -> str:
@@ -11,3 +13,18 @@ def without_password(address: str) -> str:
         address: Such as ``rtsp://name:password@host/path``. A password may hold ``@``.
     """
     return re.sub(r'://[^/]*@', '://', address)
+
+
+def local_path(source: str) -> str | None:
+    """Find the path that a source has on this machine.
+
+    Args:
+        source: A path, or an address such as ``file:///videos/a.mp4`` or
+            ``https://host/a.mp4``.
+
+    Returns:
+        The path; None if it is an address of something else.
+    """
+    if source.lower().startswith('file://'):
+        return url2pathname(urlsplit(source).path)
+    return None if '://' in source else source

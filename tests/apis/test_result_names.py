@@ -45,13 +45,14 @@ def test_sources_that_are_called_alike_keep_apart():
 
 
 def test_a_video_is_not_replaced_by_its_result(tmp_path):
-    video = tmp_path / 'v.mp4'
+    video = tmp_path / 'v 1.mp4'
     video.touch()
     (tmp_path / 'link.mp4').symlink_to(video)
-    refuse_replacing([str(video)], [tmp_path / 'other.mp4'])
-    for name in ('v.mp4', 'link.mp4'):
-        with pytest.raises(ValueError, match='would replace'):
-            refuse_replacing(['0', str(video)], [tmp_path / name])
+    for source in (str(video), video.as_uri()):
+        refuse_replacing([source], [tmp_path / 'other.mp4'])
+        for name in ('v 1.mp4', 'link.mp4'):
+            with pytest.raises(ValueError, match='would replace'):
+                refuse_replacing(['0', source], [tmp_path / name])
 
 
 def test_sources_that_are_called_alike_take_the_first_number_that_is_free():

@@ -114,6 +114,7 @@ def test_tracks_are_counted_by_class(command, toys, capsys):
         (['v.mp4', '--out', 'x.gif'], 'cannot tell what to write to x.gif'),
         (['v.mp4', '--out', 'v.mp4'], 'v.mp4: the result would replace'),
         (['v.mp4', 'v_tracks.mp4'], 'v_tracks.mp4: the result would replace'),
+        (['{uri}/v.mp4', '--out', 'v.mp4'], 'v.mp4: the result would replace'),
         (['v.mp4', '--out-dir', 'weights.pth'], 'weights.pth is a file, no folder'),
         (['v.mp4', '--formats', 'exe'], 'exe'),
         (['weights.pth'], 'weights.pth'),
@@ -128,11 +129,23 @@ def test_what_cannot_be_is_refused_before_anything_is_loaded(
     before = toys.video('v.mp4', 3).read_bytes()
     (toys.folder / 'v_tracks.mp4').write_bytes(before)
     config = [] if '--config' in arguments else ['--config=config.py']
+    arguments = [text.replace('{uri}', toys.folder.as_uri()) for text in arguments]
     assert main(['track', *arguments, *config]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith('mmfdta track: ') and message in line
     for name in ('v.mp4', 'v_tracks.mp4'):
         assert (toys.folder / name).read_bytes() == before
+
+
+def test_an_address_of_a_file_is_not_replaced_in_an_archive(command, toys, capsys):
+    (toys.folder / 'o').mkdir()
+    video = toys.video('o/v_tracks.mp4', 3)
+    before = video.read_bytes()
+    toys.video('v.mp4', 3)
+    assert command('v.mp4', video.as_uri(), '--out-dir', 'o') == 1
+    *_, line = capsys.readouterr().err.splitlines()
+    assert 'v_tracks.mp4: the result would replace' in line
+    assert video.read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 # Copyright (c) mmfdta authors.
-"""Addresses in messages."""
+"""Addresses: what they name on this machine, and how messages show them."""
 
 import pytest
 
-from mmfdta.utils.addresses import without_password
+from mmfdta.utils.addresses import local_path, without_password
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,10 @@ from mmfdta.utils.addresses import without_password
 )
 def test_nothing_of_a_password_is_shown(address, shown):
     assert without_password(address) == shown
+
+
+def test_a_path_and_its_address_name_one_file(tmp_path):
+    path = tmp_path / 'ä 100%25 #1?.mp4'
+    assert local_path(str(path)) == local_path(path.as_uri()) == str(path)
+    assert local_path(path.as_uri().replace('file:', 'FILE:')) == str(path)
+    assert local_path('rtsp://host/a.mp4') is None

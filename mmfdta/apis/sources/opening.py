@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import numpy as np
 
@@ -27,7 +26,7 @@ from mmfdta.structures.frames import (
     read_seqinfo,
     without_thumbnails,
 )
-from mmfdta.utils.addresses import without_password
+from mmfdta.utils.addresses import local_path, without_password
 
 from .base import FrameSource, SourceOptions
 from .camera import CameraSource
@@ -60,8 +59,7 @@ def open_source(source: Source, options: SourceOptions | None = None) -> FrameSo
     text = os.fspath(source) if isinstance(source, os.PathLike) else str(source)
     if text == '-':
         return VideoSource(None, 'standard input', options)
-    if text.lower().startswith('file://'):
-        text = url2pathname(urlsplit(text).path)
+    text = local_path(text) or text
     path = Path(text)
     if is_camera(text):
         if text.isdecimal():
@@ -107,11 +105,10 @@ def kind_of_source(source: str) -> str:
         return 'live'
     if source == '-':
         return 'pipe'
-    protocol, found, _ = source.partition('://')
-    if not found or protocol.lower() == 'file':
-        path = Path(source)
-        return 'pipe' if path.exists() and path.is_fifo() else 'file'
-    if protocol.lower() in LIVE_PROTOCOLS:
+    path = local_path(source)
+    if path is not None:
+        return 'pipe' if Path(path).is_fifo() else 'file'
+    if source.partition('://')[0].lower() in LIVE_PROTOCOLS:
         return 'live'
     kind = mimetypes.guess_type(urlsplit(source).path)[0] or ''
     if kind.startswith(('video/', 'image/')):
