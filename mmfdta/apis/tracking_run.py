@@ -175,29 +175,30 @@ class VideoResults:
 
     def add(
         self, frames: Sequence[SourceFrame], tracks: Sequence[Tracks], seconds: float
-    ) -> list[TrackedFrame]:
+    ) -> Iterator[TrackedFrame]:
         """Take the next frames.
+
+        A frame counts when it is asked for: one that nobody gets any more, because the
+        run is left in the middle of a batch, is in no number and no file.
 
         Args:
             frames: As they were read.
             tracks: What was found in each.
             seconds: That the model took for them.
 
-        Returns:
+        Yields:
             The frames with all that is known of them.
         """
         self.model_seconds += seconds
         fps = len(frames) / max(seconds, 1e-9)
         weight = _SMOOTHING if self.num_frames else 0.0
         self.fps = weight * self.fps + (1 - weight) * fps
-        self.num_frames += len(frames)
-        return [
-            self._describe(frame, found)
-            for frame, found in zip(frames, tracks, strict=True)
-        ]
+        for frame, found in zip(frames, tracks, strict=True):
+            yield self._describe(frame, found)
 
     def _describe(self, frame: SourceFrame, found: Tracks) -> TrackedFrame:
-        """Put together what is known of a frame."""
+        """Put together what is known of a frame, and count it."""
+        self.num_frames += 1
         found = replace(found, frame=np.full_like(found.frame, frame.number))
         pairs = zip(found.identity.tolist(), found.label.tolist(), strict=True)
         for identity, label in pairs:
@@ -448,7 +449,7 @@ class TrackingRun:
 
     def _track(
         self, batch: list[_Prepared], results: VideoResults
-    ) -> list[TrackedFrame]:
+    ) -> Iterator[TrackedFrame]:
         begin = time.perf_counter()
         tracks = self._predict([sample for _, sample in batch], results.num_frames + 1)
         spent = time.perf_counter() - begin

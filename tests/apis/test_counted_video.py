@@ -94,17 +94,39 @@ def test_frames_carry_counts_and_the_counter_starts_anew(inferencer, toys, scene
     assert (frames[0].draw() != plain).any()
 
 
-def test_who_breaks_off_leaves_partial_counts(inferencer, toys):
-    counter = ObjectCounter([CountingLine('door', LINE[:2], LINE[2:])])
-    path = toys.folder / 'counts.csv'
-    frames = inferencer.track(toys.images('seq', FRAMES), counter=counter, counts=path)
-    for frame in frames:
-        if frame.number == 50:
-            break
-    frames.close()
-    rows = _read(path.with_suffix('.partial.csv'))
-    assert not path.exists()
-    assert {row['row'] for row in rows} == {'event', 'total'}
+@pytest.mark.parametrize('batch_size', [1, 8])
+def test_who_breaks_off_leaves_counts_of_what_was_seen(toys, scene, batch_size):
+    inferencer = MOTInferencer(
+        toys.config, toys.checkpoint, device='cpu', batch_size=batch_size
+    )
+    shape = CountingLine('door', LINE[:2], LINE[2:])
+    counter = ObjectCounter([shape], min_frames=1, settle=1, margin=0)
+    images, path = toys.images('seq', FRAMES), toys.folder / 'counts.csv'
+    text = toys.folder / 'v.txt'
+    events, _ = _expected(scene)
+    # Left one frame before and at each event: some of these are inside of a batch.
+    for last in sorted({frame - before for frame, _, _ in events for before in (0, 1)}):
+        frames = inferencer.track(images, text, counter=counter, counts=path)
+        for frame in frames:
+            if frame.number == last:
+                break
+        frames.close()
+        seen = sorted(event for event in events if event[0] <= last)
+        rows = _read(path.with_suffix('.partial.csv'))
+        assert not path.exists()
+        listed = [row for row in rows if row['row'] == 'event']
+        found = [(int(r['frame']), r['event'], int(r['label'])) for r in listed]
+        assert sorted(found) == seen
+        totals = {
+            row['event']: int(row['count'])
+            for row in rows
+            if row['row'] == 'total' and row['category'] == 'all'
+        }
+        ways = [event for _, event, _ in seen]
+        assert totals == {event: ways.count(event) for event in ('in', 'out')}
+        assert counter.counts.totals == frame.counts.totals
+        rows = text.with_suffix('.partial.txt').read_text().splitlines()
+        assert int(rows[-1].split(',')[0]) == last
 
 
 class _Screen:
@@ -135,15 +157,21 @@ class _Screen:
         self.windows.remove(name)
 
 
-def test_q_ends_in_good_order(inferencer, toys, monkeypatch):
+@pytest.mark.parametrize('batch_size', [1, 8])
+def test_q_ends_in_good_order(toys, monkeypatch, batch_size):
+    inferencer = MOTInferencer(
+        toys.config, toys.checkpoint, device='cpu', batch_size=batch_size
+    )
     screen = _Screen()
     monkeypatch.setattr(window, 'cv2', screen)
     monkeypatch.setattr(window, 'check_display', lambda: None)
     images = toys.images('seq', FRAMES)
     out = toys.folder / 'out.txt'
     report = inferencer(images, out=out, show=True)
-    assert report.complete and report.stopped and report.num_frames >= 5
+    assert report.complete and report.stopped and report.num_frames == 5
     assert report.files == (out,)
+    # The third rectangle enters with the sixth frame.
+    assert report.tracks == {'red': 1, 'green': 1}
     assert len(screen.shown) == 5 and not screen.windows
     drawn = [frame.draw() for frame in inferencer.track(images, max_frames=5)]
     np.testing.assert_array_equal(screen.shown, drawn)
