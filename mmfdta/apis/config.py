@@ -78,7 +78,8 @@ def read_config(
 
     Raises:
         FileNotFoundError: If there is no such config.
-        ConfigError: If it cannot be parsed, or an import or a setting fails.
+        ConfigError: If it cannot be parsed, an import or a setting fails, or an option
+            sets what nothing reads.
     """
     if isinstance(config, Config):
         config = config.copy()
@@ -86,6 +87,7 @@ def read_config(
         config = _parse(find_config(str(config)))
     _import_modules(config)
     if cfg_options:
+        check_new_keys(config, cfg_options)
         try:
             config.merge_from_dict(cfg_options)
         except (KeyError, TypeError) as error:
@@ -112,10 +114,7 @@ def load_config(
         FileNotFoundError: If there is no such config.
         ConfigError: If it cannot be read, or an option sets what nothing reads.
     """
-    config = read_config(name)
-    if cfg_options:
-        check_new_keys(config, cfg_options)
-        config = read_config(config, cfg_options)
+    config = read_config(name, cfg_options)
     config.launcher = launcher
     if work_dir or config.get('work_dir') is None:
         config.work_dir = work_dir or str(Path('work_dirs', find_config(name).stem))

@@ -4,7 +4,9 @@
 import sys
 from pathlib import Path
 
+import cv2
 import mmdet
+import numpy as np
 import pytest
 from mmengine.config import Config
 
@@ -110,10 +112,18 @@ def test_training_ends_before_data_is_read(in_nowhere: Path, option: str, capsys
     ],
 )
 def test_an_option_that_nothing_reads(in_nowhere: Path, option: str, said: str, capsys):
-    arguments = [str(CONFIGS / 'fdta_mini.py'), '--cfg-options', option]
-    assert main(['train', *arguments]) == 1
-    message = capsys.readouterr().err
-    assert option.split('=')[0] in message and said in message
+    config = str(CONFIGS / 'fdta_mini.py')
+    cv2.imwrite('1.png', np.zeros((8, 8, 3), np.uint8))
+    for command in (
+        ['train', config],
+        ['track', '1.png', '--out', 'x.txt', '--config', config],
+        ['export', config, '--out', 'x'],
+        ['estimate-memory', config],
+    ):
+        assert main([*command, '--cfg-options', option]) == 1
+        message = capsys.readouterr().err
+        assert f'--cfg-options {option.split("=")[0]}' in message and said in message
+        assert message.count('\n') == 1
 
 
 def test_testing_checks_the_config_too(in_nowhere: Path, capsys):
