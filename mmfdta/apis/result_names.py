@@ -140,7 +140,8 @@ def refuse_replacing(
     """Refuse results that would take the place of what they are made of.
 
     Args:
-        sources: What is read, also as ``file://``; what is no file cannot be replaced.
+        sources: What is read, also as ``file://``, or is going to be written next to
+            the results.
         files: What would be written.
         kind: What a source is, for the message.
 
@@ -148,9 +149,9 @@ def refuse_replacing(
         ValueError: If a file is a source.
     """
     paths = [local_path(os.fspath(source)) for source in sources]
-    present = {_identify(path) for path in paths if path and os.path.isfile(path)}
+    taken = {_identify(path) for path in paths if path is not None}
     for file in files:
-        if os.path.exists(file) and _identify(file) in present:
+        if _identify(file) in taken:
             raise ValueError(
                 f'{file}: the result would replace {kind}; name another file or folder'
             )
@@ -160,9 +161,12 @@ def _is_video(path: str) -> bool:
     return (mimetypes.guess_type(path)[0] or '').startswith('video/')
 
 
-def _identify(path: str | os.PathLike) -> tuple[int, int]:
-    """Tell a file from all others, through links."""
-    status = os.stat(path)
+def _identify(path: str | os.PathLike) -> tuple[int, int] | str:
+    """Tell a file from all others, through links, also before it is there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
     return status.st_dev, status.st_ino
 
 

@@ -347,7 +347,8 @@ class LiveStreams:
 
         Raises:
             OSError: If a file cannot be written.
-            ValueError: If a source is not live, or a box is not finite.
+            ValueError: If a source is not live, a file is the gallery, or a box is not
+                finite.
         """
         streams = self._streams
         reason: BaseException | None = None
@@ -419,6 +420,7 @@ class LiveStreams:
         tracker = self._tracker
         remembers = len(self._sources) == 1 and tracker.gallery is not None
         session = tracker if remembers else tracker.session()
+        session.check_files(out)
         session.reset()
         facts = session.facts_of(source, self._frame_rate)
         video = VideoOptions(crf=self._crf, even=self._frame_rate is not None)

@@ -2,7 +2,7 @@
 """One of several videos that are tracked on one model."""
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +143,18 @@ class TrackingSession:
             source.pixel_aspect,
         )
 
+    def check_files(self, files: Iterable[str | os.PathLike]) -> None:
+        """Refuse results that would take the place of the gallery.
+
+        Args:
+            files: What would be written.
+
+        Raises:
+            ValueError: If one is the gallery's file.
+        """
+        if self.gallery is not None and self.gallery.path is not None:
+            refuse_replacing([self.gallery.path], files, 'the gallery')
+
     def check_step(self) -> None:
         """Refuse frames from outside while a video of :meth:`track` has not ended.
 
@@ -210,7 +222,7 @@ class TrackingSession:
         Raises:
             FileNotFoundError: If there is no such source.
             OSError: If it cannot be read, or a file cannot be written.
-            ValueError: If an argument is wrong, or a file is the source.
+            ValueError: If an argument is wrong, or a file is the source or the gallery.
             RuntimeError: If no window can be opened, or another video was begun with
                 this session before this one has ended.
         """
@@ -228,6 +240,7 @@ class TrackingSession:
                 refuse_replacing([str(source)], files)
             else:
                 refuse_replacing([str(path) for path in source], files)
+            self.check_files(files)
         window = Window('mmfdta track') if show else None
         reading = source_options or SourceOptions()
         frames = open_source(

@@ -527,7 +527,10 @@ def _plan_results(
         folder.mkdir(parents=True, exist_ok=True)
         files = name_results(sources, folder, options.formats or _FORMATS)
     if kind != 'archive':  # its ledger may know a source as a result
-        refuse_replacing(sources, itertools.chain.from_iterable(files))
+        named = [*itertools.chain.from_iterable(files)]
+        refuse_replacing(sources, named)
+        if options.gallery is not None:
+            refuse_replacing([options.gallery], named, 'the gallery')
     for source, names in zip(sources, files, strict=True):
         facts, video = VideoFacts(source, 1.0), VideoOptions(crf=options.crf)
         plan_outputs(names, facts, TrackStyle(), caption=False, video=video)

@@ -135,7 +135,8 @@ def open_archive(
         rank: Number of this process among several.
 
     Raises:
-        ValueError: If it holds results of other settings, or one would replace a video.
+        ValueError: If it holds results of other settings, or one would replace a video
+            or the gallery.
         OSError: If its ledger cannot be read.
     """
     from mmfdta.apis.archive import Archive
@@ -151,6 +152,8 @@ def open_archive(
     )
     files = [file for video in archive.videos for file in video.files]
     refuse_replacing([video.source for video in archive.videos], files)
+    if options.gallery is not None:
+        refuse_replacing([options.gallery], files, 'the gallery')
     return archive
 
 

@@ -182,6 +182,42 @@ def test_a_video_that_breaks_off_is_remembered(opened, toys, tmp_path):
     assert len(IdentityGallery.open(people)) == 1
 
 
+def test_embeddings_never_replace_the_gallery(opened, toys, monkeypatch):
+    monkeypatch.chdir(toys.folder)
+    video = toys.video('v.mp4', 8)
+    tracker = opened(gallery='people.npz', keep_embeddings=True)
+    Path('link.npz').symlink_to('people.npz')
+    for _ in range(2):  # before the gallery is there, and after
+        for name in ('people.npz', toys.folder / 'people.npz', 'link.npz'):
+            with pytest.raises(ValueError, match=r'npz: .* would replace the gallery'):
+                next(tracker.track(video, out=['v.txt', name]))
+        assert not Path('v.txt').exists()
+        tracker(video, out='other.npz')
+        assert len(IdentityGallery.open('people.npz')) == 3
+        assert len(TrackEmbeddings.load('other.npz'))
+
+
+@pytest.mark.parametrize(
+    ('gallery', 'options'),
+    [
+        ('people.npz', ['--out=people.txt', '--keep-embeddings']),
+        ('v_tracks.npz', ['--keep-embeddings']),
+        ('o/v_tracks.npz', ['--out-dir=o', '--formats', 'txt', 'npz']),
+    ],
+)
+def test_the_command_refuses_embeddings_in_place_of_the_gallery(
+    toys, scene, capsys, monkeypatch, gallery, options
+):
+    monkeypatch.chdir(toys.folder)
+    folder = str(write_model(toys.folder / 'model', scene.colors, queries=True))
+    toys.video('v.mp4', 3)
+    command = ['track', 'v.mp4', '--model', folder, '--gallery', gallery, *options]
+    assert main(command) == 1
+    error = capsys.readouterr().err.strip().splitlines()
+    assert f'{gallery}: the result would replace the gallery; name' in error[-1]
+    assert not list(toys.folder.glob('**/*.npz'))
+
+
 def test_weights_that_are_others_are_refused(opened, tmp_path):
     people = tmp_path / 'people.npz'
     gallery = IdentityGallery()

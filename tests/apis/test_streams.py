@@ -235,6 +235,14 @@ def test_a_stream_alone_uses_the_gallery_of_its_tracker(
     assert inferencer.num_frames == 0  # it was this session, and it is free again
 
 
+def test_a_stream_does_not_replace_the_gallery(inferencer, feeds, toys):
+    path = toys.folder / 'who.npz'
+    inferencer.gallery = IdentityGallery.open(path)
+    with pytest.raises(ValueError, match='who.npz: .* would replace the gallery'):
+        next(LiveStreams(inferencer, ['hall'], [[path]]).frames())
+    assert feeds['hall']._closed.is_set() and not path.exists()
+
+
 def frame_of(number):
     return SourceFrame(number, np.zeros((1, 1, 3), np.uint8))
 
