@@ -102,7 +102,7 @@ class CountingZone:
             raise ValueError(f'{self}: found no polygon')
         for ring in self.rings:
             _check_finite(self, ring)
-            if np.linalg.matrix_rank(np.subtract(ring, ring[0])) < 2:
+            if not ring or np.linalg.matrix_rank(np.subtract(ring, ring[0])) < 2:
                 raise ValueError(
                     f'{self}: found the corners {list(ring)}, expected three or more '
                     'that enclose an area'
@@ -147,13 +147,17 @@ def read_zones(path: str | os.PathLike) -> list[CountingZone]:
         )
     try:
         if found.get('type') in ('FeatureCollection', 'Feature'):
-            features = found.get('features', [found])
+            features = [found] if found['type'] == 'Feature' else found.get('features')
+            if not isinstance(features, list) or not features:
+                raise ValueError(
+                    f'found features {_short(features)}, expected a list of features'
+                )
             return [_read_feature(f, i) for i, f in enumerate(features, start=1)]
         return [
             CountingZone(name, (_read_ring(ring, f'zone {name}'),))
             for name, ring in found.items()
         ]
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # a number may have 400 digits
         raise ValueError(f'{path}: {error}') from None
 
 
@@ -206,7 +210,8 @@ def _read_ring(found: Any, where: str) -> tuple[Point, ...]:
             f'{where}: found {_short(found)}, expected a list of corners '
             '[[x, y], [x, y], ...]'
         )
-    return tuple(ring[:-1] if ring[0] == ring[-1] else ring)
+    is_closed = len(ring) > 1 and ring[0] == ring[-1]
+    return tuple(ring[:-1] if is_closed else ring)
 
 
 def _check_finite(shape: object, points: Sequence[Point]) -> None:

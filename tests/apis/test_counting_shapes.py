@@ -88,6 +88,12 @@ def test_geojson_is_read(tmp_path):
             'feature 1: found "Point", expected a Polygon',
         ),
         ('{"type": "FeatureCollection", "features": [3]}', 'feature 1: found 3'),
+        ('{"type": "FeatureCollection", "features": null}', 'found features null'),
+        ('{"type": "FeatureCollection", "features": []}', r'found features \[\], exp'),
+        ('{"type": "FeatureCollection"}', 'found features null, expected a list'),
+        ('{"a": [[1, 1]]}', r'zones.json: zone a: .* \[\(1.0, 1.0\)\], expected three'),
+        ('{"a": [[1, 1], [1, 1]]}', 'zone a: .*three or more'),
+        (f'{{"a": [[1, 2], [3, 1{400 * "0"}], [5, 5]]}}', 'zones.json: int too large'),
     ],
 )
 def test_wrong_files_are_refused(tmp_path, content, message):
@@ -99,6 +105,8 @@ def test_wrong_files_are_refused(tmp_path, content, message):
 
 
 def test_shapes_that_cannot_count_are_refused():
+    with pytest.raises(ValueError, match=r'zone a: found the corners \[\], expected'):
+        CountingZone('a', ((),))
     line = CountingLine('a', (0, 0), (10, 10))
     with pytest.raises(ValueError, match='line a and zone a, expected different names'):
         ObjectCounter([line], [CountingZone('a', (tuple(map(tuple, SQUARE)),))])

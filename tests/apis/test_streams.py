@@ -238,6 +238,7 @@ def test_a_stream_alone_uses_the_gallery_of_its_tracker(
 def test_a_stream_does_not_replace_the_gallery(inferencer, feeds, toys):
     path = toys.folder / 'who.npz'
     inferencer.gallery = IdentityGallery.open(path)
+    feeds['hall'].items.put(None)
     with pytest.raises(ValueError, match='who.npz: .* would replace the gallery'):
         next(LiveStreams(inferencer, ['hall'], [[path]]).frames())
     assert feeds['hall']._closed.is_set() and not path.exists()

@@ -289,11 +289,16 @@ class VideoSource(FrameSource):
         if 'mp4' in kinds and self._stream.index_entries:
             # What an edit list leaves out is not there.
             announced = min(announced, len(self._stream.index_entries))
+        reached = decoder.packets
+        if 'avi' in kinds and decoder.newest is not None:
+            # A frame that was dropped is an empty chunk: FFmpeg leaves it out, and
+            # counts it in the time stamps.
+            reached = max(reached, decoder.newest + 1)
         allowed = max(_MISCOUNTED_FRAMES, _MISCOUNTED_SHARE * announced)
-        if announced - decoder.packets > allowed:
+        if announced - reached > allowed:
             return (
                 f'{self.name}: the video announces {announced} frames, but ends after '
-                f'{decoder.packets}. Was it cut off?'
+                f'{reached}. Was it cut off?'
             )
         if decoder.is_cut:
             return f'{self.name}: it ends within frame {number + 1}. Was it cut off?'
@@ -357,6 +362,7 @@ class _Decoder:
         errors: How many were refused.
         doubts: How many are not whole by what the container says.
         is_cut: The last one is not whole.
+        newest: Largest time stamp of one, None before the first.
         last: Seconds at which the last of them ends, by the container's clock.
         reason: Why the container could not be read to its end.
     """
@@ -372,6 +378,7 @@ class _Decoder:
         self.errors = 0
         self.doubts = 0
         self.is_cut = False
+        self.newest: int | None = None
         self.last = Fraction(0)
         self.reason: str | None = None
         self._container = container
@@ -390,8 +397,10 @@ class _Decoder:
         for packet in self._packets():
             if packet.size:
                 self.packets += 1
-                if packet.pts is not None and not packet.is_discard:
-                    yield packet.pts
+                if packet.pts is not None:
+                    self.newest = max(packet.pts, self.newest or packet.pts)
+                    if not packet.is_discard:
+                        yield packet.pts
                 if begun is None:
                     begun = packet.is_keyframe
             for frame in self._decode(packet):

@@ -2,7 +2,10 @@
 """Stretches that cannot be decoded, packets that are missing, files that were cut."""
 
 import av
+import numpy as np
 import pytest
+
+from mmfdta.visualization import VideoWriter
 
 
 def damage(path, wanted, value=0xFF):
@@ -110,6 +113,26 @@ def test_a_file_that_was_cut_off_is_told(clip, read, name, words):
     found = read(path)
     assert 0 < len(found.numbers) < len(whole.numbers)
     assert words in found.source.problem
+
+
+def test_dropped_frames_of_an_avi_are_not_missing_at_its_end(tmp_path, read):
+    """The pause is empty chunks, which the header counts: 58 frames, 40 of them kept."""
+    path = tmp_path / 'v.avi'
+    times = [*(i / 25 for i in range(20)), *(1.52 + i / 25 for i in range(20))]
+    with VideoWriter(path, 25) as writer:
+        for index, time in enumerate(times):
+            writer.write(np.full((48, 64, 3), 6 * index, np.uint8), time)
+    found = read(path)
+    assert found.source.num_frames == 58
+    assert (len(found.numbers), found.source.problem) == (40, None)
+    assert found.times == pytest.approx(times)
+    with av.open(str(path)) as file:
+        packets = [packet for packet in file.demux(video=0) if packet.size]
+    # Cut off before the 31st packet: 20 frames, 18 that were dropped, 10 frames.
+    path.write_bytes(path.read_bytes()[: packets[30].pos])
+    found = read(path)
+    assert len(found.numbers) == 30
+    assert 'announces 58 frames, but ends after 48' in found.source.problem
 
 
 def test_nothing_can_be_decoded(clip, read):
