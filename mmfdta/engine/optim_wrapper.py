@@ -41,9 +41,11 @@ class _GroupClip(OptimWrapper):
             only logged. If several prefixes fit a name, the longest is used; parameters
             that fit none are the part ``other``.
         **kwargs: Arguments of MMEngine's wrapper; ``clip_grad`` applies to every part.
+            Without it nothing is clipped or logged.
 
     Raises:
-        ValueError: If a part is neither a prefix nor such a dict.
+        ValueError: If a part is neither a prefix nor such a dict, or has a ``max_norm``
+            although ``clip_grad`` clips no norms.
     """
 
     def __init__(
@@ -63,8 +65,19 @@ class _GroupClip(OptimWrapper):
                     f"optim_wrapper.clip_groups['{part}']: found {value}, expected the "
                     'prefix of parameters, or dict(prefix=..., max_norm=...)'
                 )
+            if value.get('max_norm') is not None and not self._clips_norms:
+                raise ValueError(
+                    f"optim_wrapper.clip_groups['{part}']: found max_norm = "
+                    f'{value["max_norm"]}, but optim_wrapper.clip_grad clips no norms; '
+                    'set clip_grad=dict(max_norm=...) for the other parts, inf to '
+                    'leave them as they are'
+                )
         self._parts: dict[str, list[nn.Parameter]] = {}
         self._resting: list[list[nn.Parameter]] = []
+
+    @property
+    def _clips_norms(self) -> bool:
+        return 'max_norm' in (self.clip_grad_kwargs or {})
 
     def assign_parts(self, model: nn.Module) -> None:
         """Assign the model's parameters to the parts, and find modules that may rest.
@@ -168,6 +181,8 @@ class _GroupClip(OptimWrapper):
             params = [p for p in members if p.grad is not None]
             settings = dict(self.clip_grad_kwargs)
             if 'max_norm' in self.clip_groups.get(part, {}):
+                if not self._clips_norms:
+                    continue
                 limit = self.clip_groups[part]['max_norm']
                 settings['max_norm'] = torch.inf if limit is None else limit
             norm = self.clip_func(params, **settings)

@@ -178,7 +178,18 @@ def test_commas_part_classes(toys, scene):
     assert inferencer.kept_classes == ('blue', 'red')
 
 
-@pytest.mark.parametrize('wrong', ['yellow', 3, -1])
+@pytest.mark.parametrize('kept', [2, '2', '0,2'])
+def test_classes_without_names_are_kept_by_number(toys, scene, kept):
+    toys.config.test_dataloader.dataset.pop('metainfo')
+    toys.config.test_dataloader.dataset.type = 'UnnamedClasses'
+    inferencer = MOTInferencer(toys.config, toys.checkpoint, classes=kept)
+    assert inferencer.classes == ()
+    image = np.ascontiguousarray(scene.render(8)[..., ::-1])
+    expected = [int(number) for number in str(kept).split(',')]
+    assert inferencer.step(image).label.tolist() == expected
+
+
+@pytest.mark.parametrize('wrong', ['yellow', 3, -1, ',', ' , '])
 def test_unknown_class_is_refused_with_the_known_ones(toys, wrong):
     with pytest.raises(ValueError, match=rf'{wrong}.*red, green, blue'):
         MOTInferencer(toys.config, toys.checkpoint, classes=[wrong])
