@@ -137,6 +137,7 @@ class Archive:
         settings: What decides about results, by name; JSON can write it.
         rank: Number of this process among several; None: it is alone.
         replace: Track again what stands there by other settings, in its place.
+        counts: A file of what is counted, which is expected of a video, too.
 
     Attributes:
         folder: As given.
@@ -157,8 +158,10 @@ class Archive:
         *,
         rank: int | None = None,
         replace: bool = False,
+        counts: str | os.PathLike | None = None,
     ) -> None:
         self.folder = Path(folder)
+        self._counts = None if counts is None else _key(os.fspath(counts))
         beside = '' if rank is None else f'-{rank}'
         self._path = self.folder / f'archive{beside}.jsonl'
         formats = sorted({suffix.lstrip('.') for suffix in suffixes})
@@ -202,7 +205,7 @@ class Archive:
         entry = self._entries.get(video.key)
         if entry is None or entry.settings != self.digest or _changed(entry, video):
             return None
-        if entry.state == WHOLE and not self._stands(entry):
+        if entry.state == WHOLE and not (self._stands(entry) and self._counted(entry)):
             return None
         return entry.state
 
@@ -290,6 +293,11 @@ class Archive:
     def _stands(self, entry: Entry) -> bool:
         """Tell whether all results of a video are there."""
         return all((self.folder / name).is_file() for name in entry.files)
+
+    def _counted(self, entry: Entry) -> bool:
+        """Tell whether what was counted in a video is in the file that is asked for."""
+        written = {_key(str(self.folder / name)) for name in entry.files}
+        return self._counts is None or self._counts in written
 
     def _read(self) -> None:
         """Read all ledgers; of several entries of a video the last one counts."""

@@ -149,6 +149,7 @@ def open_archive(
         deciding_settings(options, tracker, suffixes),
         rank=rank,
         replace=options.replace,
+        counts=options.counts,
     )
     files = [file for video in archive.videos for file in video.files]
     refuse_replacing([video.source for video in archive.videos], files)

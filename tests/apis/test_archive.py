@@ -55,6 +55,25 @@ def test_a_second_run_keeps_what_is_whole(command, toys):
     assert second['files'] == ['b_tracks.mp4', 'b_tracks.txt']
 
 
+def test_counts_that_are_asked_for_are_written(command, toys):
+    video = toys.video('v.mp4', 8)
+    line = ['--line=0.503,0,0.503,1', '--formats', 'txt']
+    assert command('v.mp4', '--out', 'alone.txt', '--counts', 'a.csv', *line[:1])[0] == 0
+    expected = (toys.folder / 'a.csv').read_bytes()
+    assert command('v.mp4', '--out-dir', 'o', *line)[0] == 0
+    # Added, in another file, in the folder, and the same one by another name.
+    for name, tracked in (
+        *(('b.csv', True), ('b.csv', False), ('c.csv', True), ('o/d.csv', True)),
+        (toys.folder / 'o' / 'd.csv', False),
+    ):
+        code, out, _ = command('v.mp4', '--out-dir', 'o', '--counts', name, *line)
+        assert (code, len(out) > 0) == (0, tracked), name
+        assert (toys.folder / name).read_bytes() == expected
+    *_, last = lines_of(toys.folder / 'o')
+    assert last['source'] == str(video) and last['files'] == ['v_tracks.txt', 'd.csv']
+    assert not command('v.mp4', '--out-dir', 'o', *line)[1]  # and without any
+
+
 def test_results_are_those_of_one_video_alone(command, toys):
     toys.video('v.mp4', 7)
     (toys.folder / 'w').mkdir()
