@@ -141,6 +141,8 @@ def _open_list(paths: list[Path], options: SourceOptions) -> FrameSource:
 
 
 def _open_file(path: Path, text: str, options: SourceOptions) -> FrameSource:
+    if path.is_fifo():
+        return VideoSource(None, text, options, pipe=text)
     if path.is_file() and not path.stat().st_size:
         raise OSError(f'{text}: the file is empty; was the download interrupted?')
     if not path.name.lower().endswith(SUFFIXES):

@@ -1,5 +1,5 @@
 # Copyright (c) mmfdta authors.
-"""A video that comes through standard input."""
+"""A video that comes through standard input or a pipe with a name."""
 
 import contextlib
 import select
@@ -10,21 +10,26 @@ _POLL_SECONDS = 0.2
 
 
 class InputPipe:
-    """Standard input for FFmpeg: can be read, not sought, and left while nothing comes.
+    """A pipe for FFmpeg: can be read, not sought, and left while nothing comes.
 
     Args:
         closed: Set when nobody wants more.
+        path: Of a pipe with a name, which waits for its writer; None: standard input.
 
     Attributes:
         interrupted: Ctrl-C came; FFmpeg, which calls :meth:`read`, lets no error out.
 
     Raises:
-        OSError: If a terminal is at the other end.
+        OSError: If a terminal is at the other end, or the path cannot be opened.
     """
 
-    def __init__(self, closed: threading.Event) -> None:
+    def __init__(self, closed: threading.Event, path: str | None = None) -> None:
         self.interrupted = False
         self._closed = closed
+        self._is_own = path is not None
+        if path is not None:
+            self._file = open(path, 'rb', buffering=0)  # noqa: SIM115  (see close)
+            return
         # Without Python's own buffer, which `select` does not see.
         self._file = getattr(sys.stdin.buffer, 'raw', sys.stdin.buffer)
         if self._file.isatty():
@@ -46,3 +51,8 @@ class InputPipe:
             self.interrupted = True
             self._closed.set()
         return b''
+
+    def close(self) -> None:
+        """Let the writer of a pipe with a name know; standard input stays open."""
+        if self._is_own:
+            self._file.close()

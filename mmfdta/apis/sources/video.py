@@ -45,17 +45,26 @@ class VideoSource(FrameSource):
     """A video file or stream.
 
     Args:
-        target: Its path or address; None for standard input.
+        target: Its path or address; None for a pipe, which can be read only once.
         name: What messages call it.
         options: How it is read.
+        pipe: Path of a pipe with a name; None: standard input.
 
     Raises:
         OSError: If it cannot be opened, or is no video.
     """
 
-    def __init__(self, target: str | None, name: str, options: SourceOptions) -> None:
+    def __init__(
+        self,
+        target: str | None,
+        name: str,
+        options: SourceOptions,
+        pipe: str | None = None,
+    ) -> None:
         super().__init__(name)
         self._target = target
+        self._pipe_path = pipe
+        self._pipe: InputPipe | None = None
         self._options = options
         self._started = False
         self._range: ValueRange | None = None
@@ -111,7 +120,7 @@ class VideoSource(FrameSource):
                 if not self.live or not self._reconnect(number):
                     break
         finally:
-            self._container.close()
+            self._release()
         if self._closed.is_set():
             return
         if not given:
@@ -126,7 +135,13 @@ class VideoSource(FrameSource):
         """Let go of the file; a thread that still reads ends soon and closes it."""
         super().close()
         if not self._started:
-            self._container.close()
+            self._release()
+
+    def _release(self) -> None:
+        """Close what is read."""
+        self._container.close()
+        if self._pipe is not None:
+            self._pipe.close()
 
     # Opening
 
@@ -136,7 +151,8 @@ class VideoSource(FrameSource):
         options: dict[str, str] = {}
         wait: float | None = None
         if target is None:
-            file: Any = InputPipe(self._closed)
+            file: Any = InputPipe(self._closed, self._pipe_path)
+            self._pipe = file
         elif '://' in target:
             file, wait = target, _SECONDS_TO_ANSWER
             options = _network_options(target, self._options)
@@ -148,13 +164,15 @@ class VideoSource(FrameSource):
             named = open(target or '', 'rb')  # noqa: SIM115  (closed with its reader)
             self._container = av.open(named, **TOLERANT)
         except (av.FFmpegError, OSError, ValueError) as error:
-            if isinstance(file, InputPipe) and file.interrupted:
-                raise KeyboardInterrupt from None
+            if self._pipe is not None:
+                self._pipe.close()
+                if self._pipe.interrupted:
+                    raise KeyboardInterrupt from None
             raise OSError(f'{self.name}: {_explain(error)}') from None
         try:
             self._stream = self._choose_stream()
         except BaseException:
-            self._container.close()
+            self._release()
             raise
         self._stream.thread_type = 'AUTO'
 

@@ -13,7 +13,8 @@ import av
 import numpy as np
 import pytest
 
-from mmfdta.apis.sources import SourceOptions, open_source
+from mmfdta.apis.background import Prefetcher
+from mmfdta.apis.sources import SourceOptions, kind_of_source, open_source
 
 KINDS = {
     'h264.mp4': {},
@@ -100,6 +101,57 @@ def test_ctrl_c_ends_the_wait_for_standard_input(monkeypatch):
                 open_source('-')
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='no pipes with a name')
+def test_a_pipe_with_a_name_is_left_while_its_writer_is_silent(clip, tmp_path):
+    data = clip('v.ts', 'mpeg4').read_bytes()
+    path = tmp_path / 'pipe 1'
+    os.mkfifo(path)
+    is_done, left = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with path.open('wb') as file:
+            file.write(data)
+            file.flush()
+            is_done.wait(60)
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    assert kind_of_source(str(path)) == kind_of_source(path.as_uri()) == 'pipe'
+    source = open_source(path.as_uri())
+    reader = Prefetcher(source, 100)
+    found = [next(iter(reader)).number for _ in range(10)]
+
+    def leave() -> None:
+        source.close()
+        reader.close()
+        left.set()
+
+    threading.Thread(target=leave, daemon=True).start()
+    try:
+        assert left.wait(20), 'the source hangs in its pipe'
+    finally:
+        is_done.set()
+    writer.join(20)
+    assert found == list(range(1, 11))
+    assert not writer.is_alive() and source.audio_from is None
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='no pipes with a name')
+@pytest.mark.parametrize('name', ['v.mkv', 'deep.mkv'])
+def test_a_pipe_with_a_name_is_read_once(clip, tmp_path, name):
+    """Also where the range of the pixels is looked for."""
+    deep = dict(codec='ffv1', pixels='gray16le') if name == 'deep.mkv' else {}
+    video, path = clip(name, **deep), tmp_path / 'pipe'
+    os.mkfifo(path)
+    write = threading.Thread(
+        target=lambda: path.write_bytes(video.read_bytes()), daemon=True
+    )
+    write.start()
+    numbers = [frame.number for frame in open_source(path)]
+    write.join(20)
+    assert numbers == list(range(1, 21))
 
 
 def _pixels(name: str) -> dict[str, str]:
