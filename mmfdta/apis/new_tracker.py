@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 
 import mmfdta
+from mmfdta.models import trackers
+from mmfdta.models.trackers.kinds import KINDS
 from mmfdta.structures.whole_files import write_text
 
 _CLASS = 'IoUEmbeddingTracker'
@@ -58,13 +60,16 @@ def write_tracker(name: str, into: Path) -> list[Path]:
         The files.
 
     Raises:
-        ValueError: If it is no name for a class.
+        ValueError: If it is no name for a class, or that of a tracker that there is.
         FileExistsError: If the package is there.
     """
-    if not re.fullmatch(r'[A-Z][A-Za-z0-9]*', name) or name == _CLASS:
+    if not re.fullmatch(r'[A-Z][A-Za-z0-9]*', name):
         raise ValueError(
             f'found {name!r}, expected a name for a class, such as GlueTracker'
         )
+    # MMDetection's are in the table only.
+    if name in {*trackers.__all__, *(kind.partition(':')[0] for kind in KINDS)}:
+        raise ValueError(f'there is a tracker {name} already; choose another name')
     package = re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', name).lower()
     folder = into / package
     if folder.exists():

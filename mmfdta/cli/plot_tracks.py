@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar='DIR',
-        help='folder for <sequence>.png and switches.json',
+        help='folder for <sequence>.png and switches.json; frames count from 1 within '
+        'the part of --frames or --half',
     )
 
 

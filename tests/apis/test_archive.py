@@ -58,7 +58,9 @@ def test_a_second_run_keeps_what_is_whole(command, toys):
 def test_counts_that_are_asked_for_are_written(command, toys):
     video = toys.video('v.mp4', 8)
     line = ['--line=0.503,0,0.503,1', '--formats', 'txt']
-    assert command('v.mp4', '--out', 'alone.txt', '--counts', 'a.csv', *line[:1])[0] == 0
+    assert (
+        command('v.mp4', '--out', 'alone.txt', '--counts', 'a.csv', *line[:1])[0] == 0
+    )
     expected = (toys.folder / 'a.csv').read_bytes()
     assert command('v.mp4', '--out-dir', 'o', *line)[0] == 0
     # Added, in another file, in the folder, and the same one by another name.

@@ -4,6 +4,9 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from mmfdta.cli.main import main
 from mmfdta.structures import Tracks
@@ -57,6 +60,18 @@ def test_it_needs_no_pytorch(tmp_path):
     )
     subprocess.run([sys.executable, '-c', code], check=True)
     assert (tmp_path / 'plots' / 'a.png').is_file()
+
+
+@pytest.mark.parametrize(('part', 'frame'), [('41-71', 45), ('1-71/2', 9)])
+def test_frames_are_counted_within_a_part_as_the_page_says(tmp_path, part, frame):
+    _write(tmp_path / 'gt/a.txt', [[1, 2]] * 71)
+    _write(tmp_path / 'out/a.txt', [[1, 2]] * (frame - 1) + [[2, 1]] * (72 - frame))
+    folders = [f'--gt={tmp_path}/gt', f'--results={tmp_path}/out', f'--out={tmp_path}']
+    assert main(['plot-tracks', *folders, f'--frames={part}']) == 0
+    switches = json.loads((tmp_path / 'switches.json').read_text())
+    assert [switch['frame'] for switch in switches['a']] == [5, 5]
+    page = Path(__file__).parents[2] / 'docs/analysis.md'
+    assert f'`--frames {part}` is frame {frame}' in page.read_text()
 
 
 def test_several_trackers_and_a_half(tmp_path, capsys):

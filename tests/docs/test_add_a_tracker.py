@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mmdet.models.trackers  # noqa: F401  (registers MMDetection's)
 import pytest
+from mmdet.registry import MODELS
 from small_minidance import OPTIONS
 
+import mmfdta.registry  # noqa: F401
 from mmfdta.cli import main as command_line
 
 PAGE = Path(__file__).parents[2] / 'docs' / 'add_a_tracker.md'
@@ -67,12 +70,20 @@ def _code_lines(path: Path) -> list[str]:
     return [x for x in text.splitlines() if x.strip() and not x.strip().startswith('#')]
 
 
-@pytest.mark.parametrize(
-    'name', ['glue', '1Glue', 'Glue-Tracker', 'IoUEmbeddingTracker']
-)
+@pytest.mark.parametrize('name', ['glue', '1Glue', 'Glue-Tracker'])
 def test_names_that_cannot_be_are_refused(workshop, capsys, name: str):
     assert command_line.main(['new-tracker', name]) == 1
     assert 'expected a name for a class' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'name', ['IoUEmbeddingTracker', 'ByteTracker', 'LibraryTracker', 'GalleryTracker']
+)
+def test_names_that_are_registered_are_refused(workshop, capsys, name: str):
+    assert name in MODELS.module_dict
+    assert command_line.main(['new-tracker', name]) == 1
+    assert f'there is a tracker {name} already; choose' in capsys.readouterr().err
+    assert not list(workshop.glob('*/tracker.py'))
 
 
 def test_a_package_is_not_overwritten(workshop, capsys):

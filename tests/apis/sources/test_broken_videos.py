@@ -116,7 +116,7 @@ def test_a_file_that_was_cut_off_is_told(clip, read, name, words):
 
 
 def test_dropped_frames_of_an_avi_are_not_missing_at_its_end(tmp_path, read):
-    """The pause is empty chunks, which the header counts: 58 frames, 40 of them kept."""
+    """The pause is empty chunks, which the header counts: 58 frames for 40."""
     path = tmp_path / 'v.avi'
     times = [*(i / 25 for i in range(20)), *(1.52 + i / 25 for i in range(20))]
     with VideoWriter(path, 25) as writer:
