@@ -5,6 +5,7 @@ import contextlib
 import select
 import sys
 import threading
+from typing import BinaryIO
 
 _POLL_SECONDS = 0.2
 
@@ -27,6 +28,7 @@ class InputPipe:
         self.interrupted = False
         self._closed = closed
         self._is_own = path is not None
+        self._file: BinaryIO
         if path is not None:
             self._file = open(path, 'rb', buffering=0)  # noqa: SIM115  (see close)
             return
