@@ -205,6 +205,7 @@ def _open_entry(item: dict, changes: list[dict], random_weights: bool) -> Entry:
         )
     if checkpoint is not None:
         checkpoint = _find_weights(name, folder, checkpoint)
+    check_new_keys(config, changes[0])
     config.merge_from_dict(changes[0])
     detector = item.get('detector_checkpoint')
     if detector is not None:

@@ -271,6 +271,8 @@ def test_options_for_nobody_and_of_nothing_are_refused(arena, capsys):
     with pytest.raises(SystemExit, match='2'):
         arena.run(entry, '--cfg-options-for', BYTE)
     assert 'expected NAME KEY=VALUE' in capsys.readouterr().err
+    assert arena.run(entry, '--cfg-options', 'modle.tracker.init_track_thr=1') == 1
+    assert "the config has no 'modle'" in capsys.readouterr().err
 
 
 def test_a_killed_run_goes_on(arena, in_process, monkeypatch):
