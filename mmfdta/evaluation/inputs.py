@@ -5,7 +5,7 @@ import contextlib
 import zipfile
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mmfdta.structures.classes import labels_beside
 from mmfdta.structures.mot_text import read_tracks
@@ -162,9 +162,11 @@ class Tracker:
     ) -> tuple[list[Sequence], list[str]]:
         """Cut sequences to the part that is asked for or that the ground truth has."""
         part, remarks = self.inputs.part, []
+        if part == Part():  # as it is numbered
+            return sequences, []
         texts = [job for job in jobs if isinstance(job, SequenceFiles)]
-        name = next((job.gt_path.name for job in texts), GT_FILE)
-        half = recognise_half(sequences, name) if name != GT_FILE else None
+        name = self._name_of_texts()
+        half = recognise_half(sequences, name, part) if name != GT_FILE else None
         if half is not None:
             half_part, is_cut = half
             if part is not None and part.half and part.half != half_part.half:
@@ -180,7 +182,7 @@ class Tracker:
             sequences, said = cut_sequences(sequences, half_part, is_cut)
             remarks += said
             part = None if part is not None and part.half else part
-        if part is None or part == Part():
+        if part is None:
             return sequences, remarks
         guessed = [job.name for job in texts if job.num_frames is None]
         if guessed and part.half:
@@ -192,6 +194,15 @@ class Tracker:
         if part.half:
             refuse_other_half(sequences, cut, part)
         return cut, remarks + said
+
+    def _name_of_texts(self) -> str:
+        """Return what ground truth texts are called, sequences apart."""
+        if not isinstance(self.truth, TextSide):
+            return GT_FILE
+        if self.truth.is_file:
+            ((sequence, path),) = self.truth.paths.items()
+            return '{seq}.txt' if path.stem == sequence else path.name
+        return PurePosixPath(self.inputs.gt_file).name
 
     def class_names(self) -> dict[int, str]:
         """Names of class numbers that come with the ground truth.

@@ -173,19 +173,33 @@ def cut_sequences(
 
 
 def recognise_half(
-    sequences: SequenceOf[Sequence], gt_file: str
+    sequences: SequenceOf[Sequence], gt_file: str, asked: Part | None = None
 ) -> tuple[Part, bool] | None:
     """Tell which half the ground truth of all sequences is of.
+
+    Where the name of the texts says nothing of a half, objects that are in a half only
+    are no proof: results have to lie better on them under that reading.
 
     Args:
         sequences: As they were read, of whole length.
         gt_file: Name of the ground truth texts.
+        asked: The part that is asked for.
 
     Returns:
         The half, and whether its frames count from 1 (``gt_val_half.txt`` of
         ByteTrack) instead of from the first frame of the sequence
         (``gt_half-val.txt`` of MMDetection). None if it is of no half.
     """
+    found = _half_by_frames(sequences, gt_file)
+    if found is None or 'half' in gt_file.lower():
+        return found
+    return found if _fits_better(sequences, *found, asked) else None
+
+
+def _half_by_frames(
+    sequences: SequenceOf[Sequence], gt_file: str
+) -> tuple[Part, bool] | None:
+    """Tell which half ground truth may be of by its frames, see `recognise_half`."""
     held = [sequence for sequence in sequences if len(sequence.gt)]
     lengths = [sequence.num_frames for sequence in held]
     ends = [last_frame(sequence.gt) for sequence in held]
@@ -203,6 +217,35 @@ def recognise_half(
     if fits_second and not re.search('train|first', gt_file.lower()):
         return Part(half='second'), True
     return Part(half='first'), True
+
+
+def _fits_better(
+    sequences: SequenceOf[Sequence], half: Part, is_cut: bool, asked: Part | None
+) -> bool:
+    """Tell whether results lie far better on ground truth that is taken for a half."""
+    try:
+        cut, _ = cut_sequences(sequences, half, is_cut)
+    except ValueError:  # no results in it
+        return False
+    if asked is not None and asked.half:
+        try:
+            usual, _ = cut_sequences(sequences, asked)
+        except ValueError:
+            usual = []
+    else:
+        # The same rows as they are numbered: those of the other half tell nothing.
+        usual = [
+            sequence
+            if len(of.pred) == len(sequence.pred)
+            else replace(
+                sequence,
+                pred=sequence.pred.select(
+                    np.isin(sequence.pred.frame, half.frames(sequence))
+                ),
+            )
+            for sequence, of in zip(sequences, cut, strict=True)
+        ]
+    return is_clear(rate_all(cut), rate_all(usual))
 
 
 def refuse_other_half(

@@ -346,6 +346,68 @@ def test_a_text_of_another_name_is_whole(folders, capsys):
     assert expected['CLR_FN'] != folders.official()['CLR_FN']
 
 
+def in_one_half(part, length):
+    """Objects that are in one half only, and false tracks in the other, too."""
+    gt, pred = moving(length, 0)
+    middle = half(length)
+    ends = (1, middle - 1) if part == 'first' else (middle + 1, length)
+    rest = (middle + 1, length) if part == 'first' else (1, middle - 1)
+    wrong = within(gt.select(gt.identity == 1), *rest)
+    wrong = Tracks.create(wrong.frame, wrong.identity + 70, wrong.xywh + [0, 900, 0, 0])
+    return within(gt, *ends), Tracks.concatenate([within(pred, *ends), wrong])
+
+
+@pytest.mark.parametrize('part', ['first', 'second'])
+@pytest.mark.parametrize('kind', ['flat', 'named', 'a text itself'])
+def test_objects_in_one_half_are_no_half_text(folders, capsys, part, kind):
+    """Objects come or leave near the middle: frames are those of the sequence."""
+    gt, pred = in_one_half(part, 100)
+    folders.add('s1', gt, pred, 100, 'corrected.txt')
+    folders.add('s1', gt, pred, 100)
+    text = folders.gt / 's1' / 'gt' / 'gt.txt'
+    flat = folders.root / 'flat'
+    flat.mkdir()
+    (flat / 's1.txt').write_text(text.read_text())
+    sides = {
+        'flat': ['--gt', flat],
+        'named': ['--gt', folders.gt, '--gt-file', 'corrected.txt'],
+        'a text itself': ['--gt', flat / 's1.txt'],
+    }[kind]
+    for options in ([], ['--frames', 'all']):
+        assert run(*sides, '--results', folders.results, *options) == 0
+        captured = capsys.readouterr()
+        assert_equal(captured.out, folders.official())
+        assert 'is taken for' not in captured.err
+
+
+@pytest.mark.parametrize('change', [second_counted, everything])
+def test_all_frames_of_a_half_text_as_they_are_numbered(folders, capsys, change):
+    fill(folders, change)
+    options = ('--gt-file', 'gt_val_half.txt', '--frames', 'all')
+    assert folders.evaluate(*options) == 0
+    captured = capsys.readouterr()
+    assert_equal(captured.out, folders.official(gt_file='gt_val_half.txt'))
+    assert 'is taken for' not in captured.err
+
+
+def test_a_half_text_without_half_in_its_name(folders, capsys):
+    """Results of the whole lie on its objects in the second half only."""
+    fill(folders, everything)
+    for name in LENGTHS:
+        path = folders.gt / name / 'gt' / 'gt_val_half.txt'
+        path.rename(path.with_name('val.txt'))
+    outputs = []
+    for options in ((), ('--half', 'second')):
+        assert folders.evaluate('--gt-file', 'val.txt', *options) == 0
+        captured = capsys.readouterr()
+        assert 'val.txt is taken for the second half' in captured.err
+        outputs.append(captured.out)
+    fill(folders, second_counted)
+    lengths, _ = official_of(folders, 'second')
+    for output in outputs:
+        assert_equal(output, folders.official(lengths, 'val.txt'))
+
+
 PATTERNS = (
     '{seq}/gt/gt_val_half.txt',
     '{gt_folder}/{seq}/gt/gt_val_half.txt',  # as TrackEval's GT_LOC_FORMAT
