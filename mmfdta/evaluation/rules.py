@@ -45,7 +45,9 @@ def select_scored(
         numbers, distractors = (benchmark.scored_class,), benchmark.distractors
     else:
         like = zip(benchmark.numbers, benchmark.lookalikes, strict=False)
-        distractors = tuple(other for n, other in like if n in (numbers or ()))
+        chosen = numbers or ()
+        # Scored together with its look-alike, a class has none.
+        distractors = tuple(o for n, o in like if n in chosen and o not in chosen)
     sequence = replace(
         sequence,
         gt=sequence.gt.in_frame_order(),

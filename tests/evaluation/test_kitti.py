@@ -6,11 +6,18 @@ import pytest
 from trackeval.datasets import Kitti2DBox
 
 from mmfdta.cli.main import main
-from mmfdta.evaluation import Sequence, Tracks
+from mmfdta.evaluation import Sequence, Settings, Tracks, evaluate
 from mmfdta.evaluation.formats import open_truth
 from mmfdta.evaluation.rules import select_scored
 
-from .formats_oracle import assert_equal_official, random_boxes, random_sides
+from .formats_oracle import (
+    assert_equal_official,
+    check,
+    load_sides,
+    official_evaluation,
+    random_boxes,
+    random_sides,
+)
 
 TYPES = ('Car', 'Car', 'Pedestrian', 'Van', 'Person', 'Cyclist', 'Truck', 'Misc')
 
@@ -71,6 +78,18 @@ def write_scenes(folder, seeds) -> None:
 def test_files_equal_official(tmp_path):
     write_scenes(tmp_path, range(40))
     assert_equal_official(tmp_path / 'gt', tmp_path / 'tracker', official(tmp_path))
+
+
+def test_a_class_merged_with_its_lookalike_equals_official(tmp_path):
+    """Cars and vans as one class are what cars are where every van is called a car."""
+    write_scenes(tmp_path, range(20))
+    _, sequences, _ = load_sides(tmp_path / 'gt', tmp_path / 'tracker')
+    ours = evaluate(sequences, Settings('kitti', classes={'vehicle': (1, 2)}))
+    assert any((s.gt.label == 2).any() and (s.pred.label == 2).any() for s in sequences)
+    for path in tmp_path.glob('*/*/*.txt'):
+        path.write_text(path.read_text().replace(' Van ', ' Car '))
+    expected = official_evaluation(official(tmp_path))['car']['COMBINED']
+    check(ours.of_class('vehicle'), expected, 'vehicle')
 
 
 def test_results_of_exactly_25_pixels_do_not_count():
