@@ -17,6 +17,8 @@ from mmfdta.datasets.sequences import Sequence
 from mmfdta.evaluation import Evaluation, Settings, evaluate
 from mmfdta.evaluation import Sequence as ScoredSequence
 from mmfdta.evaluation.classes import RunClasses
+from mmfdta.evaluation.doubts import refuse_doubts
+from mmfdta.evaluation.plausibility import check_class_numbers, check_sides
 from mmfdta.evaluation.scores import select_together
 from mmfdta.models.detectors import text_detector
 from mmfdta.structures.benchmarks import get_benchmark
@@ -243,8 +245,13 @@ class EvaluationData:
         """
         return evaluate(self.pair(tracks), self.settings)
 
-    def score_text(self, folder: Path) -> Evaluation:
+    def score_text(self, folder: Path, is_foreign: bool = False) -> Evaluation:
         """Score the results of all sequences in a folder, ``<sequence>.txt``.
+
+        Args:
+            folder: The folder.
+            is_foreign: They are of any program, and are checked as ``mmfdta evaluate``
+                checks them; what is worth a line comes first in ``remarks``.
 
         Raises:
             OSError: If a file cannot be read.
@@ -259,4 +266,21 @@ class EvaluationData:
             empty = ScoredSequence(sequence.name, len(sequence), truth, Tracks.empty())
             numbered = self.classes.number(empty, classes is not None)
             jobs.append(replace(numbered, pred=found))
-        return evaluate(jobs, Settings(self.benchmark, classes=classes))
+        settings = Settings(self.benchmark, classes=classes)
+        said = _check_foreign(jobs, settings, folder) if is_foreign else []
+        evaluation = evaluate(jobs, settings)
+        return replace(evaluation, remarks=(*said, *evaluation.remarks))
+
+
+def _check_foreign(
+    sequences: SequenceOf[ScoredSequence], settings: Settings, folder: Path
+) -> list[str]:
+    """Refuse results as ``mmfdta evaluate`` does; return remarks, a line each."""
+    try:
+        remarks = [*refuse_doubts(sequences), *check_sides(sequences)]
+        check_class_numbers(sequences, settings)
+    except ValueError as error:
+        raise ValueError(
+            f'{folder}: mmfdta evaluate refuses these results: {error}'
+        ) from None
+    return remarks

@@ -153,6 +153,35 @@ def _is_many(number: int, frames: np.ndarray) -> bool:
     return number >= max(_QUIET_FRAMES, _QUIET_SHARE * len(frames))
 
 
+def refuse_doubts(
+    sequences: SequenceOf[Sequence],
+    others: Callable[[], dict[str, dict[str, Tracks]]] = dict,
+    keep: bool = False,
+) -> list[str]:
+    """Refuse results that are not of the frames or sequences they are scored on.
+
+    Args:
+        sequences: What is to be scored, as it is numbered.
+        others: See :func:`find_doubts`.
+        keep: Score them as they are numbered.
+
+    Returns:
+        Remarks for the user, a line each; with ``keep`` also what would be refused.
+
+    Raises:
+        ValueError: If they are not, and ``keep`` is not set.
+    """
+    # Of classes annotated in part most results meet nothing.
+    whole = [sequence for sequence in sequences if sequence.partial is None]
+    remarks = []
+    doubts = find_doubts(whole, others), find_swaps(whole), find_apart(whole)
+    for refusal, said in doubts:
+        if refusal and not keep:
+            raise ValueError(f'{refusal}; --frames all scores them as they are')
+        remarks += [*said, *([refusal] if refusal else [])]
+    return remarks
+
+
 def find_doubts(
     sequences: SequenceOf[Sequence],
     others: Callable[[], dict[str, dict[str, Tracks]]] = dict,

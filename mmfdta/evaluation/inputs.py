@@ -11,7 +11,7 @@ from mmfdta.structures.classes import labels_beside
 from mmfdta.structures.mot_text import read_tracks
 from mmfdta.structures.tracks import Sequence, Tracks
 
-from .doubts import find_apart, find_doubts, find_swaps
+from .doubts import refuse_doubts
 from .folders import (
     GT_FILE,
     SequenceFiles,
@@ -122,17 +122,11 @@ class Tracker:
         remarks += said
         sequences, said = self._cut(sequences, paired.jobs)
         remarks += said
-        # Of classes annotated in part most results meet nothing.
-        whole = [sequence for sequence in sequences if sequence.partial is None]
-        doubts = (
-            find_doubts(whole, lambda: _read_others(paired.jobs)),
-            find_swaps(whole),
-            find_apart(whole),
+        remarks += refuse_doubts(
+            sequences,
+            lambda: _read_others(paired.jobs),
+            keep=self.inputs.part is not None,
         )
-        for refusal, said in doubts:
-            if refusal and self.inputs.part is None:
-                raise ValueError(f'{refusal}; --frames all scores them as they are')
-            remarks += [*said, *([refusal] if refusal else [])]
         # Boxes of other frames may look like boxes of another form.
         return sequences, remarks + check_sides(sequences, self.inputs.keep_boxes)
 

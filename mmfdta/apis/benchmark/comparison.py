@@ -75,7 +75,8 @@ class Comparison:
         report: Results, tables and plots; None if every entry failed.
         files: What was written.
         tracks: Folder of the tracks as text, by the name of the entry.
-        failed: Names of the entries whose run failed; they said why.
+        failed: Names of the entries whose run failed, or whose results are refused;
+            they said why.
     """
 
     report: Report | None
@@ -127,7 +128,7 @@ def run_benchmark(
     tunings: dict[str, Tuning] = {}
 
     def measure(entry: Entry, head: str) -> bool:
-        """Track, score and add to the results; False if the run failed."""
+        """Track, score and add to the results; False if that failed."""
         runs: list[SequenceRun] = []
         folder = entry.results
         if folder is None:
@@ -136,10 +137,17 @@ def run_benchmark(
                 failed.append(entry.name)
                 return False
             runs, folder = run_folder.read_all(), run_folder.tracks
-        tracks[entry.name] = folder
-        evaluation = data.score_text(folder)
+        try:
+            evaluation = data.score_text(folder, entry.results is not None)
+        except ValueError as error:
+            if entry.results is None:
+                raise
+            say(f'{head}: not scored: {error}')
+            failed.append(entry.name)
+            return False
         for remark in evaluation.remarks:
             say(f'{head}: {remark}')
+        tracks[entry.name] = folder
         results.append(EntryResult(entry, evaluation, runs))
         say(f'{head}: HOTA {results[-1].scores["HOTA"]:.1%}')
         return True

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from mmfdta.apis.evaluation_data import EvaluationData, open_dataset
 from mmfdta.apis.model_loading import load_tracker, part_checkpoints
 from mmfdta.apis.sequence_loop import STAGES, SequenceLoop
 from mmfdta.cli.main import main
-from mmfdta.structures.mot_text import read_tracks
+from mmfdta.structures.mot_text import read_tracks, write_tracks
 from mmfdta.structures.track_embeddings import TrackEmbeddings
 
 BYTE, SORT = 'bytetrack_fdta-det_mini', 'sort_fdta-det_mini'
@@ -492,6 +493,20 @@ def test_entries_must_see_the_same_images(arena, capsys):
     config.dump(path)
     assert arena.run(f'{BYTE}={arena.weights}', f'{path}={arena.weights}') == 1
     assert 'on the same images only' in capsys.readouterr().err
+
+
+def test_foreign_results_of_corners_are_not_scored(arena, in_process, capsys, tmp_path):
+    """The others are; of corners the command says what it says of any results."""
+    for sequence in (arena.data / 'test').iterdir():
+        boxes = read_tracks(sequence / 'gt' / 'gt.txt')
+        corners = replace(boxes, xywh=boxes.xyxy)
+        write_tracks(tmp_path / 'corners' / f'{sequence.name}.txt', corners)
+    entry = f'theirs={tmp_path / "corners"}'
+    assert arena.run(entry, f'{BYTE}={arena.weights}') == 1
+    said = capsys.readouterr()
+    assert 'theirs: not scored: ' in said.out and 'corners x1,y1,x2,y2' in said.out
+    assert 'theirs failed' in said.err
+    assert f'| {BYTE} ' in said.out and '| theirs ' not in said.out
 
 
 def test_an_entry_that_fails_does_not_stop_the_others(arena, in_process, capsys):
