@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as SequenceOf
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -259,53 +258,84 @@ def score_trackers(
         OSError: If something is missing.
         ValueError: If the only tracker cannot be scored.
     """
-    from mmfdta.evaluation import Settings, evaluate
-    from mmfdta.evaluation.plausibility import check_class_numbers, check_scored
-    from mmfdta.structures.classes import choose_classes
-
-    settings = Settings(
-        benchmark=PLAIN if options.benchmark == AUTO else options.benchmark,
-        families=families,
-        classes={} if options.classes else None,
-        events=events,
-    )
-    scored_class = get_benchmark(settings.benchmark).scored_class
-    reads_classes = options.classes or scored_class is not None
-    trackers = find_options_trackers(
-        options, _MOT_COLUMNS if reads_classes else _BOX_COLUMNS
-    )
+    trackers = find_options_trackers(options, _gt_columns(options))
     evaluations = {}
-    said: list[str] = []  # once for all trackers
     for tracker in trackers:
         prefix = f'{tracker.name}: ' if len(trackers) > 1 else ''
         try:
-            sequences, remarks = tracker.load(options.processes)
-            say(options, [prefix + remark for remark in remarks])
-            benchmark, why = choose_benchmark(
-                options, tracker.truth, sequences, settings.classes is not None
+            evaluations[tracker.name] = score_tracker(
+                options, tracker, families, events, prefix
             )
-            say(options, [line for line in why if line not in said])
-            said += why
-            names = tracker.class_names()
-            asked = choose_classes(options.classes or (), names)
-            rules = replace(
-                settings,
-                benchmark=benchmark,
-                classes=asked or tracker.truth.classes,
-                all_classes=not asked,
-                unclassed=options.unclassed,
-                class_names=names,
-            )
-            check_class_numbers(sequences, rules)
-            evaluation = evaluate(sequences, rules, options.processes)
-            remarks = [*evaluation.remarks, *check_scored(sequences, rules)]
-            say(options, [prefix + remark for remark in remarks])
-            evaluations[tracker.name] = evaluation
         except (OSError, ValueError) as error:  # the others are scored
             if len(trackers) == 1:
                 raise
             say(options, [f'{prefix}not scored: {error}'])
     return evaluations, len(trackers)
+
+
+def score_tracker(
+    options: argparse.Namespace,
+    tracker: 'Tracker',
+    families: tuple[str, ...],
+    events: bool,
+    prefix: str = '',
+) -> 'Evaluation':
+    """Score one tracker, and say what is worth saying.
+
+    Args:
+        options: The parsed arguments.
+        tracker: Both sides.
+        families: Of ``HOTA``, ``CLEAR``, ``Identity``.
+        events: List the events, too.
+        prefix: Comes before what is said of the tracker.
+
+    Raises:
+        OSError: If something is missing.
+        ValueError: If the tracker cannot be scored.
+    """
+    from mmfdta.evaluation import Settings, evaluate
+    from mmfdta.evaluation.plausibility import check_class_numbers, check_scored
+    from mmfdta.structures.classes import choose_classes
+
+    sequences, remarks = tracker.load(options.processes)
+    say(options, [prefix + remark for remark in remarks])
+    benchmark, why = choose_benchmark(
+        options, tracker.truth, sequences, bool(options.classes)
+    )
+    say(options, why)
+    names = tracker.class_names()
+    asked = choose_classes(options.classes or (), names)
+    rules = Settings(
+        benchmark=benchmark,
+        families=families,
+        classes=asked or tracker.truth.classes,
+        all_classes=not asked,
+        unclassed=options.unclassed,
+        class_names=names,
+        events=events,
+    )
+    check_class_numbers(sequences, rules)
+    evaluation = evaluate(sequences, rules, options.processes)
+    remarks = [*evaluation.remarks, *check_scored(sequences, rules)]
+    say(options, [prefix + remark for remark in remarks])
+    return evaluation
+
+
+def _gt_columns(options: argparse.Namespace) -> int:
+    """Fewest columns that ground truth text must have, as far as options tell.
+
+    Raises:
+        ValueError: If they do not go together.
+    """
+    from mmfdta.evaluation import Settings
+
+    settings = Settings(
+        benchmark=PLAIN if options.benchmark == AUTO else options.benchmark,
+        classes={} if options.classes else None,
+    )
+    scored_class = get_benchmark(settings.benchmark).scored_class
+    reads_classes = options.classes or scored_class is not None
+    return _MOT_COLUMNS if reads_classes else _BOX_COLUMNS
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,22 +8,26 @@ before and after. It needs no PyTorch.
 """
 
 import argparse
-import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mmfdta.structures.benchmarks import FAMILIES
 
 from .arguments import number
 from .evaluate import (
     add_folder_arguments,
     find_options_trackers,
     say,
+    score_tracker,
     score_trackers,
 )
 
 if TYPE_CHECKING:
     from mmfdta.evaluation import Evaluation
     from mmfdta.evaluation.formats import Side
+    from mmfdta.evaluation.inputs import Tracker
     from mmfdta.refinement.files import RefinedFiles
 
 _SETTINGS = (
@@ -149,8 +153,12 @@ def run(options: argparse.Namespace) -> int:
     """Refine, write, and say what was done; score both sides if asked to."""
     from mmfdta.evaluation.inputs import find_unpaired
     from mmfdta.evaluation.pairing import read_seqmap
-    from mmfdta.evaluation.parts import Part
-    from mmfdta.refinement.files import plan_outputs, refine_side, write_refined
+    from mmfdta.refinement.files import (
+        open_refined,
+        plan_outputs,
+        refine_side,
+        write_refined,
+    )
     from mmfdta.structures.whole_files import write_text
 
     settings = {
@@ -160,6 +168,7 @@ def run(options: argparse.Namespace) -> int:
     }
     sides: list[tuple[str, Side]]
     truth: Side | None = None
+    trackers: list[Tracker] = []
     before: dict[str, Evaluation] = {}
     code = 0
     if options.gt is None:
@@ -176,16 +185,18 @@ def run(options: argparse.Namespace) -> int:
         trackers = find_options_trackers(options)
         sides = [(tracker.name, tracker.results) for tracker in trackers]
         truth = trackers[0].truth
-        before, count = score_trackers(options, ('HOTA', 'CLEAR', 'Identity'), False)
+        before, count = score_trackers(options, FAMILIES, events=False)
         code = int(len(before) < count)
     wanted = options.sequences
     if options.seqmap is not None:
         wanted, remarks = read_seqmap(options.seqmap)
         say(options, remarks)
-    found = [
-        (refine_side(name, side, settings, wanted, options.embeddings), side)
-        for name, side in sides
-    ]
+    found = []
+    for name, side in sides:
+        # Where classes are scored together, the scores before have decided.
+        pairs = before[name].pairs_results if name in before else None
+        refined = refine_side(name, side, settings, wanted, options.embeddings, pairs)
+        found.append((refined, side))
     for refined, _ in found:
         say(options, refined.remarks)
     files = plan_outputs(options.out, found, truth, options.results)
@@ -199,24 +210,18 @@ def run(options: argparse.Namespace) -> int:
         after = {}
         for (refined, side), of_tracker in zip(found, files, strict=True):
             if refined.name in before:
-                again = copy.copy(options)
-                again.results = _written(side, of_tracker)
-                if again.half is None and again.frames is None:
-                    # Frames whose boxes were all removed are not missing.
-                    again.frames = Part()
-                (after[refined.name],) = score_trackers(
-                    again, ('HOTA', 'CLEAR', 'Identity'), False
-                )[0].values()
+                tracker = next(t for t in trackers if t.name == refined.name)
+                written = open_refined(side, of_tracker, tracker.truth)
+                prefix = f'{refined.name}: ' if len(found) > 1 else ''
+                after[refined.name] = score_tracker(
+                    options,
+                    replace(tracker, results=written, like=side),
+                    FAMILIES,
+                    events=False,
+                    prefix=prefix,
+                )
         print(f'\n{_compare(before, after)}')
     return code
-
-
-def _written(side: 'Side', files: dict[str, Path]) -> list[Path]:
-    """Name what was written in the way in which the tracks were named."""
-    paths = list(dict.fromkeys(files.values()))
-    if getattr(side, 'is_listed', False) or len(paths) == 1:
-        return paths
-    return [paths[0].parent]
 
 
 def _describe(found: 'list[RefinedFiles]') -> str:

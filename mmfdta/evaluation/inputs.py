@@ -86,12 +86,16 @@ class Tracker:
         truth: The ground truth.
         results: What the tracker wrote.
         inputs: What was named.
+        like: The results that ``results`` are made of, under the same names: they
+            decide how frames are read, and nothing is refused for frames that
+            ``results`` leave out. None: ``results`` themselves.
     """
 
     name: str
     truth: Side
     results: Side
     inputs: Inputs
+    like: Side | None = None
 
     def load(self, processes: int = 1) -> tuple[list[Sequence], list[str]]:
         """Read and check what is scored.
@@ -118,14 +122,17 @@ class Tracker:
                 'results without ground truth are not scored: '
                 f'{name_some(paired.extra)}{self._hint_above(paired.extra)}'
             )
-        sequences, said = self._read(paired.jobs, processes)
+        like_jobs = None
+        if self.like is not None:
+            like_jobs = pair_sides(self.truth, self.like, wanted, asked_by).jobs
+        sequences, like, said = self._read(paired.jobs, like_jobs, processes)
         remarks += said
-        sequences, said = self._cut(sequences, paired.jobs)
+        sequences, said = self._cut(sequences, like, paired.jobs)
         remarks += said
         remarks += refuse_doubts(
             sequences,
             lambda: _read_others(paired.jobs),
-            keep=self.inputs.part is not None,
+            keep=self.inputs.part is not None or self.like is not None,
         )
         # Boxes of other frames may look like boxes of another form.
         return sequences, remarks + check_sides(sequences, self.inputs.keep_boxes)
@@ -141,18 +148,32 @@ class Tracker:
                 return f'; for all of them name --gt {above}'
         return ''
 
-    def _read(self, jobs: list, processes: int) -> tuple[list[Sequence], list[str]]:
-        """Read sequences; texts of all are numbered together."""
+    def _read(
+        self, jobs: list, like_jobs: list | None, processes: int
+    ) -> tuple[list[Sequence], list[Sequence] | None, list[str]]:
+        """Read sequences, also of what they are like; texts are numbered together."""
+        like = None
         if not all(isinstance(job, SequenceFiles) for job in jobs):
-            return load_all(jobs, processes), []
-        return number_sequences(
-            load_all(jobs, processes, 'scan'),
-            self.inputs.frame_numbers,
-            self.inputs.result_frame_numbers,
-        )
+            sequences = load_all(jobs, processes)
+            if like_jobs is not None:
+                like = load_all(like_jobs, processes)
+                sequences = [
+                    replace(sequence, num_frames=other.num_frames)
+                    for sequence, other in zip(sequences, like, strict=True)
+                ]
+            return sequences, like, []
+        options = self.inputs.frame_numbers, self.inputs.result_frame_numbers
+        scanned = load_all(jobs, processes, 'scan')
+        if like_jobs is None:
+            sequences, remarks = number_sequences(scanned, *options)
+            return sequences, None, remarks
+        deciding = load_all(like_jobs, processes, 'scan')
+        like, _ = number_sequences(deciding, *options)
+        sequences, remarks = number_sequences(scanned, *options, deciding)
+        return sequences, like, remarks
 
     def _cut(
-        self, sequences: list[Sequence], jobs: list
+        self, sequences: list[Sequence], like: list[Sequence] | None, jobs: list
     ) -> tuple[list[Sequence], list[str]]:
         """Cut sequences to the part that is asked for or that the ground truth has."""
         part, remarks = self.inputs.part, []
@@ -160,7 +181,8 @@ class Tracker:
             return sequences, []
         texts = [job for job in jobs if isinstance(job, SequenceFiles)]
         name = self._name_of_texts()
-        half = recognise_half(sequences, name, part) if name != GT_FILE else None
+        telling = sequences if like is None else like
+        half = recognise_half(telling, name, part) if name != GT_FILE else None
         if half is not None:
             half_part, is_cut = half
             if part is not None and part.half and part.half != half_part.half:
@@ -173,8 +195,10 @@ class Tracker:
                 f'{name} is taken for the {half_part.half} half of each sequence'
                 f'{counted}'
             )
-            sequences, said = cut_sequences(sequences, half_part, is_cut)
+            sequences, said = cut_sequences(sequences, half_part, is_cut, like)
             remarks += said
+            if like is not None:
+                like, _ = cut_sequences(like, half_part, is_cut)
             part = None if part is not None and part.half else part
         if part is None:
             return sequences, remarks
@@ -184,8 +208,8 @@ class Tracker:
                 f'the length of {name_some(guessed)} is not known; the half is that of '
                 'the last frame in the texts'
             )
-        cut, said = cut_sequences(sequences, part)
-        if part.half:
+        cut, said = cut_sequences(sequences, part, like=like)
+        if part.half and like is None:
             refuse_other_half(sequences, cut, part)
         return cut, remarks + said
 

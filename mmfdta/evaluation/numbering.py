@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from mmfdta.structures.frames import (
     AmbiguousFrames,
+    FrameNumbers,
     SequenceFrames,
     decide_frame_numbers,
 )
@@ -40,6 +41,7 @@ def number_sequences(
     scanned: SequenceOf[ScannedSequence],
     frame_numbers: str = 'auto',
     result_frame_numbers: str = 'auto',
+    like: SequenceOf[ScannedSequence] | None = None,
 ) -> tuple[list[Sequence], list[str]]:
     """Place the rows of both sides on frames from 1 to the length of each sequence.
 
@@ -49,6 +51,8 @@ def number_sequences(
             :mod:`mmfdta.structures.frames`; also those of results that can be read in
             several ways.
         result_frame_numbers: How those of results are read.
+        like: The same sequences with the results that decide about lengths and
+            readings; None: those that are scored.
 
     Returns:
         The sequences, and remarks for the user.
@@ -56,19 +60,13 @@ def number_sequences(
     Raises:
         ValueError: If a row of either side has no frame, or could have two.
     """
-    frames = _complete_frames(scanned)
+    deciding = scanned if like is None else like
+    frames = _complete_frames(deciding)
     truths = [(f, s.gt) for f, s in zip(frames, scanned, strict=True)]
-    results = [(f, s.pred) for f, s in zip(frames, scanned, strict=True)]
+    results = [(f, s.pred) for f, s in zip(frames, deciding, strict=True)]
     truth = decide_frame_numbers(truths, frame_numbers)
-    option = '--result-frame-numbers names, count or count0'
-    try:
-        result = decide_frame_numbers(
-            results, result_frame_numbers, option, from_zero=truth.first == 0
-        )
-    except AmbiguousFrames:
-        if frame_numbers == 'auto':
-            raise
-        result = decide_frame_numbers(results, frame_numbers)
+    options = frame_numbers, result_frame_numbers, truth.first == 0
+    result = _decide_results(results, *options)
     sequences = [
         Sequence(
             s.name,
@@ -87,7 +85,36 @@ def number_sequences(
     for side, decided in (('ground truth', truth), ('results', result)):
         if decided.remark:
             remarks.append(f'{side}: {decided.remark}')
+    if like is not None and any(len(s.pred) for s in scanned):
+        own = zip(_complete_frames(scanned), (s.pred for s in scanned), strict=True)
+        try:
+            choice = _decide_results(list(own), *options).choice
+        except ValueError:  # none fits, or several
+            choice = ''
+        if choice != result.choice:
+            remarks.append(
+                'frames after are read as those before; mmfdta evaluate needs '
+                f'--result-frame-numbers {result.choice} to read them so'
+            )
     return sequences, remarks
+
+
+def _decide_results(
+    texts: list[tuple[SequenceFrames, ScannedText]],
+    frame_numbers: str,
+    result_frame_numbers: str,
+    from_zero: bool,
+) -> FrameNumbers:
+    """Decide how the frames of results are read, see `number_sequences`."""
+    option = '--result-frame-numbers names, count or count0'
+    try:
+        return decide_frame_numbers(
+            texts, result_frame_numbers, option, from_zero=from_zero
+        )
+    except AmbiguousFrames:
+        if frame_numbers == 'auto':
+            raise
+        return decide_frame_numbers(texts, frame_numbers)
 
 
 def _complete_frames(scanned: SequenceOf[ScannedSequence]) -> list[SequenceFrames]:

@@ -104,7 +104,10 @@ def cut_tracks(tracks: Tracks, frames: range) -> Tracks:
 
 
 def cut_sequences(
-    sequences: SequenceOf[Sequence], part: Part, is_cut: bool = False
+    sequences: SequenceOf[Sequence],
+    part: Part,
+    is_cut: bool = False,
+    like: SequenceOf[Sequence] | None = None,
 ) -> tuple[list[Sequence], list[str]]:
     """Cut a part out of sequences.
 
@@ -115,6 +118,8 @@ def cut_sequences(
         sequences: The whole.
         part: What is cut out.
         is_cut: The ground truth holds the part only, counted from 1.
+        like: The same sequences with the results that tell how all count; None: those
+            that are cut.
 
     Returns:
         The parts, and remarks.
@@ -122,33 +127,13 @@ def cut_sequences(
     Raises:
         ValueError: If the part is in no frame of a sequence, or without any result.
     """
-    spans = [part.frames(sequence) for sequence in sequences]
-    whole = []
-    for sequence, span in zip(sequences, spans, strict=True):
-        gt, ignored = sequence.gt, sequence.ignored
-        if not is_cut:
-            gt, ignored = cut_tracks(gt, span), cut_tracks(ignored, span)
-        whole.append(
-            replace(
-                sequence,
-                num_frames=len(span),
-                gt=gt,
-                pred=cut_tracks(sequence.pred, span),
-                ignored=ignored,
-            )
-        )
-    counted = [
-        replace(cut, pred=sequence.pred)
-        for cut, sequence in zip(whole, sequences, strict=True)
-    ]
+    whole, counted = _cut_both_ways(sequences, part, is_cut)
+    if _count_from_part(sequences if like is None else like, part, is_cut):
+        return counted, [f'results count from the first frame of {part.title}']
+    if like is not None:
+        return whole, []
     given = sum(len(sequence.pred) for sequence in sequences)
-    fits = all(last_frame(cut.pred) <= cut.num_frames for cut in counted)
-    left = sum(len(cut.pred) for cut in whole)
-    is_shifted = any(span.start > 1 or span.step > 1 for span in spans)
-    if fits and is_shifted and given:
-        if not left or rate_all(counted) > rate_all(whole):
-            return counted, [f'results count from the first frame of {part.title}']
-    elif given and not left:
+    if given and not any(len(cut.pred) for cut in whole):
         first = sequences[0]
         raise ValueError(
             f'found no results in {part.title}, those of {first.name} are of frames '
@@ -167,9 +152,54 @@ def cut_sequences(
                 'number them in one way, or score them apart with --sequences'
             )
         remarks.append(f'{cut.name}: no results in {part.title}')
-    if is_shifted and given:
+    if given and _is_shifted(sequences, part):
         remarks.append('results count from the first frame of the sequence')
     return whole, remarks
+
+
+def _cut_both_ways(
+    sequences: SequenceOf[Sequence], part: Part, is_cut: bool
+) -> tuple[list[Sequence], list[Sequence]]:
+    """Cut sequences whose results count from their first frame, or from the part's."""
+    whole = []
+    for sequence in sequences:
+        span = part.frames(sequence)
+        gt, ignored = sequence.gt, sequence.ignored
+        if not is_cut:
+            gt, ignored = cut_tracks(gt, span), cut_tracks(ignored, span)
+        whole.append(
+            replace(
+                sequence,
+                num_frames=len(span),
+                gt=gt,
+                pred=cut_tracks(sequence.pred, span),
+                ignored=ignored,
+            )
+        )
+    counted = [
+        replace(cut, pred=sequence.pred)
+        for cut, sequence in zip(whole, sequences, strict=True)
+    ]
+    return whole, counted
+
+
+def _is_shifted(sequences: SequenceOf[Sequence], part: Part) -> bool:
+    """Tell whether frames of the part have other numbers than in the sequence."""
+    spans = [part.frames(sequence) for sequence in sequences]
+    return any(span.start > 1 or span.step > 1 for span in spans)
+
+
+def _count_from_part(sequences: SequenceOf[Sequence], part: Part, is_cut: bool) -> bool:
+    """Tell whether results count from the first frame of a part."""
+    whole, counted = _cut_both_ways(sequences, part, is_cut)
+    if not any(len(sequence.pred) for sequence in sequences):
+        return False
+    if not all(last_frame(cut.pred) <= cut.num_frames for cut in counted):
+        return False
+    if not _is_shifted(sequences, part):
+        return False
+    left = any(len(cut.pred) for cut in whole)
+    return not left or rate_all(counted) > rate_all(whole)
 
 
 def recognise_half(

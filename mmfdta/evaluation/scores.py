@@ -148,6 +148,13 @@ class Settings:
             for name, number in classes.items()
         }
 
+    @property
+    def mixes_classes(self) -> bool:
+        """Whether boxes of several class numbers are scored together."""
+        if get_benchmark(self.benchmark).scored_class is not None:
+            return False
+        return not self.numbers or any(len(of) > 1 for of in self.numbers.values())
+
     def __post_init__(self) -> None:
         benchmark = get_benchmark(self.benchmark)
         if self.unclassed is not None and not self.classes:
@@ -178,11 +185,14 @@ class Evaluation:
             sequences in which either side has a box of it.
         remarks: What was found and decided about classes and identities, one line
             each, to be said.
+        pairs_results: Whether the pair of class and identity was taken for the
+            identity of results; None where classes are not scored together.
     """
 
     counts: dict[str, dict[str, Counts]]
     events: dict[str, dict[str, Events]] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    pairs_results: bool | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -282,7 +292,12 @@ def evaluate(
         }
         for name in classes
     }
-    return Evaluation(counts, events if settings.events else {}, tuple(remarks))
+    return Evaluation(
+        counts,
+        events if settings.events else {},
+        tuple(remarks),
+        reading.pair_pred if settings.mixes_classes else None,
+    )
 
 
 def load_all(
@@ -415,9 +430,7 @@ def _read(
 
 def _read_one(census: ClassCensus, settings: Settings) -> Reading:
     """Decide how a sequence is read if it is the only one."""
-    one_by_one = all(len(numbers) == 1 for numbers in settings.numbers.values())
-    rules = get_benchmark(settings.benchmark)
-    if rules.scored_class is not None or (settings.numbers and one_by_one):
+    if not settings.mixes_classes:
         return Reading()
     return read_identities(census)[0]
 

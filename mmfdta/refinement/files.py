@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mmfdta.evaluation.folders import TextSide, name_some
-from mmfdta.evaluation.formats import Side
+from mmfdta.evaluation.formats import Side, as_results, open_results
 from mmfdta.evaluation.formats.coco_vid import CocoVidTruth, format_results
 from mmfdta.evaluation.formats.kitti import KittiSide
 from mmfdta.evaluation.formats.reading import read_rows
@@ -76,8 +76,13 @@ def refine_side(
     settings: Mapping[str, Any],
     wanted: Iterable[str] | None = None,
     embeddings: Path | None = None,
+    pairs: bool | None = None,
 ) -> RefinedFiles:
     """Refine the results of a tracker.
+
+    Identities that count within each class become numbers that are unique across
+    classes: what proves it may be removed or joined, and the tracks would then be read
+    in another way.
 
     Args:
         name: Name of the tracker.
@@ -86,6 +91,8 @@ def refine_side(
         wanted: Names or patterns of sequences; None takes all.
         embeddings: ``<sequence>.npz``, a folder of such, or an empty path where they
             stand next to the texts; None joins by motion alone.
+        pairs: Whether identities count within each class; None: if a frame has one of
+            them in two classes.
 
     Raises:
         OSError: If a file or a named sequence is missing.
@@ -106,8 +113,10 @@ def refine_side(
     if side.remarks:  # those of the reader say how many
         remarks.append(f'{name}: results that are not scored are left out')
     sequences = {}
+    repeats = False
     for sequence in names:
         tracks, where, said = _read(side, sequence)
+        repeats = repeats or bool(tracks.find_repeats())
         remarks += said
         remarks += _check_frames(tracks, settings.get('frame_step', 1), where)
         known = None
@@ -118,6 +127,15 @@ def refine_side(
             sequences[sequence] = refine_tracks(tracks, known, **settings)
         except ValueError as error:
             raise ValueError(f'{where}: {error}') from None
+    if repeats if pairs is None else pairs:
+        sequences = {
+            sequence: replace(of, tracks=of.tracks.with_paired_identities())
+            for sequence, of in sequences.items()
+        }
+        remarks.append(
+            f'{name}: identities count within each class; those of all but the lowest '
+            'class are written as other numbers, so that each is unique'
+        )
     return RefinedFiles(name, sequences, remarks)
 
 
@@ -248,6 +266,24 @@ def plan_outputs(
         if written.count(path) > 1:
             raise ValueError(f'--out: {path} would be that of two trackers')
     return files
+
+
+def open_refined(side: Side, files: Mapping[str, Path], truth: Side) -> Side:
+    """Open what :func:`write_refined` has written, under the names it was read by.
+
+    Args:
+        side: What was refined.
+        files: Files by sequence.
+        truth: The ground truth.
+
+    Raises:
+        OSError: If a file cannot be read.
+    """
+    if isinstance(side, TextSide | TextResults):
+        return replace(side, paths=dict(files))
+    path = next(iter(files.values()))
+    written = open_results(path, truth) if path.suffix.lower() == '.json' else None
+    return written or as_results(TextSide(path.parent, dict(files)), truth)
 
 
 def write_refined(

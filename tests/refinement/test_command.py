@@ -3,6 +3,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -83,6 +84,89 @@ def test_scores_before_and_after_are_those_of_evaluate(scene, capsys):
         assert scores_of(said, row) == scores_of(capsys.readouterr().out, 'COMBINED')
     assert scores_of(said, 'after')[0] == '100.000'
     assert float(scores_of(said, 'before')[0]) < 95
+
+
+def evaluated(capsys, *arguments) -> list[str]:
+    """Scores of all sequences that `evaluate` prints."""
+    capsys.readouterr()
+    assert main(['evaluate', '--gt', 'gt', *map(str, arguments)]) == 0
+    return scores_of(capsys.readouterr().out, 'COMBINED')
+
+
+def test_frames_after_are_read_as_those_before(scene, capsys):
+    """Only a track that is removed is in frame 0."""
+    for name in ('a', 'b'):
+        (scene / f'gt/{name}/gt').mkdir(parents=True)
+        text = scene / f'gt/{name}.txt'
+        text.rename(scene / f'gt/{name}/gt/gt.txt')
+        ini = f'[Sequence]\nname={name}\nseqLength=30\n'
+        (scene / f'gt/{name}/seqinfo.ini').write_text(ini)
+        people = [walk(range(3, 31)), walk(range(3, 31), 400, 2)]
+        write_tracks(scene / f'right/{name}.txt', Tracks.concatenate(people))
+        people = [replace(of, frame=of.frame - 1) for of in people]
+        people.append(walk([0], 700, 9))
+        write_tracks(scene / f'zero/{name}.txt', Tracks.concatenate(people))
+    for out in ('better', 'one.txt'):
+        chosen = ['--sequences', 'b'] if out == 'one.txt' else []
+        command = ['refine', 'zero', '--gt', 'gt', '--out', out, '--remove-short']
+        assert main([*command, *chosen]) == 0
+        said = capsys.readouterr()
+        expected = evaluated(capsys, '--results', 'right', *chosen)
+        assert scores_of(said.out, 'after') == expected
+        option = '--result-frame-numbers count0'
+        assert f'mmfdta evaluate needs {option}' in said.err
+        sides = [out] if out == 'better' else ['one.txt', '--gt', 'gt/b']
+        assert evaluated(capsys, '--results', *sides, *option.split()) == expected
+
+
+def test_a_half_is_the_same_before_and_after(scene, capsys):
+    """Ground truth of the half, results of all frames."""
+    for name in ('a', 'b'):
+        (scene / f'gt/{name}/gt').mkdir(parents=True)
+        whole = read_tracks(f'gt/{name}.txt')
+        (scene / f'gt/{name}.txt').unlink()
+        second = whole.select(whole.frame > 16)
+        second = replace(second, frame=second.frame - 16)
+        write_tracks(scene / f'gt/{name}/gt/gt_val_half.txt', second)
+        ini = f'[Sequence]\nname={name}\nseqLength=30\n'
+        (scene / f'gt/{name}/seqinfo.ini').write_text(ini)
+    half = '--gt-file', 'gt_val_half.txt'
+    command = ['refine', 'out', '--out', 'better', '--gt', 'gt', *half]
+    assert main([*command, '--join', '5', '--interpolate']) == 0
+    said = capsys.readouterr().out
+    for row, results in (('before', 'out'), ('after', 'better')):
+        assert scores_of(said, row) == evaluated(capsys, '--results', results, *half)
+
+
+def test_identities_within_classes_stay_apart(scene, capsys):
+    """What shows that they count within each class is removed."""
+
+    def of_class(label, *tracks):
+        return [replace(t, label=np.full(len(t), label)) for t in tracks]
+
+    truth = [
+        *of_class(0, walk(range(1, 31))),
+        *of_class(1, walk(range(1, 31), 400, 2)),
+    ]
+    found = [
+        *of_class(0, walk(range(1, 15)), walk([10], 700, 5)),
+        *of_class(1, walk(range(16, 31), 400), walk([10], 900, 5)),
+    ]
+    for text in [*scene.glob('gt/*.txt'), *scene.glob('out/*.txt')]:
+        text.unlink()
+    write_tracks('gt/a.txt', Tracks.concatenate(truth), numbers=[1, 2])
+    write_tracks('out/a.txt', Tracks.concatenate(found), numbers=[1, 2])
+    right = [found[0], replace(found[2], identity=found[2].identity + 1)]
+    write_tracks('right/a.txt', Tracks.concatenate(right), numbers=[1, 2])
+    expected = evaluated(capsys, '--results', 'right')
+    for more in (['--gt', 'gt'], []):
+        command = ['refine', 'out', '--out', f'better{len(more)}', '--remove-short']
+        assert main([*command, *more]) == 0
+        said = capsys.readouterr()
+        assert 'identities count within each class; those of all but' in said.err
+        if more:
+            assert scores_of(said.out, 'after') == expected
+        assert evaluated(capsys, '--results', f'better{len(more)}') == expected
 
 
 @pytest.mark.parametrize('kept', [0, 1], ids=['nothing', 'a part'])
