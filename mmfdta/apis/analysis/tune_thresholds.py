@@ -367,14 +367,15 @@ def search_fingerprint(
     """
     truths = hashlib.sha256()
     for truth in data.truths:
-        for column in (truth.frame, truth.identity, truth.xywh, truth.score):
+        columns = truth.frame, truth.identity, truth.xywh, truth.score, truth.label
+        for column in columns:
             truths.update(np.ascontiguousarray(column).tobytes())
     return digest(
         detection_fingerprint(model, data.dataset),
         weights_digest(model),
         list(data.sources(config.model).values()),
         truths.hexdigest(),
-        [data.benchmark, data.class_aware],
+        [data.benchmark, data.class_aware, data.classes.names, data.classes.numbers],
         config.model,
         lowest_score,
         config_code_digest(config),
@@ -530,7 +531,9 @@ def search_random(
         name: list({_key(value): value for value in values}.values())
         for name, values in choices.items()
     }
-    inside = all(start.get(name) in values for name, values in choices.items())
+    inside = all(
+        _key(start.get(name)) in map(_key, values) for name, values in choices.items()
+    )
     combinations = math.prod(map(len, choices.values()))
     trials = min(trials, combinations + (not inside))
     while len(found) < trials:

@@ -3,6 +3,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from mmfdta.apis.analysis.tune_thresholds import (
     format_trials,
     present_setting,
     search_coordinates,
+    search_fingerprint,
     search_grid,
     search_random,
     search_space,
@@ -169,6 +171,48 @@ def test_drawn_combinations_are_no_more_than_asked_for_and_never_twice():
     search_random(twice, dict(_CHOICES, det_thr=[0.5, 0.5]), start, 100)
     others = [len(values) for name, values in _CHOICES.items() if name != 'det_thr']
     assert len(twice.trials) == math.prod(others)
+
+
+def test_a_start_of_tuples_is_one_of_lists():
+    """A config read from JSON has lists where a space has tuples."""
+    choices = dict(pair=[(1, 2), (3, 4)])
+    for start in ([1, 2], (1, 2)):
+        tried = _Pairs()
+        search_random(tried, choices, dict(pair=start), 40)
+        assert [tuple(of['pair']) for of in tried.settings] == [(1, 2), (3, 4)]
+    listed = _Pairs()
+    search_random(listed, dict(pair=[[1, 2], [3, 4]]), dict(pair=(1, 2)), 40)
+    assert len(listed.settings) == 2
+
+
+class _Pairs:
+    """Tries anything, at most a hundred times."""
+
+    def __init__(self) -> None:
+        self.settings: list[dict] = []
+
+    def try_setting(self, setting) -> Trial:
+        self.settings.append(dict(setting))
+        assert len(self.settings) < 100
+        return Trial(dict(setting), dict(HOTA=0.0), 0.0)
+
+
+def test_trials_do_not_outlive_the_classes_they_were_scored_by(mini):
+    def name(change=lambda truth: truth, **meta) -> str:
+        data = EvaluationData(mini.dataset, 'minidance')
+        vars(data)['truths'] = [change(truth) for truth in data.truths]
+        before = dict(mini.dataset._metainfo)
+        mini.dataset._metainfo.update(meta)
+        try:
+            return search_fingerprint(mini.model, data, mini.config, 0.0)
+        finally:
+            mini.dataset._metainfo = before
+
+    assert name() == name()
+    assert name(lambda truth: replace(truth, label=truth.label + 1)) != name()
+    two = dict(classes=('person', 'car'))
+    numbered = [name(**two, class_numbers=numbers) for numbers in ((1, 2), (1, 3))]
+    assert numbered[0] != numbered[1]
 
 
 def test_one_value_at_a_time_keeps_to_its_budget():
