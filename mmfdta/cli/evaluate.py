@@ -143,7 +143,8 @@ def add_folder_arguments(
     parser.add_argument(
         '--unclassed',
         metavar='NAME',
-        help='which of --classes results are of that have none in column 8',
+        help='which class, of --classes or of the format, results are of that have '
+        'none in column 8',
     )
     parser.add_argument(
         '--sequences',
@@ -191,6 +192,7 @@ def find_options_trackers(
             keep_boxes=options.keep_boxes,
             part=Part(half=options.half) if options.half else options.frames,
             benchmark=options.benchmark,
+            unclassed=options.unclassed,
         )
     )
     say(options, remarks)

@@ -264,13 +264,9 @@ def read_classes(
     if any(len(of_class) > 1 for of_class in classes.values()):
         reading, remarks = read_identities(census)
     if unclassed is not None:
-        if unclassed not in classes:
-            raise ValueError(
-                f'--unclassed: found {unclassed!r}, expected one of '
-                f'{", ".join(classes)}'
-            )
+        filled = fill_unclassed(census, classes, unclassed)
         reading = replace(reading, fill=classes[unclassed][0])
-        pred[classes[unclassed][0]] += census.pred[NO_CLASS]
+        pred = filled.pred
     elif census.pred and not pred and gt and len(classes) == 1 and {*gt} <= numbers:
         fill = min(numbers)
         reading = replace(reading, fill=fill)
@@ -312,6 +308,29 @@ def read_classes(
     return chosen, reading, remarks + _describe_not_scored(census)
 
 
+def fill_unclassed(
+    census: ClassCensus, classes: Mapping[str, tuple[int, ...]], unclassed: str
+) -> ClassCensus:
+    """Count results without a class as those of one.
+
+    Args:
+        census: What both sides have.
+        classes: Numbers of the classes that are scored, by name.
+        unclassed: The one that results without a class are of, the first of its
+            numbers.
+
+    Raises:
+        ValueError: If it is none of the classes.
+    """
+    if unclassed not in classes:
+        raise ValueError(
+            f'--unclassed: found {unclassed!r}, expected one of {", ".join(classes)}'
+        )
+    pred = _known(census.pred)
+    pred[classes[unclassed][0]] += census.pred[NO_CLASS]
+    return replace(census, pred=pred, unclassed=())
+
+
 def refuse_others(
     census: ClassCensus,
     classes: Mapping[str, tuple[int, ...]],
@@ -335,7 +354,10 @@ def refuse_others(
 def describe_missing(
     census: ClassCensus, classes: Mapping[str, tuple[int, ...]]
 ) -> list[str]:
-    """Say which of many classes the results do not have, or neither side has."""
+    """Say which of many classes the results do not have, or neither side has.
+
+    Also, how many results have no class.
+    """
     missing = [
         name
         for name, of_class in classes.items()
@@ -346,11 +368,17 @@ def describe_missing(
         for name, of_class in classes.items()
         if not (census.gt.keys() | census.pred.keys()) & {*of_class}
     ]
-    return [
+    remarks = [
         f'{who} no {name_some(names)}: scores of 0, which lower the mean over classes'
         for who, names in (('the results have', missing), ('both sides have', neither))
         if names
     ]
+    if census.pred[NO_CLASS]:
+        remarks.append(
+            f'{census.pred[NO_CLASS]} results have no class in column 8 and are not '
+            'scored; --unclassed NAME says which class they are of'
+        )
+    return remarks
 
 
 def refuse_unclassed(

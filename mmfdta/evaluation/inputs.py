@@ -31,6 +31,7 @@ from .formats import (
     open_truth,
     open_unpaired,
 )
+from .formats.text_results import TextResults
 from .numbering import number_sequences
 from .pairing import pair_sides, read_seqmap
 from .parts import (
@@ -62,6 +63,7 @@ class Inputs:
         result_frame_numbers: How those of results are read.
         keep_boxes: See :func:`~mmfdta.evaluation.plausibility.check_sides`.
         benchmark: The benchmark that the data are said to be of, if any.
+        unclassed: The class that results without one are said to be of, if any.
     """
 
     gt: Path
@@ -75,6 +77,7 @@ class Inputs:
     result_frame_numbers: str = 'auto'
     keep_boxes: bool = False
     benchmark: str = ''
+    unclassed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -265,15 +268,13 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
             if foreign.title.endswith('JSON'):
                 in_one = isinstance(foreign, LoadedSide)
                 expected = 'one .json of all sequences' if in_one else '<sequence>.json'
-            sides += [
-                (name, as_results(side, foreign))
-                for name, side in find_results(
-                    texts,
-                    foreign.names,
-                    of_one,
-                    expected,
-                )
-            ]
+            for name, found_texts in find_results(
+                texts, foreign.names, of_one, expected
+            ):
+                side = as_results(found_texts, foreign)
+                if inputs.unclassed is not None and isinstance(side, TextResults):
+                    side = replace(side, needs_class=False)
+                sides.append((name, side))
         remarks = list(foreign.remarks)
         remarks += [remark for _, side in sides for remark in side.remarks]
         return [Tracker(name, foreign, side, inputs) for name, side in sides], remarks

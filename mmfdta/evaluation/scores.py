@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +26,7 @@ from .classes import (
     Reading,
     describe_missing,
     describe_one_class,
+    fill_unclassed,
     read_classes,
     read_identities,
     refuse_others,
@@ -157,7 +158,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         benchmark = get_benchmark(self.benchmark)
-        if self.unclassed is not None and not self.classes:
+        if self.unclassed is not None and not self.numbers:
             raise ValueError(
                 f'--unclassed {self.unclassed}: expected --classes, which name it'
             )
@@ -418,10 +419,13 @@ def _read(
         remarks += describe_one_class(census, settings.class_names)
         return [ALL], reading, remarks
     if settings.all_classes or settings.classes is None:
-        refuse_unclassed(census, settings.numbers)
-        refuse_others(census, settings.numbers, settings.class_names)
-        remarks = describe_missing(census, settings.numbers)
-        return list(settings.numbers), _read_one(census, settings), remarks
+        numbers, reading = settings.numbers, _read_one(census, settings)
+        if settings.unclassed is not None:
+            census = fill_unclassed(census, numbers, settings.unclassed)
+            reading = replace(reading, fill=numbers[settings.unclassed][0])
+        refuse_unclassed(census, numbers)
+        refuse_others(census, numbers, settings.class_names)
+        return list(numbers), reading, describe_missing(census, numbers)
     classes, reading, remarks = read_classes(
         census, settings.numbers, settings.unclassed
     )

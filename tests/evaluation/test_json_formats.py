@@ -188,6 +188,25 @@ def coco_scenes(seeds, tao: bool) -> tuple[dict, list[dict]]:
     return gt, results
 
 
+def write_texts(folder, gt: dict, results: list[dict]) -> None:
+    """Write results as MOTChallenge text, frames counted from 1."""
+    folder.mkdir()
+    place = {image['id']: image for image in gt['images']}
+    for video in gt['videos']:
+        rows = []
+        for r in results:
+            image = place[r['image_id']]
+            if image['video_id'] == video['id']:
+                frame = image.get('frame_id', image.get('frame_index')) // 3 + 1
+                identity = r.get('instance_id', r.get('track_id'))
+                rows.append(
+                    f'{frame},{identity},{",".join(map(str, r["bbox"]))},{r["score"]},'
+                    f'{r["category_id"]},-1,-1\n'
+                )
+        name = video['name'].replace('/', '-')
+        (folder / f'{name}.txt').write_text(''.join(rows))
+
+
 def test_tao_equals_official(tmp_path):
     gt, results = coco_scenes(range(20), tao=True)
     first = gt['annotations'][0]
@@ -218,6 +237,52 @@ def test_tao_equals_official(tmp_path):
     assert tracker.truth.benchmark == 'tao'
     assert any('beyond the 300' in remark for remark in remarks)
     assert any('classes without ground truth' in remark for remark in remarks)
+    # The same results as text.
+    assert {5, 31} <= {record['category_id'] for record in results}  # one is merged
+    write_texts(tmp_path / 'text', gt, results)
+    assert_equal_official(tmp_path / 'gt', tmp_path / 'text', dataset)
+    assert load_sides(tmp_path / 'gt', tmp_path / 'text')[2] == remarks
+
+
+def test_text_of_a_class_that_no_category_has(tmp_path, capsys):
+    dump(tmp_path / 'gt.json', COCO)
+    (tmp_path / 'a.txt').write_text('1,4,0,0,9,9,1,1,-1,-1\n2,4,0,0,9,9,1,2,-1,-1\n')
+    sides = ['--gt', str(tmp_path / 'gt.json'), '--results', str(tmp_path / 'a.txt')]
+    assert main(['evaluate', *sides]) == 1
+    assert 'a.txt:2: found class 2 in column 8' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('some', [True, False])
+def test_text_without_a_class_can_be_of_one(tmp_path, capsys, some):
+    """The option fills in what the text with every class says."""
+    truth = copy.deepcopy(COCO)
+    truth['categories'].append({'id': 2, 'name': 'bus'})
+    truth['annotations'] += [
+        {**record, 'category_id': 2, 'instance_id': 5, 'bbox': [50, 0, 9, 9]}
+        for record in COCO['annotations']
+    ]
+    dump(tmp_path / 'gt.json', truth)
+    cars = ['1,4,0,1,9,9,1,1,-1,-1', '2,4,0,1,9,9,1,1,-1,-1']
+    buses = ['1,5,50,0,9,9,1,2,-1,-1'] if some else []
+
+    def score(rows, *options) -> tuple[int, str, str]:
+        (tmp_path / 'a.txt').write_text('\n'.join(rows) + '\n')
+        sides = '--gt', str(tmp_path / 'gt.json'), '--results', str(tmp_path / 'a.txt')
+        code = main(['evaluate', *sides, *options])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    _, expected, _ = score(cars + buses)
+    bare = [row.replace(',1,1,-1,-1', ',1') for row in cars]  # of seven columns
+    bare = [row.replace(',1,1,-1', ',1,-1,-1') for row in cars] if some else bare
+    for options in ((), ('--classes', 'car', 'bus')):
+        code, found, _ = score(bare + buses, '--unclassed', 'car', *options)
+        assert (code, found) == (0, expected)
+    unclassed = [row.replace(',1,1,-1', ',1,-1,-1') for row in cars]
+    code, _, said = score(unclassed + buses)
+    assert code == (not some) and '--unclassed NAME' in said
+    code, _, said = score(bare + buses, '--unclassed', 'cat')
+    assert code == 1 and "found 'cat', expected one of car, bus" in said
 
 
 @pytest.mark.parametrize('as_annotations', [False, True])
@@ -269,17 +334,7 @@ def test_text_results_for_a_json_ground_truth(tmp_path):
     gt, results = coco_scenes([44, 45], tao=False)
     dump(tmp_path / 'gt.json', gt)
     dump(tmp_path / 'results.json', results)
-    (tmp_path / 'text').mkdir()
-    place = {image['id']: image for image in gt['images']}
-    for video in gt['videos']:
-        rows = [
-            f'{place[r["image_id"]]["frame_id"] // 3 + 1},{r["instance_id"]},'
-            f'{",".join(map(str, r["bbox"]))},{r["score"]},{r["category_id"]},-1,-1\n'
-            for r in results
-            if r['video_id'] == video['id']
-        ]
-        name = video['name'].replace('/', '-')
-        (tmp_path / 'text' / f'{name}.txt').write_text(''.join(rows))
+    write_texts(tmp_path / 'text', gt, results)
     scores = []
     for path in ('results.json', 'text'):
         tracker, sequences, _ = load_sides(tmp_path / 'gt.json', tmp_path / path)

@@ -6,7 +6,8 @@ order. An annotation has ``image_id``, ``category_id``, ``bbox`` (left, top, wid
 height) and ``instance_id`` or ``track_id``. With ``iscrowd`` or ``ignore`` it is a
 region to ignore for its own category, by TrackEval's rule for regions. Results are such
 a JSON of the same images, or a list of annotations with a ``score``. Source: the
-converters of MMTracking.
+converters of MMTracking. They may also be MOTChallenge text with the category in column
+8, frames counted from 1 in the order of the images; the same of it is scored.
 
 A JSON whose videos have ``neg_category_ids`` and ``not_exhaustive_category_ids`` is
 TAO's. Its videos are annotated for some classes only; what is found of others is not
@@ -22,7 +23,9 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ import numpy as np
 from mmfdta.structures.classes import name_numbers
 from mmfdta.structures.tracks import PartialClasses, Tracks
 
+from ..classes import NO_CLASS
 from ..folders import TextSide, find_files
 from . import Annotations, LoadedSide, Side
 from .reading import (
@@ -43,6 +47,7 @@ from .reading import (
     to_number,
     to_whole,
 )
+from .text_results import TextResults
 
 _FRAME = ('frame_id', 'frame_index')
 _IDENTITY = ('instance_id', 'track_id')
@@ -77,7 +82,7 @@ class _Record:
     image: Any
     category: int
     identity: int
-    box: tuple[float, float, float, float]
+    box: SequenceOf[float]
     score: float
     is_region: bool
     where: str
@@ -304,9 +309,18 @@ def _by_video(
 
 
 def _count_results(
-    records: list[_Record], truth: CocoVidTruth
+    records: list[_Record], truth: CocoVidTruth, key: str = ''
 ) -> tuple[list[_Record], list[str]]:
-    """Leave out results that do not count, and say how many there are of them."""
+    """Leave out results that do not count, and say how many there are of them.
+
+    Args:
+        records: All results.
+        truth: The ground truth.
+        key: What the class of a record is called, for messages.
+
+    Raises:
+        ValueError: If no class of the results has ground truth.
+    """
     remarks = []
     names = next(iter(truth.sequences.values())).class_names
     if truth.is_tao:
@@ -330,12 +344,13 @@ def _count_results(
                 'annotation and are not scored, as in TAO'
             )
     scored = set((truth.classes or {}).values())
-    kept = [record for record in records if record.category in scored]
+    counted = scored | {NO_CLASS}  # whose class an option may name
+    kept = [record for record in records if record.category in counted]
     if records and not kept:
         found = name_numbers(Counter(record.category for record in records), names)
         expected = ', '.join(f'{number} {names[number]}' for number in sorted(scored))
         raise ValueError(
-            f'{records[0].where}.category_id: all {len(records)} results are of the '
+            f'{records[0].where}{key}: all {len(records)} results are of the '
             f'categories {found}, none of which has ground truth; expected some of '
             f'{expected}'
         )
@@ -378,7 +393,7 @@ def open_results(path: Path, truth: Side) -> LoadedSide | None:
         for i, record in enumerate(document)
     ]
     _by_video(records, truth.images, truth.sequences, names)  # refuses repeats
-    records, remarks = _count_results(records, truth)
+    records, remarks = _count_results(records, truth, '.category_id')
     tracks = _by_video(records, truth.images, truth.sequences)
     sequences = {
         name: Annotations(part, class_names=names, source=str(found[0]))
@@ -387,9 +402,75 @@ def open_results(path: Path, truth: Side) -> LoadedSide | None:
     return LoadedSide(truth.title, truth.benchmark, truth.classes, sequences, remarks)
 
 
-def as_results(texts: TextSide, truth: Side) -> None:
-    """Results of this format are no texts."""
-    return None
+@dataclass(frozen=True)
+class CocoVidTexts(TextResults):
+    """Results as MOTChallenge text, by the rules that hold for JSON.
+
+    Attributes:
+        truth: The ground truth.
+    """
+
+    truth: CocoVidTruth | None = None
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know, a line each.
+
+        Raises:
+            OSError: If a text cannot be read.
+            ValueError: At the first fault of one.
+        """
+        return self._loaded[1]
+
+    def read(self, name: str) -> Annotations:
+        """Return the results of a video that count; for errors see `remarks`."""
+        return Annotations(self._loaded[0][name], source=str(self.paths[name]))
+
+    @cached_property
+    def _loaded(self) -> tuple[dict[str, Tracks], list[str]]:
+        """Results of all videos, and remarks."""
+        assert self.truth is not None  # `as_results` gives it
+        truth = self.truth
+        images = {place[:2]: image for image, place in truth.images.items()}
+        names = truth.class_names
+        records = []
+        for name in sorted(set(self.names) & set(truth.sequences)):
+            text = self.scan(name)
+            tracks = text.tracks
+            columns = tracks.frame, tracks.label, tracks.identity, tracks.score
+            rows = zip(*(c.tolist() for c in (*columns, text.line)), strict=True)
+            for (frame, label, identity, score, line), box in zip(
+                rows, tracks.xywh, strict=True
+            ):
+                where = f'{self.paths[name]}:{line}'
+                category = truth.merged.get(label, max(label, NO_CLASS))
+                if category not in names and category != NO_CLASS:
+                    raise ValueError(
+                        f'{where}: found class {label} in column 8, which no category '
+                        'has'
+                    )
+                records.append(
+                    _Record(
+                        image=images[name, frame],
+                        category=category,
+                        identity=identity,
+                        box=box,
+                        score=score,
+                        is_region=False,
+                        where=where,
+                    )
+                )
+        _by_video(records, truth.images, truth.sequences, dict(names))
+        kept, remarks = _count_results(records, truth)
+        return _by_video(kept, truth.images, truth.sequences), remarks
+
+
+def as_results(texts: TextSide, truth: Side) -> CocoVidTexts | None:
+    """Take texts for results in the images of this format."""
+    if not isinstance(truth, CocoVidTruth):
+        return None
+    lengths = {name: of.num_frames for name, of in truth.sequences.items()}
+    return CocoVidTexts(texts.paths, truth.classes, lengths, truth=truth)
 
 
 def format_results(truth: CocoVidTruth, sequences: Mapping[str, Tracks]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mmfdta.structures.benchmarks import get_benchmark
-from mmfdta.structures.mot_text import scan_mot_text
+from mmfdta.structures.mot_text import ScannedText, scan_mot_text
 
 from ..folders import TextSide
 from . import Annotations, Side
@@ -28,16 +28,17 @@ class TextResults:
         classes: Classes that are scored one by one, with their numbers; None if
             classes play no part.
         lengths: Frames of each sequence, as far as they are known.
+        needs_class: Refuse texts without any class where classes are scored.
     """
 
     paths: dict[str, Path]
     classes: dict[str, int] | None = None
     lengths: Mapping[str, int] = field(default_factory=dict)
+    needs_class: bool = True
 
     title: ClassVar[str] = 'MOTChallenge text'
     benchmark: ClassVar[None] = None
     class_names: ClassVar[dict[int, str]] = {}
-    remarks: ClassVar[list[str]] = []
 
     @classmethod
     def of(cls, texts: TextSide, truth: Side) -> 'TextResults':
@@ -48,25 +49,36 @@ class TextResults:
         return cls(texts.paths, classes, getattr(truth, 'lengths', {}))
 
     @property
+    def remarks(self) -> list[str]:
+        """What the user should know, a line each."""
+        return []
+
+    @property
     def names(self) -> list[str]:
         """Names of the sequences, sorted."""
         return sorted(self.paths)
 
-    def read(self, name: str) -> Annotations:
-        """Read a sequence strictly.
+    def scan(self, name: str) -> ScannedText:
+        """Read a text strictly.
 
         Raises:
             FileNotFoundError: If the text is missing.
-            ValueError: At a bad line, or if no row has a class and classes are
-                scored; the message names file and line.
+            ValueError: At a bad line, or if no row has a class and one is needed; the
+                message names file and line.
         """
         path, by_class = self.paths[name], self.classes is not None
-        text = scan_mot_text(path, _CLASS_COLUMNS if by_class else _MIN_COLUMNS)
+        classed = self.needs_class and by_class
+        text = scan_mot_text(path, _CLASS_COLUMNS if classed else _MIN_COLUMNS)
         text.require(True, self.lengths.get(name), by_class)
-        if self.classes is not None and len(text) and (text.tracks.label < 0).all():
+        if classed and len(text) and (text.tracks.label < 0).all():
             numbers = ', '.join(f'{n} {name}' for name, n in self.classes.items())
             raise ValueError(
                 f'{path}:{text.line[0]}: found no class in column 8 of any row, '
-                f'expected {numbers}: classes are scored one by one'
+                f'expected {numbers}: classes are scored one by one; if they are of '
+                'one class, name it: --unclassed NAME'
             )
-        return Annotations(text.tracks)
+        return text
+
+    def read(self, name: str) -> Annotations:
+        """Read a sequence, see :meth:`scan`."""
+        return Annotations(self.scan(name).tracks)
