@@ -35,5 +35,10 @@ def run(options: argparse.Namespace) -> None:
     )
     if made.left_out:
         print(f'left out, no such sequence: {", ".join(made.left_out)}')
+    if made.cleaned:
+        print(
+            'packed without a byte order mark or blank lines, which the official '
+            f'reader refuses: {", ".join(made.cleaned)}'
+        )
     total = sum(made.rows.values())
     print(f'{made.path}: {len(made.rows)} sequences, {total} rows')

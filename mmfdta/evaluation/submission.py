@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Checked zip files for the servers that score test sets."""
 
+import codecs
 import os
 import zipfile
 from dataclasses import dataclass
@@ -27,11 +28,14 @@ class Submission:
         rows: Rows of each sequence.
         left_out: Files of the results folder that belong to no
             sequence.
+        cleaned: Sequences whose text had a byte order mark or blank lines, which the
+            official reader refuses; the zip has them without.
     """
 
     path: Path
     rows: dict[str, int]
     left_out: list[str]
+    cleaned: list[str]
 
 
 def make_submission(
@@ -41,6 +45,8 @@ def make_submission(
     zip_path: str | os.PathLike,
 ) -> Submission:
     """Check results and pack them as the benchmark's server wants them.
+
+    Rows are packed byte by byte, without a byte order mark and blank lines.
 
     Args:
         benchmark: ``dancetrack`` (files in a folder ``tracker``) or
@@ -89,11 +95,14 @@ def make_submission(
         more = len(problems) - _MOST_PROBLEMS
         tail = [f'... and {more} more files'] if more > 0 else []
         raise ValueError('\n'.join(problems[:_MOST_PROBLEMS] + tail))
-    _pack(zip_path, {name: texts[name] for name in lengths}, folders[benchmark])
+    read = {name: read_bytes(texts[name]) for name in lengths}
+    packed = {name: _clean(data) for name, data in read.items()}
+    _pack(zip_path, packed, folders[benchmark])
     folder = found[0].folder
     beside = folder.iterdir() if folder.is_dir() else texts.values()
     left_out = {path.name for path in beside} - {f'{name}.txt' for name in lengths}
-    return Submission(zip_path, rows, sorted(left_out))
+    cleaned = [name for name, data in packed.items() if data != read[name]]
+    return Submission(zip_path, rows, sorted(left_out), cleaned)
 
 
 def _find_lengths(data_dir: Path) -> dict[str, int]:
@@ -129,14 +138,20 @@ def _check_file(path: Path, length: int) -> int:
     return len(text)
 
 
-def _pack(zip_path: Path, texts: dict[str, Path], folder: str) -> None:
+def _clean(data: bytes) -> bytes:
+    """Leave out a byte order mark and blank lines."""
+    lines = data.removeprefix(codecs.BOM_UTF8).splitlines(keepends=True)
+    return b''.join(line for line in lines if line.strip())
+
+
+def _pack(zip_path: Path, texts: dict[str, bytes], folder: str) -> None:
     """Write the zip under another name, then rename it; equal input, equal zip."""
     with (
         open_whole(zip_path) as file,
         zipfile.ZipFile(file, 'w', zipfile.ZIP_DEFLATED) as archive,
     ):
-        for name, path in texts.items():
+        for name, data in texts.items():
             entry = zipfile.ZipInfo(f'{folder}{name}.txt', _DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
-            archive.writestr(entry, read_bytes(path))
+            archive.writestr(entry, data)

@@ -5,6 +5,8 @@ import shutil
 import zipfile
 
 import pytest
+from trackeval.datasets import MotChallenge2DBox
+from trackeval.utils import TrackEvalException
 
 from mmfdta.cli.main import main
 from mmfdta.evaluation.submission import make_submission
@@ -69,6 +71,35 @@ def test_the_verb_packs_and_names_faults(folders, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2 and all(line.startswith('mmfdta submit: ') for line in lines)
     assert not (folders / 'made.zip').exists()
+
+
+ODD = dict(
+    mark=lambda data: b'\xef\xbb\xbf' + data,
+    last=lambda data: data + b'\n',
+    first=lambda data: b'\r\n' + data,
+    between=lambda data: data.replace(b'\n', b'\n \t\n', 1),
+    windows=lambda data: (data + b'\n').replace(b'\n', b'\r\n'),
+)
+
+
+@pytest.mark.parametrize('name', ODD)
+def test_what_the_official_reader_refuses_is_not_packed(folders, capsys, name):
+    read = MotChallenge2DBox._load_simple_text_file
+    path = folders / 'results' / f'{NAMES[1]}.txt'
+    rows = read(str(path))[0]
+    path.write_bytes(ODD[name](path.read_bytes()))
+    with pytest.raises(TrackEvalException):
+        read(str(path))
+    arguments = [
+        *('submit', 'sportsmot', '--results', str(folders / 'results')),
+        *('--data', str(folders / 'test'), '--out', str(folders / 'made.zip')),
+    ]
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert f'official reader refuses: {NAMES[1]}\n' in said
+    with zipfile.ZipFile(folders / 'made.zip') as archive:
+        archive.extract(f'{NAMES[1]}.txt', folders / 'packed')
+    assert read(str(folders / 'packed' / f'{NAMES[1]}.txt'))[0] == rows
 
 
 def test_equal_results_give_equal_zips(folders):
