@@ -152,7 +152,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Refine, write, and say what was done; score both sides if asked to."""
     from mmfdta.evaluation.inputs import find_unpaired
-    from mmfdta.evaluation.pairing import read_seqmap
+    from mmfdta.evaluation.pairing import pair_sides, read_seqmap
     from mmfdta.refinement.files import (
         open_refined,
         plan_outputs,
@@ -195,7 +195,10 @@ def run(options: argparse.Namespace) -> int:
     for name, side in sides:
         # Where classes are scored together, the scores before have decided.
         pairs = before[name].pairs_results if name in before else None
-        refined = refine_side(name, side, settings, wanted, options.embeddings, pairs)
+        names = wanted
+        if wanted is not None and name in before and truth is not None:
+            names = pair_sides(truth, side, wanted).results
+        refined = refine_side(name, side, settings, names, options.embeddings, pairs)
         found.append((refined, side))
     for refined, _ in found:
         say(options, refined.remarks)

@@ -27,11 +27,19 @@ class Paired:
         jobs: A job for each sequence.
         extra: Results without ground truth, by name.
         remarks: What is to be said of names that differ.
+        results: Names of the results that are scored.
     """
 
     jobs: list
     extra: list[str]
     remarks: list[str]
+    results: list[str]
+
+
+def match_names(name: str, names: Iterable[str]) -> list[str]:
+    """Return the name itself if it is there, else those that fit it as a pattern."""
+    names = list(names)
+    return [name] if name in names else fnmatch.filter(names, name)
 
 
 def read_seqmap(path: str | os.PathLike) -> tuple[list[str], list[str]]:
@@ -112,6 +120,7 @@ def pair_sides(
         jobs=[_make_job(truth, results, *names) for names in chosen],
         extra=extra,
         remarks=remarks,
+        results=sorted(used),
     )
 
 
@@ -169,7 +178,7 @@ def _find_wanted(
     found: list[tuple[str, str | None]] = []
     unknown = []
     for name in wanted:
-        fitting = [name] if name in truth.names else fnmatch.filter(truth.names, name)
+        fitting = match_names(name, truth.names)
         found += [(other, None) for other in fitting]
         if fitting:
             continue

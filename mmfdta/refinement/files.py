@@ -2,7 +2,6 @@
 """Results of trackers, refined from file to file."""
 
 import dataclasses
-import fnmatch
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from mmfdta.evaluation.formats.coco_vid import CocoVidTruth, format_results
 from mmfdta.evaluation.formats.kitti import KittiSide
 from mmfdta.evaluation.formats.reading import read_rows
 from mmfdta.evaluation.formats.text_results import TextResults
+from mmfdta.evaluation.pairing import match_names
 from mmfdta.structures.mot_text import scan_mot_text, write_tracks
 from mmfdta.structures.track_embeddings import SUFFIX, TrackEmbeddings
 from mmfdta.structures.tracks import Tracks
@@ -89,8 +89,8 @@ def refine_side(
         side: Its results.
         settings: Those of :func:`~mmfdta.refinement.refine_tracks`.
         wanted: Names or patterns of sequences; None takes all.
-        embeddings: ``<sequence>.npz``, a folder of such, or an empty path where they
-            stand next to the texts; None joins by motion alone.
+        embeddings: ``<sequence>.npz`` of the only sequence, a folder of such, or an
+            empty path where they stand next to the texts; None joins by motion alone.
         pairs: Whether identities count within each class; None: if a frame has one of
             them in two classes.
 
@@ -101,14 +101,20 @@ def refine_side(
     Refinement.of(**settings)  # before any file is read
     names = side.names
     if wanted is not None:
-        wanted = list(wanted)
-        names = [n for n in names if any(fnmatch.fnmatchcase(n, w) for w in wanted)]
-        lacking = [w for w in wanted if not fnmatch.filter(names, w)]
+        fitting = {w: match_names(w, names) for w in wanted}
+        lacking = [w for w, found in fitting.items() if not found]
+        names = sorted({n for found in fitting.values() for n in found})
         if lacking:
             raise FileNotFoundError(
                 f'{name}: no results of {name_some(lacking)}; there are those of '
                 f'{name_some(side.names)}'
             )
+    if embeddings is not None and _is_file(embeddings) and len(names) > 1:
+        raise ValueError(
+            f'--embeddings: found the file {embeddings} for {len(names)} sequences, '
+            f'whose embeddings differ; name the folder of <sequence>{SUFFIX}, or one '
+            'sequence with --sequences'
+        )
     remarks = []
     if side.remarks:  # those of the reader say how many
         remarks.append(f'{name}: results that are not scored are left out')
@@ -188,6 +194,11 @@ def _check_frames(tracks: Tracks, step: int, where: str) -> list[str]:
     return []
 
 
+def _is_file(embeddings: Path) -> bool:
+    """Tell whether the embeddings of one sequence are named."""
+    return embeddings.suffix == SUFFIX and not embeddings.is_dir()
+
+
 def _read_embeddings(
     side: Side, name: str, tracks: Tracks, place: Path
 ) -> tuple[TrackEmbeddings, list[str]]:
@@ -199,7 +210,7 @@ def _read_embeddings(
     path = place / f'{name}{SUFFIX}'
     if place == Path():
         path = side.paths[name].with_suffix(SUFFIX)
-    elif place.suffix == SUFFIX and not place.is_dir():
+    elif _is_file(place):
         path = place
     known = TrackEmbeddings.load(path)
     share = float((known.of_rows(tracks) >= 0).mean()) if len(tracks) else 1.0

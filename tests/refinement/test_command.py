@@ -265,6 +265,40 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(scene, capsys):
     assert not (scene / 'x').exists()
 
 
+def test_sequences_are_found_as_evaluate_finds_them(scene, capsys):
+    """A name that looks like a pattern, and MOT17's names of a copy."""
+    for side in ('gt', 'out'):
+        (scene / f'{side}/a.txt').rename(scene / f'{side}/cam[1].txt')
+        (scene / f'{side}/b.txt').rename(scene / f'{side}/cam1.txt')
+    assert main(['refine', 'out', '--out', 'x', '--sequences', 'cam[1]']) == 0
+    assert [path.name for path in (scene / 'x').iterdir()] == ['cam[1].txt']
+    (scene / 'gt/cam1.txt').rename(scene / 'gt/MOT17-02-FRCNN.txt')
+    (scene / 'out/cam1.txt').rename(scene / 'out/MOT17-02.txt')
+    for number, wanted in enumerate(('MOT17-02-FRCNN', 'MOT17-*-FRCNN')):
+        chosen = ['--gt', 'gt', '--sequences', wanted]
+        assert main(['refine', 'out', '--out', f'y{number}', *chosen]) == 0
+        said = capsys.readouterr().out
+        assert [p.name for p in (scene / f'y{number}').iterdir()] == ['MOT17-02.txt']
+        for results, row in (('out', 'before'), (f'y{number}', 'after')):
+            expected = evaluated(capsys, '--results', results, '--sequences', wanted)
+            assert scores_of(said, row) == expected
+
+
+def test_embeddings_of_one_sequence_are_not_those_of_others(scene, capsys):
+    for name in ('a', 'b'):
+        tracks = read_tracks(f'out/{name}.txt')
+        columns = tracks.frame, tracks.identity, tracks.label
+        TrackEmbeddings(*columns, np.ones((len(tracks), 4), np.float32)).save(
+            scene / f'{name}.npz'
+        )
+    command = 'out', '--out', 'x', '--embeddings', 'a.npz', '--join'
+    assert '--embeddings: found the file a.npz for 2 sequences' in refuse(
+        capsys, *command
+    )
+    assert not (scene / 'x').exists()
+    assert main(['refine', *command, '--sequences', 'a']) == 0
+
+
 def test_frames_that_lie_apart_are_asked_about(scene, capsys):
     write_tracks('slow/a.txt', walk([*range(5, 60, 5), *range(70, 100, 5)]))
     assert main(['refine', 'slow', '--out', 'x', '--interpolate']) == 0
