@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> None:
     cut = min(options.clip_length or longest, longest), options.clips
     with Progress(len(list(cut_clips(dataset, *cut))), unit='clips') as bar:
         measured = measure_similarity(
-            loop, score_thr, *cut, options.threshold, bar.update, options.layers
+            loop, data, score_thr, *cut, options.threshold, bar.update, options.layers
         )
     report = dict(
         config=options.config,

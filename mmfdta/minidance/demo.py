@@ -506,6 +506,7 @@ def compare_embeddings(
     loop = open_loop(config, weights, data, folder)
     measured = measure_similarity(
         loop,
+        data,
         _LOWEST_SCORE,
         clip_length=max(map(len, data.sequences)),
         clips_per_sequence=1,

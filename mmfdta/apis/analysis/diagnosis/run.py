@@ -140,6 +140,7 @@ class Diagnosis:
             score_thr, length = clip_settings(self.loop.model)
             separability = measure_similarity(
                 self.loop,
+                self.data,
                 score_thr,
                 length,
                 _CLIPS,

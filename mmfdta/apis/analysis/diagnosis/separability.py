@@ -20,13 +20,13 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from mmfdta.datasets import MOTSequenceDataset
-from mmfdta.datasets.sequences import Sequence as MOTSequence
-from mmfdta.datasets.sequences import SequenceAnnotations
 from mmfdta.engine.precision import precision_of
 from mmfdta.models import FDTA
+from mmfdta.structures.tracks import Tracks
 from mmfdta.visualization import SimilarityPanel
 
 from ...detection_store import SequenceDetections
+from ...evaluation_data import EvaluationData
 from ...sequence_loop import SequenceLoop
 
 BINS = 200
@@ -235,6 +235,10 @@ def match_clip(
 ) -> MatchedClip:
     """Find the detection of every annotated object.
 
+    Pairs of a frame have the largest total IoU; those of a low IoU are left out then,
+    where :func:`~.bounds.match_truth` leaves them out before. Recorded similarities
+    were measured in this way.
+
     Args:
         found: Detections of the T frames, with ``bboxes`` (n, 4) xyxy, ``scores`` and
             ``embeddings`` (n, C).
@@ -343,7 +347,11 @@ def cut_clips(
         ValueError: If a sequence has no ground truth.
     """
     for index, sequence in enumerate(dataset.sequences):
-        _require_annotations(sequence)
+        if sequence.annotations is None:
+            raise ValueError(
+                f'sequence {sequence.name!r} has no ground truth, which similarities '
+                'are measured by; choose another split'
+            )
         length = min(clip_length, len(sequence))
         count = min(clips_per_sequence, len(sequence) // length)
         starts = np.linspace(0, len(sequence) - length, count).astype(int)
@@ -351,43 +359,26 @@ def cut_clips(
             yield index, list(range(start, start + length))
 
 
-def _require_annotations(sequence: MOTSequence) -> SequenceAnnotations:
-    if sequence.annotations is None:
-        raise ValueError(
-            f'sequence {sequence.name!r} has no ground truth, which similarities '
-            'are measured by; choose another split'
-        )
-    return sequence.annotations
-
-
-def annotated_objects(
-    dataset: MOTSequenceDataset, index: int, frames: Sequence[int]
-) -> list[InstanceData]:
+def annotated_objects(truth: Tracks, frames: Sequence[int]) -> list[InstanceData]:
     """Return the ground truth of some frames.
 
     Args:
-        dataset: The data.
-        index: Index of the sequence.
+        truth: The objects of a sequence in frame order, see
+            :attr:`~mmfdta.apis.evaluation_data.EvaluationData.scored`.
         frames: Frames, from 0.
 
     Returns:
         For each frame ``bboxes`` float64 (m, 4) xyxy in pixels of the original image
         and ``instances_ids`` int64 (m,).
-
-    Raises:
-        ValueError: If the sequence has no ground truth.
     """
-    rows = _require_annotations(dataset.sequences[index])
     objects = []
     for frame in frames:
-        here = np.arange(rows.offsets[frame], rows.offsets[frame + 1])
-        if not dataset.test_mode:
-            here = here[rows.trainable[here]]
-        tracks = rows.tracks.select(here)
+        first, last = np.searchsorted(truth.frame, (frame + 1, frame + 2))
+        here = truth.select(np.arange(first, last))
         objects.append(
             InstanceData(
-                bboxes=torch.from_numpy(tracks.xyxy),
-                instances_ids=torch.from_numpy(tracks.identity),
+                bboxes=torch.from_numpy(here.xyxy),
+                instances_ids=torch.from_numpy(here.identity),
             )
         )
     return objects
@@ -443,6 +434,7 @@ def shows_layers(model: nn.Module) -> bool:
 
 def measure_similarity(
     loop: SequenceLoop,
+    data: EvaluationData,
     score_thr: float,
     clip_length: int = 30,
     clips_per_sequence: int = 4,
@@ -453,11 +445,15 @@ def measure_similarity(
 ) -> Separability:
     """Compare the embeddings of the objects of a data set at every stage.
 
+    Objects are those that the rules of the data score: no distractors, and no rows
+    with a 0 in column 7.
+
     Detections come from the store of the loop where they are known; else only the
     frames of the clips are looked at.
 
     Args:
         loop: A model, see :func:`list_stages`, on data with ground truth.
+        data: The same data.
         score_thr: Only detections with a higher score count.
         clip_length: Frames that are looked at together; at most what the model was
             trained with.
@@ -497,7 +493,7 @@ def measure_similarity(
                     'QueryDetector'
                 )
             found = [detections.to(loop.device) for detections in found]
-            objects = annotated_objects(loop.dataset, index, frames)
+            objects = annotated_objects(data.scored[index], frames)
             clip = match_clip(found, objects, score_thr)
             features = _features_by_layer(clip, layers)
             features |= features_by_stage(loop.model, clip)

@@ -3,12 +3,16 @@
 
 import itertools
 import json
+import math
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from mmdet.registry import DATASETS
 from mmengine.structures import InstanceData
 
 from mmfdta.apis.analysis.diagnosis import separability
@@ -24,6 +28,7 @@ from mmfdta.apis.analysis.diagnosis.separability import (
     measure_similarity,
 )
 from mmfdta.apis.detection_store import DetectionStore
+from mmfdta.apis.evaluation_data import EvaluationData
 from mmfdta.apis.sequence_loop import SequenceLoop
 from mmfdta.cli.main import main
 
@@ -151,15 +156,54 @@ def test_frames_without_objects_match_nothing():
 
 def test_annotated_objects_are_those_of_the_text(mini):
     root = mini.folder / 'data' / 'val'
+    data = EvaluationData(mini.dataset)
     for index, sequence in enumerate(mini.dataset.sequences):
         rows = np.loadtxt(root / sequence.name / 'gt' / 'gt.txt', delimiter=',')
         for frame, objects in zip(
-            [5, 0], annotated_objects(mini.dataset, index, [5, 0]), strict=True
+            [5, 0], annotated_objects(data.scored[index], [5, 0]), strict=True
         ):
             here = rows[rows[:, 0] == frame + 1]
             assert objects.instances_ids.tolist() == here[:, 1].tolist()
             corners = np.c_[here[:, 2:4], here[:, 2:4] + here[:, 4:6]]
             np.testing.assert_allclose(objects.bboxes.numpy(), corners)
+
+
+@pytest.mark.parametrize('kind', ['MOT17Dataset', 'MOTSequenceDataset'])
+def test_only_objects_that_are_scored_are_compared(tmp_path, kind):
+    """MOT17 scores pedestrians with a 1 in column 7; identities may be of a class."""
+    rows = [(1, 1, 1), (2, 1, 1), (3, 0, 1), (4, 1, 8), (5, 1, 7), (6, 1, 3)]
+    options: dict = dict(type=kind)
+    if kind == 'MOTSequenceDataset':
+        rows = [(1, 1, 1), (1, 1, 3), (2, 0, 1), (3, 1, 7)]
+        options['metainfo'] = dict(classes=('person', 'car'))
+        options['category_map'] = {1: 0, 3: 1}
+    folder = tmp_path / 'train' / 'MOT17-02-FRCNN'
+    for name in ('img1', 'gt'):
+        (folder / name).mkdir(parents=True)
+    text, frames = '', []
+    for frame in range(1, 5):
+        image = np.zeros((64, 320, 3), np.uint8)
+        cv2.imwrite(str(folder / f'img1/{frame:06d}.jpg'), image)
+        places = [50 * n + frame for n in range(len(rows))]
+        for (identity, flag, label), left in zip(rows, places, strict=True):
+            text += f'{frame},{identity},{left},5,20,40,{flag},{label},1\n'
+        boxes = [[left - 1, 4, left + 19, 44] for left in places]
+        frames.append(_found(boxes, [0.9] * len(rows), torch.eye(len(rows))))
+    (folder / 'gt' / 'gt.txt').write_text(text)
+    settings = dict(data_root=str(tmp_path), split='train', test_mode=True, pipeline=[])
+    dataset = DATASETS.build(settings | options)
+    benchmark = 'mot17' if kind == 'MOT17Dataset' else 'mot_challenge'
+    data = EvaluationData(dataset, benchmark)
+    loop = SimpleNamespace(dataset=dataset, device='cpu', model=torch.nn.Identity())
+    known = [SimpleNamespace(frames=frames)]
+    measured = measure_similarity(loop, data, 0.5, 4, 1, detections=known)
+    (of_detector,) = measured.stages.values()
+    assert measured.found == 1
+    assert of_detector.different.fine.sum() == 4 * 1  # of the first two rows
+    assert of_detector.same.fine.sum() == 2 * math.comb(4, 2)
+    # Every object looks like itself only.
+    assert of_detector.different.total == 0
+    assert of_detector.same.total == pytest.approx(of_detector.same.fine.sum())
 
 
 def test_stages_are_the_parts_of_the_model(mini):
@@ -203,6 +247,7 @@ def test_layers_are_those_of_the_decoder(mini, lie_on_nothing):
         for layer in layers
     ]
     loop = SequenceLoop(model, mini.dataset, batch_size=3)
+    data = EvaluationData(mini.dataset)
     looked = list(loop.look_into(1, [5, 2, 4]))
     for handle in handles:
         handle.remove()
@@ -211,7 +256,7 @@ def test_layers_are_those_of_the_decoder(mini, lie_on_nothing):
         torch.testing.assert_close(states, torch.stack(heard)[:, t])
         assert torch.equal(states[-1], found.embeddings)
         assert torch.equal(usual[t].bboxes, found.bboxes[found.scores > 0])
-    stages = measure_similarity(loop, 0.0, 8, 1, by_layer=True).stages
+    stages = measure_similarity(loop, data, 0.0, 8, 1, by_layer=True).stages
     assert list(stages) == list_stages(model, len(layers))
     assert (
         list(stages)[: len(layers)]
@@ -219,7 +264,7 @@ def test_layers_are_those_of_the_decoder(mini, lie_on_nothing):
     )
     (det_thr, window) = clip_settings(model)
     assert (det_thr, window) == (model.tracker.det_thr, model.window)
-    plain = measure_similarity(loop, 0.0, 8, 1).stages
+    plain = measure_similarity(loop, data, 0.0, 8, 1).stages
     for name, stage in plain.items():
         assert stages[name].same.total == pytest.approx(stage.same.total, rel=1e-4)
     first, count = stages['decoder layer 1'], plain['detector'].same.fine.sum()
@@ -241,7 +286,8 @@ def test_batches_and_the_store_do_not_matter(mini, tmp_path, lie_on_nothing):
         SequenceLoop(mini.model, mini.dataset, batch_size=3),
         SequenceLoop(mini.model, mini.dataset, store, batch_size=8),
     ]
-    results = [measure_similarity(loop, 0.0, 8, 1, 0.9).stages for loop in loops]
+    data = EvaluationData(mini.dataset)
+    results = [measure_similarity(loop, data, 0.0, 8, 1, 0.9).stages for loop in loops]
     for name in results[0]:
         one, *others = (result[name] for result in results)
         assert one.same.histogram.sum() > 0
@@ -311,8 +357,8 @@ def test_command_takes_a_plain_detector(mini, tmp_path, lie_on_nothing):
     assert code == 0
     report = json.loads((tmp_path / 'similarity.json').read_text())
     assert list(report['stages']) == ['detector']
-    loop = SequenceLoop(mini.model, mini.dataset)
-    (expected, *_) = measure_similarity(loop, 0.3).stages.values()
+    loop, data = SequenceLoop(mini.model, mini.dataset), EvaluationData(mini.dataset)
+    (expected, *_) = measure_similarity(loop, data, 0.3).stages.values()
     assert report['stages']['detector'] == expected.summary()
 
 
