@@ -72,8 +72,9 @@ def run(options: argparse.Namespace) -> None:
 
     Raises:
         ValueError: If the model does not track, there is no ground truth, nothing is
-            found, another diagnosis is of other data, or gradients are asked of a model
-            whose association and detector do not learn together.
+            found, another diagnosis is of other data or would be overwritten, or
+            gradients are asked of a model whose association and detector do not learn
+            together.
     """
     from mmfdta.apis.analysis.diagnosis import report
     from mmfdta.apis.analysis.diagnosis.gradients import measure_gradients
@@ -83,9 +84,18 @@ def run(options: argparse.Namespace) -> None:
     from mmfdta.apis.sequence_loop import SequenceLoop
 
     others = [report.read_content(path) for path in options.compare]
-    for name, value in (('split', options.split), ('sequences', options.sequences)):
+    name = Path(options.config).stem
+    out = options.out or Path('work_dirs', 'diagnose', name)
+    for path in options.compare:
+        if report.content_path(path).resolve() == (out / report.JSON_NAME).resolve():
+            raise ValueError(
+                f'--compare: this diagnosis would be written over {path}; name another '
+                'folder with --out'
+            )
+    chosen = dict(split=options.split, sequences=options.sequences)
+    for option, value in chosen.items():
         if value is not None:
-            key = f'{options.data}_dataloader.dataset.{name}'
+            key = f'{options.data}_dataloader.dataset.{option}'
             options.cfg_options = {**options.cfg_options, key: value}
     model, data, config = open_model(options)
     _ = data.truths  # says so before the work if there is no ground truth
@@ -99,8 +109,6 @@ def run(options: argparse.Namespace) -> None:
                 options.gradients,
                 bar.update,
             )
-    name = Path(options.config).stem
-    out = options.out or Path('work_dirs', 'diagnose', name)
     folder = options.detections or out / 'detections'
     store = DetectionStore(folder, model, data.dataset)
     loop = SequenceLoop(model, data.dataset, store, batch_size=options.batch_size or 1)

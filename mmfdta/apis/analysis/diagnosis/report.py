@@ -194,6 +194,11 @@ def make_content(
     )
 
 
+def content_path(path: Path) -> Path:
+    """Return the JSON file of a diagnosis, which or whose folder is named."""
+    return path / JSON_NAME if path.is_dir() else path
+
+
 def read_content(path: Path) -> dict[str, Any]:
     """Read the JSON file of an earlier diagnosis.
 
@@ -201,8 +206,7 @@ def read_content(path: Path) -> dict[str, Any]:
         OSError: If it cannot be read.
         ValueError: If it is no such file, or of another version.
     """
-    if path.is_dir():
-        path = path / JSON_NAME
+    path = content_path(path)
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
     except ValueError as error:

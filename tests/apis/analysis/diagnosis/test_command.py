@@ -177,6 +177,22 @@ def test_what_cannot_be_diagnosed_is_said_in_a_line(runs, capsys, tmp_path):
     check_last_line(capsys, 'has no ground truth')
 
 
+def test_what_is_compared_is_not_written_over(runs, capsys, tmp_path, monkeypatch):
+    """Neither in a folder that is named, nor in that of the config's name."""
+    kept = runs.folder / 'out' / 'diagnosis.json'
+    usual = tmp_path / 'work_dirs' / 'diagnose' / 'fdta_mini'
+    shutil.copytree(runs.folder / 'out', usual)
+    monkeypatch.chdir(tmp_path)
+    before = kept.read_bytes()
+    for out, compared in (('out', kept), ('out', kept.parent), (None, usual)):
+        capsys.readouterr()
+        words = ['fdta_mini', 'minidance', '--compare', str(compared)]
+        words += [] if out is None else ['--out', str(runs.folder / out)]
+        assert main(['diagnose', *words]) == 1
+        check_last_line(capsys, 'name another folder with --out')
+    assert kept.read_bytes() == before == (usual / 'diagnosis.json').read_bytes()
+
+
 def check_last_line(capsys, expected):
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith('mmfdta diagnose: '), said
