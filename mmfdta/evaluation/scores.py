@@ -222,9 +222,17 @@ class Evaluation:
         """Return the scores over all classes, every box weighing the same."""
         return self.of_class()
 
-    def over_classes(self) -> dict:
-        """Return the mean of the classes' scores and the sum of their counts."""
-        by_class = [self.of_class(name) for name in self.classes]
+    def over_classes(self, sequence: str | None = None) -> dict:
+        """Return the mean of the classes' scores and the sum of their counts.
+
+        Args:
+            sequence: Its name; None: over all sequences. A class that is not in it
+                counts as well, with scores of 0.
+        """
+        if sequence is None:
+            by_class = [self.of_class(name) for name in self.classes]
+        else:
+            by_class = [self.of_sequence(sequence, name) for name in self.classes]
         return {
             field: (sum if field in COUNTS else functools.partial(np.mean, axis=0))(
                 [scores[field] for scores in by_class]

@@ -238,7 +238,7 @@ def _run(
         checkpoint=None if entry.checkpoint is None else str(entry.checkpoint),
         data=options.data,
         folder=str(folder),
-        fingerprint=run_fingerprint(entry, options.data, machine),
+        fingerprint=run_fingerprint(entry, options.data, machine, options.warmup),
         detections=str(options.store_folder),
         machine=machine,
         warmup=options.warmup,

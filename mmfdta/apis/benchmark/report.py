@@ -174,7 +174,7 @@ class Report:
                 weights=result.entry.weights,
                 scores=result.scores,
                 sequences={
-                    name: summarise(result.evaluation.of_sequence(name))
+                    name: summarise(result.evaluation.over_classes(name))
                     for name in result.evaluation.sequences
                 },
                 timing=result.timing and asdict(result.timing),

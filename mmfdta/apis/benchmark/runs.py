@@ -63,16 +63,17 @@ class Job:
         return RunFolder(Path(self.folder), self.fingerprint, sources)
 
 
-def run_fingerprint(entry: Entry, data: str, machine: dict) -> str:
+def run_fingerprint(entry: Entry, data: str, machine: dict, warmup: int) -> str:
     """Name what decides about an entry's tracks and times, except for the images.
 
     Args:
         entry: A tracker; its ``custom_imports`` are imported already.
         data: ``val`` or ``test``: whose data loader is read.
         machine: Device, threads and versions it runs with.
+        warmup: Frames that are not timed.
 
     Returns:
-        16 hexadecimal digits of config, weights, code and machine.
+        16 hexadecimal digits of config, weights, code, machine and warm-up.
     """
     config = entry.config
     assert config is not None, 'an entry of results does not run'
@@ -91,6 +92,7 @@ def run_fingerprint(entry: Entry, data: str, machine: dict) -> str:
         entry.weights,
         config_code_digest(config),
         machine,
+        warmup,
     )
 
 

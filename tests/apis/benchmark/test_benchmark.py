@@ -368,16 +368,17 @@ def test_run_fingerprints_follow_what_matters(arena):
     words = [f'{name}={arena.weights}' for name in ('fdta_mini', BYTE, SORT)]
     fdta, byte, sort = read_entries(words).entries
     machine = dict(device='cpu')
-    prints = [run_fingerprint(e, 'test', machine) for e in (fdta, byte, sort)]
+    prints = [run_fingerprint(e, 'test', machine, 5) for e in (fdta, byte, sort)]
     assert len(set(prints)) == 3
-    assert run_fingerprint(byte, 'test', dict(device='cuda:0')) not in prints
+    assert run_fingerprint(byte, 'test', dict(device='cuda:0'), 5) not in prints
+    assert run_fingerprint(byte, 'test', machine, 0) not in prints
     byte.config.test_dataloader.dataset.split = 'val'
     # Which images are read is looked up in the images.
-    assert run_fingerprint(byte, 'test', machine) in prints
+    assert run_fingerprint(byte, 'test', machine, 5) in prints
     byte.config.test_dataloader.dataset.pipeline[0].transforms[1].exact = False
-    assert run_fingerprint(byte, 'test', machine) not in prints
+    assert run_fingerprint(byte, 'test', machine, 5) not in prints
     sort.config.model.tracker.match_iou_thr = 0.4
-    assert run_fingerprint(sort, 'test', machine) not in prints
+    assert run_fingerprint(sort, 'test', machine, 5) not in prints
 
 
 def test_an_entry_takes_published_weights(tmp_path, monkeypatch):

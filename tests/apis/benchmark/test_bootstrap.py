@@ -1,11 +1,21 @@
 # Copyright (c) mmfdta authors.
 """Intervals against the evaluation of data sets that are really put together."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from mmfdta.apis.benchmark.results import METRICS, compare, draw_sequences
+from mmfdta.apis.benchmark.entries import Entry
+from mmfdta.apis.benchmark.report import Report
+from mmfdta.apis.benchmark.results import (
+    METRICS,
+    EntryResult,
+    compare,
+    draw_sequences,
+)
 from mmfdta.evaluation import Sequence, Settings, Tracks, evaluate
 
 SEQUENCES, FRAMES, OBJECTS = 7, 12, 3
@@ -45,6 +55,43 @@ def scores(sequences: list[Sequence], chosen: list[int]) -> np.ndarray:
     ]
     found = evaluate(copies, Settings('minidance', ('HOTA',))).of_class('all')
     return np.array([found[metric].mean() for metric in METRICS])
+
+
+def test_differences_of_sequences_are_those_of_the_scores_beside_them(tmp_path):
+    """With two classes: both are the mean of the classes."""
+
+    def with_class(tracks: Tracks) -> Tracks:
+        return replace(tracks, label=np.where(tracks.xywh[:, 0] < 90, 1, 2))
+
+    classes = dict(person=1, car=2)
+    ours, theirs = (
+        evaluate(
+            [
+                replace(one, gt=with_class(one.gt), pred=with_class(one.pred))
+                for one in tracker(seed, swaps)
+            ],
+            Settings(classes=classes),
+        )
+        for seed, swaps in ((1, 0.05), (2, 0.3))
+    )
+    results = [
+        EntryResult(Entry(name, results=tmp_path), evaluation)
+        for name, evaluation in (('ours', ours), ('theirs', theirs))
+    ]
+    draws = draw_sequences(SEQUENCES, 20, seed=0)
+    differences = dict(theirs=compare(theirs, ours, draws))
+    report = Report(results, 'ours', differences, {}, {}, None)
+    document = json.loads(report.json())
+    for metric in METRICS:
+        one, other = (
+            [of['sequences'][f's{i}'][metric] for i in range(SEQUENCES)]
+            for of in document['trackers']
+        )
+        found = document['differences']['theirs'][metric]['of_sequences']
+        np.testing.assert_allclose(np.subtract(other, one), found, atol=1e-12)
+        by_class = [ours.of_sequence('s0', name)[metric].mean() for name in classes]
+        assert one[0] == pytest.approx(np.mean(by_class))
+    assert ours.of_sequence('s0')['HOTA'].mean() != pytest.approx(one[0])
 
 
 def test_draws_are_of_as_many_sequences():
