@@ -264,9 +264,8 @@ def read_classes(
     if any(len(of_class) > 1 for of_class in classes.values()):
         reading, remarks = read_identities(census)
     if unclassed is not None:
-        filled = fill_unclassed(census, classes, unclassed)
+        pred = fill_unclassed(census, classes, unclassed).pred
         reading = replace(reading, fill=classes[unclassed][0])
-        pred = filled.pred
     elif census.pred and not pred and gt and len(classes) == 1 and {*gt} <= numbers:
         fill = min(numbers)
         reading = replace(reading, fill=fill)

@@ -469,7 +469,7 @@ def as_results(texts: TextSide, truth: Side) -> CocoVidTexts | None:
     """Take texts for results in the images of this format."""
     if not isinstance(truth, CocoVidTruth):
         return None
-    lengths = {name: of.num_frames for name, of in truth.sequences.items()}
+    lengths = {name: of.num_frames or 0 for name, of in truth.sequences.items()}
     return CocoVidTexts(texts.paths, truth.classes, lengths, truth=truth)
 
 

@@ -71,7 +71,8 @@ class TextResults:
         text = scan_mot_text(path, _CLASS_COLUMNS if classed else _MIN_COLUMNS)
         text.require(True, self.lengths.get(name), by_class)
         if classed and len(text) and (text.tracks.label < 0).all():
-            numbers = ', '.join(f'{n} {name}' for name, n in self.classes.items())
+            known = (self.classes or {}).items()
+            numbers = ', '.join(f'{n} {name}' for name, n in known)
             raise ValueError(
                 f'{path}:{text.line[0]}: found no class in column 8 of any row, '
                 f'expected {numbers}: classes are scored one by one; if they are of '
