@@ -252,6 +252,17 @@ def test_text_of_a_class_that_no_category_has(tmp_path, capsys):
     assert 'a.txt:2: found class 2 in column 8' in capsys.readouterr().err
 
 
+def test_text_of_a_video_without_images(tmp_path, capsys):
+    videos = [*COCO['videos'], {'id': 2, 'name': 'b'}]
+    dump(tmp_path / 'gt.json', {**COCO, 'videos': videos})
+    (tmp_path / 'text').mkdir()
+    for name in 'ab':
+        (tmp_path / f'text/{name}.txt').write_text('1,4,0,0,9,9,1,1,-1,-1\n')
+    sides = ['--gt', str(tmp_path / 'gt.json'), '--results', str(tmp_path / 'text')]
+    assert main(['evaluate', *sides]) == 1
+    assert 'b.txt:1: found frame 1' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('some', [True, False])
 def test_text_without_a_class_can_be_of_one(tmp_path, capsys, some):
     """The option fills in what the text with every class says."""

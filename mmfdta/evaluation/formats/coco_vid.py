@@ -443,6 +443,8 @@ class CocoVidTexts(TextResults):
                 rows, tracks.xywh, strict=True
             ):
                 where = f'{self.paths[name]}:{line}'
+                if (name, frame) not in images:  # the video has none at all
+                    raise ValueError(f'{where}: found frame {frame}, which no image is')
                 category = truth.merged.get(label, max(label, NO_CLASS))
                 if category not in names and category != NO_CLASS:
                     raise ValueError(
