@@ -15,6 +15,7 @@ from mmfdta.models.trackers.gallery import (
     embeddings_of_tracks,
     rows_of_tracks,
 )
+from mmfdta.models.trackers.kinds import KINDS, kind_of
 from mmfdta.runtime.association import AssociationScorer
 from mmfdta.runtime.detection import (
     Detections,
@@ -258,11 +259,12 @@ def _check_window(model: ExportedModel, tracker: Mapping[str, Any]) -> None:
     if model.association is None:
         return
     window, tolerance = model.association.window, tracker['miss_tolerance']
-    if tolerance - 1 > window:
+    if tolerance > window:
+        margin = KINDS[kind_of(tracker)].gap_margin
         raise ValueError(
-            f'--max-gap: found {tolerance - 1} frames of history '
-            f'(tracker.miss_tolerance {tolerance}), but the exported association looks '
-            f'back {window}; expected at most {window}'
+            f'--max-gap: found {tolerance - margin} (tracker.miss_tolerance '
+            f'{tolerance}), but the exported association has a window of {window} '
+            f'frames; expected at most {window - margin}'
         )
 
 

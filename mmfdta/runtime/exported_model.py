@@ -100,7 +100,8 @@ class AssociationFile(GraphFile):
     Attributes:
         embed_dims: Channels of the detector's embeddings, its input.
         num_id_vocabulary: Number K of ID words; it gives K + 1 scores per detection.
-        window: Number of past frames that it uses at most.
+        window: Number of frames that it knows, the present one among them; the
+            tracker's ``miss_tolerance`` must not exceed it.
     """
 
     embed_dims: int

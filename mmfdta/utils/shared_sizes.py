@@ -59,15 +59,15 @@ def share_identities(model: dict, id_decoder: dict, tracker: dict) -> dict[str, 
         model: The model's config, which may have the numbers.
         id_decoder: Config of its ID decoder, which receives them.
         tracker: Config of its tracker, which receives them, and ``miss_tolerance`` if
-            it has none: a tracker remembers as many frames as the ID decoder can
+            it has none: a tracker looks back as far as the ID decoder can
             distinguish.
 
     Returns:
         ``num_id_vocabulary`` and ``window``.
 
     Raises:
-        ValueError: If they have different numbers, or the tracker remembers more
-            frames than the window.
+        ValueError: If they have different numbers, or the tracker's
+            ``miss_tolerance`` is larger than the window.
     """
     decoder = 'model.id_decoder', id_decoder
     words = share_number(
@@ -86,11 +86,11 @@ def share_identities(model: dict, id_decoder: dict, tracker: dict) -> dict[str, 
         default=30,
     )
     tolerance = tracker.setdefault('miss_tolerance', window)
-    if tolerance - 1 > window:
+    if tolerance > window:
         raise ValueError(
-            f'model.tracker.miss_tolerance = {tolerance} keeps {tolerance - 1} frames '
-            f'of history, but model.window = {window}: the ID decoder knows no larger '
-            'distance in time; raise the second or lower the first'
+            f'model.tracker.miss_tolerance = {tolerance} looks back {tolerance - 1} '
+            f'frames, but model.window = {window}: the ID decoder knows no distance in '
+            f'time above {window - 1}; raise the second or lower the first'
         )
     return dict(num_id_vocabulary=words, window=window)
 

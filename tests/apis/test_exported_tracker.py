@@ -184,13 +184,14 @@ def test_a_threshold_that_the_tracker_lacks_is_refused(tmp_path, scene):
 
 
 def test_no_history_is_longer_than_the_table_of_distances(tmp_path, scene):
-    """The graph looks back 5 frames."""
+    """A table of 5 has distances 0 to 4: 3 missing frames, and the one before."""
     folder = write_model(tmp_path / 'model', scene.colors, queries=True)
-    tracker = ExportedTracker(folder, threads=1, thresholds=dict(max_gap=5))
+    tracker = ExportedTracker(folder, threads=1, thresholds=dict(max_gap=3))
+    assert tracker.state.assignment.max_history == 4
     for index in range(8):
         check(tracker.step(bgr(scene, index)), scene.true_boxes(index))
-    with pytest.raises(ValueError, match='--max-gap: found 6 frames .* at most 5'):
-        ExportedTracker(folder, threads=1, thresholds=dict(max_gap=6))
+    with pytest.raises(ValueError, match='--max-gap: found 4 .* at most 3'):
+        ExportedTracker(folder, threads=1, thresholds=dict(max_gap=4))
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ CONFIGS = {
     'SORTTracker': 'sort_yolox-x_mot17',
     'DeepSORTTracker': 'deepsort_faster-rcnn_mot17',
     'OnlineStrongSORTTracker': 'strongsort_yolox-x_mot17',
+    'FDTATracker': 'fdta_dancetrack',
     'IoUEmbeddingTracker': 'iou-embedding_fdta-det_mini',
     'LibraryTracker:botsort': 'botsort_yolox-nano_coco',
     'LibraryTracker:cbiou': 'cbiou_fdta-det_mini',
@@ -44,6 +45,11 @@ def tracker_with(kind, **thresholds):
     return tracker
 
 
+def continue_the_object(history, embeddings):
+    """Scores of 50 words and newborn: each detection has the word of the object."""
+    return torch.eye(51)[history.id_labels[[0] * len(embeddings)]]
+
+
 def follow(tracker, scores):
     """Identities of an object that stands still, per frame; None: it is missed."""
     identities = []
@@ -54,10 +60,11 @@ def follow(tracker, scores):
             bboxes=torch.tensor([BOX] * len(found)).reshape(-1, 4),
             scores=torch.tensor(found, dtype=torch.float32),
             labels=torch.zeros(len(found), dtype=torch.int64),
-            embeddings=torch.ones(len(found), 4),
+            embeddings=torch.ones(len(found), getattr(tracker, 'embed_dims', 4)),
         )
         context = dict(model=None, img=None, data_preprocessor=None, rescale=True)
-        tracks = tracker.track(data_sample=sample, frame=lambda: GREY, **context)
+        context |= dict(frame=lambda: GREY, score_identities=continue_the_object)
+        tracks = tracker.track(data_sample=sample, **context)
         ids = tracks.instances_id.tolist()
         assert len(ids) <= 1
         identities.append(ids[0] if ids else None)

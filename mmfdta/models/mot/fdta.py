@@ -125,9 +125,10 @@ class FDTA(OnlineTracker):
             association is trained on. The published weights were trained with -2 (the
             last auxiliary layer); -1 is the last layer itself.
         num_id_vocabulary: Number K of ID words; 50 if no part sets it.
-        window: Most frames that association looks back: the length of the ID decoder's
-            table of time distances and the longest clip, and the tracker's
-            ``miss_tolerance`` if the tracker does not set it; 30 if no part sets it.
+        window: Most frames that association sees together, the present one among them:
+            the length of the ID decoder's table of time distances and the longest clip,
+            and the tracker's ``miss_tolerance``, which must not exceed it, if the
+            tracker does not set it; 30 if no part sets it.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation config.
 

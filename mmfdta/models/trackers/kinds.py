@@ -96,7 +96,9 @@ KINDS: Mapping[str, TrackerKind] = {
             new_thr=('newborn_thr',),
             match_thr=('id_thr',),
             max_gap=('miss_tolerance',),
-        )
+        ),
+        # It remembers one frame less, and the last of these must have the object.
+        gap_margin=2,
     ),
     'MOTRTracker': TrackerKind(
         dict(

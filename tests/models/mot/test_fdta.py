@@ -220,7 +220,8 @@ def test_clip_longer_than_the_time_table(config: Config):
 @pytest.mark.parametrize(
     ('key', 'value', 'said'),
     [
-        ('tracker.miss_tolerance', 20, 'model.window = 8'),
+        # Its largest distance is 8, and a table of 8 numbers ends with 7.
+        ('tracker.miss_tolerance', 9, 'model.window = 8'),
         ('tracker.num_id_vocabulary', 7, 'model.num_id_vocabulary = 6'),
         ('id_decoder.num_id_vocabulary', 7, 'model.num_id_vocabulary = 6'),
         ('id_decoder.max_relative_time', 9, 'model.window = 8'),
