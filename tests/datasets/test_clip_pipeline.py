@@ -112,7 +112,7 @@ def test_other_configs_load(tmp_path, make_sequence, name):
     config = _loaders(name, tmp_path)
     inputs, sample = _samples(config.train_dataloader)[0]
     assert inputs['img'][0].shape[:2] == (3, 3) and len(sample) == 3
-    assert 'depth' not in inputs
+    assert inputs['depth'] == [None]
     if config.get('val_dataloader'):
         loader = Runner.build_dataloader(config.val_dataloader, seed=0)
         assert next(iter(loader))['inputs']['img'][0].shape[0] == 1
@@ -162,7 +162,7 @@ def test_names_of_the_released_tool_are_found(dance, exact):
     for step in config.dataset.pipeline:
         if step.type == 'LoadClipDepth':
             step.exact = exact
-    assert 'depth' in _samples(config)[0][0]
+    assert _samples(config)[0][0]['depth'][0] is not None
 
 
 def _colour(path):
@@ -210,13 +210,26 @@ def test_bad_depth_maps_are_named(dance, damage, message, exact):
 def test_depth_can_be_required(dance, make_sequence):
     make_sequence(dance / 'train' / 'b', 4, size=(90, 160))
     config = _loaders('dancetrack', dance).train_dataloader
-    with_depth = ['depth' in inputs for inputs, _ in _samples(config)]
+    with_depth = [inputs['depth'][0] is not None for inputs, _ in _samples(config)]
     assert sorted(with_depth) == [False] * 2 + [True] * 3
     for step in config.dataset.pipeline:
         if step.type == 'LoadClipDepth':
             step.missing = 'error'
     with pytest.raises(FileNotFoundError, match="'b' of DanceTrack has no depth"):
         _samples(config)
+
+
+def test_clips_with_and_without_depth_make_one_batch(dance, make_sequence):
+    make_sequence(dance / 'train' / 'b', 5, size=(90, 160))
+    config = _loaders('dancetrack', dance).train_dataloader
+    config.batch_size = 2
+    orders = set()
+    for seed in range(4):
+        for inputs, _ in _samples(config, seed):
+            for image, depth in zip(inputs['img'], inputs['depth'], strict=True):
+                assert depth is None or depth.shape[2:] == image.shape[2:]
+            orders.add(tuple(depth is not None for depth in inputs['depth']))
+    assert {(True, False), (False, True)} <= orders
 
 
 def test_missing_depth_is_said_once(dance, make_sequence, monkeypatch):

@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Gradients of two processes with depth on a host, against one with both clips."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -18,15 +19,22 @@ from two_processes import two_processes
 OBJECTS = {
     'detr': [(3, 5), (4, 0)],
     'dino': [(3, 3), (5, 5)],
+    'depth alone': [(3, 5), (4, 2), (5, 3)],
 }
+# The clips of each step that have depth maps, where not all have.
+WITH_MAPS = {'depth alone': [(0,), (1,), ()]}
 
 
 def _model(name: str) -> nn.Module:
     config = small_config()
+    depth = copy.deepcopy(DEPTH)
+    if name == 'depth alone':  # no other loss reaches the adapter
+        depth['spatial_adapter'].update(with_embedding=False, feature_gradient=1.0)
+        name = 'detr'
     host = host_config(name, classes=1)
     if name == 'dino':  # noise is another in each process
         host['dn_cfg'].update(label_noise_scale=1e-12, box_noise_scale=1e-12)
-    config.detector = dict(type='QueryDetector', host=host, **DEPTH)
+    config.detector = dict(type='QueryDetector', host=host, **depth)
     model = build(config).train()
     for module in model.modules():
         if isinstance(getattr(module, 'dropout', None), float):
@@ -48,15 +56,22 @@ def _gradients(
     core = getattr(model, 'module', model)
     found = []
     for step, counts in enumerate(OBJECTS[name]):
-        batch = collate(
-            *(make_clip(num_objects=counts[i], seed=2 * step + i) for i in clips)
-        )
+        made = [make_clip(num_objects=counts[i], seed=2 * step + i) for i in clips]
+        if name in WITH_MAPS:
+            for i, clip in zip(clips, made, strict=True):
+                if i not in WITH_MAPS[name][step]:
+                    clip['inputs']['depth'] = None
+        batch = collate(*made)
         data = core.data_preprocessor(batch, training=True)
         core.zero_grad()
         losses = model(**data, mode='loss')
         core.parse_losses(losses)[0].backward()
         found.append(
-            {k: p.grad.clone() for k, p in core.named_parameters() if p.requires_grad}
+            {
+                k: torch.zeros_like(p) if p.grad is None else p.grad.clone()
+                for k, p in core.named_parameters()
+                if p.requires_grad
+            }
         )
     return found
 
@@ -78,7 +93,10 @@ def _process(rank: int, folder: str, name: str) -> None:
 @pytest.mark.dist
 @pytest.mark.parametrize('name', OBJECTS)
 def test_two_processes_equal_a_batch_of_two(tmp_path: Path, name: str):
-    """Every loss of a host is averaged over the boxes of both, and depth's too."""
+    """Every loss of a host is averaged over the boxes of both, and depth's too.
+
+    Also if only one of the clips has depth maps, or none.
+    """
     with two_processes(_process, str(tmp_path), name):
         expected = _gradients(_model(name), name, (0, 1))
     ranks = [torch.load(tmp_path / f'{rank}.pth') for rank in range(2)]

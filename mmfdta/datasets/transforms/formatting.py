@@ -31,7 +31,9 @@ class PackClipInputs(BaseTransform):
 
     ``inputs`` holds ``img`` uint8 (T, 3, H, W) RGB and, if loaded, ``depth``
     uint8 (T, 1, H, W). They stay uint8 and are views of channels-last arrays:
-    the data preprocessor converts them on the device.
+    the data preprocessor converts them on the device. In clips with ID targets,
+    ``depth`` is None if there are no maps, so that clips with and without maps fit
+    into one batch.
 
     ``data_samples`` is a TrackDataSample with T DetDataSamples. Each has
     ``gt_instances`` (where annotated): ``bboxes`` float32 (M, 4) xyxy pixels of
@@ -45,7 +47,9 @@ class PackClipInputs(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Return ``inputs`` and ``data_samples``."""
-        inputs = dict(img=torch.from_numpy(results['imgs']).permute(0, 3, 1, 2))
+        inputs: dict[str, torch.Tensor | None] = dict(
+            img=torch.from_numpy(results['imgs']).permute(0, 3, 1, 2)
+        )
         if 'depths' in results:
             inputs['depth'] = torch.from_numpy(results['depths']).permute(0, 3, 1, 2)
         sample = TrackDataSample()
@@ -57,6 +61,7 @@ class PackClipInputs(BaseTransform):
             )
             # A list, as TrackDataSample moves nothing else to a device.
             sample.id_targets = [element]
+            inputs.setdefault('depth', None)
         return dict(inputs=inputs, data_samples=sample)
 
     def _pack_frames(self, results: dict) -> list[DetDataSample]:
@@ -128,6 +133,6 @@ class UnpackFrame(BaseTransform):
             )
         image = clip[0].flip(0) if self.bgr else clip[0]
         frame = sample[0]
-        if 'depth' in inputs:
+        if inputs.get('depth') is not None:
             frame.gt_depth = PixelData(data=inputs['depth'][0])
         return dict(inputs=image, data_samples=frame)

@@ -42,7 +42,8 @@ class SpatialAdapter(BaseModule):
 
     Two switches are not in the paper. With ``feature_gradient`` the detector's backbone
     and neck also learn from depth. Without ``with_embedding`` depth is only an
-    additional training task, and testing does not need the adapter.
+    additional training task, and testing does not need the adapter. It then gets no
+    step from clips without depth maps, see ``GroupClipOptimWrapper``.
 
     Args:
         embed_dims: Channels C of features and embedding.
@@ -99,6 +100,7 @@ class SpatialAdapter(BaseModule):
         self.num_levels = num_levels
         self.first_level = first_level
         self.with_embedding = with_embedding
+        self.may_rest = not with_embedding
         self.feature_gradient = feature_gradient
         norm_cfg = dict(type='GN', num_groups=num_groups)
         proj = dict(kernel_size=1, bias=True, norm_cfg=norm_cfg, act_cfg=None)

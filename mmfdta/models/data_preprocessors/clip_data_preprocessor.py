@@ -15,7 +15,8 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
 
     Images are uint8. They are padded at the right and bottom to the largest clip of the
     batch and normalised on the device. Without ``pad_value`` padding is exactly 0 after
-    normalisation. Depth maps become float without scaling (0..255).
+    normalisation. Depth maps become float without scaling (0..255); those of a clip
+    without maps, next to others with maps, are NaN.
 
     Args:
         mean: Mean of each channel, R, G, B in 0..255.
@@ -49,13 +50,14 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
 
         Args:
             data: ``inputs`` with lists ``img`` of (T, 3, H, W) and, optionally,
-                ``depth`` of (T, 1, H, W) uint8 tensors, and ``data_samples``, a list of
-                :obj:`TrackDataSample`.
+                ``depth`` of (T, 1, H, W) uint8 tensors, or None where a clip has none,
+                and ``data_samples``, a list of :obj:`TrackDataSample`.
             training: Unused; part of MMEngine's interface.
 
         Returns:
-            ``inputs`` with float tensors (B, T, C, H, W), and ``data_samples``, still
-            on the host, whose frames have ``batch_input_shape``.
+            ``inputs`` with float tensors (B, T, C, H, W), without ``depth`` if no clip
+            has any, and ``data_samples``, still on the host, whose frames have
+            ``batch_input_shape``.
 
         Raises:
             ValueError: If clips have different numbers of frames.
@@ -77,26 +79,35 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
         width = max(clip.shape[-1] for clip in inputs['img'])
         divisor = self.pad_size_divisor
         size = -(-height // divisor) * divisor, -(-width // divisor) * divisor
-        batch = {'img': self._stack(inputs['img'], size, normalise=True)}
-        if 'depth' in inputs:
-            batch['depth'] = self._stack(inputs['depth'], size, normalise=False)
+        batch = {'img': self._stack_images(inputs['img'], size)}
+        depth = inputs.get('depth', [])
+        if any(clip is not None for clip in depth):
+            batch['depth'] = self._stack_depth(depth, lengths[0], size)
         for clip in samples or ():
             for frame in clip:
                 frame.set_metainfo(dict(batch_input_shape=size, pad_shape=size))
         return dict(inputs=batch, data_samples=samples)
 
-    def _stack(
-        self, clips: list[Tensor], size: tuple[int, int], normalise: bool
-    ) -> Tensor:
+    def _stack_images(self, clips: list[Tensor], size: tuple[int, int]) -> Tensor:
         batch = self.mean.new_zeros(len(clips), *clips[0].shape[:2], *size)
         for out, clip in zip(batch, clips, strict=True):
             clip = clip.to(torch.float32, copy=True)
-            if normalise:
-                clip = clip.flip(1) if self.bgr else clip
-                clip = clip.div_(255).sub_(self.mean).div_(self.std)
-                if self.pad_value is not None:
-                    out[...] = (self.pad_value / 255 - self.mean) / self.std
+            clip = clip.flip(1) if self.bgr else clip
+            clip = clip.div_(255).sub_(self.mean).div_(self.std)
+            if self.pad_value is not None:
+                out[...] = (self.pad_value / 255 - self.mean) / self.std
             out[..., : clip.shape[-2], : clip.shape[-1]] = clip
+        return batch
+
+    def _stack_depth(
+        self, clips: list[Tensor | None], length: int, size: tuple[int, int]
+    ) -> Tensor:
+        batch = self.mean.new_zeros(len(clips), length, 1, *size)
+        for out, clip in zip(batch, clips, strict=True):
+            if clip is None:
+                out.fill_(torch.nan)
+            else:
+                out[..., : clip.shape[-2], : clip.shape[-1]] = clip
         return batch
 
 

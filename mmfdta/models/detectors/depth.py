@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmdet.structures import SampleList
 from mmdet.utils import OptConfigType
+from mmengine.dist import is_distributed
 from torch import Tensor, nn
 
 from mmfdta.utils.shared_sizes import Place, share_number
@@ -98,47 +98,54 @@ def stack_depth(frames: SampleList) -> Tensor | None:
             ``gt_depth``.
 
     Returns:
-        (F, 1, H, W), padded with zeros at the right and bottom; None if no frame has a
-        depth map.
-
-    Raises:
-        ValueError: If only some of the frames have one.
+        (F, 1, H, W) float, padded with zeros at the right and bottom, NaN in frames
+        without a depth map; None if no frame has one.
     """
-    maps = [frame.gt_depth.data for frame in frames if 'gt_depth' in frame]
-    if not maps:
+    maps = [frame.gt_depth.data if 'gt_depth' in frame else None for frame in frames]
+    known = [depth for depth in maps if depth is not None]
+    if not known:
         return None
-    if len(maps) < len(frames):
-        raise ValueError(
-            f'found depth maps of {len(maps)} of the {len(frames)} frames of a batch, '
-            "expected all or none; load them with LoadClipDepth(missing='error')"
-        )
     height, width = frames[0].batch_input_shape
-    padded = [
-        F.pad(depth, (0, width - depth.shape[-1], 0, height - depth.shape[-2]))
-        for depth in maps
-    ]
-    return torch.stack(padded)
+    batch = known[0].new_zeros((len(maps), 1, height, width), dtype=torch.float32)
+    for out, depth in zip(batch, maps, strict=True):
+        if depth is None:
+            out.fill_(torch.nan)
+        else:
+            out[..., : depth.shape[-2], : depth.shape[-1]] = depth
+    return batch
 
 
-def depth_loss(
+def depth_losses(
     loss: Any,
     parts: Sequence[tuple[Tensor, Tensor | slice]],
-    depth_maps: Tensor,
+    depth_maps: Tensor | None,
     targets: ClipTargets,
     num_boxes: Tensor,
-) -> Tensor:
+) -> dict[str, Tensor]:
     """Compute the depth loss of F frames, with their boxes as foreground.
+
+    Frames without a map add nothing to the sum over the frames, and their boxes count
+    in its divisor, whichever process has them.
 
     Args:
         loss: A :class:`DepthBinLoss`.
         parts: Depth logits (f, D + 1, h, w), and the indices of their frames.
-        depth_maps: (F, 1, H, W) pseudo depth in 0..255.
+        depth_maps: (F, 1, H, W) pseudo depth in 0..255, NaN in frames without a map;
+            None if no frame has one.
         targets: Ground truth of the F frames.
         num_boxes: Divisor of the sum over the frames, a scalar.
 
     Returns:
-        Scalar.
+        ``loss_depth``, a scalar. Without maps there is none in a single process, and
+        one of several has 0: DistributedDataParallel needs a gradient for every
+        parameter, and the other processes may have maps.
     """
+    if not parts or (depth_maps is None and not is_distributed()):
+        return {}
+    if depth_maps is None:
+        # In float32 the sum cannot overflow, which would make it NaN.
+        zeros = [logits.sum(dtype=torch.float32) * 0 for logits, _ in parts]
+        return dict(loss_depth=sum(zeros))
     # Padding becomes empty boxes, which cover nothing.
     boxes = targets.boxes.masked_fill(~targets.valid[..., None], 0)
     losses = []
@@ -152,4 +159,4 @@ def depth_loss(
         losses.append(
             loss(logits, depth_maps[frames], cells, frame, padding, num_boxes)
         )
-    return sum(losses)
+    return dict(loss_depth=sum(losses))

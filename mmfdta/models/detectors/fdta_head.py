@@ -18,7 +18,7 @@ from mmfdta.ops.box_overlaps import generalized_iou
 
 from ..adapters import DepthFeatures
 from ..layers import in_float32
-from .depth import depth_loss, stack_depth
+from .depth import depth_losses, stack_depth
 from .matcher import ClipMatches, ClipTargets, MatchedPairs
 from .outputs import DetectorOutputs
 
@@ -119,8 +119,7 @@ class FDTAHead(DeformableDETRHead):
         Args:
             outputs: Raw outputs for F frames.
             targets: Their ground truth.
-            depth_maps: (F, 1, H, W) pseudo depth in 0..255; without it there is no
-                depth loss.
+            depth_maps: (F, 1, H, W) pseudo depth in 0..255, see :func:`depth_losses`.
 
         Returns:
             Losses (the last layer's without a prefix, the others with ``d0.``, ``d1.``
@@ -146,12 +145,10 @@ class FDTAHead(DeformableDETRHead):
             targets,
             num_boxes,
         )
-        if self.loss_depth is not None and depth_maps is not None:
-            parts = outputs.depth_parts
-            if parts:
-                losses['loss_depth'] = depth_loss(
-                    self.loss_depth, parts, depth_maps, targets, num_boxes
-                )
+        if self.loss_depth is not None:
+            losses |= depth_losses(
+                self.loss_depth, outputs.depth_parts, depth_maps, targets, num_boxes
+            )
         return losses, matches
 
     def _loss_layers(

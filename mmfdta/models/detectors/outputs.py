@@ -55,7 +55,8 @@ class ClipDetector(Protocol):
         Args:
             outputs: Outputs for F frames, of which some may have no gradients.
             targets: Their ground truth.
-            depth_maps: (F, 1, H, W) pseudo depth in 0..255; None without depth.
+            depth_maps: (F, 1, H, W) pseudo depth in 0..255, NaN in frames without a
+                map; None without depth.
 
         Returns:
             Losses, and the matching of all decoder layers.

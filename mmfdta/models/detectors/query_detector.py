@@ -22,7 +22,7 @@ from .base import padded_sizes, padding_of
 from .depth import (
     WITHOUT_ADAPTER,
     build_spatial_adapter,
-    depth_loss,
+    depth_losses,
     share_depth_bins,
 )
 from .depth_attention import DepthLayers
@@ -267,7 +267,8 @@ class QueryDetector(BaseDetector):
         Args:
             outputs: Outputs for F frames.
             targets: Their ground truth.
-            depth_maps: Pseudo depth (F, 1, H, W) in 0..255.
+            depth_maps: Pseudo depth (F, 1, H, W) in 0..255, see
+                :func:`depth_losses`.
 
         Returns:
             Losses of the frames with gradients under MMDetection's names, the depth
@@ -279,15 +280,12 @@ class QueryDetector(BaseDetector):
         with torch.autocast(outputs.cls_scores.device.type, enabled=False):
             matches = self.matcher(outputs.cls_scores, boxes, targets)
             losses = merge_losses(outputs.loss_parts)
-            depth_parts = outputs.depth_parts
-            if self.loss_depth is not None and depth_maps is not None and depth_parts:
+            if self.loss_depth is not None:
+                # Every process waits here for the others, also without maps.
                 num_boxes = outputs.bbox_preds.new_full((), sum(targets.num_valid))
-                losses['loss_depth'] = depth_loss(
-                    self.loss_depth,
-                    depth_parts,
-                    depth_maps,
-                    targets,
-                    reduce_mean(num_boxes).clamp(min=1),
+                num_boxes = reduce_mean(num_boxes).clamp(min=1)
+                losses |= depth_losses(
+                    self.loss_depth, outputs.depth_parts, depth_maps, targets, num_boxes
                 )
         return losses, matches
 

@@ -212,7 +212,8 @@ class DepthBinLoss(nn.Module):
 
         Args:
             depth_logits: (F, D + 1, h, w).
-            depth_maps: (F, 1, H, W) depth in 0..255.
+            depth_maps: (F, 1, H, W) depth in 0..255. A frame of NaN alone has no map,
+                and no loss.
             cells: (n, 4) ground-truth boxes of all frames, xyxy in cells of the
                 feature map (see `box_cells`).
             frame_inds: (n,) int64, the frame of each box.
@@ -245,6 +246,8 @@ class DepthBinLoss(nn.Module):
                 self.clamp_depth,
             )
             weight = self._pixel_weight(depth_logits, cells, frame_inds, padding_mask)
+            without_map = depth_maps.isnan().flatten(1).all(1)
+            weight = weight.masked_fill(without_map[:, None, None], 0)
         loss = softmax_focal_loss(depth_logits, target, weight, self.alpha, self.gamma)
         if avg_factor is not None:
             loss = loss / avg_factor

@@ -205,7 +205,7 @@ class FDTA(OnlineTracker):
 
         Args:
             inputs: ``img`` (B, T, 3, H, W), normalised, and optionally ``depth``
-                (B, T, 1, H, W) in 0..255.
+                (B, T, 1, H, W) in 0..255, NaN in clips without maps.
             data_samples: The clips' T frames with ``gt_instances``, and ``id_targets``
                 (a list of one element).
             **kwargs: Unused; part of MMDetection's interface.

@@ -33,6 +33,21 @@ def test_values_and_padding():
         assert all(frame.batch_input_shape == (32, 32) for frame in clip)
 
 
+@pytest.mark.parametrize('place', [0, 1])
+def test_a_clip_without_depth_is_nan_next_to_others(place: int):
+    clips = [make_clip(size=(20, 32)), make_clip(size=(24, 16), seed=1)]
+    preprocess = ClipDataPreprocessor(MEAN, STD, pad_size_divisor=16)
+    expected = preprocess(collate(*clips))['inputs']
+    clips[place]['inputs']['depth'] = None
+    found = preprocess(collate(*clips))['inputs']
+    assert torch.equal(found['img'], expected['img'])
+    assert found['depth'].shape == expected['depth'].shape
+    assert found['depth'][place].isnan().all()
+    assert torch.equal(found['depth'][1 - place], expected['depth'][1 - place])
+    clips[1 - place]['inputs']['depth'] = None
+    assert 'depth' not in preprocess(collate(*clips))['inputs']
+
+
 def test_inputs_are_left_alone():
     clip = make_clip()
     clip['inputs']['img'] = clip['inputs']['img'].float()

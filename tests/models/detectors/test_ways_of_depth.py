@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
+from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 from recorded import Recorded
 from small_fdta import build, small_config
@@ -14,6 +15,8 @@ from small_hosts import DEPTH, host_config, make_frames
 from torch import nn
 
 from mmfdta.apis.export import detector_graph, operators
+from mmfdta.models.detectors import ClipTargets
+from mmfdta.models.detectors import depth as depth_of_detectors
 
 GATE = dict(depth_attn_cfg=dict(gated=True))
 LOSS_ONLY = dict(spatial_adapter=dict(with_embedding=False, feature_gradient=1.0))
@@ -109,13 +112,46 @@ def test_single_frames_supervise_depth_as_clips_do():
         frame.gt_depth = PixelData(data=depth[:, :height, :width].clone())
     found = detector.loss(imgs, frames)
     assert found.keys() - without.keys() == {'loss_depth'}
-    assert torch.equal(taken[1][2], maps)
+    assert torch.equal(taken[1][2], maps.float())
     assert found['loss_depth'] > 0
     for name, value in without.items():
         torch.testing.assert_close(found[name], value)
     del frames[1].gt_depth
-    with pytest.raises(ValueError, match='maps of 2 of the 3 frames .* all or none'):
-        detector.loss(imgs, frames)
+    partly = detector.loss(imgs, frames)
+    assert taken[2][2][1].isnan().all()
+    assert torch.equal(taken[2][2][[0, 2]], maps[[0, 2]].float())
+    assert 0 < partly['loss_depth'] < found['loss_depth']
+
+
+def test_depth_alone_gets_no_step_without_maps(make, monkeypatch):
+    """In one process without a gradient, in one of several with zeros."""
+    imgs, frames = make_frames(*FRAMES, classes=1 if make is _own else 2)
+    steps = []
+    for several in (False, True):
+        monkeypatch.setattr(
+            depth_of_detectors, 'is_distributed', lambda several=several: several
+        )
+        detector = _livened(make, LOSS_ONLY).train()
+        wrapper = build_optim_wrapper(
+            detector,
+            dict(
+                type='GroupClipOptimWrapper',
+                optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.1),
+            ),
+        )
+        wrapper.initialize_count_status(detector, 0, 1)
+        torch.manual_seed(0)
+        outputs = detector.detect(imgs, frames)
+        targets = ClipTargets.from_samples(frames)
+        losses, _ = detector.clip_losses(outputs, targets)
+        assert losses.get('loss_depth') == (0 if several else None)
+        learns = [p for p in detector.parameters() if p.requires_grad]
+        total = sum(losses.values())
+        grads = torch.autograd.grad(total, learns, retain_graph=True, allow_unused=True)
+        assert several == all(grad is not None for grad in grads)
+        wrapper.update_params(total)
+        steps.append(detector.state_dict())
+    torch.testing.assert_close(*steps, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize('way', [GATE, LOSS_ONLY], ids=['gate', 'loss only'])

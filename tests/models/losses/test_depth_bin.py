@@ -122,6 +122,27 @@ def test_gradcheck(scene: dict, gamma: float):
     assert torch.autograd.gradcheck(lambda x: loss_module(x, **scene), logits)
 
 
+def test_a_frame_without_a_map_has_no_loss(scene: dict):
+    scene['depth_maps'] = scene['depth_maps'].float()
+    loss = DepthBinLoss(num_bins=8)
+    each = [
+        loss(
+            scene['depth_logits'][[i]],
+            scene['depth_maps'][[i]],
+            scene['cells'][scene['frame_inds'] == i],
+            torch.zeros_like(scene['frame_inds'][scene['frame_inds'] == i]),
+        )
+        for i in range(2)
+    ]
+    torch.testing.assert_close(loss(**scene), sum(each))
+    scene['depth_maps'][0] = torch.nan
+    found = loss(**scene)
+    torch.testing.assert_close(found, each[1])
+    found.backward()
+    grad = scene['depth_logits'].grad
+    assert not grad[0].any() and grad[1].isfinite().all() and grad[1].any()
+
+
 def test_memory_layout_does_not_matter(scene: dict):
     loss_module = DepthBinLoss(num_bins=8)
     expected = loss_module(**scene)

@@ -107,6 +107,22 @@ def test_without_depth_maps_the_depth_loss_is_off(config: Config):
     assert 'loss_id' in losses
 
 
+@pytest.mark.parametrize('place', [0, 1])
+def test_the_depth_loss_is_that_of_the_clips_with_maps(config: Config, place: int):
+    """Its divisor has the boxes of both, as that of all other losses."""
+    model = _no_dropout(build(config)).train()
+    clips = [make_clip(seed=0), make_clip(seed=1, num_objects=5)]
+    order = [1, 3, 0, 2]
+    complete = _loss(model, *clips, order=order)
+    known = _loss(model, clips[1 - place], order=order)['loss_depth']
+    clips[place]['inputs']['depth'] = None
+    found = _loss(model, *clips, order=order)
+    expected = known * (5 if place == 0 else 3) / (3 + 5)
+    torch.testing.assert_close(found.pop('loss_depth'), expected)
+    complete.pop('loss_depth')
+    torch.testing.assert_close(found, complete)
+
+
 def test_chunks_and_checkpointing_change_nothing(config: Config):
     results = []
     for grad_chunk, no_grad_chunk in ((0, 0), (1, 1)):
