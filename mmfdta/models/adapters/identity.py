@@ -20,7 +20,8 @@ class IdentityAdapter(BaseModule):
         num_layers: Linear layers of the projection.
         loss: Config of the contrastive loss.
         chunk_frames: The loss compares detections within chunks of this many
-            consecutive frames of a clip and sums over the chunks.
+            consecutive frames of a clip and sums over the chunks, or takes their mean
+            with ``loss.reduction='mean'``.
         warmup_epochs: Number of first epochs without the loss. In a run that counts
             iterations it means passes over the data, which ``ResumableIterTrainLoop``
             counts.
@@ -95,7 +96,12 @@ class IdentityAdapter(BaseModule):
         """
         chunks_per_clip = -(-clip_length // self.chunk_frames)
         chunk_ids = clip_idx * chunks_per_clip + frame_idx // self.chunk_frames
+        # A mean over the chunks of one clip: the next line takes that over the clips.
         loss = self.loss_contrastive(
-            self(embeddings), identities, qualities, chunk_ids=chunk_ids
+            self(embeddings),
+            identities,
+            qualities,
+            chunk_ids=chunk_ids,
+            avg_factor=chunks_per_clip,
         )
         return loss / num_clips

@@ -30,7 +30,8 @@ class QualityAwareContrastiveLoss(nn.Module):
         temperature: Divides the cosine similarities and multiplies the loss; above 0.
         quality_thr: Embeddings of a lower quality are ignored. At least 0.
         reduction: 'sum' adds up the losses of the chunks, so longer clips weigh more
-            (the published weights were trained with it); 'mean' averages them.
+            (the published weights were trained with it); 'mean' averages them, and a
+            chunk without a pair counts as 0.
         loss_weight: Factor of the loss.
 
     Raises:
@@ -64,6 +65,7 @@ class QualityAwareContrastiveLoss(nn.Module):
         labels: Tensor,
         qualities: Tensor,
         chunk_ids: Tensor | None = None,
+        avg_factor: int | None = None,
     ) -> Tensor:
         """Compute the loss, at least in float32.
 
@@ -76,6 +78,8 @@ class QualityAwareContrastiveLoss(nn.Module):
             qualities: (n,) GIoU of the matched box with its ground truth.
             chunk_ids: (n,) int64, the chunk (consecutive frames of one clip) of each
                 embedding; pairs never cross chunks. None: all belong to one chunk.
+            avg_factor: Divisor of the sum over the chunks with 'mean'. None: the number
+                of chunks with an embedding.
 
         Returns:
             Scalar; 0 with a zero gradient if there is no positive pair.
@@ -99,7 +103,7 @@ class QualityAwareContrastiveLoss(nn.Module):
             unit = F.normalize(embeddings.to(dtype), dim=1)[rows]
             loss = contrast(unit, names, quality, good, i, j, self.temperature)
         if self.reduction == 'mean':
-            loss = loss / len(chunks)
+            loss = loss / (len(chunks) if avg_factor is None else avg_factor)
         return self.loss_weight * loss
 
 

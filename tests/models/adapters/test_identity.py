@@ -7,10 +7,12 @@ import torch
 from mmfdta.models.adapters import IdentityAdapter
 
 
-def test_the_loss_is_the_sum_over_chunks_and_the_mean_over_clips():
-    """As many losses as there are chunks, each computed alone."""
+@pytest.mark.parametrize(('reduction', 'divisor'), [('sum', 1), ('mean', 3)])
+def test_the_loss_is_that_of_the_chunks_and_the_mean_over_clips(reduction, divisor):
+    """As many losses as there are chunks, each computed alone; one has no detection."""
     torch.manual_seed(0)
-    adapter = IdentityAdapter(8, 8, chunk_frames=4)
+    loss = dict(type='QualityAwareContrastiveLoss', reduction=reduction)
+    adapter = IdentityAdapter(8, 8, loss=loss, chunk_frames=4)
     clips, frames, objects = 2, 10, 3
     clip, frame, name = (
         x.flatten()
@@ -18,6 +20,8 @@ def test_the_loss_is_the_sum_over_chunks_and_the_mean_over_clips():
             *(torch.arange(n) for n in (clips, frames, objects)), indexing='ij'
         )
     )
+    some = (clip == 0) | (frame < 8)
+    clip, frame, name = clip[some], frame[some], name[some]
     embeddings = torch.randn(len(name), 8)
     qualities = 0.4 + 0.6 * torch.rand(len(name))
     found = adapter.loss(embeddings, name, qualities, clip, frame, clips, frames)
@@ -27,7 +31,7 @@ def test_the_loss_is_the_sum_over_chunks_and_the_mean_over_clips():
             here = (clip == number) & (frame >= first) & (frame < first + 4)
             projected = adapter(embeddings[here])
             expected += adapter.loss_contrastive(projected, name[here], qualities[here])
-    torch.testing.assert_close(found, expected / clips)
+    torch.testing.assert_close(found, expected / divisor / clips)
 
 
 @pytest.mark.parametrize('name', ['num_layers', 'chunk_frames'])
