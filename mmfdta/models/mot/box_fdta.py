@@ -10,7 +10,7 @@ from mmdet.structures import DetDataSample, SampleList, TrackSampleList
 from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
 from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmfdta.utils.original_frame import frame_context
 from mmfdta.utils.shared_sizes import Place, share_identities, share_number
@@ -36,7 +36,8 @@ class BoxFDTA(TrackingByDetection):
 
     Section 3.1 of the paper, with :class:`BoxEncoder` instead of the detector's
     embeddings, or together with them. Any detector gives the detections, the same ones
-    as for every other tracker. The detector is frozen; only association learns:
+    as for every other tracker. The detector and what embeds its boxes are frozen; only
+    association learns:
 
     - from clips without pixels, on the annotated boxes that ``SimulateDetections`` has
       changed: this needs only ground-truth text;
@@ -101,12 +102,18 @@ class BoxFDTA(TrackingByDetection):
         self.trajectory_modeling = MODELS.build(parts['trajectory_modeling'])
         self.id_decoder = MODELS.build(parts['id_decoder'])
         self.loss_id = MODELS.build(loss_id or dict(type='IDLoss'))
-        self.detector.requires_grad_(False)
+        for part in self._frozen_parts():
+            part.requires_grad_(False)
+
+    def _frozen_parts(self) -> list[nn.Module]:
+        parts = self.detector, self.embeddings
+        return [part for part in parts if part is not None]
 
     def train(self, mode: bool = True) -> 'BoxFDTA':
-        """Set the mode of all parts; the detector stays in evaluation mode."""
+        """Set the mode of all parts; frozen ones stay in evaluation mode."""
         super().train(mode)
-        self.detector.eval()
+        for part in self._frozen_parts():
+            part.eval()
         return self
 
     # ---------------------------------------------------------------- training

@@ -26,16 +26,16 @@ CONFIGS = Path(__file__).parents[3] / 'configs'
 SIZE = (64, 96)
 
 
-def small_model(looks: bool = False) -> BoxFDTA:
+def small_model(looks: int = 0, **more) -> BoxFDTA:
+    """With ``looks`` channels of embeddings, FDTA's small detector has the boxes."""
     init_default_scope('mmdet')
     base = Config.fromfile(CONFIGS / 'boxes_mini.py')
     model = base.model
-    model.update(embed_dims=32, num_id_vocabulary=6, window=8)
+    model.update(embed_dims=32, num_id_vocabulary=6, window=8, **more)
     model.id_decoder.update(id_dims=32, num_layers=2, head_dims=16)
     if looks:
-        detector = small_config()
-        model.detector = detector.detector
-        model.box_encoder.looks_dims = 32
+        model.detector = small_config().detector
+        model.box_encoder.looks_dims = looks
     return build(model)
 
 
@@ -116,7 +116,7 @@ def test_the_order_of_detections_does_not_matter():
 
 
 def test_the_detector_stays_as_it_is_and_learns_nothing():
-    model = small_model(looks=True)
+    model = small_model(looks=32)
     before = {k: v.clone() for k, v in model.detector.state_dict().items()}
     clip = make_clip(num_frames=3, size=SIZE, with_depth=False)
     model.tracker.det_thr = 0.0
@@ -131,9 +131,25 @@ def test_the_detector_stays_as_it_is_and_learns_nothing():
         assert torch.equal(value, before[name])
 
 
+def test_the_network_that_embeds_crops_stays_as_it_is():
+    network = dict(depth=18, base_channels=8, fc_channels=16, out_channels=24)
+    network['type'] = 'ReIDNetwork'
+    crops = dict(type='CropEmbeddings', size=(32, 16), network=network)
+    model = small_model(looks=24, embeddings=crops)
+    before = {k: v.clone() for k, v in model.embeddings.state_dict().items()}
+    clip = make_clip(num_frames=3, size=SIZE, with_depth=False)
+    model.tracker.det_thr = 0.0
+    batch = model.train().data_preprocessor(collate(clip), True)
+    model(**batch, mode='loss')['loss_id'].backward()
+    assert not any(part.training for part in model.embeddings.modules())
+    assert not any(p.requires_grad for p in model.embeddings.parameters())
+    for name, value in model.embeddings.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
 def test_detections_are_matched_with_the_objects_that_they_cover():
     """In pixels of the input, whatever part of the file it shows."""
-    model = small_model(looks=True)
+    model = small_model(looks=32)
     model.tracker.det_thr = 0.3
     # Half of the width of a file of 128x192, resized to half of its height.
     frame = DetDataSample(
@@ -194,7 +210,7 @@ def test_clips_without_objects_have_a_loss():
 
 
 def test_looks_are_what_the_detector_gives_and_stay_on_the_frame():
-    model = small_model(looks=True).eval()
+    model = small_model(looks=32).eval()
     clip = make_clip(num_frames=2, size=SIZE, with_depth=False)
     model.tracker.det_thr = model.tracker.newborn_thr = 0.0
     batch = model.data_preprocessor(collate(clip), False)
@@ -207,7 +223,7 @@ def test_looks_are_what_the_detector_gives_and_stay_on_the_frame():
 
 
 def test_what_does_not_fit_is_said_in_a_line():
-    model = small_model(looks=True)
+    model = small_model(looks=32)
     frame = as_detections(make_clip(num_frames=1, size=SIZE)['data_samples'][0], 0)
     with pytest.raises(ValueError, match='looks_dims = 32, .* have no embeddings'):
         model.associate(frame)
