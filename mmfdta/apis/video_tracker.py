@@ -141,8 +141,8 @@ class VideoTracker(TrackingSession):
         labels: list[int] = []
         for wanted in [classes] if isinstance(classes, str | int) else classes:
             label = _find_label(wanted, self.classes)
-            if label is None and ',' in str(wanted):
-                parts = [part for part in str(wanted).split(',') if part.strip()]
+            parts = [part for part in str(wanted).split(',') if part.strip()]
+            if label is None and parts and ',' in str(wanted):
                 labels += self._find_labels(parts).tolist()
             elif label is None:
                 raise ValueError(
@@ -344,7 +344,7 @@ def _find_label(wanted: str | int, classes: Sequence[str]) -> int | None:
     name = str(wanted).strip()
     if name in classes:
         return classes.index(name)
-    if name.isdecimal() and int(name) < len(classes or name):
+    if name.isdecimal() and (not classes or int(name) < len(classes)):
         return int(name)
     alike = [i for i, known in enumerate(classes) if known.lower() == name.lower()]
     return alike[0] if len(alike) == 1 else None

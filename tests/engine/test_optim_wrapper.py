@@ -75,6 +75,31 @@ def test_a_part_has_a_limit_of_its_own(limit: float | None, clipped: bool):
     assert float(logged.current()) == pytest.approx(before[1], rel=1e-5)
 
 
+@pytest.mark.parametrize('clip_grad', [None, dict(type='value', clip_value=0.1)])
+def test_a_limit_of_a_norm_needs_norms(clip_grad: dict | None):
+    part = dict(prefix='identity_adapter.', max_norm=0.5)
+    config = _config() | dict(clip_grad=clip_grad, clip_groups=dict(adapter=part))
+    with pytest.raises(ValueError, match=r"groups\['adapter'\]: found max_norm = 0.5"):
+        build_optim_wrapper(Model(), config)
+
+
+def test_values_are_clipped_except_in_a_part_without_a_limit():
+    torch.manual_seed(0)
+    model = Model()
+    part = dict(prefix='identity_adapter.', max_norm=None)
+    clip = dict(type='value', clip_value=0.1)
+    config = _config() | dict(clip_grad=clip, clip_groups=dict(adapter=part))
+    wrapper = build_optim_wrapper(model, config)
+    (1e3 * model(torch.randn(3, 4))).backward()
+    grads = {k: p.grad.clone() for k, p in model.named_parameters() if p.requires_grad}
+    wrapper._clip_grad()
+    for name, param in model.named_parameters():
+        if param.requires_grad:
+            free = name.startswith('identity_adapter.')
+            wanted = grads[name] if free else grads[name].clamp(-0.1, 0.1)
+            torch.testing.assert_close(param.grad, wanted)
+
+
 def test_groups():
     keys = {'detector.0': dict(lr_mult=0.1), 'decoder': dict(decay_mult=0.0)}
     model = Model()
