@@ -25,6 +25,8 @@ from mmfdta.evaluation.mot_metric import LESS_IS_BETTER, MORE_IS_BETTER, MOTMetr
 from mmfdta.structures.whole_files import open_whole, remove_unfinished
 
 _SUFFIX = '.pth'
+# Name under which MMEngine stores the steps of the checkpoints that are kept.
+_KEPT = 'keep_ckpt_ids'
 # Scores of boxes that MMDetection's CocoMetric reports by default.
 _COCO_ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 
@@ -61,7 +63,8 @@ class WholeCheckpointHook(CheckpointHook):
     MMEngine's own hook writes under the final name, so that a killed process leaves
     half a file. It also removes outdated checkpoints (``max_keep_ckpts``, or a new best
     score) before the new one is written: with ``max_keep_ckpts=1`` a full disk leaves
-    none.
+    none. And it stores which checkpoints there are in one place for all hooks of a run,
+    so that after a resume one hook would look for the files of another.
 
     Without ``backend_args`` files are local.
 
@@ -73,6 +76,9 @@ class WholeCheckpointHook(CheckpointHook):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault('backend_args', dict(backend='whole_file'))
         super().__init__(*args, **kwargs)
+        # Where the hook's own `keep_ckpt_ids` are stored.
+        place = os.path.join(self.out_dir or '', self.filename_tmpl)
+        self._kept_key = f'{_KEPT}_{place}'
 
     def before_train(self, runner: Runner) -> None:
         """Find the folder; remove unfinished files of killed runs from it.
@@ -85,7 +91,12 @@ class WholeCheckpointHook(CheckpointHook):
             scores = [_scores_of(m) for m in runner.val_loop.evaluator.metrics]
             known = [key for keys in scores for key in keys or ()]
             self._find_scores(known, complete=None not in scores)
+        # Earlier versions stored only what MMEngine stores.
+        hub = runner.message_hub
+        of_all = hub.get_info(_KEPT, [])
+        hub.update_info(_KEPT, hub.get_info(self._kept_key, of_all))
         super().before_train(runner)
+        hub.update_info(_KEPT, of_all)
         if is_main_process():
             remove_unfinished(self.out_dir, _SUFFIX)
 
@@ -100,11 +111,14 @@ class WholeCheckpointHook(CheckpointHook):
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         """Save, then remove the oldest if there is one too many."""
         outdated = None
-        if 0 < self.max_keep_ckpts == len(self.keep_ckpt_ids):
+        if self.max_keep_ckpts > 0:
             kept = self.keep_ckpt_ids
-            if kept[-1] != step:
+            is_new = not kept or kept[-1] != step
+            if is_new and len(kept) == self.max_keep_ckpts:
                 # MMEngine then sees one less and removes nothing.
                 outdated = self.filename_tmpl.format(kept.popleft())
+            stored = [*kept, step] if is_new else [*kept]
+            runner.message_hub.update_info(self._kept_key, stored)
         super()._save_checkpoint_with_step(runner, step, meta)
         if outdated is not None:
             self._remove(os.path.join(self.out_dir, outdated))

@@ -56,7 +56,11 @@ class GivenScore(BaseMetric):
 
 
 def make_runner(
-    folder: Path, resume: bool = False, evaluator: object = None, **hook
+    folder: Path,
+    resume: bool = False,
+    evaluator: object = None,
+    custom_hooks: list[dict] | None = None,
+    **hook,
 ) -> Runner:
     init_default_scope('mmdet')
     loader = dict(
@@ -78,6 +82,7 @@ def make_runner(
         default_hooks=dict(
             checkpoint=dict(type='WholeCheckpointHook', interval=1, **hook)
         ),
+        custom_hooks=custom_hooks,
         resume=resume,
         load_from=find_checkpoint_to_resume(folder) if resume else None,
         log_level='ERROR',
@@ -148,6 +153,36 @@ def test_a_full_disk_costs_no_checkpoint(tmp_path: Path, disk, broken: int, keep
     resumed.train()
     assert float(resumed.model.weight) == weight_in(tmp_path / 'epoch_4.pth') == -2
     assert len(names(tmp_path)) == (keep if keep > 0 else 4)
+
+
+@pytest.mark.parametrize('keep', [1, 2])
+def test_two_hooks_keep_their_own_checkpoints(tmp_path: Path, disk, keep: int):
+    """A resumed run leaves the files of one that was never interrupted."""
+    iterations = dict(type='WholeCheckpointHook', by_epoch=False, interval=1)
+    iterations.update(max_keep_ckpts=3 - keep)
+    hooks = dict(max_keep_ckpts=keep, custom_hooks=[iterations])
+    make_runner(tmp_path / 'whole', **hooks).train()
+    disk['iter_3.pth'] = 300
+    with pytest.raises(OSError, match='the disk is full'):
+        make_runner(tmp_path / 'part', **hooks).train()
+    disk.clear()
+    make_runner(tmp_path / 'part', resume=True, **hooks).train()
+    assert names(tmp_path / 'part') == names(tmp_path / 'whole')
+    assert len(names(tmp_path / 'whole')) == 3
+
+
+def test_a_checkpoint_of_0_2_still_says_which_ones_there_are(tmp_path: Path, disk):
+    disk['epoch_4.pth'] = 300
+    with pytest.raises(OSError, match='the disk is full'):
+        make_runner(tmp_path, max_keep_ckpts=2).train()
+    last = find_checkpoint_to_resume(tmp_path)
+    checkpoint = torch.load(last, weights_only=False)
+    info = checkpoint['message_hub']['runtime_info']
+    assert info.pop('keep_ckpt_ids_epoch_{}.pth') == info['keep_ckpt_ids'] == [2, 3]
+    torch.save(checkpoint, last)
+    disk.clear()
+    make_runner(tmp_path, resume=True, max_keep_ckpts=2).train()
+    assert names(tmp_path) == ['epoch_3.pth', 'epoch_4.pth']
 
 
 @pytest.mark.parametrize('scores', ['score', ['score', 'other']])
