@@ -115,6 +115,9 @@ class FiniteLossHook(Hook):
             NonFiniteLossError: If a loss was not finite.
         """
         self._stop_if_broken()
+        if runner.optim_wrapper.should_update():
+            # The gradients are gone, also if a loss scaler left out the step.
+            self._has_gradients = False
 
     def _after_forward(
         self, model: nn.Module, args: tuple, kwargs: dict, losses: Losses

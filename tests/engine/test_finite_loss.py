@@ -216,6 +216,19 @@ def test_mixed_precision(tmp_path: Path, scaling_on_cpu):
     assert runner.optim_wrapper.loss_scaler.get_scale() == 256.0
 
 
+@pytest.mark.parametrize('counts', [1, 2])
+def test_a_step_after_one_that_the_scaler_left_out_is_skipped(
+    tmp_path: Path, scaling_on_cpu, counts: int
+):
+    """Decay and momentum would move the weights, without any gradient."""
+    amp = dict(type='AmpOptimWrapper', loss_scale=dict(init_scale=2.0**127))
+    amp['accumulative_counts'] = counts
+    runner = trained(tmp_path, [8.0] * counts + [NAN] * counts, **amp)
+    torch.testing.assert_close(weights(runner), dict(Line().state_dict()))
+    assert not runner.optim_wrapper.optimizer.state
+    assert runner.message_hub.get_info('num_skipped_steps') == counts
+
+
 def test_wrong_arguments(tmp_path: Path):
     with pytest.raises(ValueError, match="action: found 'ignore'"):
         run(tmp_path, [1.0], 'ignore')
