@@ -3,7 +3,9 @@
 
 import inspect
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+Number = TypeVar('Number', int, float)
 
 
 class Place(NamedTuple):
@@ -18,8 +20,8 @@ class Place(NamedTuple):
 
 
 def share_number(
-    name: str, stated: int | None, places: Sequence[Place], default: int
-) -> int:
+    name: str, stated: Number | None, places: Sequence[Place], default: Number
+) -> Number:
     """Pass a number to the parts that use it.
 
     Args:

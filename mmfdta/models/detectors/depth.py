@@ -25,7 +25,7 @@ def share_depth_bins(
     loss: OptConfigType,
     loss_key: str = 'model.detector.bbox_head.loss_depth',
 ) -> tuple[dict | None, dict | None]:
-    """Set the number of depth bins in the configs of the Spatial Adapter and its loss.
+    """Set the same depth bins in the configs of the Spatial Adapter and its loss.
 
     Args:
         adapter: Config of the adapter.
@@ -33,18 +33,19 @@ def share_depth_bins(
         loss_key: Key of that loss in a config.
 
     Returns:
-        The two configs with the number.
+        The two configs with ``num_bins``, ``depth_min`` and ``depth_max``.
 
     Raises:
         ValueError: If they have different numbers.
     """
     adapter, loss = (None if part is None else dict(part) for part in (adapter, loss))
-    share_number(
-        f'{ADAPTER}.num_bins',
-        None,
-        [Place(ADAPTER, adapter, 'num_bins'), Place(loss_key, loss, 'num_bins')],
-        default=150,
-    )
+    for name, default in (('num_bins', 150), ('depth_min', 1e-3), ('depth_max', 256.0)):
+        share_number(
+            f'{ADAPTER}.{name}',
+            None,
+            [Place(ADAPTER, adapter, name), Place(loss_key, loss, name)],
+            default=default,
+        )
     return adapter, loss
 
 

@@ -29,8 +29,8 @@ class FDTADetector(FrameDetector):
 
     Args:
         spatial_adapter: Config of the Spatial Adapter; None removes the depth branch.
-            It has the channels of the detector, and its ``num_bins`` are also those of
-            ``bbox_head.loss_depth``.
+            It has the channels of the detector, and its ``num_bins``, ``depth_min`` and
+            ``depth_max`` are also those of ``bbox_head.loss_depth``.
         depth_attn_cfg: Arguments of the depth attention in every decoder layer, see
             :class:`FDTADecoderLayer`; by default those of the self-attention.
         bbox_head: Config of :class:`FDTAHead`.

@@ -50,7 +50,8 @@ class QueryDetector(BaseDetector):
         matcher: Config of the matcher that selects the queries on which association is
             trained; None uses :class:`ClipMatcher`.
         spatial_adapter: Config of the Spatial Adapter; None for no depth. It has the
-            channels of the host, and its ``num_bins`` are also those of ``loss_depth``.
+            channels of the host, and its ``num_bins``, ``depth_min`` and ``depth_max``
+            are also those of ``loss_depth``.
         loss_depth: Config of the depth loss; None turns it off.
         depth_attn_cfg: Arguments of :class:`DepthAttention`; by default those of the
             self-attention of the host's decoder.

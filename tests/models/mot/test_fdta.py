@@ -9,6 +9,7 @@ from mmengine.logging import MessageHub
 from small_fdta import build, collate, make_clip, small_config
 
 from mmfdta.models import FDTA
+from mmfdta.models.losses import depth_targets
 
 
 @pytest.fixture
@@ -244,10 +245,13 @@ def test_clip_longer_than_the_time_table(config: Config):
         ('temporal_adapter.embed_dims', 16, 'bbox_head.embed_dims = 32'),
         ('detector.spatial_adapter.embed_dims', 16, 'bbox_head.embed_dims = 32'),
         ('detector.bbox_head.loss_depth.num_bins', 9, 'spatial_adapter.num_bins = 10'),
+        ('detector.bbox_head.loss_depth.depth_max', 255.0, 'r.depth_max = 100.0'),
+        ('detector.bbox_head.loss_depth.depth_min', 1.0, 'r.depth_min = 0.001'),
         ('detector.as_two_stage', True, 'expected False'),
     ],
 )
 def test_config_that_cannot_work(config: Config, key: str, value, said: str):
+    config.detector.spatial_adapter.update(depth_min=1e-3, depth_max=100.0)
     *path, name = key.split('.')
     part = config
     for step in path:
@@ -267,6 +271,18 @@ def test_numbers_are_handed_down(config: Config):
     assert (tracker.embed_dims, tracker.num_id_vocabulary) == (32, 6)
     assert tracker.miss_tolerance == 8
     assert model.detector.bbox_head.loss_depth.num_bins == 10
+
+
+def test_depth_is_taught_and_read_by_the_same_bins(config: Config):
+    """What the loss teaches for a depth, the adapter reads as the edge below it."""
+    config.detector.spatial_adapter.update(depth_min=2.0, depth_max=100.0)
+    detector = build(config).detector
+    taught, loss = torch.linspace(2.5, 99.5, 50), detector.bbox_head.loss_depth
+    bins = depth_targets(
+        taught.view(1, 1, 1, -1), (1, 50), loss.num_bins, loss.depth_min, loss.depth_max
+    )
+    edges = detector.spatial_adapter.bin_values
+    assert ((edges[bins[0, 0]] <= taught) & (taught < edges[bins[0, 0] + 1])).all()
 
 
 def test_a_config_of_0_1_says_numbers_in_every_part(config: Config):
