@@ -24,11 +24,12 @@ def depth_targets(
         depth_maps: (F, 1, H, W) depth in 0..255, any dtype.
         size: (h, w) of the feature map the bins are predicted on; the maps are
             resized to it bilinearly.
-        num_bins: D, the number of bins within the range; index D means outside of it.
+        num_bins: D, the number of bins within the range; the Spatial Adapter reads
+            index D as ``depth_max``.
         depth_min: Lower end of the first bin.
         depth_max: Upper end of the last bin.
-        clamp_depth: Depths outside of the range get the nearest bin. By default they
-            all get index D; depth 0 is among them.
+        clamp_depth: Depths below the range get index 0. By default they get index D,
+            as those above it always do; depth 0 is among them.
 
     Returns:
         (F, h, w) int64 in 0..D.
@@ -116,8 +117,8 @@ class DepthBinLoss(nn.Module):
     turn off quirks of the released code.
 
     Args:
-        num_bins: D; the logits have D + 1 channels, the last one is for depths
-            outside of the range.
+        num_bins: D; the logits have D + 1 channels, the last one is for ``depth_max``
+            and more, and for less than ``depth_min`` without ``clamp_depth``.
         depth_min: Smallest depth.
         depth_max: Largest depth.
         fg_weight: Weight of the pixels in ground-truth boxes.

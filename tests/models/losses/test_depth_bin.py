@@ -16,6 +16,7 @@ from torch import Tensor
 from mmfdta.models.losses import DepthBinLoss, depth_targets, foreground_mask
 from mmfdta.ops import softmax_focal_loss as blocks
 from mmfdta.ops.softmax_focal_loss import plain_softmax_focal_loss
+from mmfdta.utils.depth import lid_bin_values
 
 DATA = Path(__file__).parents[2] / 'golden/data/loss_depth.npz'
 
@@ -204,6 +205,9 @@ def test_depths_out_of_range():
     assert depth_targets(maps, (1, 1)).flatten().tolist() == [150] * 4
     clamped = depth_targets(maps[[0, 1, 3]], (1, 1), clamp_depth=True)
     assert clamped.flatten().tolist() == [0, 150, 0]
+    # The adapter reads them as the nearest depths that it knows.
+    read = lid_bin_values(150, 1e-3, 256.0)[clamped.flatten()]
+    torch.testing.assert_close(read, maps[[0, 1, 3]].flatten().clamp(1e-3, 256.0))
 
 
 def test_padding_switch_equals_the_unpadded_frame(scene: dict):
