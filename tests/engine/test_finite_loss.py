@@ -264,6 +264,31 @@ def test_a_tracker_names_the_clip(tiny_run, monkeypatch):
     assert found['data_batch']['inputs']['img'][0].dtype == torch.uint8
 
 
+@pytest.mark.parametrize('action', ['stop', 'skip'])
+def test_predictions_that_are_not_finite_make_such_losses(tiny_run, action: str):
+    """Matching needs finite costs; the third and fourth iteration have none."""
+    config = Config.fromfile(
+        tiny_run(train_cfg__max_epochs=1, train_dataloader__sampler__seed=0)
+    )
+    config.default_hooks.finite_loss.action = action
+    runner = Runner.from_cfg(config)
+
+    def break_some(module, args, output):
+        return output * NAN if module.training and runner.iter in (2, 3) else None
+
+    runner.model.detector.encoder.register_forward_hook(break_some)
+    if action == 'skip':
+        runner.train()
+        assert runner.message_hub.get_info('num_skipped_steps') == 2
+        assert all(p.isfinite().all() for p in runner.model.parameters())
+    else:
+        with pytest.raises(NonFiniteLossError, match='iteration 3: .*loss_cls = nan'):
+            runner.train()
+    assert [p.name for p in Path(config.work_dir).glob('not_finite_*')] == [
+        'not_finite_iter_3_rank0.pth'
+    ]
+
+
 def _process(rank: int, folder: str, action: str) -> None:
     """Only the second process meets a broken sample, in its second iteration."""
     dist.init_process_group(

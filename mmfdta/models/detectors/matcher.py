@@ -16,6 +16,10 @@ from mmfdta.utils.transfers import to_device, to_host
 
 from .base import padding_of
 
+# Lower than any sum of finite costs of a frame, and a float64 beside it keeps four
+# decimals.
+_BEFORE_ALL = -1e12
+
 
 @dataclass
 class ClipTargets:
@@ -185,10 +189,8 @@ class ClipMatcher:
             targets: Ground truth of the F frames.
 
         Returns:
-            Matched queries and qualities.
-
-        Raises:
-            FloatingPointError: If a prediction is not finite.
+            Matched queries and qualities; see :func:`assign` for predictions that are
+            not finite.
         """
         shape = *cls_scores.shape[:2], targets.valid.shape[1]
         query_idx = np.full(shape, -1, dtype=np.int64)
@@ -196,7 +198,7 @@ class ClipMatcher:
         host = to_host(cost).transpose(-1, -2).numpy()
         for layer, frame in np.ndindex(*shape[:2]):
             block = host[layer, frame, : targets.num_valid[frame]]
-            boxes, queries = assign(block, layer, frame)
+            boxes, queries = assign(block)
             query_idx[layer, frame, boxes] = queries
         on_host = torch.from_numpy(query_idx)
         (index,) = to_device([on_host], giou.device)
@@ -235,25 +237,16 @@ class ClipMatcher:
         return cost.sub_(giou, alpha=self.iou_weight), giou
 
 
-def assign(cost: np.ndarray, layer: int, frame: int) -> tuple[np.ndarray, np.ndarray]:
+def assign(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the cheapest one-to-one assignment.
+
+    A query whose cost is not finite is matched before all others. Its NaN or infinity
+    then reaches the losses, on which :class:`FiniteLossHook` decides in all processes.
 
     Args:
         cost: Cost (M, Q) of each box and query.
-        layer: Decoder layer, for the error message.
-        frame: Frame of the batch, for the error message.
 
     Returns:
         Matched boxes, ascending, and their queries, int64 (min(M, Q),).
-
-    Raises:
-        FloatingPointError: If a cost is not finite.
     """
-    try:
-        return linear_sum_assignment(cost)
-    except ValueError as error:
-        raise FloatingPointError(
-            f'decoder layer {layer} predicts NaN or Inf for frame {frame} of the '
-            'batch, so it cannot be matched to the ground truth. Lower the learning '
-            'rate or train in float32.'
-        ) from error
+    return linear_sum_assignment(np.where(np.isfinite(cost), cost, _BEFORE_ALL))

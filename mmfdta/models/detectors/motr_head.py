@@ -90,10 +90,7 @@ class TrackletMatcher:
             tracklets: State of the Q queries before the frame.
 
         Returns:
-            The assignment.
-
-        Raises:
-            FloatingPointError: If the prediction for a new object is not finite.
+            The assignment; see :func:`assign` for predictions that are not finite.
         """
         outputs = outputs.float()
         number = on_host.num_valid[frame]
@@ -110,7 +107,7 @@ class TrackletMatcher:
         if cost.numel():
             for layer, row in enumerate(query_idx):
                 block = cost[layer, free][:, new].T
-                matched, query = assign(block.numpy(), layer, frame)
+                matched, query = assign(block.numpy())
                 row[new[matched]] = free[query]
 
         box = (query_idx[-1] >= 0).nonzero()[:, 0]

@@ -243,7 +243,11 @@ class QueryDetector(BaseDetector):
     def _own_losses(
         self, decoded: dict[str, Any], frames: SampleList
     ) -> dict[str, Tensor]:
-        """Compute the host's losses; predictions that are not finite raise an error."""
+        """Compute the host's losses; predictions that are not finite raise an error.
+
+        MMDetection cannot match them, and the losses of its heads wait for those of the
+        other processes: there is no loss that a process could go on with alone.
+        """
         try:
             return self.interface.losses(self.host, decoded, frames)
         except ValueError as error:

@@ -97,13 +97,23 @@ def test_no_boxes_at_all():
     assert matches.query_idx.shape == (2, 2, 0)
 
 
-def test_predictions_that_are_not_finite():
+@pytest.mark.parametrize('value', [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize('part', ['classes', 'boxes'])
+def test_a_prediction_that_is_not_finite_is_matched(part: str, value: float):
+    """So that it reaches a loss; the other frame is matched as always."""
     g = torch.Generator().manual_seed(0)
     targets = ClipTargets.from_samples([_frame(2, g), _frame(2, g)])
-    logits = torch.randn(1, 2, 4, 3)
-    logits[0, 1, 2] = torch.nan
-    with pytest.raises(FloatingPointError, match='layer 0 .* frame 1'):
-        ClipMatcher()(logits, torch.rand(1, 2, 4, 4), targets)
+    logits = torch.randn(1, 2, 4, 3, generator=g)
+    boxes = torch.rand(1, 2, 4, 4, generator=g) * 0.4 + 0.2
+    expected = ClipMatcher()(logits, boxes, targets).on_host
+    if part == 'classes':
+        logits[0, 1, 2] = torch.nan  # an infinite logit is a probability of 0 or 1
+    else:
+        boxes[0, 1, 2, 0] = value
+    found = ClipMatcher()(logits, boxes, targets)
+    assert torch.equal(found.on_host[:, 0], expected[:, 0])
+    assert 2 in found.on_host[0, 1].tolist()
+    assert len(set(found.on_host[0, 1].tolist())) == 2
 
 
 def test_padding_mask_is_that_of_nearest_interpolation():

@@ -53,6 +53,26 @@ def _of_tracks(name: str) -> bool:
     return name.startswith('query_interaction.') or '.track_' in name
 
 
+@pytest.mark.parametrize('frame', [0, 2])
+def test_predictions_that_are_not_finite_reach_the_losses(config: Config, frame: int):
+    """Of queries with a track and of new ones; later frames go on."""
+    model = _noisy(build(config)).train()
+    decode, calls = model.detector.decode, []
+
+    def break_one(*args):
+        outputs = decode(*args)
+        if len(calls) == frame:
+            outputs.cls_scores = outputs.cls_scores * torch.nan
+            outputs.bbox_preds = outputs.bbox_preds * torch.nan
+        calls.append(args)
+        return outputs
+
+    model.detector.decode = break_one
+    losses = _loss(model, _clip())
+    assert len(calls) == 4
+    assert losses['loss_cls'].isnan() and losses['loss_bbox'].isnan()
+
+
 def test_every_parameter_learns(config: Config):
     model = _noisy(build(config)).train()
     losses = _loss(model, _clip())
