@@ -20,7 +20,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from mmfdta.utils.transfers import to_host
+from .given_embeddings import given_embeddings
 
 
 class _TakesEmbeddings(SORTTracker):
@@ -53,13 +53,8 @@ class _TakesEmbeddings(SORTTracker):
             **facts: Attributes of the model that MMDetection's code gets, and ``img``.
         """
         found = data_sample.pred_instances
-        if 'embeddings' not in found:
-            raise ValueError(
-                f'model.embeddings: {type(self).__name__} compares embeddings, and the '
-                'detector gives none; set it, for example to '
-                "dict(type='PooledEmbeddings')"
-            )
-        embeddings = to_host(found.embeddings).float()
+        frame = data_sample.metainfo.get('frame_id', -1)
+        embeddings = given_embeddings(found, self, frame)
         self._above = embeddings[found.scores > self.obj_score_thr]
         img = facts.pop('img', torch.zeros(1))
         tracks = super().track(
@@ -122,7 +117,7 @@ class DeepSORTTracker(_TakesEmbeddings):
             (m,) of all detections that are tracked.
 
         Raises:
-            ValueError: If detections have no embeddings.
+            ValueError: If detections have no embeddings, or some are not finite.
         """
         return self._on_embeddings(data_sample)
 
@@ -175,7 +170,7 @@ class OnlineStrongSORTTracker(_TakesEmbeddings, StrongSORTTracker):
             See :meth:`DeepSORTTracker.track`.
 
         Raises:
-            ValueError: If detections have no embeddings, or camera motion is
+            ValueError: If detections have no finite embeddings, or camera motion is
                 compensated and the frame is missing.
         """
         if self.cmc is None:

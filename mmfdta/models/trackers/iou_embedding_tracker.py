@@ -13,8 +13,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
+from mmfdta.models.trackers.given_embeddings import given_embeddings
 from mmfdta.utils.instances import take_rows
-from mmfdta.utils.transfers import to_host
 
 
 @MODELS.register_module()
@@ -68,6 +68,9 @@ class IoUEmbeddingTracker:
         Returns:
             On the CPU: ``bboxes``, ``scores``, ``labels`` and ``instances_id`` int64
             (m,) of the objects that have an identity.
+
+        Raises:
+            ValueError: If detections have no embeddings, or some are not finite.
         """
         frame = data_sample.frame_id
         if frame == 0:
@@ -76,9 +79,8 @@ class IoUEmbeddingTracker:
         found = take_rows(found, found.scores > self.score_thr)
         found.instances_id = torch.full_like(found.labels, -1)
         found.frames = torch.full_like(found.labels, frame)
-        found.embeddings = functional.normalize(
-            to_host(found.embeddings).float(), dim=-1
-        )
+        looks = given_embeddings(found, self, frame)
+        found.embeddings = functional.normalize(looks, dim=-1)
         if self._tracks is not None:
             self._take_identities(self._tracks, found)
         newborn = (found.instances_id < 0) & (found.scores > self.newborn_thr)

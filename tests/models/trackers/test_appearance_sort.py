@@ -236,6 +236,15 @@ def test_what_is_missing_is_said():
         tracker.track(frame)
 
 
+@pytest.mark.parametrize('name', OF_MMDETECTION)
+def test_an_embedding_that_is_not_finite_is_named(name: str):
+    changes = dict(cmc=None) if name == 'strongsort' else {}
+    frame = sample(0, [[10, 10, 30, 60]], [0.9])
+    frame.pred_instances.embeddings = torch.full((1, 4), torch.inf)
+    with pytest.raises(ValueError, match='embeddings: found NaN or infinity for 1 of'):
+        MODELS.build(settings_of(name, **changes)).track(frame)
+
+
 @pytest.mark.parametrize('num_samples', [3, None])
 def test_memory_does_not_grow_with_the_video(num_samples):
     """As many embeddings as are compared, and the tracks of one that keeps all."""

@@ -71,6 +71,19 @@ LEFT, RIGHT = [0, 0, 10, 20], [100, 0, 110, 20]
 A, B = [1.0, 0.0], [0.0, 1.0]
 
 
+def test_embeddings_that_cannot_be_compared_are_named():
+    tracker = IoUEmbeddingTracker()
+    tracker.track(sample(0, [LEFT, RIGHT], np.eye(2)))
+    broken = sample(1, [LEFT, RIGHT], [[1, 0], [np.nan, 1]])
+    said = 'embeddings: found NaN .* 1 of 2 detections in frame 1 .* number 1'
+    with pytest.raises(ValueError, match=said):
+        tracker.track(broken)
+    del broken.pred_instances.embeddings
+    said = 'model.embeddings: IoUEmbeddingTracker compares .*PooledEmbeddings'
+    with pytest.raises(ValueError, match=said):
+        tracker.track(broken)
+
+
 def test_looks_bring_back_who_was_away():
     tracker = IoUEmbeddingTracker(weight=0.2, miss_tolerance=3)
     assert tracker.track(sample(0, [LEFT, RIGHT], [A, B])).instances_id.tolist() == [
