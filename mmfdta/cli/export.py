@@ -78,7 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--score',
         choices=['val', 'test'],
-        help='track these data of the config on both sides and compare the scores',
+        help='track these data of the config on both sides, on the same pixels, and '
+        'compare the scores',
     )
     add_cfg_options(parser, 'settings to change, such as model.tracker.det_thr=0.5')
     parser.add_argument(

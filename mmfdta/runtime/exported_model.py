@@ -234,6 +234,20 @@ class ExportedModel:
         return dict(tracker=dict(self.tracker), detector=dict(test_cfg=test_cfg))
 
 
+def is_export(folder: str | os.PathLike) -> bool:
+    """Tell whether ``mmfdta export`` wrote a folder, be it damaged or of any version.
+
+    Args:
+        folder: Any folder.
+    """
+    try:
+        values = json.loads(Path(folder, FACTS_FILE).read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return False
+    # Other tools write a ``model.json``, too, with another kind of ``format``.
+    return isinstance(values, dict) and type(values.get('format')) is int
+
+
 class _Table:
     """A JSON object whose keys are read and removed one after the other.
 

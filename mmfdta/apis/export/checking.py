@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.structures import DetDataSample
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor, nn
+from torch import nn
 
-from mmfdta.models.trackers import TrajectoryHistory, new_tracker
+from mmfdta.models.trackers import TrajectoryHistory
 from mmfdta.runtime.association import AssociationScorer
 from mmfdta.runtime.detection import Detections
 from mmfdta.runtime.sessions import open_session
@@ -23,6 +22,7 @@ from ..frame_preprocessing import FramePreprocessor, collate_frames
 from .check_frames import CheckFrames
 from .detector_graph import DetectorGraph
 from .graphs import AssociationGraph
+from .pytorch_side import Asked, PyTorchSide
 from .scoring import Agreement
 
 BOX_TOLERANCE = 0.05
@@ -109,81 +109,6 @@ class Differences:
         return None
 
 
-class PyTorchSide:
-    """The model in PyTorch, on the pixels that the exported one gets.
-
-    Args:
-        model: The tracker, in evaluation mode.
-        graph: Of its detector; it normalises, and knows a fixed size.
-    """
-
-    def __init__(self, model: nn.Module, graph: DetectorGraph) -> None:
-        self.model = model
-        self.graph = graph
-        self.tracker = new_tracker(model)
-        #: What scored identities were asked for, and what they were.
-        self.asked: list[tuple[TrajectoryHistory, Tensor, np.ndarray]] = []
-
-    def inputs(self, prepared: Any) -> tuple[Tensor, DetDataSample]:
-        """Make the model's inputs of a prepared frame.
-
-        Args:
-            prepared: A ``PreparedFrame``.
-
-        Returns:
-            Normalised frame (1, 3, H, W), and its sample without a number.
-        """
-        (height, width), (rows, columns) = prepared.shape, prepared.original
-        sizes = torch.tensor([prepared.shape]) if self.graph.takes_sizes else None
-        frames = torch.from_numpy(prepared.pixels)[None]
-        imgs, _ = self.graph.normalization(frames, sizes)
-        shape = tuple(imgs.shape[-2:])
-        sample = DetDataSample(
-            metainfo=dict(
-                img_shape=prepared.shape,
-                ori_shape=prepared.original,
-                scale_factor=(width / columns, height / rows),
-                batch_input_shape=shape,
-                pad_shape=shape,
-            )
-        )
-        return imgs, sample
-
-    @torch.no_grad()
-    def step(self, prepared: Any, index: int) -> tuple[Detections, Tracks]:
-        """Track the next frame.
-
-        Args:
-            prepared: A ``PreparedFrame``.
-            index: Its number, from 0.
-
-        Returns:
-            What was detected, as the tracker gets it, and what is tracked.
-        """
-        imgs, sample = self.inputs(prepared)
-        sample.set_metainfo(dict(frame_id=index, img_id=index))
-        (sample,) = self.model.detect(imgs, [sample])
-        found = sample.pred_instances
-        detections = Detections(
-            bboxes=found.bboxes.numpy(),
-            scores=found.scores.numpy(),
-            labels=found.labels.numpy(),
-        )
-        if 'embeddings' in self.graph.outputs:
-            detections.embeddings = found.embeddings.numpy()
-        if hasattr(self.model, 'score_identities'):
-            tracks = self.tracker.track(sample, score_identities=self._score)
-        else:
-            self.model.associate(sample, self.tracker)
-            tracks = sample.pred_track_instances
-        return detections, Tracks.from_instances(tracks, index + 1)
-
-    def _score(self, history: TrajectoryHistory, embeddings: Tensor) -> Tensor:
-        scores = self.model.score_identities(history, embeddings)
-        self.asked.append((history, embeddings, scores.float().numpy()))
-        return scores
-
-
 @dataclass
 class _Largest:
     """Largest differences so far."""
@@ -259,7 +184,8 @@ def compare_sides(
         ValueError: If both sides do not get the same pixels.
     """
     exported = ExportedTracker(folder)
-    side = PyTorchSide(model, graph)
+    asked: list[Asked] = []
+    side = PyTorchSide(model, graph, asked)
     largest = _Largest()
     ours_all, theirs_all = [], []
     for index, image in enumerate(frames.images):
@@ -273,7 +199,7 @@ def compare_sides(
         on_frame()
     path = exported.model.association_path
     if path is not None:
-        _compare_scores(side, path, largest)
+        _compare_scores(side, asked, path, largest)
     before = Tracks.concatenate(ours_all)
     count = len(frames.images)
     agreement = Agreement.of(before, Tracks.concatenate(theirs_all), count)
@@ -292,14 +218,16 @@ def compare_sides(
     )
 
 
-def _compare_scores(side: PyTorchSide, path: Path, largest: _Largest) -> None:
+def _compare_scores(
+    side: PyTorchSide, asked: list[Asked], path: Path, largest: _Largest
+) -> None:
     """Compare scores of identities: those that were asked for, and made-up ones."""
     scorer = AssociationScorer(open_session(path))
     model = side.model
     tracker = side.tracker
     words = tracker.num_id_vocabulary
     made_up = AssociationGraph(model)
-    asked = list(side.asked)
+    asked = list(asked)
     for sizes in ((1, 1, 1), (tracker.max_history, words, words + 3)):
         example = made_up.example(*sizes)
         embeddings = example.pop('embeddings')

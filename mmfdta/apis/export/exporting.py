@@ -31,6 +31,7 @@ from mmfdta.runtime.exported_model import (
     ExportedModel,
     GraphFile,
     hash_file,
+    is_export,
 )
 from mmfdta.runtime.trackers import resolved_settings
 from mmfdta.structures.classes import column_numbers
@@ -51,6 +52,7 @@ from .graphs import AssociationGraph, detector_graph, refuse_model
 from .half import to_half
 from .integers import to_integers
 from .onnx_files import DATA_SUFFIX, OPSET, operators, save_onnx, to_onnx
+from .pytorch_side import PyTorchSide
 from .scoring import score_export
 
 DETECTOR_FILE = 'detector.onnx'
@@ -125,16 +127,20 @@ def export_model(
             config's data where it is there, and made-up frames elsewhere.
         check_frames: At most so many, at least 1.
         calibrate: Source of the frames that ranges of int8 are read off.
-        score: ``'val'`` or ``'test'``: score both sides on these data of the config.
+        score: ``'val'`` or ``'test'``: score both sides on these data of the config,
+            on the same pixels: those of ``input_size`` and ``size``. It is the last
+            step; the folder is there then.
         cfg_options: Settings of the config to change.
         allow_random_weights: Allow to have no checkpoint.
         say: Told how far it is, and what was found.
 
     Raises:
-        ValueError: If the model cannot be exported, an argument is wrong, or the
-            exported model does not track the same.
+        ValueError: If the model cannot be exported, an argument is wrong, the data
+            to score have no ground truth, or the exported model does not track the
+            same.
         FileNotFoundError: If the config, the checkpoint or a source is not there.
-        OSError: If the folder cannot be written, or has other files in it.
+        OSError: If the folder cannot be written, is no export that may be replaced,
+            or is the current one; or a frame to score cannot be read.
     """
     folder = Path(out)
     _check_folder(folder)
@@ -150,7 +156,7 @@ def export_model(
     frames = find_frames(settings, check, check_frames)
     if calibrate is not None:
         check_source(calibrate)
-    data = None if score is None else EvaluationData.open(settings, score)
+    data = None if score is None else _open_scored(settings, score)
     settings.precision = 'fp32'
     path = None
     if checkpoint or (settings.get('checkpoint') and not allow_random_weights):
@@ -191,11 +197,12 @@ def export_model(
         say(f'comparing both sides on {frames.origin}')
         preprocessor = FramePreprocessor(settings, input_size=input_size)
         facts = _check(model, graph, place, frames, preprocessor, facts, say)
-        table = ''
-        if data is not None:
-            say('scoring both sides')
-            found = score_export(model, ExportedTracker(place), data)
-            table = found.describe(precision)
+    table = ''
+    if data is not None:
+        # A frame that cannot be read costs the scores, not the export.
+        say(f'wrote {folder}; scoring both sides')
+        side = PyTorchSide(model, graph)
+        table = score_export(side, ExportedTracker(folder), data).describe(precision)
     return ExportReport(folder, replace(facts, folder=folder), counts, table)
 
 
@@ -207,14 +214,29 @@ def _check_folder(folder: Path) -> None:
                 f'{folder}: found a file, expected a folder to write'
             )
         return
+    if folder.samefile(Path.cwd()):
+        # What stands in it, such as a shell, would be left in a removed folder.
+        raise FileExistsError(
+            f'{folder}: found the current folder, which cannot be replaced; name '
+            'another one'
+        )
     graphs = DETECTOR_FILE, ASSOCIATION_FILE
     ours = {FACTS_FILE, *graphs, *(f'{name}{DATA_SUFFIX}' for name in graphs)}
-    others = sorted({path.name for path in folder.iterdir()} - ours)
-    if others:
+    found = {path.name for path in folder.iterdir()}
+    others = sorted(found - ours)
+    if others or (found and not is_export(folder)):
+        name = others[0] if others else f'{min(found)}, which no export wrote'
         raise FileExistsError(
-            f'{folder}: has other files in it ({others[0]}), expected a new folder or '
+            f'{folder}: has other files in it ({name}), expected a new folder or '
             'an exported model to replace'
         )
+
+
+def _open_scored(settings: Config, score: str) -> EvaluationData:
+    """Open the data that both sides are scored on, and read their ground truth."""
+    data = EvaluationData.open(settings, score)
+    _ = data.truths  # raises if there is none
+    return data
 
 
 def _check_arguments(

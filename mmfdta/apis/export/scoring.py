@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import nn
 
+from mmfdta.datasets.transforms.decoding import decode_exact
 from mmfdta.evaluation import Evaluation
-from mmfdta.evaluation.records import as_written, make_record
+from mmfdta.evaluation.records import as_written
 from mmfdta.evaluation.table import format_trackers
 from mmfdta.structures.tracks import Tracks
 
 from ..evaluation_data import EvaluationData
-from ..sequence_loop import SequenceLoop
+from .pytorch_side import PyTorchSide
 
 if TYPE_CHECKING:
     from ..exported_tracker import ExportedTracker
@@ -94,37 +94,40 @@ class Agreement:
 
 
 def score_export(
-    model: nn.Module,
+    side: PyTorchSide,
     exported: 'ExportedTracker',
     data: EvaluationData,
     on_frame: Callable[[], None] = lambda: None,
 ) -> ScoredExport:
     """Track and score all sequences of a data set on both sides.
 
+    Both get the pixels that the exported model prepares, whatever the pipeline of the
+    data set does.
+
     Args:
-        model: The tracker in PyTorch, with its weights.
+        side: The tracker in PyTorch, with its weights.
         exported: What was made of it.
         data: The data.
-        on_frame: Called after each frame of each side.
+        on_frame: Called after each frame.
 
     Raises:
         OSError: If a frame cannot be read.
         ValueError: If there is no ground truth to score with.
     """
     mot_classes = data.classes.of_benchmark
-    loop = SequenceLoop(model, data.dataset)
     before, after, agreement = [], [], Agreement()
-    for index, sequence in enumerate(data.sequences):
-        parts = []
-        for frame, _ in loop.track(index):
-            parts.append(make_record(frame, mot_classes).pred)
+    for sequence in data.sequences:
+        ours, theirs = [], []
+        for index, name in enumerate(sequence.image_names):
+            image = np.asarray(decode_exact(str(Path(sequence.image_dir, name))))
+            prepared = exported.preprocessor(image[..., ::-1], index)
+            _, tracks = side.step(prepared, index)
+            ours.append(as_written(tracks, mot_classes))
+            (found,) = exported.detect([prepared])
+            tracks = exported.associate(found, index + 1)
+            theirs.append(as_written(tracks, mot_classes))
             on_frame()
-        before.append(Tracks.concatenate(parts))
-        parts = []
-        paths = [Path(sequence.image_dir, name) for name in sequence.image_names]
-        for tracked in exported.track(paths):
-            parts.append(as_written(tracked.tracks, mot_classes))
-            on_frame()
-        after.append(Tracks.concatenate(parts))
+        before.append(Tracks.concatenate(ours))
+        after.append(Tracks.concatenate(theirs))
         agreement += Agreement.of(before[-1], after[-1], len(sequence))
     return ScoredExport(data.score(before), data.score(after), agreement)

@@ -12,7 +12,8 @@ from onnx import helper
 
 from mmfdta.apis import MOTInferencer
 from mmfdta.apis.config import read_config
-from mmfdta.apis.export import export_model
+from mmfdta.apis.evaluation_data import EvaluationData
+from mmfdta.apis.export import export_model, exporting
 from mmfdta.apis.export.check_frames import CheckFrames, find_frames, make_frames
 from mmfdta.apis.export.checking import _Largest, compare_sides
 from mmfdta.apis.export.exporting import _new_folder
@@ -22,8 +23,11 @@ from mmfdta.apis.frame_preprocessing import FramePreprocessor
 from mmfdta.apis.model_loading import build_tracker
 from mmfdta.apis.weights import find_checkpoint
 from mmfdta.cli import main as command_line
+from mmfdta.evaluation.records import as_written
+from mmfdta.evaluation.table import format_trackers
 from mmfdta.runtime.detection import Detections
 from mmfdta.runtime.exported_model import ExportedModel, hash_file
+from mmfdta.structures.tracks import Tracks
 
 CONFIG, WEIGHTS = 'fdta_mini_demo', 'minidance'
 
@@ -156,8 +160,6 @@ def test_a_link_leads_to_the_folder_that_is_replaced(tmp_path):
 
 def test_what_fails_leaves_the_folder_as_it_was(exported, dance, tmp_path, monkeypatch):
     """A graph that computes something else is found out, and not written."""
-    from mmfdta.apis.export import exporting
-
     folder = tmp_path / 'fdta'
     shutil.copytree(exported.folder, folder)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -178,6 +180,92 @@ def test_what_fails_leaves_the_folder_as_it_was(exported, dance, tmp_path, monke
     assert 'nothing was exported' in str(error.value)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ['fdta']
+
+
+@pytest.fixture
+def known_graphs(exported, monkeypatch):
+    """Graphs that are recorded already: an export takes seconds."""
+
+    def load(graph, *arguments):
+        name = 'association' if graph.outputs == ('scores',) else 'detector'
+        return onnx.load(exported.folder / f'{name}.onnx')
+
+    monkeypatch.setattr(exporting, 'to_onnx', load)
+
+
+def data_options(root):
+    """Let ``val`` of the config be a data set like that of `dance`."""
+    place = 'val_dataloader.dataset'
+    options = dict(frames=12, train=0, val=1, test=0)
+    return {f'{place}.data_root': str(root)} | {
+        f'{place}.options.{name}': value for name, value in options.items()
+    }
+
+
+def test_both_sides_are_scored_at_the_input_size(known_graphs, dance, tmp_path):
+    config = read_config(CONFIG, data_options(dance.parents[2]))
+    for loader in (config.val_dataloader, config.test_dataloader):
+        resizing = dict(type='ClipResize', short=192, max_long=320)
+        loader.dataset.pipeline[0].transforms.insert(1, resizing)
+
+    def score_in_pytorch(**kwargs):
+        """Track as a user does, and score the tracks."""
+        data = EvaluationData.open(config, 'val')
+        frames = MOTInferencer(config, WEIGHTS, **kwargs).track(str(dance))
+        tracks = Tracks.concatenate([as_written(f.tracks, False) for f in frames])
+        return format_trackers({'it': data.score([tracks])}).split()[-6:]
+
+    report = export_model(
+        config,
+        WEIGHTS,
+        tmp_path / 'small',
+        input_size=160,
+        check=str(dance),
+        check_frames=2,
+        score='val',
+    )
+    expected = score_in_pytorch(input_size=160)
+    assert expected != score_in_pytorch()
+    *_, before, after, agreement = report.table.splitlines()
+    assert before.split() == ['PyTorch', *expected]
+    assert after.split() == ['exported,', 'fp32', *expected]
+    assert 'the same identities in 12 of 12 frames' in agreement
+
+
+def test_data_without_ground_truth_are_refused_first(tmp_path, dance):
+    root = tmp_path / 'data'
+    shutil.copytree(dance.parents[2], root)
+    (text,) = root.glob('val/*/gt/gt.txt')
+    text.unlink()
+    said, out = [], tmp_path / 'out'
+    with pytest.raises(ValueError, match='no ground truth to score with'):
+        export_model(
+            *(CONFIG, WEIGHTS, out),
+            score='val',
+            cfg_options=data_options(root),
+            say=said.append,
+        )
+    assert not said and not out.exists()
+
+
+def test_a_broken_frame_costs_the_scores_and_not_the_export(
+    known_graphs, dance, tmp_path
+):
+    root = tmp_path / 'data'
+    shutil.copytree(dance.parents[2], root)
+    broken = max(root.glob('val/*/img1/*.jpg'))
+    broken.write_bytes(broken.read_bytes()[:1000])
+    said, out = [], tmp_path / 'out'
+    with pytest.raises(OSError, match=broken.name):
+        export_model(
+            *(CONFIG, WEIGHTS, out),
+            check_frames=2,
+            score='val',
+            cfg_options=data_options(root),
+            say=said.append,
+        )
+    assert ExportedModel.load(out).check['frames'] == 2
+    assert f'wrote {out}' in said[-1]
 
 
 def refusal(tmp_path, capsys, *arguments):
@@ -227,6 +315,42 @@ def test_other_files_are_not_replaced(tmp_path):
     with pytest.raises(NotADirectoryError, match='found a file, expected a folder'):
         export_model(CONFIG, WEIGHTS, file)
     assert file.read_text() == 'years'
+
+
+@pytest.mark.parametrize(
+    'files',
+    [
+        {'detector.onnx': 'my own network'},
+        {'model.json': '{"name": "my own network"}'},
+        # TensorFlow.js calls its files so.
+        {'model.json': '{"format": "layers-model"}'},
+        {'detector.onnx': 'my own network', 'model.json': 'no JSON'},
+    ],
+)
+def test_files_that_only_have_the_names_are_not_replaced(tmp_path, files):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(FileExistsError, match='which no export wrote'):
+        export_model(CONFIG, WEIGHTS, tmp_path)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == files
+
+
+def test_a_damaged_export_is_replaced(known_graphs, exported, dance, tmp_path):
+    folder = tmp_path / 'fdta'
+    shutil.copytree(exported.folder, folder)
+    (folder / 'detector.onnx').write_bytes(b'half of it')
+    export_model(CONFIG, WEIGHTS, folder, check=str(dance), check_frames=2)
+    assert ExportedModel.load(folder).check['frames'] == 2
+
+
+def test_the_current_folder_is_not_replaced(exported, tmp_path, monkeypatch):
+    shutil.copytree(exported.folder, tmp_path / 'fdta')
+    (tmp_path / 'empty').mkdir()
+    for name in ('fdta', 'empty'):
+        monkeypatch.chdir(tmp_path / name)
+        for out in ('.', f'../{name}'):
+            with pytest.raises(FileExistsError, match='the current folder'):
+                export_model(CONFIG, WEIGHTS, out)
 
 
 def test_frames_are_the_sources_the_datas_or_made_up(config, dance, tmp_path):
