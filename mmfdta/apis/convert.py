@@ -117,14 +117,14 @@ def _build(settings: Config) -> nn.Module:
 
 def _for_host(
     settings: Config, model: nn.Module, classes: ClassChoice
-) -> Callable[[dict[str, Tensor]], Conversion]:
+) -> Callable[[dict[str, Tensor], Sequence[str]], Conversion]:
     """Return what converts for a model with a detector of MMDetection."""
     _, meta = next(described_data(settings), ({}, {}))
     choice = None if classes == ClassChoice() else classes
 
-    def convert(state_dict: dict[str, Tensor]) -> Conversion:
+    def convert(state_dict: dict[str, Tensor], known: Sequence[str]) -> Conversion:
         names = meta.get('classes') or ()
-        found = convert_for_host(state_dict, model, names, choice=choice)
+        found = convert_for_host(state_dict, model, names, known, choice=choice)
         if found is None:
             raise CheckpointError(
                 'it has less than half of the names of the detector in the config'

@@ -12,7 +12,7 @@ import torch
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
-from .class_heads import COCO_NAMES, DEFAULT_CLASS, ClassChoice, coco_rows
+from .class_heads import DEFAULT_CLASS, ClassChoice, is_coco, rows_by_name
 from .comparison import CheckpointMismatchError, shapes_of
 from .convert import (
     CLASS_HEADS,
@@ -32,7 +32,7 @@ from .families import (
     find_owner,
     reason_for,
 )
-from .files import clean_state_dict
+from .files import classes_in, clean_state_dict
 from .hosts import describe_host, differ_by_aliases, fit_host
 from .names import IDENTITY
 from .rules import absent_parts, to_target
@@ -86,7 +86,7 @@ def adapt_weights(
         return _with_weights(content, moved), remark
     if source is goal and not _knows(source, weights):
         return _with_weights(content, weights), ''
-    known = _classes_in(content)
+    known = classes_in(content)
     wanted = _head_size(expected)
     rows, choice, doubt = 0, ClassChoice(keep=True), None
 
@@ -111,7 +111,7 @@ def adapt_weights(
     if doubt is not None:
         raise doubt
     cut = not choice.keep
-    pixels, certain = _other_pixels(model, conversion, cut and _is_coco(rows, known))
+    pixels, certain = _other_pixels(model, conversion, cut and is_coco(rows, known))
     if complete and certain:
         raise CheckpointMismatchError(pixels)
     parts = []
@@ -151,7 +151,7 @@ def _adapt_to_host(
     complete: bool,
 ) -> tuple[Any, str]:
     """Adapt weights to a model with a detector of MMDetection, its host."""
-    known = _classes_in(content)
+    known = classes_in(content)
     conversion = convert_for_host(weights, model, classes, known, complete)
     if conversion is None:
         return _with_weights(content, weights), ''
@@ -213,7 +213,7 @@ def convert_for_host(
     def choose(found: int, wanted: int) -> ClassChoice:
         return choice or _choose_rows(found, wanted, classes, known, complete)
 
-    return fit_host(weights, expected, title, choose, background)
+    return fit_host(weights, expected, title, choose, background, known)
 
 
 def _are_own(
@@ -298,10 +298,8 @@ def _choose_rows(
     """
     if rows == wanted:
         return ClassChoice(keep=True)
-    coco = _is_coco(rows, known)
-    vocabulary = {n: i for i, n in enumerate(known)} if len(known) == rows else {}
-    if coco:
-        vocabulary = coco_rows(rows) or {}
+    coco = is_coco(rows, known)
+    vocabulary = rows_by_name(rows, known) or {}
     names = tuple(classes) if len(classes) == wanted else ()
     found = [
         DEFAULT_CLASS if name in _PEOPLE and name not in vocabulary else name
@@ -326,24 +324,6 @@ def _choose_rows(
         f'{f" ({listed})" if names else ""} are; choose with mmfdta convert SRC DST '
         '--class-name NAME or --class-index N'
     )
-
-
-def _is_coco(rows: int, known: Sequence[str]) -> bool:
-    if len(known) == rows:
-        return tuple(known) == COCO_NAMES
-    return coco_rows(rows) is not None
-
-
-def _classes_in(content: Any) -> tuple[str, ...]:
-    """Read the class names from a checkpoint of any version of MMDetection."""
-    meta = content.get('meta')
-    meta = meta if isinstance(meta, Mapping) else {}
-    for facts in (meta.get('dataset_meta'), meta):
-        facts = {str(k).lower(): v for k, v in (facts or {}).items()}
-        names = facts.get('classes')
-        if isinstance(names, list | tuple):
-            return tuple(map(str, names))
-    return ()
 
 
 def _new_meta(

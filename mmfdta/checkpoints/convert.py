@@ -8,14 +8,14 @@ naming.
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .class_heads import ClassChoice, choose_classes
+from .class_heads import ClassChoice, choose_classes, names_of_kept
 from .families import (
     AVERAGED,
     EMA,
@@ -30,7 +30,13 @@ from .families import (
     reason_for,
     recognise,
 )
-from .files import CheckpointError, read_state_dict, write_checkpoint
+from .files import (
+    CheckpointError,
+    classes_in,
+    clean_state_dict,
+    read_content,
+    write_checkpoint,
+)
 from .names import (
     ASSOCIATION,
     DETECTOR,
@@ -100,6 +106,7 @@ class ConversionReport:
         title: Name of the family for messages.
         target: Key of the naming that was written.
         classes: Which classes the head kept, '' if there is no head.
+        names: Names of these classes, as far as the file tells them.
         records: One for every tensor of the source and of the result.
         absent: Parts of the model that the source does not have at all.
         optional: Missing names that this source may have or not.
@@ -110,6 +117,7 @@ class ConversionReport:
     title: str
     target: str
     classes: str = ''
+    names: tuple[str, ...] = ()
     records: list[TensorRecord] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
     optional: list[str] = field(default_factory=list)
@@ -179,6 +187,7 @@ def convert_state_dict(
     to: str = OWN.key,
     family: str | None = None,
     classes: ClassChoice | Callable[[int], ClassChoice] | None = None,
+    known: Sequence[str] = (),
 ) -> Conversion:
     """Convert a state dict.
 
@@ -189,6 +198,8 @@ def convert_state_dict(
         family: Key of the source's family; recognised from the names if None.
         classes: Which classes the head keeps, or a function that chooses them from
             their number.
+        known: Names of the file's classes, as far as they are known, see `classes_in`;
+            a head whose classes have other names than COCO's is none of COCO.
 
     Returns:
         New dict; tensors that did not have to change are those of the source.
@@ -198,7 +209,7 @@ def convert_state_dict(
             unknown, aliases differ, or the choice of classes does not fit.
     """
     if family in (None, OWN.key) and find_host(state_dict) == HOST:
-        return _keep_own_host(state_dict, to, classes)
+        return _keep_own_host(state_dict, to, classes, known)
     source = recognise(state_dict) if family is None else find_family(family)
     goal = find_family(to)
     if goal.left_out is None:
@@ -228,7 +239,7 @@ def convert_state_dict(
     # Released code that refines boxes lists the decoder's box heads a second time.
     if not any('transformer.decoder.bbox_embed.' in name for name in state_dict):
         _check_box_refinement(converted, bool(source.aliases))
-    changed = _select_classes(converted, classes or ClassChoice(), report)
+    changed = _select_classes(converted, classes or ClassChoice(), known, report)
     generated = _generate(converted)
     if source.draws_identity:
         generated |= _draw_identity_adapter(converted)
@@ -243,13 +254,15 @@ def _keep_own_host(
     state_dict: dict[str, Tensor],
     to: str,
     classes: ClassChoice | Callable[[int], ClassChoice] | None,
+    known: Sequence[str],
 ) -> Conversion:
     """Keep a tracker of mmfdta on a detector of MMDetection as it is.
 
     No other code base has names for it, and only a config tells which detector it is
     and which rows of its heads are classes.
     """
-    report = ConversionReport(OWN.key, 'mmfdta, on a detector of MMDetection', to)
+    title = 'mmfdta, on a detector of MMDetection'
+    report = ConversionReport(OWN.key, title, to, names=tuple(known))
     goal = find_family(to)
     if goal is not OWN:
         raise CheckpointError(f'{goal.title} has no names for {report.title}.')
@@ -286,7 +299,7 @@ def convert_checkpoint(
     family: str | None = None,
     classes: ClassChoice | None = None,
     check: Callable[[dict[str, Tensor], ConversionReport], None] | None = None,
-    for_host: Callable[[dict[str, Tensor]], Conversion] | None = None,
+    for_host: Callable[[dict[str, Tensor], Sequence[str]], Conversion] | None = None,
 ) -> Conversion:
     """Read a checkpoint, convert it and write the result.
 
@@ -299,7 +312,7 @@ def convert_checkpoint(
         check: Called with the result before it is written; may raise a
             `CheckpointError`.
         for_host: Replaces `convert_state_dict` for a model with a detector of
-            MMDetection.
+            MMDetection; gets the names of the file's classes, too.
 
     Raises:
         FileNotFoundError: If there is no file ``src``.
@@ -308,12 +321,14 @@ def convert_checkpoint(
     """
     if dst is not None and Path(dst).exists() and Path(src).samefile(dst):
         raise CheckpointError(f'{dst}: the result would overwrite the source.')
-    state_dict = read_state_dict(src)
+    content = read_content(src)
+    known = classes_in(content)
     try:
+        state_dict = clean_state_dict(content)
         if for_host is None:
-            conversion = convert_state_dict(state_dict, to, family, classes)
+            conversion = convert_state_dict(state_dict, to, family, classes, known)
         else:
-            conversion = for_host(state_dict)
+            conversion = for_host(state_dict, known)
         refuse_gaps(conversion.report)
     except CheckpointError as error:
         raise CheckpointError(f'{src}: {error}') from None
@@ -349,7 +364,11 @@ def _pack(conversion: Conversion, source: str) -> dict:
     }
     if wrapper != 'state_dict':
         return {wrapper: state_dict}
-    meta = {'converted_from': report.title, 'source': source, 'classes': report.classes}
+    meta: dict = dict(
+        converted_from=report.title, source=source, classes=report.classes
+    )
+    if report.names:
+        meta['dataset_meta'] = dict(classes=report.names)
     return {'state_dict': state_dict, 'meta': meta}
 
 
@@ -420,6 +439,7 @@ def _check_box_refinement(converted: dict[str, Tensor], released: bool) -> None:
 def _select_classes(
     converted: dict[str, Tensor],
     choice: ClassChoice | Callable[[int], ClassChoice],
+    known: Sequence[str],
     report: ConversionReport,
 ) -> dict[str, str]:
     """Cut the class heads to the chosen rows, in place; return name -> description."""
@@ -433,7 +453,8 @@ def _select_classes(
         )
     size = sizes.pop()
     made = choice if isinstance(choice, ClassChoice) else choice(size)
-    rows, report.classes = choose_classes(size, made)
+    rows, report.classes = choose_classes(size, made, known)
+    report.names = names_of_kept(rows, size, known)
     if rows is None:
         return {}
     index = torch.tensor(rows)

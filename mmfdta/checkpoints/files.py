@@ -110,6 +110,25 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise CheckpointError(f'{path}: {error}') from None
 
 
+def classes_in(content: object) -> tuple[str, ...]:
+    """Read the class names from a checkpoint of any version of MMDetection.
+
+    Args:
+        content: Content of a checkpoint file.
+
+    Returns:
+        Empty if it names none.
+    """
+    meta = content.get('meta') if isinstance(content, Mapping) else None
+    meta = meta if isinstance(meta, Mapping) else {}
+    for facts in (meta.get('dataset_meta'), meta):
+        facts = {str(k).lower(): v for k, v in (facts or {}).items()}
+        names = facts.get('classes')
+        if isinstance(names, list | tuple):
+            return tuple(map(str, names))
+    return ()
+
+
 def _explain(name: str, path: Path, error: Exception) -> str:
     detail = str(error).strip().split('\n')[0]
     if 'Unsupported global' in str(error) or 'GLOBAL' in str(error):

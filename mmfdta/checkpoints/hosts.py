@@ -7,14 +7,14 @@ reason, and every tensor of the host comes from the file, or is made with a reas
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import prod
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from .class_heads import ClassChoice, choose_classes
+from .class_heads import ClassChoice, choose_classes, names_of_kept
 from .convert import NO_BIAS, NO_COUNTER, Conversion, ConversionReport, TensorRecord
 from .families import AVERAGED, EMA, HOST, OWN, find_host
 from .files import CheckpointError
@@ -75,6 +75,7 @@ def fit_host(
     title: str,
     choose: Callable[[int, int], ClassChoice],
     background: int = 0,
+    known: Sequence[str] = (),
 ) -> Conversion | None:
     """Convert the weights of a file for a model with a host.
 
@@ -88,6 +89,7 @@ def fit_host(
         title: Class name of the host.
         choose: Chooses the classes to keep from their numbers in file and model.
         background: Number of rows at the end of class heads for the background.
+        known: Names of the file's classes, as far as they are known.
 
     Returns:
         The weights by the model's names, and the report; None if the file has no such
@@ -106,7 +108,7 @@ def fit_host(
     report = ConversionReport('mmdet', f'{title} of MMDetection', OWN.key)
     made = _complete(found, host, title)
     tensors = found | {name: tensor for name, (tensor, _) in made.items()}
-    rows = _choose_rows(tensors, host, choose, background, report)
+    rows = _choose_rows(tensors, host, choose, background, known, report)
     result: dict[str, Tensor] = {}
     for name, shape in host.items():
         tensor, reason = _cut(name, tensors[name], shape, rows, background)
@@ -190,6 +192,7 @@ def _choose_rows(
     host: Shapes,
     choose: Callable[[int, int], ClassChoice],
     background: int,
+    known: Sequence[str],
     report: ConversionReport,
 ) -> tuple[int, ...] | None:
     """Find the rows of the classes to keep; None for all.
@@ -213,7 +216,8 @@ def _choose_rows(
                 f'class heads have different numbers of classes: {sorted(sizes)}'
             )
     size = found.pop()
-    rows, report.classes = choose_classes(size, choose(size, wanted.pop()))
+    rows, report.classes = choose_classes(size, choose(size, wanted.pop()), known)
+    report.names = names_of_kept(rows, size, known)
     return rows
 
 

@@ -71,8 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=(),
         metavar='NAME',
-        help='the same by COCO names, such as person; person alone is the default for '
-        'a head of 80 or 91 COCO classes',
+        help='the same by name, such as person: the names in the file, or those of '
+        'COCO; person alone is the default for a head of 80 or 91 COCO classes',
     )
     classes.add_argument(
         '--keep-classes', action='store_true', help='keep all rows of the class head'

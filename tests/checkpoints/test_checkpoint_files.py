@@ -15,14 +15,19 @@ from torch import nn
 
 from mmfdta.checkpoints import (
     CheckpointError,
+    ClassChoice,
+    adapt_weights,
     convert_checkpoint,
+    convert_state_dict,
     read_state_dict,
     write_checkpoint,
 )
+from mmfdta.checkpoints.class_heads import COCO_NAMES
 
 from . import samples
 
 WEIGHTS = {'a.weight': torch.arange(6.0).reshape(2, 3), 'a.bias': torch.ones(2)}
+PLANTS = (*(f'plant{i}' for i in range(79)), 'person')
 
 
 class Payload:
@@ -185,6 +190,63 @@ def test_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / 'taken').touch()
     with pytest.raises(CheckpointError, match='cannot write'):
         write_checkpoint({'state_dict': WEIGHTS}, tmp_path / 'taken' / 'c.pth')
+
+
+@pytest.mark.parametrize(
+    ('known', 'choice', 'rows', 'named'),
+    [
+        # 80 rows are not always COCO's.
+        (PLANTS, ClassChoice(), range(80), PLANTS),
+        (
+            PLANTS,
+            ClassChoice(names=('person', 'plant3')),
+            [79, 3],
+            ('person', 'plant3'),
+        ),
+        (PLANTS, ClassChoice(indices=(2,)), [2], ('plant2',)),
+        (COCO_NAMES, ClassChoice(), [0], None),
+        (COCO_NAMES, ClassChoice(names=('bird',)), [14], None),
+        (COCO_NAMES, ClassChoice(keep=True), range(80), COCO_NAMES),
+        ((), ClassChoice(), [0], None),
+        (PLANTS[:7], ClassChoice(), [0], None),
+    ],
+)
+def test_classes_are_those_that_the_file_names(tmp_path, known, choice, rows, named):
+    source = samples.deformable_detr(80)
+    meta = dict(dataset_meta=dict(classes=known))
+    torch.save(dict(state_dict=source, meta=meta), tmp_path / 'src.pth')
+    convert_checkpoint(tmp_path / 'src.pth', tmp_path / 'dst.pth', classes=choice)
+    content = torch.load(tmp_path / 'dst.pth', weights_only=True)
+    head = content['state_dict']['detector.bbox_head.cls_branches.0.weight']
+    assert torch.equal(head, source['class_embed.0.weight'][list(rows)])
+    assert content['meta'].get('dataset_meta', {}).get('classes') == named
+
+
+def test_a_converted_file_is_loaded_as_its_source(tmp_path: Path) -> None:
+    """The names of its 80 classes, none of which is COCO's first, stay with it."""
+    meta = dict(dataset_meta=dict(classes=PLANTS))
+    source = dict(state_dict=samples.deformable_detr(80), meta=meta)
+    torch.save(source, tmp_path / 'src.pth')
+    convert_checkpoint(tmp_path / 'src.pth', tmp_path / 'dst.pth')
+    converted = torch.load(tmp_path / 'dst.pth', weights_only=True)
+    model = nn.Module()
+    shapes = convert_state_dict(samples.deformable_detr(1)).state_dict
+    model.state_dict = lambda: shapes
+    loaded = [
+        adapt_weights(content, model, ('pedestrian',), complete=False)[0]
+        for content in (source, converted)
+    ]
+    for content in loaded:
+        head = content['state_dict']['detector.bbox_head.cls_branches.0.weight']
+        assert torch.equal(head, source['state_dict']['class_embed.0.weight'][79:])
+
+
+def test_unknown_names_of_the_file_s_own_classes(tmp_path: Path) -> None:
+    content = dict(state_dict=samples.deformable_detr(80), meta=dict(CLASSES=PLANTS))
+    torch.save(content, tmp_path / 'src.pth')
+    choice = ClassChoice(names=('dog',))
+    with pytest.raises(CheckpointError, match="class 'dog' is not in the file"):
+        convert_checkpoint(tmp_path / 'src.pth', classes=choice)
 
 
 def test_result_loads_in_mmengine_and_holds_plain_values_only(tmp_path: Path) -> None:
