@@ -237,7 +237,7 @@ def run_ablation(
         records: File of finished runs. What it has of these settings and this number
             of sequences is not run again, what is finished is added to it, and the
             tables are those of the file, of the same. None: the tables are those of
-            the work dir.
+            the work dir, of the same.
         reference: Label of the variant that the others are compared with; None takes
             ``none``, or the first one where ``none`` is not trained.
         sequences: How many sequences of val and of test are scored, at least 1; they
@@ -263,6 +263,7 @@ def run_ablation(
         raise ValueError(f'--eval-sequences: found {sequences}, expected at least 1')
     work_dir.mkdir(parents=True, exist_ok=True)
     digests = Digests(settings or {})
+    left_out = 0
     for seed, variant in product(seeds, variants):
         plan = variant.plan(work_dir, data_root, seed, settings or {})
         folder = plan.work_dir
@@ -275,16 +276,21 @@ def run_ablation(
             waits = f'      waits for another process in {folder}'
             with hold_folder(folder, partial(say, waits)):
                 run_stages(list_stages(plan, variant, sequences), folder)
-                run = read_run(folder, variant, seed, digests.of(variant), sequences)
+                _note_settings(folder, variant, digests.of(variant), sequences)
+                run = read_run(folder, variant, seed, sequences)
             if records:
                 add_record(records, run)
         with hold_folder(work_dir, lambda: None):
-            runs = (
-                records_of(records, digests, sequences)
-                if records
-                else find_runs(work_dir, sequences)
-            )
+            if records:
+                runs = records_of(records, digests, sequences)
+            else:
+                runs, left_out = find_runs(work_dir, digests, sequences)
             write_tables(work_dir, runs, reference)
+    if left_out:
+        say(
+            f'\nleft out of the tables: {left_out} runs in {work_dir}, of other or '
+            'unknown settings'
+        )
     for name in ('ablation.md', 'differences.md'):
         if (work_dir / name).exists():
             say(f'\n{(work_dir / name).read_text(encoding="utf-8")}')
@@ -474,9 +480,9 @@ def list_stages(
     """
     detector, tracker = make_configs(plan, variant)
     folder = plan.work_dir / variant.key
-    trained, scores = folder / 'fdta.pth', folder / scored_part(sequences)
+    results = _scores_of(plan.work_dir, variant, sequences)
+    trained, scores = folder / 'fdta.pth', results.parent
     scored = score_on(tracker, sequences) if sequences else tracker
-    results = scores / 'scores.json'
 
     def measure() -> None:
         entry = Entry('FDTA', scored, trained)
@@ -504,12 +510,28 @@ def list_stages(
     ]
 
 
+def _scores_of(folder: Path, variant: Variant, sequences: int | None) -> Path:
+    """The file of a run's scores, in the folder of its seed."""
+    return folder / variant.key / scored_part(sequences) / 'scores.json'
+
+
+def _note_settings(
+    folder: Path, variant: Variant, settings: str, sequences: int | None
+) -> None:
+    """Write with what settings a run was made next to its scores.
+
+    The stages have just told that it was with these, even if another version, which
+    did not note them, ran it.
+    """
+    path = _scores_of(folder, variant, sequences)
+    found = _read_json(path)
+    if found.get('settings') != settings:
+        text = json.dumps(dict(found, settings=settings), indent=1)
+        write_text(path, f'{text}\n')
+
+
 def read_run(
-    folder: Path,
-    variant: Variant,
-    seed: int,
-    settings: str = '',
-    sequences: int | None = None,
+    folder: Path, variant: Variant, seed: int, sequences: int | None = None
 ) -> Run:
     """Read what a finished run has left.
 
@@ -517,14 +539,13 @@ def read_run(
         folder: Of the seed.
         variant: What was trained.
         seed: Of the training.
-        settings: Digest of the settings.
         sequences: As in :func:`run_ablation`.
 
     Raises:
         FileNotFoundError: If it is not finished.
     """
-    scores = folder / variant.key / scored_part(sequences)
-    found = _read_json(scores / 'scores.json')
+    found = _read_json(_scores_of(folder, variant, sequences))
+    settings = found.pop('settings', '')
     if 'test' not in found:
         found = _read_earlier(folder / variant.key, found)
     seconds = {}
@@ -565,15 +586,19 @@ def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding='utf-8'))
 
 
-def find_runs(work_dir: Path, sequences: int | None = None) -> list[Run]:
-    """Read all runs that are finished in a work dir.
+def find_runs(
+    work_dir: Path, digests: Digests, sequences: int | None = None
+) -> tuple[list[Run], int]:
+    """Read the runs that are finished in a work dir, and have today's settings.
 
     Args:
         work_dir: As in :func:`run_ablation`.
+        digests: Of these settings.
         sequences: As in :func:`run_ablation`.
 
     Returns:
-        In the order of tables.
+        In the order of tables; and how many others there are, of other settings or of
+        a version that did not note them.
     """
     known = {(v.root(Path()), v.key): v for v in known_variants()}
     found = []
@@ -589,10 +614,13 @@ def find_runs(work_dir: Path, sequences: int | None = None) -> list[Run]:
             variant = replace(variant, iterations=length)
             found.append((variant.place, int(seed), folder, variant))
     found.sort(key=lambda entry: entry[:2])
-    return [
-        read_run(folder, variant, seed, sequences=sequences)
+    runs = [
+        run
         for _, seed, folder, variant in found
+        if (run := read_run(folder, variant, seed, sequences)).settings
+        == digests.of(variant)
     ]
+    return runs, len(found) - len(runs)
 
 
 def _split_key(key: str) -> tuple[str, int | None]:

@@ -15,6 +15,7 @@ from mmfdta.apis.config import find_config
 from mmfdta.cli.main import main
 from mmfdta.minidance import MiniDanceOptions, ablation
 from mmfdta.minidance.records import SCORES, read_records
+from mmfdta.minidance.stages import Stage
 from mmfdta.structures.whole_files import write_text
 
 PARTS = dict(S='detector.spatial_adapter', T='temporal_adapter', I='identity_adapter')
@@ -101,8 +102,11 @@ def test_variants_are_trained_once_and_tabled(tmp_path, capsys):
     assert [run_ for run_ in found if run_.sequences is None] == known
     more = [run_ for run_ in found if run_.sequences == 2]
     scores = {(run_.name, run_.seed): run_.test for run_ in more}
+    digests = ablation.Digests(dict(tiny_demo.settings()))
+    in_work_dir, others = ablation.find_runs(work, digests, 2)
+    assert not others
     assert len(more) == 4 and scores == {
-        (run_.name, run_.seed): run_.test for run_ in ablation.find_runs(work, 2)
+        (run_.name, run_.seed): run_.test for run_ in in_work_dir
     }
 
 
@@ -219,23 +223,75 @@ def test_a_longer_training_has_the_same_schedule_stretched():
 
 
 def test_runs_are_found_by_their_folders(tmp_path):
+    Variant, digests = ablation.Variant, ablation.Digests({})
     folders = {
-        'seed0/none': 'none',
-        'seed10/STI-gate': 'all, gate',
-        'seed9/STI-gate': 'all, gate',
-        'seed0/STI-gate-5200': '5200 iterations, all, gate',
-        'crossings/seed2/TI-weak': 'crossings, TA+IA, weak',
-        'dino/similarity-1.0/seed2/I-7': 'dino, similarity-1.0, 7 iterations, IA',
+        'seed0/none': Variant('none'),
+        'seed10/STI-gate': Variant(spatial='gate'),
+        'seed9/STI-gate': Variant(spatial='gate'),
+        'seed0/STI-gate-5200': Variant(spatial='gate', iterations=5200),
+        'crossings/seed2/TI-weak': Variant(
+            'TA+IA', sharing='weak', condition='crossings'
+        ),
+        'dino/similarity-1.0/seed2/I-7': Variant(
+            'IA', 'dino', condition='similarity-1.0', iterations=7
+        ),
     }
-    for folder in (*folders, 'seed0/STI-odd', 'old/seed0/none', 'seedling/none'):
+    settings = {folder: digests.of(variant) for folder, variant in folders.items()}
+    others = dict.fromkeys(('seed0/STI-odd', 'old/seed0/none', 'seedling/none'), '')
+    # Of other settings, and of a version that did not note them.
+    left_out = {'seed4/none': settings['seed9/STI-gate'], 'seed5/none': None}
+    for folder, noted in (settings | others | left_out).items():
         scores = dict(HOTA=0.5, different=0.1, same=0.2)
+        scores |= {} if noted is None else dict(settings=noted)
         write_text(tmp_path / folder / 'scores.json', json.dumps(scores))
-    found = [(run_.name, run_.seed) for run_ in ablation.find_runs(tmp_path)]
-    assert found == [
+    runs, count = ablation.find_runs(tmp_path, digests)
+    assert [(run_.name, run_.seed) for run_ in runs] == [
         *(('none', 0), ('all, gate', 9), ('all, gate', 10)),
         *(('5200 iterations, all, gate', 0), ('crossings, TA+IA, weak', 2)),
         ('dino, similarity-1.0, 7 iterations, IA', 2),
     ]
+    assert count == 2
+
+
+def score_by_length(plan, variant, sequences=None):
+    """One stage: all scores are the iterations of the training, in 10,000."""
+    _, tracker = ablation.make_configs(plan, variant)
+    path = plan.work_dir / variant.key / 'scores.json'
+
+    def measure():
+        scores = dict.fromkeys(SCORES, tracker.train_cfg.max_iters / 10_000)
+        write_text(path, json.dumps(dict(test=scores, val=scores, similar={})))
+
+    name = f'test-{variant.key}'
+    inputs = json.dumps(tracker.to_dict())
+    return [Stage(name, 'Score', 0, inputs, measure, (path,))]
+
+
+def test_runs_of_other_settings_are_not_compared(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(ablation, 'list_stages', score_by_length)
+
+    def tabled(variants, settings=None):
+        chosen = ablation.list_variants(variants)
+        ablation.run_ablation(tmp_path / 'w', tmp_path / 'd', [0, 1], chosen, settings)
+        table = json.loads((tmp_path / 'w' / 'ablation.json').read_text())
+        return {n: {s['HOTA'] for s in seeds.values()} for n, seeds in table.items()}
+
+    usual = {'none': {0.26}, 'SA': {0.26}}
+    assert tabled(['none', 'SA']) == usual
+    assert 'left out' not in capsys.readouterr().out
+    assert tabled(['SA'], {'train_cfg.max_iters': 100}) == {'SA': {0.01}}
+    assert 'left out of the tables: 2 runs in' in capsys.readouterr().out
+    assert not (tmp_path / 'w' / 'differences.md').exists()
+    assert tabled(['none']) == {'none': {0.26}}
+    assert tabled(['SA']) == usual
+    # Version 0.2.0 did not note settings; what its stages noted tells them.
+    for path in (tmp_path / 'w').glob('seed*/*/scores.json'):
+        known = json.loads(path.read_text())
+        del known['settings']
+        path.write_text(json.dumps(known))
+    capsys.readouterr()
+    assert tabled(['none', 'SA']) == usual
+    assert capsys.readouterr().out.count('reused') == 4
 
 
 def test_at_least_one_sequence_is_scored(tmp_path, capsys):
@@ -275,11 +331,11 @@ def test_settings_have_one_name_for_all_seeds_and_folders():
 
 def test_runs_of_an_earlier_version_are_read_with_their_reports(tmp_path):
     """Scores lay flat, without MOTA; the reports beside them had it."""
-    folder = tmp_path / 'seed4' / 'TI'
+    folder, variant = tmp_path / 'seed4' / 'TI', ablation.Variant('TA+IA')
     flat = dict(HOTA=0.5, DetA=0.6, AssA=0.4, IDF1=0.7, IDSW=9, val=0.45)
     scores = dict(flat, different=0.1, same=0.2)
     write_text(folder / 'scores.json', json.dumps(scores))
-    (run_,) = ablation.find_runs(tmp_path)
+    run_ = ablation.read_run(tmp_path / 'seed4', variant, 4)
     assert (run_.name, run_.seed, run_.val) == ('TA+IA', 4, dict(HOTA=0.45))
     assert run_.similar == dict(different=0.1, same=0.2) and 'MOTA' not in run_.test
     for part, shift in (('', 0), ('val', 0.1)):
@@ -287,7 +343,7 @@ def test_runs_of_an_earlier_version_are_read_with_their_reports(tmp_path):
         report = dict(trackers=trackers, facts=dict(machine='device cpu, threads 1'))
         write_text(folder / part / 'benchmark/benchmark.json', json.dumps(report))
     write_text(tmp_path / 'seed4/.stages/train-TI.json', '{"seconds": 12.5}')
-    (run_,) = ablation.find_runs(tmp_path)
+    run_ = ablation.read_run(tmp_path / 'seed4', variant, 4)
     assert run_.test == dict.fromkeys(SCORES, 0.25)
     assert run_.val == dict.fromkeys(SCORES, 0.35)
     assert run_.machine == dict(device='cpu', threads='1')
