@@ -2,7 +2,8 @@
 """Fetch a file so that it is whole or not there, and continue where a transfer broke.
 
 What has arrived stands next to its place as ``.NAME.part``, which one process at a time
-writes. The file gets its name when its size and its hash are right.
+writes. The file gets its name when its size and its hash are right; until then one that
+was there before stays.
 """
 
 import contextlib
@@ -90,6 +91,11 @@ class Wanted:
         """Where it stands what the server called the file, see `_Note`."""
         return self.path.with_name(f'.{self.path.name}.json')
 
+    @property
+    def note_of_part(self) -> Path:
+        """The same of the unfinished file, which may be a newer one."""
+        return self.part.with_name(f'{self.part.name}.json')
+
     def advice(self) -> str:
         """What somebody can do whose network does not get the file."""
         digits = self.sha256_prefix
@@ -131,6 +137,9 @@ class _Note:
 def download(wanted: Wanted, progress: bool = True) -> None:
     """Fetch a file; a part of it that an earlier attempt left is gone on with.
 
+    Nothing is fetched if it is there; one that `is_current` is to be asked of is
+    fetched again if the server offers another.
+
     Args:
         wanted: The file; if another process fetches it, this one waits.
         progress: Say on standard error what is fetched and how far it is.
@@ -149,13 +158,15 @@ def download(wanted: Wanted, progress: bool = True) -> None:
         ) from None
     with part:
         try:
-            if not wanted.path.is_file():  # else another process has fetched it
+            # Another process may have fetched it meanwhile.
+            there = wanted.path.is_file()
+            if not there or (wanted.follow and is_current(wanted) is False):
                 _fetch(wanted, part, progress)
         finally:
             if not _length(part):
                 wanted.part.unlink(missing_ok=True)
-            if not wanted.part.exists() and not wanted.path.exists():
-                wanted.note.unlink(missing_ok=True)
+            if not wanted.part.exists():
+                wanted.note_of_part.unlink(missing_ok=True)
 
 
 def check_file(path: Path, sha256_prefix: str, size: int | None = None) -> None:
@@ -235,8 +246,9 @@ def _fetch(wanted: Wanted, part: IO[bytes], progress: bool) -> None:
         resumed = False  # its beginning may have been of another file
     os.fsync(part.fileno())
     os.replace(wanted.part, wanted.path)
-    if not wanted.follow:
-        wanted.note.unlink(missing_ok=True)
+    if wanted.follow:
+        with contextlib.suppress(OSError):  # then it may be fetched once more
+            os.replace(wanted.note_of_part, wanted.note)
 
 
 def _transfer(wanted: Wanted, part: IO[bytes], progress: bool) -> str:
@@ -249,7 +261,7 @@ def _transfer(wanted: Wanted, part: IO[bytes], progress: bool) -> str:
         DownloadError: If trying again is of no use.
         _BrokenError: If the connection broke.
     """
-    note, headers = _Note.read(wanted.note), _headers()
+    note, headers = _Note.read(wanted.note_of_part), _headers()
     if note is None or note.address != wanted.address or not note.validator:
         part.truncate(0)
     elif have := _length(part):
@@ -307,7 +319,7 @@ def _receive(
         raise _no_space(wanted, f'{say_bytes(needed)} needed, {say_bytes(free)} free')
     with contextlib.suppress(OSError):  # without it, it starts again another time
         note = _Note.of(wanted.address, response.headers)
-        write_text(wanted.note, json.dumps(vars(note)))
+        write_text(wanted.note_of_part, json.dumps(vars(note)))
     if progress:
         size = 'of unknown size' if total is None else say_bytes(total)
         begin = f'continuing after {say_bytes(have)} with' if have else 'fetching'

@@ -353,17 +353,14 @@ def _find_address(address: str, progress: bool) -> Path:
         return path
     digits = found[1] if found else ''
     wanted = Wanted(address, path, name, sha256_prefix=digits, follow=not found)
-    if path.is_file() and not found:
-        current = is_current(wanted)
-        if current is None and progress:
-            print(
-                f'{address} does not say whether it has changed; taking {path}, which '
-                'was fetched from it',
-                file=sys.stderr,
-            )
-        elif current is False:
-            path.unlink()
-    if not path.is_file():
+    current = is_current(wanted) if path.is_file() and not found else True
+    if current is None and progress:
+        print(
+            f'{address} does not say whether it has changed; taking {path}, which '
+            'was fetched from it',
+            file=sys.stderr,
+        )
+    if current is False or not path.is_file():
         download(wanted, progress)
     check_file(path, wanted.sha256_prefix)
     return path

@@ -34,7 +34,7 @@ def wanted(server, folder, **known):
 
 def left(folder):
     """All files but what tells how to go on."""
-    notes = {'.w.pth.json'} if any(folder.rglob('.w.pth.part')) else set()
+    notes = {'.w.pth.part.json'} if any(folder.rglob('.w.pth.part')) else set()
     return {p.name for p in folder.rglob('*') if p.is_file()} - notes
 
 
@@ -352,6 +352,41 @@ def test_whoever_waited_goes_on_if_the_first_fails(tmp_path, fetch_twice):
         assert len(fetch_twice(server, file)) == 1
     assert file.path.read_bytes() == CONTENT
     assert left(tmp_path) == {'w.pth'}
+
+
+def test_a_changed_file_is_replaced_once_by_two_at_once(tmp_path, fetch_twice):
+    with FileServer(CONTENT) as server:
+        file = wanted(server, tmp_path, follow=True)
+        download(file)
+        server.content, server.tag = CONTENT[::-1], '"2"'
+        assert fetch_twice(server, file) == []
+        assert file.path.read_bytes() == CONTENT[::-1]
+        assert [method for method, *_ in server.asked].count('GET') == 2
+        assert is_current(file) is True
+    assert left(tmp_path) == {'w.pth', '.w.pth.json'}
+
+
+def test_a_file_stays_until_a_newer_one_is_whole(tmp_path):
+    with FileServer(CONTENT) as server:
+        file = wanted(server, tmp_path, follow=True)
+        download(file)
+        server.content, server.tag = CONTENT[::-1], '"2"'
+        for answers in (
+            dict(status=[200, 403]),  # to HEAD and GET
+            dict(breaks=[300_000] + [0] * 9),
+        ):
+            vars(server).update(answers)
+            with pytest.raises(DownloadError):
+                download(file)
+            assert file.path.read_bytes() == CONTENT
+            assert is_current(file) is False
+            server.breaks.clear()
+        server.asked.clear()
+        download(file)
+        assert server.asked[-1][2] == 'bytes=300000-'
+        assert file.path.read_bytes() == CONTENT[::-1]
+        assert is_current(file) is True
+    assert left(tmp_path) == {'w.pth', '.w.pth.json'}
 
 
 def test_the_hash_that_hugging_face_states_with_its_redirection(tmp_path):

@@ -9,6 +9,8 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -359,6 +361,34 @@ def test_any_address(capsys):
         assert find_checkpoint(f'{server.root}/a/latest.pth') == one
         assert 'does not say whether it has changed; taking' in capsys.readouterr().err
     assert find_checkpoint(f'{server.root}/a/latest.pth') == one
+
+
+def test_a_file_that_changed_is_fetched_once_by_two_at_once():
+    with FileServer(CONTENT) as server:
+        address = f'{server.root}/latest.pth'
+        path = find_checkpoint(address, progress=False)
+        server.content, server.tag = CONTENT * 2, '"2"'
+        server.asked.clear()
+        server.wait, found = threading.Event(), []
+
+        def find():
+            found.append(find_checkpoint(address, progress=False).read_bytes())
+
+        both = [threading.Thread(target=find) for _ in range(2)]
+        for thread in both:
+            thread.start()
+        while len(server.asked) < 2:  # both ask whether it has changed
+            time.sleep(0.01)
+        server.wait.set()
+        for thread in both:
+            thread.join(30)
+        assert found == [CONTENT * 2] * 2
+        assert [method for method, *_ in server.asked].count('GET') == 1
+        server.content, server.tag = CONTENT, '"3"'
+        server.status = [200, 200, 403]  # to HEAD, HEAD and GET
+        with pytest.raises(DownloadError, match='403'):
+            find_checkpoint(address, progress=False)
+    assert path.read_bytes() == CONTENT * 2
 
 
 def test_a_mirror_may_have_a_folder(monkeypatch):
