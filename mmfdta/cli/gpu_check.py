@@ -47,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=frame_size,
         default=[],
         metavar='WIDTHxHEIGHT',
-        help='of the frames whose speed is measured (default: 1440x800 864x480)',
+        help='one or two sizes of the frames whose speed is measured (default: '
+        '1440x800 864x480)',
     )
     parser.add_argument(
         '--released',
@@ -70,15 +71,18 @@ def run(options: argparse.Namespace) -> int:
     from mmfdta.apis.gpu_check.checks import FAIL, SECTIONS, Row, chosen, run_check
     from mmfdta.apis.gpu_check.processes import load_checks, run_sections
     from mmfdta.apis.gpu_check.report import as_line, count, write
+    from mmfdta.apis.gpu_check.speed import PLACES
 
     if options.released is not None and not options.released.is_dir():
         raise FileNotFoundError(f'--released: there is no folder {options.released}')
-    there = torch.cuda.is_available()
-    if options.device and options.device.startswith('cuda') and not there:
+    if len(options.sizes) > len(PLACES):
         raise ValueError(
-            f'--device {options.device}: PyTorch {torch.__version__} finds no CUDA '
-            'device; without --device the command says what it would check'
+            f'--sizes: found {len(options.sizes)} sizes, expected at most '
+            f'{len(PLACES)}; run the command once more for others'
         )
+    there = torch.cuda.is_available()
+    if options.device:
+        _check_device(options.device)
     settings = Settings(
         device=options.device or ('cuda:0' if there else 'cpu'),
         out=str(options.out),
@@ -115,3 +119,24 @@ def run(options: argparse.Namespace) -> int:
         )
         return NO_GPU
     return int(any(row.verdict == FAIL for row in rows))
+
+
+def _check_device(name: str) -> None:
+    """Refuse a device that is not there, before every check fails on it."""
+    import torch
+
+    device, count = torch.device(name), torch.cuda.device_count()
+    if device.type not in ('cpu', 'cuda'):
+        raise ValueError(
+            f'--device: found {name}, expected cpu, or cuda:0 and the like'
+        )
+    if device.type == 'cuda' and not torch.cuda.is_available():
+        raise ValueError(
+            f'--device {name}: PyTorch {torch.__version__} finds no CUDA device; '
+            'without --device the command says what it would check'
+        )
+    if device.type == 'cuda' and (device.index or 0) >= count:
+        raise ValueError(
+            f'--device: found {name}, expected cuda:0 to cuda:{count - 1}, the GPUs '
+            'that PyTorch finds'
+        )

@@ -174,11 +174,12 @@ WAYS: dict[str, dict[str, Any]] = {
     'fp32, batches of 8': dict(batch=8),
     'fp16, batches of 8': dict(precision='fp16', batch=8),
 }
-_PLACES = 'the largest size', 'the second size'
+PLACES = 'the largest size', 'the second size'
+"""Sizes of frames that are timed, as checks name them."""
 
 
 def _register_frames() -> None:
-    for place, title in enumerate(_PLACES):
+    for place, title in enumerate(PLACES):
         for name, options in WAYS.items():
 
             def run(

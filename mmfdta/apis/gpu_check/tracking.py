@@ -47,8 +47,8 @@ class Agreement:
         frames: Frames with the same identities and boxes.
         of_frames: All frames.
         boxes: Boxes that both give the same identity, at most `PIXELS` apart.
-        kept: Share of the boxes whose identity is in the same frame of the other.
-        of_boxes: All that the second gives.
+        of_boxes: All boxes: of each frame as many as the tracker gives that has more.
+        kept: Share of them whose identity is in the same frame of the other.
         pixels: The largest distance of an edge of boxes of one identity.
     """
 
@@ -75,7 +75,7 @@ class Agreement:
 
 def agreement(found: Sequence[Tracks], expected: Sequence[Tracks]) -> Agreement:
     """Compare the tracks of a video, given frame by frame."""
-    frames = boxes = kept = 0
+    frames = boxes = kept = total = 0
     pixels = 0.0
     for one, other in zip(found, expected, strict=True):
         _, i, j = np.intersect1d(one.identity, other.identity, return_indices=True)
@@ -84,8 +84,9 @@ def agreement(found: Sequence[Tracks], expected: Sequence[Tracks]) -> Agreement:
         frames += len(one.identity) == len(other.identity) == close
         boxes += close
         kept += len(i)
+        # What only one of them tracks is no agreement, whichever it is.
+        total += max(len(one.identity), len(other.identity))
         pixels = max(pixels, float(far.max(initial=0.0)))
-    total = sum(len(other.identity) for other in expected)
     share = kept / total if total else 0.0
     return Agreement(frames, len(expected), boxes, total, share, pixels)
 

@@ -4,6 +4,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -23,7 +24,7 @@ from mmfdta.apis.gpu_check.checks import (
 )
 from mmfdta.apis.gpu_check.comparing import Pass, difference
 from mmfdta.apis.gpu_check.report import count, markdown, write
-from mmfdta.apis.gpu_check.tracking import agreement
+from mmfdta.apis.gpu_check.tracking import agreement, judge_tracks
 from mmfdta.apis.gpu_check.training import compare_steps
 from mmfdta.cli.main import main
 from mmfdta.structures.tracks import Tracks
@@ -198,6 +199,44 @@ def test_agreement_counts_boxes_with_their_identity():
     both = agreement(found, expected)
     assert (both.frames, both.boxes, both.of_boxes) == (1, 2, 4)
     assert both.pixels == pytest.approx(50.0)
+
+
+def test_what_only_one_side_tracks_is_no_agreement():
+    def frame(*identities):
+        xywh = [[30.0 * i, 0, 10, 10] for i in identities]
+        return Tracks.create([1] * len(xywh), identities, np.reshape(xywh, (-1, 4)))
+
+    few, many = [frame(0, 1), frame(0)], [frame(0, 1, 2, 3), frame(0)]
+    for found, expected in ((many, few), (few, many)):
+        both = agreement(found, expected)
+        assert (both.boxes, both.of_boxes, both.kept) == (3, 5, 3 / 5)
+        assert judge_tracks(found, expected).verdict == FAIL
+        assert judge_tracks(found, expected, 0.8).verdict == FAIL
+    # One more here does not make up for one less there.
+    other = [frame(0), frame(0, 1)]
+    assert agreement(other, few).share == pytest.approx(2 / 4)
+    assert judge_tracks(few, few).verdict == PASS
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['--device', 'foo'], 'device string: foo; name a device such as cpu'),
+        (['--device', 'cuda:x'], "device string: 'cuda:x'"),
+        (['--device', 'meta'], '--device: found meta, expected cpu, or cuda:0'),
+        (['--device', 'cuda:2'], 'found cuda:2, expected cuda:0 to cuda:1'),
+        (['--sizes', '64x64', '96x64', '128x64'], 'found 3 sizes, expected at most 2'),
+    ],
+)
+def test_options_are_checked_before_anything_runs(
+    arguments, said, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    out = tmp_path / 'out'
+    assert main(['gpu-check', '--out', str(out), *arguments]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line and not out.exists()
 
 
 def test_steps_are_judged_by_their_worst():
