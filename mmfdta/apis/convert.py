@@ -22,10 +22,12 @@ from mmfdta.checkpoints import (
     convert_for_host,
     find_host,
 )
+from mmfdta.checkpoints.comparison import keep_modules, shapes_of
 from mmfdta.engine import described_data
 from mmfdta.structures.whole_files import write_text
 
 from .config import read_config
+from .model_loading import part_checkpoints
 from .result_names import number_alike, refuse_replacing
 from .weights import find_checkpoint
 
@@ -74,8 +76,8 @@ def convert(
     fit: list[str] = []
 
     def check(state_dict: dict[str, Tensor], report: ConversionReport) -> None:
-        if model is not None:
-            fit.append(check_fit(state_dict, report, model, str(config)))
+        if model is not None and settings is not None:
+            fit.append(check_fit(state_dict, report, model, settings, str(config)))
 
     report = convert_checkpoint(
         find_checkpoint(src), dst, to, family, classes, check, for_host
@@ -138,25 +140,42 @@ def check_fit(
     state_dict: dict[str, Tensor],
     report: ConversionReport,
     model: nn.Module,
+    settings: Config,
     config: str,
 ) -> str:
-    """Compare a converted state dict with the model of a config.
+    """Compare a converted state dict with the model of a config, as it loads it.
 
     Args:
         state_dict: The result of a conversion.
         report: The account of it; parts that the source does not have may be
             missing.
         model: The model of a config.
+        settings: The config: of which modules it loads weights, and which parts have
+            files of their own.
         config: Its name, for people.
 
     Returns:
         One line that says how the model takes it.
 
     Raises:
-        CheckpointError: A tensor has no place in the model or another shape.
+        CheckpointError: A tensor has no place in the model or another shape, or there
+            is none of those that it loads.
     """
-    expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
-    found = {name: tuple(t.shape) for name, t in state_dict.items()}
+    modules = settings.get('checkpoint_modules') or ()
+    if modules:
+        state_dict = keep_modules(state_dict, modules)
+        if not state_dict:
+            raise CheckpointError(
+                f'it does not fit {config}: it has no weights of '
+                f'{" and ".join(modules)}, all that this config loads.'
+            )
+    found = shapes_of(state_dict)
+    elsewhere = tuple(f'{part}.' for part in part_checkpoints(settings))
+    expected = {
+        name: shape
+        for name, shape in shapes_of(model.state_dict()).items()
+        if name in found or not name.startswith(elsewhere)
+    }
     missing = [name for name in expected if name not in found]
     problems = compare_weights(
         found, {name: expected[name] for name in expected if name in found}
@@ -169,4 +188,6 @@ def check_fit(
             f'fits {config}, of which {len(missing)} tensors start from scratch; load '
             'it with load_from'
         )
+    if modules:
+        return f'fits {config}, which loads {" and ".join(modules)} of it alone'
     return f'fits {config} exactly'

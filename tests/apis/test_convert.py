@@ -14,7 +14,16 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmfdta.checkpoints import FAMILIES, TARGETS, convert_state_dict
+from mmfdta.apis.config import read_config
+from mmfdta.apis.convert import check_fit
+from mmfdta.apis.model_loading import build_tracker
+from mmfdta.checkpoints import (
+    FAMILIES,
+    TARGETS,
+    CheckpointError,
+    ConversionReport,
+    convert_state_dict,
+)
 from mmfdta.cli import convert as convert_verb
 from mmfdta.cli.main import main
 
@@ -97,6 +106,43 @@ def test_config_is_checked_before_anything_is_written(
         main(['convert', str(released), str(dst), '--config', 'fdta_dancetrack']) == 0
     )
     assert 'fits fdta_dancetrack exactly' in capsys.readouterr().out
+
+
+def test_a_config_that_loads_a_part_takes_the_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """What ``mmfdta track`` loads with the config, ``convert`` takes for it."""
+    source, fdta = str(tmp_path / 'fdta.pth'), build('fdta_mini').state_dict()
+    torch.save({'state_dict': fdta}, source)
+    config = 'bytetrack_fdta-det_mini'
+    model = build_tracker(read_config(config), source, 'cpu')
+    assert torch.equal(model.detector.level_embed, fdta['detector.level_embed'])
+    assert main(['convert', source, '--dry-run', '--config', config]) == 0
+    said = capsys.readouterr().out
+    assert f'fits {config}, which loads detector of it alone' in said
+    head = 'detector.bbox_head.cls_branches.0.weight'
+    torch.save({'state_dict': fdta | {head: fdta[head][:, :9]}}, source)
+    assert main(['convert', source, '--dry-run', '--config', config]) == 1
+    assert 'does not fit' in capsys.readouterr().err
+
+
+def test_parts_with_files_of_their_own_need_not_be_in_it() -> None:
+    config = read_config('strongsort_yolox-x_mot17')
+    model = torch.nn.ModuleDict(
+        dict(detector=torch.nn.Linear(2, 1), embeddings=torch.nn.ModuleDict())
+    )
+    model.embeddings['network'] = torch.nn.Linear(2, 2)
+    weights = {n: t for n, t in model.state_dict().items() if 'detector' in n}
+    report = ConversionReport('yolox', 'YOLOX', 'mmfdta')
+    said = check_fit(weights, report, model, config, 'strongsort')
+    assert said == 'fits strongsort exactly'
+    del weights['detector.bias']
+    with pytest.raises(CheckpointError, match='1 missing: detector.bias') as error:
+        check_fit(weights, report, model, config, 'strongsort')
+    assert 'embeddings' not in str(error.value)
+    config = Config(dict(checkpoint_modules=['detector']))
+    with pytest.raises(CheckpointError, match='it has no weights of detector, all'):
+        check_fit({'id_decoder.w': torch.ones(1)}, report, model, config, 'sort')
 
 
 def test_plain_detector_starts_fdta(
