@@ -36,7 +36,7 @@ def make_minidance(
     when they are complete. The files do not depend on ``processes``.
 
     Args:
-        root: The data set's folder.
+        root: The data set's folder; of a link what it leads to.
         options: What to render.
         processes: Processes to render with; by default one per core.
         progress: Called with the number of sequences that are written and of all.
@@ -46,12 +46,19 @@ def make_minidance(
 
     Raises:
         FileExistsError: If ``root`` holds something else, or a MiniDance set
-            of other options.
+            of other options; or it is the current folder, and empty.
     """
     root = Path(root)
     options = options or MiniDanceOptions()
     if _is_there(root, options):
         return False
+    if root.exists() and root.samefile(Path.cwd()):
+        # What stands in it, such as a shell, would be left in a removed folder.
+        raise FileExistsError(
+            f'{root}: found the current folder, which cannot be replaced; name '
+            'another one'
+        )
+    root = root.resolve()
     root.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=root.parent, prefix=f'.{root.name}.partial-'))
     try:

@@ -117,6 +117,26 @@ def test_the_data_set_makes_itself_and_can_be_read(tmp_path):
     assert info['depth_dir'] == str(root / 'train' / 'minidance0001' / 'depth')
 
 
+def test_a_link_leads_to_the_folder_that_is_filled(small, tmp_path):
+    (tmp_path / 'disk' / 'empty').mkdir(parents=True)
+    link = tmp_path / 'data'
+    link.symlink_to('disk/empty')
+    assert make_minidance(link, SMALL, processes=1)
+    assert link.is_symlink() and digest(tmp_path / 'disk' / 'empty') == digest(small)
+    assert not make_minidance(link, SMALL, processes=1)
+    assert sorted(path.name for path in tmp_path.rglob('*empty*')) == ['empty']
+
+
+def test_the_current_folder_is_refused_before_rendering(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = []
+    with pytest.raises(FileExistsError, match='the current folder'):
+        make_minidance('.', SMALL, 1, lambda *done: shown.append(done))
+    assert not shown and not list(tmp_path.iterdir())
+    monkeypatch.chdir(small)
+    assert not make_minidance('.', SMALL, processes=1)
+
+
 def test_a_whole_set_is_reused_and_another_is_refused(small):
     before = digest(small)
     assert not make_minidance(small, SMALL)
