@@ -1,7 +1,6 @@
 # Copyright (c) mmfdta authors.
 """Turns single frames into model inputs, as the config's test pipeline does."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -10,7 +9,6 @@ from mmcv.transforms import Compose, TransformBroadcaster
 from mmdet.registry import MODELS, TRANSFORMS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.logging import print_log
 from torch import Tensor
 
 from mmfdta.engine.frame_batches import join_clips
@@ -170,12 +168,11 @@ def find_frame_input(
             rules.append(_mmcv_rule(step))
         elif name == 'Pad':
             padding = _find_padding(step)
-        elif name == 'DecodeClip' and not step.get('exact', False):
-            print_log(
-                'DecodeClip(exact=False) of the test pipeline resizes with PyTorch; '
-                'the exported model resizes with Pillow, grey levels differ by 1',
-                'current',
-                logging.WARNING,
+        elif name == 'DecodeClip' and rules and not step.get('exact', False):
+            raise ValueError(
+                'test pipeline: found DecodeClip(exact=False), which resizes with '
+                'PyTorch; the exported model resizes with Pillow, and grey levels '
+                'would differ by 1. Set exact=True'
             )
         elif not (name in ('OpenClip', 'DecodeClip', packer) or name[:4] == 'Load'):
             raise ValueError(
