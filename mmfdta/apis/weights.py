@@ -99,9 +99,10 @@ def place_of(weights: PublishedWeights, folder: Path | None = None) -> Path:
 
     Args:
         weights: Which.
-        folder: Of fetched files; None takes the `cache_folder`.
+        folder: Of fetched files; None takes the `cache_folder`, or the package for what
+            comes with it.
     """
-    if weights.part_of_package:
+    if weights.part_of_package and folder is None:
         return PACKAGE / weights.part_of_package
     return (folder or cache_folder()) / weights.file
 
@@ -219,8 +220,8 @@ def fetch_published(
     """Fetch published weights, unless they are there.
 
     Args:
-        weights: Which.
-        folder: Where to; None takes the `cache_folder`, where names are looked up.
+        weights: Which; what comes with the package is copied from there.
+        folder: Where to; None leaves it where names are looked up, see `place_of`.
         progress: Show on standard error what is fetched and how far it is.
 
     Returns:
@@ -232,11 +233,17 @@ def fetch_published(
     """
     path = place_of(weights, folder)
     if not path.is_file():
-        address = address_of(weights)
         if weights.part_of_package:
-            raise FileNotFoundError(
-                f'{weights.name}: {path} is part of mmfdta and missing; reinstall it'
-            )
+            source = place_of(weights)
+            if not source.is_file():
+                raise FileNotFoundError(
+                    f'{weights.name}: {source} is part of mmfdta and missing; '
+                    'reinstall it'
+                )
+            with open_whole(path) as file:
+                file.write(source.read_bytes())
+            return fetch_published(weights, folder, progress)
+        address = address_of(weights)
         if address is None:
             raise FileNotFoundError(
                 f'{weights.name}: only a browser gets this file; open {weights.page} '

@@ -261,6 +261,54 @@ def test_the_command_fetches_and_prints_paths(mirror, tmp_path, capsys):
     assert shown.err == ''
 
 
+def test_what_comes_with_the_package_is_copied_to_a_folder(tmp_path, capsys):
+    assert main(['weights', 'minidance']) == 0
+    package = Path(capsys.readouterr().out.strip())
+    assert main(['weights', 'minidance', '--dir', 'usb']) == 0
+    copied = tmp_path / capsys.readouterr().out.strip()
+    assert copied.parent == tmp_path / 'usb' and not copied.samefile(package)
+    assert copied.read_bytes() == package.read_bytes()
+    assert main(['weights', 'minidance', '--dir', 'usb', '--json']) == 0
+    (facts,) = json.loads(capsys.readouterr().out)
+    assert facts['here'] and facts['path'] == f'usb/{copied.name}'
+    copied.write_bytes(b'half of it')
+    assert main(['weights', 'minidance', '--dir', 'usb']) == 1
+    assert 'it has 10 bytes, expected' in capsys.readouterr().err
+    assert find_checkpoint('minidance') == package
+
+
+WITHOUT_PYTORCH = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition('.')[0] in ('torch', 'mmengine', 'mmcv', 'mmdet'):
+            raise ModuleNotFoundError(name=name.partition('.')[0])
+
+sys.meta_path.insert(0, Missing())
+from mmfdta.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'code'),
+    [
+        (['weights'], 0),
+        (['weights', '--expected'], 0),
+        (['weights', 'minidance', '--dir', 'usb'], 0),
+        (['new-tracker', 'GlueTracker', '--into', 'glue'], 0),
+        (['train', 'fdta_mini'], 1),
+    ],
+)
+def test_commands_of_the_small_install(arguments, code, tmp_path):
+    """docs/install.md names those that need no PyTorch."""
+    command = [sys.executable, '-c', WITHOUT_PYTORCH, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert ('this needs torch' in done.stderr) == bool(code)
+
+
 @pytest.mark.parametrize(
     ('name', 'said'),
     [
