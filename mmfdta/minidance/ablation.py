@@ -614,12 +614,11 @@ def find_runs(
             variant = replace(variant, iterations=length)
             found.append((variant.place, int(seed), folder, variant))
     found.sort(key=lambda entry: entry[:2])
-    runs = [
-        run
-        for _, seed, folder, variant in found
-        if (run := read_run(folder, variant, seed, sequences)).settings
-        == digests.of(variant)
-    ]
+    runs = []
+    for _, number, folder, variant in found:
+        finished = read_run(folder, variant, number, sequences)
+        if finished.settings == digests.of(variant):
+            runs.append(finished)
     return runs, len(found) - len(runs)
 
 
