@@ -279,6 +279,15 @@ def test_a_detector_of_mmdetection_is_converted_for_a_config(
     assert '16 dog of 80 (chosen)' in capsys.readouterr().out
     assert main(['convert', source, result, *options, '--to', 'motip']) == 1
     assert 'leave them out' in capsys.readouterr().err
+    # 80 classes of the file's own, of which the person is the last.
+    plants = [*(f'plant{i}' for i in range(79)), 'person']
+    meta = dict(dataset_meta=dict(classes=plants))
+    torch.save(dict(state_dict=zoo, meta=meta), source)
+    assert main(['convert', source, result, *options]) == 0
+    assert '79 of 80 (chosen)' in capsys.readouterr().out
+    assert torch.load(result)['meta']['dataset_meta']['classes'] == ('person',)
+    assert main(['convert', source, result, *options, '--class-name', 'plant3']) == 0
+    assert '3 plant3 of 80 (chosen)' in capsys.readouterr().out
 
 
 def test_our_own_file_on_a_detector_of_mmdetection_is_recognised(
