@@ -23,12 +23,13 @@ from mmfdta.runtime.detection import (
     query_detections,
     yolox_detections,
 )
-from mmfdta.runtime.exported_model import FACTS_FILE, ExportedModel, hash_file
+from mmfdta.runtime.exported_model import FACTS_FILE, ExportedModel
 from mmfdta.runtime.frame_input import PreparedFrame
 from mmfdta.runtime.sessions import describe_session, open_session, run_session
 from mmfdta.runtime.trackers import ArrayTracker, build_tracker
 from mmfdta.structures.track_embeddings import EmbeddedTracks
 from mmfdta.structures.tracks import Tracks
+from mmfdta.structures.whole_files import hash_file
 
 from .thresholds import describe_thresholds, threshold_options
 from .tracking_session import TrackingSession

@@ -17,7 +17,7 @@ from mmfdta.checkpoints.comparison import shapes_of
 from mmfdta.checkpoints.files import clean_state_dict
 from mmfdta.engine import adapt_to_config, resume_from_work_dir
 from mmfdta.engine.precision import adapt_optim_wrapper
-from mmfdta.runtime.exported_model import hash_file
+from mmfdta.structures.whole_files import hash_file
 
 from .config import build_runner
 from .config_check import check_initial_weights

@@ -13,9 +13,9 @@ from mmfdta.runtime.exported_model import (
     DetectorFile,
     ExportedModel,
     GraphFile,
-    hash_file,
 )
 from mmfdta.runtime.frame_input import FrameInput, ResizeRule
+from mmfdta.structures.whole_files import hash_file
 
 
 @pytest.fixture

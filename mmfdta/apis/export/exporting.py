@@ -30,11 +30,11 @@ from mmfdta.runtime.exported_model import (
     DetectorFile,
     ExportedModel,
     GraphFile,
-    hash_file,
     is_export,
 )
 from mmfdta.runtime.trackers import resolved_settings
 from mmfdta.structures.classes import column_numbers
+from mmfdta.structures.whole_files import hash_file
 from mmfdta.utils.environment import find_environment
 
 from ..config import read_config
