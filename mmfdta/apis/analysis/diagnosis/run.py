@@ -58,8 +58,11 @@ class Diagnosis:
         self.apart = detects_apart(model)
         self.plan: dict[str, list[float]] = {}
         if self.apart and steps:
+            window = getattr(model, 'window', None)
+            # The window includes the frames before and after the gap.
+            longest = None if window is None else window - 2
             self.plan = plan_thresholds(
-                model.tracker, steps, loop.lowest_score, getattr(model, 'window', None)
+                model.tracker, steps, loop.lowest_score, longest
             )
 
     @property

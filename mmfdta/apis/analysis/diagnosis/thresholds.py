@@ -22,7 +22,7 @@ class ThresholdEffect:
 
     Attributes:
         name: One of :data:`mmfdta.apis.thresholds.MEANINGS`.
-        value: What the config has, as the name means it: ``max_gap`` may be one less
+        value: What the config has, as the name means it: ``max_gap`` may be less
             than the argument of the tracker.
         trials: Scores by value, ascending; fractions of 1, and the count ``IDSW``.
         options: Settings of the config, by key, with the value of the best HOTA.
