@@ -11,6 +11,7 @@ from device_fixtures import assert_budget
 BOXES = {'models/detectors/outputs.py:host_detections': 1}
 SCORES = {'models/trackers/fdta_tracker.py:on_host': 1}
 YOLOX = {'models/detectors/yolox.py:find_on_host': 1}
+EMBEDDINGS = {'models/trackers/given_embeddings.py:given_embeddings': 1}
 # Waits per frame, by place; nothing is copied to the device in a way that blocks.
 WAITS = {
     'fdta': BOXES | SCORES,
@@ -20,11 +21,10 @@ WAITS = {
     'bytetrack': BOXES,
     'ocsort': BOXES,
     'sort': BOXES,
-    'iou-embedding': BOXES | {'models/trackers/iou_embedding_tracker.py:track': 1},
+    'iou-embedding': BOXES | EMBEDDINGS,
     'bytetrack-yolox': YOLOX,
     # Pooling waits for nothing: boxes are on the host, and maps stay on the device.
-    'iou-embedding-yolox': YOLOX
-    | {'models/trackers/iou_embedding_tracker.py:track': 1},
+    'iou-embedding-yolox': YOLOX | EMBEDDINGS,
 }
 
 
@@ -80,7 +80,7 @@ def test_models_of_mmdetection(simulated_cuda, name: str) -> None:
 
 def test_tracker_of_ones_own(simulated_cuda) -> None:
     found = simulated_cuda('case_prediction', 'scaffolded')
-    check(found, BOXES | {'models/mot/tracking_by_detection.py:associate': 1})
+    check(found, BOXES | EMBEDDINGS)
 
 
 @pytest.mark.parametrize('batch', [3, 8])
