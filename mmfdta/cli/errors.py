@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 
 import mmfdta
 
@@ -67,7 +67,7 @@ def report_errors(verb: str, show_traceback: bool = False) -> Iterator[Ending]:
         The ending; 1 after an error, 130 after an interruption.
     """
     ending = Ending()
-    with _terminated_like_interrupted():
+    with _terminated_like_interrupted(), _children_end_silently():
         try:
             yield ending
         except KeyboardInterrupt:
@@ -228,3 +228,26 @@ def _terminated_like_interrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _children_end_silently() -> Iterator[None]:
+    """Let no child print that this process has left it.
+
+    A loader's worker serves its batches from a thread. If Ctrl-C comes while this
+    process takes one, the thread loses the connection and prints a traceback.
+    """
+    process = os.getpid()
+    before = sys.excepthook
+
+    def report(
+        kind: type[BaseException], error: BaseException, origin: TracebackType | None
+    ) -> None:
+        if os.getpid() == process or not isinstance(error, ConnectionError):
+            before(kind, error, origin)
+
+    sys.excepthook = report
+    try:
+        yield
+    finally:
+        sys.excepthook = before

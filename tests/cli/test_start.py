@@ -170,6 +170,39 @@ def test_sigterm_ends_like_an_interruption():
         assert process.stderr.read() == 'mmfdta train: interrupted\n'
 
 
+_LEFT_ALONE = """
+import multiprocessing, os, socket, sys
+from multiprocessing.resource_sharer import DupFd, _resource_sharer
+from mmfdta.cli.errors import report_errors
+
+def serve(pipe):
+    with socket.socket() as served:
+        pipe.send([DupFd(served.fileno()) for _ in range(COUNT)])
+        pipe.recv()
+    error = ValueError('a fault of its own')
+    sys.excepthook(ValueError, error, None)
+
+COUNT = 50
+context = multiprocessing.get_context('fork')
+with report_errors('train'):
+    pipe, other = context.Pipe()
+    child = context.Process(target=serve, args=(other,))
+    child.start()
+    for shared in pipe.recv():
+        # As Ctrl-C does it: the descriptor was asked for and is not received.
+        _resource_sharer.get_connection(shared._id).close()
+    pipe.send('end')
+    child.join()
+"""
+
+
+def test_a_worker_that_loses_this_process_is_silent_about_it():
+    command = [sys.executable, '-c', _LEFT_ALONE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0
+    assert done.stderr == 'ValueError: a fault of its own\n'
+
+
 def test_every_verb_says_what_it_does():
     for module, text in VERBS.values():
         assert module.startswith('mmfdta.') and text and not text.endswith('.')
