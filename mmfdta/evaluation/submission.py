@@ -124,6 +124,17 @@ def _check_file(path: Path, length: int) -> int:
     """Raise at the first fault of a result; number of rows."""
     text = scan_mot_text(path, _COLUMNS)
     text.require(unique=True, num_frames=length)
+    tracks = text.tracks
+    for what, values, wrong, expected in (
+        ('identity', tracks.identity, tracks.identity < 0, '0 or more'),
+        ('class', tracks.label, tracks.label > 1, 'at most 1 in column 8'),
+    ):
+        if wrong.any():
+            raise ValueError(
+                f'{path}:{text.line[wrong][0]}: found {what} {values[wrong][0]}, '
+                f'expected {expected} ({wrong.sum()} such rows); the official '
+                'evaluation ends at it'
+            )
     degenerate = text.line[text.degenerate]
     if len(degenerate):
         raise ValueError(

@@ -102,6 +102,49 @@ def test_what_the_official_reader_refuses_is_not_packed(folders, capsys, name):
     assert read(str(folders / 'packed' / f'{NAMES[1]}.txt'))[0] == rows
 
 
+@pytest.mark.parametrize(
+    ('rows', 'said'),
+    [
+        ('2,1,1,1,5,5,1,2,-1,-1\n', 'found class 2, expected at most 1 in column 8'),
+        ('1,-5,1,1,5,5,1,-1,-1,-1\n', 'found identity -5, expected 0 or more'),
+        ('3,-1,1,1,5,5,1,-1,-1,-1\n', 'found identity -1, expected 0 or more'),
+        ('2,0,1,1,5,5,1,-1,-1,-1\n', ''),
+        ('2,1,1,1,5,5,1,1,-1,-1\n', ''),
+    ],
+)
+def test_what_the_official_evaluation_ends_at_is_refused(folders, rows, said):
+    path = folders / 'results' / f'{NAMES[0]}.txt'
+    path.write_text(path.read_text() + rows)
+    truth = folders / 'gt' / NAMES[0] / 'gt' / 'gt.txt'
+    truth.parent.mkdir(parents=True)
+    truth.write_text('1,1,10,10,20,20,1,1,1\n')
+    official = MotChallenge2DBox(
+        dict(
+            GT_FOLDER=str(folders / 'gt'),
+            TRACKERS_FOLDER=str(folders),
+            TRACKERS_TO_EVAL=['results'],
+            TRACKER_SUB_FOLDER='',
+            SEQ_INFO={NAMES[0]: 3},
+            SKIP_SPLIT_FOL=True,
+            DO_PREPROC=False,
+            PRINT_CONFIG=False,
+        )
+    )
+
+    def read():
+        raw = official.get_raw_seq_data('results', NAMES[0])
+        return official.get_preprocessed_seq_data(raw, 'pedestrian')
+
+    if not said:
+        read()
+        make(folders)
+        return
+    with pytest.raises((TrackEvalException, IndexError)):
+        read()
+    with pytest.raises(ValueError, match=said):
+        make(folders)
+
+
 def test_equal_results_give_equal_zips(folders):
     first = make(folders).path.read_bytes()
     assert make(folders).path.read_bytes() == first
