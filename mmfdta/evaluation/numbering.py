@@ -13,6 +13,7 @@ from mmfdta.structures.frames import (
     FrameNumbers,
     SequenceFrames,
     decide_frame_numbers,
+    length_of_text,
 )
 from mmfdta.structures.mot_text import ScannedText
 from mmfdta.structures.tracks import Sequence
@@ -61,7 +62,7 @@ def number_sequences(
         ValueError: If a row of either side has no frame, or could have two.
     """
     deciding = scanned if like is None else like
-    frames = _complete_frames(deciding)
+    frames = _complete_frames(deciding, frame_numbers, result_frame_numbers)
     truths = [(f, s.gt) for f, s in zip(frames, scanned, strict=True)]
     results = [(f, s.pred) for f, s in zip(frames, deciding, strict=True)]
     truth = decide_frame_numbers(truths, frame_numbers)
@@ -86,9 +87,10 @@ def number_sequences(
         if decided.remark:
             remarks.append(f'{side}: {decided.remark}')
     if like is not None and any(len(s.pred) for s in scanned):
-        own = zip(_complete_frames(scanned), (s.pred for s in scanned), strict=True)
+        own = _complete_frames(scanned, frame_numbers, result_frame_numbers)
+        texts = [(f, s.pred) for f, s in zip(own, scanned, strict=True)]
         try:
-            choice = _decide_results(list(own), *options).choice
+            choice = _decide_results(texts, *options).choice
         except ValueError:  # none fits, or several
             choice = ''
         if choice != result.choice:
@@ -117,21 +119,27 @@ def _decide_results(
         return decide_frame_numbers(texts, frame_numbers)
 
 
-def _complete_frames(scanned: SequenceOf[ScannedSequence]) -> list[SequenceFrames]:
+def _complete_frames(
+    scanned: SequenceOf[ScannedSequence], frame_numbers: str, result_frame_numbers: str
+) -> list[SequenceFrames]:
     """Let sequences of unknown length end with the last frame of either text.
 
     Results have no frames that the ground truth does not begin with: where they count
     from 0 and it does not, they may not reach its last frame.
     """
-    gt_zero = any((s.gt.tracks.frame == 0).any() for s in scanned)
-    pred_zero = gt_zero and any((s.pred.tracks.frame == 0).any() for s in scanned)
+    gt_zero, pred_zero = (
+        any((text.tracks.frame == 0).any() for text in texts)
+        for texts in ([s.gt for s in scanned], [s.pred for s in scanned])
+    )
+    gt_zero = gt_zero or frame_numbers == 'count0'
+    pred_zero = result_frame_numbers == 'count0' or (gt_zero and pred_zero)
     return [
         s.frames
         or SequenceFrames.of_length(
             '',
             max(
-                int(s.gt.tracks.frame.max(initial=1 - gt_zero)) + gt_zero,
-                int(s.pred.tracks.frame.max(initial=1 - pred_zero)) + pred_zero,
+                length_of_text(s.gt.tracks.frame, gt_zero),
+                length_of_text(s.pred.tracks.frame, pred_zero),
             ),
         )
         for s in scanned

@@ -221,6 +221,21 @@ def test_a_stray_frame_0_does_not_shift_the_others(tmp_path: Path) -> None:
         score(root)
 
 
+def test_texts_of_unknown_length_count_from_0_if_told(tmp_path: Path) -> None:
+    """None of them has a frame 0, and their last frame is 8, the ninth."""
+    sequences = []
+    for s in scenes():
+        later = [replace(side, frame=side.frame + 1) for side in (s.gt, s.pred)]
+        sequences.append(replace(s, num_frames=LENGTH + 1, gt=later[0], pred=later[1]))
+    root = write(tmp_path, sequences, [], from_zero, from_zero, images=None)
+    expected = official(sequences)['HOTA']
+    for choice in ('auto', 'count0'):
+        scores, _ = score(root, frame_numbers=choice, result_frame_numbers=choice)
+        np.testing.assert_allclose(scores['HOTA'], expected, rtol=0, atol=1e-12)
+    with pytest.raises(ValueError, match='1 to 8, the results 2 to 9, as if one of'):
+        score(root, result_frame_numbers='count0')
+
+
 def test_some_images_are_enough_where_seqinfo_tells_the_length(tmp_path: Path) -> None:
     sequences = scenes()
     seqinfo = '[Sequence]\nseqLength=8\n'
