@@ -1,8 +1,37 @@
 # Copyright (c) mmfdta authors.
-"""Linear-increasing discretisation (LID) of depth."""
+"""Batches of depth maps, and linear-increasing discretisation (LID) of depth."""
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+
+def stack_depth_maps(
+    maps: Sequence[Tensor | None], size: tuple[int, int]
+) -> Tensor | None:
+    """Stack depth maps of frames or clips, of which some may be missing.
+
+    Args:
+        maps: (..., h, w) of any dtype, or None where there is none. h and w may
+            differ, the rest may not.
+        size: (H, W) of the batch, at least the largest h and w.
+
+    Returns:
+        float32 (len(maps), ..., H, W), padded with zeros at the right and bottom, NaN
+        where a map is missing; None if all are.
+    """
+    known = next((depth for depth in maps if depth is not None), None)
+    if known is None:
+        return None
+    shape = len(maps), *known.shape[:-2], *size
+    batch = known.new_zeros(shape, dtype=torch.float32)
+    for out, depth in zip(batch, maps, strict=True):
+        if depth is None:
+            out.fill_(torch.nan)
+        else:
+            out[..., : depth.shape[-2], : depth.shape[-1]] = depth
+    return batch
 
 
 def lid_bin_size(num_bins: int, depth_min: float, depth_max: float) -> float:

@@ -8,6 +8,8 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from mmfdta.utils.depth import stack_depth_maps
+
 
 @MODELS.register_module()
 class ClipDataPreprocessor(BaseDataPreprocessor):
@@ -80,9 +82,9 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
         divisor = self.pad_size_divisor
         size = -(-height // divisor) * divisor, -(-width // divisor) * divisor
         batch = {'img': self._stack_images(inputs['img'], size)}
-        depth = inputs.get('depth', [])
-        if any(clip is not None for clip in depth):
-            batch['depth'] = self._stack_depth(depth, lengths[0], size)
+        depth = stack_depth_maps(inputs.get('depth', []), size)
+        if depth is not None:
+            batch['depth'] = depth
         for clip in samples or ():
             for frame in clip:
                 frame.set_metainfo(dict(batch_input_shape=size, pad_shape=size))
@@ -97,17 +99,6 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
             if self.pad_value is not None:
                 out[...] = (self.pad_value / 255 - self.mean) / self.std
             out[..., : clip.shape[-2], : clip.shape[-1]] = clip
-        return batch
-
-    def _stack_depth(
-        self, clips: list[Tensor | None], length: int, size: tuple[int, int]
-    ) -> Tensor:
-        batch = self.mean.new_zeros(len(clips), length, 1, *size)
-        for out, clip in zip(batch, clips, strict=True):
-            if clip is None:
-                out.fill_(torch.nan)
-            else:
-                out[..., : clip.shape[-2], : clip.shape[-1]] = clip
         return batch
 
 

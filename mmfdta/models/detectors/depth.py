@@ -11,6 +11,7 @@ from mmdet.utils import OptConfigType
 from mmengine.dist import is_distributed
 from torch import Tensor, nn
 
+from mmfdta.utils.depth import stack_depth_maps
 from mmfdta.utils.shared_sizes import Place, share_number
 
 from .matcher import ClipTargets
@@ -103,17 +104,7 @@ def stack_depth(frames: SampleList) -> Tensor | None:
         without a depth map; None if no frame has one.
     """
     maps = [frame.gt_depth.data if 'gt_depth' in frame else None for frame in frames]
-    known = [depth for depth in maps if depth is not None]
-    if not known:
-        return None
-    height, width = frames[0].batch_input_shape
-    batch = known[0].new_zeros((len(maps), 1, height, width), dtype=torch.float32)
-    for out, depth in zip(batch, maps, strict=True):
-        if depth is None:
-            out.fill_(torch.nan)
-        else:
-            out[..., : depth.shape[-2], : depth.shape[-1]] = depth
-    return batch
+    return stack_depth_maps(maps, frames[0].batch_input_shape)
 
 
 def depth_losses(
