@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from mmfdta.datasets.sequences import Sequence
 from mmfdta.models.trackers.kinds import packages_of
+from mmfdta.structures.whole_files import hash_file
 from mmfdta.version import __version__
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -68,12 +69,7 @@ def file_digest(path: str | os.PathLike) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _file_digest(path: Path, size: int, mtime: int) -> str:
-    with path.open('rb') as file:
-        # Not file_digest of hashlib, which Python 3.10 lacks.
-        known = hashlib.sha256()
-        while block := file.read(1 << 20):
-            known.update(block)
-    return known.hexdigest()
+    return hash_file(path)
 
 
 def images_digest(sequence: Sequence) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from mmfdta.apis.progress import Progress
 from mmfdta.structures.frames import IMAGE_DIR, SequenceInfo
-from mmfdta.structures.whole_files import write_text
+from mmfdta.structures.whole_files import refuse_current_folder, write_text
 
 from .scene import SPLITS, Frame, MiniDanceOptions, build_scene
 
@@ -52,12 +52,7 @@ def make_minidance(
     options = options or MiniDanceOptions()
     if _is_there(root, options):
         return False
-    if root.exists() and root.samefile(Path.cwd()):
-        # What stands in it, such as a shell, would be left in a removed folder.
-        raise FileExistsError(
-            f'{root}: found the current folder, which cannot be replaced; name '
-            'another one'
-        )
+    refuse_current_folder(root)
     root = root.resolve()
     root.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=root.parent, prefix=f'.{root.name}.partial-'))

@@ -52,8 +52,24 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         file.write(text.encode('utf-8'))
 
 
+def refuse_current_folder(folder: str | os.PathLike) -> None:
+    """Refuse to replace the current folder.
+
+    What stands in it, such as a shell, would be left in a removed folder.
+
+    Raises:
+        FileExistsError: If it is the current folder.
+    """
+    if os.path.exists(folder) and os.path.samefile(folder, os.curdir):
+        raise FileExistsError(
+            f'{folder}: found the current folder, which cannot be replaced; name '
+            'another one'
+        )
+
+
 def hash_file(path: str | os.PathLike) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
+    # Not file_digest of hashlib, which Python 3.10 lacks.
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while block := file.read(1 << 20):

@@ -34,7 +34,7 @@ from mmfdta.runtime.exported_model import (
 )
 from mmfdta.runtime.trackers import resolved_settings
 from mmfdta.structures.classes import column_numbers
-from mmfdta.structures.whole_files import hash_file
+from mmfdta.structures.whole_files import hash_file, refuse_current_folder
 from mmfdta.utils.environment import find_environment
 
 from ..config import read_config
@@ -214,12 +214,7 @@ def _check_folder(folder: Path) -> None:
                 f'{folder}: found a file, expected a folder to write'
             )
         return
-    if folder.samefile(Path.cwd()):
-        # What stands in it, such as a shell, would be left in a removed folder.
-        raise FileExistsError(
-            f'{folder}: found the current folder, which cannot be replaced; name '
-            'another one'
-        )
+    refuse_current_folder(folder)
     graphs = DETECTOR_FILE, ASSOCIATION_FILE
     ours = {FACTS_FILE, *graphs, *(f'{name}{DATA_SUFFIX}' for name in graphs)}
     found = {path.name for path in folder.iterdir()}
