@@ -431,10 +431,11 @@ def search_settings(
         ValueError: If the tracker refuses a value, or there is no ground truth.
     """
     tracker, tracker_cfg = model.tracker, config.model.tracker
+    # Some searches start with the setting of the config, which may be no choice.
+    changes = [{n: value} for n, values in choices.items() for value in values]
     lowest = min(
-        lowest_used_score(build_tracker(tracker, tracker_cfg, {name: value}))
-        for name, values in choices.items()
-        for value in values
+        lowest_used_score(build_tracker(tracker, tracker_cfg, change))
+        for change in ({}, *changes)
     )
     store = DetectionStore(detections, model, data.dataset)
     loop = SequenceLoop(model, data.dataset, store, lowest, batch_size)

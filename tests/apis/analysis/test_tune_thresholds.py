@@ -24,6 +24,7 @@ from mmfdta.apis.analysis.tune_thresholds import (
     search_fingerprint,
     search_grid,
     search_random,
+    search_settings,
     search_space,
 )
 from mmfdta.apis.config import find_config
@@ -287,6 +288,21 @@ TUNED = {
     'LibraryTracker:botsort': 'botsort_fdta-det_mini',
     'LibraryTracker:cbiou': 'cbiou_fdta-det_mini',
 }
+
+
+def test_the_setting_of_the_config_gets_the_detections_it_asks_for(mini, tuner):
+    """Its det_thr is 0, below all values that are tried."""
+    found = search_settings(
+        mini.model,
+        EvaluationData(mini.dataset, 'minidance'),
+        mini.config,
+        dict(det_thr=[0.3]),
+        lambda tuner, choices, start: tuner.try_setting(start),
+        mini.folder / 'start',
+        mini.folder / 'c',
+    )
+    assert found.best.setting == dict(det_thr=0.0)
+    assert found.best.scores == tuner.try_setting({}).scores
 
 
 @pytest.mark.parametrize('kind', SPACES)
