@@ -118,26 +118,29 @@ def refine_side(
     remarks = []
     if side.remarks:  # those of the reader say how many
         remarks.append(f'{name}: results that are not scored are left out')
-    sequences = {}
-    repeats = False
+    read = {}
     for sequence in names:
         tracks, where, said = _read(side, sequence)
-        repeats = repeats or bool(tracks.find_repeats())
+        read[sequence] = tracks, where
         remarks += said
         remarks += _check_frames(tracks, settings.get('frame_step', 1), where)
+    if pairs is None:  # of all sequences
+        pairs = any(tracks.find_repeats() for tracks, _ in read.values())
+    sequences = {}
+    for sequence, (tracks, where) in read.items():
         known = None
         if embeddings is not None:
             known, said = _read_embeddings(side, sequence, tracks, embeddings)
             remarks += said
         try:
-            sequences[sequence] = refine_tracks(tracks, known, **settings)
+            refined = refine_tracks(tracks, known, pairs, **settings)
         except ValueError as error:
             raise ValueError(f'{where}: {error}') from None
-    if repeats if pairs is None else pairs:
-        sequences = {
-            sequence: replace(of, tracks=of.tracks.with_paired_identities())
-            for sequence, of in sequences.items()
-        }
+        if pairs:
+            unique = refined.tracks.with_paired_identities()
+            refined = replace(refined, tracks=unique)
+        sequences[sequence] = refined
+    if pairs:
         remarks.append(
             f'{name}: identities count within each class; those of all but the lowest '
             'class are written as other numbers, so that each is unique'

@@ -77,6 +77,7 @@ def join_tracklets(
     memory: float,
     fewest: int = 1,
     embeddings: TrackEmbeddings | None = None,
+    pairs: bool = False,
 ) -> tuple[Tracks, list[Join]]:
     """Give the later of two tracklets of one object the identity of the earlier.
 
@@ -93,6 +94,8 @@ def join_tracklets(
         memory: Frames over which a velocity forgets itself.
         fewest: Tracklets of fewer boxes are joined with none; they are often false.
         embeddings: Of the boxes; tracklets without one are joined by motion alone.
+        pairs: Identities count within each class. Otherwise no join gives an identity
+            two boxes in a frame, of whatever classes.
 
     Returns:
         The same rows with other identities, and the joins by frame.
@@ -121,7 +124,7 @@ def join_tracklets(
     chosen = _assign(one, other, np.where(allowed, 1 - cost, -1), len(rows))
 
     identity = tracks.identity.copy()
-    several = len(np.unique(tracks.label)) > 1
+    several = not pairs and len(np.unique(tracks.label)) > 1
     of_identity: dict[int, list[np.ndarray]] = {}
     for track in rows:
         of_identity.setdefault(int(identity[track[0]]), []).append(track)

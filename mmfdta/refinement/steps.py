@@ -146,7 +146,10 @@ class Refined:
 
 
 def refine_tracks(
-    tracks: Tracks, embeddings: TrackEmbeddings | None = None, **settings: Any
+    tracks: Tracks,
+    embeddings: TrackEmbeddings | None = None,
+    pairs: bool | None = None,
+    **settings: Any,
 ) -> Refined:
     """Make the finished tracks of a sequence better.
 
@@ -159,6 +162,9 @@ def refine_tracks(
     Args:
         tracks: What a tracker found.
         embeddings: Embeddings of its boxes, for joining.
+        pairs: Whether identities count within each class; None: if a frame has one of
+            them in two classes. Otherwise no step gives an identity two boxes in a
+            frame, of whatever classes.
         **settings: Steps and limits, see :class:`Refinement`. If no step is named,
             those of `DEFAULT_STEPS` are taken.
 
@@ -176,11 +182,12 @@ def refine_tracks(
     if type(tracks) is not Tracks:  # corners would not follow boxes that move
         columns = {name: getattr(tracks, name) for name in Tracks.__dataclass_fields__}
         tracks = Tracks(**columns)
+    by_pairs = bool(tracks.find_repeats()) if pairs is None else pairs
     changes = []
     steps: dict[str, Callable[[], tuple[Tracks, dict]]] = dict(
-        join=lambda: _join(tracks, refinement, embeddings),
+        join=lambda: _join(tracks, refinement, embeddings, by_pairs),
         remove_short=lambda: _remove_short(tracks, refinement),
-        interpolate=lambda: _interpolate(tracks, refinement),
+        interpolate=lambda: _interpolate(tracks, refinement, by_pairs),
         smooth=lambda: _smooth(tracks, refinement),
     )
     for name in STEPS:
@@ -194,7 +201,10 @@ def refine_tracks(
 
 
 def _join(
-    tracks: Tracks, how: Refinement, embeddings: TrackEmbeddings | None
+    tracks: Tracks,
+    how: Refinement,
+    embeddings: TrackEmbeddings | None,
+    pairs: bool,
 ) -> tuple[Tracks, dict]:
     assert how.join is not None
     joined, joins = join_tracklets(
@@ -205,6 +215,7 @@ def _join(
         memory=how.memory * how.frame_step,
         fewest=how.join_boxes,
         embeddings=embeddings,
+        pairs=pairs,
     )
     renamed = int((joined.identity != tracks.identity).sum())
     return joined, dict(renamed=renamed, joins=tuple(joins))
@@ -223,9 +234,9 @@ def _remove_short(tracks: Tracks, how: Refinement) -> tuple[Tracks, dict]:
     return tracks.select(keep), dict(removed=count, removed_tracks=tuple(removed))
 
 
-def _interpolate(tracks: Tracks, how: Refinement) -> tuple[Tracks, dict]:
+def _interpolate(tracks: Tracks, how: Refinement, pairs: bool) -> tuple[Tracks, dict]:
     taken: set[tuple[int, int]] = set()
-    if len(np.unique(tracks.label)) > 1:
+    if not pairs and len(np.unique(tracks.label)) > 1:
         # One identity has one box per frame, also where classes are not told apart.
         taken = set(zip(tracks.identity.tolist(), tracks.frame.tolist(), strict=True))
     step = how.frame_step
@@ -241,7 +252,8 @@ def _interpolate(tracks: Tracks, how: Refinement) -> tuple[Tracks, dict]:
         )
         if not len(frames):
             continue
-        taken.update((identity, frame) for frame in frames.tolist())
+        if not pairs:
+            taken.update((identity, frame) for frame in frames.tolist())
         boxes = _centred(tracks.xywh[rows])
         if how.interpolate == 'linear':
             columns = [np.interp(frames, found, column) for column in boxes.T]

@@ -2,6 +2,7 @@
 """Joining, removing, filling and smoothing, against hand-made cases and algebra."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -272,6 +273,29 @@ def test_gaps_of_two_classes_do_not_give_an_identity_two_boxes_in_a_frame():
     )
     filled = refine_tracks(tracks, interpolate='linear').tracks
     assert identities(filled, range(5)) == {0: [1], 1: [1], 2: [1, 2], 3: [1], 4: [1]}
+
+
+def test_identities_within_classes_are_refined_as_if_alone():
+    """A number in another class is another object."""
+    people = together(
+        line(1, [*range(1, 11), *range(14, 30)], label=0), line(2, range(32, 40))
+    )
+    people = replace(people, label=np.zeros(len(people), dtype=np.int64))
+    cars = together(
+        line(1, range(1, 40), y=300, label=1), line(2, [1, 2], y=600, label=1)
+    )
+    steps = dict(join=10, interpolate='linear')
+    refined = refine_tracks(together(people, cars), **steps)
+    alone = refine_tracks(people, **steps)
+    assert [len(of.changes[0].joins) for of in (refined, alone)] == [1, 1]
+    for label, expected in ((0, alone.tracks), (1, cars)):
+        found = refined.tracks.select(refined.tracks.label == label)
+        assert sorted(rows_of(found)) == sorted(rows_of(expected))
+    # No frame has a number twice here; that they count so is told.
+    apart = together(line(1, [1, 2, 6], label=0), line(1, [4], y=300, label=1))
+    for pairs, added in ((None, 2), (False, 2), (True, 3)):
+        filled = refine_tracks(apart, None, pairs, interpolate='linear')
+        assert filled.changes[0].added == added
 
 
 def test_frames_that_are_numbered_apart():
