@@ -326,7 +326,8 @@ def fill_unclassed(
             f'--unclassed: found {unclassed!r}, expected one of {", ".join(classes)}'
         )
     pred = _known(census.pred)
-    pred[classes[unclassed][0]] += census.pred[NO_CLASS]
+    if census.pred[NO_CLASS]:  # an entry of 0 would be a class that results have
+        pred[classes[unclassed][0]] += census.pred[NO_CLASS]
     return replace(census, pred=pred, unclassed=())
 
 

@@ -297,6 +297,19 @@ def test_results_without_classes_can_be_of_one(tmp_path, capsys, some):
     assert row['IDSW'] == expected['IDSW']
 
 
+def test_a_class_for_results_without_one_changes_nothing_where_all_have_one():
+    scenes = two_classes()
+    classes = dict(person=1, car=2, bus=7)
+    plain = evaluate(scenes, Settings(classes=classes))
+    for name in classes:
+        named = evaluate(scenes, Settings(classes=classes, unclassed=name))
+        assert named.classes == plain.classes == ['person', 'car']
+        assert summarise(named.over_classes()) == summarise(plain.over_classes())
+    none = relabel(scenes, 'pred', lambda n: n * 0 + 9)
+    with pytest.raises(ValueError, match='results have none of the classes asked for'):
+        evaluate(none, Settings(classes=classes, unclassed='person'))
+
+
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
