@@ -250,7 +250,7 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
         raise ValueError('--sequences and --seqmap: expected one of them')
     inputs = replace(inputs, results=_each_once(inputs.results))
     foreign = None
-    if inputs.gt.exists():
+    if inputs.gt.exists() and inputs.gt_file == GT_FILE:  # else a text is named
         foreign = open_truth(inputs.gt, inputs.benchmark)
     if foreign is not None:
         sides: list[tuple[str, Side]] = []

@@ -631,6 +631,17 @@ def test_several_files_are_refused(tmp_path, capsys):
     fault(tmp_path, capsys, 'gt', 'results.json', 'found 2 JSON files', 'gt')
 
 
+def test_text_that_is_named_comes_before_json_beside_it(tmp_path, capsys):
+    dump(tmp_path / 'gt' / 'all.json', COCO)
+    labels = tmp_path / 'gt' / 'a' / 'labels' / 'a.txt'
+    labels.parent.mkdir(parents=True)
+    for path in (labels, tmp_path / 'a.txt'):
+        path.write_text('1,4,50,0,9,9,1,1\n2,4,50,0,9,9,1,1\n')
+    paths = '--gt', str(tmp_path / 'gt'), '--results', str(tmp_path / 'a.txt')
+    assert main(['evaluate', *paths, '--gt-file', '{seq}/labels/{seq}.txt']) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[1] == '100.000'
+
+
 def test_json_beside_mot_sequences_is_no_ground_truth(tmp_path):
     (tmp_path / 's' / 'gt').mkdir(parents=True)
     (tmp_path / 's' / 'gt' / 'gt.txt').write_text('1,1,0,0,9,9,1,1,1\n')
