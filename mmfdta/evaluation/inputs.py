@@ -2,6 +2,7 @@
 """What is scored: from what a command names to sequences with both sides."""
 
 import contextlib
+import functools
 import zipfile
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, replace
@@ -134,7 +135,7 @@ class Tracker:
         remarks += said
         remarks += refuse_doubts(
             sequences,
-            lambda: _read_others(paired.jobs),
+            functools.cache(lambda: _read_others(paired.jobs)),
             keep=self.inputs.part is not None or self.like is not None,
         )
         # Boxes of other frames may look like boxes of another form.

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mmfdta.evaluation import Tracks
+from mmfdta.structures.mot_text import read_tracks
 
 from .texts import Folders, assert_equal, half, moving, renumber, within
 
@@ -148,6 +149,29 @@ def test_bad_trackers_are_scored(folders, capsys, kind, seed):
     captured = capsys.readouterr()
     assert 'better' not in captured.err
     assert_equal(captured.out, folders.official())
+
+
+def test_other_texts_are_read_once(folders, monkeypatch):
+    """Each sequence of a bad tracker asks what they hold."""
+    rng = np.random.default_rng(0)
+    lengths = {'a': 30, 'b': 30, 'c': 30}
+
+    def spoil(name, gt, pred, length):
+        boxes = np.append(rng.uniform(0, 900, (len(pred), 2)), pred.xywh[:, 2:], 1)
+        return gt, Tracks.create(pred.frame, pred.identity, boxes)
+
+    fill(folders, spoil, lengths)
+    for name, length in lengths.items():
+        folders.add_truth(name, moving(length)[0], length, 'gt_half.txt')
+    read = []
+
+    def count(path):
+        read.append(path)
+        return read_tracks(path)
+
+    monkeypatch.setattr('mmfdta.evaluation.inputs.read_tracks', count)
+    assert folders.evaluate() == 0
+    assert sorted(read) == [folders.gt / n / 'gt' / 'gt_half.txt' for n in lengths]
 
 
 def second_counted(name, gt, pred, length):
