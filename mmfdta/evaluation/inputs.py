@@ -120,7 +120,7 @@ class Tracker:
             asked_by = f'--seqmap {self.inputs.seqmap}'
             wanted, remarks = read_seqmap(self.inputs.seqmap)
         paired = pair_sides(self.truth, self.results, wanted, asked_by)
-        remarks += paired.remarks
+        remarks += [*paired.remarks, *self.results.remarks]
         if paired.extra:
             remarks.append(
                 'results without ground truth are not scored: '
@@ -276,9 +276,8 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
                 if inputs.unclassed is not None and isinstance(side, TextResults):
                     side = replace(side, needs_class=False)
                 sides.append((name, side))
-        remarks = list(foreign.remarks)
-        remarks += [remark for _, side in sides for remark in side.remarks]
-        return [Tracker(name, foreign, side, inputs) for name, side in sides], remarks
+        trackers = [Tracker(name, foreign, side, inputs) for name, side in sides]
+        return trackers, list(foreign.remarks)
     truths = find_truths(inputs.gt, inputs.gt_file, inputs.gt_columns)
     names = {name for truth in truths for name in truth.names}
     of_one = len(truths) == 1 and truths[0].is_file and truths[0].folder == inputs.gt

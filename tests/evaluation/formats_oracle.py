@@ -96,7 +96,8 @@ def load_sides(gt: Path, results: Path) -> tuple[Tracker, list[Sequence], list[s
     """
     (tracker,), remarks = find_trackers(Inputs(gt, [results]))
     paired = pair_sides(tracker.truth, tracker.results)
-    return tracker, [job.load() for job in paired.jobs], remarks
+    sequences = [job.load() for job in paired.jobs]
+    return tracker, sequences, [*remarks, *tracker.results.remarks]
 
 
 def assert_equal_official(gt: Path, results: Path, dataset) -> None:

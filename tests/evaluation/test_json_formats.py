@@ -505,6 +505,29 @@ def test_faults_of_results_are_one_line(tmp_path, capsys, case):
     fault(tmp_path, capsys, 'gt.json', 'results.json', message, 'results.json')
 
 
+@pytest.mark.parametrize('kind', ['json', 'txt'])
+def test_a_broken_tracker_leaves_the_others(tmp_path, capsys, kind):
+    other = {**COCO['categories'][0], 'id': 2, 'name': 'bus'}
+    dump(tmp_path / 'gt.json', {**COCO, 'categories': [*COCO['categories'], other]})
+    paths = [tmp_path / name / f'a.{kind}' for name in ('right', 'wrong')]
+    for path, category in zip(paths, (2, 3), strict=True):
+        dump(path, change(RESULTS, (1, 'category_id'), category))
+        if kind == 'txt':
+            rows = [f'1,4,0,0,9,9,1,{number},-1,-1\n' for number in (1, category)]
+            path.write_text(rows[0] + rows[1].replace('1,4', '2,4', 1))
+    command = ['evaluate', '--gt', str(tmp_path / 'gt.json'), '--results']
+    assert main([*command, str(paths[0].parent)]) == 0
+    *_, expected = capsys.readouterr().out.splitlines()
+    assert main([*command, *(str(path.parent) for path in paths)]) == 1
+    captured = capsys.readouterr()
+    *_, row = captured.out.splitlines()
+    assert row.split()[0] == 'right' and row.split()[1:] == expected.split()[1:]
+    said = captured.err.splitlines()
+    assert any('right: 1 results are of classes without' in line for line in said)
+    (line,) = [line for line in said if 'wrong: not scored: ' in line]
+    assert f'{paths[1]}:' in line and 'found' in line
+
+
 @pytest.mark.parametrize('name', ['car', 'Car', 'van'])
 def test_categories_of_results_are_those_of_the_ground_truth(tmp_path, capsys, name):
     dump(tmp_path / 'gt.json', COCO)

@@ -362,11 +362,88 @@ def _count_results(
     return kept, remarks
 
 
-def open_results(path: Path, truth: Side) -> LoadedSide | None:
-    """Read a list of results, or annotations of the same images.
+@dataclass(frozen=True)
+class CocoVidResults:
+    """Results of all videos as JSON, which is read when it is asked for.
+
+    Attributes:
+        path: The file.
+        truth: The ground truth.
+    """
+
+    path: Path
+    truth: CocoVidTruth
+
+    @property
+    def title(self) -> str:
+        """What the format is called."""
+        return self.truth.title
+
+    @property
+    def benchmark(self) -> str | None:
+        """Name of the benchmark whose format it is."""
+        return self.truth.benchmark
+
+    @property
+    def classes(self) -> dict[str, int] | None:
+        """Classes to score one by one, with their numbers."""
+        return self.truth.classes
+
+    @property
+    def class_names(self) -> Mapping[int, str]:
+        """Names of all class numbers."""
+        return self.truth.class_names
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the videos, sorted."""
+        return self.truth.names
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know, a line each.
+
+        Raises:
+            OSError: If the file cannot be read.
+            ValueError: At the first fault of it.
+        """
+        return self._loaded[1]
+
+    def read(self, name: str) -> Annotations:
+        """Return the results of a video that count; for errors see `remarks`."""
+        return Annotations(
+            self._loaded[0][name],
+            class_names=dict(self.class_names),
+            source=str(self.path),
+        )
+
+    @cached_property
+    def _loaded(self) -> tuple[dict[str, Tracks], list[str]]:
+        """Results of all videos, and remarks."""
+        path, truth, names = self.path, self.truth, dict(self.class_names)
+        document, where = read_json(path), f'{path}: '
+        if isinstance(document, dict):
+            _compare_categories(document.get('categories') or [], names, path)
+            document, where = (
+                get(document, 'annotations', str(path), list),
+                (f'{where}annotations'),
+            )
+        elif not isinstance(document, list):
+            raise ValueError(f'{path}: expected a list of results')
+        records = [
+            _read_record(record, f'{where}[{i}]', names, truth.merged, truth.images)
+            for i, record in enumerate(document)
+        ]
+        _by_video(records, truth.images, truth.sequences, names)  # refuses repeats
+        records, remarks = _count_results(records, truth, '.category_id')
+        return _by_video(records, truth.images, truth.sequences), remarks
+
+
+def open_results(path: Path, truth: Side) -> CocoVidResults | None:
+    """Find a list of results, or annotations of the same images.
 
     Raises:
-        ValueError: If the file is broken, or there are several.
+        ValueError: If there are several files.
     """
     if not isinstance(truth, CocoVidTruth):
         return None
@@ -378,28 +455,7 @@ def open_results(path: Path, truth: Side) -> LoadedSide | None:
             f'{path}: found {len(found)} JSON files, such as {found[0].name} and '
             f'{found[1].name}, expected the one that holds the results: name it'
         )
-    names = next(iter(truth.sequences.values())).class_names
-    document, where = read_json(found[0]), f'{found[0]}: '
-    if isinstance(document, dict):
-        _compare_categories(document.get('categories') or [], names, found[0])
-        document, where = (
-            get(document, 'annotations', str(found[0]), list),
-            (f'{where}annotations'),
-        )
-    elif not isinstance(document, list):
-        raise ValueError(f'{found[0]}: expected a list of results')
-    records = [
-        _read_record(record, f'{where}[{i}]', names, truth.merged, truth.images)
-        for i, record in enumerate(document)
-    ]
-    _by_video(records, truth.images, truth.sequences, names)  # refuses repeats
-    records, remarks = _count_results(records, truth, '.category_id')
-    tracks = _by_video(records, truth.images, truth.sequences)
-    sequences = {
-        name: Annotations(part, class_names=names, source=str(found[0]))
-        for name, part in tracks.items()
-    }
-    return LoadedSide(truth.title, truth.benchmark, truth.classes, sequences, remarks)
+    return CocoVidResults(found[0], truth)
 
 
 @dataclass(frozen=True)
