@@ -254,15 +254,14 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
     if inputs.gt.exists() and inputs.gt_file == GT_FILE:  # else a text is named
         foreign = open_truth(inputs.gt, inputs.benchmark)
     if foreign is not None:
-        sides: list[tuple[str, Side]] = []
+        sides: list[tuple[str, Path, Side]] = []
         texts = []
         for path in inputs.results:
             side = open_results(path, foreign) if path.exists() else None
             if side is None:
                 texts.append(path)
             else:
-                same = sum(other.stem == path.stem for other in inputs.results)
-                sides.append((path.stem if same == 1 else str(path), side))
+                sides.append((path.stem, path, side))
         if texts:
             of_one = len(foreign.names) == 1 and inputs.gt.is_file()
             expected = '<sequence>.txt'
@@ -275,8 +274,10 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
                 side = as_results(found_texts, foreign)
                 if inputs.unclassed is not None and isinstance(side, TextResults):
                     side = replace(side, needs_class=False)
-                sides.append((name, side))
-        trackers = [Tracker(name, foreign, side, inputs) for name, side in sides]
+                sides.append((name, found_texts.folder, side))
+        trackers = [
+            Tracker(name, foreign, side, inputs) for name, side in _tell_apart(sides)
+        ]
         return trackers, list(foreign.remarks)
     truths = find_truths(inputs.gt, inputs.gt_file, inputs.gt_columns)
     names = {name for truth in truths for name in truth.names}
@@ -328,14 +329,12 @@ def find_unpaired(paths: SequenceOf[Path]) -> list[tuple[str, Side]]:
         OSError: If there are no results.
         ValueError: If they cannot be read without a ground truth.
     """
-    paths = _each_once(paths)
-    sides: list[tuple[str, Side]] = []
+    sides: list[tuple[str, Path, Side]] = []
     texts, folders = [], []
-    for path in paths:
+    for path in _each_once(paths):
         side = open_unpaired(path) if path.exists() else None
         if side is not None:
-            same = sum(other.stem == path.stem for other in paths)
-            sides.append((path.stem if same == 1 else str(path), side))
+            sides.append((path.stem, path, side))
         elif path.is_file() and not zipfile.is_zipfile(path):
             texts.append(path)
         else:
@@ -343,10 +342,16 @@ def find_unpaired(paths: SequenceOf[Path]) -> list[tuple[str, Side]]:
     # Names are unknown: all texts of a folder are taken, and of texts those of one.
     found = find_results(texts, ()) if texts else []
     found += find_results(folders, (), of_one=True) if folders else []
-    names = [name for name, _ in found]
-    return sides + [
-        (str(s.folder) if names.count(name) > 1 else name, as_unpaired(s))
-        for name, s in found
+    sides += [(name, side.folder, as_unpaired(side)) for name, side in found]
+    return _tell_apart(sides)
+
+
+def _tell_apart(sides: SequenceOf[tuple[str, Path, Side]]) -> list[tuple[str, Side]]:
+    """Name trackers of one name by the path of their results instead."""
+    names = [name for name, _, _ in sides]
+    return [
+        (str(path) if names.count(name) > 1 else name, side)
+        for name, path, side in sides
     ]
 
 

@@ -528,6 +528,24 @@ def test_a_broken_tracker_leaves_the_others(tmp_path, capsys, kind):
     assert f'{paths[1]}:' in line and 'found' in line
 
 
+def test_trackers_of_one_name_in_two_formats_are_both_scored(tmp_path, capsys):
+    dump(tmp_path / 'gt.json', COCO)
+    dump(tmp_path / 'json' / 'ours' / 'a.json', RESULTS)
+    for name in ('ours', 'theirs'):
+        path = tmp_path / 'texts' / name / 'a.txt'
+        path.parent.mkdir(parents=True)
+        path.write_text('1,4,0,0,9,9,1,1,-1,-1\n')
+    results = [str(tmp_path / name) for name in ('json/ours', 'texts')]
+    paths = ['--gt', str(tmp_path / 'gt.json'), '--results', *results]
+    assert main(['evaluate', *paths, '--frames', 'all']) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert {row[0]: row[2] for row in rows} == {
+        results[0]: '100.000',
+        f'{results[1]}/ours': '50.000',
+        'theirs': '50.000',
+    }
+
+
 @pytest.mark.parametrize('name', ['car', 'Car', 'van'])
 def test_categories_of_results_are_those_of_the_ground_truth(tmp_path, capsys, name):
     dump(tmp_path / 'gt.json', COCO)
