@@ -254,6 +254,11 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
     if inputs.gt.exists() and inputs.gt_file == GT_FILE:  # else a text is named
         foreign = open_truth(inputs.gt, inputs.benchmark)
     if foreign is not None:
+        if inputs.frame_numbers != 'auto':
+            raise ValueError(
+                f'--frame-numbers {inputs.frame_numbers}: found {foreign.title} as '
+                'ground truth, which says how its frames count; leave the option out'
+            )
         sides: list[tuple[str, Path, Side]] = []
         texts = []
         for path in inputs.results:
@@ -276,7 +281,8 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
                     side = replace(side, needs_class=False)
                 sides.append((name, found_texts.folder, side))
         trackers = [
-            Tracker(name, foreign, side, inputs) for name, side in _tell_apart(sides)
+            Tracker(name, foreign, _count_frames(side, inputs), inputs)
+            for name, side in _tell_apart(sides)
         ]
         return trackers, list(foreign.remarks)
     truths = find_truths(inputs.gt, inputs.gt_file, inputs.gt_columns)
@@ -303,6 +309,28 @@ def find_trackers(inputs: Inputs) -> tuple[list[Tracker], list[str]]:
                 'is not scored'
             )
     return [Tracker(name, truth, side, inputs) for name, side in found], remarks
+
+
+def _count_frames(side: Side, inputs: Inputs) -> Side:
+    """Let results for a ground truth in another format count as is asked for.
+
+    Raises:
+        ValueError: If they cannot.
+    """
+    choice = inputs.result_frame_numbers
+    if choice == 'auto':
+        return side
+    if not isinstance(side, TextResults):
+        raise ValueError(
+            f'--result-frame-numbers {choice}: found {side.title} as results, which '
+            'says how its frames count; leave the option out'
+        )
+    if choice == 'names':
+        raise ValueError(
+            '--result-frame-numbers names: expected count or count0 for results of a '
+            'ground truth that is no MOTChallenge text'
+        )
+    return replace(side, first_frame=0 if choice == 'count0' else 1)
 
 
 def _each_once(paths: SequenceOf[Path]) -> list[Path]:

@@ -161,6 +161,8 @@ def _read(side: Side, name: str) -> tuple[Tracks, str, list[str]]:
         said = [f'{text.no_class}'] if text.no_class is not None else []
         return text.tracks, text.path, said
     tracks = side.read(name).tracks
+    if isinstance(side, TextResults):  # which is read with frames from 1
+        tracks = replace(tracks, frame=tracks.frame + side.first_frame - 1)
     paths = getattr(side, 'paths', {})
     where, said = str(paths.get(name, name)), []
     if isinstance(side, KittiSide):

@@ -546,6 +546,42 @@ def test_trackers_of_one_name_in_two_formats_are_both_scored(tmp_path, capsys):
     }
 
 
+def test_text_results_that_count_from_zero(tmp_path, capsys):
+    dump(tmp_path / 'gt.json', COCO)
+    dump(tmp_path / 'results.json', RESULTS)
+    text, better = tmp_path / 'a.txt', tmp_path / 'better.txt'
+    rows = [f'{frame},4,0,0,9,9,1,1,-1,-1\n' for frame in range(3)]
+    gt = '--gt', str(tmp_path / 'gt.json')
+
+    def score(results, *options) -> tuple[int, str]:
+        code = main(['evaluate', *gt, '--results', str(results), *options])
+        said = capsys.readouterr()
+        return code, said.err if code else said.out.splitlines()[-1].split()[1]
+
+    option = '--result-frame-numbers'
+    text.write_text(rows[0] + rows[1])
+    assert score(text, option, 'count0') == (0, '100.000')
+    assert 'a.txt:1: found frame 0, expected frames from 1 on' in score(text)[1]
+    text.write_text(rows[1] + rows[2])
+    assert score(text) == score(text, option, 'count') == (0, '100.000')
+    assert 'a.txt:2: found frame 2, but the' in score(text, option, 'count0')[1]
+    text.write_text(rows[1])
+    truth = [{**record, 'instance_id': n} for n, record in enumerate(RESULTS)]
+    dump(tmp_path / 'gt.json', {**COCO, 'annotations': truth[1:]})
+    assert score(text, option, 'count0') == (0, '100.000')
+    refine = ['refine', str(text), *gt, option, 'count0', '--out', str(better)]
+    assert main([*refine, '--remove-short', '1']) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[1] == '100.000'
+    assert better.read_text() == text.read_text()
+    for results, options, found in (
+        (text, ('--frame-numbers', 'count0'), 'COCO-VID JSON as ground truth'),
+        (tmp_path / 'results.json', (option, 'count0'), 'COCO-VID JSON as results'),
+        (text, (option, 'names'), 'expected count or count0'),
+    ):
+        code, said = score(results, *options)
+        assert code == 1 and found in said and said.count('\n') == 1
+
+
 @pytest.mark.parametrize('name', ['car', 'Car', 'van'])
 def test_categories_of_results_are_those_of_the_ground_truth(tmp_path, capsys, name):
     dump(tmp_path / 'gt.json', COCO)
