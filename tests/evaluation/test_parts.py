@@ -4,8 +4,8 @@
 import numpy as np
 import pytest
 
-from mmfdta.evaluation import Tracks
-from mmfdta.evaluation.parts import Part
+from mmfdta.evaluation import Sequence, Tracks, doubts
+from mmfdta.evaluation.parts import Part, rate_all
 
 from .texts import Folders, assert_equal, half, moving, renumber, run, within
 
@@ -584,6 +584,26 @@ def test_swapped_names_are_told(folders, capsys, names):
         message = capsys.readouterr().err
         for name, other in zip(names, [*names[1:], names[0]], strict=True):
             assert f'results of {name} fit the ground truth of {other}' in message
+
+
+def test_swapped_names_of_many_sequences_take_no_square_of_their_number(monkeypatch):
+    def place(number: int) -> Tracks:
+        return Tracks.create([1, 2], [1, 1], [[100.0 * number, 0, 50, 50]] * 2)
+
+    sequences = [
+        Sequence(f's{n}', 2, place(n), place((n + 1) % 120)) for n in range(120)
+    ]
+    rated = []
+
+    def count(of):
+        rated.append(of)
+        return rate_all(of)
+
+    monkeypatch.setattr(doubts, 'rate_all', count)
+    monkeypatch.setattr(doubts, '_MOST_PAIRS', 400)
+    refusal, _ = doubts.find_swaps(sequences)
+    assert 'results of s0 fit the ground truth of s1' in refusal
+    assert len(rated) <= 120 + 400
 
 
 def test_results_of_one_sequence_under_two_names(folders, capsys):
