@@ -67,13 +67,31 @@ def current_thresholds(model: Mapping) -> dict[str, float]:
     kind = kind_of(tracker)
     found = {}
     for name, keys in TRACKERS.get(kind, {}).items():
-        value: Any = tracker
-        for part in keys[0].split('.'):
-            value = value.get(part) if isinstance(value, Mapping) else None
+        value = _value_of(tracker, keys[0])
         if value is not None:
             margin = KINDS[kind].gap_margin if name == 'max_gap' else 0
             found[name] = value - margin
     return found
+
+
+def current_options(model: Mapping, name: str) -> dict[str, Any]:
+    """Return what a config's tracker has for a threshold, as ``cfg_options`` takes it.
+
+    Args:
+        model: The config's ``model``.
+        name: One of :func:`current_thresholds`.
+    """
+    tracker, path = _tracker_of(model)
+    keys = TRACKERS[kind_of(tracker)][name]
+    return {f'{path}.{key}': _value_of(tracker, key) for key in keys}
+
+
+def _value_of(tracker: Mapping, key: str) -> Any:
+    """Return a setting of a tracker's config; None if the config does not say it."""
+    value: Any = tracker
+    for part in key.split('.'):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def describe_thresholds(model: Mapping) -> str:

@@ -8,7 +8,12 @@ from typing import Any
 from mmfdta.evaluation.scores import COUNTS
 from mmfdta.models.trackers import GalleryTracker, LibraryTracker
 
-from ...thresholds import TRACKERS, current_thresholds, threshold_options
+from ...thresholds import (
+    TRACKERS,
+    current_options,
+    current_thresholds,
+    threshold_options,
+)
 from ..tune_thresholds import Trial, Tuner
 
 STEP = 0.1
@@ -108,7 +113,7 @@ def choose_values(
             if gap == value or gap >= 1 and (longest is None or gap <= longest)
         )
     # A match may be as unlikely as it wants.
-    low = 0.0 if name == 'match_thr' else lowest
+    low = 0.0 if name == 'match_thr' else max(lowest, 0.0)
     scores = {round(value + STEP * k, 6) for k in around}
     return sorted({value, *(s for s in scores if low <= s <= _HIGHEST)})
 
@@ -159,9 +164,11 @@ def measure_thresholds(
             setting = {} if is_present else setting_of(tracker, name, value)
             trials[value] = _scores_of(tuner.try_setting(setting))
         effect = ThresholdEffect(name, present[name], trials)
-        options = threshold_options(
-            dict(tracker=_as_config(tracker)), {name: effect.best}
-        )
+        model = dict(tracker=_as_config(tracker))
+        if effect.best == effect.value:  # which may be none that can be chosen
+            options = current_options(model, name)
+        else:
+            options = threshold_options(model, {name: effect.best})
         effects.append(replace(effect, options=options))
     return effects
 

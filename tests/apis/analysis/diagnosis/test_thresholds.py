@@ -8,11 +8,12 @@ from mmengine.config import Config
 from mmfdta.apis.analysis.diagnosis.thresholds import (
     ThresholdEffect,
     choose_values,
+    measure_thresholds,
     plan_thresholds,
     read_thresholds,
     setting_of,
 )
-from mmfdta.apis.analysis.tune_thresholds import build_tracker
+from mmfdta.apis.analysis.tune_thresholds import Trial, build_tracker
 from mmfdta.apis.thresholds import TRACKERS, threshold_options
 
 MOTION = dict(motion=dict(type='KalmanFilter'))
@@ -83,6 +84,9 @@ def test_values_stay_where_they_mean_something():
     assert choose_values('max_gap', 29, 1, longest=30) == [14, 29]
     assert choose_values('max_gap', 1, 2) == [1, 2, 4]
     assert choose_values('det_thr', 0.3, 0) == [0.3]
+    # What no option takes is not tried.
+    assert choose_values('det_thr', -0.05, 1, lowest=-0.05) == [-0.05, 0.05]
+    assert choose_values('max_gap', 0, 1) == [0]
 
 
 def test_of_equal_values_the_present_one_is_best():
@@ -92,3 +96,25 @@ def test_of_equal_values_the_present_one_is_best():
     assert effect.span == pytest.approx(0.1)
     effect = ThresholdEffect('det_thr', 0.3, trials)
     assert effect.best == 0.1 and effect.gain == pytest.approx(0.1)
+
+
+class _Alike:
+    """Every setting scores the same."""
+
+    def try_setting(self, setting):
+        return Trial(dict(setting), dict(HOTA=0.5, IDSW=3.0), 0.0)
+
+
+def test_settings_that_are_best_are_those_of_the_config():
+    """No option would choose a gap of 0, and two settings are one threshold."""
+    scores = dict(obj_score_thrs=dict(high=0.6, low=0.1), init_track_thr=0.7)
+    present = MODELS.build(
+        dict(type='ByteTracker', num_frames_retain=1, **scores, **MOTION)
+    )
+    effects = measure_thresholds(_Alike(), present, plan_thresholds(present, steps=1))
+    options = {effect.name: effect.options for effect in effects}
+    assert options['det_thr'] == {
+        'model.tracker.obj_score_thrs.high': 0.6,
+        'model.tracker.init_track_thr': 0.7,
+    }
+    assert options['max_gap'] == {'model.tracker.num_frames_retain': 1}
