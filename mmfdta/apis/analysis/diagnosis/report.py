@@ -67,7 +67,7 @@ def describe_bounds(content: Mapping) -> str:
     boxes, left = (scores['true_boxes'][name] for name in ('HOTA', 'IDSW'))
     said += f', ground-truth boxes HOTA {100 * boxes:.1f} with {left} switches: '
     gains = right - own, boxes - own
-    if abs(gains[0] - gains[1]) < 0.1 * max(map(abs, gains)):
+    if abs(gains[0] - gains[1]) <= 0.1 * max(map(abs, gains)):
         said += 'wrong identities and bad boxes cost about the same'
     elif gains[0] > gains[1]:
         said += 'wrong identities cost more than bad boxes'

@@ -123,6 +123,9 @@ def test_what_costs_more_is_said():
     said = report.describe_bounds(other)
     assert 'bad boxes cost more than wrong identities' in said
     assert said.endswith('better boxes alone do not end the switches.')
+    for name in ('true_identities', 'true_boxes'):  # nothing is left to gain
+        other['bounds']['scores'][name] = dict(SCORES)
+    assert 'cost about the same' in report.describe_bounds(other)
 
 
 def test_association_stands_beside_likeness_alone():
