@@ -412,7 +412,8 @@ def _kinds_of_misses(one: SequenceEvidence, missed: np.ndarray) -> np.ndarray:
     else:
         scene = Scene(one)
         place = scene.place_of_rows(missed)
-        score = run.detections.score[stands].astype(np.float32)
+        score = np.zeros(len(missed), dtype=np.float32)
+        score[stands >= 0] = run.detections.score[stands[stands >= 0]]
         due = np.where(place >= 0, scene.due[place], -1) if len(scene.due) else place
         good = score > words.settings['newborn_thr']
         cases |= {

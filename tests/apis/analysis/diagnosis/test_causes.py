@@ -264,6 +264,14 @@ def test_misses_have_a_cause(story, second, options, expected):
         assert misses.why == {'lost_word': {'asked_newborn': 1}}
 
 
+def test_without_any_detection_all_is_missed_by_the_detector(story):
+    evidence = story().tell([[], []])
+    misses = explain_misses(evidence)
+    assert misses.causes['no_box'] == misses.total == 6
+    assert explain_births(evidence).total == 0 and not causes_of(evidence)
+    assert measure_competition(evidence).due == 0
+
+
 def test_misses_of_merged_boxes_and_other_classes(story):
     evidence = story().tell([[('A', 0.9, {})]], 'AD')
     assert explain_misses(evidence).causes['shared_box'] == 1
