@@ -387,6 +387,7 @@ def find_near(side: TextSide, names: Iterable[str]) -> Path | None:
     known = {base_name(name) for name in names}
     pattern = _sequence_pattern(GT_FILE)
     folder = side.folder.absolute()
+    folder = folder.parent if side.is_file else folder
     for root in (folder, *folder.parents[:2]):
         for depth in range(3):
             for found, texts in _match(root, '*/' * depth, pattern).items():

@@ -239,6 +239,15 @@ def test_hints(folders, capsys, name):
     assert str(folders.root / hint) in message and message.count('\n') == 1
 
 
+def test_ground_truth_of_one_text_without_results(folders, capsys):
+    text = folders.root / 'other.txt'
+    shutil.copy(folders.gt / 'a' / 'gt' / 'gt.txt', text)
+    assert run('--gt', text, '--results', folders.results) == 1
+    message = capsys.readouterr().err
+    assert 'expected other.txt; found a, b' in message and message.count('\n') == 1
+    assert f'Did you mean --gt {folders.gt}?' in message
+
+
 @pytest.mark.parametrize('ending', ['.csv', '.TXT', '.json', '_pred.txt'])
 def test_other_endings_are_named(folders, capsys, ending):
     for name in NAMES:
