@@ -145,9 +145,9 @@ def read_entries(
             missing.append(str(error))
     if not entries:
         raise ValueError('there is nothing to compare: every entry is missing')
-    names = {entry.name for entry in entries if entry.config is not None}
+    names = {item['name'] for item in items if 'results' not in item}
     unknown = sorted(set(options_for or {}) - names)
-    if unknown and not missing:
+    if unknown:
         raise ValueError(
             f'--cfg-options-for: found {unknown[0]!r}, expected one of {sorted(names)}'
         )

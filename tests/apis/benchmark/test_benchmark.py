@@ -20,6 +20,7 @@ from mmengine.config import Config
 
 from mmfdta.apis.analysis.tune_thresholds import search_fingerprint
 from mmfdta.apis.benchmark import read_entries, runs
+from mmfdta.apis.benchmark.entries import EntryList
 from mmfdta.apis.benchmark.results import Timing
 from mmfdta.apis.benchmark.runs import run_fingerprint
 from mmfdta.apis.config import find_config
@@ -555,6 +556,26 @@ def test_the_detector_of_an_entry_is_where_its_checkpoints_are(tmp_path):
         read(entry | dict(detector_checkpoint='none.pth'))
     with pytest.raises(ValueError, match='A: found detector_checkpoint, .* has none'):
         read(entry | dict(config='fdta_mini'))
+
+
+def test_options_for_nobody_are_refused_where_entries_are_missing(tmp_path):
+    listed = tmp_path / 'listed.py'
+    entries = [
+        dict(name=name, config='fdta_mini', checkpoint=f'{name}.pth') for name in 'AB'
+    ]
+    listed.write_text(f'{entries=}\n')
+    (tmp_path / 'A.pth').touch()
+
+    def read(name: str) -> EntryList:
+        changes = {name: {'model.tracker.det_thr': 0.5}}
+        return read_entries(
+            [str(listed)], tmp_path, options_for=changes, skip_missing=True
+        )
+
+    assert [entry.name for entry in read('B').entries] == ['A']
+    assert read('A').entries[0].config.model.tracker.det_thr == 0.5
+    with pytest.raises(ValueError, match="cfg-options-for: found 'C', expected one of"):
+        read('C')
 
 
 def test_a_line_up_of_0_1_is_answered_by_a_line(arena, capsys, tmp_path):
