@@ -296,8 +296,9 @@ def score_tracker(
         ValueError: If the tracker cannot be scored.
     """
     from mmfdta.evaluation import Settings, evaluate
+    from mmfdta.evaluation.folders import TextSide
     from mmfdta.evaluation.plausibility import check_class_numbers, check_scored
-    from mmfdta.structures.classes import choose_classes
+    from mmfdta.structures.classes import LABELS_FILE, choose_classes
 
     sequences, remarks = tracker.load(options.processes)
     say(options, [prefix + remark for remark in remarks])
@@ -306,7 +307,9 @@ def score_tracker(
     )
     say(options, why)
     names = tracker.class_names()
-    asked = choose_classes(options.classes or (), names)
+    is_text = isinstance(tracker.truth, TextSide)
+    origin = f'{LABELS_FILE} next to the ground truth' if is_text else 'the format'
+    asked = choose_classes(options.classes or (), names, origin)
     rules = Settings(
         benchmark=benchmark,
         families=families,

@@ -121,14 +121,18 @@ def labels_beside(texts: Iterable[str | os.PathLike]) -> dict[int, str]:
 
 
 def choose_classes(
-    words: Iterable[str], labels: Mapping[int, str] | None = None
+    words: Iterable[str],
+    labels: Mapping[int, str] | None = None,
+    origin: str = LABELS_FILE,
 ) -> dict[str, tuple[int, ...]]:
     """Read the classes that a command names.
 
     Args:
         words: ``NAME=NUMBER``, ``NAME=NUMBER,NUMBER`` for numbers that are one class,
             or ``NAME`` alone, whose number is looked up in ``labels``.
-        labels: Names in the ``labels.txt`` of the ground truth, by number.
+        labels: Names in the ``labels.txt`` of the ground truth, or of its format, by
+            number.
+        origin: What has these names, for messages.
 
     Returns:
         Numbers in column 8 by name.
@@ -149,7 +153,7 @@ def choose_classes(
                 raise ValueError(
                     f'--classes: found {word!r}, expected NAME=NUMBER such as car=3: '
                     + (
-                        f'{LABELS_FILE} has {named}'
+                        f'{origin} has {named}'
                         if known
                         else f'no {LABELS_FILE} next to the ground truth has its number'
                     )
@@ -163,10 +167,7 @@ def choose_classes(
                 )
             numbers = tuple(dict.fromkeys(int(cell) for cell in cells))
             if name in known and known[name] not in numbers:
-                raise ValueError(
-                    f'--classes: found {word!r}, but {LABELS_FILE} next to the ground '
-                    f'truth has {named}'
-                )
+                raise ValueError(f'--classes: found {word!r}, but {origin} has {named}')
         if name in chosen:
             raise ValueError(
                 f'--classes: found {name!r} twice, expected each name once'

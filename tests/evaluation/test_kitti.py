@@ -201,3 +201,12 @@ def test_command_scores_both_classes(tmp_path, capsys):
     lines = [line.rsplit(maxsplit=6)[0] for line in captured.out.splitlines()]
     assert 'pedestrian / 0003' in lines and 'car / COMBINED' in lines
     assert any(line.startswith('mean of classes') for line in lines)
+
+
+@pytest.mark.parametrize('word', ['bus', 'car=2'])
+def test_names_of_classes_are_those_of_the_format(tmp_path, capsys, word):
+    write_scenes(tmp_path, range(4))
+    paths = '--gt', str(tmp_path / 'gt'), '--results', str(tmp_path / 'tracker')
+    assert main(['evaluate', *paths, '--frames', 'all', '--classes', word]) == 1
+    *_, message = capsys.readouterr().err.splitlines()
+    assert 'the format has car=1, van=2' in message and 'labels.txt' not in message
