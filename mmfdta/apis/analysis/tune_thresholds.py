@@ -156,20 +156,27 @@ class Tuner:
 
     def _make(self, setting: Mapping[str, Any]) -> Trial:
         start = time.perf_counter()
-        tracks = [self.track(i, setting) for i in range(len(self._detections))]
+        tracker = self._build(setting)  # of all sequences, as in a test
+        tracks = [
+            track_known(self._loop, i, known, self._data, tracker)
+            for i, known in enumerate(self._detections)
+        ]
         scores = summarise(self._data.score(tracks).over_classes())
         chosen = {name: float(scores[name]) for name in (*_SCORES, 'IDSW')}
         return Trial(dict(setting), chosen, time.perf_counter() - start)
 
+    def _build(self, setting: Mapping[str, Any]) -> Any:
+        return build_tracker(self._loop.model.tracker, self._tracker_cfg, setting)
+
     def track(self, index: int, setting: Mapping[str, Any]) -> Tracks:
-        """Track a sequence; return the tracks as they stand in result text.
+        """Track a sequence alone; return the tracks as they stand in result text.
 
         Args:
             index: Index of the sequence.
             setting: See :meth:`try_setting`.
         """
-        tracker = build_tracker(self._loop.model.tracker, self._tracker_cfg, setting)
         known = self._detections[index]
+        tracker = self._build(setting)
         return track_known(self._loop, index, known, self._data, tracker)
 
 

@@ -26,6 +26,7 @@ from mmfdta.apis.analysis.tune_thresholds import (
     search_random,
     search_settings,
     search_space,
+    track_known,
 )
 from mmfdta.apis.config import find_config
 from mmfdta.apis.detection_store import DetectionStore
@@ -78,6 +79,35 @@ def test_a_trial_is_made_and_reported_once(mini, tuner):
     one = again.try_setting(dict(id_thr=0.3))
     assert again.try_setting(dict(id_thr=0.3)) is one
     assert reported == again.trials == [one]
+
+
+def test_a_gallery_remembers_from_video_to_video_as_in_a_benchmark(mini, tuner):
+    """All embeddings of random weights are alike, so that objects are found again."""
+    cfg = dict(type='GalleryTracker', threshold=0.5, min_quality=0.0)
+    cfg |= dict(across_videos=True, tracker=dict(mini.config.model.tracker))
+    loop, detections = tuner._loop, tuner._detections
+    before = mini.model.tracker
+    kept: list[list] = []
+
+    def build() -> GalleryTracker:
+        return build_tracker(GalleryTracker(before), cfg, {})
+
+    class Data(EvaluationData):
+        def score(self, tracks):
+            kept.append([one.identity.tolist() for one in tracks])
+            return super().score(tracks)
+
+    try:
+        mini.model.tracker = build()
+        data = Data(mini.dataset, 'minidance')
+        Tuner(loop, detections, data, cfg).try_setting({})
+        mini.model.tracker = build()
+        data.score([track_known(loop, i, k, data) for i, k in enumerate(detections)])
+    finally:
+        mini.model.tracker = before
+    assert kept[0] == kept[1]
+    alone = track_known(loop, 1, detections[1], data, build())
+    assert alone.identity.tolist() != kept[1][1]
 
 
 def test_a_tracker_is_built_for_a_setting(mini):
