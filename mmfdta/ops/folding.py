@@ -26,6 +26,9 @@ class FoldedResNet(ResNet):
     outside its memory. This also discards the copy, because fused optimisers write to
     weights without raising their versions. Under autocast the copy has autocast's type,
     so that its weights are not converted for every image.
+
+    A network that was built under ``torch.inference_mode`` runs plain, too: PyTorch
+    does not count the changes of its tensors, so that a copy could be outdated.
     """
 
     _folded: tuple[nn.Module, ...] = ()
@@ -57,6 +60,9 @@ class FoldedResNet(ResNet):
             return super().forward(x)
         dtype = _autocast_type(x.device.type)
         tensors = [*self.parameters(), *self.buffers()]
+        if any(tensor.is_inference() for tensor in tensors):
+            self._folded = ()
+            return super().forward(x)
         state = dtype, *((t.data_ptr(), t._version) for t in tensors)
         if not self._folded or state != self._state:
             plain = ResNet.__new__(ResNet)

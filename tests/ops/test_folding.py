@@ -114,6 +114,20 @@ def test_changed_weights_are_folded_again(detector, change):
     check(detector, images)
 
 
+@torch.inference_mode()
+def test_a_network_of_inference_tensors_follows_its_weights():
+    torch.manual_seed(0)
+    detector = MODELS.build(small_config().detector).eval()
+    plain = copy.deepcopy(detector)
+    accelerate(detector)
+    images = torch.randn(2, 3, 64, 64)
+    for _ in range(2):
+        found, expected = (d.extract_feat(images) for d in (detector, plain))
+        torch.testing.assert_close(found, expected)
+        randomise(plain)
+        detector.load_state_dict(plain.state_dict())
+
+
 def test_the_detector_itself_stays_as_it_is(detector):
     before = copy.deepcopy(detector.state_dict())
     features(detector, torch.randn(1, 3, 64, 64))
