@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.models.mot import BaseMOTModel
+from mmdet.models.trackers import ByteTracker, OCSORTTracker, SORTTracker
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample, SampleList, TrackSampleList
 from mmdet.utils import ConfigType, OptConfigType, OptMultiConfig
@@ -18,7 +19,9 @@ from mmfdta.utils.original_frame import frame_context
 
 from ..detectors.yolox import find_on_host, is_yolox
 from ..trackers.assignment import check_finite
+from ..trackers.gallery_tracker import GalleryTracker
 from ..trackers.kinds import find_kind
+from ..trackers.track_history import forget_history
 
 _HOST_COLUMNS = ('bboxes', 'scores', 'labels')
 
@@ -189,6 +192,10 @@ class TrackingByDetection(OnlineTracker):
             rescale=True,
             **frame_context(tracker, frame),
         )
+        inner = tracker.tracker if isinstance(tracker, GalleryTracker) else tracker
+        # Exactly these types: a subclass may read more of its tracks.
+        if type(inner) in (ByteTracker, OCSORTTracker, SORTTracker):
+            forget_history(inner)
         return frame
 
     def loss(self, inputs: Tensor, data_samples: SampleList, **kwargs: Any) -> dict:

@@ -21,6 +21,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from .given_embeddings import given_embeddings
+from .track_history import forget_history
 
 
 class _TakesEmbeddings(SORTTracker):
@@ -62,11 +63,7 @@ class _TakesEmbeddings(SORTTracker):
             img=img,
             data_sample=data_sample,
         )
-        # MMDetection keeps the embeddings of all frames, and compares only the last.
-        most = self.reid.get('num_samples') or 1
-        for track in self.tracks.values():
-            if isinstance(track['embeds'], list):
-                del track['embeds'][:-most]
+        forget_history(self)
         return tracks
 
     def crop_imgs(self, *_: Any, **__: Any) -> Tensor:

@@ -21,7 +21,8 @@ from small_fdta import build
 from torch import Tensor, nn
 
 from mmfdta.models import TrackingByDetection
-from mmfdta.models.trackers import new_tracker
+from mmfdta.models.mot.tracking_by_detection import best_first
+from mmfdta.models.trackers import GalleryTracker, new_tracker
 
 TRACKERS = Path(__file__).parents[3] / 'configs/_base_/trackers'
 SIZE = (64, 96)
@@ -105,6 +106,52 @@ def test_tracks_are_those_of_mmdetections_own_models(name: str):
             assert found == rows(theirs.predict(image, clip(t)))
             total += len(found)
         assert total > 60
+
+
+def with_gaps(seed: int, num_frames: int) -> list[Tensor]:
+    """Videos whose objects are also missed in several frames one after the other."""
+    rng = np.random.default_rng(seed)
+    frames = [x for part in (seed, seed + 1) for x in video(part, num_frames // 2)]
+    for row in range(8):
+        for start in rng.integers(0, num_frames, 3):
+            for image in frames[start : start + int(rng.integers(1, 8))]:
+                image[..., row, 4] = 0
+    return frames
+
+
+@pytest.mark.parametrize('gallery', [False, True])
+@pytest.mark.parametrize('options', [{}, dict(num_tentatives=1, num_frames_retain=4)])
+@pytest.mark.parametrize('name', OF_MMDETECTION)
+def test_memory_does_not_grow_with_the_video(name: str, options: dict, gallery: bool):
+    """And the tracks are those of a tracker that keeps everything."""
+    model, other = with_tracker(name), with_tracker(name)
+    ours, keeps = model.tracker, other.tracker
+    for tracker in (ours, keeps):
+        vars(tracker).update(options)
+    if gallery:
+        model.tracker = GalleryTracker(ours, threshold=None)
+    longest = 0
+    for seed in (0, 1):
+        for t, image in enumerate(with_gaps(seed, 60)):
+            found = rows(model.predict(image, clip(t)))
+            (sample,) = other.detect(image[0], list(clip(t)[0]))
+            best_first(sample)
+            tracks = keeps.track(model=other, img=None, data_sample=sample)
+            sample.pred_track_instances = tracks
+            kept = TrackDataSample()
+            kept.video_data_samples = [sample]
+            assert found == rows([kept])
+        # OC-SORT also remembers the frames of a gap, until its end.
+        most = max(ours.num_tentatives, getattr(ours, 'vel_delta_t', 0) + 1)
+        for track in ours.tracks.values():
+            lists = [column for column in track.values() if isinstance(column, list)]
+            assert len(lists) >= 5
+            for column in lists:
+                gap = ours.num_frames_retain if column[-1] is None else 0
+                assert len(column) <= most + gap
+        lengths = [len(track['bboxes']) for track in keeps.tracks.values()]
+        longest = max(longest, *lengths)
+    assert longest > (5 if name == 'sort' else 12)
 
 
 @pytest.mark.parametrize('name', [*OF_MMDETECTION, 'iou-embedding'])
