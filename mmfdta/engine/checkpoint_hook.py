@@ -151,7 +151,7 @@ class WholeCheckpointHook(CheckpointHook):
     ) -> None:
         """Set the rules of known scores; those of others may be missing for now."""
         given = list(rules) * (len(key_indicators) if len(rules) == 1 else 1)
-        known = [_rule_of(key) for key in key_indicators]
+        known = [rule_of(key) for key in key_indicators]
         for key, rule, right in zip(key_indicators, given, known, strict=True):
             if rule not in (None, *self.rule_map):
                 raise ValueError(f"rule={rule!r}: expected 'greater' or 'less'")
@@ -237,7 +237,7 @@ def _scores_of(metric: BaseMetric) -> list[str] | None:
     return None
 
 
-def _rule_of(key: str) -> str | None:
+def rule_of(key: str) -> str | None:
     """Return the rule of a score, also of one class; None if unknown."""
     name = key.rpartition('/')[2]
     for rule, scores in (

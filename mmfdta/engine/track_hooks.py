@@ -15,7 +15,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from mmfdta.evaluation import MOTMetric, Sequence, evaluate, summarise
 from mmfdta.evaluation.records import FrameRecord, assemble, make_record
-from mmfdta.evaluation.scores import ALL
+from mmfdta.evaluation.scores import ALL, COUNTS
 from mmfdta.structures.mot_text import write_tracks
 from mmfdta.structures.tracks import Tracks
 from mmfdta.visualization import (
@@ -25,6 +25,8 @@ from mmfdta.visualization import (
     draw_caption,
     save_timeline,
 )
+
+from .checkpoint_hook import rule_of
 
 # The data sets also ignore the orientation in EXIF.
 _STORED = 'color_ignore_orientation'
@@ -133,7 +135,7 @@ def _ground_truth(frame: DetDataSample) -> Tracks:
 
 @HOOKS.register_module()
 class WorstSequencesHook(Hook):
-    """Writes the sequences with the lowest score, after each evaluation.
+    """Writes the sequences with the worst score, after each evaluation.
 
     For each it writes the tracks as MOTChallenge text, a timeline of the identities
     (one for each class that is scored separately) and an annotated video into
@@ -143,8 +145,9 @@ class WorstSequencesHook(Hook):
 
     Args:
         num: Number of sequences.
-        metric: Score by which sequences are sorted, the lowest first; over all
-            detections if classes are scored separately.
+        metric: Score by which sequences are sorted, the lowest first, or the highest of
+            a score such as IDSW, of which less is better; over all detections if
+            classes are scored separately.
         out_dir: Folder in the work directory.
         video: Write videos.
         frame_rate: Frames per second of the videos.
@@ -232,10 +235,13 @@ class WorstSequencesHook(Hook):
         folder = Path(runner.work_dir, self.out_dir, f'{mode}_epoch_{runner.epoch}')
         for place, (name, score) in enumerate(worst[0], start=1):
             if name in mine:
-                target = folder / f'{place}_{name}_{self.metric}{100 * score:.1f}'
+                is_count = self.metric in COUNTS
+                short = f'{score:.0f}' if is_count else f'{100 * score:.1f}'
+                target = folder / f'{place}_{name}_{self.metric}{short}'
                 self._write(mine[name], target, metric)
+                text = short if is_count else f'{score:.2%}'
                 runner.logger.info(
-                    f'{self.metric} {score:.2%} of {name}, number {place} from the '
+                    f'{self.metric} {text} of {name}, number {place} from the '
                     f'bottom: {target}'
                 )
         self._records, self._paths = [], {}
@@ -250,7 +256,7 @@ class WorstSequencesHook(Hook):
         return metrics[0]
 
     def _find_worst(self, metric: MOTMetric) -> list[tuple[str, float]]:
-        """Return names and scores, the lowest first; only for the main process."""
+        """Return names and scores, the worst first; only for the main process."""
         evaluation = metric.evaluation
         if evaluation is None:  # there is no ground truth
             return []
@@ -264,8 +270,10 @@ class WorstSequencesHook(Hook):
                 f'WorstSequencesHook.metric: found {self.metric!r}, expected one of '
                 f'{", ".join(known)}'
             )
-        ranked = sorted((values[self.metric], name) for name, values in scores.items())
-        return [(name, score) for score, name in ranked[: self.num]]
+        sign = -1 if rule_of(self.metric) == 'less' else 1
+        found = {name: values[self.metric] for name, values in scores.items()}
+        ranked = sorted(found, key=lambda name: (sign * found[name], name))
+        return [(name, found[name]) for name in ranked[: self.num]]
 
     def _write(self, sequence: Sequence, folder: Path, metric: MOTMetric) -> None:
         folder.mkdir(parents=True, exist_ok=True)

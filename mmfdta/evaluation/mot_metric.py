@@ -42,7 +42,9 @@ _REPORTED = {
     'Identity': ('IDF1', 'IDP', 'IDR', 'IDTP', 'IDFP', 'IDFN'),
 }
 # Neither is known of PT, the partly tracked.
-LESS_IS_BETTER = ('IDSW', 'Frag', 'ML', 'FP', 'FN', 'IDFP', 'IDFN')
+LESS_IS_BETTER = (
+    *('IDSW', 'Frag', 'ML', 'MLR', 'FP', 'FP_per_frame', 'FN', 'IDFP', 'IDFN'),
+)
 MORE_IS_BETTER = (
     *_REPORTED['HOTA'],
     *('MOTA', 'MOTP', 'CLR_Re', 'CLR_Pr', 'MT', 'TP', 'IDF1', 'IDP', 'IDR', 'IDTP'),

@@ -101,6 +101,21 @@ def test_worst_sequences_are_the_worst(config, tmp_path):
         assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 6
 
 
+@pytest.mark.parametrize('metric', ['CLR_FN', 'IDSW', 'MLR', 'MT'])
+def test_more_errors_are_worse(config, tmp_path, metric):
+    runner = _validate(config, WorstSequencesHook(num=3, metric=metric, video=False))
+    evaluation = runner.val_loop.evaluator.metrics[0].evaluation
+    scores = {n: float(evaluation.of_sequence(n)[metric]) for n in evaluation.sequences}
+    folder = tmp_path / 'work' / 'worst_sequences' / 'val_epoch_0'
+    order = sorted(scores, key=lambda n: (scores[n] * (1 if metric == 'MT' else -1), n))
+    shown = '{:.1f}' if metric == 'MLR' else '{:.0f}'
+    values = [scores[n] * (100 if metric == 'MLR' else 1) for n in order]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f'{place}_{n}_{metric}{shown.format(value)}'
+        for place, (n, value) in enumerate(zip(order, values, strict=True), 1)
+    ]
+
+
 def _draw_all(config, monkeypatch):
     """Validate; what the timelines show, by their names, and the evaluation."""
     shown = {}
