@@ -141,11 +141,17 @@ class TrackingByDetection(OnlineTracker):
             )
 
     def detect(self, imgs: Tensor, frames: SampleList) -> SampleList:
-        """Detect in frames, see :meth:`OnlineTracker.detect`."""
+        """Detect in frames, see :meth:`OnlineTracker.detect`.
+
+        Raises:
+            ValueError: If boxes or scores are not finite and are to be embedded.
+        """
         if self.embeddings is None:
             return self._find_boxes(imgs, frames)
         with self.embeddings.watch(self.detector) as maps:
             self._find_boxes(imgs, frames)
+        for frame in frames:
+            _refuse_broken(frame)
         embedded = self.embeddings(maps, imgs, frames, self.data_preprocessor)
         for frame, embeddings in zip(frames, embedded, strict=True):
             frame.pred_instances.embeddings = embeddings
@@ -174,11 +180,7 @@ class TrackingByDetection(OnlineTracker):
         """
         tracker = self.tracker if tracker is None else tracker
         found = best_first(frame)
-        check_finite(
-            np.column_stack([found.bboxes.numpy(), found.scores.numpy()]),
-            'boxes or scores',
-            frame.metainfo.get('frame_id', -1),
-        )
+        _refuse_broken(frame)
         frame.pred_det_instances = InstanceData(
             **{name: found.get(name) for name in _HOST_COLUMNS}
         )
@@ -227,6 +229,16 @@ def best_first(frame: DetDataSample) -> InstanceData:
         order = scores.argsort(descending=True, stable=True)
         frame.pred_instances = take_rows(frame.pred_instances, order)
     return frame.pred_instances
+
+
+def _refuse_broken(frame: DetDataSample) -> None:
+    """Refuse detections whose boxes or scores are not finite."""
+    found = frame.pred_instances
+    check_finite(
+        np.column_stack([found.bboxes.numpy(), found.scores.numpy()]),
+        'boxes or scores',
+        frame.metainfo.get('frame_id', -1),
+    )
 
 
 def _to_host(frames: list[InstanceData]) -> list[InstanceData]:

@@ -20,7 +20,7 @@ from mmengine.structures import InstanceData
 from small_fdta import build
 from torch import Tensor, nn
 
-from mmfdta.models import TrackingByDetection
+from mmfdta.models import CropEmbeddings, TrackingByDetection
 from mmfdta.models.mot.tracking_by_detection import best_first
 from mmfdta.models.trackers import GalleryTracker, new_tracker
 
@@ -320,3 +320,18 @@ def test_detections_that_are_not_finite_are_refused(name: str, broken: int):
         assert rows(model.predict(image, clip(t))) == rows(
             fresh.predict(image, clip(t))
         )
+
+
+@torch.no_grad()
+def test_crops_of_boxes_that_are_not_finite_are_refused():
+    network = dict(type='ReIDNetwork', depth=18, base_channels=4)
+    model = with_tracker('bytetrack').eval()
+    model.data_preprocessor = MODELS.build(dict(type='ClipDataPreprocessor'))
+    model.embeddings = CropEmbeddings(network, size=(32, 16)).eval()
+    (image,) = video(3, 1)
+    frames = clip(0)
+    frames[0][0].set_metainfo(dict(img_shape=image.shape[-2:]))
+    model.predict(image, frames)
+    image[..., 3, 1] = torch.nan
+    with pytest.raises(ValueError, match='infinity for 1 of .* in frame 0'):
+        model.predict(image, frames)
