@@ -118,6 +118,20 @@ class _ResumableOrder:
                 logging.WARNING,
             )
 
+    def _warn_of_lost_gradients(self) -> None:
+        """Warn if the run starts between two steps of the optimiser."""
+        accumulated = getattr(self.runner.optim_wrapper, '_accumulative_counts', 1)
+        lost = self._iter % accumulated
+        if lost:
+            print_log(
+                f'the checkpoint of iteration {self._iter} is within a step of '
+                f'{accumulated} accumulated iterations. Gradients are not saved, so '
+                f'the first step lacks {lost} of them; to lose none, resume from a '
+                f'multiple of {accumulated}',
+                'current',
+                logging.WARNING,
+            )
+
     def _suggest_start(self, epoch: int) -> str:
         """Suggest where a run can start that cannot continue within an epoch."""
         again = 'start again from its weights (load_from=PATH, without --resume)'
@@ -160,6 +174,7 @@ class ResumableEpochTrainLoop(_ResumableOrder, EpochBasedTrainLoop):
 
     def run(self) -> nn.Module:
         """Train; see MMEngine's ``EpochBasedTrainLoop``."""
+        self._warn_of_lost_gradients()
         start = self.runner.message_hub.get_info(EPOCH_START)
         if self._iter and start is not None:
             self._take_seed(start['sampler_seed'])
@@ -207,6 +222,7 @@ class ResumableIterTrainLoop(_ResumableOrder, IterBasedTrainLoop):
 
     def run(self) -> nn.Module:
         """Train; see MMEngine's ``IterBasedTrainLoop``."""
+        self._warn_of_lost_gradients()
         # For hooks the complete training is one epoch.
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')

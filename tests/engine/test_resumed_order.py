@@ -148,6 +148,26 @@ def test_iterations_are_accumulated_across_epochs(tmp_path: Path, loop: dict):
 
 
 @BOTH
+@pytest.mark.parametrize('name', ['epoch_1', 'iter_4', 'iter_5', 'iter_6'])
+def test_a_start_between_two_steps_is_said(
+    tmp_path: Path, loop: dict, name: str, monkeypatch
+):
+    """If the final weight is not that of the whole run, of 6 steps of 0.1."""
+    messages = []
+    monkeypatch.setattr(loops, 'print_log', lambda text, *_: messages.append(text))
+    _runner(tmp_path / 'whole', Growing(5), accumulate=2).train()
+    assert not messages
+    resume = tmp_path / f'whole/{name}.pth'
+    part = _runner(
+        tmp_path / 'part', Growing(5), resume=resume, accumulate=2, loop=loop
+    )
+    part.train()
+    same = float(part.model.weight) == pytest.approx(-0.6)
+    assert [('lacks 1 of them' in text) for text in messages] == [True] * (not same)
+    assert same == (name in ('iter_4', 'iter_6'))
+
+
+@BOTH
 @pytest.mark.parametrize(
     ('warmup', 'length'), [(dict(warmup_iters=5), 5), (dict(warmup_epochs=2), 7)]
 )
