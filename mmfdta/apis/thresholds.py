@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """The settings of trackers that people change, by one name for all trackers."""
 
+import math
 from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
@@ -19,6 +20,9 @@ MEANINGS = {
 TRACKERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     name: kind.thresholds for name, kind in KINDS.items() if kind.thresholds
 }
+
+# Frames per second at which no tracker scales its gap, see `TrackerKind.gap_rate`.
+_GAP_RATE = 30.0
 
 
 def _tracker_of(model: Mapping) -> tuple[Mapping, str]:
@@ -52,6 +56,9 @@ def threshold_options(model: Mapping, thresholds: Mapping[str, float]) -> dict:
         _check(name, value)
         if name == 'max_gap':
             value = int(value) + KINDS[kind].gap_margin
+            rate = KINDS[kind].gap_rate
+            if rate in tracker:
+                options[f'{path}.{rate}'] = _GAP_RATE
         options |= {f'{path}.{key}': value for key in keys}
     scores = [thresholds[name] for name in ('low_thr', 'det_thr') if name in thresholds]
     settings = (model.get('detector') or {}).get('test_cfg') or {}
@@ -69,8 +76,10 @@ def current_thresholds(model: Mapping) -> dict[str, float]:
     for name, keys in TRACKERS.get(kind, {}).items():
         value = _value_of(tracker, keys[0])
         if value is not None:
-            margin = KINDS[kind].gap_margin if name == 'max_gap' else 0
-            found[name] = value - margin
+            if name == 'max_gap':
+                rate = tracker.get(KINDS[kind].gap_rate or '', _GAP_RATE)
+                value = math.ceil(rate / _GAP_RATE * value) - KINDS[kind].gap_margin
+            found[name] = value
     return found
 
 

@@ -151,3 +151,19 @@ def test_thresholds_of_the_package_reach_its_classes(name):
         assert found[5] == 0 and (found[-1] == 0) == kept
     seen = follow(tracker, [0.24] * 6), follow(tracker, [0.26] * 6)
     assert seen[0] == [None] * 6 and seen[1][-1] == 0
+
+
+@pytest.mark.parametrize('rate', [10.0, 25.0, 60.0])
+@pytest.mark.parametrize('gap', [1, 5])
+def test_frames_per_second_do_not_scale_max_gap(rate, gap):
+    """The package counts frames of 30 per second; its default is a second."""
+    tracker = dict(type='LibraryTracker', name='bytetrack', frame_rate=rate)
+    shown = dict(tracker, lost_track_buffer=30)
+    assert current_thresholds(dict(tracker=shown))['max_gap'] == rate
+    config = Config(dict(model=dict(tracker=tracker)))
+    config.merge_from_dict(threshold_options(config.model, dict(max_gap=gap)))
+    assert current_thresholds(config.model)['max_gap'] == gap
+    for missed, kept in ((gap, True), (gap + 1, False)):
+        scores = [0.95] * 6 + [None] * missed + [0.95] * 6
+        found = follow(MODELS.build(config.model.tracker), scores)
+        assert found[5] == 0 and (found[-1] == 0) == kept

@@ -15,6 +15,8 @@ class TrackerKind:
         thresholds: Keys of its config by the common name of a threshold, see
             :data:`mmfdta.apis.thresholds.MEANINGS`.
         gap_margin: The value of the key of ``max_gap`` minus ``max_gap``.
+        gap_rate: Key of the frames per second if the value of the key of ``max_gap``
+            is for 30 of them and is scaled to these; None if it is not scaled.
         begins_with_all: It starts a track with every detection above ``det_thr`` that
             continues none.
         boxes_only: It never uses embeddings.
@@ -25,6 +27,7 @@ class TrackerKind:
 
     thresholds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     gap_margin: int = 1
+    gap_rate: str | None = None
     begins_with_all: bool = False
     boxes_only: bool = False
     cuts_crops: bool = False
@@ -62,6 +65,7 @@ def _of_package(
     return TrackerKind(
         thresholds,
         gap_margin=0,
+        gap_rate='frame_rate',
         begins_with_all=begins_with_all,
         boxes_only=True,
         package='trackers',
