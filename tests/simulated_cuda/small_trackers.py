@@ -58,13 +58,25 @@ def _on_yolox(tracker: dict) -> Config:
     return Config({**model, 'tracker': tracker})
 
 
+def _boxes(looks: bool) -> Config:
+    """FDTA's association on boxes, and if it looks on embeddings, of a small FDTA."""
+    small, model = small_config(), _read('boxes_mini').model
+    model.update(embed_dims=32, num_id_vocabulary=16, window=8)
+    model.detector, model.data_preprocessor = small.detector, small.data_preprocessor
+    model.id_decoder.update(id_dims=32, num_layers=2, head_dims=16)
+    model.box_encoder.looks_dims = small.detector.bbox_head.embed_dims if looks else 0
+    model.tracker.update(det_thr=0.1, newborn_thr=0.1)
+    return model
+
+
 def config_of(name: str, num_classes: int = 1, **tracker: object) -> Config:
     """Return the config of a small model.
 
     Args:
         name: ``fdta``, ``dancetrack`` (with all layers of the config), ``motip``,
-            ``motr``, ``iou-embedding``, ``bytetrack``, ``ocsort``, ``sort``, one of the
-            last four and ``-yolox``, or a key of `OF_MMDETECTION`.
+            ``motr``, ``boxes``, ``boxes-looks``, ``iou-embedding``, ``bytetrack``,
+            ``ocsort``, ``sort``, one of the last four and ``-yolox``, or a key of
+            `OF_MMDETECTION`.
         num_classes: Classes of the detector.
         **tracker: Arguments of the tracker to change.
     """
@@ -78,6 +90,8 @@ def config_of(name: str, num_classes: int = 1, **tracker: object) -> Config:
     elif name == 'motr':
         model = small_motr_config()
         model.tracker.update(newborn_thr=0.5, keep_thr=0.5, det_thr=0.3, area_thr=0.0)
+    elif name in ('boxes', 'boxes-looks'):
+        model = _boxes(name == 'boxes-looks')
     elif name == 'iou-embedding':
         model = _on_fdta(dict(type='IoUEmbeddingTracker', miss_tolerance=15))
     elif name == 'iou-embedding-yolox':

@@ -18,6 +18,8 @@ WAITS = {
     'dancetrack': BOXES | SCORES,
     'motip': BOXES | SCORES,
     'motr': BOXES,
+    'boxes': BOXES | SCORES,
+    'boxes-looks': BOXES | SCORES,
     'bytetrack': BOXES,
     'ocsort': BOXES,
     'sort': BOXES,

@@ -10,6 +10,8 @@ from mmdet.utils import OptMultiConfig
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmfdta.utils.transfers import to_device
+
 # Columns of a row: cx, cy, w, h in 0..1 of the image, and the score.
 BOX_COLUMNS = 5
 # Logarithms of sizes are divided by this, so that their range is like that of places.
@@ -42,7 +44,8 @@ def box_rows(
     rows = torch.cat([centre, extent, scores[:, None]], dim=1).float()
     if looks is None:
         return rows
-    return torch.cat([rows.to(looks.device), looks.float()], dim=1)
+    (rows,) = to_device([rows], looks.device)
+    return torch.cat([rows, looks.float()], dim=1)
 
 
 @MODELS.register_module()
