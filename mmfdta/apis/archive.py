@@ -10,7 +10,6 @@ that ended, or the settings that lines after it refer to.
 import contextlib
 import dataclasses
 import errno
-import glob
 import hashlib
 import itertools
 import json
@@ -23,13 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mmfdta.structures import locks
-from mmfdta.structures.frames import is_image
 from mmfdta.utils.addresses import local_path, without_password
 from mmfdta.utils.logs import say
 from mmfdta.utils.processes import divide_evenly
 from mmfdta.version import __version__
 
 from .result_names import name_sources, result_files
+from .sources.image_files import may_be_image
+from .sources.opening import match_pattern
 from .track_outputs import final_path
 
 if TYPE_CHECKING:
@@ -566,11 +566,10 @@ def source_state(source: str) -> tuple[int | None, int | None]:
     if os.path.isfile(path):
         status = [os.stat(path)]
     elif os.path.isdir(path):
-        images = (p for p in sorted(Path(path).rglob('*')) if is_image(p.name))
+        images = (p for p in Path(path).rglob('*') if may_be_image(p.name))
         status = [image.stat() for image in images if image.is_file()]
     else:
-        pattern = re.sub(r'%\d*d', '*', path)
-        status = [os.stat(p) for p in sorted(glob.glob(pattern)) if os.path.isfile(p)]
+        status = [p.stat() for p in match_pattern(path) or [] if p.is_file()]
     if not status:
         return None, None
     return sum(s.st_size for s in status), max(s.st_mtime_ns for s in status)

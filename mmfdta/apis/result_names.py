@@ -43,7 +43,7 @@ def find_sources(words: Sequence[str]) -> list[str]:
             continue
         if not PATTERN.search(word):
             raise FileNotFoundError(f'{word}: no such video, folder or image')
-        found = sorted(glob.glob(word), key=natural_key)
+        found = sorted(glob.glob(word, recursive=True), key=natural_key)
         files = [path for path in found if os.path.isfile(path)]
         images = [path for path in files if path.lower().endswith(SUFFIXES)]
         videos = [path for path in files if _is_video(path)]
@@ -181,7 +181,8 @@ def _stem(source: str) -> str:
         path = Path(unquote(parts.path))
         text = path.stem or parts.hostname or ''
     elif PATTERN.search(source) and not Path(source).exists():
-        text = Path(source).absolute().parent.name
+        folders = reversed(Path(source).absolute().parent.parts)
+        text = next(folder for folder in folders if folder != '**')
     else:
         path = Path(source).absolute()
         if path.is_dir():

@@ -1,12 +1,21 @@
 # Copyright (c) mmfdta authors.
 """What results are called, and that none replaces a video."""
 
+import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from mmfdta.apis.result_names import name_results, name_sources, refuse_replacing
+from mmfdta.apis.archive import source_state
+from mmfdta.apis.result_names import (
+    find_sources,
+    name_results,
+    name_sources,
+    refuse_replacing,
+)
+from mmfdta.apis.sources import open_source
 
 
 @pytest.mark.parametrize(
@@ -21,6 +30,7 @@ from mmfdta.apis.result_names import name_results, name_sources, refuse_replacin
         ('https://host/v%C3%A9lo.mp4?token=1', 'vélo'),
         ('shots/frame_%06d.png', 'shots'),
         ('shots/*.jpg', 'shots'),
+        ('shots/**/*.jpg', 'shots'),
         ('https://host/a%2Fb%00.mp4', 'b_'),
     ],
 )
@@ -42,6 +52,41 @@ def test_sources_that_are_called_alike_keep_apart():
     files = [file.name for files in names for file in files]
     assert len({name.casefold() for name in files}) == 6
     assert files[:2] == ['v_tracks.mp4', 'v_tracks.csv']
+
+
+def test_two_stars_stand_for_any_number_of_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('2.mp4', 'a/10.mp4', 'a/b/3.mp4', 'c/d/e/1.mp4', 'c/notes.txt'):
+        Path('days', name).parent.mkdir(parents=True, exist_ok=True)
+        Path('days', name).touch()
+    found = find_sources(['days/**/*.mp4'])
+    assert {*map(Path, found)} == {*Path('days').rglob('*.mp4')} and len(found) == 4
+    image = np.zeros((8, 8, 3), np.uint8)
+    for name in ('1.png', 'a/2.png', 'a/b/3.png'):
+        cv2.imwrite(str(Path('days', name)), image)
+    assert find_sources(['days/**/*.png']) == ['days/**/*.png']
+    assert open_source('days/**/*.png').num_frames == 3
+
+
+@pytest.mark.parametrize(
+    ('pattern', 'files'),
+    [
+        ('f/**/*.png', ['f/1.png', 'f/a/2.png', 'f/a/b/3.png']),
+        ('[f]/%03d.png', ['[f]/001.png', '[f]/002.png']),
+        ('f', ['f/1.ppm', 'f/2.ppm']),
+    ],
+)
+def test_a_change_of_any_image_of_a_source_is_seen(tmp_path, pattern, files):
+    for size, name in enumerate(files, start=10):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(size))
+    source = str(tmp_path / pattern)
+    size, time = source_state(source)
+    assert size == sum((tmp_path / name).stat().st_size for name in files)
+    for name in files:
+        os.utime(tmp_path / name, ns=(0, time + 1000))
+        assert source_state(source) == (size, time + 1000)
+        time += 1000
 
 
 def test_a_video_is_not_replaced_by_its_result(tmp_path):

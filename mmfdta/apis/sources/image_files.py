@@ -37,6 +37,11 @@ ORIENTATIONS = {
 _ORIENTATION, _BITS, _PNG_BITS = 0x0112, 258, 24
 
 
+def may_be_image(name: str) -> bool:
+    """Tell by its name whether a file is an image that is not hidden."""
+    return not name.startswith('.') and name.lower().endswith(SUFFIXES)
+
+
 class NotDecodable(OSError):
     """Pillow does not know this kind of image."""
 

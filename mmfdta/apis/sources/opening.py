@@ -30,7 +30,7 @@ from mmfdta.utils.addresses import local_path, without_password
 
 from .base import FrameSource, SourceOptions
 from .camera import CameraSource
-from .image_files import SUFFIXES
+from .image_files import SUFFIXES, may_be_image
 from .images import AnimationSource, ImageSource, count_images
 from .video import LIVE_PROTOCOLS, VideoSource
 
@@ -71,9 +71,8 @@ def open_source(source: Source, options: SourceOptions | None = None) -> FrameSo
         return _open_folder(path, path.name or text, options)
     if path.exists():  # a file, or a pipe with a name
         return _open_file(path, text, options)
-    for listed in (_match_numbers(text), _match_glob(text)):
-        if listed is None:
-            continue
+    listed = match_pattern(text)
+    if listed is not None:
         images = _images(listed)
         if not images:
             raise FileNotFoundError(
@@ -87,6 +86,20 @@ def open_source(source: Source, options: SourceOptions | None = None) -> FrameSo
         "such as 'frames/*.jpg' or 'frames/%06d.jpg', the index of a camera, an "
         'address rtsp://... or - for standard input'
     )
+
+
+def match_pattern(text: str) -> list[Path] | None:
+    """List what a pattern matches, in no order.
+
+    Args:
+        text: Such as ``frames/*.jpg``, ``days/**/*.jpg`` (in the folder and in all
+            below it) or ``frames/%06d.jpg``.
+
+    Returns:
+        Files and folders; None if it is no pattern.
+    """
+    numbered = _match_numbers(text)
+    return _match_glob(text) if numbered is None else numbered
 
 
 def kind_of_source(source: str) -> str:
@@ -213,13 +226,7 @@ def _match_numbers(text: str) -> list[Path] | None:
 
 def _images(paths: Iterable[Path]) -> list[Path]:
     """Sort the images among files by name, numbers by value."""
-    images = [
-        path
-        for path in paths
-        if path.name.lower().endswith(SUFFIXES)
-        and not path.name.startswith('.')
-        and path.is_file()
-    ]
+    images = [path for path in paths if may_be_image(path.name) and path.is_file()]
     full = set(without_thumbnails(path.name for path in images))
     images = [path for path in images if path.name in full]
     images.sort(key=lambda path: natural_key(str(path)))
