@@ -1,6 +1,7 @@
 # Copyright (c) mmfdta authors.
 """From the name of a config to its runner: finding, reading, checking, building."""
 
+import copy
 import difflib
 import gc
 import importlib
@@ -82,7 +83,7 @@ def read_config(
             sets what nothing reads.
     """
     if isinstance(config, Config):
-        config = config.copy()
+        config = copy.deepcopy(config)  # its own copy shares all but the top
     else:
         config = _parse(find_config(str(config)))
     _import_modules(config)

@@ -29,6 +29,14 @@ def test_the_tracker_stays_and_something_around_it_keeps_embeddings(name, pooled
     assert after == before
 
 
+def test_a_config_that_is_handed_over_stays_as_it_is():
+    given = read_config('bytetrack_yolox-nano_coco')
+    before = given.to_dict()
+    keep_embeddings(read_config(given).model)
+    keep_embeddings(read_config(given, {'model.tracker.init_track_thr': 0.5}).model)
+    assert given.to_dict() == before
+
+
 def test_a_gallery_goes_on_and_its_settings_stay():
     model = read_config('bytetrack-gallery_yolox-nano_pets').model
     expected = model.tracker.to_dict() | dict(keep_embeddings=True)
