@@ -240,7 +240,7 @@ class ExportedTracker(VideoTracker):
         return dict(
             model=hash_file((self.model.folder or Path()) / FACTS_FILE)[:16],
             tracker=dict(self._settings['tracker']),
-            classes=list(self.kept_classes),
+            classes=self.kept_as_setting(),
         )
 
     def describe(self) -> list[str]:

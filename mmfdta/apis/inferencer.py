@@ -302,7 +302,7 @@ class MOTInferencer(VideoTracker):
             weights=weights and weights[:16],
             parts=digest(parts) if parts else None,
             precision=self.config.get('precision') or 'fp32',
-            classes=list(self.kept_classes),
+            classes=self.kept_as_setting(),
         )
 
     def describe(self) -> list[str]:

@@ -256,6 +256,17 @@ class VideoTracker(TrackingSession):
             return found
         return [tracks.select(np.isin(tracks.label, self._kept)) for tracks in found]
 
+    def kept_as_setting(self) -> list[str] | list[int]:
+        """Name the classes that are returned for :meth:`settings`.
+
+        Returns:
+            Their names. Where classes have none, their numbers; nothing if all are
+            returned.
+        """
+        if self.classes or self._kept is None:
+            return list(self.kept_classes)
+        return self._kept.tolist()
+
     @abstractmethod
     def new_state(self) -> tuple[Any, IdentityGallery | None]:
         """Make the state of another video, and the gallery in it."""

@@ -187,6 +187,7 @@ def test_classes_without_names_are_kept_by_number(toys, scene, kept):
     image = np.ascontiguousarray(scene.render(8)[..., ::-1])
     expected = [int(number) for number in str(kept).split(',')]
     assert inferencer.step(image).label.tolist() == expected
+    assert inferencer.settings()['classes'] == expected  # an archive tells them apart
 
 
 @pytest.mark.parametrize('wrong', ['yellow', 3, -1, ',', ' , '])
