@@ -25,6 +25,8 @@ _OF_VIDEOS = (
     *('show_scores', 'show_classes', 'show_fps', 'trail', 'line_width', 'font_size'),
     *('audio', 'crf'),
 )
+# Those that are chosen if they are neither given nor refused.
+_CHOSEN = ('show_classes',)
 _LISTED = 8
 
 
@@ -114,8 +116,13 @@ def deciding_settings(
     settings = {name: getattr(options, name) for name in names}
     settings |= dict(zone=[hash_file(path)[:16] for path in options.zone])
     settings |= tracker.settings()
-    # What is not asked for now need not be known to an earlier version. 0 is asked for.
-    return {n: v for n, v in settings.items() if v is not False and v not in (None, [])}
+    # What is not asked for now need not be known to an earlier version. 0 is asked for,
+    # and so is the opposite of what is chosen where nothing is said.
+    return {
+        name: value
+        for name, value in settings.items()
+        if value not in (None, []) and (value is not False or name in _CHOSEN)
+    }
 
 
 def open_archive(

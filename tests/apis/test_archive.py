@@ -142,11 +142,15 @@ def test_other_settings_are_never_mixed_in(command, toys):
     assert command('a.mp4', 'b.mp4', *more)[:2] == (0, [])
 
 
-def test_zero_is_a_setting(command, toys):
+def test_zero_and_no_are_settings(command, toys):
     toys.video('a.mp4', 3)
     assert command('a.mp4', '--out-dir=o', '--formats=webm')[0] == 0
-    code, _, err = command('a.mp4', '--out-dir=o', '--formats=webm', '--crf=0')
-    assert code == 1 and 'crf: null there, 0 now' in err[-1]
+    for option, said in (
+        ('--crf=0', 'crf: null there, 0 now'),
+        ('--no-show-classes', 'show_classes: null there, false now'),
+    ):
+        code, _, err = command('a.mp4', '--out-dir=o', '--formats=webm', option)
+        assert code == 1 and said in err[-1], option
 
 
 def test_other_weights_and_formats_are_other_settings(command, toys, names_in):
