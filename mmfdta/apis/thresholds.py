@@ -62,9 +62,12 @@ def threshold_options(model: Mapping, thresholds: Mapping[str, float]) -> dict:
         options |= {f'{path}.{key}': value for key in keys}
     scores = [thresholds[name] for name in ('low_thr', 'det_thr') if name in thresholds]
     settings = (model.get('detector') or {}).get('test_cfg') or {}
+    place = 'model.detector.test_cfg'
+    if 'rcnn' in settings:  # a detector of two stages
+        settings, place = settings['rcnn'] or {}, f'{place}.rcnn'
     if scores and min(scores) < settings.get('score_thr', 0):
         # What the detector leaves out no tracker sees.
-        options['model.detector.test_cfg.score_thr'] = min(scores)
+        options[f'{place}.score_thr'] = min(scores)
     return options
 
 

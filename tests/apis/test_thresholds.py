@@ -106,12 +106,23 @@ def test_shown_thresholds_are_those_that_were_set(kind):
     assert set(names) <= set(MEANINGS)
 
 
-def test_the_detector_lets_through_what_the_tracker_wants():
-    model = Config.fromfile(find_config('bytetrack_yolox-x_mot17')).model
-    key = 'model.detector.test_cfg.score_thr'
-    assert model.detector.test_cfg.score_thr == 0.1
-    assert threshold_options(model, dict(low_thr=0.05))[key] == 0.05
-    assert key not in threshold_options(model, dict(low_thr=0.2))
+@pytest.mark.parametrize(
+    ('config', 'threshold', 'key', 'now'),
+    [
+        ('bytetrack_yolox-x_mot17', 'low_thr', 'score_thr', 0.1),
+        ('deepsort_faster-rcnn_mot17', 'det_thr', 'rcnn.score_thr', 0.05),
+    ],
+)
+def test_the_detector_lets_through_what_the_tracker_wants(config, threshold, key, now):
+    config = Config.fromfile(find_config(config))
+    key = f'model.detector.test_cfg.{key}'
+    low, high = ({threshold: factor * now} for factor in (0.5, 2))
+    assert key not in threshold_options(config.model, high)
+    config.merge_from_dict(threshold_options(config.model, low))
+    found = config
+    for part in key.split('.'):
+        found = found[part]
+    assert found == 0.5 * now
 
 
 @pytest.mark.parametrize(
