@@ -316,6 +316,9 @@ class LiveStreams:
     ) -> None:
         if len(outs) != len(sources):
             raise ValueError(f'outs: found {len(outs)}, expected {len(sources)}')
+        files = [Path(path).absolute() for out in outs for path in out]
+        if len({*files}) < len(files):
+            raise ValueError('outs: one file is named twice')
         self.reports: dict[int, StreamReport] = {}
         self.errors: dict[int, Exception] = {}
         self._tracker = tracker
