@@ -32,7 +32,7 @@ from .families import (
     find_owner,
     reason_for,
 )
-from .files import classes_in, clean_state_dict
+from .files import class_numbers_in, classes_in, clean_state_dict
 from .hosts import describe_host, differ_by_aliases, fit_host
 from .names import IDENTITY
 from .rules import absent_parts, to_target
@@ -127,7 +127,7 @@ def adapt_weights(
         parts.append(f'{", ".join(missing)} keep their initial weights')
     if pixels:
         parts.append(f'note that {pixels}')
-    meta = _new_meta(content, known, wanted, cut, classes)
+    meta = _new_meta(content, known, wanted, cut, classes, conversion.report.rows)
     return dict(state_dict=result, meta=meta), '; '.join(parts)
 
 
@@ -172,7 +172,7 @@ def _adapt_to_host(
     if report.absent:
         parts.append(f'{", ".join(report.absent)} keep their initial weights')
     wanted = len(classes) or None
-    meta = _new_meta(content, known, wanted, cut, classes)
+    meta = _new_meta(content, known, wanted, cut, classes, report.rows)
     return dict(state_dict=result, meta=meta), '; '.join(parts)
 
 
@@ -332,12 +332,13 @@ def _new_meta(
     wanted: int | None,
     cut: bool,
     classes: Sequence[str],
+    rows: Sequence[int] | None,
 ) -> dict:
     """Make the meta data of the adapted weights, with the model's classes."""
     meta = content.get('meta')
     meta = dict(meta) if isinstance(meta, Mapping) else {}
     facts = dict(meta.get('dataset_meta') or {})
-    for old in ('CLASSES', 'PALETTE', 'classes', 'palette'):
+    for old in ('CLASSES', 'PALETTE', 'classes', 'palette', 'class_numbers'):
         meta.pop(old, None)
         facts.pop(old, None)
     names = known
@@ -345,6 +346,8 @@ def _new_meta(
         names = classes if len(classes) == wanted else (DEFAULT_CLASS,)
     if names and len(names) == (wanted or len(names)):
         facts['classes'] = tuple(names)
+        if numbers := class_numbers_in(content, rows):
+            facts['class_numbers'] = numbers
     return meta | dict(dataset_meta=facts)
 
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ from .families import (
 )
 from .files import (
     CheckpointError,
+    class_numbers_in,
     classes_in,
     clean_state_dict,
     read_content,
@@ -111,6 +113,7 @@ class ConversionReport:
         absent: Parts of the model that the source does not have at all.
         optional: Missing names that this source may have or not.
         incomplete: Missing names that the source should have.
+        rows: Rows of the class head that were kept; None for all.
     """
 
     family: str
@@ -122,6 +125,7 @@ class ConversionReport:
     absent: list[str] = field(default_factory=list)
     optional: list[str] = field(default_factory=list)
     incomplete: list[str] = field(default_factory=list)
+    rows: tuple[int, ...] | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -335,7 +339,7 @@ def convert_checkpoint(
     if check is not None:
         check(conversion.state_dict, conversion.report)
     if dst is not None:
-        write_checkpoint(_pack(conversion, Path(src).name), dst)
+        write_checkpoint(_pack(conversion, Path(src).name, content), dst)
     return conversion
 
 
@@ -354,7 +358,7 @@ def refuse_gaps(report: ConversionReport) -> None:
         )
 
 
-def _pack(conversion: Conversion, source: str) -> dict:
+def _pack(conversion: Conversion, source: str, content: object) -> dict:
     report = conversion.report
     wrapper = find_family(report.target).wrapper
     # A view would be saved with its complete storage.
@@ -368,7 +372,10 @@ def _pack(conversion: Conversion, source: str) -> dict:
         converted_from=report.title, source=source, classes=report.classes
     )
     if report.names:
-        meta['dataset_meta'] = dict(classes=report.names)
+        facts: dict[str, Any] = dict(classes=report.names)
+        if numbers := class_numbers_in(content, report.rows):
+            facts['class_numbers'] = numbers
+        meta['dataset_meta'] = facts
     return {'state_dict': state_dict, 'meta': meta}
 
 
@@ -454,7 +461,7 @@ def _select_classes(
     size = sizes.pop()
     made = choice if isinstance(choice, ClassChoice) else choice(size)
     rows, report.classes = choose_classes(size, made, known)
-    report.names = names_of_kept(rows, size, known)
+    report.names, report.rows = names_of_kept(rows, size, known), rows
     if rows is None:
         return {}
     index = torch.tensor(rows)

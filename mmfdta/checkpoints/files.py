@@ -1,7 +1,7 @@
 # Copyright (c) mmfdta authors.
 """Reads checkpoint files without running anything in them, and writes complete ones."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -119,14 +119,40 @@ def classes_in(content: object) -> tuple[str, ...]:
     Returns:
         Empty if it names none.
     """
-    meta = content.get('meta') if isinstance(content, Mapping) else None
-    meta = meta if isinstance(meta, Mapping) else {}
+    meta = _meta_in(content)
     for facts in (meta.get('dataset_meta'), meta):
         facts = {str(k).lower(): v for k, v in (facts or {}).items()}
         names = facts.get('classes')
         if isinstance(names, list | tuple):
             return tuple(map(str, names))
     return ()
+
+
+def class_numbers_in(
+    content: object, rows: Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """Read the numbers that the classes of a checkpoint have in MOTChallenge text.
+
+    Args:
+        content: Content of a checkpoint file.
+        rows: Rows of its class head; None for all.
+
+    Returns:
+        One for each of the rows; empty if it does not number its classes.
+    """
+    facts = _meta_in(content).get('dataset_meta') or {}
+    numbers = facts.get('class_numbers') or ()
+    if len(numbers) != len(classes_in(content)):
+        return ()
+    rows = range(len(numbers)) if rows is None else rows
+    if max(rows, default=0) >= len(numbers):
+        return ()
+    return tuple(int(numbers[row]) for row in rows)
+
+
+def _meta_in(content: object) -> Mapping:
+    meta = content.get('meta') if isinstance(content, Mapping) else None
+    return meta if isinstance(meta, Mapping) else {}
 
 
 def _explain(name: str, path: Path, error: Exception) -> str:

@@ -217,7 +217,7 @@ def _choose_rows(
             )
     size = found.pop()
     rows, report.classes = choose_classes(size, choose(size, wanted.pop()), known)
-    report.names = names_of_kept(rows, size, known)
+    report.names, report.rows = names_of_kept(rows, size, known), rows
     return rows
 
 

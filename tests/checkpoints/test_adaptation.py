@@ -262,6 +262,8 @@ def test_rows_are_those_of_the_model_s_classes(classes, rows, known):
     ).state_dict
     one = convert_state_dict(yolox(len(rows)), classes=ClassChoice(keep=True))
     meta = dict(dataset_meta=dict(classes=tuple(known), palette=[])) if known else {}
+    if 'c7' in classes:
+        meta['dataset_meta']['class_numbers'] = [*range(700, 780)]
     content = dict(state_dict=source, meta=meta)
     adapted, remark = adapt_weights(content, Model(one.state_dict), classes)
     assert torch.equal(
@@ -269,8 +271,10 @@ def test_rows_are_those_of_the_model_s_classes(classes, rows, known):
     )
     if len(rows) < 80:
         assert re.search(rf'class rows kept: {rows[0]}\b.* of 80', remark)
-        named = adapted['meta']['dataset_meta']['classes']
-        assert named == (classes or ('person',))
+        facts = adapted['meta']['dataset_meta']
+        assert facts['classes'] == (classes or ('person',))
+        numbers = (707, 703) if 'c7' in classes else None
+        assert facts.get('class_numbers') == numbers
 
 
 @pytest.mark.parametrize(

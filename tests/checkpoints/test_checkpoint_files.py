@@ -214,12 +214,18 @@ def test_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
 def test_classes_are_those_that_the_file_names(tmp_path, known, choice, rows, named):
     source = samples.deformable_detr(80)
     meta = dict(dataset_meta=dict(classes=known))
+    numbers = range(700, 780)  # of the classes, in column 8 of text
+    if known == PLANTS:
+        meta['dataset_meta']['class_numbers'] = tuple(numbers)
     torch.save(dict(state_dict=source, meta=meta), tmp_path / 'src.pth')
     convert_checkpoint(tmp_path / 'src.pth', tmp_path / 'dst.pth', classes=choice)
     content = torch.load(tmp_path / 'dst.pth', weights_only=True)
     head = content['state_dict']['detector.bbox_head.cls_branches.0.weight']
     assert torch.equal(head, source['class_embed.0.weight'][list(rows)])
-    assert content['meta'].get('dataset_meta', {}).get('classes') == named
+    facts = content['meta'].get('dataset_meta', {})
+    assert facts.get('classes') == named
+    kept = tuple(numbers[row] for row in rows) if known == PLANTS else None
+    assert facts.get('class_numbers') == kept
 
 
 def test_a_converted_file_is_loaded_as_its_source(tmp_path: Path) -> None:
