@@ -5,13 +5,18 @@ import re
 from pathlib import Path
 
 import mmfdta
-from mmfdta.models import trackers
+from mmfdta import models
 from mmfdta.models.trackers.kinds import KINDS
 from mmfdta.structures.whole_files import write_text
 
 _CLASS = 'IoUEmbeddingTracker'
 _SOURCE = 'models/trackers/iou_embedding_tracker.py'
 _CONFIG = 'iou-embedding_fdta-det_mini'
+# Its classes, besides those in the table of trackers; nothing here loads it.
+_OF_MMDETECTION = (
+    *('ByteTrack', 'DeepSORT', 'OCSORT', 'QDTrack', 'StrongSORT'),
+    *('BaseMOTModel', 'MaskTrackRCNNTracker', 'QuasiDenseTracker', 'StrongSORTTracker'),
+)
 _TEST = '''"""{name} follows two objects that cross, by their looks."""
 
 import torch
@@ -67,8 +72,7 @@ def write_tracker(name: str, into: Path) -> list[Path]:
         raise ValueError(
             f'found {name!r}, expected a name for a class, such as GlueTracker'
         )
-    # MMDetection's are in the table only.
-    if name in {*trackers.__all__, *(kind.partition(':')[0] for kind in KINDS)}:
+    if name in {*models.__all__, *_OF_MMDETECTION, *KINDS}:
         raise ValueError(f'there is a tracker {name} already; choose another name')
     package = re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', name).lower()
     folder = into / package

@@ -76,13 +76,20 @@ def test_names_that_cannot_be_are_refused(workshop, capsys, name: str):
     assert 'expected a name for a class' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    'name', ['IoUEmbeddingTracker', 'ByteTracker', 'LibraryTracker', 'GalleryTracker']
-)
-def test_names_that_are_registered_are_refused(workshop, capsys, name: str):
-    assert name in MODELS.module_dict
-    assert command_line.main(['new-tracker', name]) == 1
-    assert f'there is a tracker {name} already; choose' in capsys.readouterr().err
+def test_names_that_are_registered_are_refused(workshop, capsys):
+    folders = tuple(
+        f'{package}.models.{folder}.'
+        for package in ('mmdet', 'mmfdta')
+        for folder in ('mot', 'trackers')
+    )
+    names = [
+        n for n, c in MODELS.module_dict.items() if c.__module__.startswith(folders)
+    ]
+    assert len(names) > 20 and {'DeepSORT', 'ByteTracker', 'FDTA'} < {*names}
+    for name in names:
+        assert command_line.main(['new-tracker', name]) == 1
+        said = capsys.readouterr().err
+        assert f'there is a tracker {name} already; choose' in said, name
     assert not list(workshop.glob('*/tracker.py'))
 
 
