@@ -102,7 +102,7 @@ class VideoTracker(TrackingSession):
                 returns all.
 
         Raises:
-            ValueError: If there is no such class.
+            ValueError: If there is no such class, or none is kept.
         """
         self.classes = self.kept_classes = tuple(classes)
         self.class_numbers = numbers
@@ -150,6 +150,10 @@ class VideoTracker(TrackingSession):
                 )
             else:
                 labels.append(label)
+        if not labels:
+            raise ValueError(
+                f'classes: found {classes!r}, expected at least one; None returns all'
+            )
         return np.array(list(dict.fromkeys(labels)), dtype=np.int64)
 
     @overload

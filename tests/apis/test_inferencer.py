@@ -196,6 +196,11 @@ def test_unknown_class_is_refused_with_the_known_ones(toys, wrong):
         MOTInferencer(toys.config, toys.checkpoint, classes=[wrong])
 
 
+def test_no_class_at_all_is_refused(toys):
+    with pytest.raises(ValueError, match='classes: found .., expected at least one'):
+        MOTInferencer(toys.config, toys.checkpoint, classes=[])
+
+
 def test_steps_take_pictures_in_any_form(toys, scene):
     """The forms are tested with `to_bgr`; here that they reach the model."""
     inferencer = MOTInferencer(toys.config, toys.checkpoint, channel_order='bgr')
