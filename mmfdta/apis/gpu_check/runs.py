@@ -135,10 +135,6 @@ def _run(bench: Bench) -> SmallRun:
     return bench.remember('run', lambda: SmallRun(bench))
 
 
-def _losses(text: str) -> list[float]:
-    return [float(x) for x in re.findall(r'\bloss: ([-\d.einfa]+)', text)]
-
-
 @check('run', 'training', 'mmfdta train, with validation and averaged weights', 'ends')
 def _train(bench: Bench) -> Found:
     run = _run(bench)
