@@ -41,8 +41,8 @@ def dataset_config(config: Config, data: str) -> ConfigDict:
     dataset = (config.get(f'{data}_dataloader') or {}).get('dataset')
     if dataset is None:
         raise ValueError(
-            f'{config.filename}: there is no {data}_dataloader.dataset; choose '
-            'another with --data'
+            f'{config.filename}: there is no {data}_dataloader.dataset; choose the '
+            'other of val and test, or another config'
         )
     return dataset
 

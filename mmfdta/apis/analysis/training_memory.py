@@ -125,8 +125,15 @@ def read_workload(
             what this machine's GPU takes, and without one the Triton kernels.
 
     Raises:
-        ValueError: If the config does not tell the size of the images.
+        ValueError: If the config trains nothing, or does not tell the size of the
+            images.
     """
+    for key in ('train_dataloader', 'optim_wrapper'):
+        if not config.get(key):
+            raise ValueError(
+                f'{key}: found none, expected a config that trains FDTA; the memory of '
+                'training is estimated'
+            )
     loader = config.train_dataloader
     steps = list(_steps(loader.dataset.get('pipeline', ())))
     if size is None:

@@ -241,3 +241,11 @@ def test_live_memory_sees_what_lives_and_dies():
 def test_what_is_read_from_a_config(arguments: dict, expected: Workload):
     config = Config.fromfile('configs/fdta_dancetrack.py')
     assert read_workload(config, **arguments) == expected
+
+
+@pytest.mark.parametrize('missing', ['train_dataloader', 'optim_wrapper'])
+def test_a_config_that_trains_nothing_is_refused(missing: str):
+    settings = Config.fromfile('configs/fdta_dancetrack.py').to_dict()
+    del settings[missing]
+    with pytest.raises(ValueError, match=f'{missing}: found none, expected a config'):
+        read_workload(Config(settings))
