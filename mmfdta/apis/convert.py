@@ -62,6 +62,7 @@ def convert(
         FileNotFoundError: If there is no such checkpoint.
         DownloadError: If it cannot be fetched.
         CheckpointError: If it cannot be converted or does not fit the config.
+        ValueError: If the report would replace one of the checkpoints.
     """
     settings = read_config(config) if config else None
     model = None if settings is None else _build(settings)
@@ -79,8 +80,12 @@ def convert(
         if model is not None and settings is not None:
             fit.append(check_fit(state_dict, report, model, settings, str(config)))
 
+    source = find_checkpoint(src)
+    if report_path:
+        known = [path for path in (source, dst) if path]
+        refuse_replacing(known, [report_path], 'a checkpoint of this call')
     report = convert_checkpoint(
-        find_checkpoint(src), dst, to, family, classes, check, for_host
+        source, dst, to, family, classes, check, for_host
     ).report
     if report_path:
         write_text(report_path, json.dumps(report.to_dict(), indent=1) + '\n')

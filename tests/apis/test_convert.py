@@ -169,6 +169,20 @@ def test_dry_run_reports_and_writes_no_checkpoint(
     assert list(tmp_path.iterdir()) == [report]
 
 
+def test_a_report_replaces_no_checkpoint(
+    released: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    before, result = released.read_bytes(), tmp_path / 'fdta.pth'
+    link = tmp_path / 'link.json'
+    link.symlink_to(released)
+    for report in (released, link, result):
+        command = ['convert', str(released), str(result), '--report', str(report)]
+        assert main(command) == 1
+        assert 'would replace a checkpoint of this call' in capsys.readouterr().err
+    assert released.read_bytes() == before
+    assert not result.exists() and link.is_symlink()
+
+
 def test_classes_of_the_command_line(tmp_path: Path) -> None:
     head = torch.arange(91.0)[:, None]
     samples = load_module('tests/checkpoints/samples.py')
