@@ -46,10 +46,7 @@ def markdown(rows: Sequence[Row]) -> str:
         of_section = [row for row in rows if row.section == section]
         if not of_section:
             continue
-        cells = [
-            (_cell(r.name), _cell(r.compared), _cell(r.found), r.allowed, r.judged)
-            for r in of_section
-        ]
+        cells = [(r.name, r.compared, r.found, r.allowed, r.judged) for r in of_section]
         table = markdown_table(HEAD, [tuple(map(_cell, row)) for row in cells])
         lines += [f'## {section.capitalize()}: {title}', '', table]
     return '\n'.join(lines)

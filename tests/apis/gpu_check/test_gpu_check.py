@@ -73,7 +73,7 @@ def test_an_error_is_a_row_and_stops_nothing(bench):
         make_check(declines, 'declines'),
         make_check(lambda bench: judge(True, 'fine', off=0.0), 'passes'),
         make_check(lambda bench: judge(False, 'worse'), 'fails'),
-        make_check(lambda bench: Found('a card'), 'says'),
+        make_check(lambda bench: Found('a card | another'), 'says'),
         make_check(lambda bench: judge(True, ''), 'gpu', needs_gpu=True),
     ]
     assert run_checks(checks, bench, rows.append)
@@ -88,6 +88,8 @@ def test_an_error_is_a_row_and_stops_nothing(bench):
     assert count(rows) == '1 passed, 2 failed, 2 not run'
     lines = markdown(rows).splitlines()
     assert sum(line.startswith('| ') for line in lines) == 1 + len(rows)
+    (cards,) = (line for line in lines if 'a card' in line)
+    assert r' a card \| another ' in cards  # within one cell
 
 
 def test_a_lost_device_ends_the_process(bench):
