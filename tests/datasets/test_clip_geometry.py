@@ -300,3 +300,42 @@ def test_static_shift_is_refused_when_objects_would_leave():
 def test_video_is_not_shifted():
     clip = StaticClipShift()(_clip((100, 100), [(0, 0, 50, 50)]))
     assert clip['geometry'].shift is None
+
+
+@pytest.mark.parametrize(
+    'step',
+    [
+        ClipRandomFlip(1.0),
+        ClipRandomResize([400]),
+        ClipResize(400),
+        ClipRandomCrop(384, 600),
+        StaticClipShift(),
+    ],
+)
+def test_pixels_that_are_read_are_not_left_behind(step):
+    """Boxes move with the pixels, or the pipeline is refused."""
+    for key, size in (('imgs', (540, 960)), ('depths', (540, 960)), ('imgs', (0, 0))):
+        clip = _clip((540, 960), [(300, 150, 620, 400)], is_static=True)
+        clip[key] = np.zeros((3, *size, 3), np.uint8)
+        if size == (0, 0):  # boxes alone, of OpenBoxes
+            step(clip)
+            continue
+        reader = {'imgs': 'DecodeClip', 'depths': 'LoadClipDepth'}[key]
+        with pytest.raises(ValueError, match=f'after {reader}, expected it before'):
+            step(clip)
+
+
+@pytest.mark.parametrize('key', ['id_targets', 'gt_scores'])
+@pytest.mark.parametrize('step', [ClipRandomCrop(384, 600), StaticClipShift()])
+def test_boxes_that_are_counted_are_not_dropped(step, key):
+    clip = _clip((540, 960), [(300, 150, 620, 400)], is_static=True)
+    with pytest.raises(ValueError, match='may drop boxes'):
+        step({**clip, key: np.zeros(3, np.float32)})
+
+
+@pytest.mark.parametrize('step', [ClipRandomFlip(1.0), ClipRandomResize([400])])
+def test_a_shift_is_the_first_step(step):
+    """It is one of the file's pixels, so that boxes must not have moved before."""
+    clip = step(_clip((540, 960), [(300, 150, 620, 400)], is_static=True))
+    with pytest.raises(ValueError, match='right after OpenClip'):
+        StaticClipShift()(clip)

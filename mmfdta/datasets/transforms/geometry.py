@@ -126,10 +126,61 @@ def all_frames_legal(frames: np.ndarray, ids: np.ndarray, num_frames: int) -> bo
     return bool(legal_counts(frames, ids, num_frames).all())
 
 
+def record(results: dict, step: Step) -> None:
+    """Record a step of a clip, whose boxes are moved with it.
+
+    Raises:
+        ValueError: If images or depth maps are read already.
+    """
+    refuse_after_reading(results, type(step).__name__.lower())
+    results['geometry'].steps.append(step)
+
+
+def refuse_after_reading(results: dict, what: str) -> None:
+    """Refuse to move the boxes of a clip whose pixels would stay where they are.
+
+    Args:
+        results: The clip.
+        what: What is to be done, for the message.
+
+    Raises:
+        ValueError: If images or depth maps are read already.
+    """
+    for key, reader in (('imgs', 'DecodeClip'), ('depths', 'LoadClipDepth')):
+        # OpenBoxes makes images without pixels, with which boxes may go anywhere.
+        if key in results and results[key].size:
+            raise ValueError(
+                f'found a {what} after {reader}, expected it before: pixels are read '
+                'already, and boxes would leave their objects. Change the order of '
+                'the pipeline'
+            )
+
+
+def refuse_after_targets(results: dict, what: str) -> None:
+    """Refuse to drop boxes of a clip after they were counted.
+
+    Args:
+        results: The clip.
+        what: What is to be done, for the message.
+
+    Raises:
+        ValueError: If the clip has ID targets, or scores of simulated detections.
+    """
+    for key, step in (
+        ('id_targets', 'GenerateIDTargets'),
+        ('gt_scores', 'SimulateDetections'),
+    ):
+        if key in results:
+            raise ValueError(
+                f'found a {what} after {step}, expected it before: it may drop boxes, '
+                'which are counted already. Change the order of the pipeline'
+            )
+
+
 def apply_resize(results: dict, shape: tuple[int, int]) -> None:
     """Record a resize of a clip to (H, W) and scale the boxes."""
     old_height, old_width = results['geometry'].shape
-    results['geometry'].steps.append(Resize(*shape))
+    record(results, Resize(*shape))
     if has_boxes(results):
         ratio = np.array([shape[1] / old_width, shape[0] / old_height] * 2, np.float32)
         results['gt_bboxes'] = results['gt_bboxes'] * ratio
@@ -150,9 +201,8 @@ class ClipRandomFlip(BaseTransform):
         """Maybe flip."""
         if results['rng'].random() >= self.prob:
             return results
-        geometry = results['geometry']
-        width = geometry.shape[1]
-        geometry.steps.append(Flip())
+        width = results['geometry'].shape[1]
+        record(results, Flip())
         if has_boxes(results):
             sign = np.array([-1, 1, -1, 1], dtype=np.float32)
             offset = np.array([width, 0, width, 0], dtype=np.float32)
@@ -225,6 +275,7 @@ class ClipRandomCrop(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Draw a window and crop if every frame stays legal."""
+        refuse_after_targets(results, 'crop')
         rng, shape = results['rng'], results['geometry'].shape
         height, width = (
             int(rng.integers(min(self.min_size, side), min(self.max_size, side) + 1))
@@ -241,7 +292,7 @@ class ClipRandomCrop(BaseTransform):
             results['gt_bboxes'] = boxes
             for key in BOX_KEYS:
                 results[key] = results[key][kept]
-        results['geometry'].steps.append(crop)
+        record(results, crop)
         return results
 
 
@@ -295,10 +346,22 @@ class StaticClipShift(BaseTransform):
         self.max_ratio = max_ratio
 
     def transform(self, results: dict) -> dict:
-        """Draw a shift and move the boxes."""
+        """Draw a shift and move the boxes.
+
+        Raises:
+            ValueError: If another step stands before it, as the shift is one of the
+                file's pixels.
+        """
         if not results['is_static']:
             return results
         geometry, rng = results['geometry'], results['rng']
+        refuse_after_reading(results, 'shift')
+        refuse_after_targets(results, 'shift')
+        if geometry.steps:
+            raise ValueError(
+                f'found a shift after a {type(geometry.steps[0]).__name__.lower()}, '
+                'expected it before; put StaticClipShift right after OpenClip'
+            )
         height, width = geometry.source_shape
         limit_x = math.ceil(self.max_ratio * width)
         limit_y = math.ceil(self.max_ratio * height)
