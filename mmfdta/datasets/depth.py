@@ -88,8 +88,10 @@ def generate_depth(source: SequenceSource, backend: DepthBackend) -> int:
         raise FileNotFoundError(f'{source.image_dir}: no such folder, expected images')
     names = list(frames.names)
     target = Path(source.depth_dir)
+    if target.is_symlink():  # which stays; the maps go to where it leads
+        target = target.resolve()
     shape = read_image_size(os.path.join(source.image_dir, names[0]))
-    if target.is_dir():
+    if target.is_dir() and any(target.iterdir()):
         fault = _find_fault(target, names, shape)
         if not fault:
             return 0

@@ -2,6 +2,7 @@
 """Depth maps: normalisation, resuming, backends, and what is refused."""
 
 import json
+import os
 import shutil
 import urllib.error
 
@@ -429,3 +430,29 @@ def test_a_folder_that_is_no_model_is_named(
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert f'{folder}: ' in line and said in line and '--backend folder' in line
     assert not no_network
+
+
+@pytest.mark.parametrize('linked', [False, True], ids=['folder', 'link'])
+def test_an_empty_folder_is_filled(source, tmp_path, linked):
+    """Such as one on another disk, which was made for the maps."""
+    if linked:
+        (tmp_path / 'disk').mkdir()
+        os.symlink(tmp_path / 'disk', source.depth_dir)
+    else:
+        os.mkdir(source.depth_dir)
+    assert generate_depth(source, _Ramp()) == 4
+    assert os.path.islink(source.depth_dir) == linked
+    assert _maps(source)[3].max() == 255
+
+
+def test_a_link_to_maps_stays_when_they_are_made_again(source, tmp_path):
+    assert generate_depth(source, _Ramp()) == 4
+    expected = _maps(source)
+    shutil.move(source.depth_dir, tmp_path / 'disk')
+    os.symlink(tmp_path / 'disk', source.depth_dir)
+    assert generate_depth(source, _Ramp()) == 0
+    (tmp_path / 'disk' / '000002.png').unlink()
+    assert generate_depth(source, _Ramp()) == 4
+    assert os.path.islink(source.depth_dir)
+    assert (_maps(source) == expected).all()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['disk', 'train']
