@@ -54,7 +54,7 @@ def save_cache(
             dict(
                 name=s.name,
                 image_dir=os.path.relpath(s.image_dir, data_root),
-                depth_place=os.path.relpath(s.depth_place, data_root),
+                depth_place=_relative(s.depth_place, data_root),
                 length=len(s),
                 rows=None if s.annotations is None else len(s.annotations.tracks),
                 is_static=s.is_static,
@@ -135,10 +135,10 @@ def load_cache(
         _distrust(path, f'was written with frame_numbers={numbers["choice"]!r}')
         return None
     sequences = _unpack(header['sequences'], arrays, data_root)
-    for sequence in sequences:
-        if not sequence.is_static and not _has_images(sequence):
-            _distrust(path, f'lists other images than are in {sequence.image_dir}')
-            return None
+    folder = _find_changed_folder(sequences)
+    if folder is not None:
+        _distrust(path, f'lists other images than are in {folder}')
+        return None
     if numbers['remark']:
         print_log(numbers['remark'], 'current', logging.WARNING)
     return sequences
@@ -154,7 +154,7 @@ def _list_parts(
         [
             source.name,
             *(
-                None if part is None else os.path.relpath(part, data_root)
+                _relative(part, data_root)
                 for part in (
                     source.image_dir,
                     source.gt_path,
@@ -165,6 +165,11 @@ def _list_parts(
         ]
         for source in sources
     ]
+
+
+def _relative(part: str | None, data_root: str) -> str | None:
+    """Make a path relative to the data root; a part that there is not stays."""
+    return os.path.relpath(part, data_root) if part else part
 
 
 def _find_change(known: list[list] | None, found: list[list] | None) -> str:
@@ -182,6 +187,24 @@ def _find_change(known: list[list] | None, found: list[list] | None) -> str:
     if gone:
         return f'has sequence {gone}, which is not there'
     return 'has the sequences in another order'
+
+
+def _find_changed_folder(sequences: list[Sequence]) -> str | None:
+    """Find a folder that does not have the images of its sequences; None if all do.
+
+    Static images share a folder, in which there may be others.
+    """
+    static: dict[str, set[str]] = {}
+    for sequence in sequences:
+        if sequence.is_static:
+            names = static.setdefault(sequence.image_dir, set())
+            names.update(sequence.image_names.tolist())
+        elif not _has_images(sequence):
+            return sequence.image_dir
+    for folder, names in static.items():
+        if not os.path.isdir(folder) or not names <= {*os.listdir(folder)}:
+            return folder
+    return None
 
 
 def _has_images(sequence: Sequence) -> bool:
@@ -219,7 +242,8 @@ def _unpack(
                 image_dir=os.path.join(data_root, entry['image_dir']),
                 image_names=arrays['image_names'][image : image + length],
                 annotations=annotations,
-                depth_place=os.path.join(data_root, entry['depth_place']),
+                depth_place=entry['depth_place']
+                and os.path.join(data_root, entry['depth_place']),
                 is_static=entry['is_static'],
                 frame_rate=entry['frame_rate'],
             )

@@ -25,6 +25,9 @@ from mmfdta.datasets import (
     mot_sequence,
 )
 from mmfdta.datasets.kinds import find_kind, guess_kind
+from mmfdta.datasets.prepare import prepare_split
+from mmfdta.datasets.sequences import Sequence, SequenceAnnotations
+from mmfdta.structures.tracks import Tracks
 
 
 def prepare(arguments):
@@ -437,6 +440,45 @@ def test_cache_out_of_date_or_broken_is_not_used(tmp_path, make_sequence):
     header = json.dumps(dict(version=1, files={}, sequences=[])).encode()
     np.savez(cache, header=np.frombuffer(header, dtype=np.uint8))
     assert _boxes(DanceTrackDataset(str(tmp_path), 'train')) == [[1, 9, 1, 1, 5, 5]]
+
+
+def test_cache_of_static_images_that_have_moved_is_not_used(tmp_path):
+    box = dict(tag='person', fbox=[1, 2, 3, 4])
+    record = json.dumps(dict(ID='x', gtboxes=[box]))
+    (tmp_path / 'annotation_train.odgt').write_text(record)
+    (tmp_path / 'Images').mkdir()
+    Image.new('RGB', (32, 24)).save(tmp_path / 'Images' / 'x.jpg')
+    assert prepare(['crowdhuman', str(tmp_path)]) == 0
+    (tmp_path / 'Images' / 'y.jpg').touch()  # of the val split
+    for folder in ('Images', 'images'):
+        if folder == 'images':
+            (tmp_path / 'train').mkdir()
+            (tmp_path / 'Images').rename(tmp_path / 'train' / folder)
+        dataset = CrowdHumanClipDataset(str(tmp_path), 'train')
+        (path,) = dataset.get_data_info(0)['img_paths']
+        assert Path(path).is_file()
+
+
+class _ReadsItself(MOTSequenceDataset):
+    """A layout of one's own, without depth maps."""
+
+    def read_sequences(self):
+        tracks = Tracks.create([1], [4], [[1, 2, 3, 4]], label=[0])
+        annotations = SequenceAnnotations.create(tracks, length=1)
+        names = np.array(['1.jpg'])
+        folder = f'{self.data_root}/images'
+        return [Sequence('a', folder, names, annotations)], [], []
+
+
+def test_cache_of_sequences_without_a_place_for_depth(tmp_path, monkeypatch):
+    (tmp_path / 'images').mkdir()
+    Image.new('RGB', (32, 24)).save(tmp_path / 'images' / '1.jpg')
+    dataset = _ReadsItself(str(tmp_path), lazy_init=True)
+    prepare_split(dataset)
+    monkeypatch.setattr(_ReadsItself, 'read_sequences', None)
+    (sequence,) = _ReadsItself(str(tmp_path)).sequences
+    assert (sequence.name, sequence.depth_place) == ('a', '')
+    assert sequence.annotations.tracks.identity.tolist() == [4]
 
 
 def test_old_name_of_the_flag_is_answered(tmp_path):
