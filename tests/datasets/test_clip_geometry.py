@@ -339,3 +339,13 @@ def test_a_shift_is_the_first_step(step):
     clip = step(_clip((540, 960), [(300, 150, 620, 400)], is_static=True))
     with pytest.raises(ValueError, match='right after OpenClip'):
         StaticClipShift()(clip)
+
+
+@pytest.mark.parametrize('step', [ClipRandomFlip(0.5), ClipRandomCrop(384, 600)])
+def test_a_test_is_not_flipped_or_cropped(step):
+    """Nothing turns its results back into pixels of the original image."""
+    clip = _clip((540, 960), [(300, 150, 620, 400)])
+    with pytest.raises(ValueError, match='in a test, expected ClipResize alone'):
+        step({**clip, 'test_mode': True})
+    still = ClipRandomFlip(0.0)({**clip, 'test_mode': True})
+    assert still['geometry'].steps == []

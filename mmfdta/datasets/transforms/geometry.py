@@ -177,6 +177,23 @@ def refuse_after_targets(results: dict, what: str) -> None:
             )
 
 
+def refuse_in_test(results: dict, what: str) -> None:
+    """Refuse what cannot be undone on the results of a test.
+
+    Args:
+        results: The clip.
+        what: What is to be done, for the message.
+
+    Raises:
+        ValueError: If the clip is one of a test.
+    """
+    if results.get('test_mode'):
+        raise ValueError(
+            f'found a {what} in a test, expected ClipResize alone: results would not '
+            'be in pixels of the original image. Take it out of the pipeline'
+        )
+
+
 def apply_resize(results: dict, shape: tuple[int, int]) -> None:
     """Record a resize of a clip to (H, W) and scale the boxes."""
     old_height, old_width = results['geometry'].shape
@@ -199,6 +216,8 @@ class ClipRandomFlip(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Maybe flip."""
+        if self.prob > 0:
+            refuse_in_test(results, 'flip')
         if results['rng'].random() >= self.prob:
             return results
         width = results['geometry'].shape[1]
@@ -275,6 +294,7 @@ class ClipRandomCrop(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Draw a window and crop if every frame stays legal."""
+        refuse_in_test(results, 'crop')
         refuse_after_targets(results, 'crop')
         rng, shape = results['rng'], results['geometry'].shape
         height, width = (
