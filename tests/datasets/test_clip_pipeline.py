@@ -13,6 +13,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from PIL import Image
 
+from mmfdta.datasets import MOTSequenceDataset
+
 CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 
 
@@ -270,3 +272,21 @@ def test_classes_travel_through_to_the_targets(tmp_path, make_sequence):
                 )
                 switched += int((unknown != trajectory).sum())
     assert switched > 50
+
+
+def test_single_frames_lie_as_those_of_clips(tmp_path, make_sequence, make_image):
+    """Boxes are in pixels of the file, whatever its orientation in EXIF is."""
+    folder = make_sequence(tmp_path / 'train' / 'a', 1, size=(48, 64))
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a viewer shows it standing
+    path = folder / 'img1' / '000001.jpg'
+    Image.fromarray(make_image(1, 48, 64)).save(path, exif=turned)
+    config = Config.fromfile(CONFIGS / 'single_frames.py')
+    frames = MOTSequenceDataset(
+        str(tmp_path), single_frames=True, pipeline=[config.frame_pipeline[0]]
+    )
+    clips = MOTSequenceDataset(
+        str(tmp_path), pipeline=[dict(type='OpenClip'), dict(type='DecodeClip')]
+    )
+    assert frames[0]['img'].shape[:2] == (frames[0]['height'], frames[0]['width'])
+    np.testing.assert_array_equal(frames[0]['img'][..., ::-1], clips[0]['imgs'][0])

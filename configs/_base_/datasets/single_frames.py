@@ -1,7 +1,8 @@
 # Test side of the plain detectors: MMDetection's steps on single frames, with the
 # released code's resizing; tta_model and tta_pipeline are for `test --tta`.
 load_frame = [
-    dict(type='LoadImageFromFile'),
+    # The annotations ignore the orientation in EXIF, as clips do.
+    dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
     dict(type='Resize', scale=(1440, 800), keep_ratio=True, backend='pillow'),
     dict(type='LoadAnnotations', with_bbox=True),
 ]
