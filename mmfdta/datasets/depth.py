@@ -44,6 +44,8 @@ _LICENCES = {
     'Depth-Anything-V2-Base': 'CC-BY-NC-4.0 (non-commercial)',
     'Depth-Anything-V2-Large': 'CC-BY-NC-4.0 (non-commercial)',
 }
+# Models of transformers that estimate metres, and have no setting that tells.
+_METRIC = ('glpn', 'tipsv2_dpt', 'zoedepth')
 # What to do without a model from the hub.
 _ELSEWHERE = (
     'Name the folder of a depth model, --model PATH, or take maps made elsewhere, '
@@ -259,9 +261,11 @@ class TransformersDepth:
         self.revision = _find_version(model, revision or 'main') or revision
         self.device = device
         self.batch_size = batch_size
-        kind = getattr(self.model.config, 'depth_estimation_type', 'relative')
+        config = self.model.config
+        kind = getattr(config, 'depth_estimation_type', 'relative')
         # Metric models say how far, relative ones how near.
-        self.sign = -1.0 if kind == 'metric' else 1.0
+        is_metric = kind == 'metric' or config.model_type in _METRIC
+        self.sign = -1.0 if is_metric else 1.0
 
     def describe(self) -> dict:
         """Say what made the maps, for the JSON next to them."""

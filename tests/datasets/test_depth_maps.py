@@ -363,6 +363,40 @@ def test_grey_images_of_16_bits_are_not_overexposed(tmp_path, tiny_model, make_i
     np.testing.assert_allclose(deep, shallow, rtol=1e-5)
 
 
+def test_metres_are_turned_into_nearness(source, tmp_path):
+    """GLPN estimates metres, and its config does not say so."""
+    import torch
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.GLPNConfig(
+        depths=[1, 1, 1, 1],
+        hidden_sizes=[4, 4, 4, 4],
+        num_attention_heads=[1, 1, 1, 1],
+        mlp_ratios=[1, 1, 1, 1],
+        decoder_hidden_size=4,
+    )
+    model = transformers.GLPNForDepthEstimation(config).eval()
+    # A fresh head gives nearly the same everywhere.
+    with torch.no_grad():
+        for parameter in model.head.parameters():
+            parameter.uniform_(-1, 1)
+    model.save_pretrained(tmp_path / 'glpn')
+    processor = transformers.GLPNImageProcessor()
+    processor.save_pretrained(tmp_path / 'glpn')
+    path = f'{source.image_dir}/000001.jpg'
+    Image.effect_mandelbrot((96, 64), (-2, -1, 1, 1), 99).save(path)
+    image = Image.open(path).convert('RGB')
+    with torch.inference_mode():
+        inputs = processor(images=image, return_tensors='pt')
+        metres = model(**inputs).predicted_depth[0].numpy()
+    assert 0 < metres.min() < metres.max() < config.max_depth
+    backend = TransformersDepth(str(tmp_path / 'glpn'), device='cpu')
+    assert backend.describe()['inverted']
+    (nearness,) = backend.predict([path], 'a')
+    np.testing.assert_allclose(nearness, -metres, rtol=1e-5)
+
+
 @pytest.fixture
 def no_network(tmp_path, monkeypatch):
     """An empty cache, and an address that nobody answers; counts the tries."""
