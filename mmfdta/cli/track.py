@@ -244,6 +244,8 @@ def run(options: argparse.Namespace) -> int:
         0 if all sources were tracked to their end, 1 if one was not.
     """
     _check_model_options(options)
+    if not options.model:
+        _check_family()
     _name_embeddings(options)
     gallery = _open_gallery(options)
     plan, kind = _plan_results(options)
@@ -362,6 +364,18 @@ def _check_model_options(options: argparse.Namespace) -> None:
             )
 
 
+def _check_family() -> None:
+    """Ask for what a config needs, before a source asks for what is a part of it."""
+    from mmfdta.utils.environment import explain_missing, find_environment
+
+    missing = find_environment().all_missing
+    if missing:
+        raise ImportError(
+            f'{explain_missing(missing)}; an exported model needs none of it: --model '
+            'FOLDER'
+        )
+
+
 def _name_embeddings(options: argparse.Namespace) -> None:
     """Name the files that --keep-embeddings asks for; a file of that kind asks, too."""
     named = options.out or options.formats or _FORMATS
@@ -427,14 +441,6 @@ def _open_config(
     options: argparse.Namespace, gallery: 'IdentityGallery | str | None'
 ) -> 'MOTInferencer':
     """Load the model of a config."""
-    from mmfdta.utils.environment import explain_missing, find_environment
-
-    missing = find_environment().all_missing
-    if missing:
-        raise ImportError(
-            f'{explain_missing(missing)}; an exported model needs none of it: --model '
-            'FOLDER'
-        )
     _choose_config(options)
 
     from mmengine.logging import MMLogger

@@ -136,7 +136,8 @@ def check_environment(environment: Environment) -> None:
 
 def explain_missing(packages: list[str]) -> str:
     """Return the message for packages that are needed and not installed."""
-    named = f'this needs {", ".join(packages)}, which is not installed.'
+    are = 'is' if len(packages) == 1 else 'are'
+    named = f'this needs {", ".join(packages)}, which {are} not installed.'
     if set(packages) <= set(RUNTIME):
         return (
             f"{named} pip install 'mmfdta[runtime]' installs what exported models need"

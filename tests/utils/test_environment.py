@@ -8,6 +8,7 @@ import warnings
 import mmcv
 import pytest
 
+from mmfdta.cli import main as command_line
 from mmfdta.cli.errors import report_errors
 from mmfdta.utils.environment import (
     check_environment,
@@ -114,6 +115,22 @@ def test_a_command_says_what_to_install(capsys, name):
     said = capsys.readouterr().err
     assert said.startswith(f'mmfdta train: this needs {name.split(".")[0]}, which')
     assert said.count('\n') == 1
+
+
+def test_track_without_a_model_names_a_family_not_the_runtime(
+    monkeypatch, capsys, install
+):
+    # The small install has no PyAV either, which is asked for later.
+    nothing = install({'numpy': '2.4.6'})
+    monkeypatch.setattr(
+        'mmfdta.utils.environment.find_environment', lambda path=None: nothing
+    )
+    assert command_line.main(['track', 'people.mp4']) == 1
+    said = capsys.readouterr().err
+    assert said.startswith('mmfdta track: this needs mmengine, mmcv, mmdet, torch, ')
+    assert 'which are not installed' in said
+    assert "pip install 'mmfdta[onedl]'" in said
+    assert 'an exported model needs none of it: --model FOLDER' in said
 
 
 def test_a_version_assertion_of_mmdet_becomes_a_warning(monkeypatch, tmp_path):
