@@ -253,6 +253,20 @@ def test_python_on_a_page_is_whole_and_imports_what_there_is(page):
                     )
 
 
+def test_the_code_that_builds_a_model_runs_on_its_own():
+    """In a process of its own: here tests have set the scope of the registries."""
+    blocks = code_blocks(ROOT / 'docs' / 'api.md', 'python')
+    (code,) = [block for block in blocks if 'MODELS.build' in block]
+    run = subprocess.run(
+        [sys.executable, '-c', f'{code}\nprint(type(model).__name__)'],
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout.split() == ['FDTA'], run.stderr
+
+
 # First parts of paths in the repository; others are a user's own.
 FOLDERS = '|'.join(
     re.escape(path.name)
