@@ -46,7 +46,9 @@ that of FDTA on DINO. `mini` is [MiniDance](minidance.md). Commands accept the n
 or without `.py`, or the path of a config.
 
 **Your own config.** A config is a Python file. It names the configs that it is based on
-in `_base_` and contains only what differs from them.
+in `_base_` and contains only what differs from them. In a folder of your own, and if
+you installed a wheel, `_base_ = __import__('mmfdta').config_paths('fdta_mini.py')`
+finds them.
 
 **The command line.** `--cfg-options` changes any value. Keys with dots say where it is.
 Elements of a list have numbers, counted from 0: `custom_hooks.1.interval=500`.
