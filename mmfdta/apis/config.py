@@ -184,8 +184,8 @@ def _import_modules(config: Config) -> None:
                 warnings.warn(f'custom_imports: {name} fails: {error}', stacklevel=2)
             elif f'{name}.'.startswith(f'{error.name}.'):
                 raise ConfigError(
-                    f'custom_imports: there is no module {error.name!r}; is the folder '
-                    'that holds it on PYTHONPATH?'
+                    f'custom_imports: there is no module {error.name!r}; run the '
+                    'command in the folder that holds it, or add that to PYTHONPATH'
                 ) from error
             else:
                 raise

@@ -98,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb.
 
     Args:
-        arguments: Verb and its arguments; None takes those of the process.
+        arguments: Verb and its arguments; None takes those of the process, and then
+            the current folder is one of those with modules.
 
     Returns:
         Exit code: 0, 1 if the work could not be done, 130 if it was interrupted,
@@ -107,7 +108,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: With 2 if the arguments are not understood, with 0 after a help.
     """
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments is None:
+        arguments = sys.argv[1:]
+        # Packages that a config names may be in the current folder. `python -m` looks
+        # there, a script only in its own folder.
+        if '' not in sys.path:
+            sys.path.append('')
     verb = arguments[0] if arguments and arguments[0] in VERBS else None
     if verb is None:
         parser = build_parser()

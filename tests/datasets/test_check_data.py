@@ -2,6 +2,7 @@
 """The checker names what is wrong, and nothing else."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -340,6 +341,23 @@ def test_a_data_set_of_ones_own_is_one_class(
     ):
         assert check([name, str(root)]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_the_command_finds_modules_in_the_current_folder(
+    tmp_path, capsys, make_sequence, monkeypatch
+):
+    """A console script starts with its own folder in the path, not the current one."""
+    (tmp_path / 'here').mkdir()
+    (tmp_path / 'here' / 'harbour.py').write_text(OWN_DATA_SET)
+    folder = make_sequence(tmp_path / 'here' / 'data' / 'pond' / 'a', 3)
+    (folder / 'img1').rename(folder / 'frames')
+    (folder / 'gt' / 'gt.txt').rename(folder / 'boxes.txt')
+    monkeypatch.chdir(tmp_path / 'here')
+    monkeypatch.setattr('sys.path', [name for name in sys.path if name])
+    arguments = ['mmfdta', 'check-data', 'harbour.FishDataset', 'data']
+    monkeypatch.setattr('sys.argv', arguments)
+    assert main() == 0, capsys.readouterr().err
+    assert 'Fish pond' in capsys.readouterr().out
 
 
 def test_published_annotations_must_be_there(tmp_path, capsys):
