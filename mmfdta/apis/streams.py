@@ -316,7 +316,7 @@ class LiveStreams:
     ) -> None:
         if len(outs) != len(sources):
             raise ValueError(f'outs: found {len(outs)}, expected {len(sources)}')
-        files = [Path(path).absolute() for out in outs for path in out]
+        files = [Path(path).resolve() for out in outs for path in out]
         if len({*files}) < len(files):
             raise ValueError('outs: one file is named twice')
         self.reports: dict[int, StreamReport] = {}

@@ -243,7 +243,8 @@ def _children_end_silently() -> Iterator[None]:
     def report(
         kind: type[BaseException], error: BaseException, origin: TracebackType | None
     ) -> None:
-        if os.getpid() == process or not isinstance(error, ConnectionError):
+        lost = isinstance(error, ConnectionError | EOFError)
+        if os.getpid() == process or not lost:
             before(kind, error, origin)
 
     sys.excepthook = report

@@ -171,7 +171,8 @@ def test_sigterm_ends_like_an_interruption():
 
 
 _LEFT_ALONE = """
-import multiprocessing, os, socket, sys
+import multiprocessing, socket, sys
+from multiprocessing.connection import Client
 from multiprocessing.resource_sharer import DupFd, _resource_sharer
 from mmfdta.cli.errors import report_errors
 
@@ -191,6 +192,9 @@ with report_errors('train'):
     for shared in pipe.recv():
         # As Ctrl-C does it: the descriptor was asked for and is not received.
         _resource_sharer.get_connection(shared._id).close()
+        # Or it was not even asked for.
+        key = multiprocessing.current_process().authkey
+        Client(shared._id[0], authkey=key).close()
     pipe.send('end')
     child.join()
 """

@@ -424,10 +424,8 @@ class CocoVidResults:
         document, where = read_json(path), f'{path}: '
         if isinstance(document, dict):
             _compare_categories(document.get('categories') or [], names, path)
-            document, where = (
-                get(document, 'annotations', str(path), list),
-                (f'{where}annotations'),
-            )
+            document = get(document, 'annotations', str(path), list)
+            where = f'{where}annotations'
         elif not isinstance(document, list):
             raise ValueError(f'{path}: expected a list of results')
         records = [
