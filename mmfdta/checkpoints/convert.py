@@ -67,6 +67,10 @@ CLASS_HEADS = (
 _WITHOUT_RULES = (HOST, 'detector.depth_layers.', 'embedding_sharing.')
 _MAPPER = re.compile(r'detector\.neck\.(extra_)?convs\.\d+\.conv\.weight$')
 _BOX_HEAD = re.compile(r'detector\.bbox_head\.reg_branches\.\d+\.(.*)')
+_ATTENDS_TO_DEPTH = re.compile(
+    r'detector\.(spatial_adapter\.depth_(encoder|embedding)|'
+    r'decoder\.layers\.\d+\.depth_(attn|norm))\.'
+)
 _DECODER_LAYER = re.compile(r'detector\.decoder\.layers\.(\d+)\.')
 NO_BIAS = 'zero bias: the convolution in the source has none'
 NO_IDENTITY = (
@@ -519,9 +523,16 @@ def _look_for_gaps(
     present = {rule.part for rule in rules} - set(absent)
     expected = set().union(*(parts for parts in _MODELS if present <= parts))
     report.absent = [part for part in absent if part in expected]
-    without = _layers_of_larger_models(converted)
+    without = [_layers_of_larger_models(converted)]
+    # Only mmfdta has models with depth as a second task, to which no query attends.
+    if goal is OWN and not any(map(_ATTENDS_TO_DEPTH.match, converted)):
+        without.append(_ATTENDS_TO_DEPTH)
     report.optional, report.incomplete = (
-        [n for n in find_missing(rules, converted, optional=o) if not without.match(n)]
+        [
+            name
+            for name in find_missing(rules, converted, optional=o)
+            if not any(pattern.match(name) for pattern in without)
+        ]
         for o in (True, False)
     )
 
