@@ -32,9 +32,9 @@ class Meaning:
 
 
 _SEPARATE = (
-    'look at the separability by stage, as the embeddings do not tell these objects '
-    'apart; train longer, raise the weight of the contrastive loss, or detach the '
-    'embeddings from the detector'
+    'look at the separability by stage: if the embeddings do not tell objects apart, '
+    'train longer, raise the weight of the contrastive loss, or detach the embeddings '
+    'from the detector; if they do, train association longer'
 )
 _DUPLICATES = (
     'raise det_thr or newborn_thr, or train the detector longer: it finds objects twice'
