@@ -67,6 +67,7 @@ MEASURED = {
 # The training that comes first: its weights start that of the config.
 FIRST_STAGE = {
     'fdta_mini': 'deformable_detr_mini',
+    'fdta-depth-attention_mini': 'deformable_detr_mini',
     'fdta-gallery_mini': 'deformable_detr_mini',
     'motip_mini': 'deformable_detr_mini',
     'motr_mini': 'deformable_detr_mini',
@@ -86,7 +87,7 @@ TRAINED_AS = {
 }
 # Sets whose trackers are variants of a config.
 VARIANTS = {
-    'adapters': 'fdta_mini',
+    'adapters': 'fdta-depth-attention_mini',
     'sharing': 'fdta_deformable-detr-two-stage_mini',
     'pets-boxes-begin': 'boxes_pets',
     'pets-boxes-end': 'boxes_pets',
@@ -169,7 +170,7 @@ class Zoo(NamedTuple):
         models: Entries of the index, by name.
         configs: The configs, by name.
         sets: The records.
-        runs: Those of the adapter study on the data of ``fdta_mini``, with its number
+        runs: Those of the adapter study on MiniDance's own data, for the usual number
             of iterations.
     """
 
@@ -432,7 +433,7 @@ def tracker_rows(found: RecordSet, zoo: Zoo) -> Iterator[list[str]]:
         config = known[0].get('config')
         config = TRAINED_AS.get(config, config)
         if variants:
-            config = VARIANTS.get(found.name, 'fdta_mini')
+            config = VARIANTS.get(found.name, VARIANTS['adapters'])
         if config is None or not zoo.trains(config) or (found.name, name) in REPEATED:
             continue
         length = f'{zoo.configs[config].train_cfg.max_iters:,}'
@@ -465,7 +466,7 @@ def detector_rows(zoo: Zoo) -> Iterator[list[str]]:
     for row in zoo.sets['detectors'].records[0]['trackers']:
         stage = FIRST_STAGE[row['config']]
         minutes = '-'
-        if row['config'] == 'fdta_mini':
+        if row['config'] == VARIANTS['adapters']:
             # The variants of a seed share a detector, but for one with depth.
             by_seed = {
                 run.seed: run.seconds['detector']

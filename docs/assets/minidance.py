@@ -2,7 +2,7 @@
 """Draw the pictures of docs/minidance.md, or the README's from the demo's video.
 
 python docs/assets/minidance.py
-python docs/assets/minidance.py work_dirs/demo_train/fdta_vs_bytetrack.mp4 20 26 32
+python docs/assets/minidance.py work_dirs/demo/fdta_vs_bytetrack.mp4 17 55
 """
 
 import sys

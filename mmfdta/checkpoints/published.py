@@ -442,14 +442,16 @@ _ALL = (
             PublishedScores(
                 'MiniDance',
                 'test',
-                _rates(75.81, 78.05, 73.72, 85.75, 86.86),
+                _rates(76.12, 77.42, 74.92, 85.47, 87.01),
                 'mmfdta/minidance/weights/fdta_mini.json',
                 'fdta_mini',
                 'this project',
             ),
         ),
-        size=3_881_277,
-        sha256_prefix='7fad99e9',
+        size=3_687_227,
+        sha256_prefix=(
+            '7c006a69dd39fe28b691f966bef4fb2f673ef66743a291c85d34fb67854f2a02'
+        ),
         remark='comes with mmfdta: small, for CPUs',
         part_of_package='minidance/weights/fdta_mini.pth',
     ),

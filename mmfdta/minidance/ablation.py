@@ -66,14 +66,15 @@ VARIANTS = {
 }
 """Name of a combination of adapters -> their letters."""
 DETECTORS = {
-    'deformable-detr': (DETECTOR, TRACKER),
+    'deformable-detr': (DETECTOR, 'fdta-depth-attention_mini'),
     'dino': ('dino-r50_mini', 'fdta_dino-r50_mini'),
     'deformable-detr-two-stage': (
         'deformable-detr-two-stage_mini',
         'fdta_deformable-detr-two-stage_mini',
     ),
 }
-"""Name of a detector -> names of the configs of it alone and of FDTA on it."""
+"""Name of a detector -> names of the configs of it alone and of FDTA on it, with depth
+as released."""
 SHARING = {
     'default': None,
     'joint': {},
@@ -99,7 +100,7 @@ SPATIAL = {
   the plain decoder.
 - ``loss-only``: depth as a second task. The depth loss trains backbone and neck, too
   (as released it could change nothing without attention, for its gradient ends at their
-  features); no query attends to depth.
+  features); no query attends to depth. On Deformable DETR this is ``fdta_mini``.
 - ``from-start``: as released, on a detector that was trained with adapter, attention
   and depth loss on single frames, for as many iterations as the plain one.
 """
@@ -127,7 +128,7 @@ class Variant:
 
     @property
     def group(self) -> str:
-        """What it is trained on, where that is not as in the demo."""
+        """What it is trained on, where that is not as in the config."""
         detector = '' if self.detector == 'deformable-detr' else self.detector
         condition = '' if self.condition == 'default' else self.condition
         length = f'{self.iterations} iterations' if self.iterations else ''
@@ -135,7 +136,7 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """The adapters, and how they are trained where that is not as in the demo."""
+        """The adapters, and how they are trained where that is not as in the config."""
         return ', '.join((self.adapters, *self._ways))
 
     @property
@@ -176,7 +177,7 @@ class Variant:
 
     @property
     def _ways(self) -> list[str]:
-        """What is not as in the demo, of all but the detector."""
+        """What is not as in the config, of all but the detector."""
         spatial = [] if self.spatial == 'released' else [self.spatial]
         return spatial if self.sharing == 'default' else [*spatial, self.sharing]
 

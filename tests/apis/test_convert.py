@@ -126,6 +126,26 @@ def test_a_config_that_loads_a_part_takes_the_whole(
     assert 'does not fit' in capsys.readouterr().err
 
 
+def test_the_released_code_has_no_model_without_depth_attention(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    plain, attends = str(tmp_path / 'plain.pth'), str(tmp_path / 'attends.pth')
+    torch.save({'state_dict': build('fdta_mini').state_dict()}, plain)
+    assert main(['convert', plain, '--dry-run']) == 0
+    assert main(['convert', plain, '--dry-run', '--to', 'motip']) == 0
+    capsys.readouterr()
+    assert main(['convert', plain, '--dry-run', '--to', 'fdta']) == 1
+    assert '31 tensors are not in it' in capsys.readouterr().err
+    # A model that attends to depth is not taken for one that does not.
+    tensors = build('fdta-depth-attention_mini').state_dict()
+    lost = [name for name in tensors if '.depth_attn.' in name]
+    for name in lost:
+        del tensors[name]
+    torch.save({'state_dict': tensors}, attends)
+    assert main(['convert', attends, '--dry-run']) == 1
+    assert f'{len(lost)} tensors are not in it' in capsys.readouterr().err
+
+
 def test_parts_with_files_of_their_own_need_not_be_in_it() -> None:
     config = read_config('strongsort_yolox-x_mot17')
     model = torch.nn.ModuleDict(

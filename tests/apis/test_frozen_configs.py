@@ -1,6 +1,8 @@
 # Copyright (c) mmfdta authors.
 """Configs as 0.1 wrote them into work_dirs do what today's configs do.
 
+The small FDTA of 0.1, and its detector, is today's with depth attention.
+
 ``frozen_configs/NAME.txt`` is what ``Config.dump`` of mmfdta 0.1 gave for
 ``configs/NAME.py``. Never write them again.
 """
@@ -20,6 +22,7 @@ from mmfdta.datasets import ClipIndex
 from mmfdta.minidance import MiniDanceOptions, make_minidance
 
 FROZEN = Path(__file__).parent / 'frozen_configs'
+WITH_ATTENTION = 'fdta-depth-attention_mini'
 NAMES = ('fdta_mini', 'bytetrack_fdta-det_mini', 'deformable_detr_mini')
 OPTIONS = dict(width=96, height=64, frames=5, train=1, val=0, test=1, seed=11)
 EVERYTHING = dict(
@@ -48,7 +51,10 @@ def read_pair(name: str, folder: Path) -> tuple[Config, Config]:
     old = "[\n        'mmfdta',\n        'mmfdta.datasets.minidance',\n    ]"
     assert text.count(old) == 1
     path.write_text(text.replace(old, IMPORTS))
-    configs = load_config(path), load_config(find_config(name))
+    today = WITH_ATTENTION if name == 'fdta_mini' else name
+    configs = load_config(path), load_config(find_config(today))
+    if name == 'bytetrack_fdta-det_mini':
+        configs[1].model.detector = load_config(WITH_ATTENTION).model.detector
     for config in configs:
         check_config(config)
     return configs

@@ -208,7 +208,7 @@ def test_minutes_are_those_of_trainings_like_the_config():
             [r['seconds']['detector'] for r in plain],
         ),
         (
-            '`fdta_mini`, none',
+            '`fdta-depth-attention_mini`, none',
             '`adapters`',
             [r['seconds']['fdta'] for r in plain if r['label'] == 'none'],
         ),

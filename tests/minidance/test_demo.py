@@ -66,7 +66,7 @@ def test_the_demo_goes_on_from_the_weights_of_the_package(tmp_path, capsys):
     start = read_state_dict(find_checkpoint('minidance'))
     end = read_state_dict(work / 'fdta.pth')
     trained = [name for name, value in start.items() if value.dtype == torch.half]
-    assert len(trained) > 300
+    assert len(trained) > 250
     assert all(torch.equal(end[name], start[name].float()) for name in trained)
     assert 'Iter(train) [2/2]  loss:' in first.out
     assert list(read_losses(work / 'train_fdta')['loss_id'][:, 0]) == [1, 2]

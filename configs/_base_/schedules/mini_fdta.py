@@ -7,8 +7,6 @@ optim_wrapper = dict(
             'sampling_offsets': dict(lr_mult=0.06),
             'reference_points': dict(lr_mult=0.06),
             'spatial_adapter': dict(lr_mult=1.0),
-            'depth_attn': dict(lr_mult=1.0),
-            'depth_norm': dict(lr_mult=1.0),
             'detector': dict(lr_mult=0.6),
         }
     ),

@@ -34,7 +34,7 @@ from .checks import NotRunError
 
 # Tracker -> config of its full and of its small model.
 CONFIGS = {
-    'FDTA': ('fdta_dancetrack', 'fdta_mini'),
+    'FDTA': ('fdta_dancetrack', 'fdta-depth-attention_mini'),
     'MOTR': ('motr_dancetrack', 'motr_mini'),
     'SORT': ('sort_fdta-det_dancetrack', 'sort_fdta-det_mini'),
     'ByteTrack': ('bytetrack_yolox-x_dancetrack', 'bytetrack_yolox-x_dancetrack'),
