@@ -525,7 +525,8 @@ def _look_for_gaps(
     report.absent = [part for part in absent if part in expected]
     without = [_layers_of_larger_models(converted)]
     # Only mmfdta has models with depth as a second task, to which no query attends.
-    if goal is OWN and not any(map(_ATTENDS_TO_DEPTH.match, converted)):
+    own = report.family == OWN.key and goal is OWN
+    if own and not any(map(_ATTENDS_TO_DEPTH.match, converted)):
         without.append(_ATTENDS_TO_DEPTH)
     report.optional, report.incomplete = (
         [

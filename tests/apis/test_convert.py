@@ -3,6 +3,7 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -138,6 +139,12 @@ def test_the_released_code_has_no_model_without_depth_attention(
     assert '31 tensors are not in it' in capsys.readouterr().err
     # A model that attends to depth is not taken for one that does not.
     tensors = build('fdta-depth-attention_mini').state_dict()
+    theirs = convert_state_dict(tensors, 'fdta', 'mmfdta').state_dict
+    depth = re.compile('norm_depth|cross_attn_depth|depth_(encoder|pos_embed)')
+    kept = {name: tensor for name, tensor in theirs.items() if not depth.search(name)}
+    torch.save({'state_dict': kept}, attends)
+    assert main(['convert', attends, '--dry-run']) == 1
+    assert '31 tensors are not in it' in capsys.readouterr().err
     lost = [name for name in tensors if '.depth_attn.' in name]
     for name in lost:
         del tensors[name]

@@ -403,6 +403,12 @@ def test_a_way_changes_nothing_but_depth(way, detector):
     assert config.to_dict() == full.to_dict()
 
 
+def test_the_small_fdta_is_the_way_that_fresh_seeds_confirmed():
+    released = Config.fromfile(find_config(ablation.DETECTORS['deformable-detr'][1]))
+    config = ablation.set_spatial(released, 'loss-only').to_dict()
+    assert config == Config.fromfile(find_config('fdta_mini')).to_dict()
+
+
 def test_a_detector_with_depth_from_the_start_is_else_the_same():
     plain, tracker = (
         Config.fromfile(find_config(name))
